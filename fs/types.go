@@ -1,0 +1,83 @@
+package fs
+
+// Time is a POSIX timestamp. Sec may be negative; Nsec is 0 to 999,999,999.
+type Time struct {
+	Sec  int64
+	Nsec uint32
+}
+
+// Owner is who a new inode belongs to.
+type Owner struct{ UID, GID uint32 }
+
+// Attr is what stat(2) and statx(2) tell of an inode.
+type Attr struct {
+	Ino      uint64
+	Mode     uint32 // S_IFMT and permission bits
+	Nlink    uint32
+	UID, GID uint32
+	Rdev     uint32 // device nodes only, as makedev(3) packs it for the kernel
+	Size     int64  // bytes
+	Blocks   int64  // of 512 bytes, holes not counted
+	Atime    Time
+	Mtime    Time
+	Ctime    Time
+	Btime    Time // birth; kept for the life of the mount only
+}
+
+// AttrMask says which fields of a SetAttr count.
+type AttrMask uint32
+
+// The fields of SetAttr.
+const (
+	SetMode AttrMask = 1 << iota
+	SetUID
+	SetGID
+	SetSize
+	SetAtime
+	SetMtime
+	SetCtime
+	// SetKillPriv clears suid, sgid (if group-executable) and
+	// security.capability, as FUSE_HANDLE_KILLPRIV_V2 asks of a truncate or
+	// chown by an unprivileged caller.
+	SetKillPriv
+)
+
+// SetAttr is a change of attributes. Fields that Valid does not name are
+// ignored. Ctime is set to now unless SetCtime is given.
+type SetAttr struct {
+	Valid    AttrMask
+	Mode     uint32 // permission bits only; the kind of an inode never changes
+	UID, GID uint32
+	Size     int64
+	Atime    Time
+	Mtime    Time
+	Ctime    Time
+}
+
+// Dirent is one name in a directory.
+type Dirent struct {
+	Name   string
+	Inode  *Inode
+	Cookie uint64 // where the listing goes on after this name; never reused in this directory
+}
+
+// StatFS is what statfs(2) tells. Blocks are of 4,096 bytes.
+type StatFS struct {
+	Blocks, Free uint64
+	Files, Ffree uint64
+}
+
+// Changes sums up what has changed since [Tree.Seal].
+type Changes struct {
+	Created, Modified, Removed int64 // entries
+	Bytes                      int64 // content of the created and modified files, as it is now
+}
+
+// Total is the number of entries that changed.
+func (c Changes) Total() int64 { return c.Created + c.Modified + c.Removed }
+
+// Flags of Rename, as renameat2(2) has them.
+const (
+	RenameNoReplace = 1 << 0
+	RenameExchange  = 1 << 1
+)
