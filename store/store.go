@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Revision identifies one archive of a key. It is opaque: equal revisions of
+// one key are the same archive, and nothing else can be read from it. The empty
+// revision stands for "no archive".
+type Revision string
+
+// Info is what a store tells of one archive.
+type Info struct {
+	Key      string // without ".tar.gz"
+	Revision Revision
+	Size     int64 // bytes
+	ModTime  time.Time
+}
+
+// Object is an archive that is open for reading. It stays readable as what it
+// was opened as, whole, though it be replaced meanwhile, or a read fails; it
+// never gives bytes of two revisions.
+type Object interface {
+	io.ReadCloser
+	io.ReaderAt // io.EOF at the end, as io.ReaderAt says
+	Info() Info
+}
+
+// PutOptions are the conditions of a Put.
+type PutOptions struct {
+	// Replace is the revision that the new archive takes the place of. The empty
+	// revision means that there must be none.
+	Replace Revision
+	// Before is called once the bytes are at the store (or in its temporary
+	// file) and right before the request that makes them visible. An error ends
+	// the Put with that error, and nothing is stored. It may be called again
+	// where that request is sent again.
+	Before func(context.Context) error
+}
+
+// Store keeps the archives of one bucket or directory. All methods may be called from
+// several goroutines and processes at once. Keys are as [Split] gives them.
+//
+// Errors, for errors.Is: [ErrNotExist], [ErrConflict], [ErrUnknown],
+// [ErrNotAllowed], [ErrUnreachable], [ErrNotArchive], and the context's own.
+type Store interface {
+	// Open opens the current archive of key. ErrNotExist means that the store
+	// was asked, answered, and has none; whatever else is wrong is another error.
+	Open(ctx context.Context, key string) (Object, error)
+	// Stat tells of the current archive. Errors as Open.
+	Stat(ctx context.Context, key string) (Info, error)
+	// Put stores what write writes as the key's archive if its revision is
+	// opts.Replace, else ErrConflict (a *ConflictError). When it returns nil the
+	// archive is durable. On every other error but ErrUnknown nothing was stored.
+	// write may be called again, and must write the same bytes then.
+	Put(ctx context.Context, key string, write func(io.Writer) error, opts *PutOptions) (Info, error)
+	// Delete removes the archive of key if its revision is rev, else ErrConflict;
+	// ErrNotExist if there is none. before is as PutOptions.Before and may be nil.
+	Delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error
+	// List gives the archives whose keys are prefix + one name without a slash,
+	// sorted by key. prefix is "" or ends with a slash. A prefix that does not
+	// exist gives an empty list.
+	List(ctx context.Context, prefix string) ([]Info, error)
+	Close() error
+}
+
+// Conditions that callers can tell apart.
+var (
+	ErrNotExist    = errors.New("no archive")
+	ErrConflict    = errors.New("conflict")
+	ErrUnknown     = errors.New("may have been stored")
+	ErrNotAllowed  = errors.New("not allowed")
+	ErrUnreachable = errors.New("store cannot be reached")
+	ErrNotArchive  = errors.New("not an archive")
+	ErrURL         = errors.New("bad workspace URL")
+)
+
+// ConflictError says which revision was asked for and which one is there.
+type ConflictError struct {
+	Key        string
+	Want, Have Revision // Have is empty where the store has no archive or did not say
+}
