@@ -1,0 +1,27 @@
+// Package mount is the life of one mount: a workspace is opened, worked in,
+// marked or not, and closed.
+//
+// A program that uses workspaces never serves them itself: a Go process that
+// runs a tool in its own FUSE mount can deadlock with it, for ever and beyond
+// SIGKILL. So the first [Open] (or [Start]) starts a second process, the server,
+// which has the trees in memory, answers FUSE and talks to the stores; it hosts
+// all mounts of its client. The client, which is the program, keeps the decision
+// whether a mount is stored. They speak over a socketpair, and the end of that
+// socket is how each learns of the other's death:
+//
+//   - The client dies: the server detaches every mount, stores nothing, exits.
+//   - The server dies: tools see ENOTCONN, [Mount.Close] gives [ErrServerLost],
+//     the client cleans the mountpoints up, and the next Open starts a new server.
+//   - Both die: the next Open, or command, with the same run directory cleans up.
+//
+// The server is the program itself, run again. That needs [Init] as the first
+// line of main; a program without it needs the workdir-mount command in PATH.
+//
+// # The barrier
+//
+// A mount is stored only after our own umount(2) of it has succeeded and the
+// FUSE connection has ended by that. Then no page is dirty, no descriptor is
+// open, no copy of the mount lives in another namespace, and what the tree holds
+// is what the tools have written. A mount that ended in any other way, or that
+// is still in use after [Options.Grace], is not stored.
+package mount

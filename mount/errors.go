@@ -1,0 +1,115 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Conditions that callers can tell apart with errors.Is. Those of packages
+// store and archive pass through Open and Close as well.
+var (
+	// ErrReadOnly: Commit on a read-only mount.
+	ErrReadOnly = errors.New("mount is read-only")
+	// ErrClosed: the mount has been closed already.
+	ErrClosed = errors.New("mount is closed")
+	// ErrAbandoned: Commit after Abandon.
+	ErrAbandoned = errors.New("mount is abandoned")
+	// ErrBusy: something still uses the mount; a *BusyError names it. Nothing was
+	// stored, and Close can be called again.
+	ErrBusy = errors.New("mount is busy")
+	// ErrCannotMount: this host, or this mountpoint, does not allow a mount; a
+	// *HostError says what is missing.
+	ErrCannotMount = errors.New("cannot mount")
+	// ErrUnmounted: somebody else unmounted or aborted the mount. What was
+	// written last may be missing, so nothing was stored.
+	ErrUnmounted = errors.New("unmounted by something else")
+	// ErrServerLost: the server process died or stopped answering.
+	ErrServerLost = errors.New("server process lost")
+	// ErrCommit: the commit failed and nothing was stored; the cause is wrapped.
+	// A conflict (store.ErrConflict) and a commit of which nobody knows
+	// (store.ErrUnknown) are not among these.
+	ErrCommit = errors.New("commit failed, nothing was stored")
+	// ErrLimit: the workspace does not fit into MaxBytes or MaxInodes.
+	ErrLimit = errors.New("limit reached")
+	// ErrNoServer: there is no server process to be had: mount.Init is not called
+	// and workdir-mount is not in PATH.
+	ErrNoServer = errors.New("no server process")
+	// ErrNotMounted: the path is in no mount of ours.
+	ErrNotMounted = errors.New("not in a mounted workspace")
+)
+
+// Process is one that uses a mount.
+type Process struct {
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
+	Use  string `json:"use"` // "descriptor", "working directory", "root", "mapping", "mount namespace"
+}
+
+// BusyError says what still uses a mount. It matches ErrBusy.
+type BusyError struct {
+	Path      string    `json:"path"`
+	Processes []Process `json:"processes"` // those that we may see; may be empty
+}
+
+func (e *BusyError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "unmount %s: still in use", e.Path)
+	for i, p := range e.Processes {
+		sep := ", "
+		if i == 0 {
+			sep = " by "
+		}
+		fmt.Fprintf(&b, "%sprocess %d (%s: %s)", sep, p.PID, p.Name, p.Use)
+	}
+	if len(e.Processes) == 0 {
+		b.WriteString(" by processes of other users or other mount namespaces")
+	}
+	b.WriteString("; nothing is stored; end them and close again")
+	return b.String()
+}
+
+// Is makes errors.Is(err, ErrBusy) true.
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+
+// HostError says what keeps us from mounting, and what to do. It matches
+// ErrCannotMount.
+type HostError struct {
+	Path string `json:"path"`
+	What string `json:"what"`
+	Hint string `json:"hint"`
+}
+
+func (e *HostError) Error() string {
+	s := "mount"
+	if e.Path != "" {
+		s += " " + e.Path
+	}
+	s += ": " + e.What
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// Is makes errors.Is(err, ErrCannotMount) true.
+func (e *HostError) Is(target error) bool { return target == ErrCannotMount }
+
+// ServerLostError says how the server was lost and what became of a commit that
+// was under way. It matches ErrServerLost.
+type ServerLostError struct {
+	PID    int    `json:"pid"`
+	Cause  string `json:"cause"`  // how it ended, with the last lines that it printed
+	Stored string `json:"stored"` // what is known of the stored archive
+}
+
+func (e *ServerLostError) Error() string {
+	s := fmt.Sprintf("server process %d was lost (%s)", e.PID, e.Cause)
+	if e.Stored != "" {
+		s += ": " + e.Stored
+	}
+	return s
+}
+
+// Is makes errors.Is(err, ErrServerLost) true.
+func (e *ServerLostError) Is(target error) bool { return target == ErrServerLost }

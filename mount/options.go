@@ -1,0 +1,104 @@
+package mount
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/store"
+)
+
+// DefaultGrace is how long Close waits for a busy mount.
+const DefaultGrace = 10 * time.Second
+
+// Options of Open. nil and the zero value are good.
+type Options struct {
+	// Dir is the mountpoint, an empty directory. "" makes one under the run
+	// directory and removes it at the end.
+	Dir string
+	// ReadOnly mounts read-only, enforced by the kernel (EROFS).
+	ReadOnly bool
+	// MaxBytes limits the content in memory, in bytes; beyond it tools get
+	// ENOSPC. 0: what is left of the server's budget, half of the memory limit.
+	MaxBytes int64
+	// MaxInodes limits the number of files and directories. 0: no limit.
+	MaxInodes int64
+	// KeepEmpty stores an emptied workspace as an empty archive. By default its
+	// archive is deleted.
+	KeepEmpty bool
+	// Portable refuses to commit what the Python temporal-workdir cannot read.
+	Portable bool
+	// Grace is how long Close waits for a busy mount. 0: DefaultGrace.
+	Grace time.Duration
+	// RunDir is where mountpoints and the records of running servers are, a
+	// private directory. "": DefaultRunDir. Mounts with one run directory share
+	// one server.
+	RunDir string
+	// BeforeStore is asked right before the request that makes a commit visible.
+	// An error ends the commit with that error, and nothing is stored. It may be
+	// asked more than once.
+	BeforeStore func(context.Context) error
+	// Progress is told of long work, at most some times a second, from one
+	// goroutine.
+	Progress func(Progress)
+	// Logger gets warnings and what the server has to say. nil: slog.Default().
+	Logger *slog.Logger
+}
+
+// Progress of opening or committing a workspace.
+type Progress struct {
+	Phase Phase `json:"phase"`
+	Bytes int64 `json:"bytes"` // done
+	Total int64 `json:"total"` // 0: not known
+}
+
+// Phase is what a mount is at.
+type Phase string
+
+// The phases that report progress. Bytes are of the archive while opening, of
+// file content while committing.
+const (
+	PhaseOpening    Phase = "opening"
+	PhaseCommitting Phase = "committing"
+)
+
+// Result says what Close did.
+type Result struct {
+	// Stored: a new archive is in the store.
+	Stored bool `json:"stored"`
+	// Deleted: the workspace was empty, and its archive was deleted.
+	Deleted bool `json:"deleted"`
+	// Revision is the archive that is now the workspace, as far as this mount
+	// knows: the stored one, or the one that was opened.
+	Revision store.Revision `json:"revision"`
+	// CommitID identifies the commit in the archive's log, if Stored.
+	CommitID archive.CommitID `json:"commitId,omitempty"`
+	// Changes is what the work changed, stored or not.
+	Changes fs.Changes `json:"changes"`
+	// Size of the stored archive, in bytes.
+	Size int64 `json:"size"`
+	// Warnings of the commit, such as sockets that were left out.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Status of a mount.
+type Status struct {
+	URL       string            `json:"url"` // without secrets
+	Path      string            `json:"path"`
+	ReadOnly  bool              `json:"readOnly"`
+	Marked    bool              `json:"marked"`
+	Abandoned bool              `json:"abandoned"`
+	State     string            `json:"state"` // "mounted", "unmounting", "committing", "closed"
+	Revision  store.Revision    `json:"revision"`
+	Changes   fs.Changes        `json:"changes"`
+	Bytes     int64             `json:"bytes"` // content in memory
+	Inodes    int64             `json:"inodes"`
+	MaxBytes  int64             `json:"maxBytes"`
+	MaxInodes int64             `json:"maxInodes"`
+	ServerPID int               `json:"serverPid"`
+	ClientPID int               `json:"clientPid"`
+	Opened    time.Time         `json:"opened"`
+	Requests  map[string]uint64 `json:"requests,omitempty"` // FUSE requests by operation
+}
