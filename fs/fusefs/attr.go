@@ -1,0 +1,134 @@
+package fusefs
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// GetAttr tells everything that the tree knows. Of a regular file under the
+// writeback cache the kernel ignores our size, mtime and ctime (fs/fuse/inode.c,
+// fuse_change_attributes).
+func (s *server) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	a := s.tree.Attr(n)
+	out.AttrValid = cacheFor
+	setAttr(&out.Attr, &a)
+	return fuse.OK
+}
+
+func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	if in.Valid&fuse.FATTR_SIZE != 0 && int64(in.Size) < 0 {
+		return fuse.Status(unix.EFBIG)
+	}
+	change := changeOf(in)
+	stamp := s.stamp(in.NodeId)
+	stamp.Lock()
+	a, errno := s.tree.SetAttr(n, &change)
+	stamp.Unlock()
+	if errno != 0 {
+		return status(errno)
+	}
+	out.AttrValid = cacheFor
+	setAttr(&out.Attr, &a)
+	return fuse.OK
+}
+
+// changeOf is the tree's word for a SETATTR. FATTR_KILL_SUIDGID comes with a chown
+// of a file that is no directory, and with a truncate by a caller without
+// CAP_FSETID (fs/fuse/dir.c, fuse_do_setattr).
+func changeOf(in *fuse.SetAttrIn) fs.SetAttr {
+	c := fs.SetAttr{
+		Mode:  in.Mode & permBits,
+		UID:   in.Uid,
+		GID:   in.Gid,
+		Size:  int64(in.Size),
+		Atime: fs.Time{Sec: int64(in.Atime), Nsec: in.Atimensec},
+		Mtime: fs.Time{Sec: int64(in.Mtime), Nsec: in.Mtimensec},
+		Ctime: fs.Time{Sec: int64(in.Ctime), Nsec: in.Ctimensec},
+	}
+	for _, f := range [...]struct {
+		valid uint32
+		mask  fs.AttrMask
+	}{
+		{fuse.FATTR_MODE, fs.SetMode},
+		{fuse.FATTR_UID, fs.SetUID},
+		{fuse.FATTR_GID, fs.SetGID},
+		{fuse.FATTR_SIZE, fs.SetSize},
+		{fuse.FATTR_ATIME | fuse.FATTR_ATIME_NOW, fs.SetAtime},
+		{fuse.FATTR_MTIME | fuse.FATTR_MTIME_NOW, fs.SetMtime},
+		{fuse.FATTR_CTIME, fs.SetCtime},
+		{fuse.FATTR_KILL_SUIDGID, fs.SetKillPriv},
+	} {
+		if in.Valid&f.valid != 0 {
+			c.Valid |= f.mask
+		}
+	}
+	if in.Valid&fuse.FATTR_ATIME_NOW != 0 {
+		c.Atime = now()
+	}
+	if in.Valid&fuse.FATTR_MTIME_NOW != 0 {
+		c.Mtime = now()
+	}
+	return c
+}
+
+// Statx is GETATTR with the time of birth. The kernel asks it where a caller wants
+// that time, and remembers ENOSYS.
+func (s *server) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	a := s.tree.Attr(n)
+	out.AttrValid = cacheFor
+	out.Statx = fuse.Statx{
+		Mask:      unix.STATX_BASIC_STATS | unix.STATX_BTIME,
+		Blksize:   blockSize,
+		Nlink:     a.Nlink,
+		Uid:       a.UID,
+		Gid:       a.GID,
+		Mode:      uint16(a.Mode),
+		Ino:       a.Ino,
+		Size:      uint64(a.Size),
+		Blocks:    uint64(a.Blocks),
+		Atime:     sxTime(a.Atime),
+		Btime:     sxTime(a.Btime),
+		Ctime:     sxTime(a.Ctime),
+		Mtime:     sxTime(a.Mtime),
+		RdevMajor: a.Rdev & 0xfff00 >> 8, // the kernel's new_decode_dev
+		RdevMinor: a.Rdev&0xff | a.Rdev>>12&0xfff00,
+	}
+	return fuse.OK
+}
+
+func sxTime(t fs.Time) fuse.SxTime { return fuse.SxTime{Sec: uint64(t.Sec), Nsec: t.Nsec} }
+
+// nameMax is the length of the longest name, in bytes.
+const nameMax = 255
+
+func (s *server) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	f := s.tree.StatFS()
+	*out = fuse.StatfsOut{
+		Blocks:  f.Blocks,
+		Bfree:   f.Free,
+		Bavail:  f.Free,
+		Files:   f.Files,
+		Ffree:   f.Ffree,
+		Bsize:   blockSize,
+		Frsize:  blockSize,
+		NameLen: nameMax,
+	}
+	return fuse.OK
+}
+
+// Access is never needed: the kernel checks permissions.
+func (s *server) Access(<-chan struct{}, *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }

@@ -1,0 +1,182 @@
+package fusefs
+
+import (
+	"fmt"
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// opened is the answer to CREATE and TMPFILE: what the kernel takes for granted
+// where OPEN is not implemented.
+var opened = fuse.OpenOut{OpenFlags: fuse.FOPEN_KEEP_CACHE}
+
+// Open is not implemented, and so costs nothing after the first: the kernel keeps
+// the pages, sends neither OPEN nor RELEASE, and truncates for O_TRUNC by SETATTR.
+//
+// This is the place of passthrough: a mount that offers it answers OPEN (and
+// CREATE) with FOPEN_PASSTHROUGH and the backing id of an inode whose content is
+// complete in its backing file, from the inode's first open to its last RELEASE,
+// and does without the writeback cache.
+func (s *server) Open(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { return fuse.ENOSYS }
+
+// Release comes for CREATE and TMPFILE only. The kernel's lookup count keeps the
+// inode; there is nothing to release.
+func (s *server) Release(<-chan struct{}, *fuse.ReleaseIn) {}
+
+// Flush is not implemented: close writes dirty pages back, and reports what
+// failed, before it would ask (fs/fuse/file.c, fuse_flush).
+func (s *server) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
+
+// Fsync is not implemented: fsync writes dirty pages and times back before it
+// would ask, and memory is as durable as it will be.
+func (s *server) Fsync(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.ENOSYS }
+
+func (s *server) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return nil, st
+	}
+	if int64(in.Offset) < 0 {
+		return nil, fuse.EINVAL
+	}
+	count, errno := s.tree.ReadAt(n, buf, int64(in.Offset))
+	if errno != 0 {
+		return nil, status(errno)
+	}
+	return fuse.ReadResultData(buf[:count]), fuse.OK
+}
+
+func (s *server) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32, fuse.Status) {
+	count, st := s.write(in, p, in.Offset)
+	return s.written(in, count, len(p), st)
+}
+
+// Writev is WRITE whose bytes come in several pieces.
+func (s *server) Writev(_ <-chan struct{}, in *fuse.WriteIn, pieces [][]byte) (uint32, fuse.Status) {
+	var done uint32
+	want := 0
+	st := fuse.OK
+	for _, p := range pieces {
+		want += len(p)
+		if st != fuse.OK || int(done) < want-len(p) {
+			continue
+		}
+		var count uint32
+		count, st = s.write(in, p, in.Offset+uint64(done))
+		done += count
+	}
+	return s.written(in, done, want, st)
+}
+
+func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Status) {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return 0, st
+	}
+	if int64(off) < 0 {
+		return 0, fuse.EINVAL
+	}
+	killPriv := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
+	if !s.has(fuse.CAP_WRITEBACK_CACHE) {
+		count, errno := s.tree.WriteAt(n, p, int64(off), killPriv)
+		return uint32(count), status(errno)
+	}
+	var count int
+	errno := s.keepTimes(n, in.NodeId, func() (errno syscall.Errno) {
+		count, errno = s.tree.WriteAt(n, p, int64(off), killPriv)
+		return errno
+	})
+	return uint32(count), status(errno)
+}
+
+// written taints the tree where the kernel's writeback has lost bytes. The write(2)
+// that they came from has returned long ago, and nothing makes the tool ask again.
+func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Status) (uint32, fuse.Status) {
+	if in.WriteFlags&fuse.WRITE_CACHE != 0 && (st != fuse.OK || int(count) < want) {
+		s.tree.Taint(fmt.Errorf("write back inode %d: %d of %d bytes at %d: %w",
+			in.NodeId, count, want, in.Offset, syscall.Errno(st)))
+	}
+	return count, st
+}
+
+// keepTimes runs write, which changes the content of n, and leaves mtime and ctime
+// as they were. Under the writeback cache they are the kernel's, which keeps them
+// by its own clock and sends them by SETATTR, before the WRITE or after it. A WRITE
+// that set them would leave a file newer than any tool has seen it.
+func (s *server) keepTimes(n *fs.Inode, node uint64, write func() syscall.Errno) syscall.Errno {
+	stamp := s.stamp(node)
+	stamp.Lock()
+	defer stamp.Unlock()
+	a := s.tree.Attr(n)
+	errno := write()
+	if errno == 0 {
+		_, errno = s.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetMtime | fs.SetCtime, Mtime: a.Mtime, Ctime: a.Ctime})
+	}
+	return errno
+}
+
+func (s *server) stamp(node uint64) *sync.Mutex { return &s.stamps[node%uint64(len(s.stamps))] }
+
+// Fallocate leaves it to the tree which modes there are. The kernel has written
+// the range back where the mode gives bytes away.
+func (s *server) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	off, length := int64(in.Offset), int64(in.Length)
+	if off < 0 || length <= 0 {
+		return fuse.EINVAL
+	}
+	return status(s.tree.Allocate(n, off, length, in.Mode))
+}
+
+// Lseek serves SEEK_DATA and SEEK_HOLE; the kernel does the others.
+func (s *server) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	off, errno := s.tree.Seek(n, int64(in.Offset), int(in.Whence))
+	out.Offset = uint64(off)
+	return status(errno)
+}
+
+// CopyFileRange may copy less than it was asked to. The kernel has written both
+// ranges back, and drops its pages of the second.
+func (s *server) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+	src, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return 0, st
+	}
+	dst, st := s.inode(in.NodeIdOut)
+	if st != fuse.OK {
+		return 0, st
+	}
+	soff, doff := int64(in.OffIn), int64(in.OffOut)
+	if soff < 0 || doff < 0 || in.Flags != 0 {
+		return 0, fuse.EINVAL
+	}
+	length := int64(min(in.Len, maxCopy))
+	count, errno := s.tree.CopyRange(src, soff, dst, doff, length)
+	return uint32(count), status(errno)
+}
+
+// maxCopy bounds one COPY_FILE_RANGE, in bytes: its answer counts in 32 bits, and a
+// caller who is killed waits for it.
+const maxCopy = 64 << 20
+
+// Ioctl knows no request. ENOSYS would be ENOTTY as well, once and for all.
+func (s *server) Ioctl(<-chan struct{}, *fuse.IoctlIn, []byte, *fuse.IoctlOut, []byte) fuse.Status {
+	return fuse.Status(syscall.ENOTTY)
+}
+
+// Locks are the kernel's; these are never asked for.
+
+func (s *server) GetLk(<-chan struct{}, *fuse.LkIn, *fuse.LkOut) fuse.Status { return fuse.ENOSYS }
+func (s *server) SetLk(<-chan struct{}, *fuse.LkIn) fuse.Status              { return fuse.ENOSYS }
+func (s *server) SetLkw(<-chan struct{}, *fuse.LkIn) fuse.Status             { return fuse.ENOSYS }

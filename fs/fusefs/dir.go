@@ -1,0 +1,72 @@
+package fusefs
+
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// OpenDir is not implemented: the kernel then caches listings, and sends neither
+// OPENDIR nor RELEASEDIR.
+func (s *server) OpenDir(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status {
+	return fuse.ENOSYS
+}
+
+func (s *server) ReleaseDir(*fuse.ReleaseIn) {}
+
+// FsyncDir is not implemented, as Fsync.
+func (s *server) FsyncDir(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.ENOSYS }
+
+// ReadDir serves kernels that do not ask for attributes with the names.
+func (s *server) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return s.list(in, func(e fuse.DirEntry, _ *fs.Inode, _ *fs.Attr) bool {
+		return out.AddDirEntry(e)
+	})
+}
+
+// ReadDirPlus hands out one reference for each name, and complete attributes: a
+// zero size would truncate the pages of a file. "." and ".." have no node id,
+// which the kernel takes as "no reference given".
+func (s *server) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return s.list(in, func(e fuse.DirEntry, n *fs.Inode, a *fs.Attr) bool {
+		entry := out.AddDirLookupEntry(e)
+		if entry == nil || e.Off <= cookieDotDot {
+			return entry != nil
+		}
+		s.tree.Ref(n)
+		setEntry(entry, a)
+		return true
+	})
+}
+
+// Cookies of the names that the tree does not list.
+const (
+	cookieDot    = 1
+	cookieDotDot = 2
+)
+
+// list adds the names of a directory after in.Offset, which is 0 or the cookie of
+// an earlier name, until add finds no more room. The kernel asks again then.
+func (s *server) list(in *fuse.ReadIn, add func(fuse.DirEntry, *fs.Inode, *fs.Attr) bool) fuse.Status {
+	dir, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	each := func(d fs.Dirent) bool {
+		a := s.tree.Attr(d.Inode)
+		return add(fuse.DirEntry{Name: d.Name, Ino: a.Ino, Mode: a.Mode, Off: d.Cookie}, d.Inode, &a)
+	}
+	if in.Offset < cookieDot && !each(fs.Dirent{Name: ".", Inode: dir, Cookie: cookieDot}) {
+		return fuse.OK
+	}
+	if in.Offset < cookieDotDot {
+		parent, errno := s.tree.Parent(dir)
+		if errno != 0 {
+			parent = dir // dir is removed, and lists nothing
+		}
+		if !each(fs.Dirent{Name: "..", Inode: parent, Cookie: cookieDotDot}) {
+			return fuse.OK
+		}
+	}
+	return status(s.tree.ReadDir(dir, max(in.Offset, cookieDotDot), each))
+}

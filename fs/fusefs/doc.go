@@ -1,0 +1,36 @@
+// Package fusefs shows an [fs.Tree] to the kernel by FUSE: one FUSE operation is
+// one operation of the tree.
+//
+// It has no names, no inode table and no file handles of its own. A FUSE node id
+// is an inode number, a lookup count is a reference of the tree, and requests on
+// open files name the inode that they mean. What the package does know is the
+// protocol, and above all what the kernel keeps for itself:
+//
+//   - Names, attributes, symlinks, listings and pages stay in the kernel's caches
+//     for good ([cacheFor]), because nobody but the kernel changes a mounted tree.
+//   - With the writeback cache, the size, mtime and ctime of regular files are the
+//     kernel's. It takes no notice of ours, and sends its own by SETATTR. So a
+//     WRITE must not change the tree's times: it may arrive after that SETATTR.
+//   - Permissions are the kernel's too (default_permissions), and so are locks.
+//   - OPEN, OPENDIR, FLUSH, FSYNC, FSYNCDIR and ACCESS are answered with ENOSYS,
+//     which the kernel remembers: it then does its part (pages are written back by
+//     close and fsync as before) without asking.
+//
+// The operations do not depend on the loop that carries them: [server] implements
+// go-fuse's RawFileSystem, [guard] stands around it, and both work under any
+// transport that speaks go-fuse's wire types.
+//
+// # Failures
+//
+// A panic in an operation ends that mount and no other: the stack is logged, the
+// tree is poisoned, and every later request is answered with EIO. A writeback
+// WRITE that fails taints the tree, for the tool was told long ago that its bytes
+// are written.
+//
+// # Limitations
+//
+// The name .go-fuse-epoll-hack in the root directory belongs to go-fuse, which
+// answers for it. st_blocks of a file that is open for writing lags behind what
+// was written until the kernel writes it back. Reading does not change atime.
+// ioctl(2) knows no file attributes (chattr).
+package fusefs

@@ -1,0 +1,78 @@
+package fusefs
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// capabilities are those that we ask of the kernel beyond go-fuse's own. Each is
+// used where the kernel has it.
+//
+// CAP_ATOMIC_O_TRUNC must never be among them while OPEN is answered with ENOSYS:
+// the kernel would leave O_TRUNC to an OPEN that it no longer sends.
+const capabilities = fuse.CAP_WRITEBACK_CACHE |
+	fuse.CAP_HANDLE_KILLPRIV_V2 | // we clear suid and sgid, so no GETXATTR before each write
+	fuse.CAP_NO_OPENDIR_SUPPORT |
+	fuse.CAP_ASYNC_DIO |
+	fuse.CAP_ABORT_ERROR // an abort reads as ECONNABORTED, an unmount as ENODEV
+
+// disabled are capabilities that go-fuse would ask for. Passthrough excludes the
+// writeback cache; a mount that uses it will leave that off and take this out.
+const disabled = fuse.CAP_PASSTHROUGH
+
+// feature is something that can be kept from the kernel: a capability, or an
+// operation that is then answered with ENOSYS.
+type feature struct {
+	caps uint64
+	ops  []op
+}
+
+// features are the names that [Options.Disable] knows.
+var features = map[string]feature{
+	"writeback":       {caps: fuse.CAP_WRITEBACK_CACHE},
+	"killpriv":        {caps: fuse.CAP_HANDLE_KILLPRIV_V2},
+	"readdirplus":     {caps: fuse.CAP_READDIRPLUS},
+	"tmpfile":         {ops: []op{opTmpfile}},
+	"statx":           {ops: []op{opStatx}},
+	"copy_file_range": {ops: []op{opCopyFileRange}},
+	"fallocate":       {ops: []op{opFallocate}},
+	"lseek":           {ops: []op{opLseek}},
+}
+
+// mountOptions are go-fuse's settings for o, and the operations that o disables.
+func (o *Options) mountOptions() (*fuse.MountOptions, []op, error) {
+	mo := &fuse.MountOptions{
+		Name:                     "workdir",
+		MaxWrite:                 maxTransfer,
+		MaxReadAhead:             maxTransfer,
+		MaxBackground:            maxBackground,
+		ExplicitDataCacheControl: true, // or a stat after a write drops the pages
+		EnableSymlinkCaching:     true, // a symlink never changes
+		DisableSplice:            true, // content is copied, not spliced
+		ExtraCapabilities:        capabilities,
+		DisabledCapabilities:     disabled,
+		Logger:                   slog.NewLogLogger(o.logger().Handler(), slog.LevelWarn),
+	}
+	if o.ReadOnly {
+		mo.DisabledCapabilities |= fuse.CAP_WRITEBACK_CACHE
+	}
+	var off []op
+	for _, name := range o.Disable {
+		f, ok := features[name]
+		if !ok {
+			return nil, nil, fmt.Errorf("disable %q: no such feature", name)
+		}
+		mo.DisabledCapabilities |= f.caps
+		off = append(off, f.ops...)
+	}
+	return mo, off, nil
+}
+
+func (o *Options) logger() *slog.Logger {
+	if o.Logger == nil {
+		return slog.Default()
+	}
+	return o.Logger
+}

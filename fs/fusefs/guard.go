@@ -1,0 +1,89 @@
+package fusefs
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// guard stands around the operations: each of its methods counts the request,
+// refuses what this mount does not do, and catches a panic. It is safe for
+// concurrent use.
+type guard struct {
+	ops    fuse.RawFileSystem
+	tree   *fs.Tree
+	logger *slog.Logger
+
+	refuse [opCount]fuse.Status   // immutable; OK where the operation is allowed
+	counts [opCount]atomic.Uint64 // requests
+	dead   atomic.Bool            // an operation has panicked
+}
+
+var _ fuse.RawFileSystem = (*guard)(nil)
+
+// newGuard gives the operations on t as o wants them, and go-fuse's settings.
+func newGuard(t *fs.Tree, o *Options) (*guard, *fuse.MountOptions, error) {
+	mo, off, err := o.mountOptions()
+	if err != nil {
+		return nil, nil, err
+	}
+	g := &guard{tree: t, logger: o.logger(), ops: &server{
+		tree: t,
+		caps: (mo.ExtraCapabilities) &^ mo.DisabledCapabilities,
+	}}
+	if o.ReadOnly {
+		for _, op := range changing {
+			g.refuse[op] = fuse.EROFS
+		}
+	}
+	for _, op := range off {
+		g.refuse[op] = fuse.ENOSYS
+	}
+	return g, mo, nil
+}
+
+// enter counts a request and says whether it may go on. After a panic none may,
+// for the operation that panicked may have left a lock of the tree locked.
+func (g *guard) enter(o op) fuse.Status {
+	g.counts[o].Add(1)
+	if g.dead.Load() {
+		return fuse.EIO
+	}
+	return g.refuse[o]
+}
+
+// leave is deferred around each operation. It turns a panic into EIO, poisons the
+// tree, and logs the stack, because a panic in a request's goroutine would end the
+// process with all its mounts.
+func (g *guard) leave(o op, st *fuse.Status) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	*st = fuse.EIO
+	stack := debug.Stack()
+	first := g.dead.CompareAndSwap(false, true)
+	g.logger.Error("panic in a fuse operation; the mount is dead", "op", o.String(), "panic", r, "stack", string(stack))
+	if first {
+		g.tree.Poison(fmt.Errorf("%s: panic: %v", o, r))
+	}
+}
+
+func (g *guard) stats() map[string]uint64 {
+	m := make(map[string]uint64)
+	for o := range g.counts {
+		if n := g.counts[o].Load(); n > 0 {
+			m[opNames[o]] = n
+		}
+	}
+	return m
+}
+
+// status is the one place where the tree's errors become FUSE's.
+func status(errno syscall.Errno) fuse.Status { return fuse.Status(errno) }

@@ -1,0 +1,146 @@
+package fusefs
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// permBits are the bits of a mode that are not the kind of the inode.
+const permBits = 0o7777
+
+// Lookup answers "no such name" with an empty entry and not with ENOENT, for only
+// that is cached (fs/fuse/dir.c, fuse_lookup_name).
+func (s *server) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	dir, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	n, errno := s.tree.Lookup(dir, name)
+	switch errno {
+	case 0:
+		s.entry(n, out)
+	case syscall.ENOENT:
+		*out = fuse.EntryOut{EntryValid: cacheFor}
+	default:
+		return status(errno)
+	}
+	return fuse.OK
+}
+
+// Forget gives back references that entries have handed to the kernel.
+func (s *server) Forget(node, count uint64) {
+	if n := s.tree.Get(node); n != nil {
+		s.tree.Unref(n, count)
+	}
+}
+
+// make answers an operation that makes an inode in a directory.
+func (s *server) make(in *fuse.InHeader, out *fuse.EntryOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
+	dir, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	n, errno := verb(dir)
+	if errno != 0 {
+		return status(errno)
+	}
+	s.entry(n, out)
+	return fuse.OK
+}
+
+func (s *server) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	return s.make(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+		return s.tree.Mknod(dir, name, in.Mode, in.Rdev, owner(&in.InHeader))
+	})
+}
+
+func (s *server) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	return s.make(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+		return s.tree.Mkdir(dir, name, in.Mode&permBits, owner(&in.InHeader))
+	})
+}
+
+func (s *server) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	return s.make(in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+		return s.tree.Symlink(dir, name, target, owner(in))
+	})
+}
+
+// Create makes a regular file and opens it. The kernel looked the name up before
+// and holds the directory's lock, so EEXIST is a miscount and no reason to open
+// what is there.
+func (s *server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	out.OpenOut = opened
+	return s.make(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+		return s.tree.Mknod(dir, name, unix.S_IFREG|in.Mode&permBits, 0, owner(&in.InHeader))
+	})
+}
+
+func (s *server) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	out.OpenOut = opened
+	return s.make(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+		return s.tree.Tmpfile(dir, in.Mode&permBits, owner(&in.InHeader))
+	})
+}
+
+// Link takes the reference that its entry hands over only after the tree has
+// linked: the kernel holds another one meanwhile, by the name that it links.
+func (s *server) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+	n, st := s.inode(in.Oldnodeid)
+	if st != fuse.OK {
+		return st
+	}
+	return s.make(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+		if errno := s.tree.Link(dir, name, n); errno != 0 {
+			return nil, errno
+		}
+		s.tree.Ref(n)
+		return n, 0
+	})
+}
+
+func (s *server) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	dir, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	return status(s.tree.Unlink(dir, name))
+}
+
+func (s *server) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	dir, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	return status(s.tree.Rmdir(dir, name))
+}
+
+// Rename serves RENAME and RENAME2. RENAME_WHITEOUT is EINVAL, as where a file
+// system has no whiteouts.
+func (s *server) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+	odir, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	ndir, st := s.inode(in.Newdir)
+	if st != fuse.OK {
+		return st
+	}
+	if in.Flags&^(fs.RenameNoReplace|fs.RenameExchange) != 0 {
+		return fuse.EINVAL
+	}
+	return status(s.tree.Rename(odir, oldName, ndir, newName, in.Flags))
+}
+
+func (s *server) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return nil, st
+	}
+	target, errno := s.tree.Readlink(n)
+	return []byte(target), status(errno)
+}

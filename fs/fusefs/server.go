@@ -1,0 +1,98 @@
+package fusefs
+
+import (
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// cacheFor is how long the kernel may keep names, attributes and the absence of
+// names, in seconds: a year, which stands for ever. Only the kernel changes a
+// mounted tree, and it keeps its caches in step with its own changes.
+const cacheFor = 365 * 24 * 60 * 60
+
+// generation goes with every node id. Inode numbers are never used twice, so one
+// will do.
+const generation = 1
+
+// server answers FUSE requests from a tree. It has no state but the tree's.
+// It is used behind a [guard] only.
+type server struct {
+	tree *fs.Tree
+	caps uint64 // asked of the kernel; after Init, what it gave. Set before requests
+
+	// stamps order the writes of an inode against the changes of its times, see
+	// keepTimes. Each inode has the one that its number falls on; taken above all
+	// locks of the tree.
+	stamps [64]sync.Mutex
+}
+
+var _ fuse.RawFileSystem = (*server)(nil)
+
+// Init learns what was negotiated. A transport calls it once, before the first
+// operation.
+func (s *server) Init(srv *fuse.Server) {
+	s.caps &= srv.KernelSettings().Flags64()
+}
+
+func (s *server) has(capability uint64) bool { return s.caps&capability != 0 }
+
+func (s *server) String() string { return "workdir" }
+func (s *server) SetDebug(bool)  {}
+func (s *server) OnUnmount()     {}
+
+// inode is the inode of a node id. The kernel holds a reference on every node that
+// it names, so ESTALE means that one of the two has miscounted.
+func (s *server) inode(node uint64) (*fs.Inode, fuse.Status) {
+	if n := s.tree.Get(node); n != nil {
+		return n, fuse.OK
+	}
+	return nil, fuse.Status(syscall.ESTALE)
+}
+
+// entry fills out for n. The caller has taken the reference that goes with it.
+func (s *server) entry(n *fs.Inode, out *fuse.EntryOut) {
+	a := s.tree.Attr(n)
+	setEntry(out, &a)
+}
+
+func setEntry(out *fuse.EntryOut, a *fs.Attr) {
+	out.NodeId = a.Ino
+	out.Generation = generation
+	out.EntryValid = cacheFor
+	out.AttrValid = cacheFor
+	setAttr(&out.Attr, a)
+}
+
+// blockSize is st_blksize and the unit of statfs(2), in bytes.
+const blockSize = 4096
+
+func setAttr(out *fuse.Attr, a *fs.Attr) {
+	*out = fuse.Attr{
+		Ino:       a.Ino,
+		Size:      uint64(a.Size),
+		Blocks:    uint64(a.Blocks),
+		Atime:     uint64(a.Atime.Sec),
+		Mtime:     uint64(a.Mtime.Sec),
+		Ctime:     uint64(a.Ctime.Sec),
+		Atimensec: a.Atime.Nsec,
+		Mtimensec: a.Mtime.Nsec,
+		Ctimensec: a.Ctime.Nsec,
+		Mode:      a.Mode,
+		Nlink:     a.Nlink,
+		Owner:     fuse.Owner{Uid: a.UID, Gid: a.GID},
+		Rdev:      a.Rdev,
+		Blksize:   blockSize,
+	}
+}
+
+func owner(in *fuse.InHeader) fs.Owner { return fs.Owner{UID: in.Uid, GID: in.Gid} }
+
+func now() fs.Time {
+	t := time.Now()
+	return fs.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
+}

@@ -1,0 +1,78 @@
+package fusefs
+
+import (
+	"strings"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// xattrInode is the inode of a request about the extended attribute name. There is
+// no system namespace: EOPNOTSUPP is what programs take for "no ACLs here".
+func (s *server) xattrInode(node uint64, name string) (*fs.Inode, fuse.Status) {
+	if strings.HasPrefix(name, "system.") {
+		return nil, fuse.Status(syscall.EOPNOTSUPP)
+	}
+	return s.inode(node)
+}
+
+// fits is the rule of both getxattr(2) and listxattr(2): an empty buffer asks for
+// the size, and a buffer that is too small is ERANGE (which the kernel makes E2BIG
+// where no buffer can be large enough).
+func fits(size, buf int) (uint32, fuse.Status) {
+	if buf > 0 && size > buf {
+		return uint32(size), fuse.ERANGE
+	}
+	return uint32(size), fuse.OK
+}
+
+func (s *server) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, buf []byte) (uint32, fuse.Status) {
+	n, st := s.xattrInode(in.NodeId, name)
+	if st != fuse.OK {
+		return 0, st
+	}
+	value, errno := s.tree.GetXattr(n, name)
+	if errno != 0 {
+		return 0, status(errno)
+	}
+	copy(buf, value)
+	return fits(len(value), len(buf))
+}
+
+// ListXAttr lists the names, each ended by a zero byte.
+func (s *server) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, buf []byte) (uint32, fuse.Status) {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return 0, st
+	}
+	names, errno := s.tree.ListXattr(n)
+	if errno != 0 {
+		return 0, status(errno)
+	}
+	size := 0
+	for _, name := range names {
+		if size < len(buf) {
+			copy(buf[size:], name+"\x00")
+		}
+		size += len(name) + 1
+	}
+	return fits(size, len(buf))
+}
+
+func (s *server) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value []byte) fuse.Status {
+	n, st := s.xattrInode(in.NodeId, name)
+	if st != fuse.OK {
+		return st
+	}
+	return status(s.tree.SetXattr(n, name, value, int(in.Flags)))
+}
+
+func (s *server) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+	n, st := s.xattrInode(in.NodeId, name)
+	if st != fuse.OK {
+		return st
+	}
+	return status(s.tree.RemoveXattr(n, name))
+}
