@@ -2,41 +2,361 @@ package mount
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
-	"os/exec"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/store"
 )
 
-var errStub = errors.New("stub")
+// Mount is a workspace that is mounted. Its methods may be called from several
+// goroutines.
+type Mount struct {
+	session  *session         // immutable
+	id       uint64           // immutable
+	url      store.URL        // immutable
+	path     string           // immutable
+	opts     Options          // immutable
+	revision store.Revision   // immutable after Open; what was opened
+	warnings []string         // immutable after Open
+	commitID archive.CommitID // immutable; of the one commit that this mount can become
 
-// STUB
-type Mount struct{}
+	closing chan struct{} // holds one token: whoever has it closes
+	done    chan struct{} // closed when the mount is over
 
-func Init()                                                                       {}
-func Start(ctx context.Context) error                                             { return errStub }
-func Stop(ctx context.Context) error                                              { return errStub } // ends the servers of this process that have no mount; then waits for remote commands to be answered
-func Open(ctx context.Context, url string, opts *Options) (*Mount, error)         { return nil, errStub }
-func Command(ctx context.Context, m *Mount, name string, arg ...string) *exec.Cmd { return nil }
-func (m *Mount) Path(elem ...string) string                                       { return "" }
-func (m *Mount) URL() string                                                      { return "" } // without secrets
-func (m *Mount) Commit() error                                                    { return errStub }
-func (m *Mount) Abandon()                                                         {}
-func (m *Mount) Close(ctx context.Context) (Result, error)                        { return Result{}, errStub }
-func (m *Mount) Status(ctx context.Context) (Status, error)                       { return Status{}, errStub }
-func (m *Mount) Done() <-chan struct{}                                            { return nil } // closed when Close has ended for good, or the mount was lost
-func (m *Mount) Warnings() []string                                               { return nil } // of opening
+	mu        sync.Mutex
+	marked    bool   // guarded by mu
+	abandoned bool   // guarded by mu
+	over      bool   // guarded by mu; result and err are final
+	result    Result // guarded by mu
+	err       error  // guarded by mu
+}
 
-func DefaultRunDir() string                            { return "" }
-func CleanUp(ctx context.Context, runDir string) error { return errStub } // clears away what killed clients and servers left in runDir ("" default)
+// Open mounts the workspace of a URL, see package store for its forms. The
+// mount shows exactly what the archive holds at this moment; if there is no
+// archive, an empty directory. The caller must call Close.
+//
+// Errors: store.ErrURL, store.ErrNotAllowed, store.ErrUnreachable,
+// store.ErrNotArchive, archive.ErrFormat, archive.ErrLimit, ErrLimit,
+// ErrCannotMount, ErrNoServer, ErrServerLost, and ctx's. After an error nothing
+// is mounted.
+func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
+	u, err := store.ParseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	m := &Mount{url: u, commitID: archive.NewCommitID(), closing: make(chan struct{}, 1), done: make(chan struct{})}
+	m.closing <- struct{}{}
+	if opts != nil {
+		m.opts = *opts
+	}
+	if err := checkHost(); err != nil {
+		return nil, err
+	}
+	if m.session, err = getSession(ctx, m.opts.RunDir); err != nil {
+		return nil, err
+	}
+	if err := m.open(ctx); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
 
-// Remote is a mount of another process.
-type Remote struct{}
+func (m *Mount) open(ctx context.Context) error {
+	if err := m.refuseOwnStore(); err != nil {
+		return err
+	}
+	made, err := m.prepareDir()
+	if err != nil {
+		return err
+	}
+	m.session.add(m)
+	grace := m.opts.Grace
+	if grace == 0 {
+		grace = DefaultGrace
+	}
+	req := openRequest{
+		ID: m.id, URL: m.url.String(), Dir: m.path, Made: made,
+		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
+		ReadOnly: m.opts.ReadOnly, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable,
+		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, GraceNS: int64(grace),
+	}
+	var reply openReply
+	err = m.call(ctx, callOpen, req, &reply)
+	if err == nil && ctx.Err() != nil {
+		_, _ = m.Close(context.WithoutCancel(ctx)) // not marked: it only unmounts
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		m.session.drop(m)
+		if made {
+			os.Remove(m.path)
+		}
+		return m.callError(ctx, err)
+	}
+	m.revision, m.warnings = reply.Revision, reply.Warnings
+	return nil
+}
 
-func Find(ctx context.Context, path, runDir string) (*Remote, error) { return nil, errStub }
-func List(ctx context.Context, runDir string) ([]Status, error)      { return nil, errStub }
-func (r *Remote) Path() string                                       { return "" }
-func (r *Remote) Commit(ctx context.Context) error                   { return errStub }
-func (r *Remote) Abandon(ctx context.Context) error                  { return errStub }
-func (r *Remote) Status(ctx context.Context) (Status, error)         { return Status{}, errStub }
-func (r *Remote) Close(ctx context.Context, progress func(Progress)) (Result, error) {
-	return Result{}, errStub
-} // what Mount.Close gives in the owner
+// call asks the server for something that must have a definite end: when ctx
+// ends the server is told to stop, and its answer is waited for all the same.
+func (m *Mount) call(ctx context.Context, method string, in, out any) error {
+	stop := context.AfterFunc(ctx, func() {
+		m.session.conn.Notify(noteCancel, mountID{ID: m.id})
+	})
+	defer stop()
+	return m.session.conn.Call(context.WithoutCancel(ctx), method, in, out)
+}
+
+// callError says what the end of the connection means, and gives ctx's own cause
+// where that was the reason.
+func (m *Mount) callError(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-m.session.conn.Done():
+		<-m.session.lost
+		return &ServerLostError{PID: m.session.proc.Pid, Cause: m.session.cause()}
+	default:
+		return err
+	}
+}
+
+// add gives a mount its number.
+func (s *session) add(m *Mount) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mounts[m.id] = m
+}
+
+func (s *session) drop(m *Mount) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mounts, m.id)
+}
+
+func (s *session) newID() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextID++
+	return s.nextID
+}
+
+// Path gives a path inside the mountpoint; without elements, the mountpoint.
+func (m *Mount) Path(elem ...string) string {
+	return filepath.Join(append([]string{m.path}, elem...)...)
+}
+
+// URL gives the workspace's URL in canonical form, without secrets.
+func (m *Mount) URL() string { return m.url.Redacted() }
+
+// Revision gives the archive that was opened; empty if there was none.
+func (m *Mount) Revision() store.Revision { return m.revision }
+
+// Warnings gives what was odd about the archive that was opened.
+func (m *Mount) Warnings() []string { return m.warnings }
+
+// Done is closed when the mount is over: closed for good, or its server lost.
+func (m *Mount) Done() <-chan struct{} { return m.done }
+
+// Commit marks the workspace to be stored by Close. It writes nothing itself,
+// and a mount that is never marked leaves the stored archive as it was.
+// ErrReadOnly, ErrAbandoned, ErrClosed.
+func (m *Mount) Commit() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.opts.ReadOnly:
+		return fmt.Errorf("commit %s: %w", m.path, ErrReadOnly)
+	case m.abandoned:
+		return fmt.Errorf("commit %s: %w", m.path, ErrAbandoned)
+	case m.over:
+		return fmt.Errorf("commit %s: %w", m.path, ErrClosed)
+	}
+	m.marked = true
+	return nil
+}
+
+// Abandon takes the mark back, for good: whatever comes, this mount stores
+// nothing, unless its last request is already on the way.
+func (m *Mount) Abandon() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.abandoned = true
+}
+
+// Close unmounts and, if the mount is marked, stores the workspace as the next
+// revision, replacing exactly the one that was opened. When it returns nil for a
+// marked mount, the archive is durable in the store. An emptied workspace's
+// archive is deleted (see Options.KeepEmpty); if nothing changed, the store is
+// not asked.
+//
+// With ErrBusy, and where ctx ended before the mount was gone, nothing has
+// happened and Close can be called again. After everything else the mount is
+// over, and Close gives the same answer again. Further errors: store.ErrConflict
+// (a *store.ConflictError; nothing was stored), store.ErrUnknown, ErrCommit,
+// ErrUnmounted, ErrServerLost.
+func (m *Mount) Close(ctx context.Context) (Result, error) {
+	select {
+	case <-m.closing:
+		defer func() { m.closing <- struct{}{} }()
+	case <-ctx.Done():
+		return Result{}, context.Cause(ctx)
+	}
+	if res, err, over := m.outcome(); over {
+		return res, err
+	}
+	req := closeRequest{ID: m.id, Commit: m.wanted(), CommitID: m.commitID}
+	var reply closeReply
+	if err := m.call(ctx, callClose, req, &reply); err != nil {
+		return m.closeLost(ctx, req, err)
+	}
+	var err error
+	if len(reply.Err) > 0 {
+		err = m.closeError(ctx, decodeError(reply.Err))
+	}
+	if !reply.Again {
+		m.finish(reply.Result, err)
+	}
+	return reply.Result, err
+}
+
+// closeError puts ctx's own cause beside the error that it made.
+func (m *Mount) closeError(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
+}
+
+// closeLost ends a mount whose server is gone, and finds out what became of its
+// commit.
+func (m *Mount) closeLost(ctx context.Context, req closeRequest, err error) (Result, error) {
+	err = m.callError(ctx, err)
+	res := Result{Revision: m.revision}
+	var lost *ServerLostError
+	if errors.As(err, &lost) && req.Commit {
+		lost.Stored = m.storedAfterAll(ctx, &res)
+	}
+	m.finish(res, err)
+	return res, err
+}
+
+// lostPatience bounds the question what a dead server has stored.
+const lostPatience = 30 * time.Second
+
+// storedAfterAll looks at the store for the commit of a server that died.
+func (m *Mount) storedAfterAll(ctx context.Context, res *Result) string {
+	const unknown = "its commit may have been stored: "
+	ctx, cancel := context.WithTimeout(ctx, lostPatience)
+	defer cancel()
+	st, err := store.OpenBucket(ctx, m.url)
+	if err != nil {
+		return unknown + err.Error()
+	}
+	defer st.Close()
+	obj, err := st.Open(ctx, m.url.Key)
+	if errors.Is(err, store.ErrNotExist) {
+		return "there is no stored archive"
+	}
+	if err != nil {
+		return unknown + err.Error()
+	}
+	defer obj.Close()
+	info := obj.Info()
+	log, err := archive.ReadLog(obj, info.Size)
+	switch {
+	case err == nil && log.Has(m.commitID):
+		res.Stored, res.Revision, res.CommitID, res.Size = true, info.Revision, m.commitID, info.Size
+		return "its commit was stored"
+	case info.Revision == m.revision && (m.url.Scheme == "file" || m.url.Scheme == "mem"):
+		return "nothing was stored"
+	case err != nil:
+		return unknown + err.Error()
+	}
+	return unknown + "the last request may still arrive"
+}
+
+// wanted reports whether Close is to store.
+func (m *Mount) wanted() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.marked && !m.abandoned && !m.opts.ReadOnly
+}
+
+// confirm is the server's question right before a commit becomes visible.
+func (m *Mount) confirm(ctx context.Context) error {
+	if !m.wanted() {
+		return ErrAbandoned
+	}
+	if m.opts.BeforeStore == nil {
+		return nil
+	}
+	return m.opts.BeforeStore(ctx)
+}
+
+func (m *Mount) outcome() (Result, error, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.result, m.err, m.over
+}
+
+// finish makes the outcome final.
+func (m *Mount) finish(res Result, err error) {
+	m.mu.Lock()
+	if m.over {
+		m.mu.Unlock()
+		return
+	}
+	m.over, m.result, m.err = true, res, err
+	m.mu.Unlock()
+	m.session.drop(m)
+	close(m.done)
+}
+
+// serverLost ends a mount that is not being closed just now; one that is learns
+// it from its call.
+func (m *Mount) serverLost(cause *ServerLostError) {
+	select {
+	case <-m.closing:
+		own := *cause
+		m.finish(Result{Revision: m.revision}, &own)
+		m.closing <- struct{}{}
+	default:
+	}
+}
+
+// Status asks the server about the mount.
+func (m *Mount) Status(ctx context.Context) (Status, error) {
+	var st Status
+	if err := m.session.conn.Call(ctx, callStatus, mountID{ID: m.id}, &st); err != nil {
+		return Status{}, m.callError(ctx, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	st.URL, st.Path, st.ReadOnly, st.ClientPID = m.URL(), m.path, m.opts.ReadOnly, os.Getpid()
+	st.Marked, st.Abandoned = m.marked, m.abandoned
+	return st, nil
+}
+
+func (m *Mount) logger() *slog.Logger {
+	if m.opts.Logger != nil {
+		return m.opts.Logger
+	}
+	return slog.Default()
+}
+
+func (m *Mount) progress(body json.RawMessage) {
+	note, err := decode[progressNote](body)
+	if err == nil && m.opts.Progress != nil {
+		m.opts.Progress(note.Progress)
+	}
+}

@@ -1,0 +1,132 @@
+package mount
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxNamed bounds the list in a BusyError.
+const maxNamed = 32
+
+// usersOf finds the processes that keep a file system alive: by descriptor,
+// working directory, root, mapping, or by a mount of it in their namespace. dev
+// is "major:minor". Processes of other users are found only by root.
+func usersOf(dev string) []Process {
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails on a bad pattern only
+	var found []Process
+	seen := map[string]bool{} // mount namespaces that are known to hold the mount, or not
+	ownNS, _ := os.Readlink("/proc/self/ns/mnt")
+	seen[ownNS] = true
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if use := useOf(dir, dev, seen); use != "" {
+			found = append(found, Process{PID: pid, Name: processName(dir), Use: use})
+		}
+		if len(found) == maxNamed {
+			break
+		}
+	}
+	slices.SortFunc(found, func(a, b Process) int { return a.PID - b.PID })
+	return found
+}
+
+// useOf says how one process uses the file system, "" if it does not. The first
+// process of each foreign mount namespace stands for its namespace.
+func useOf(dir, dev string, seen map[string]bool) string {
+	ids := mountIDs(dir, dev)
+	switch {
+	case usesDescriptor(dir, ids):
+		return "descriptor"
+	case onDevice(dir+"/cwd", dev):
+		return "working directory"
+	case onDevice(dir+"/root", dev):
+		return "root"
+	case mapsDevice(dir, dev):
+		return "mapping"
+	}
+	ns, err := os.Readlink(dir + "/ns/mnt")
+	if err != nil || seen[ns] {
+		return ""
+	}
+	seen[ns] = true
+	if len(ids) > 0 {
+		return "mount namespace"
+	}
+	return ""
+}
+
+// mountIDs are the mounts of dev in the process's namespace.
+func mountIDs(dir, dev string) map[string]bool {
+	table, err := mountTable(filepath.Base(dir))
+	if err != nil {
+		return nil
+	}
+	ids := map[string]bool{}
+	for _, e := range table {
+		if e.dev == dev {
+			ids[strconv.Itoa(e.id)] = true
+		}
+	}
+	return ids
+}
+
+// usesDescriptor looks at /proc/PID/fdinfo, which names the mount of each
+// descriptor without touching its file.
+func usesDescriptor(dir string, ids map[string]bool) bool {
+	if len(ids) == 0 {
+		return false
+	}
+	infos, _ := filepath.Glob(dir + "/fdinfo/*") // fails on a bad pattern only
+	for _, info := range infos {
+		b, err := os.ReadFile(info)
+		if err != nil {
+			continue
+		}
+		for line := range bytes.Lines(b) {
+			if v, ok := bytes.CutPrefix(line, []byte("mnt_id:")); ok && ids[string(bytes.TrimSpace(v))] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// onDevice asks what the kernel already knows of a link of /proc, and sends no
+// request to the file system (AT_STATX_DONT_SYNC, statx(2)).
+func onDevice(link, dev string) bool {
+	var st unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC, 0, &st) != nil {
+		return false
+	}
+	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor) == dev
+}
+
+// mapsDevice looks for a mapped file of the file system, see proc_pid_maps(5):
+// the device stands there in hexadecimal.
+func mapsDevice(dir, dev string) bool {
+	var major, minor uint32
+	if _, err := fmt.Sscanf(dev, "%d:%d", &major, &minor); err != nil {
+		return false
+	}
+	want := fmt.Sprintf(" %02x:%02x ", major, minor)
+	b, err := os.ReadFile(dir + "/maps")
+	return err == nil && bytes.Contains(b, []byte(want))
+}
+
+func processName(dir string) string {
+	b, err := os.ReadFile(dir + "/comm")
+	if err != nil {
+		return "?"
+	}
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,306 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/fs/fusefs"
+	"github.com/workdir/workdir/store"
+)
+
+// detachPatience is how long the end of the server waits for an operation of a
+// mount that was cancelled.
+const detachPatience = 10 * time.Second
+
+// States of a hosted mount, as Status shows them.
+const (
+	stateOpening    = "opening"
+	stateMounted    = "mounted"
+	stateUnmounting = "unmounting"
+	stateCommitting = "committing"
+	stateClosed     = "closed"
+)
+
+// hosted is one mount in the server process.
+type hosted struct {
+	server   *server       // immutable
+	req      openRequest   // immutable
+	opened   time.Time     // immutable
+	warnings warnings      // has its own lock
+	op       chan struct{} // holds one token: whoever has it opens, closes or detaches
+
+	// Set by open, immutable after it.
+	url   store.URL
+	store store.Store
+	info  store.Info   // of the archive that was opened; zero if there was none
+	log   *archive.Log // nil if it has none
+	home  fs.Home      // the mount's own; nil where the shared one is used
+	tree  *fs.Tree
+	conn  *fusefs.Conn // nil before the mount
+	dev   string       // "major:minor"
+
+	mu        sync.Mutex
+	state     string             // guarded by mu
+	stop      context.CancelFunc // guarded by mu; ends the operation that runs
+	unmounted bool               // guarded by op; our own umount(2) has succeeded
+	mounted   bool               // guarded by op; the mountpoint may still have to be detached
+}
+
+func newHosted(s *server, req openRequest) *hosted {
+	h := &hosted{server: s, req: req, opened: time.Now(), op: make(chan struct{}, 1), state: stateOpening}
+	h.op <- struct{}{}
+	return h
+}
+
+// begin makes the caller the one who works on the mount; cancel of the mount
+// ends the context that it gives. The caller calls end.
+func (h *hosted) begin(ctx context.Context) (context.Context, error) {
+	select {
+	case <-h.op:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stop = cancel
+	return ctx, nil
+}
+
+func (h *hosted) end() {
+	h.cancel()
+	h.op <- struct{}{}
+}
+
+// cancel ends the operation that runs, if any.
+func (h *hosted) cancel() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stop != nil {
+		h.stop()
+	}
+}
+
+func (h *hosted) setState(state string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.state = state
+}
+
+// open reads the archive into a tree and mounts it. On error nothing is left.
+func (h *hosted) open(ctx context.Context) error {
+	ctx, err := h.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.end()
+	err = h.load(ctx)
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = h.mount()
+	}
+	if err != nil {
+		h.discard()
+		return err
+	}
+	h.setState(stateMounted)
+	go h.watch()
+	return nil
+}
+
+// load opens the store and fills the tree.
+func (h *hosted) load(ctx context.Context) error {
+	var err error
+	if h.url, err = store.ParseURL(h.req.URL); err != nil {
+		return err
+	}
+	if h.store, err = store.OpenBucket(ctx, h.url); err != nil {
+		return err
+	}
+	if err := h.newTree(); err != nil {
+		return err
+	}
+	obj, err := h.store.Open(ctx, h.url.Key)
+	if errors.Is(err, store.ErrNotExist) {
+		h.tree.Seal()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer obj.Close()
+	h.info = obj.Info()
+	progress := h.progress(PhaseOpening, h.info.Size)
+	r := archive.NewReader(obj, &archive.ReaderOptions{
+		Owner:    &h.req.Owner,
+		Warn:     func(w archive.Warning) { h.warn(w) },
+		Progress: progress.report,
+	})
+	if h.log, err = r.Load(ctx, h.tree); err != nil {
+		return h.loadError(err)
+	}
+	progress.done()
+	h.tree.Seal()
+	return nil
+}
+
+func (h *hosted) loadError(err error) error {
+	err = fmt.Errorf("open %s: %w", h.url.Redacted(), err)
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%w: %w; raise MaxBytes (--max-bytes) or MaxInodes (--max-inodes)", ErrLimit, err)
+	}
+	return err
+}
+
+func (h *hosted) newTree() error {
+	home, err := h.server.sharedHome()
+	if h.req.MaxBytes > 0 {
+		home, err = newHome(h.req.MaxBytes)
+		h.home = home
+	}
+	if err != nil {
+		return fmt.Errorf("open %s: %w", h.url.Redacted(), err)
+	}
+	h.tree, err = fs.New(home, &fs.Options{MaxBytes: h.req.MaxBytes, MaxInodes: h.req.MaxInodes, Owner: h.req.Owner})
+	return err
+}
+
+// mount shows the tree at the mountpoint.
+func (h *hosted) mount() error {
+	if h.req.ReadOnly {
+		h.tree.Freeze()
+	}
+	session := h.server.sessionDir()
+	if err := writeRecord(session, h.req.ID, record{Path: h.req.Dir, Made: h.req.Made}); err != nil {
+		return &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
+	}
+	fd, err := kernelMount(h.req.Dir, h.url.Redacted(), h.req.ReadOnly)
+	if err != nil {
+		return err
+	}
+	h.mounted = true
+	h.conn, err = fusefs.Serve(fd, h.tree, &fusefs.Options{ReadOnly: h.req.ReadOnly, Logger: slog.New(noteHandler{server: h.server, id: h.req.ID})})
+	if err == nil {
+		err = h.conn.WaitMount()
+	}
+	if err != nil {
+		return &HostError{Path: h.req.Dir, What: "FUSE: " + err.Error()}
+	}
+	return h.findDevice()
+}
+
+// findDevice learns the device number of the mount, by which its users are
+// found, and tunes its write back.
+func (h *hosted) findDevice() error {
+	table, err := mountTable("self")
+	if err != nil {
+		return &HostError{Path: h.req.Dir, What: "read the mount table: " + err.Error()}
+	}
+	e, ok := topMountAt(table, h.req.Dir)
+	if !ok || !e.isOurs() {
+		return &HostError{Path: h.req.Dir, What: "the mount is not in the mount table"}
+	}
+	h.dev = e.dev
+	var major, minor uint32
+	if _, err := fmt.Sscanf(e.dev, "%d:%d", &major, &minor); err == nil {
+		fusefs.TuneBDI(major, minor)
+	}
+	return nil
+}
+
+// watch tells the client when the mount ends though nobody closes it.
+func (h *hosted) watch() {
+	<-h.conn.Done()
+	h.mu.Lock()
+	state := h.state
+	h.mu.Unlock()
+	if state == stateMounted {
+		h.server.conn.Notify(noteEnded, endedNote{ID: h.req.ID, Cause: ErrUnmounted.Error()})
+	}
+}
+
+// hasEnded reports whether the FUSE connection is over.
+func (h *hosted) hasEnded() bool {
+	select {
+	case <-h.conn.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// discard gives back whatever the mount has: it is not to be stored, or has
+// been. The caller has the token.
+func (h *hosted) discard() {
+	h.setState(stateClosed)
+	if h.mounted && !h.unmounted {
+		_ = kernelDetach(h.req.Dir) // somebody may have unmounted it already
+	}
+	if h.req.Made {
+		os.Remove(h.req.Dir)
+	}
+	os.Remove(recordPath(h.server.sessionDir(), h.req.ID))
+	go h.free()
+}
+
+// free waits for the last request, which a copy of the mount may keep away, and
+// frees the memory.
+func (h *hosted) free() {
+	if h.conn != nil {
+		<-h.conn.Done()
+	}
+	if h.tree != nil {
+		_ = h.tree.Close() // memory only
+	}
+	if h.home != nil {
+		_ = h.home.Close() // likewise
+	}
+	if h.store != nil {
+		_ = h.store.Close() // nothing is written through it any more
+	}
+}
+
+// detach is the end of a mount whose client is gone: nothing is stored.
+func (h *hosted) detach() {
+	ctx, cancel := context.WithTimeout(context.Background(), detachPatience)
+	defer cancel()
+	h.cancel()
+	if _, err := h.begin(ctx); err == nil {
+		defer h.end()
+	}
+	if h.state != stateClosed {
+		h.discard()
+	}
+}
+
+func (h *hosted) status() Status {
+	h.mu.Lock()
+	state := h.state
+	h.mu.Unlock()
+	if state == stateOpening || state == stateClosed {
+		return Status{State: state, ServerPID: os.Getpid(), Opened: h.opened}
+	}
+	st := h.tree.StatFS()
+	return Status{
+		State: state, Revision: h.info.Revision, Changes: h.tree.Changes(),
+		Bytes: int64(st.Blocks-st.Free) * 4096, MaxBytes: int64(st.Blocks) * 4096,
+		Inodes: int64(st.Files - st.Ffree), MaxInodes: int64(st.Files),
+		ServerPID: os.Getpid(), Opened: h.opened, Requests: h.conn.Stats(),
+	}
+}
+
+// mountpoint is where a mount goes that was given no directory.
+func mountpoint(session string, id uint64) string {
+	return filepath.Join(session, fmt.Sprintf("m%d", id))
+}

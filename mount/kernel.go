@@ -1,0 +1,212 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxIO is the largest FUSE read and write, bytes: max_read of the mount and
+// MaxWrite of the adapter.
+const maxIO = 1 << 20
+
+// maxSource bounds the source in the mount table, bytes; the kernel takes less
+// than a page.
+const maxSource = 1024
+
+// kernelMount mounts a new FUSE file system at dir and gives its /dev/fuse
+// descriptor. Root mounts by mount(2), others by fusermount3. The error is a
+// *HostError.
+func kernelMount(dir, source string, readOnly bool) (int, error) {
+	if len(source) > maxSource {
+		source = source[:maxSource]
+	}
+	if os.Geteuid() == 0 {
+		fd, err := mountDirect(dir, source, readOnly)
+		if !errors.Is(err, unix.EPERM) {
+			return fd, err
+		}
+	}
+	return mountByHelper(dir, source, readOnly)
+}
+
+func openFuse(dir string) (int, error) {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	switch {
+	case err == nil:
+		return fd, nil
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		return -1, &HostError{Path: dir, What: "there is no /dev/fuse", Hint: "load the kernel's module (modprobe fuse), or give the container the device (--device /dev/fuse)"}
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return -1, &HostError{Path: dir, What: "/dev/fuse may not be opened", Hint: "its mode should be 0666 (chmod 0666 /dev/fuse), and a container must be given the device (--device /dev/fuse)"}
+	}
+	return -1, &HostError{Path: dir, What: "open /dev/fuse: " + err.Error()}
+}
+
+// mountDirect mounts by mount(2). EPERM is returned as it is: fusermount3 may
+// still be able to.
+func mountDirect(dir, source string, readOnly bool) (int, error) {
+	fd, err := openFuse(dir)
+	if err != nil {
+		return -1, err
+	}
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+	if readOnly {
+		flags |= unix.MS_RDONLY
+	}
+	data := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,default_permissions,max_read=%d",
+		fd, unix.S_IFDIR, os.Geteuid(), os.Getegid(), maxIO)
+	err = unix.Mount(source, dir, fsType, flags, data)
+	if err == nil {
+		return fd, nil
+	}
+	unix.Close(fd)
+	if errors.Is(err, unix.EPERM) {
+		return -1, err
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return -1, &HostError{Path: dir, What: "the kernel has no FUSE", Hint: "load the module (modprobe fuse)"}
+	}
+	return -1, &HostError{Path: dir, What: "mount(2): " + err.Error()}
+}
+
+// fusermount finds the setuid helper, by absolute path.
+func fusermount() (string, error) {
+	for _, dir := range []string{"/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"} {
+		p := filepath.Join(dir, "fusermount3")
+		if unix.Access(p, unix.X_OK) == nil {
+			return p, nil
+		}
+	}
+	if p, err := exec.LookPath("fusermount3"); err == nil && filepath.IsAbs(p) {
+		return p, nil
+	}
+	return "", &HostError{What: "fusermount3 is not installed, and without it only root can mount", Hint: "install it (apt-get install fuse3)"}
+}
+
+// mountByHelper mounts by fusermount3, which hands the descriptor over a socket
+// (the protocol of libfuse's util/fusermount.c).
+func mountByHelper(dir, source string, readOnly bool) (int, error) {
+	probe, err := openFuse(dir) // for its clearer error: the helper opens it as this user too
+	if err != nil {
+		return -1, err
+	}
+	unix.Close(probe)
+	helper, err := fusermount()
+	if err != nil {
+		return -1, err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, &HostError{Path: dir, What: "socketpair: " + err.Error()}
+	}
+	defer unix.Close(pair[0])
+	theirs := os.NewFile(uintptr(pair[1]), "fusermount")
+	opts := []string{"nosuid", "nodev", "default_permissions", fmt.Sprintf("max_read=%d", maxIO), "subtype=workdir", "fsname=" + escapeOption(source)}
+	if readOnly {
+		opts = append(opts, "ro")
+	}
+	cmd := &exec.Cmd{
+		Path: helper, Args: []string{helper, "-o", strings.Join(opts, ","), "--", dir},
+		Env: []string{"_FUSE_COMMFD=3"}, Dir: "/", ExtraFiles: []*os.File{theirs},
+	}
+	out, err := cmd.CombinedOutput()
+	theirs.Close()
+	if err != nil {
+		return -1, &HostError{Path: dir, What: helperText(out, err)}
+	}
+	fd, err := receiveFD(pair[0])
+	if err != nil {
+		return -1, &HostError{Path: dir, What: "fusermount3 gave no descriptor: " + err.Error()}
+	}
+	return fd, nil
+}
+
+// escapeOption escapes a value for fusermount's option list.
+func escapeOption(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(s)
+}
+
+// helperText is what fusermount3 said, for a human.
+func helperText(out []byte, err error) string {
+	text := strings.TrimPrefix(strings.TrimSpace(string(out)), "fusermount3: ")
+	if text == "" {
+		text = err.Error()
+	}
+	return "fusermount3: " + text
+}
+
+func receiveFD(sock int) (int, error) {
+	buf, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(sock, buf, oob, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil {
+		return -1, err
+	}
+	for i := range msgs {
+		if fds, err := unix.ParseUnixRights(&msgs[i]); err == nil && len(fds) == 1 {
+			return fds[0], nil
+		}
+	}
+	return -1, errors.New("no descriptor in the message")
+}
+
+// errStillMounted: umount(2) refused because the mount is in use (EBUSY).
+var errStillMounted = errors.New("in use")
+
+// kernelUnmount is a real umount(2): not lazy, not forced. errStillMounted tells
+// that the mount is in use.
+func kernelUnmount(dir string) error {
+	if os.Geteuid() == 0 {
+		err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
+		if errors.Is(err, unix.EBUSY) {
+			return errStillMounted
+		}
+		if !errors.Is(err, unix.EPERM) {
+			return err
+		}
+	}
+	out, err := runFusermount("-u", dir)
+	if err == nil || errors.Is(err, ErrCannotMount) {
+		return err
+	}
+	// fusermount3 has one exit code for everything; the mount table tells.
+	if table, terr := mountTable("self"); terr == nil {
+		if _, ok := topMountAt(table, dir); ok {
+			return errStillMounted
+		}
+	}
+	return errors.New(helperText(out, err))
+}
+
+// kernelDetach takes a mount out of the tree of names at once, in use or not
+// (MNT_DETACH). It is for mounts that are not going to be stored.
+func kernelDetach(dir string) error {
+	if os.Geteuid() == 0 {
+		err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if !errors.Is(err, unix.EPERM) {
+			return err
+		}
+	}
+	if out, err := runFusermount("-uz", dir); err != nil {
+		return errors.New(helperText(out, err))
+	}
+	return nil
+}
+
+func runFusermount(flag, dir string) ([]byte, error) {
+	helper, err := fusermount()
+	if err != nil {
+		return nil, err
+	}
+	cmd := &exec.Cmd{Path: helper, Args: []string{helper, flag, "--", dir}, Env: []string{}, Dir: "/"}
+	return cmd.CombinedOutput()
+}

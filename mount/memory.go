@@ -1,0 +1,73 @@
+package mount
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// memoryLimit is how much memory this process may use, in bytes: the smallest
+// of the machine's memory and the limits of its control groups.
+func memoryLimit() int64 {
+	limit := machineMemory()
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return limit
+	}
+	for _, file := range cgroupLimitFiles(string(b)) {
+		if v, ok := readLimit(file); ok && v < limit {
+			limit = v
+		}
+	}
+	return limit
+}
+
+func machineMemory() int64 {
+	var si unix.Sysinfo_t
+	if unix.Sysinfo(&si) != nil {
+		return 1 << 30 // no such kernel is known
+	}
+	return int64(si.Totalram) * int64(si.Unit)
+}
+
+// cgroupLimitFiles lists the files that may hold a limit for the groups in
+// /proc/self/cgroup (cgroups(7)): the group's own and those of its parents, and
+// the root of the hierarchy, which in a container is the container's group.
+func cgroupLimitFiles(groups string) []string {
+	var files []string
+	for line := range strings.Lines(groups) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		switch {
+		case parts[0] == "0" && parts[1] == "":
+			files = append(files, limitFiles("/sys/fs/cgroup", parts[2], "memory.max")...)
+		case strings.Contains(","+parts[1]+",", ",memory,"):
+			files = append(files, limitFiles("/sys/fs/cgroup/memory", parts[2], "memory.limit_in_bytes")...)
+		}
+	}
+	return files
+}
+
+func limitFiles(root, group, name string) []string {
+	var files []string
+	for dir := filepath.Clean("/" + group); ; dir = filepath.Dir(dir) {
+		files = append(files, filepath.Join(root, dir, name))
+		if dir == "/" {
+			return files
+		}
+	}
+}
+
+func readLimit(file string) (int64, bool) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64) // "max" is no number, and no limit
+	return v, err == nil && v > 0
+}

@@ -1,0 +1,127 @@
+package mount
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+)
+
+// maxWarnings bounds what is kept of the warnings about one archive.
+const maxWarnings = 20
+
+// warnings collects what is odd about an archive.
+type warnings struct {
+	mu   sync.Mutex
+	text []string // guarded by mu
+	more int      // guarded by mu; how many are not kept
+}
+
+func (w *warnings) add(text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.Contains(w.text, text) {
+		return false
+	}
+	if len(w.text) == maxWarnings {
+		w.more++
+		return false
+	}
+	w.text = append(w.text, text)
+	return true
+}
+
+func (w *warnings) list() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.text)
+}
+
+func (w *warnings) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text, w.more = nil, 0
+}
+
+// warn keeps a warning for the client and sends it to its log.
+func (h *hosted) warn(w archive.Warning) {
+	text := w.Text
+	if w.Path != "" {
+		text = w.Path + ": " + text
+	}
+	if h.warnings.add(text) {
+		h.server.note(h.req.ID, slog.LevelWarn, text)
+	}
+}
+
+// progressInterval is how often the client is told of progress at most.
+const progressInterval = 100 * time.Millisecond
+
+// progress tells the client how far something is. It is used by one goroutine.
+type progress struct {
+	h    *hosted
+	now  Progress
+	last time.Time
+}
+
+func (h *hosted) progress(phase Phase, total int64) *progress {
+	return &progress{h: h, now: Progress{Phase: phase, Total: total}}
+}
+
+func (p *progress) report(bytes int64) {
+	p.now.Bytes = bytes
+	if time.Since(p.last) < progressInterval {
+		return
+	}
+	p.last = time.Now()
+	p.send()
+}
+
+func (p *progress) done() {
+	if p.now.Total > 0 {
+		p.now.Bytes = p.now.Total
+	}
+	p.send()
+}
+
+func (p *progress) send() {
+	p.h.server.conn.Notify(noteProgress, progressNote{ID: p.h.req.ID, Progress: p.now})
+}
+
+// noteHandler is a slog.Handler that sends to the client's log.
+type noteHandler struct {
+	server *server
+	id     uint64
+	attrs  [][2]string
+	group  string
+}
+
+func (n noteHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo
+}
+
+func (n noteHandler) Handle(_ context.Context, r slog.Record) error {
+	attrs := slices.Clone(n.attrs)
+	r.Attrs(func(a slog.Attr) bool {
+		attrs = append(attrs, [2]string{n.group + a.Key, a.Value.String()})
+		return true
+	})
+	n.server.note(n.id, r.Level, r.Message, attrs...)
+	return nil
+}
+
+func (n noteHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	n.attrs = slices.Clone(n.attrs)
+	for _, a := range attrs {
+		n.attrs = append(n.attrs, [2]string{n.group + a.Key, a.Value.String()})
+	}
+	return n
+}
+
+func (n noteHandler) WithGroup(name string) slog.Handler {
+	n.group += name + "."
+	return n
+}

@@ -1,0 +1,94 @@
+package mount
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// prepareDir finds, checks or makes the mountpoint. It gives its canonical path
+// to the mount and says whether the directory was made.
+func (m *Mount) prepareDir() (made bool, err error) {
+	m.id = m.session.newID()
+	if m.opts.Dir == "" {
+		m.path = mountpoint(m.session.dir, m.id)
+		if err := os.Mkdir(m.path, 0o700); err != nil {
+			return false, &HostError{Path: m.path, What: "make mountpoint: " + err.Error()}
+		}
+		return true, nil
+	}
+	m.path, err = checkMountpoint(m.opts.Dir)
+	return false, err
+}
+
+// checkMountpoint gives the canonical path of an empty directory that nothing is
+// mounted on. A dead mount of ours that lies there is cleared away.
+func checkMountpoint(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", &HostError{Path: dir, What: err.Error()}
+	}
+	clearMount(record{Path: abs}) // before anything looks at it: a dead mount answers ENOTCONN
+	real, err := filepath.EvalSymlinks(abs)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "", &HostError{Path: abs, What: "the mountpoint does not exist", Hint: "make it: mkdir -p"}
+	case errors.Is(err, unix.ENOTCONN):
+		return "", &HostError{Path: abs, What: "a dead mount lies there", Hint: "clear it away with fusermount3 -uz or umount -l"}
+	case err != nil:
+		return "", &HostError{Path: abs, What: err.Error()}
+	}
+	clearMount(record{Path: real})
+	table, err := mountTable("self")
+	if err != nil {
+		return "", &HostError{Path: real, What: "read the mount table: " + err.Error(), Hint: "is /proc mounted?"}
+	}
+	if e, ok := topMountAt(table, real); ok {
+		return "", &HostError{Path: real, What: "the mountpoint is a mount already (" + e.fsType + ")", Hint: "unmount it, or choose another directory"}
+	}
+	if err := refuseOwnMount(real, "the mountpoint"); err != nil {
+		return "", err
+	}
+	return real, checkEmptyDir(real)
+}
+
+func checkEmptyDir(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, unix.ENOTDIR):
+		return &HostError{Path: dir, What: "the mountpoint is not a directory"}
+	case err != nil:
+		return &HostError{Path: dir, What: err.Error()}
+	case len(entries) > 0:
+		return &HostError{Path: dir, What: "the mountpoint is not empty", Hint: "a mount would hide what is in it; choose an empty directory"}
+	}
+	return nil
+}
+
+// refuseOwnStore refuses a file URL that leads into a mount of this session:
+// the server would wait for itself.
+func (m *Mount) refuseOwnStore() error {
+	if m.url.Scheme != "file" {
+		return nil
+	}
+	dir := filepath.Dir("/" + m.url.Key)
+	for dir != "/" {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			dir = real
+			break
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return nil // the store will say what is wrong with it
+		}
+		dir = filepath.Dir(dir)
+	}
+	for _, r := range records(m.session.dir) {
+		if r.Path != "" && within(dir, r.Path) {
+			return &HostError{Path: m.url.Redacted(), What: "the store is inside the workspace that is mounted at " + r.Path, Hint: "keep archives outside of mounts"}
+		}
+	}
+	return nil
+}

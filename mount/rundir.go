@@ -1,0 +1,285 @@
+package mount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The run directory holds one session directory for each client and its server:
+//
+//	RUN/.lock           held while sessions are made or cleared away
+//	RUN/s-PID-RANDOM/   a session
+//	    lock            flocked by client and server together; free: both are dead
+//	    stderr          what the server process printed: the trace of a crash
+//	    control.sock    where the client answers commands of other processes
+//	    mounts/N.json   one record for each mount, written before mounting
+//	    mN/             mountpoints that we made
+const (
+	sessionPrefix = "s-"
+	lockName      = "lock"
+	stderrName    = "stderr"
+	socketName    = "control.sock"
+	recordsName   = "mounts"
+)
+
+// record is what the next process needs in order to clear a mount away.
+type record struct {
+	Path string `json:"path"`
+	Made bool   `json:"made"` // the mountpoint is ours to remove
+}
+
+// DefaultRunDir is /run/workdir for root and /run/user/UID/workdir for others,
+// or, where those cannot be, /tmp/workdir-UID.
+func DefaultRunDir() string { return runDirs(os.Geteuid())[0] }
+
+// runDirs are the places where the run directory of a user may be, the default
+// first.
+func runDirs(uid int) []string {
+	parent := "/run"
+	if uid != 0 {
+		parent = filepath.Join("/run/user", strconv.Itoa(uid))
+	}
+	fallback := "/tmp/workdir-" + strconv.Itoa(uid)
+	if unix.Access(parent, unix.W_OK|unix.X_OK) != nil {
+		return []string{fallback}
+	}
+	return []string{filepath.Join(parent, "workdir"), fallback}
+}
+
+// ensureRunDir makes the run directory, or checks that it is private to us. It
+// gives its canonical path.
+func ensureRunDir(dir string) (string, error) {
+	if dir == "" {
+		dir = DefaultRunDir()
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", &HostError{Path: dir, What: err.Error()}
+	}
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return "", &HostError{Path: abs, What: "make run directory: " + err.Error(), Hint: "choose another run directory"}
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return "", &HostError{Path: abs, What: "run directory: " + err.Error()}
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(real, &st); err != nil {
+		return "", &HostError{Path: real, What: "run directory: " + err.Error()}
+	}
+	if int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
+		return "", &HostError{Path: real, What: fmt.Sprintf("the run directory must be private: it has owner %d and mode %04o", st.Uid, st.Mode&0o7777),
+			Hint: "chmod 700 it, or choose another run directory"}
+	}
+	return real, refuseOwnMount(real, "the run directory")
+}
+
+// refuseOwnMount keeps paths that the server uses out of our own mounts, where
+// the server would wait for itself.
+func refuseOwnMount(path, what string) error {
+	table, err := mountTable("self")
+	if err != nil {
+		return &HostError{Path: path, What: "read the mount table: " + err.Error(), Hint: "is /proc mounted?"}
+	}
+	if e, ok := mountOf(table, path); ok && e.isOurs() {
+		return &HostError{Path: path, What: what + " is inside the mounted workspace " + e.path, Hint: "choose a path outside of it"}
+	}
+	return nil
+}
+
+// lockRunDir takes the lock of the run directory. The caller closes the file.
+func lockRunDir(ctx context.Context, dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", dir, err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// newSessionDir makes a session directory and gives its lock, which stays held
+// until the last process that has the file has ended.
+func newSessionDir(ctx context.Context, runDir string) (dir string, lock *os.File, err error) {
+	guard, err := lockRunDir(ctx, runDir)
+	if err != nil {
+		return "", nil, err
+	}
+	defer guard.Close()
+	dir, err = os.MkdirTemp(runDir, sessionPrefix+strconv.Itoa(os.Getpid())+"-")
+	if err != nil {
+		return "", nil, err
+	}
+	lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, recordsName), 0o700)
+	}
+	if err != nil {
+		removeSession(dir)
+		return "", nil, err
+	}
+	return dir, lock, nil
+}
+
+// CleanUp clears away what killed clients and servers left in the run directory
+// ("": DefaultRunDir): dead mounts, mountpoints, records. What is alive is left
+// alone. A run directory that does not exist is clean.
+func CleanUp(ctx context.Context, runDir string) error {
+	if runDir == "" {
+		runDir = DefaultRunDir()
+	}
+	if _, err := os.Lstat(runDir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	runDir, err := ensureRunDir(runDir)
+	if err != nil {
+		return err
+	}
+	guard, err := lockRunDir(ctx, runDir)
+	if err != nil {
+		return fmt.Errorf("clean up %s: %w", runDir, err)
+	}
+	defer guard.Close()
+	for _, dir := range sessionDirs(runDir) {
+		if lock, dead := takeIfDead(dir); dead {
+			clearMounts(dir)
+			removeSession(dir)
+			if lock != nil {
+				lock.Close()
+			}
+		}
+	}
+	return nil
+}
+
+func sessionDirs(runDir string) []string {
+	dirs, _ := filepath.Glob(filepath.Join(globEscape(runDir), sessionPrefix+"*")) // fails on a bad pattern only
+	return dirs
+}
+
+// globEscape keeps the meaning of a path in a pattern of filepath.Glob.
+func globEscape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// takeIfDead reports whether no process holds the session's lock any more. The
+// lock, which is ours then, may be nil: a session that was never finished.
+func takeIfDead(session string) (*os.File, bool) {
+	f, err := os.OpenFile(filepath.Join(session, lockName), os.O_RDWR, 0)
+	if err != nil {
+		return nil, errors.Is(err, os.ErrNotExist)
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		f.Close()
+		return nil, false
+	}
+	return f, true
+}
+
+func recordPath(session string, id uint64) string {
+	return filepath.Join(session, recordsName, strconv.FormatUint(id, 10)+".json")
+}
+
+// writeRecord remembers a mount that is about to be made.
+func writeRecord(session string, id uint64, r record) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(recordPath(session, id), b, 0o600)
+}
+
+// records reads the mounts of a session, by file.
+func records(session string) map[string]record {
+	files, _ := filepath.Glob(filepath.Join(globEscape(session), recordsName, "*.json")) // fails on a bad pattern only
+	out := make(map[string]record, len(files))
+	for _, file := range files {
+		var r record
+		b, err := os.ReadFile(file)
+		if err != nil || json.Unmarshal(b, &r) != nil {
+			r = record{} // half written: the mount was not made yet
+		}
+		out[file] = r
+	}
+	return out
+}
+
+// clearMounts detaches the dead mounts of a session whose server is gone, and
+// removes their records and the mountpoints that are ours.
+func clearMounts(session string) {
+	for file, r := range records(session) {
+		clearMount(r)
+		os.Remove(file)
+	}
+}
+
+// clearMount detaches what is mounted at the recorded path if it is a mount of
+// ours that no server answers for.
+func clearMount(r record) {
+	if r.Path == "" {
+		return
+	}
+	for range 8 { // several may lie on top of each other
+		table, err := mountTable("self")
+		if err != nil {
+			return
+		}
+		e, ok := topMountAt(table, r.Path)
+		if !ok {
+			break
+		}
+		if !e.isOurs() || !isDead(r.Path) || kernelDetach(r.Path) != nil {
+			return
+		}
+	}
+	if r.Made {
+		os.Remove(r.Path) // an empty directory, or it stays
+	}
+}
+
+// isDead reports whether the server of the mount at path is gone: the kernel
+// answers ENOTCONN by itself then.
+func isDead(path string) bool {
+	var st unix.Statfs_t
+	err := unix.Statfs(path, &st)
+	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
+}
+
+// removeSession removes the files that a session consists of, one by one: never
+// a whole tree, which could lead into a mount.
+func removeSession(dir string) {
+	made, _ := filepath.Glob(filepath.Join(globEscape(dir), "m[0-9]*"))             // fails on a bad pattern only
+	recs, _ := filepath.Glob(filepath.Join(globEscape(dir), recordsName, "*.json")) // likewise
+	names := append(made, recs...)
+	for _, name := range []string{stderrName, socketName, recordsName, lockName} {
+		names = append(names, filepath.Join(dir, name))
+	}
+	for _, name := range append(names, dir) {
+		os.Remove(name)
+	}
+}

@@ -1,0 +1,242 @@
+package mount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/store"
+)
+
+// Descriptors that a server process is started with.
+const (
+	serverSocketFD = 3
+	serverLockFD   = 4 // the session's lock, held by being open
+)
+
+// server is the process that has the trees and answers FUSE. It serves one
+// client and ends with it.
+type server struct {
+	conn *ipc.Conn
+	lock *os.File // immutable; the session's lock
+
+	mu      sync.Mutex
+	session string             // guarded by mu; set by hello
+	hosted  map[uint64]*hosted // guarded by mu
+	home    fs.Home            // guarded by mu; shared by the mounts without a MaxBytes of their own
+	mem     string             // guarded by mu; the client's directory for mem: URLs
+	ending  bool               // guarded by mu; the client is gone, no mount may be made
+}
+
+// serverMain serves the client at the other end of descriptor 3 until it is
+// gone. It gives the exit code of the process.
+func serverMain() int {
+	// Those are meant for the client, which decides what becomes of its mounts.
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	sock := os.NewFile(serverSocketFD, "client")
+	nc, err := net.FileConn(sock)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: for internal use: %v\n", serverName, err)
+		return 1
+	}
+	sock.Close()
+	syscall.CloseOnExec(serverLockFD)
+	s := &server{hosted: map[uint64]*hosted{}, lock: os.NewFile(serverLockFD, lockName)}
+	ready := make(chan struct{})
+	s.conn = ipc.New(nc, func(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
+		<-ready
+		return s.handle(ctx, method, body)
+	}, codec)
+	close(ready)
+	<-s.conn.Done()
+	s.end()
+	return 0
+}
+
+// end detaches every mount, stores nothing, and removes the session.
+func (s *server) end() {
+	s.mu.Lock()
+	s.ending = true
+	session, mem := s.session, s.mem
+	all := make([]*hosted, 0, len(s.hosted))
+	for _, h := range s.hosted {
+		all = append(all, h)
+	}
+	s.mu.Unlock()
+	for _, h := range all {
+		h.detach()
+	}
+	if session != "" {
+		removeSession(session)
+	}
+	if mem != "" {
+		_ = store.RemoveMem() // what stays is removed by the next process that makes one
+	}
+}
+
+// sessionDir is where the records of the mounts are.
+func (s *server) sessionDir() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.session
+}
+
+func (s *server) handle(ctx context.Context, method string, body json.RawMessage) (any, error) {
+	switch method {
+	case callHello:
+		return s.hello(body)
+	case callPing:
+		return struct{}{}, nil
+	case callOpen:
+		return s.open(ctx, body)
+	case callClose:
+		return s.close(ctx, body)
+	case callStatus:
+		return s.status(body)
+	case noteCancel:
+		return nil, s.cancel(body)
+	}
+	return nil, fmt.Errorf("unknown call %q", method)
+}
+
+func (s *server) hello(body json.RawMessage) (any, error) {
+	req, err := decode[helloRequest](body)
+	if err != nil {
+		return nil, err
+	}
+	if req.Protocol != protocolVersion {
+		return nil, fmt.Errorf("%w: the server speaks version %d of the protocol and its client version %d; install one version of both", ErrNoServer, protocolVersion, req.Protocol)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.session, s.mem = req.Session, req.MemDir
+	store.SetMemDir(req.MemDir)
+	return helloReply{Protocol: protocolVersion, PID: os.Getpid()}, nil
+}
+
+// find gives a mount by number.
+func (s *server) find(body json.RawMessage) (*hosted, error) {
+	req, err := decode[mountID](body)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.hosted[req.ID]
+	if h == nil {
+		return nil, ErrClosed
+	}
+	return h, nil
+}
+
+func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
+	req, err := decode[openRequest](body)
+	if err != nil {
+		return nil, err
+	}
+	h := newHosted(s, req)
+	if err := s.add(h); err != nil {
+		return nil, err
+	}
+	if err := h.open(ctx); err != nil {
+		s.remove(h)
+		return nil, err
+	}
+	return openReply{Revision: h.info.Revision, Warnings: h.warnings.list()}, nil
+}
+
+// add registers a mount before it is made, so that nothing of it can be missed
+// when the client goes.
+func (s *server) add(h *hosted) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return ErrClosed
+	}
+	s.hosted[h.req.ID] = h
+	return nil
+}
+
+func (s *server) remove(h *hosted) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.hosted, h.req.ID)
+}
+
+func (s *server) close(ctx context.Context, body json.RawMessage) (any, error) {
+	h, err := s.find(body)
+	if err != nil {
+		return nil, err
+	}
+	req, err := decode[closeRequest](body)
+	if err != nil {
+		return nil, err
+	}
+	res, err := h.close(ctx, req)
+	reply := closeReply{Result: res, Again: errors.Is(err, errCloseAgain)}
+	if !reply.Again {
+		s.remove(h)
+	}
+	if err != nil {
+		reply.Err = encodeError(err)
+	}
+	return reply, nil
+}
+
+func (s *server) status(body json.RawMessage) (any, error) {
+	h, err := s.find(body)
+	if err != nil {
+		return nil, err
+	}
+	return h.status(), nil
+}
+
+func (s *server) cancel(body json.RawMessage) error {
+	h, err := s.find(body)
+	if err == nil {
+		h.cancel()
+	}
+	return err
+}
+
+// sharedHome gives the home of the mounts without a limit of their own: half of
+// the memory limit for all of them together.
+func (s *server) sharedHome() (fs.Home, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.home != nil {
+		return s.home, nil
+	}
+	home, err := newHome(memoryLimit() / 2)
+	if err == nil {
+		s.home = home
+	}
+	return home, err
+}
+
+// newHome makes a home for content: a detached tmpfs where that is allowed, else
+// an arena.
+func newHome(size int64) (fs.Home, error) {
+	home, err := fs.NewTmpfsHome(size, 0)
+	if err == nil {
+		return home, nil
+	}
+	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSYS) {
+		return nil, fmt.Errorf("make a tmpfs of %d bytes: %w", size, err)
+	}
+	return fs.NewArenaHome(size)
+}
+
+// note sends what a mount has to say to the client's log. It never waits.
+func (s *server) note(id uint64, level slog.Level, message string, attrs ...[2]string) {
+	s.conn.Notify(noteLog, logNote{ID: id, Level: level, Message: message, Attrs: attrs})
+}

@@ -1,0 +1,383 @@
+package mount
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/store"
+)
+
+// The watchdog asks the server every pingInterval whether it is there. After
+// maxMissed silent intervals in a row of the client's own running time (a
+// suspended machine does not count) the server is taken for stopped, and killed:
+// tools then get ENOTCONN instead of hanging for ever.
+var (
+	pingInterval = 5 * time.Second
+	maxMissed    = 6
+)
+
+// startPatience bounds the start of a server process.
+const startPatience = 30 * time.Second
+
+// stderrTail is how much of a dead server's last words is shown, bytes.
+const stderrTail = 2048
+
+// session is one server process and what its client knows of it.
+type session struct {
+	dir    string   // immutable; the session directory
+	runDir string   // immutable
+	lock   *os.File // immutable; held as long as we live
+	conn   *ipc.Conn
+	proc   *os.Process
+	remote *remoteServer // immutable; answers commands of other processes
+
+	lost    chan struct{} // closed when the server is gone and cleared away
+	exited  chan struct{} // closed when the process has been reaped
+	exitErr error         // what Wait said; read after exited
+
+	mu     sync.Mutex
+	stop   bool              // guarded by mu; the server's end is wanted
+	killed string            // guarded by mu; why we killed it
+	nextID uint64            // guarded by mu
+	mounts map[uint64]*Mount // guarded by mu
+}
+
+// sessions are the servers of this process, by run directory.
+var sessions = struct {
+	sync.Mutex
+	byRunDir map[string]*session
+}{byRunDir: map[string]*session{}}
+
+// getSession gives the server for a run directory, and starts it if there is
+// none.
+func getSession(ctx context.Context, runDir string) (*session, error) {
+	runDir, err := ensureRunDir(runDir)
+	if err != nil {
+		return nil, err
+	}
+	sessions.Lock()
+	defer sessions.Unlock()
+	if s := sessions.byRunDir[runDir]; s != nil && !s.isLost() {
+		return s, nil
+	}
+	s, err := startSession(ctx, runDir)
+	if err != nil {
+		return nil, err
+	}
+	sessions.byRunDir[runDir] = s
+	return s, nil
+}
+
+// Start starts the server process now rather than at the first Open, and checks
+// that this host allows mounts. It may be called again.
+func Start(ctx context.Context) error {
+	if err := checkHost(); err != nil {
+		return err
+	}
+	_, err := getSession(ctx, "")
+	return err
+}
+
+// checkHost says what this host lacks before anything is tried.
+func checkHost() error {
+	fd, err := openFuse("")
+	if err != nil {
+		return err
+	}
+	unix.Close(fd)
+	if os.Geteuid() != 0 {
+		_, err = fusermount()
+	}
+	return err
+}
+
+// Stop ends the server processes of this program that have no open mount, after
+// the commands of other processes that they are answering. A program that just
+// exits need not call it: its servers end with it.
+func Stop(ctx context.Context) error {
+	sessions.Lock()
+	defer sessions.Unlock()
+	for runDir, s := range sessions.byRunDir {
+		if s.openMounts() > 0 {
+			continue
+		}
+		if err := s.end(ctx); err != nil {
+			return err
+		}
+		delete(sessions.byRunDir, runDir)
+	}
+	return nil
+}
+
+func (s *session) openMounts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.mounts)
+}
+
+// end closes the connection, which ends the server, and waits for that.
+func (s *session) end(ctx context.Context) error {
+	s.remote.drain(ctx)
+	s.mu.Lock()
+	s.stop = true
+	s.mu.Unlock()
+	s.conn.Close()
+	select {
+	case <-s.lost:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *session) isLost() bool {
+	select {
+	case <-s.conn.Done():
+		return true
+	case <-s.lost:
+		return true
+	default:
+		return false
+	}
+}
+
+// startSession clears away what others left, and starts a server.
+func startSession(ctx context.Context, runDir string) (*session, error) {
+	if err := CleanUp(ctx, runDir); err != nil {
+		return nil, err
+	}
+	dir, lock, err := newSessionDir(ctx, runDir)
+	if err != nil {
+		return nil, &HostError{Path: runDir, What: "make a session: " + err.Error()}
+	}
+	s := &session{
+		dir: dir, runDir: runDir, lock: lock, mounts: map[uint64]*Mount{},
+		lost: make(chan struct{}), exited: make(chan struct{}),
+	}
+	if err := s.startServer(); err != nil {
+		lock.Close()
+		removeSession(dir)
+		return nil, err
+	}
+	go s.watchEnd()
+	if err := s.hello(ctx); err != nil {
+		s.kill("it did not start")
+		<-s.lost
+		return nil, fmt.Errorf("start server process: %w", err)
+	}
+	if s.remote, err = s.serveRemote(); err != nil {
+		s.kill("not needed")
+		<-s.lost
+		return nil, &HostError{Path: dir, What: "listen: " + err.Error()}
+	}
+	go s.watchdog()
+	return s, nil
+}
+
+// startServer runs the program again as a server, with a socket to us.
+func (s *session) startServer() error {
+	binary, err := selfBinary()
+	if err != nil {
+		return err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("start server process: socketpair: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "server"), os.NewFile(uintptr(pair[1]), "client")
+	defer ours.Close()
+	defer theirs.Close()
+	nc, err := net.FileConn(ours)
+	if err != nil {
+		return fmt.Errorf("start server process: %w", err)
+	}
+	stderr, err := os.OpenFile(filepath.Join(s.dir, stderrName), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		nc.Close()
+		return fmt.Errorf("start server process: %w", err)
+	}
+	defer stderr.Close()
+	cmd := exec.Command(binary)
+	cmd.Args = []string{serverName}
+	cmd.Dir = "/"
+	cmd.Stderr = stderr
+	cmd.ExtraFiles = []*os.File{theirs, s.lock} // serverSocketFD, serverLockFD
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		nc.Close()
+		return fmt.Errorf("%w: start %s: %w", ErrNoServer, binary, err)
+	}
+	s.proc = cmd.Process
+	go func() {
+		s.exitErr = cmd.Wait()
+		close(s.exited)
+	}()
+	s.conn = ipc.New(nc, s.handle, codec)
+	return nil
+}
+
+func (s *session) hello(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	mem, err := store.MemDir()
+	if err != nil {
+		return err
+	}
+	var reply helloReply
+	return s.conn.Call(ctx, callHello, helloRequest{Protocol: protocolVersion, Session: s.dir, MemDir: mem}, &reply)
+}
+
+// handle answers the server.
+func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
+	switch method {
+	case callConfirm:
+		m, err := s.find(body)
+		if err != nil {
+			return nil, err
+		}
+		return struct{}{}, m.confirm(ctx)
+	case noteProgress:
+		if m, err := s.find(body); err == nil {
+			m.progress(body)
+		}
+	case noteLog:
+		s.log(body)
+	case noteEnded:
+		if m, err := s.find(body); err == nil {
+			m.logger().Warn("the mount was ended by something else; it will not be stored", "path", m.path)
+		}
+	default:
+		return nil, fmt.Errorf("unknown call %q", method)
+	}
+	return nil, nil
+}
+
+func (s *session) find(body json.RawMessage) (*Mount, error) {
+	id, err := decode[mountID](body)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m := s.mounts[id.ID]; m != nil {
+		return m, nil
+	}
+	return nil, ErrClosed
+}
+
+func (s *session) log(body json.RawMessage) {
+	note, err := decode[logNote](body)
+	if err != nil {
+		return
+	}
+	logger := slog.Default()
+	if m, err := s.find(body); err == nil {
+		logger = m.logger()
+	}
+	attrs := make([]any, 0, len(note.Attrs))
+	for _, a := range note.Attrs {
+		attrs = append(attrs, slog.String(a[0], a[1]))
+	}
+	logger.Log(context.Background(), note.Level, note.Message, attrs...)
+}
+
+// watchdog kills a server that no longer answers.
+func (s *session) watchdog() {
+	for missed := 0; missed < maxMissed; {
+		select {
+		case <-s.conn.Done():
+			return
+		case <-time.After(pingInterval):
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), pingInterval)
+		if err := s.conn.Call(ctx, callPing, nil, nil); err != nil {
+			missed++
+		} else {
+			missed = 0
+		}
+		cancel()
+	}
+	s.kill("it did not answer any more and was killed")
+}
+
+// kill ends a server that cannot be talked to.
+func (s *session) kill(why string) {
+	s.mu.Lock()
+	if s.killed == "" {
+		s.killed = why
+	}
+	s.mu.Unlock()
+	_ = s.proc.Kill() // it may be dead already
+}
+
+// watchEnd clears up behind a server that has ended.
+func (s *session) watchEnd() {
+	select {
+	case <-s.exited:
+	case <-s.conn.Done():
+		s.awaitExit()
+	}
+	s.conn.Close()
+	clearMounts(s.dir)
+	lost := &ServerLostError{PID: s.proc.Pid, Cause: s.cause()}
+	s.mu.Lock()
+	mounts := s.mounts
+	s.mounts = map[uint64]*Mount{}
+	s.mu.Unlock()
+	for _, m := range mounts {
+		m.serverLost(lost)
+	}
+	if s.remote != nil {
+		s.remote.close()
+	}
+	removeSession(s.dir)
+	s.lock.Close()
+	close(s.lost)
+}
+
+// awaitExit waits for a server whose connection has ended, which it is to follow
+// soon.
+func (s *session) awaitExit() {
+	select {
+	case <-s.exited:
+	case <-time.After(2 * detachPatience):
+		s.kill("it did not end")
+		<-s.exited
+	}
+}
+
+// cause says how the server ended, with its last words.
+func (s *session) cause() string {
+	s.mu.Lock()
+	why := s.killed
+	s.mu.Unlock()
+	if why == "" {
+		why = "exit status 0"
+		var exit *exec.ExitError
+		if errors.As(s.exitErr, &exit) {
+			why = exit.String()
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(s.dir, stderrName))
+	if b = bytes.TrimSpace(b); err == nil && len(b) > 0 {
+		if len(b) > stderrTail {
+			b = b[len(b)-stderrTail:]
+		}
+		why += "; it printed: " + string(b)
+	}
+	return why
+}

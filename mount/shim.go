@@ -1,0 +1,108 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// The names by which the program is run again as something else.
+const (
+	shimName   = "workdir-shim"
+	serverName = "workdir-server"
+)
+
+// Exit codes of the shim, as a shell gives them.
+const (
+	exitCannotRun = 126
+	exitNotFound  = 127
+)
+
+var initCalled atomic.Bool
+
+// Init must be the first line of main, after the registration of stores of the
+// program's own. In the program itself it returns at once. Where the program was
+// run again as a server or as the shim of [Command], it does that work and does
+// not return.
+func Init() {
+	initCalled.Store(true)
+	if len(os.Args) == 0 {
+		return
+	}
+	switch os.Args[0] {
+	case serverName:
+		os.Exit(serverMain())
+	case shimName:
+		os.Exit(shimMain(os.Args[1:]))
+	}
+}
+
+// selfBinary is what to run as server or shim.
+func selfBinary() (string, error) {
+	if initCalled.Load() {
+		return "/proc/self/exe", nil
+	}
+	path, err := exec.LookPath("workdir-mount")
+	if err != nil {
+		return "", fmt.Errorf("%w: call mount.Init() as the first line of main, or install workdir-mount in PATH", ErrNoServer)
+	}
+	return path, nil
+}
+
+// Command gives an *exec.Cmd that runs name in the mount, its working directory
+// the mountpoint. name is looked up in PATH, from the mountpoint.
+//
+// Use it rather than exec.Command with a Dir or a program in the mount, which
+// freezes the whole calling program while the kernel reads from the mount
+// (fork is a vfork). The command is started by a shim outside of the mount. Do
+// not set Dir, Path or Args[0] to [3] of what you get. A name that cannot be
+// found or run exits with 127 or 126.
+func Command(ctx context.Context, m *Mount, name string, arg ...string) *exec.Cmd {
+	binary, err := selfBinary()
+	cmd := exec.CommandContext(ctx, binary)
+	if err != nil {
+		cmd.Err = err
+	}
+	cmd.Dir = "/"
+	cmd.Args = append([]string{shimName, m.Path(), name}, arg...)
+	return cmd
+}
+
+// shimMain changes to the directory args[0] and becomes the command args[1:].
+func shimMain(args []string) int {
+	if len(args) < 2 {
+		fmt.Fprintln(os.Stderr, shimName+": for internal use")
+		return exitCannotRun
+	}
+	if err := os.Chdir(args[0]); err != nil {
+		fmt.Fprintf(os.Stderr, "workdir: %v\n", err)
+		return exitCannotRun
+	}
+	os.Setenv("PWD", args[0])
+	path, err := exec.LookPath(args[1])
+	if errors.Is(err, exec.ErrDot) {
+		err = nil
+	}
+	if err == nil {
+		err = unix.Exec(path, args[1:], os.Environ())
+	}
+	fmt.Fprintf(os.Stderr, "workdir: %s: %v\n", args[1], plainCause(err))
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, unix.ENOENT) {
+		return exitNotFound
+	}
+	return exitCannotRun
+}
+
+// plainCause drops the words that package exec puts around a cause.
+func plainCause(err error) error {
+	var e *exec.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,206 @@
+package mount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	iofs "io/fs"
+	"log/slog"
+	"syscall"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/store"
+)
+
+// protocolVersion changes with every change of what client and server, or a
+// remote command and a client, say to each other. They are usually one binary.
+const protocolVersion = 1
+
+// Calls of the client to its server.
+const (
+	callHello  = "hello"
+	callPing   = "ping"
+	callOpen   = "open"
+	callClose  = "close"
+	callStatus = "status"
+	noteCancel = "cancel" // ends an open or close that is under way
+)
+
+// Calls and notifications of the server to its client.
+const (
+	callConfirm  = "confirm" // may this commit be made visible now?
+	noteProgress = "progress"
+	noteLog      = "log"
+	noteEnded    = "ended" // the mount ended by itself
+)
+
+type helloRequest struct {
+	Protocol int    `json:"protocol"`
+	Session  string `json:"session"`
+	MemDir   string `json:"memDir,omitempty"`
+}
+
+type helloReply struct {
+	Protocol int `json:"protocol"`
+	PID      int `json:"pid"`
+}
+
+// openRequest is Options as the server needs them.
+type openRequest struct {
+	ID        uint64   `json:"id"`
+	URL       string   `json:"url"`
+	Dir       string   `json:"dir"`  // canonical
+	Made      bool     `json:"made"` // Dir is the server's to remove
+	Owner     fs.Owner `json:"owner"`
+	ReadOnly  bool     `json:"readOnly,omitempty"`
+	KeepEmpty bool     `json:"keepEmpty,omitempty"`
+	Portable  bool     `json:"portable,omitempty"`
+	MaxBytes  int64    `json:"maxBytes,omitempty"`
+	MaxInodes int64    `json:"maxInodes,omitempty"`
+	GraceNS   int64    `json:"graceNs"`
+}
+
+type openReply struct {
+	Revision store.Revision `json:"revision"`
+	Warnings []string       `json:"warnings,omitempty"`
+}
+
+type closeRequest struct {
+	ID       uint64           `json:"id"`
+	Commit   bool             `json:"commit"`
+	CommitID archive.CommitID `json:"commitId,omitempty"`
+}
+
+// closeReply carries the result beside an error: a commit that failed has
+// changes too.
+type closeReply struct {
+	Result Result          `json:"result"`
+	Err    json.RawMessage `json:"err,omitempty"`
+	Again  bool            `json:"again,omitempty"` // the mount is as it was, and close can be called again
+}
+
+// mountID names a mount of this session.
+type mountID struct {
+	ID uint64 `json:"id"`
+}
+
+type progressNote struct {
+	ID       uint64   `json:"id"`
+	Progress Progress `json:"progress"`
+}
+
+type logNote struct {
+	ID      uint64     `json:"id"` // 0: the server itself
+	Level   slog.Level `json:"level"`
+	Message string     `json:"message"`
+	Attrs   [][2]string
+}
+
+type endedNote struct {
+	ID    uint64 `json:"id"`
+	Cause string `json:"cause"`
+}
+
+// wireKinds are the conditions that survive the way between two processes.
+var wireKinds = []struct {
+	name string
+	err  error
+}{
+	{"conflict", store.ErrConflict},
+	{"unknown", store.ErrUnknown},
+	{"no-archive", store.ErrNotExist},
+	{"not-allowed", store.ErrNotAllowed},
+	{"unreachable", store.ErrUnreachable},
+	{"not-archive", store.ErrNotArchive},
+	{"url", store.ErrURL},
+	{"format", archive.ErrFormat},
+	{"archive-limit", archive.ErrLimit},
+	{"portable", archive.ErrPortable},
+	{"busy", ErrBusy},
+	{"cannot-mount", ErrCannotMount},
+	{"unmounted", ErrUnmounted},
+	{"server-lost", ErrServerLost},
+	{"commit", ErrCommit},
+	{"limit", ErrLimit},
+	{"read-only", ErrReadOnly},
+	{"closed", ErrClosed},
+	{"abandoned", ErrAbandoned},
+	{"not-mounted", ErrNotMounted},
+	{"not-exist", iofs.ErrNotExist},
+	{"permission", iofs.ErrPermission},
+	{"no-space", syscall.ENOSPC},
+	{"canceled", context.Canceled},
+	{"deadline", context.DeadlineExceeded},
+}
+
+// wireError is an error on its way: its text, the conditions that it matches,
+// and the particulars of the types that callers look into.
+type wireError struct {
+	Text     string               `json:"text"`
+	Kinds    []string             `json:"kinds,omitempty"`
+	Conflict *store.ConflictError `json:"conflict,omitempty"`
+	Busy     *BusyError           `json:"busy,omitempty"`
+	Host     *HostError           `json:"host,omitempty"`
+}
+
+// Error gives the text of the other side.
+func (e *wireError) Error() string { return e.Text }
+
+// Unwrap gives the conditions and the particulars.
+func (e *wireError) Unwrap() []error {
+	var errs []error
+	if e.Conflict != nil {
+		errs = append(errs, e.Conflict)
+	}
+	if e.Busy != nil {
+		errs = append(errs, e.Busy)
+	}
+	if e.Host != nil {
+		errs = append(errs, e.Host)
+	}
+	for _, name := range e.Kinds {
+		for _, k := range wireKinds {
+			if k.name == name {
+				errs = append(errs, k.err)
+			}
+		}
+	}
+	return errs
+}
+
+func encodeError(err error) json.RawMessage {
+	w := wireError{Text: err.Error()}
+	for _, k := range wireKinds {
+		if errors.Is(err, k.err) {
+			w.Kinds = append(w.Kinds, k.name)
+		}
+	}
+	errors.As(err, &w.Conflict)
+	errors.As(err, &w.Busy)
+	errors.As(err, &w.Host)
+	b, merr := json.Marshal(w)
+	if merr != nil {
+		b, _ = json.Marshal(wireError{Text: err.Error()}) // a struct of strings always encodes
+	}
+	return b
+}
+
+func decodeError(raw json.RawMessage) error {
+	var w wireError
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return errors.New(string(raw))
+	}
+	return &w
+}
+
+// codec carries our errors over ipc.
+var codec = ipc.Codec{Encode: encodeError, Decode: decodeError}
+
+// decode reads the body of a call.
+func decode[T any](body json.RawMessage) (T, error) {
+	var v T
+	err := json.Unmarshal(body, &v)
+	return v, err
+}
