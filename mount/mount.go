@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,11 +33,12 @@ type Mount struct {
 	done    chan struct{} // closed when the mount is over
 
 	mu        sync.Mutex
-	marked    bool   // guarded by mu
-	abandoned bool   // guarded by mu
-	over      bool   // guarded by mu; result and err are final
-	result    Result // guarded by mu
-	err       error  // guarded by mu
+	marked    bool             // guarded by mu
+	abandoned bool             // guarded by mu
+	over      bool             // guarded by mu; result and err are final
+	result    Result           // guarded by mu
+	err       error            // guarded by mu
+	watchers  []func(Progress) // guarded by mu
 }
 
 // Open mounts the workspace of a URL, see package store for its forms. The
@@ -256,7 +258,7 @@ const lostPatience = 30 * time.Second
 // storedAfterAll looks at the store for the commit of a server that died.
 func (m *Mount) storedAfterAll(ctx context.Context, res *Result) string {
 	const unknown = "its commit may have been stored: "
-	ctx, cancel := context.WithTimeout(ctx, lostPatience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostPatience)
 	defer cancel()
 	st, err := store.OpenBucket(ctx, m.url)
 	if err != nil {
@@ -322,16 +324,12 @@ func (m *Mount) finish(res Result, err error) {
 	close(m.done)
 }
 
-// serverLost ends a mount that is not being closed just now; one that is learns
-// it from its call.
-func (m *Mount) serverLost(cause *ServerLostError) {
-	select {
-	case <-m.closing:
-		own := *cause
-		m.finish(Result{Revision: m.revision}, &own)
-		m.closing <- struct{}{}
-	default:
-	}
+// serverLost ends a mount whose server is gone, after the Close that runs, if
+// any: that one finds out more.
+func (m *Mount) serverLost(cause ServerLostError) {
+	<-m.closing
+	m.finish(Result{Revision: m.revision}, &cause)
+	m.closing <- struct{}{}
 }
 
 // Status asks the server about the mount.
@@ -354,9 +352,25 @@ func (m *Mount) logger() *slog.Logger {
 	return slog.Default()
 }
 
+// watch adds one who is told of progress, beside Options.Progress.
+func (m *Mount) watch(fn func(Progress)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.watchers = append(m.watchers, fn)
+}
+
 func (m *Mount) progress(body json.RawMessage) {
 	note, err := decode[progressNote](body)
-	if err == nil && m.opts.Progress != nil {
+	if err != nil {
+		return
+	}
+	m.mu.Lock()
+	watchers := slices.Clone(m.watchers)
+	m.mu.Unlock()
+	if m.opts.Progress != nil {
 		m.opts.Progress(note.Progress)
+	}
+	for _, fn := range watchers {
+		fn(note.Progress)
 	}
 }

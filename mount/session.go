@@ -333,13 +333,13 @@ func (s *session) watchEnd() {
 	}
 	s.conn.Close()
 	clearMounts(s.dir)
-	lost := &ServerLostError{PID: s.proc.Pid, Cause: s.cause()}
+	lost := ServerLostError{PID: s.proc.Pid, Cause: s.cause()}
 	s.mu.Lock()
 	mounts := s.mounts
 	s.mounts = map[uint64]*Mount{}
 	s.mu.Unlock()
 	for _, m := range mounts {
-		m.serverLost(lost)
+		go m.serverLost(lost)
 	}
 	if s.remote != nil {
 		s.remote.close()

@@ -1,0 +1,333 @@
+package mount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/ipc"
+)
+
+// Calls of a command in another process to the client that owns a mount.
+const (
+	remoteCommit  = "remote-commit"
+	remoteAbandon = "remote-abandon"
+	remoteStatus  = "remote-status"
+	remoteClose   = "remote-close"
+	remoteList    = "remote-list"
+)
+
+// remoteRequest names a mount by its canonical path.
+type remoteRequest struct {
+	Protocol int    `json:"protocol"`
+	Path     string `json:"path"`
+}
+
+// remoteServer answers other processes of the same user, and root.
+type remoteServer struct {
+	session  *session
+	listener *net.UnixListener
+
+	mu    sync.Mutex
+	conns map[*ipc.Conn]bool // guarded by mu
+}
+
+// socketAddr reaches a socket in a directory of any length: the address of a
+// Unix socket holds 108 bytes only (unix(7)).
+func socketAddr(dir *os.File) *net.UnixAddr {
+	return &net.UnixAddr{Net: "unix", Name: "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + socketName}
+}
+
+// serveRemote listens for commands.
+func (s *session) serveRemote() (*remoteServer, error) {
+	dir, err := os.Open(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	l, err := net.ListenUnix("unix", socketAddr(dir))
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // its name is relative to a descriptor that is closed by then
+	r := &remoteServer{session: s, listener: l, conns: map[*ipc.Conn]bool{}}
+	go r.acceptLoop()
+	return r, nil
+}
+
+func (r *remoteServer) acceptLoop() {
+	for {
+		nc, err := r.listener.AcceptUnix()
+		if err != nil {
+			return
+		}
+		if !allowedPeer(nc) {
+			nc.Close()
+			continue
+		}
+		r.mu.Lock()
+		c := ipc.New(nc, r.handle, codec)
+		r.conns[c] = true
+		r.mu.Unlock()
+		go func() {
+			<-c.Done()
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			delete(r.conns, c)
+		}()
+	}
+}
+
+// allowedPeer lets in the same user and root (SO_PEERCRED, unix(7)). The
+// directory's mode keeps others out already.
+func allowedPeer(nc *net.UnixConn) bool {
+	raw, err := nc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	allowed := false
+	err = raw.Control(func(fd uintptr) {
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		allowed = err == nil && (cred.Uid == 0 || int(cred.Uid) == os.Geteuid())
+	})
+	return err == nil && allowed
+}
+
+// drain waits until every command that came has its answer.
+func (r *remoteServer) drain(ctx context.Context) {
+	r.mu.Lock()
+	conns := make([]*ipc.Conn, 0, len(r.conns))
+	for c := range r.conns {
+		conns = append(conns, c)
+	}
+	r.mu.Unlock()
+	for _, c := range conns {
+		c.Drain(ctx)
+	}
+}
+
+func (r *remoteServer) close() { r.listener.Close() }
+
+// byPath gives the mount at a path.
+func (s *session) byPath(path string) (*Mount, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.mounts {
+		if m.path == path {
+			return m, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", path, ErrNotMounted)
+}
+
+func (s *session) all() []*Mount {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Mount, 0, len(s.mounts))
+	for _, m := range s.mounts {
+		all = append(all, m)
+	}
+	return all
+}
+
+func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, body json.RawMessage) (any, error) {
+	req, err := decode[remoteRequest](body)
+	if err != nil {
+		return nil, err
+	}
+	if req.Protocol != protocolVersion {
+		return nil, fmt.Errorf("the mount's owner speaks version %d of the protocol and this command version %d; use the owner's version of workdir-mount", protocolVersion, req.Protocol)
+	}
+	if method == remoteList {
+		return r.list(ctx)
+	}
+	m, err := r.session.byPath(req.Path)
+	if err != nil {
+		return nil, err
+	}
+	switch method {
+	case remoteCommit:
+		return struct{}{}, m.Commit()
+	case remoteAbandon:
+		m.Abandon()
+		return struct{}{}, nil
+	case remoteStatus:
+		return m.Status(ctx)
+	case remoteClose:
+		return r.closeMount(ctx, c, m)
+	}
+	return nil, fmt.Errorf("unknown call %q", method)
+}
+
+func (r *remoteServer) list(ctx context.Context) ([]Status, error) {
+	var out []Status
+	for _, m := range r.session.all() {
+		st, err := m.Status(ctx)
+		if errors.Is(err, ErrClosed) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, st)
+	}
+	return out, nil
+}
+
+// closeMount closes a mount for another process, which is told of the progress.
+func (r *remoteServer) closeMount(ctx context.Context, c *ipc.Conn, m *Mount) (closeReply, error) {
+	m.watch(func(p Progress) { c.Notify(noteProgress, progressNote{Progress: p}) })
+	res, err := m.Close(ctx)
+	reply := closeReply{Result: res}
+	if err != nil {
+		reply.Err = encodeError(err)
+	}
+	return reply, nil
+}
+
+// Remote is a mount of another process, for commands.
+type Remote struct {
+	path    string // immutable; canonical
+	session string // immutable; the owner's session directory
+}
+
+// Find finds the mount that a path lies in, and the process that owns it. runDir
+// is the owner's run directory ("": the usual places of the user who mounted).
+// It works for the owner's user and root. ErrNotMounted.
+func Find(_ context.Context, path, runDir string) (*Remote, error) {
+	table, err := mountTable("self")
+	if err != nil {
+		return nil, &HostError{Path: path, What: "read the mount table: " + err.Error(), Hint: "is /proc mounted?"}
+	}
+	e, err := findMount(table, path)
+	if err != nil {
+		return nil, err
+	}
+	dirs := []string{runDir}
+	if runDir == "" {
+		uid, _ := e.uid() // every FUSE mount has one
+		dirs = runDirs(uid)
+	}
+	for _, dir := range dirs {
+		for _, session := range sessionDirs(dir) {
+			for _, r := range records(session) {
+				if r.Path == e.path {
+					return &Remote{path: e.path, session: session}, nil
+				}
+			}
+		}
+	}
+	return nil, fmt.Errorf("%s: %w that can be reached: no record of it in %v; was it mounted with another --run-dir, by another user, or in a container?", e.path, ErrNotMounted, dirs)
+}
+
+// findMount leads from a path to our mount that it lies in: first as it is
+// written, which touches nothing, then with its links resolved.
+func findMount(table []mountEntry, path string) (mountEntry, error) {
+	abs, err := absolute(path)
+	if err != nil {
+		return mountEntry{}, err
+	}
+	if e, ok := mountOf(table, abs); ok && e.isOurs() {
+		return e, nil
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		if e, ok := mountOf(table, real); ok && e.isOurs() {
+			return e, nil
+		}
+	}
+	return mountEntry{}, fmt.Errorf("%s: %w; see workdir-mount status", abs, ErrNotMounted)
+}
+
+// absolute is filepath.Abs without a question to the file system, which may be a
+// mount whose server does not answer.
+func absolute(path string) (string, error) {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path), nil
+	}
+	wd, err := unix.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("%s: working directory: %w", path, err)
+	}
+	return filepath.Join(wd, path), nil
+}
+
+// List gives the status of all mounts of this user in a run directory ("":
+// DefaultRunDir), of whatever process.
+func List(ctx context.Context, runDir string) ([]Status, error) {
+	if runDir == "" {
+		runDir = DefaultRunDir()
+	}
+	var all []Status
+	for _, session := range sessionDirs(runDir) {
+		var some []Status
+		r := &Remote{session: session}
+		err := r.call(ctx, remoteList, &some, nil)
+		if err == nil {
+			all = append(all, some...)
+		} else if !errors.Is(err, ErrServerLost) {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Path of the mountpoint.
+func (r *Remote) Path() string { return r.path }
+
+// Commit marks the mount as Mount.Commit does.
+func (r *Remote) Commit(ctx context.Context) error { return r.call(ctx, remoteCommit, nil, nil) }
+
+// Abandon takes the mark back as Mount.Abandon does.
+func (r *Remote) Abandon(ctx context.Context) error { return r.call(ctx, remoteAbandon, nil, nil) }
+
+// Status of the mount.
+func (r *Remote) Status(ctx context.Context) (Status, error) {
+	var st Status
+	err := r.call(ctx, remoteStatus, &st, nil)
+	return st, err
+}
+
+// Close closes the mount as Mount.Close does in its owner. progress may be nil.
+func (r *Remote) Close(ctx context.Context, progress func(Progress)) (Result, error) {
+	var reply closeReply
+	if err := r.call(ctx, remoteClose, &reply, progress); err != nil {
+		return Result{}, err
+	}
+	if len(reply.Err) > 0 {
+		return reply.Result, decodeError(reply.Err)
+	}
+	return reply.Result, nil
+}
+
+// call asks the owner one thing.
+func (r *Remote) call(ctx context.Context, method string, out any, progress func(Progress)) error {
+	dir, err := os.Open(r.session)
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", r.path, ErrServerLost, err)
+	}
+	defer dir.Close()
+	nc, err := net.DialUnix("unix", nil, socketAddr(dir))
+	if err != nil {
+		return fmt.Errorf("%s: %w: nobody answers for it: %w", r.path, ErrServerLost, err)
+	}
+	c := ipc.New(nc, func(_ context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
+		if note, err := decode[progressNote](body); err == nil && method == noteProgress && progress != nil {
+			progress(note.Progress)
+		}
+		return nil, nil
+	}, codec)
+	defer c.Close()
+	err = c.Call(ctx, method, remoteRequest{Protocol: protocolVersion, Path: r.path}, out)
+	if errors.Is(err, ipc.ErrClosed) {
+		return fmt.Errorf("%s: %w: its owner ended", r.path, ErrServerLost)
+	}
+	return err
+}
