@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"io"
 	"time"
 )
@@ -22,14 +21,17 @@ type Info struct {
 
 // Object is an archive that is open for reading. It stays readable as what it
 // was opened as, whole, though it be replaced meanwhile, or a read fails; it
-// never gives bytes of two revisions.
+// never gives bytes of two revisions. Where the store cannot keep that (a tool
+// overwrote the file in place) reads fail, with an error that is ErrConflict.
+//
+// ReadAt may be called from several goroutines, Read from one.
 type Object interface {
 	io.ReadCloser
 	io.ReaderAt // io.EOF at the end, as io.ReaderAt says
 	Info() Info
 }
 
-// PutOptions are the conditions of a Put.
+// PutOptions are the conditions of a Put. Nil stands for the zero value.
 type PutOptions struct {
 	// Replace is the revision that the new archive takes the place of. The empty
 	// revision means that there must be none.
@@ -37,49 +39,43 @@ type PutOptions struct {
 	// Before is called once the bytes are at the store (or in its temporary
 	// file) and right before the request that makes them visible. An error ends
 	// the Put with that error, and nothing is stored. It may be called again
-	// where that request is sent again.
+	// where that request is sent again. Nil asks nobody.
 	Before func(context.Context) error
 }
 
-// Store keeps the archives of one bucket or directory. All methods may be called from
-// several goroutines and processes at once. Keys are as [Split] gives them.
+// Store keeps the archives of one bucket or directory. All methods may be called
+// from several goroutines and processes at once. Keys are as [ParseURL] gives
+// them in URL.Key: without ".tar.gz" and without a slash at the end.
 //
 // Errors, for errors.Is: [ErrNotExist], [ErrConflict], [ErrUnknown],
-// [ErrNotAllowed], [ErrUnreachable], [ErrNotArchive], and the context's own.
+// [ErrNotAllowed], [ErrUnreachable], [ErrNotArchive], [ErrFull], [ErrURL], and
+// the context's own.
 type Store interface {
 	// Open opens the current archive of key. ErrNotExist means that the store
 	// was asked, answered, and has none; whatever else is wrong is another error.
+	// The caller closes the Object. ctx also ends the reads of the Object where
+	// they go over a network.
 	Open(ctx context.Context, key string) (Object, error)
 	// Stat tells of the current archive. Errors as Open.
 	Stat(ctx context.Context, key string) (Info, error)
 	// Put stores what write writes as the key's archive if its revision is
 	// opts.Replace, else ErrConflict (a *ConflictError). When it returns nil the
-	// archive is durable. On every other error but ErrUnknown nothing was stored.
-	// write may be called again, and must write the same bytes then.
+	// archive is durable. On every other error but ErrUnknown nothing was stored
+	// by this call. write may be called several times or not at all, must write
+	// the same bytes each time, and must not keep its writer. An error of write
+	// or of opts.Before ends the Put and is found by errors.Is in its error.
 	Put(ctx context.Context, key string, write func(io.Writer) error, opts *PutOptions) (Info, error)
 	// Delete removes the archive of key if its revision is rev, else ErrConflict;
 	// ErrNotExist if there is none. before is as PutOptions.Before and may be nil.
 	Delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error
 	// List gives the archives whose keys are prefix + one name without a slash,
 	// sorted by key. prefix is "" or ends with a slash. A prefix that does not
-	// exist gives an empty list.
+	// exist gives an empty list. The Revision of an archive that may be seen but
+	// not read is empty.
 	List(ctx context.Context, prefix string) ([]Info, error)
+	// Close frees what the store holds. Objects that are open stay so.
 	Close() error
 }
 
-// Conditions that callers can tell apart.
-var (
-	ErrNotExist    = errors.New("no archive")
-	ErrConflict    = errors.New("conflict")
-	ErrUnknown     = errors.New("may have been stored")
-	ErrNotAllowed  = errors.New("not allowed")
-	ErrUnreachable = errors.New("store cannot be reached")
-	ErrNotArchive  = errors.New("not an archive")
-	ErrURL         = errors.New("bad workspace URL")
-)
-
-// ConflictError says which revision was asked for and which one is there.
-type ConflictError struct {
-	Key        string
-	Want, Have Revision // Have is empty where the store has no archive or did not say
-}
+// suffix is what every archive's name ends with.
+const suffix = ".tar.gz"

@@ -1,0 +1,101 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Conditions that callers can tell apart.
+var (
+	// ErrNotExist: the store was asked, and has no archive of that key.
+	ErrNotExist = errors.New("no archive")
+	// ErrConflict: the archive is another one than the caller had seen.
+	ErrConflict = errors.New("conflict")
+	// ErrUnknown: the store's answer was lost; the write may or may not be done.
+	ErrUnknown = errors.New("may have been stored")
+	// ErrNotAllowed: this user may not do that in the store.
+	ErrNotAllowed = errors.New("not allowed")
+	// ErrUnreachable: the store did not answer, or answered that it is out of order.
+	ErrUnreachable = errors.New("store cannot be reached")
+	// ErrNotArchive: in the archive's place is something that is no file.
+	ErrNotArchive = errors.New("not an archive")
+	// ErrFull: the store has no room for the archive.
+	ErrFull = errors.New("no space left in the store")
+	// ErrURL: the URL names no workspace, or options or a store that there are not.
+	ErrURL = errors.New("bad workspace URL")
+)
+
+// ConflictError says which revision was asked for and which one is there. It is
+// ErrConflict for errors.Is.
+type ConflictError struct {
+	Key        string
+	Want, Have Revision // Have is empty where the store has no archive or did not say
+}
+
+// Error says what is there instead, and what to do.
+func (e *ConflictError) Error() string {
+	switch {
+	case e.Want == "":
+		return fmt.Sprintf("%v: another commit made an archive meanwhile (revision %s); open the workspace again and repeat the work", ErrConflict, orUnknown(e.Have))
+	case e.Have == "":
+		return fmt.Sprintf("%v: revision %s is not there any more; open the workspace again and repeat the work", ErrConflict, e.Want)
+	}
+	return fmt.Sprintf("%v: another commit came in between (expected revision %s, the store has %s); open the workspace again and repeat the work", ErrConflict, e.Want, e.Have)
+}
+
+// Is says whether target is ErrConflict.
+func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
+
+func orUnknown(r Revision) string {
+	if r == "" {
+		return "unknown"
+	}
+	return string(r)
+}
+
+// opError is the shape of this package's errors: op object: kind: cause; todo.
+type opError struct {
+	op, object string
+	kind       error // one of the conditions above; nil if cause says it all
+	cause      error // nil if kind says it all
+	todo       string
+}
+
+func (e *opError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.op + " " + e.object)
+	for _, err := range []error{e.kind, e.cause} {
+		if err != nil {
+			b.WriteString(": " + err.Error())
+		}
+	}
+	if e.todo != "" {
+		b.WriteString("; " + e.todo)
+	}
+	return b.String()
+}
+
+func (e *opError) Unwrap() []error {
+	var errs []error
+	for _, err := range []error{e.kind, e.cause} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// contextError is nil while ctx lives, else its error, and its cause where
+// that is another.
+func contextError(ctx context.Context) error {
+	err := ctx.Err()
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, err) {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return err
+}

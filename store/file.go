@@ -1,0 +1,269 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fileStore keeps archives as files beneath a directory. There is one native
+// implementation of the promises of Store, docs/adr/0002 says why.
+//
+// A commit writes a temporary file beside the archive, makes it durable, and
+// then, under a lock on the directory, compares the revision and renames. A
+// reader keeps the descriptor that it opened, so it needs no lock.
+//
+// What other tools do without the lock is seen, but not kept out: one that
+// truncates and rewrites the archive in place changes its revision, and one
+// that does so in the microseconds between our last look and the rename is lost.
+type fileStore struct {
+	root  string // absolute; keys are paths beneath it
+	label string // stands before a key in messages; "" shows the path of the file
+	sys   syscalls
+}
+
+// syscalls are the calls that a file system may lack, or that need not be made.
+type syscalls struct {
+	flock func(fd, how int) error
+	fsync func(fd int) error
+}
+
+var durable = syscalls{flock: unix.Flock, fsync: unix.Fsync}
+
+// openFile is the driver for file.
+func openFile(_ context.Context, u URL) (Store, error) {
+	if err := noOptions(u); err != nil {
+		return nil, err
+	}
+	return &fileStore{root: "/", sys: durable}, nil
+}
+
+// place is where the archive of a key is.
+type place struct {
+	key, dir, name string
+}
+
+// maxName is the longest file name of Linux file systems, bytes.
+const maxName = 255
+
+// place finds the file of a key. ErrURL where no file can have that name.
+func (s *fileStore) place(key string) (place, error) {
+	if key == "" || strings.HasSuffix(key, "/") || strings.ContainsRune(key, 0) {
+		return place{}, fmt.Errorf("%w: the key %q names no file", ErrURL, key)
+	}
+	dir, name, err := s.split(key)
+	if err != nil {
+		return place{}, err
+	}
+	name += suffix
+	if len(name) > maxName {
+		return place{}, fmt.Errorf("%w: the file name has %d bytes with %s, and may have %d; choose a shorter one", ErrURL, len(name), suffix, maxName)
+	}
+	return place{key, dir, name}, nil
+}
+
+// split gives the directory and the last segment of a key or prefix.
+func (s *fileStore) split(key string) (dir, name string, err error) {
+	segments := strings.Split(key, "/")
+	if slices.Contains(segments, ".") || slices.Contains(segments, "..") {
+		return "", "", fmt.Errorf("%w: the key %q has a segment \".\" or \"..\"", ErrURL, key)
+	}
+	last := len(segments) - 1
+	return filepath.Join(s.root, strings.Join(segments[:last], "/")), segments[last], nil
+}
+
+// Open implements Store.
+func (s *fileStore) Open(ctx context.Context, key string) (Object, error) {
+	o, err := s.open(ctx, key)
+	if err != nil {
+		return nil, s.fail("open", key, err)
+	}
+	settle(o.found.stamp)
+	return o, nil
+}
+
+// Stat implements Store.
+func (s *fileStore) Stat(ctx context.Context, key string) (Info, error) {
+	o, err := s.open(ctx, key)
+	if err != nil {
+		return Info{}, s.fail("stat", key, err)
+	}
+	return o.Info(), o.Close()
+}
+
+func (s *fileStore) open(ctx context.Context, key string) (*fileObject, error) {
+	if err := contextError(ctx); err != nil {
+		return nil, err
+	}
+	p, err := s.place(key)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDir(p.dir, unix.O_PATH, &s.sys)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	d.sweep()
+	found, err := d.archive(p.name)
+	if err != nil {
+		return nil, err
+	}
+	return &fileObject{store: s, key: key, found: found}, nil
+}
+
+// List implements Store.
+func (s *fileStore) List(ctx context.Context, prefix string) ([]Info, error) {
+	infos, err := s.list(ctx, prefix)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.fail("list", prefix, err)
+	}
+	return infos, nil
+}
+
+func (s *fileStore) list(ctx context.Context, prefix string) ([]Info, error) {
+	path, _, err := s.split(prefix)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDir(path, unix.O_RDONLY, &s.sys)
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	d.sweep()
+	names, err := d.names()
+	if err != nil {
+		return nil, err
+	}
+	var infos []Info
+	for _, name := range names {
+		if err := contextError(ctx); err != nil {
+			return nil, err
+		}
+		if name, ok := strings.CutSuffix(name, suffix); ok && name != "" {
+			infos, err = d.appendInfo(infos, prefix+name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(infos, func(a, b Info) int { return strings.Compare(a.Key, b.Key) })
+	return infos, nil
+}
+
+// appendInfo adds what there is to tell of the archive of key, which is in d.
+// What is no file, or is gone meanwhile, adds nothing.
+func (d *dir) appendInfo(infos []Info, key string) ([]Info, error) {
+	name := key[strings.LastIndexByte(key, '/')+1:] + suffix
+	found, err := d.archive(name)
+	var other *notRegularError
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.As(err, &other):
+		return infos, nil
+	case errors.Is(err, unix.EACCES):
+		st, err := d.stat(name)
+		if err != nil {
+			return infos, nil
+		}
+		seen := stampOf(st)
+		return append(infos, Info{Key: key, Size: seen.size, ModTime: seen.time()}), nil
+	case err != nil:
+		return infos, err
+	}
+	defer found.file.Close()
+	return append(infos, found.info(key)), nil
+}
+
+// Close implements Store.
+func (s *fileStore) Close() error { return nil }
+
+// fileObject is an Object on the descriptor of an archive.
+type fileObject struct {
+	store *fileStore
+	key   string
+	found *found
+	off   atomic.Int64 // of Read, bytes
+}
+
+func (o *fileObject) Info() Info   { return o.found.info(o.key) }
+func (o *fileObject) Close() error { return o.found.file.Close() }
+
+func (o *fileObject) Read(p []byte) (int, error) {
+	n, err := o.ReadAt(p, o.off.Load())
+	o.off.Add(int64(n))
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+var errOverwritten = errors.New("another tool overwrote the file in place while it was read")
+
+// ReadAt gives bytes only if the file was the same after they were read.
+func (o *fileObject) ReadAt(p []byte, off int64) (int, error) {
+	n, err := o.found.file.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		return 0, o.store.fail("read", o.key, err)
+	}
+	now, serr := stampOfFile(o.found.file)
+	if serr != nil {
+		return 0, o.store.fail("read", o.key, serr)
+	}
+	if now != o.found.stamp {
+		return 0, &opError{op: "read", object: o.store.object(o.key), kind: ErrConflict, cause: errOverwritten, todo: "open the workspace again"}
+	}
+	return n, err
+}
+
+// stamp is what of a file changes when its bytes do. A chmod, a chown and a new
+// or removed link change the ctime only, which for that reason is not in it.
+type stamp struct {
+	size      int64
+	sec, nsec int64 // mtime
+}
+
+func stampOf(st *unix.Stat_t) stamp {
+	sec, nsec := st.Mtim.Unix()
+	return stamp{size: st.Size, sec: sec, nsec: nsec}
+}
+
+func stampOfFile(f *os.File) (stamp, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return stamp{}, err
+	}
+	return stamp{size: fi.Size(), sec: fi.ModTime().Unix(), nsec: int64(fi.ModTime().Nanosecond())}, nil
+}
+
+func (s stamp) time() time.Time { return time.Unix(s.sec, s.nsec) }
+
+// settle waits until the kernel would give a write another mtime than was seen.
+// File times advance with the coarse clock, by ticks of 1 to 10 ms, so of two
+// writes within one tick the second may leave the mtime as it is.
+func settle(seen stamp) {
+	const tick = 10 * time.Millisecond
+	for range 4 * tick / time.Millisecond {
+		var now unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now) != nil {
+			return
+		}
+		ahead := seen.time().Sub(time.Unix(now.Unix()))
+		if ahead < 0 || ahead > tick { // a time far ahead was set by hand
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

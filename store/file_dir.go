@@ -1,0 +1,276 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dir is an open directory. Everything is done relative to its descriptor, so
+// a directory that is renamed meanwhile is still one directory to us.
+type dir struct {
+	fd   int
+	path string
+	sys  *syscalls
+}
+
+// openDir opens a directory; access is O_PATH, which needs no permission on the
+// directory itself, or O_RDONLY.
+func openDir(path string, access int, sys *syscalls) (*dir, error) {
+	fd, err := openat(unix.AT_FDCWD, path, access|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &dir{fd: fd, path: path, sys: sys}, nil
+}
+
+func (d *dir) close() { _ = unix.Close(d.fd) }
+
+// openat is openat(2) with O_CLOEXEC. Slow file systems interrupt it, so it is
+// asked again.
+func openat(at int, path string, flags int, mode uint32) (fd int, err error) {
+	err = again(func() error {
+		fd, err = unix.Openat(at, path, flags|unix.O_CLOEXEC, mode)
+		return err
+	})
+	return fd, err
+}
+
+// again calls fn until it is not interrupted.
+func again(fn func() error) error {
+	for {
+		if err := fn(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// names lists the directory.
+func (d *dir) names() ([]string, error) {
+	fd, err := openat(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), d.path)
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// stat is lstat(2) of a name.
+func (d *dir) stat(name string) (*unix.Stat_t, error) {
+	var st unix.Stat_t
+	err := again(func() error { return unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	return &st, err
+}
+
+// sync makes the directory's names durable.
+func (d *dir) sync() error {
+	return again(func() error { return d.sys.fsync(d.fd) })
+}
+
+// found is an archive that was found and opened.
+type found struct {
+	file     *os.File
+	stamp    stamp
+	stat     *unix.Stat_t
+	revision Revision
+}
+
+func (f *found) info(key string) Info {
+	return Info{Key: key, Revision: f.revision, Size: f.stamp.size, ModTime: f.stamp.time()}
+}
+
+// archive opens the archive of that name, which the caller closes. It opens
+// nothing but a regular file: a FIFO would block, a device could act, and a
+// symlink would be replaced by the next commit while readers follow it.
+func (d *dir) archive(name string) (*found, error) {
+	st, err := d.stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := regular(st); err != nil {
+		return nil, err
+	}
+	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	_ = unix.SetNonblock(fd, false)
+	file := os.NewFile(uintptr(fd), d.path+"/"+name)
+	f, err := examine(file)
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+var errUnsteady = errors.New("another tool is writing the file in place")
+
+// examine finds the revision of an open archive. A file that changes while it
+// is looked at is looked at again, a few times.
+func examine(file *os.File) (*found, error) {
+	for range 3 {
+		var st unix.Stat_t
+		if err := again(func() error { return unix.Fstat(int(file.Fd()), &st) }); err != nil {
+			return nil, err
+		}
+		if err := regular(&st); err != nil {
+			return nil, err
+		}
+		seen := stampOf(&st)
+		rev, err := revision(file, st.Ino, seen)
+		if err != nil {
+			return nil, err
+		}
+		if now, err := stampOfFile(file); err != nil || now == seen {
+			return &found{file: file, stamp: seen, stat: &st, revision: rev}, err
+		}
+	}
+	return nil, errUnsteady
+}
+
+// tailBytes of an archive go into its revision.
+const tailBytes = 4096
+
+// revision identifies a file: a digest of its inode number, size, mtime and last
+// 4 KiB. The mtime and the inode change with every replacement and every write,
+// but an inode number comes back, an mtime has the grain of a clock tick, and
+// both can be set. The tail does not: an archive ends with the checksum of all
+// of it and, if it is ours, with the random id of the commit.
+// The device is left out; it changes with each mount of the file system.
+func revision(file *os.File, ino uint64, seen stamp) (Revision, error) {
+	h := sha256.New()
+	var head [4 * 8]byte
+	for i, v := range []uint64{ino, uint64(seen.size), uint64(seen.sec), uint64(seen.nsec)} {
+		binary.LittleEndian.PutUint64(head[i*8:], v)
+	}
+	h.Write(head[:])
+	from := max(0, seen.size-tailBytes)
+	if _, err := io.Copy(h, io.NewSectionReader(file, from, tailBytes)); err != nil {
+		return "", err
+	}
+	return Revision(hex.EncodeToString(h.Sum(nil)[:16])), nil
+}
+
+// notRegularError says what is in an archive's place.
+type notRegularError struct{ mode uint32 }
+
+func (e *notRegularError) Error() string {
+	kinds := map[uint32]string{
+		unix.S_IFDIR: "a directory", unix.S_IFLNK: "a symbolic link", unix.S_IFIFO: "a FIFO",
+		unix.S_IFSOCK: "a socket", unix.S_IFCHR: "a character device", unix.S_IFBLK: "a block device",
+	}
+	if kind, ok := kinds[e.mode&unix.S_IFMT]; ok {
+		return "it is " + kind
+	}
+	return "it is no regular file"
+}
+
+func regular(st *unix.Stat_t) error {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return &notRegularError{st.Mode}
+	}
+	return nil
+}
+
+// lockName is the file that is locked where a lock on a directory could be
+// unknown to other hosts. It stays, because removing a lock file is a race.
+const lockName = ".workdir-lock"
+
+// lock takes the directory for one commit, and waits for it until ctx ends.
+//
+// The lock is flock(2) on the directory itself, which leaves nothing behind.
+// NFS, SMB and FUSE keep such a lock within one host (their directories have no
+// flock operation in Linux), so there a hidden lock file is locked as well, by
+// an OFD lock, which NFS carries to its server; and wherever that file exists,
+// so that the server's own processes agree with its clients.
+func (d *dir) lock(ctx context.Context) (unlock func(), err error) {
+	err = d.wait(ctx, func() error { return d.sys.flock(d.fd, unix.LOCK_EX|unix.LOCK_NB) })
+	flocked := err == nil
+	if err != nil && !noSuchLock(err) {
+		return nil, err
+	}
+	release := func() {
+		if flocked {
+			_ = d.sys.flock(d.fd, unix.LOCK_UN)
+		}
+	}
+	if _, err := d.stat(lockName); err == unix.ENOENT && flocked && d.local() {
+		return release, nil
+	}
+	fd, err := d.lockFile(ctx)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return func() { _ = unix.Close(fd); release() }, nil
+}
+
+func (d *dir) lockFile(ctx context.Context) (fd int, err error) {
+	fd, err = openat(d.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o666)
+	if err != nil {
+		return -1, err
+	}
+	all := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	err = d.wait(ctx, func() error { return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &all) })
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// noSuchLock says whether err means that there is no such lock here, rather
+// than that somebody has it.
+func noSuchLock(err error) bool {
+	return slices.Contains([]error{unix.EBADF, unix.EINVAL, unix.ENOLCK, unix.ENOSYS, unix.EOPNOTSUPP}, err)
+}
+
+// wait calls try until nobody else has the lock, or ctx ends. A lock that blocks
+// in the kernel could not be given up.
+func (d *dir) wait(ctx context.Context, try func() error) error {
+	const most = 20 * time.Millisecond
+	pause := 200 * time.Microsecond
+	for {
+		err := again(try)
+		if err != unix.EAGAIN && err != unix.EACCES {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w; another commit in %s holds the lock", contextError(ctx), d.path)
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, most)
+	}
+}
+
+// zfsMagic and bcachefsMagic are f_type of statfs(2) for file systems outside of
+// the kernel's header.
+const (
+	zfsMagic      = 0x2fc12fc1
+	bcachefsMagic = 0xca451a4e
+)
+
+// local says whether the file system belongs to this host alone. One that is
+// not known counts as shared.
+func (d *dir) local() bool {
+	var st unix.Statfs_t
+	if err := again(func() error { return unix.Fstatfs(d.fd, &st) }); err != nil {
+		return false
+	}
+	return slices.Contains([]int64{
+		unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC,
+		unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.OVERLAYFS_SUPER_MAGIC, zfsMagic, bcachefsMagic,
+	}, int64(st.Type))
+}

@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// callerError marks an error of the caller's own function, which means what it
+// means to the caller.
+type callerError struct{ err error }
+
+func (e *callerError) Error() string { return e.err.Error() }
+func (e *callerError) Unwrap() error { return e.err }
+
+// meanings of the file system's errors. What is not here means that the store
+// could not do what it should.
+var meanings = []struct {
+	errnos []unix.Errno
+	kind   error
+	todo   string
+}{
+	{[]unix.Errno{unix.ENOENT}, ErrNotExist, ""},
+	{[]unix.Errno{unix.EACCES, unix.EPERM}, ErrNotAllowed, "give this user the permission, on the file and on every directory above it"},
+	{[]unix.Errno{unix.EROFS}, ErrNotAllowed, "the file system is read-only; use another store, or open the workspace read-only"},
+	{[]unix.Errno{unix.ENOTDIR}, ErrNotArchive, "a part of the path is a file and no directory; choose another key"},
+	{[]unix.Errno{unix.EISDIR, unix.ELOOP}, ErrNotArchive, "only a regular file can be an archive"},
+	{[]unix.Errno{unix.ENAMETOOLONG}, ErrURL, "choose a shorter key"},
+	{[]unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EFBIG}, ErrFull, "the disk (or its quota) is full; make room and try again"},
+}
+
+// fail gives err the shape of this package's errors.
+func (s *fileStore) fail(op, key string, err error) error {
+	e := &opError{op: op, object: s.object(key), cause: err}
+	e.kind, e.todo = meaning(err)
+	if e.kind != nil && errors.Is(err, e.kind) {
+		e.kind = nil // the cause says it
+	}
+	var conflict *ConflictError
+	if errors.As(err, &conflict) {
+		conflict.Key = key
+	}
+	if op == "put" && e.kind == ErrNotExist {
+		e.kind, e.todo = ErrUnreachable, "a directory of the path was removed, or leads nowhere"
+	}
+	return e
+}
+
+// meaning gives the condition that err is, and what can be done; nil where err
+// says it itself.
+func meaning(err error) (kind error, todo string) {
+	var caller *callerError
+	var other *notRegularError
+	switch {
+	case errors.As(err, &caller), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return nil, ""
+	case errors.As(err, &other):
+		return ErrNotArchive, "move it away, or choose another key"
+	case errors.Is(err, ErrUnknown):
+		return ErrUnknown, "look at the workspace before trying again"
+	case errors.Is(err, ErrNotAllowed), errors.Is(err, ErrURL), errors.Is(err, ErrConflict):
+		return nil, ""
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		for _, m := range meanings {
+			if slices.Contains(m.errnos, errno) {
+				return m.kind, m.todo
+			}
+		}
+	}
+	return ErrUnreachable, ""
+}
+
+// object is what messages call the archive of a key, or a prefix.
+func (s *fileStore) object(key string) string {
+	if s.label != "" {
+		return s.label + key
+	}
+	path := strings.TrimSuffix(s.root, "/") + "/" + key
+	if key != "" && !strings.HasSuffix(key, "/") {
+		path += suffix
+	}
+	return path
+}

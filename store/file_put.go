@@ -1,0 +1,285 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// errVanished says that a directory was removed while we went into it.
+var errVanished = errors.New("the directory is removed again and again")
+
+// Put implements Store.
+func (s *fileStore) Put(ctx context.Context, key string, write func(io.Writer) error, opts *PutOptions) (Info, error) {
+	if opts == nil {
+		opts = &PutOptions{}
+	}
+	p, err := s.place(key)
+	if err != nil {
+		return Info{}, s.fail("put", key, err)
+	}
+	var info Info
+	for range 10 { // a failed Put of another writer removes the directories it made
+		info, err = s.put(ctx, p, write, opts)
+		if !errors.Is(err, errVanished) {
+			break
+		}
+	}
+	if err != nil {
+		return Info{}, s.fail("put", key, err)
+	}
+	return info, nil
+}
+
+func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) error, opts *PutOptions) (info Info, err error) {
+	if err := contextError(ctx); err != nil {
+		return Info{}, err
+	}
+	made, err := s.makeDir(p.dir, opts.Replace)
+	stored := false
+	defer func() {
+		if !stored {
+			removeDirs(made)
+		}
+	}()
+	if err != nil {
+		return Info{}, err
+	}
+	d, err := openDir(p.dir, unix.O_RDONLY, &s.sys)
+	if err != nil {
+		return Info{}, vanished(err, opts.Replace)
+	}
+	defer d.close()
+	d.sweep()
+	old, err := d.compare(p, opts.Replace)
+	if err != nil {
+		return Info{}, err
+	}
+	t, err := newTemp(d, permissions(old))
+	if err != nil {
+		return Info{}, vanished(err, opts.Replace)
+	}
+	defer t.discard()
+	if err := t.fill(ctx, write); err != nil {
+		return Info{}, err
+	}
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	defer unlock()
+	info, stored, err = t.publish(ctx, p, opts)
+	return info, err
+}
+
+// vanished turns the ENOENT of a directory into its meaning for a Put.
+func vanished(err error, replace Revision) error {
+	if err != unix.ENOENT {
+		return err
+	}
+	if replace != "" {
+		return &ConflictError{Want: replace}
+	}
+	return errVanished
+}
+
+// compare looks whether the archive has that revision, else a *ConflictError.
+// It gives the stat of the archive, nil where there rightly is none.
+func (d *dir) compare(p place, want Revision) (*unix.Stat_t, error) {
+	found, err := d.archive(p.name)
+	if err == unix.ENOENT {
+		if want == "" {
+			return nil, nil
+		}
+		return nil, &ConflictError{Key: p.key, Want: want}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer found.file.Close()
+	if found.revision != want {
+		return nil, &ConflictError{Key: p.key, Want: want, Have: found.revision}
+	}
+	return found.stat, nil
+}
+
+// askLocked compares, calls before, and compares again, since before may take long
+// and tools that do not know the lock do not wait for it.
+//
+// Preconditions: the directory is locked.
+func (d *dir) askLocked(ctx context.Context, p place, want Revision, before func(context.Context) error) (*unix.Stat_t, error) {
+	if err := contextError(ctx); err != nil {
+		return nil, err
+	}
+	old, err := d.compare(p, want)
+	if err != nil || before == nil {
+		return old, err
+	}
+	if err := before(ctx); err != nil {
+		return nil, &callerError{err}
+	}
+	return d.compare(p, want)
+}
+
+// publish makes the temporary file the archive. stored says whether it may be,
+// also where there is an error.
+//
+// Preconditions: the directory is locked and the file durable.
+func (t *temp) publish(ctx context.Context, p place, opts *PutOptions) (info Info, stored bool, err error) {
+	found, err := examine(t.file)
+	if err != nil {
+		return Info{}, false, err
+	}
+	old, err := t.dir.askLocked(ctx, p, opts.Replace, opts.Before)
+	if err != nil {
+		return Info{}, false, err
+	}
+	keepOwner(t.file, old)
+	if stored, err = t.rename(p, old == nil); err != nil {
+		return Info{}, stored, err
+	}
+	if err := t.dir.sync(); err != nil {
+		return Info{}, true, fmt.Errorf("%w: the directory could not be made durable: %w", ErrUnknown, err)
+	}
+	return found.info(p.key), true, nil
+}
+
+// rename gives the file the archive's name. A new archive is kept from taking
+// the place of one that a tool without the lock has just made.
+func (t *temp) rename(p place, create bool) (stored bool, err error) {
+	fd := t.dir.fd
+	err = unix.EINVAL
+	if create {
+		err = again(func() error { return unix.Renameat2(fd, t.name, fd, p.name, unix.RENAME_NOREPLACE) })
+	}
+	if err == unix.EINVAL || err == unix.ENOSYS { // not every file system has the flag
+		err = again(func() error { return unix.Renameat(fd, t.name, fd, p.name) })
+	}
+	switch {
+	case err == nil:
+		t.name = ""
+		return true, nil
+	case err == unix.EEXIST:
+		return false, &ConflictError{Key: p.key}
+	case slices.Contains([]error{unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOSPC, unix.EDQUOT, unix.EISDIR, unix.ENOTDIR}, err):
+		return false, err
+	}
+	return true, fmt.Errorf("%w: rename: %w", ErrUnknown, err) // a network file system's answer was lost
+}
+
+// permissions are those that a new archive is made with, before the umask.
+func permissions(old *unix.Stat_t) uint32 {
+	if old == nil {
+		return 0o666
+	}
+	return old.Mode & 0o777
+}
+
+// keepOwner gives a successor the owner and permissions of what it replaces, as
+// far as this user may, as if it had been written in place.
+func keepOwner(f *os.File, old *unix.Stat_t) {
+	if old == nil {
+		return
+	}
+	if f.Chown(int(old.Uid), int(old.Gid)) != nil {
+		_ = f.Chown(-1, int(old.Gid))
+	}
+	_ = f.Chmod(os.FileMode(old.Mode & 0o777))
+}
+
+// makeDir makes the directory of an archive, and those above it, durable. made
+// are those that were not there, deepest last, also where there is an error.
+// Where an archive is to be replaced there must be a directory already.
+func (s *fileStore) makeDir(path string, replace Revision) (made []string, err error) {
+	var missing []string
+	for at := path; ; at = filepath.Dir(at) {
+		var st unix.Stat_t
+		err := again(func() error { return unix.Stat(at, &st) })
+		if err == nil {
+			break
+		}
+		if err != unix.ENOENT {
+			return nil, err
+		}
+		missing = append(missing, at)
+	}
+	if len(missing) > 0 && replace != "" {
+		return nil, &ConflictError{Want: replace}
+	}
+	for _, at := range slices.Backward(missing) {
+		err := again(func() error { return unix.Mkdir(at, 0o777) })
+		if err == nil {
+			made = append(made, at)
+		} else if err != unix.EEXIST {
+			return made, vanished(err, replace)
+		}
+		if err := s.syncDir(filepath.Dir(at)); err != nil {
+			return made, vanished(err, replace)
+		}
+	}
+	return made, nil
+}
+
+func (s *fileStore) syncDir(path string) error {
+	d, err := openDir(path, unix.O_RDONLY, &s.sys)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.sync()
+}
+
+// removeDirs removes directories that are empty, deepest last in the list.
+func removeDirs(made []string) {
+	for _, path := range slices.Backward(made) {
+		_ = unix.Rmdir(path)
+	}
+}
+
+// Delete implements Store. Directories stay, though they be empty.
+func (s *fileStore) Delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error {
+	err := s.delete(ctx, key, rev, before)
+	if err != nil {
+		return s.fail("delete", key, err)
+	}
+	return nil
+}
+
+func (s *fileStore) delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error {
+	if err := contextError(ctx); err != nil {
+		return err
+	}
+	p, err := s.place(key)
+	if err != nil {
+		return err
+	}
+	d, err := openDir(p.dir, unix.O_RDONLY, &s.sys)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := d.stat(p.name); err != nil {
+		return err
+	}
+	if _, err := d.askLocked(ctx, p, rev, before); err != nil {
+		return err
+	}
+	if err := again(func() error { return unix.Unlinkat(d.fd, p.name, 0) }); err != nil {
+		return err
+	}
+	if err := d.sync(); err != nil {
+		return fmt.Errorf("%w: the directory could not be made durable: %w", ErrUnknown, err)
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// openers are the drivers, by canonical scheme.
+var openers = struct {
+	sync.RWMutex
+	byScheme map[string]func(context.Context, URL) (Store, error)
+}{byScheme: map[string]func(context.Context, URL) (Store, error){
+	"file": openFile,
+	"mem":  openMem,
+}}
+
+// drivers are the packages that a program imports for the clouds.
+var drivers = map[string]string{
+	"s3":     "github.com/workdir/workdir/store/drivers/s3",
+	"gs":     "github.com/workdir/workdir/store/drivers/gs",
+	"azblob": "github.com/workdir/workdir/store/drivers/azure",
+}
+
+// Register makes open the driver of a canonical scheme (s3, gs, azblob) or of a
+// new one. open gets a URL whose Bucket and Query count; its Store's keys are
+// relative to the bucket. Drivers call it from init, programs before the first
+// URL is split. It panics where the scheme has a driver already, or is no scheme.
+func Register(scheme string, open func(context.Context, URL) (Store, error)) {
+	openers.Lock()
+	defer openers.Unlock()
+	if openers.byScheme[scheme] != nil {
+		panic(fmt.Sprintf("store: scheme %q is registered twice", scheme))
+	}
+	if c, known := schemes[scheme]; scheme == "" || known && c != scheme || scheme != strings.ToLower(scheme) || strings.ContainsAny(scheme, ":/?#@") {
+		panic(fmt.Sprintf("store: %q cannot be registered as a scheme", scheme))
+	}
+	openers.byScheme[scheme] = open
+}
+
+// OpenBucket opens the store that u is in: the bucket of a cloud or of mem, the
+// root directory for file. It need not exist yet, nor be reachable; the
+// operations tell. The caller closes the Store.
+//
+// ErrURL where the scheme has no driver in this program or the driver does not
+// know an option.
+func OpenBucket(ctx context.Context, u URL) (Store, error) {
+	openers.RLock()
+	open := openers.byScheme[u.Scheme]
+	openers.RUnlock()
+	if open != nil {
+		return open(ctx, u)
+	}
+	e := &opError{op: "open", object: u.bucket(), kind: ErrURL, cause: fmt.Errorf("unknown scheme %q", u.Scheme), todo: "the known ones are " + knownSchemes()}
+	if path := drivers[u.Scheme]; path != "" {
+		e.cause = fmt.Errorf("the driver for %s is not linked into this program", u.Scheme)
+		e.todo = fmt.Sprintf("import _ %q", path)
+	}
+	return nil, e
+}
+
+// canonicalScheme gives the scheme that name is another name of.
+func canonicalScheme(name string) (string, bool) {
+	name = strings.ToLower(name)
+	if c, ok := schemes[name]; ok {
+		return c, true
+	}
+	openers.RLock()
+	defer openers.RUnlock()
+	return name, openers.byScheme[name] != nil
+}
+
+// knownSchemes lists the canonical schemes, for messages.
+func knownSchemes() string {
+	var names []string
+	for _, c := range schemes {
+		names = append(names, c)
+	}
+	openers.RLock()
+	for name := range openers.byScheme {
+		names = append(names, name)
+	}
+	openers.RUnlock()
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
+}
+
+// noOptions refuses the options of a URL whose driver has none.
+func noOptions(u URL) error {
+	if u.Query == "" {
+		return nil
+	}
+	return &opError{op: "open", object: u.bucket(), kind: ErrURL, cause: fmt.Errorf("the driver for %s has no options", u.Scheme), todo: "remove what follows the \"?\""}
+}

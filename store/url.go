@@ -1,0 +1,279 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// URL names a workspace in a store or, from [ParsePrefix], a group of them.
+// Nothing in it is percent-decoded, cleaned or normalised: the key is what the
+// user wrote, so that the same URL is the same object for every program.
+type URL struct {
+	Scheme string // canonical: file, mem, s3, gs, azblob, or one that was registered
+	Bucket string // bucket or container; "" for file
+	Key    string // without ".tar.gz"; for file the absolute path without its first slash; "" is all of a bucket, for prefixes only
+	Query  string // options of the driver, as written, without the question mark
+}
+
+// schemes gives the canonical name of each scheme that is known by itself.
+var schemes = map[string]string{
+	"file": "file", "local": "file",
+	"mem": "mem", "memory": "mem",
+	"s3": "s3", "s3a": "s3",
+	"gs": "gs", "gcs": "gs",
+	"azblob": "azblob", "az": "azblob", "abfs": "azblob", "abfss": "azblob",
+}
+
+// ParseURL splits the URL of a workspace: scheme://bucket/key?options,
+// file:///path, file:/path, or a path. A path that does not begin with a slash
+// is taken from the working directory of this process, so a program passes on
+// String and not the text that it was given. Slashes at the end do not count.
+//
+// The error is ErrURL; it names the part that is wrong and never shows a secret.
+func ParseURL(s string) (URL, error) {
+	return parse(s, false)
+}
+
+// ParsePrefix splits the URL of a group of workspaces: those whose keys are the
+// prefix, a slash and one name. It is as ParseURL, but may name a whole bucket
+// or directory, "." included.
+func ParsePrefix(s string) (URL, error) {
+	return parse(s, true)
+}
+
+// String gives the URL in canonical form, options included; a path is absolute.
+// ParseURL and ParsePrefix give the same URL from it.
+func (u URL) String() string {
+	s := u.Scheme + "://" + u.Bucket
+	if u.Key != "" || u.Scheme == "file" {
+		s += "/" + u.Key
+	}
+	if u.Query != "" {
+		s += "?" + u.Query
+	}
+	return s
+}
+
+// Redacted is String without the value of any option that could be a secret,
+// for logs, mount tables and messages.
+func (u URL) Redacted() string {
+	u.Query = redactQuery(u.Query)
+	return u.String()
+}
+
+// bucket is u without its key, for messages.
+func (u URL) bucket() string {
+	return URL{Scheme: u.Scheme, Bucket: u.Bucket}.String()
+}
+
+// prefix is what the keys of the group begin with.
+func (u URL) prefix() string {
+	if u.Key == "" {
+		return ""
+	}
+	return u.Key + "/"
+}
+
+// parser splits one URL.
+type parser struct {
+	raw    string
+	prefix bool // a whole bucket or directory will do
+}
+
+func parse(raw string, prefix bool) (URL, error) {
+	p := parser{raw, prefix}
+	if err := p.checkText(raw); err != nil {
+		return URL{}, err
+	}
+	rest, query, _ := strings.Cut(raw, "?")
+	u := URL{Query: query}
+	name, rest, err := p.splitScheme(rest)
+	if err != nil {
+		return URL{}, err
+	}
+	u.Scheme = name
+	switch {
+	case name == "":
+		u.Scheme = "file"
+		u.Key, err = p.path(rest)
+	case name == "file":
+		u.Key, err = p.absolute(rest)
+	default:
+		u.Bucket, u.Key, err = p.bucketAndKey(name, rest)
+	}
+	if err != nil {
+		return URL{}, err
+	}
+	return u, p.checkSegments(u)
+}
+
+// bad is the error for one part of the URL.
+func (p parser) bad(format string, args ...any) error {
+	return fmt.Errorf("url %s: %w: %s", redactRaw(p.raw), ErrURL, fmt.Sprintf(format, args...))
+}
+
+// checkText refuses characters that no part of a URL may have.
+func (p parser) checkText(s string) error {
+	if s == "" {
+		return p.bad("it is empty; write for example file:///path/to/workspace or s3://bucket/key")
+	}
+	if !utf8.ValidString(s) {
+		return p.bad("it is not UTF-8; rename the workspace")
+	}
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			return p.bad("the control character %q; remove it", r)
+		}
+	}
+	if strings.Contains(s, "#") {
+		return p.bad("a \"#\" would be cut off by other tools; choose a name without it")
+	}
+	return nil
+}
+
+// splitScheme gives the canonical scheme and what follows it. The scheme of a
+// path is "".
+func (p parser) splitScheme(s string) (scheme, rest string, err error) {
+	first, _, _ := strings.Cut(s, "/")
+	name, after, found := strings.Cut(first, ":")
+	if !found {
+		return "", s, nil
+	}
+	canonical, known := canonicalScheme(name)
+	rest = s[len(name)+1:]
+	hasSlashes := strings.HasPrefix(rest, "//")
+	switch {
+	case known && hasSlashes:
+		return canonical, rest[len("//"):], nil
+	case known && canonical == "file" && after == "" && strings.HasPrefix(rest, "/"):
+		return canonical, rest, nil
+	case known && canonical == "file":
+		return "", "", p.bad("the path after %q is not absolute; write file:///path, or the path alone", name+":")
+	case known:
+		return "", "", p.bad("no \"//\" after %q; write %s://bucket/key", name+":", name)
+	case hasSlashes:
+		return "", "", p.bad("unknown scheme %q; the known ones are %s", name, knownSchemes())
+	}
+	return "", "", p.bad("unknown scheme %q; the known ones are %s, and a relative path with a colon begins with \"./\"", name, knownSchemes())
+}
+
+// absolute is the key of a path that follows "file:" or "file://".
+func (p parser) absolute(rest string) (string, error) {
+	if !strings.HasPrefix(rest, "/") {
+		host, _, _ := strings.Cut(rest, "/")
+		return "", p.bad("the host %q, which a file URL cannot have; write file:///%s for the path /%s", host, rest, rest)
+	}
+	return p.trim(rest[1:], "path")
+}
+
+// path is the key of a path without a scheme.
+func (p parser) path(s string) (string, error) {
+	if strings.HasPrefix(s, "/") {
+		return p.absolute(s)
+	}
+	for strings.HasPrefix(s, "./") {
+		s = strings.TrimLeft(s[len("./"):], "/")
+	}
+	if s == "." {
+		s = ""
+	}
+	s, err := p.trim(s, "path")
+	if err != nil {
+		return "", err
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", p.bad("the working directory is not known (%v); write the whole path", err)
+	}
+	if err := p.checkText(wd); err != nil || strings.Contains(wd, "?") {
+		return "", p.bad("the working directory %q has a character that a URL cannot have; work from another directory", wd)
+	}
+	return strings.Trim(wd+"/"+s, "/"), nil
+}
+
+// bucketAndKey splits what follows "scheme://".
+func (p parser) bucketAndKey(scheme, rest string) (bucket, key string, err error) {
+	bucket, key, _ = strings.Cut(rest, "/")
+	if bucket == "" {
+		return "", "", p.bad("no bucket; write %s://bucket/key", scheme)
+	}
+	if before, _, found := strings.Cut(bucket, "@"); found && scheme == "azblob" {
+		return "", "", p.bad("an account in the place of the container; write azblob://%s/key?storage_account=ACCOUNT", before)
+	} else if found {
+		return "", "", p.bad("credentials before the bucket; keep them in the environment or the provider's own configuration and write %s://bucket/key", scheme)
+	}
+	if strings.Contains(bucket, ":") {
+		return "", "", p.bad("a \":\" in the bucket; write %s://bucket/key, and another address of the store as an option (endpoint=…)", scheme)
+	}
+	key, err = p.trim(key, "key")
+	return bucket, key, err
+}
+
+// trim strips slashes at the end, and refuses what is empty then.
+func (p parser) trim(key, what string) (string, error) {
+	key = strings.TrimRight(key, "/")
+	if key == "" && !p.prefix {
+		return "", p.bad("no %s; add the name of the workspace", what)
+	}
+	return key, nil
+}
+
+// checkSegments refuses segments that stores and file systems read differently.
+func (p parser) checkSegments(u URL) error {
+	for _, s := range append(strings.Split(u.Key, "/"), u.Bucket) {
+		if s == "." || s == ".." {
+			return p.bad("the segment %q; write the whole path without it", s)
+		}
+	}
+	return nil
+}
+
+// harmless are the options whose values may be shown.
+var harmless = map[string]bool{
+	"region": true, "endpoint": true, "use_path_style": true, "s3forcepathstyle": true,
+	"hostname_immutable": true, "disable_https": true, "accelerate": true, "dualstack": true,
+	"fips": true, "anonymous": true, "universe_domain": true, "storage_account": true,
+	"domain": true, "protocol": true, "cdn": true, "localemu": true,
+}
+
+const redacted = "REDACTED"
+
+// redactQuery keeps the values of harmless options, and the names of all others.
+func redactQuery(query string) string {
+	if query == "" {
+		return ""
+	}
+	parts := strings.Split(query, "&")
+	for i, part := range parts {
+		name, value, found := strings.Cut(part, "=")
+		lower := strings.ToLower(value)
+		switch {
+		case !found && !harmless[strings.ToLower(name)]:
+			parts[i] = redacted
+		case !harmless[strings.ToLower(name)], strings.Contains(lower, "@"), strings.Contains(lower, "%40"):
+			parts[i] = name + "=" + redacted
+		}
+	}
+	return strings.Join(parts, "&")
+}
+
+// redactRaw makes a URL that could not be split fit for a message: quoted,
+// without what could be credentials before the bucket or in the options.
+func redactRaw(raw string) string {
+	rest, query, found := strings.Cut(raw, "?")
+	if i := strings.Index(rest, "://"); i >= 0 {
+		start := i + len("://")
+		host, _, _ := strings.Cut(rest[start:], "/")
+		at := strings.LastIndex(rest, "@") // a secret may itself have a slash
+		if strings.ContainsAny(host, "@:") && at >= start {
+			rest = rest[:start] + redacted + rest[at:]
+		}
+	}
+	if found {
+		rest += "?" + redactQuery(query)
+	}
+	return fmt.Sprintf("%q", rest)
+}

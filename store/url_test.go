@@ -1,0 +1,189 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestParseURL(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	here := strings.TrimPrefix(dir, "/")
+	for _, tc := range []struct {
+		in   string
+		want URL
+	}{
+		{"gs://b/jobs/job-1", URL{"gs", "b", "jobs/job-1", ""}},
+		{"gs://b/jobs/job-1/", URL{"gs", "b", "jobs/job-1", ""}},
+		{"gs://b/jobs/job-1///", URL{"gs", "b", "jobs/job-1", ""}},
+		{"gcs://b/k", URL{"gs", "b", "k", ""}},
+		{"s3://b/a%20b", URL{"s3", "b", "a%20b", ""}},
+		{"s3://b/a%zz", URL{"s3", "b", "a%zz", ""}},
+		{"s3a://b/k", URL{"s3", "b", "k", ""}},
+		{"S3://B/K", URL{"s3", "B", "K", ""}},
+		{"s3://b//k", URL{"s3", "b", "/k", ""}},
+		{"s3://b/a//k", URL{"s3", "b", "a//k", ""}},
+		{"s3://b/a b", URL{"s3", "b", "a b", ""}},
+		{"s3://b/x.tar.gz", URL{"s3", "b", "x.tar.gz", ""}},
+		{"s3://b/.hidden/..x/x..", URL{"s3", "b", ".hidden/..x/x..", ""}},
+		{"s3://b/k/?region=eu&endpoint=http://h:1/", URL{"s3", "b", "k", "region=eu&endpoint=http://h:1/"}},
+		{"s3://b/k?a=1?b=2", URL{"s3", "b", "k", "a=1?b=2"}},
+		{"s3://b/user@host:1", URL{"s3", "b", "user@host:1", ""}},
+		{"az://c/k", URL{"azblob", "c", "k", ""}},
+		{"abfs://c/k", URL{"azblob", "c", "k", ""}},
+		{"abfss://c/k", URL{"azblob", "c", "k", ""}},
+		{"azblob://c/k", URL{"azblob", "c", "k", ""}},
+		{"mem://b/k", URL{"mem", "b", "k", ""}},
+		{"memory://b/k/l", URL{"mem", "b", "k/l", ""}},
+		{"file:///tmp/x/y", URL{"file", "", "tmp/x/y", ""}},
+		{"file:/tmp/x/y", URL{"file", "", "tmp/x/y", ""}},
+		{"local:///tmp/x/y", URL{"file", "", "tmp/x/y", ""}},
+		{"local:/tmp/x/y", URL{"file", "", "tmp/x/y", ""}},
+		{"/tmp/x/y", URL{"file", "", "tmp/x/y", ""}},
+		{"/tmp/x/y///", URL{"file", "", "tmp/x/y", ""}},
+		{"/tmp/ü/a:b", URL{"file", "", "tmp/ü/a:b", ""}},
+		{"/tmp/a://b", URL{"file", "", "tmp/a://b", ""}},
+		{"x/y", URL{"file", "", here + "/x/y", ""}},
+		{"./x/y/", URL{"file", "", here + "/x/y", ""}},
+		{".//./a:b", URL{"file", "", here + "/a:b", ""}},
+	} {
+		got, err := ParseURL(tc.in)
+		if err != nil || got != tc.want {
+			t.Errorf("ParseURL(%q) = %+v, %v; want %+v", tc.in, got, err, tc.want)
+		}
+		if again, err := ParseURL(got.String()); err != nil || again != got {
+			t.Errorf("ParseURL(%q), of the String of %q, = %+v, %v", got, tc.in, again, err)
+		}
+	}
+}
+
+func TestParseURLRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		in   string
+		says string
+	}{
+		{"", "empty"},
+		{"/", "no path"},
+		{"///", "no path"},
+		{".", "no path"},
+		{"./", "no path"},
+		{"file:///", "no path"},
+		{"file:", "not absolute"},
+		{"file:x", "not absolute"},
+		{"file://", "host"},
+		{"file://host/x", `"host"`},
+		{"file://tmp/x", "file:///tmp/x"},
+		{"local://tmp/x", "file:///tmp/x"},
+		{"s3://", "no bucket"},
+		{"s3:///k", "no bucket"},
+		{"s3://b", "no key"},
+		{"s3://b/", "no key"},
+		{"s3://b///?x=y", "no key"},
+		{"s3:b/k", `no "//"`},
+		{"s3:/b/k", `no "//"`},
+		{"s4://b/k", `unknown scheme "s4"; the known ones are azblob, file, gs, mem, s3`},
+		{"://b/k", "unknown scheme"},
+		{" s3://b/k", "unknown scheme"},
+		{"http://b/k", "unknown scheme"},
+		{"a:b/c", `"./"`},
+		{"s3://b/a/../k", `".."`},
+		{"s3://b/./k", `"."`},
+		{"s3://b/..", `".."`},
+		{"s3://../k", `".."`},
+		{"/tmp/../x", `".."`},
+		{"../x", `".."`},
+		{"x/./y", `"."`},
+		{"s3://b/k#1", `"#"`},
+		{"s3://b/k?a=#", `"#"`},
+		{"s3://b/a\nb", "control"},
+		{"s3://b/a\x00b", "control"},
+		{"s3://b/a\x7fb", "control"},
+		{"s3://b/a\u0085b", "control"},
+		{"s3://b/a\xffb", "UTF-8"},
+		{"s3://id:secret@b/k", "credentials"},
+		{"s3://id:sec/ret@b/k", "bucket"},
+		{"s3://b:9000/k", `":"`},
+		{"abfs://c@secret.dfs.core.windows.net/k", "storage_account"},
+		{"s3://?token=secret", "no bucket"},
+	} {
+		_, err := ParseURL(tc.in)
+		if !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("ParseURL(%q) gives %v; want ErrURL that says %q", tc.in, err, tc.says)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") && !strings.HasPrefix(tc.in, "abfs") {
+			t.Errorf("ParseURL(%q) shows a secret: %v", tc.in, err)
+		}
+	}
+}
+
+func TestParsePrefix(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	here := strings.TrimPrefix(dir, "/")
+	for _, tc := range []struct {
+		in     string
+		want   URL
+		prefix string
+	}{
+		{"s3://b", URL{"s3", "b", "", ""}, ""},
+		{"s3://b/?x=y", URL{"s3", "b", "", "x=y"}, ""},
+		{"s3://b/jobs/", URL{"s3", "b", "jobs", ""}, "jobs/"},
+		{"mem://b", URL{"mem", "b", "", ""}, ""},
+		{"file:///", URL{"file", "", "", ""}, ""},
+		{"/", URL{"file", "", "", ""}, ""},
+		{"/tmp", URL{"file", "", "tmp", ""}, "tmp/"},
+		{".", URL{"file", "", here, ""}, here + "/"},
+		{"./", URL{"file", "", here, ""}, here + "/"},
+		{"jobs", URL{"file", "", here + "/jobs", ""}, here + "/jobs/"},
+	} {
+		got, err := ParsePrefix(tc.in)
+		if err != nil || got != tc.want || got.prefix() != tc.prefix {
+			t.Errorf("ParsePrefix(%q) = %+v, %v; want %+v", tc.in, got, err, tc.want)
+		}
+		if again, err := ParsePrefix(got.String()); err != nil || again != got {
+			t.Errorf("ParsePrefix(%q), of the String of %q, = %+v, %v", got, tc.in, again, err)
+		}
+	}
+	for _, in := range []string{"", "s3://", "..", "s4://b"} {
+		if _, err := ParsePrefix(in); !errors.Is(err, ErrURL) {
+			t.Errorf("ParsePrefix(%q) gives %v, want ErrURL", in, err)
+		}
+	}
+}
+
+// A working directory whose name has a question mark would become an option of
+// the driver.
+func TestParseURLRefusesWorkingDirectory(t *testing.T) {
+	dir := t.TempDir() + "/a?b"
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	if u, err := ParseURL("x"); !errors.Is(err, ErrURL) {
+		t.Errorf("ParseURL in %s gives %v, %v; want ErrURL", dir, u, err)
+	}
+}
+
+func TestRedacted(t *testing.T) {
+	for _, tc := range []struct{ in, want string }{
+		{"s3://b/k", "s3://b/k"},
+		{"s3://b/k?region=eu&use_path_style=true", "s3://b/k?region=eu&use_path_style=true"},
+		{"s3://b/k?secret_key=x&region=eu", "s3://b/k?secret_key=REDACTED&region=eu"},
+		{"s3://b/k?Region=eu&SAS=x", "s3://b/k?Region=eu&SAS=REDACTED"},
+		{"s3://b/k?endpoint=http://u:p@h", "s3://b/k?endpoint=REDACTED"},
+		{"s3://b/k?endpoint=http://u:p%40h", "s3://b/k?endpoint=REDACTED"},
+		{"s3://b/k?whatever", "s3://b/k?REDACTED"},
+		{"s3://b/k?anonymous", "s3://b/k?anonymous"},
+		{"s3://b/k?token=a=b", "s3://b/k?token=REDACTED"},
+	} {
+		u, err := ParseURL(tc.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := u.Redacted(); got != tc.want {
+			t.Errorf("Redacted of %s = %s, want %s", tc.in, got, tc.want)
+		}
+	}
+}

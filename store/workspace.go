@@ -1,0 +1,109 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Workspace is one workspace as [List] finds it.
+type Workspace struct {
+	Name     string // the last segment of its key
+	URL      string // opens it; has the options of the prefix, so print URL.Redacted instead
+	Size     int64  // of the archive, bytes
+	ModTime  time.Time
+	Revision Revision // empty where the archive may be seen but not read
+}
+
+// List gives the workspaces directly beneath a prefix, sorted by name. A prefix
+// that does not exist gives an empty list. Archives whose names no URL can have
+// are left out.
+func List(ctx context.Context, prefixURL string) ([]Workspace, error) {
+	u, err := ParsePrefix(prefixURL)
+	if err != nil {
+		return nil, err
+	}
+	s, err := OpenBucket(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	infos, err := s.List(ctx, u.prefix())
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Workspace, 0, len(infos))
+	for _, info := range infos {
+		w := u
+		w.Key = info.Key
+		if again, err := ParseURL(w.String()); err != nil || again != w {
+			continue
+		}
+		found = append(found, Workspace{
+			Name:     strings.TrimPrefix(info.Key, u.prefix()),
+			URL:      w.String(),
+			Size:     info.Size,
+			ModTime:  info.ModTime,
+			Revision: info.Revision,
+		})
+	}
+	return found, nil
+}
+
+// Stat tells of a workspace's current archive. ErrNotExist if it has none.
+func Stat(ctx context.Context, url string) (Info, error) {
+	var info Info
+	err := withKey(ctx, url, func(s Store, key string) (err error) {
+		info, err = s.Stat(ctx, key)
+		return err
+	})
+	return info, err
+}
+
+// deleteTries is how often Delete looks again after a conflict.
+const deleteTries = 5
+
+// Delete removes the archive of a workspace and says whether there was one. It
+// removes only a revision that it has seen, so an archive that is replaced
+// meanwhile is looked at again; ErrConflict where that happens too often.
+func Delete(ctx context.Context, url string) (bool, error) {
+	deleted := false
+	err := withKey(ctx, url, func(s Store, key string) (err error) {
+		deleted, err = deleteCurrent(ctx, s, key)
+		return err
+	})
+	return deleted, err
+}
+
+func deleteCurrent(ctx context.Context, s Store, key string) (bool, error) {
+	var err error
+	for range deleteTries {
+		info, serr := s.Stat(ctx, key)
+		if errors.Is(serr, ErrNotExist) {
+			return false, nil
+		}
+		if serr != nil {
+			return false, serr
+		}
+		_, err = Commit(ctx, s, key, &CommitRequest{Replace: info.Revision, Delete: true})
+		if !errors.Is(err, ErrConflict) {
+			return err == nil, err
+		}
+	}
+	return false, err
+}
+
+// withKey calls fn with the store and the key of a URL.
+func withKey(ctx context.Context, url string, fn func(Store, string) error) error {
+	u, err := ParseURL(url)
+	if err != nil {
+		return err
+	}
+	s, err := OpenBucket(ctx, u)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return fn(s, u.Key)
+}
