@@ -1,0 +1,43 @@
+# Two commands do everything on a fresh Debian machine with Go, git and make:
+#   make demo   shows the main job on real input
+#   make test   runs every test
+# Both install what they need with apt.
+
+SHELL := /bin/bash
+BUILD := build
+
+.PHONY: all build demo test test-unit test-integration bench lint deps-demo deps-test deps-bench clean
+
+all: build
+
+build:
+	go build -o $(BUILD)/workdir-mount ./cmd/workdir-mount
+
+demo: deps-demo build
+	scripts/demo.sh $(BUILD)/workdir-mount
+
+# Everything, with the race detector; a skipped test is a failure.
+test: deps-test
+	scripts/test.sh
+
+# The quick part, for while you work.
+test-unit:
+	go test ./...
+
+bench: deps-bench build
+	bench/compare.sh $(BUILD)/workdir-mount
+
+lint: deps-test
+	scripts/lint.sh
+
+deps-demo:
+	@scripts/deps.sh demo
+
+deps-test:
+	@scripts/deps.sh test
+
+deps-bench:
+	@scripts/deps.sh bench
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Installs, with apt and pip, what the demo, the tests or the benchmarks need
+# and is missing. Usage: scripts/deps.sh demo|test|bench
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:?usage: scripts/deps.sh demo|test|bench}
+
+# have COMMAND...: is one of these commands there?
+have() {
+	local c
+	for c; do command -v "$c" >/dev/null 2>&1 && return 0; done
+	return 1
+}
+
+missing=()
+# need PACKAGE COMMAND...: the package that has (one of) these commands.
+need() {
+	local package=$1
+	shift
+	have "$@" || missing+=("$package")
+}
+
+need fuse3 fusermount3
+need git git
+need sqlite3 sqlite3
+if [ "$what" != demo ]; then
+	need gcc gcc # for the race detector
+	[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
+	need libarchive-tools bsdtar
+	need busybox busybox
+	need 7zip 7z 7zz
+	need pigz pigz
+	need attr setfattr
+	need util-linux unshare
+	need python3 python3
+	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+fi
+
+if [ ${#missing[@]} -gt 0 ]; then
+	sudo=()
+	if [ "$(id -u)" != 0 ]; then
+		have sudo || { echo "missing packages: ${missing[*]}; install them as root" >&2; exit 1; }
+		sudo=(sudo)
+	fi
+	echo "installing ${missing[*]}" >&2
+	"${sudo[@]}" apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# The Python temporal-workdir, whose archives we share both ways.
+if [ "$what" != demo ] && ! build/venv/bin/python -c 'import temporal_workdir' >/dev/null 2>&1; then
+	echo "installing the Python temporal-workdir into build/venv" >&2
+	python3 -m venv build/venv
+	build/venv/bin/pip install --quiet --disable-pip-version-check temporal-workdir
+fi

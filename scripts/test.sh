@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs every test: the packages with the race detector, then integration/, which
+# has its own go.mod and starts real tools. A skipped test is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Tests for ordinary users need a /dev/fuse that they may open.
+if [ "$(id -u)" = 0 ] && [ "$(stat -c %a /dev/fuse 2>/dev/null)" != 666 ]; then
+	echo "chmod 0666 /dev/fuse: the tests for ordinary users need it" >&2
+	chmod 0666 /dev/fuse
+fi
+
+unformatted=$(git ls-files '*.go' | xargs -r gofmt -l)
+if [ -n "$unformatted" ]; then
+	printf 'not formatted (gofmt):\n%s\n' "$unformatted" >&2
+	exit 1
+fi
+go vet ./...
+(cd integration && go vet ./...)
+mkdir -p build
+go build -o build/testreport ./internal/testreport
+go build -o build/workdir-mount ./cmd/workdir-mount
+
+{
+	go test -race -json -timeout 20m ./... || true
+	# Real tools and kills: the programs under test are built without the race
+	# detector, as users run them.
+	(cd integration && go test -json -count=1 -timeout 40m ./... || true)
+} | build/testreport
