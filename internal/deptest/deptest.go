@@ -1,0 +1,43 @@
+// Package deptest holds the table of which package may import which. The table
+// is the architecture; its test reads every Go file of the module and fails on
+// an arrow that points up, or on a foreign world that enters by a second door.
+package deptest
+
+// module is the path of this module.
+const module = "github.com/workdir/workdir"
+
+// rule says what a package may import: of ours, and of the foreign worlds that
+// enter in one place only.
+type rule struct {
+	ours    []string // relative to the module
+	foreign []string // prefixes of import paths
+}
+
+// table is the architecture, from the top down. Packages of the standard library
+// and golang.org/x/sys are free for all. Test files may import more, see
+// testsMay.
+var table = map[string]rule{
+	"cmd/workdir-mount": {
+		ours:    []string{"archive", "fs", "mount", "store", "internal/..."},
+		foreign: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/cheggaaa/pb/v3"},
+	},
+	"activity":            {ours: []string{"mount", "store"}, foreign: []string{"go.temporal.io/"}},
+	"mount":               {ours: []string{"fs", "fs/fusefs", "archive", "store", "internal/ipc"}},
+	"store/storetest":     {ours: []string{"archive", "store"}},
+	"store":               {ours: []string{"archive"}},
+	"fs/fusefs":           {ours: []string{"fs"}, foreign: []string{"github.com/hanwen/go-fuse/v2/fuse"}},
+	"archive":             {ours: []string{"fs"}, foreign: []string{"github.com/klauspost/pgzip", "github.com/klauspost/compress"}},
+	"fs":                  {},
+	"bench":               {ours: []string{"archive", "fs", "mount", "store"}},
+	"internal/ipc":        {},
+	"internal/deptest":    {},
+	"internal/testreport": {},
+}
+
+// testsMay is what any test file may import beyond its package's rule.
+var testsMay = []string{
+	"pgregory.net/rapid",
+	"github.com/rogpeppe/go-internal/testscript",
+	"github.com/hanwen/go-fuse/v2/posixtest",
+	"go.temporal.io/sdk/testsuite",
+}
