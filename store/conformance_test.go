@@ -1,0 +1,97 @@
+package store_test
+
+import (
+	"context"
+	"crypto/rand"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	storetest.Main(m, func(ctx context.Context, address string) (store.Store, error) {
+		if home, bucket, ok := strings.Cut(address, " "); ok {
+			store.SetMemDir(home)
+			address = bucket
+		}
+		u, err := store.ParsePrefix(address)
+		if err != nil {
+			return nil, err
+		}
+		s, err := store.OpenBucket(ctx, u)
+		if err != nil || u.Scheme == "mem" {
+			return s, err
+		}
+		return store.NewFileStore(strings.TrimPrefix(address, "file://")), nil
+	})
+}
+
+func TestFile(t *testing.T) {
+	roots := map[store.Store]string{}
+	open := func(t *testing.T) store.Store {
+		root := t.TempDir()
+		s := store.NewFileStore(root)
+		roots[s] = root
+		return s
+	}
+	storetest.Run(t, open, &storetest.Options{
+		Pinned:  true,
+		Address: func(s store.Store) string { return "file://" + roots[s] },
+		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, roots[s]) },
+	})
+}
+
+func TestMem(t *testing.T) {
+	t.Cleanup(func() { noError(t, store.RemoveMem()) })
+	home, err := store.MemDir()
+	noError(t, err)
+	buckets := map[store.Store]string{}
+	open := func(t *testing.T) store.Store {
+		bucket := "mem://" + rand.Text()
+		s := openBucket(t, bucket)
+		buckets[s] = bucket
+		return s
+	}
+	storetest.Run(t, open, &storetest.Options{
+		Pinned:  true,
+		Address: func(s store.Store) string { return home + " " + buckets[s] },
+		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, home) },
+	})
+}
+
+func openBucket(t *testing.T, prefix string) store.Store {
+	t.Helper()
+	u, err := store.ParsePrefix(prefix)
+	noError(t, err)
+	s, err := store.OpenBucket(t.Context(), u)
+	noError(t, err)
+	return s
+}
+
+// litter gives what is beneath root and no archive or directory.
+func litter(t *testing.T, root string) []string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !strings.HasSuffix(path, ".tar.gz") {
+			found = append(found, path)
+		}
+		return err
+	})
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,120 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/workdir/workdir/store"
+)
+
+// A Fault decides what becomes of one request: send sends it to the real store,
+// and what the Fault returns is what the caller sees. Send may be called later,
+// for a request that arrives late, or never.
+type Fault func(send func() error) error
+
+// None lets a request through.
+func None(send func() error) error { return send() }
+
+// LoseRequest loses a request: nothing happens, and nobody knows.
+func LoseRequest(func() error) error { return fmt.Errorf("%w: request lost", store.ErrUnknown) }
+
+// LoseAnswer lets a request have its effect and loses the answer.
+func LoseAnswer(send func() error) error {
+	err := send()
+	return fmt.Errorf("%w: answer lost (it was: %v)", store.ErrUnknown, err)
+}
+
+// Fail gives err for a request that does not arrive.
+func Fail(err error) Fault {
+	return func(func() error) error { return err }
+}
+
+// Then calls fn after fault, as somebody else who comes before the next request.
+func Then(fault Fault, fn func()) Fault {
+	return func(send func() error) error {
+		defer fn()
+		return fault(send)
+	}
+}
+
+// Faulty is a store whose requests meet faults. Requests for which no fault is
+// left are let through.
+type Faulty struct {
+	store.Store
+	mu     sync.Mutex
+	writes []Fault // of Put and Delete; guarded by mu
+	reads  []Fault // of Open and Stat; guarded by mu
+	sent   int     // Puts and Deletes so far; guarded by mu
+}
+
+// NewFaulty gives s with faults for its next Puts and Deletes, one each.
+func NewFaulty(s store.Store, writes ...Fault) *Faulty {
+	return &Faulty{Store: s, writes: writes}
+}
+
+// FailReads adds faults for the next Opens and Stats, one each.
+func (f *Faulty) FailReads(reads ...Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reads = append(f.reads, reads...)
+}
+
+// Sent is how often Put and Delete were called.
+func (f *Faulty) Sent() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sent
+}
+
+// next takes the first fault of a list.
+func (f *Faulty) next(list *[]Fault, sent int) Fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent += sent
+	if len(*list) == 0 {
+		return None
+	}
+	fault := (*list)[0]
+	*list = (*list)[1:]
+	return fault
+}
+
+// Put implements store.Store.
+func (f *Faulty) Put(ctx context.Context, key string, write func(io.Writer) error, opts *store.PutOptions) (info store.Info, err error) {
+	err = f.next(&f.writes, 1)(func() (err error) {
+		info, err = f.Store.Put(ctx, key, write, opts)
+		return err
+	})
+	if err != nil {
+		return store.Info{}, err
+	}
+	return info, nil
+}
+
+// Delete implements store.Store.
+func (f *Faulty) Delete(ctx context.Context, key string, rev store.Revision, before func(context.Context) error) error {
+	return f.next(&f.writes, 1)(func() error { return f.Store.Delete(ctx, key, rev, before) })
+}
+
+// Open implements store.Store.
+func (f *Faulty) Open(ctx context.Context, key string) (o store.Object, err error) {
+	err = f.next(&f.reads, 0)(func() (err error) {
+		o, err = f.Store.Open(ctx, key)
+		return err
+	})
+	if err != nil && o != nil {
+		_ = o.Close()
+	}
+	return o, err
+}
+
+// Stat implements store.Store.
+func (f *Faulty) Stat(ctx context.Context, key string) (info store.Info, err error) {
+	err = f.next(&f.reads, 0)(func() (err error) {
+		info, err = f.Store.Stat(ctx, key)
+		return err
+	})
+	return info, err
+}
