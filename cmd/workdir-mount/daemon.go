@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/mount"
+)
+
+// daemonName is the hidden command of the process that mount leaves behind.
+const daemonName = "keep-mount"
+
+// The process that mount leaves behind gets its work on standard input, since a
+// command line is for all to see and the URL may hold secrets. It answers on
+// standard output when it has mounted, or not, and is told on standard input
+// that the answer has arrived. Until then the end of standard input means that
+// nobody waits any more: it unmounts and ends. What it has to say until then
+// goes to the standard error that it shares with its parent.
+type (
+	daemonRequest struct {
+		Flags   mountFlags `json:"flags"`
+		RunDir  string     `json:"runDir"`
+		Quiet   bool       `json:"quiet"`
+		Verbose bool       `json:"verbose"`
+	}
+	daemonAnswer struct {
+		Status *mount.Status `json:"status,omitempty"` // mounted
+		Code   int           `json:"code,omitempty"`   // or the exit code; the error is printed already
+	}
+)
+
+// daemonAck tells the daemon that its answer has arrived.
+const daemonAck = "\n"
+
+// mountInBackground leaves a process behind that keeps the mount, and returns
+// when it is mounted. A signal before that ends both.
+func (a *app) mountInBackground(f *mountFlags) error {
+	return untilSignal(func(ctx context.Context) error {
+		d, err := a.startDaemon(f)
+		if err != nil {
+			return fmt.Errorf("start the process that keeps the mount: %w", err)
+		}
+		stop := context.AfterFunc(ctx, d.giveUp)
+		defer stop()
+		answer, err := d.await()
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		return a.reportMounted(*answer.Status)
+	})
+}
+
+// daemon is the parent's side.
+type daemon struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out io.Reader
+}
+
+func (a *app) startDaemon(f *mountFlags) (*daemon, error) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{os.Args[0], daemonName}
+	cmd.Dir = "/"
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	d := &daemon{cmd: cmd, in: in, out: out}
+	request := daemonRequest{Flags: *f, RunDir: a.runDir, Quiet: a.quiet, Verbose: a.verbose}
+	if err := json.NewEncoder(in).Encode(request); err != nil {
+		d.giveUp()
+		return nil, errors.Join(err, cmd.Wait())
+	}
+	return d, nil
+}
+
+// giveUp makes the daemon end unless it has been acknowledged.
+func (d *daemon) giveUp() { d.in.Close() }
+
+// await reads the answer. A daemon that did not mount has ended when it returns.
+func (d *daemon) await() (daemonAnswer, error) {
+	var answer daemonAnswer
+	err := json.NewDecoder(d.out).Decode(&answer)
+	if err == nil && answer.Status != nil {
+		_, err = io.WriteString(d.in, daemonAck)
+	}
+	if err == nil && answer.Status != nil {
+		return answer, d.cmd.Process.Release()
+	}
+	d.giveUp()
+	waitErr := d.cmd.Wait()
+	if err == nil {
+		return answer, &statusError{code: answer.Code}
+	}
+	return answer, fmt.Errorf("the process that keeps the mount ended early: %w", errors.Join(waitErr, err))
+}
+
+// daemonCommand is the daemon's side.
+func (a *app) daemonCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    daemonName,
+		Short:  "Keep a mount; for internal use",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE:   func(*cobra.Command, []string) error { return a.keepMount() },
+	}
+}
+
+// keepMount is the life of the daemon. Its error is printed here, since the
+// parent passes on the code alone.
+func (a *app) keepMount() error {
+	in := bufio.NewReader(os.Stdin)
+	var request daemonRequest
+	line, err := in.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &request)
+	}
+	if err != nil {
+		return &usageError{command: "workdir-mount mount", err: errors.New(daemonName + " is for internal use")}
+	}
+	a.runDir, a.quiet, a.verbose = request.RunDir, request.Quiet, request.Verbose
+	if err := a.setUp(); err != nil {
+		return err
+	}
+	sigs, stop := watchSignals()
+	defer stop()
+	defer a.stopServer()
+	m, err := a.mountForParent(in, sigs, &request.Flags)
+	if err != nil {
+		a.printError(err)
+		_ = printJSON(os.Stdout, daemonAnswer{Code: exitCode(err)}) // fails only if nobody waits
+		return &statusError{code: exitCode(err)}
+	}
+	_, err = a.serve(m, sigs)
+	return err
+}
+
+// mountForParent mounts, answers, and waits until the parent has the answer.
+func (a *app) mountForParent(in *bufio.Reader, sigs <-chan os.Signal, f *mountFlags) (*mount.Mount, error) {
+	acked := make(chan error, 1)
+	var m *mount.Mount
+	err := cancelling(sigs, 1, func(ctx context.Context) (err error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go func() {
+			_, err := in.ReadByte()
+			if err != nil {
+				cancel()
+			}
+			acked <- err
+		}()
+		var status mount.Status
+		if m, status, err = a.openWithStatus(ctx, f); err != nil {
+			return err
+		}
+		return a.handOver(m, status, acked)
+	})
+	return m, err
+}
+
+// handOver tells the parent that m is mounted and lets go of the parent's files.
+// If the parent is gone, m is closed.
+func (a *app) handOver(m *mount.Mount, status mount.Status, acked <-chan error) error {
+	err := printJSON(os.Stdout, daemonAnswer{Status: &status})
+	if err == nil {
+		err = <-acked
+	}
+	if err == nil {
+		err = detachFiles()
+	}
+	if err != nil {
+		m.Abandon()
+		_, closeErr := m.Close(context.Background())
+		return errors.Join(fmt.Errorf("hand over the mount: %w", err), closeErr)
+	}
+	return nil
+}
+
+// detachFiles turns the standard files into /dev/null, so that whoever reads the
+// parent's output sees its end.
+func detachFiles() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	for fd := range 3 {
+		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
+			return os.NewSyscallError("dup3", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/workdir/workdir/mount"
+)
+
+type execFlags struct {
+	mountFlags
+	explicit      bool
+	killLeftovers bool
+}
+
+func (a *app) execCommand() *cobra.Command {
+	var f execFlags
+	cmd := &cobra.Command{
+		Use:   "exec [flags] URL -- COMMAND [ARG]...",
+		Short: "Run a command in a workspace and store what it did",
+		Long: `exec mounts the workspace, runs the command with the mountpoint as its working
+directory, and unmounts. If the command exits 0 its changes are stored as the
+workspace's next revision; if it fails, or ends by a signal, nothing is stored.
+
+The command finds WORKDIR (the mountpoint) and WORKDIR_URL in its environment.
+With --explicit, exit 0 alone stores nothing: something in the command runs
+workdir-mount commit "$WORKDIR".
+
+The exit code is the command's own, 128 plus the number of the signal that ended
+it, 126 or 127 if it cannot be run or found, or 100 to 110 for errors of
+workdir-mount (docs/cli.md). SIGINT, SIGTERM, SIGHUP and SIGQUIT go to the
+command; while its changes are being stored the first of them cancels that.`,
+		Example: `  workdir-mount exec file:///tmp/ws/job-1 -- make test
+  workdir-mount exec --read-only /tmp/ws/job-1 -- git log
+  workdir-mount exec --explicit /tmp/ws/job-1 -- sh -c 'make && workdir-mount commit "$WORKDIR"'`,
+		Args: execArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.exec(&f, args[0], args[1:])
+		},
+	}
+	f.register(cmd.Flags())
+	cmd.Flags().StringVar(&f.Dir, "dir", "", "mountpoint, an empty directory (default: one is made in the run directory)")
+	cmd.Flags().BoolVar(&f.explicit, "explicit", false, "store only if something in the command runs workdir-mount commit")
+	cmd.Flags().BoolVar(&f.killLeftovers, "kill-leftovers", false, "end processes of the command that still use the workspace after it, rather than store nothing")
+	return cmd
+}
+
+func execArgs(cmd *cobra.Command, args []string) error {
+	switch dash := cmd.ArgsLenAtDash(); {
+	case dash != 1 && !(dash < 0 && len(args) == 0):
+		return errors.New("write URL -- COMMAND")
+	case len(args) < 2:
+		return errors.New("a URL and, after --, a command are needed")
+	}
+	return nil
+}
+
+// exec is the command. The signals have a meaning in each phase: before the
+// command runs they end us, then they go to it, and at the end they cancel the
+// commit.
+func (a *app) exec(f *execFlags, url string, argv []string) error {
+	if err := f.resolve(url); err != nil {
+		return err
+	}
+	if f.killLeftovers {
+		adoptOrphans()
+	}
+	sigs, stop := watchSignals()
+	defer stop()
+	var m *mount.Mount
+	err := cancelling(sigs, 1, func(ctx context.Context) (err error) {
+		m, err = a.open(ctx, &f.mountFlags)
+		return err
+	})
+	defer a.stopServer()
+	if err != nil {
+		return err
+	}
+	end := a.runIn(m, sigs, argv)
+	err = a.markEnd(m, f, end)
+	result, closeErr := a.closeAfter(m, sigs, f, end)
+	if closeErr != nil {
+		err = closeErr
+	}
+	return a.report(m, f, end, result, err)
+}
+
+// ending is how the command ended.
+type ending struct {
+	code int            // as a shell gives it
+	sig  syscall.Signal // 0 unless a signal ended it
+	err  error          // it could not be started by us
+}
+
+func (e ending) clean() bool { return e.code == 0 && e.err == nil }
+
+// String says how the command ended, for notes.
+func (e ending) String() string {
+	if e.sig != 0 {
+		return "the command was ended by " + signalName(e.sig)
+	}
+	return fmt.Sprintf("the command failed with exit code %d", e.code)
+}
+
+// runIn runs the command in the mount until it ends.
+func (a *app) runIn(m *mount.Mount, sigs <-chan os.Signal, argv []string) ending {
+	cmd := mount.Command(context.Background(), m, argv[0], argv[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = a.environment(m)
+	j := newJob(cmd)
+	defer j.close()
+	if err := cmd.Start(); err != nil {
+		return ending{err: fmt.Errorf("start %s: %w", argv[0], err)}
+	}
+	var err error
+	during(sigs, j.forward, func() { err = cmd.Wait() })
+	return endingOf(cmd, err)
+}
+
+func endingOf(cmd *exec.Cmd, err error) ending {
+	if cmd.ProcessState == nil {
+		return ending{err: err}
+	}
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus) // always that on Linux
+	if status.Signaled() {
+		return ending{code: exitSignal + int(status.Signal()), sig: status.Signal()}
+	}
+	return ending{code: status.ExitStatus()}
+}
+
+// markEnd marks the mount after a clean end, and abandons it after any other.
+// That something in the command abandoned it is no error.
+func (a *app) markEnd(m *mount.Mount, f *execFlags, end ending) error {
+	if !end.clean() {
+		m.Abandon()
+		return nil
+	}
+	if f.explicit || f.ReadOnly {
+		return nil
+	}
+	if err := m.Commit(); err != nil && !errors.Is(err, mount.ErrAbandoned) {
+		return err
+	}
+	return nil
+}
+
+// closeAfter unmounts and, if marked, stores. One signal cancels a commit; where
+// there is none, the signal that ended the command may still be on its way to
+// us, and only the next one ends the waiting.
+func (a *app) closeAfter(m *mount.Mount, sigs <-chan os.Signal, f *execFlags, end ending) (mount.Result, error) {
+	first := 1
+	if !end.clean() {
+		first = 2
+	}
+	var result mount.Result
+	err := cancelling(sigs, first, func(ctx context.Context) (err error) {
+		result, err = a.closeMount(ctx, m, f.killLeftovers)
+		return err
+	})
+	return result, err
+}
+
+// report says what became of the changes, and decides the exit code: a lost
+// server, then the command's own failure, then ours.
+func (a *app) report(m *mount.Mount, f *execFlags, end ending, result mount.Result, err error) error {
+	if a.json {
+		closed := newClosedMount(m.URL(), m.Path(), result)
+		closed.ExitCode = &end.code
+		if jsonErr := printJSON(a.stderr, closed); jsonErr != nil {
+			return jsonErr
+		}
+	}
+	switch {
+	case errors.Is(err, mount.ErrServerLost):
+		return err
+	case end.err != nil:
+		return end.err
+	case !end.clean():
+		a.reportFailure(end, result, err)
+		return &statusError{code: end.code}
+	case err != nil:
+		return busyAtEnd(err)
+	}
+	a.reportSuccess(f, result)
+	return nil
+}
+
+func (a *app) reportFailure(end ending, result mount.Result, err error) {
+	if err != nil {
+		a.log.Warn("nothing is stored", "cause", err)
+	}
+	if result.Changes.Total() > 0 {
+		a.note("%v: %s discarded", end, changedFiles(result.Changes))
+	}
+}
+
+func (a *app) reportSuccess(f *execFlags, result mount.Result) {
+	switch {
+	case f.ReadOnly:
+	case result.Stored || result.Deleted || result.Changes.Total() == 0:
+		a.log.Info(outcome(result, true))
+	default:
+		a.note("%s", outcome(result, false))
+	}
+}
+
+// busyAtEnd is the error of a mount that is busy though its client ends now.
+func busyAtEnd(err error) error {
+	var busy *mount.BusyError
+	if !errors.As(err, &busy) {
+		return err
+	}
+	return &statusError{code: exitBusy, err: fmt.Errorf(
+		"unmount %s: still in use by %s; nothing is stored and the mount is detached; let the command wait for what it starts, or use --kill-leftovers",
+		busy.Path, processList(busy.Processes))}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
+)
+
+// Exit codes. They are a stable interface: see docs/cli.md. Codes below 100 and
+// above 119 are those of the command that exec runs.
+const (
+	exitUsage       = 100 // usage or URL
+	exitStore       = 101 // store not reachable, not allowed, or no file in the archive's place
+	exitCannotMount = 102 // this host or this mountpoint does not allow a mount
+	exitArchive     = 103 // archive refused
+	exitConflict    = 104 // another commit came in between
+	exitBusy        = 105 // something still uses the mount
+	exitCommit      = 106 // commit failed, nothing stored
+	exitServerLost  = 107 // the server process died or stopped answering
+	exitLimit       = 108 // the workspace does not fit
+	exitUnknown     = 109 // the commit may have been stored
+	exitOther       = 110 // anything else of ours
+)
+
+// exitSignal is what a shell adds to the number of the signal that ended a
+// command.
+const exitSignal = 128
+
+// exitTable gives the exit code of an error: the first row that matches. The
+// rows of a commit come before those of its causes, since a store that cannot be
+// reached at a commit is a failed commit. docs/errors.md has the same rows, and a
+// test walks both.
+var exitTable = []struct {
+	err  error
+	name string // as docs/errors.md calls it
+	code int
+}{
+	{store.ErrUnknown, "store.ErrUnknown", exitUnknown},
+	{store.ErrConflict, "store.ErrConflict", exitConflict},
+	{mount.ErrServerLost, "mount.ErrServerLost", exitServerLost},
+	{mount.ErrBusy, "mount.ErrBusy", exitBusy},
+	{mount.ErrUnmounted, "mount.ErrUnmounted", exitCommit},
+	{mount.ErrAbandoned, "mount.ErrAbandoned", exitCommit},
+	{mount.ErrReadOnly, "mount.ErrReadOnly", exitCommit},
+	{mount.ErrClosed, "mount.ErrClosed", exitCommit},
+	{archive.ErrPortable, "archive.ErrPortable", exitCommit},
+	{mount.ErrCommit, "mount.ErrCommit", exitCommit},
+	{mount.ErrLimit, "mount.ErrLimit", exitLimit},
+	{archive.ErrLimit, "archive.ErrLimit", exitArchive},
+	{archive.ErrFormat, "archive.ErrFormat", exitArchive},
+	{mount.ErrNotMounted, "mount.ErrNotMounted", exitUsage},
+	{store.ErrURL, "store.ErrURL", exitUsage},
+	{mount.ErrCannotMount, "mount.ErrCannotMount", exitCannotMount},
+	{mount.ErrNoServer, "mount.ErrNoServer", exitCannotMount},
+	{store.ErrNotAllowed, "store.ErrNotAllowed", exitStore},
+	{store.ErrNotArchive, "store.ErrNotArchive", exitStore},
+	{store.ErrUnreachable, "store.ErrUnreachable", exitStore},
+	{store.ErrFull, "store.ErrFull", exitStore},
+	{store.ErrNotExist, "store.ErrNotExist", exitStore},
+}
+
+// usageError is a command line that was not understood.
+type usageError struct {
+	command string // "workdir-mount exec"
+	err     error
+}
+
+func (e *usageError) Error() string {
+	return fmt.Sprintf("%v; see %s --help", e.err, e.command)
+}
+
+func (e *usageError) Unwrap() error { return e.err }
+
+// statusError is an end with a code that is decided already: that of the command
+// which exec ran, for one.
+type statusError struct {
+	code int
+	err  error // nil: there is nothing to say
+}
+
+func (e *statusError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *statusError) Unwrap() error { return e.err }
+
+// exitCode gives the exit code for the error that a command ended with.
+func exitCode(err error) int {
+	var status *statusError
+	var usage *usageError
+	var signal *interruption
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &status):
+		return status.code
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &signal):
+		return exitSignal + int(signal.sig)
+	}
+	for _, row := range exitTable {
+		if errors.Is(err, row.err) {
+			return row.code
+		}
+	}
+	return exitOther
+}
+
+// errorText is what the user reads of an error, "" where there is nothing to say.
+func errorText(err error) string {
+	var status *statusError
+	if err == nil || errors.As(err, &status) && status.err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// job is a command that runs, and how signals reach it once each.
+//
+// On a terminal the command stays in our process group, as the shell's job
+// control wants it, and the kernel sends Ctrl-C, Ctrl-\ and a hang-up to all of
+// the foreground group: those are not sent again. Without a terminal (a service,
+// CI, a container) the command has a process group of its own, and what we get
+// is sent to all of that.
+type job struct {
+	cmd *exec.Cmd
+	tty *os.File // our controlling terminal; nil: the command has its own group
+}
+
+// newJob prepares a command that is not started yet.
+func newJob(cmd *exec.Cmd) *job {
+	j := &job{cmd: cmd}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		j.tty = tty
+		return j
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
+	return j
+}
+
+func (j *job) close() {
+	if j.tty != nil {
+		j.tty.Close()
+	}
+}
+
+// forward sends sig to the command unless the terminal has done so. That the
+// command has ended meanwhile is no error.
+func (j *job) forward(sig syscall.Signal) {
+	switch {
+	case j.tty == nil:
+		_ = unix.Kill(-j.cmd.Process.Pid, sig)
+	case sig == unix.SIGTERM || !j.inForeground():
+		_ = j.cmd.Process.Signal(sig)
+	}
+}
+
+// inForeground reports whether the terminal sends its signals to our group.
+func (j *job) inForeground() bool {
+	group, err := unix.IoctlGetInt(int(j.tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// signalName is "SIGTERM", or "signal 64" where there is no name.
+func signalName(sig syscall.Signal) string {
+	if name := unix.SignalName(sig); name != "" {
+		return name
+	}
+	return sig.String()
+}

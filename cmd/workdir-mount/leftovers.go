@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/mount"
+)
+
+// killRounds bounds how often leftovers are killed: a busy mount names one
+// process of each foreign mount namespace at a time.
+const killRounds = 8
+
+// adoptOrphans makes us the parent of what the command leaves behind, so that it
+// can be told from other users of the mount (PR_SET_CHILD_SUBREAPER, prctl(2)).
+// Where that fails fewer processes are known to be leftovers.
+func adoptOrphans() {
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+}
+
+// closeMount closes m. If asked to, it ends the leftovers of the command that
+// keep it busy, by SIGTERM first and after the grace period by SIGKILL.
+func (a *app) closeMount(ctx context.Context, m *mount.Mount, killLeftovers bool) (mount.Result, error) {
+	result, err := m.Close(ctx)
+	var busy *mount.BusyError
+	for round := 0; killLeftovers && round < killRounds && errors.As(err, &busy); round++ {
+		sig := unix.SIGKILL
+		if round == 0 {
+			sig = unix.SIGTERM
+		}
+		if !a.endLeftovers(busy.Processes, sig) {
+			break
+		}
+		result, err = m.Close(ctx)
+	}
+	return result, err
+}
+
+// endLeftovers signals those of the processes that descend from us, and reports
+// whether there were any. Others, such as a shell of the user's, are left alone.
+func (a *app) endLeftovers(processes []mount.Process, sig syscall.Signal) bool {
+	found := false
+	for _, p := range processes {
+		if !descends(p.PID, os.Getpid()) {
+			continue
+		}
+		found = true
+		a.log.Info("leftover of the command gets "+unix.SignalName(sig), "pid", p.PID, "name", p.Name)
+		_ = unix.Kill(p.PID, sig) // it may have ended by itself
+	}
+	return found
+}
+
+// descends reports whether pid is a descendant of ancestor.
+func descends(pid, ancestor int) bool {
+	for pid > 1 {
+		parent, err := parentOf(pid)
+		if err != nil {
+			return false
+		}
+		if parent == ancestor {
+			return true
+		}
+		pid = parent
+	}
+	return false
+}
+
+// parentOf reads the fourth field of /proc/PID/stat, see proc_pid_stat(5). The
+// second one, a name in parentheses, may hold anything.
+func parentOf(pid int) (int, error) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("process %d: no parent in its stat", pid)
+	}
+	return strconv.Atoi(string(fields[1]))
+}
+
+// processList names processes for a message.
+func processList(processes []mount.Process) string {
+	if len(processes) == 0 {
+		return "processes of other users or in other mount namespaces"
+	}
+	names := make([]string, len(processes))
+	for i, p := range processes {
+		names[i] = fmt.Sprintf("process %d (%s: %s)", p.PID, p.Name, p.Use)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/workdir/workdir/mount"
+)
+
+func (a *app) mountCommand() *cobra.Command {
+	var f mountFlags
+	var foreground bool
+	cmd := &cobra.Command{
+		Use:   "mount [flags] URL DIR",
+		Short: "Mount a workspace on a directory",
+		Long: `mount shows the workspace in DIR, an empty directory, and returns when it is
+mounted. A process stays behind that keeps it until it is unmounted.
+
+What is done in DIR is stored at workdir-mount umount DIR, if before that
+workdir-mount commit DIR has marked it. umount(8) or fusermount3 -u end the mount
+as well, but store nothing.
+
+SIGTERM to the process that stays is like workdir-mount umount DIR; a second one
+while it unmounts gives up, and stores nothing. With --foreground that process is
+this one, and SIGINT (Ctrl-C), SIGHUP and SIGQUIT are the same.`,
+		Example: `  workdir-mount mount file:///tmp/ws/job-1 /mnt/job-1
+  workdir-mount commit /mnt/job-1
+  workdir-mount umount /mnt/job-1`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			f.Dir = args[1]
+			if err := f.resolve(args[0]); err != nil {
+				return err
+			}
+			if foreground {
+				return a.mountForeground(&f)
+			}
+			return a.mountInBackground(&f)
+		},
+	}
+	f.register(cmd.Flags())
+	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay, and unmount on a signal")
+	return cmd
+}
+
+// mountForeground mounts and stays until the mount is over.
+func (a *app) mountForeground(f *mountFlags) error {
+	sigs, stop := watchSignals()
+	defer stop()
+	defer a.stopServer()
+	var m *mount.Mount
+	var status mount.Status
+	err := cancelling(sigs, 1, func(ctx context.Context) (err error) {
+		m, status, err = a.openWithStatus(ctx, f)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.reportMounted(status); err != nil {
+		return err
+	}
+	result, err := a.serve(m, sigs)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return printJSON(a.stdout, newClosedMount(m.URL(), m.Path(), result))
+	}
+	if !f.ReadOnly {
+		a.note("%s", outcome(result, false))
+	}
+	return nil
+}
+
+// openWithStatus mounts and asks for the first status.
+func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (*mount.Mount, mount.Status, error) {
+	m, err := a.open(ctx, f)
+	if err != nil {
+		return nil, mount.Status{}, err
+	}
+	status, err := m.Status(ctx)
+	if err != nil {
+		_, _ = m.Close(context.WithoutCancel(ctx)) // unmarked; err says what is wrong
+	}
+	return m, status, err
+}
+
+// reportMounted tells of a mount that can be used now.
+func (a *app) reportMounted(status mount.Status) error {
+	if a.json {
+		return printJSON(a.stdout, newOpenMount(status))
+	}
+	a.log.Info("mounted " + status.URL + " on " + status.Path)
+	return nil
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
+)
+
+// mountFlags are the flags of the commands that open a workspace. The daemon
+// gets them as JSON.
+type mountFlags struct {
+	URL       string        `json:"url"` // with its options, secrets included
+	Dir       string        `json:"dir"`
+	ReadOnly  bool          `json:"readOnly"`
+	KeepEmpty bool          `json:"keepEmpty"`
+	Portable  bool          `json:"portable"`
+	MaxBytes  byteSize      `json:"maxBytes"`
+	MaxInodes int64         `json:"maxInodes"`
+	Grace     time.Duration `json:"grace"`
+}
+
+func (f *mountFlags) register(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.ReadOnly, "read-only", false, "mount read-only; nothing is stored")
+	flags.BoolVar(&f.KeepEmpty, "keep-empty", false, "store an emptied workspace as an empty archive; by default its archive is deleted")
+	flags.BoolVar(&f.Portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
+	flags.Var(&f.MaxBytes, "max-bytes", "memory for content, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
+	flags.Int64Var(&f.MaxInodes, "max-inodes", 0, "number of files and directories (default: no limit)")
+	flags.DurationVar(&f.Grace, "grace", mount.DefaultGrace, "how long to wait at unmount for processes that still use the workspace")
+}
+
+// resolve checks the flags and makes them independent of the working directory.
+func (f *mountFlags) resolve(url string) error {
+	u, err := store.ParseURL(url)
+	if err != nil {
+		return err
+	}
+	f.URL = u.String()
+	if f.MaxInodes < 0 {
+		return badFlag("--max-inodes", "is negative")
+	}
+	if f.Grace <= 0 {
+		return badFlag("--grace", "must be more than 0, such as 10s")
+	}
+	if f.Dir == "" {
+		return nil
+	}
+	f.Dir, err = filepath.Abs(f.Dir)
+	return err
+}
+
+func badFlag(flag, what string) error {
+	return &statusError{code: exitUsage, err: errors.New(flag + " " + what)}
+}
+
+// open mounts the workspace and shows how far it is.
+func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
+	bar := a.newProgress()
+	defer bar.finish()
+	m, err := mount.Open(ctx, f.URL, &mount.Options{
+		Dir:       f.Dir,
+		ReadOnly:  f.ReadOnly,
+		MaxBytes:  int64(f.MaxBytes),
+		MaxInodes: f.MaxInodes,
+		KeepEmpty: f.KeepEmpty,
+		Portable:  f.Portable,
+		Grace:     f.Grace,
+		RunDir:    a.runDir,
+		Progress:  bar.update,
+		Logger:    a.log,
+	})
+	return m, interrupted(ctx, err)
+}
+
+// byteSize is a flag for a number of bytes: digits and a unit, where K, M, G, T
+// and KiB, MiB, GiB, TiB are powers of 1024 and kB, MB, GB, TB powers of 1000.
+type byteSize int64
+
+var byteUnits = []struct {
+	suffix string // lower case
+	bytes  int64
+}{
+	{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"tib", 1 << 40},
+	{"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12},
+	{"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}, {"t", 1 << 40},
+	{"b", 1}, {"", 1},
+}
+
+// Set reads a flag.
+func (b *byteSize) Set(s string) error {
+	lower := strings.ToLower(s)
+	for _, unit := range byteUnits {
+		digits, ok := strings.CutSuffix(lower, unit.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
+		if err != nil || n <= 0 || n > (1<<63-1)/unit.bytes {
+			break
+		}
+		*b = byteSize(n * unit.bytes)
+		return nil
+	}
+	return fmt.Errorf("%q is no size; write for example 64MiB", s)
+}
+
+func (b *byteSize) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*b), 10)
+}
+
+// Type is what the help calls the value.
+func (b *byteSize) Type() string { return "size" }
+
+// environment is what tools in the mount find besides our own environment.
+func (a *app) environment(m *mount.Mount) []string {
+	env := append(os.Environ(), "WORKDIR="+m.Path(), "WORKDIR_URL="+m.URL())
+	if a.runDir != "" {
+		env = append(env, runDirVariable+"="+a.runDir)
+	}
+	return env
+}

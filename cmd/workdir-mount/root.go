@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/workdir/workdir/mount"
+)
+
+// runDirVariable names the run directory for commands without --run-dir.
+const runDirVariable = "WORKDIR_RUN_DIR"
+
+// stopTimeout bounds how long a finished command waits for its server to end.
+const stopTimeout = 10 * time.Second
+
+// app is what the commands share.
+type app struct {
+	stdout, stderr io.Writer // immutable
+	log            *slog.Logger
+	level          slog.LevelVar
+
+	// Flags of every command.
+	runDir  string
+	json    bool
+	quiet   bool
+	verbose bool
+
+	started bool // the command line was understood and its command runs
+}
+
+// run is the program: it gives the exit code for a command line.
+func run(args []string, stdout, stderr io.Writer) int {
+	a := &app{stdout: stdout, stderr: stderr}
+	a.level.Set(slog.LevelWarn)
+	a.log = slog.New(&lineHandler{out: stderr, level: &a.level})
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteC()
+	if err != nil && !a.started {
+		err = &usageError{command: cmd.CommandPath(), err: err}
+	}
+	a.printError(err)
+	return exitCode(err)
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "workdir-mount",
+		Short: "Mount directories that are kept as archives in object storage",
+		Long: `workdir-mount keeps a directory, a workspace, as one plain KEY.tar.gz in object
+storage and mounts it in memory where a tool needs it. What was done in it is
+stored when it was committed, whole or not at all, and only if nobody else stored
+the same workspace meanwhile.
+
+A workspace is named by a URL: file:///path/name, a path, or mem://bucket/name.`,
+		Example: `  workdir-mount exec file:///tmp/ws/job-1 -- make test
+  workdir-mount mount file:///tmp/ws/job-1 /mnt/job-1
+  workdir-mount ls file:///tmp/ws`,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			a.started = true
+			return a.setUp()
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.runDir, "run-dir", os.Getenv(runDirVariable),
+		"private directory for mountpoints and the records of what runs (default: "+mount.DefaultRunDir()+"; environment: "+runDirVariable+")")
+	flags.BoolVar(&a.json, "json", false, "print results as JSON")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print errors only")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more of what is done")
+	flags.Lookup("run-dir").DefValue = ""
+	root.AddCommand(
+		a.execCommand(), a.mountCommand(), a.daemonCommand(),
+		a.commitCommand(), a.abandonCommand(), a.umountCommand(), a.statusCommand(),
+		a.lsCommand(), a.rmCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// setUp applies the flags of every command.
+func (a *app) setUp() error {
+	switch {
+	case a.quiet:
+		a.level.Set(slog.LevelError)
+	case a.verbose:
+		a.level.Set(slog.LevelInfo)
+	}
+	if a.runDir == "" {
+		return nil
+	}
+	dir, err := filepath.Abs(a.runDir)
+	if err != nil {
+		return fmt.Errorf("run directory %s: %w", a.runDir, err)
+	}
+	a.runDir = dir
+	return nil
+}
+
+// note says on stderr what a user should know though nothing failed.
+func (a *app) note(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.stderr, "workdir-mount: "+format+"\n", args...)
+	}
+}
+
+// printError says what failed, and for a bad command line where to look.
+func (a *app) printError(err error) {
+	if text := errorText(err); text != "" {
+		fmt.Fprintln(a.stderr, "workdir-mount: "+text)
+	}
+}
+
+// stopServer ends the server process of this client, and lets commands of other
+// processes have their answers before we end.
+func (a *app) stopServer() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err := mount.Stop(ctx); err != nil {
+		a.log.Info("the server process ends by itself", "cause", err)
+	}
+}

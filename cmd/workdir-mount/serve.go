@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/mount"
+)
+
+// serve keeps a mount until it is over: closed by a command of another process,
+// ended by umount(8), lost with its server, or closed by a signal. A mount that
+// is busy when a signal asks for its end stays; the next signal tries again.
+func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal) (mount.Result, error) {
+	gone := watchMountpoint(m.Path())
+	for {
+		select {
+		case <-m.Done():
+			return m.Close(context.Background())
+		case <-gone:
+			gone = nil
+		case <-sigs:
+		}
+		result, err := a.closeOnSignal(m, sigs)
+		if !errors.Is(err, mount.ErrBusy) {
+			return result, err
+		}
+		a.printError(err)
+	}
+}
+
+// closeOnSignal unmounts and, if marked, stores. The next signal gives up.
+func (a *app) closeOnSignal(m *mount.Mount, sigs <-chan os.Signal) (mount.Result, error) {
+	bar := a.newProgress()
+	defer bar.finish()
+	var result mount.Result
+	err := cancelling(sigs, 1, func(ctx context.Context) (err error) {
+		result, err = m.Close(ctx)
+		return err
+	})
+	return result, err
+}
+
+// watchMountpoint gives a channel that is closed when what is mounted on path
+// now is in our mount table no more. It is nil, and so never ready, where the
+// table cannot be watched.
+func watchMountpoint(path string) <-chan struct{} {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil {
+		return nil
+	}
+	table, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil
+	}
+	dev := fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev))
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		defer table.Close()
+		for inTable(table, dev) {
+			waitForChange(table)
+		}
+	}()
+	return gone
+}
+
+// inTable reports whether a file system is mounted; dev is the third field of
+// its line, see proc_pid_mountinfo(5).
+func inTable(table *os.File, dev string) bool {
+	if _, err := table.Seek(0, 0); err != nil {
+		return false
+	}
+	lines := bufio.NewScanner(table)
+	for lines.Scan() {
+		if fields := strings.Fields(lines.Text()); len(fields) > 2 && fields[2] == dev {
+			return true
+		}
+	}
+	return false
+}
+
+// waitForChange returns when the mount table has changed since it was read: the
+// kernel gives POLLPRI then, see proc_pid_mounts(5).
+func waitForChange(table *os.File) {
+	fds := []unix.PollFd{{Fd: int32(table.Fd()), Events: unix.POLLPRI}}
+	for {
+		_, err := unix.Poll(fds, -1)
+		if !errors.Is(err, syscall.EINTR) {
+			return
+		}
+	}
+}
