@@ -1,0 +1,444 @@
+package activity_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+
+	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
+)
+
+func TestMain(m *testing.M) {
+	mount.Init()
+	os.Exit(m.Run())
+}
+
+// bench is a run directory and a place for archives.
+type bench struct {
+	t      *testing.T
+	runDir string
+	store  string
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, runDir: filepath.Join(t.TempDir(), "run"), store: t.TempDir()}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := mount.Stop(ctx); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+		b.noMounts()
+	})
+	return b
+}
+
+func (b *bench) url(name string) string { return "file://" + filepath.Join(b.store, name) }
+
+func (b *bench) options() *wdactivity.Options { return &wdactivity.Options{RunDir: b.runDir} }
+
+// noMounts fails if something is still mounted below the run directory.
+func (b *bench) noMounts() {
+	b.t.Helper()
+	table, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if strings.Contains(string(table), b.runDir) {
+		b.t.Errorf("a mount is left in %s:\n%s", b.runDir, table)
+	}
+}
+
+// stored reads a file of a stored workspace; ok is false if it, or the archive,
+// does not exist.
+func (b *bench) stored(name, file string) (content string, ok bool) {
+	b.t.Helper()
+	ctx := context.Background()
+	m, err := mount.Open(ctx, b.url(name), &mount.Options{ReadOnly: true, RunDir: b.runDir})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() {
+		if _, err := m.Close(ctx); err != nil {
+			b.t.Error(err)
+		}
+	}()
+	data, err := os.ReadFile(m.Path(file))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", false
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(data), true
+}
+
+func (b *bench) wantStored(name, file, want string) {
+	b.t.Helper()
+	if got, ok := b.stored(name, file); !ok || got != want {
+		b.t.Errorf("stored %s/%s is %q, %v; want %q", name, file, got, ok, want)
+	}
+}
+
+func (b *bench) wantNoArchive(name string) {
+	b.t.Helper()
+	if _, err := store.Stat(context.Background(), b.url(name)); !errors.Is(err, store.ErrNotExist) {
+		b.t.Errorf("archive of %s: %v, want none", name, err)
+	}
+}
+
+// run executes fn as an activity of the test environment, with ctx as the
+// context of its worker.
+func run[Out any](t *testing.T, ctx context.Context, fn func(context.Context) (Out, error)) (Out, error) {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx})
+	env.SetTestTimeout(time.Minute)
+	env.RegisterActivityWithOptions(fn, sdk.RegisterOptions{Name: "test"})
+	var out Out
+	value, err := env.ExecuteActivity("test")
+	if err == nil {
+		err = value.Get(&out)
+	}
+	return out, err
+}
+
+func write(m *mount.Mount, name, content string) error {
+	return os.WriteFile(m.Path(name), []byte(content), 0o644)
+}
+
+var errWork = errors.New("the work failed")
+
+func TestDo(t *testing.T) {
+	tests := []struct {
+		name    string
+		auto    bool
+		work    func(ctx context.Context, m *mount.Mount) error
+		want    string // stored content of the file "f"; "" if nothing is to be stored
+		wantErr string // "" for none
+	}{
+		{
+			name: "commit",
+			work: func(_ context.Context, m *mount.Mount) error { return errors.Join(write(m, "f", "new"), m.Commit()) },
+			want: "new",
+		},
+		{
+			name: "no mark",
+			work: func(_ context.Context, m *mount.Mount) error { return write(m, "f", "new") },
+		},
+		{
+			name: "auto commit",
+			auto: true,
+			work: func(_ context.Context, m *mount.Mount) error { return write(m, "f", "new") },
+			want: "new",
+		},
+		{
+			name: "auto commit of an abandoned mount",
+			auto: true,
+			work: func(_ context.Context, m *mount.Mount) error { m.Abandon(); return write(m, "f", "new") },
+		},
+		{
+			name: "error after the mark",
+			auto: true,
+			work: func(_ context.Context, m *mount.Mount) error {
+				return errors.Join(write(m, "f", "new"), m.Commit(), errWork)
+			},
+			wantErr: errWork.Error(),
+		},
+		{
+			name: "panic after the mark",
+			auto: true,
+			work: func(_ context.Context, m *mount.Mount) error {
+				if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
+					return err
+				}
+				panic("the work panicked")
+			},
+			wantErr: "the work panicked",
+		},
+		{
+			name: "handle in the context",
+			work: func(ctx context.Context, m *mount.Mount) error {
+				if got, ok := wdactivity.Workspace(ctx); !ok || got != m {
+					return fmt.Errorf("workspace of the context is %v, %v", got, ok)
+				}
+				return nil
+			},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			opts := b.options()
+			opts.AutoCommit = test.auto
+			out, err := run(t, context.Background(), func(ctx context.Context) (string, error) {
+				return wdactivity.Do(ctx, b.url("ws"), opts, func(ctx context.Context, m *mount.Mount) (string, error) {
+					return "result", test.work(ctx, m)
+				})
+			})
+			if test.wantErr == "" {
+				require.NoError(t, err)
+				require.Equal(t, "result", out)
+			} else {
+				require.ErrorContains(t, err, test.wantErr)
+			}
+			b.noMounts()
+			if test.want == "" {
+				b.wantNoArchive("ws")
+			} else {
+				b.wantStored("ws", "f", test.want)
+			}
+		})
+	}
+}
+
+func TestWrapPassesInputAndResult(t *testing.T) {
+	b := newBench(t)
+	greet := wdactivity.Wrap(b.url("ws"), func(_ context.Context, m *mount.Mount, name string) (int, error) {
+		return len(name), errors.Join(write(m, "name", name), m.Commit())
+	}, b.options())
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestActivityEnvironment()
+	env.RegisterActivityWithOptions(greet, sdk.RegisterOptions{Name: "greet"})
+	value, err := env.ExecuteActivity("greet", "world")
+	require.NoError(t, err)
+	var n int
+	require.NoError(t, value.Get(&n))
+	require.Equal(t, 5, n)
+	b.wantStored("ws", "name", "world")
+}
+
+// The SDK compares ErrResultPending by identity.
+func TestResultPendingIsNotWrappedAndNotCommitted(t *testing.T) {
+	b := newBench(t)
+	_, err := wdactivity.Do(context.Background(), b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (int, error) {
+		if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
+			return 0, err
+		}
+		return 0, sdk.ErrResultPending
+	})
+	if err != sdk.ErrResultPending { //nolint:errorlint // identity is what the SDK asks for
+		t.Fatalf("error is %v, want activity.ErrResultPending itself", err)
+	}
+	b.wantNoArchive("ws")
+}
+
+func TestGoexitUnmountsAndStoresNothing(t *testing.T) {
+	b := newBench(t)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = wdactivity.Do(context.Background(), b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (int, error) {
+			if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
+				t.Error(err)
+			}
+			runtime.Goexit()
+			return 0, nil
+		})
+	}()
+	<-ended
+	b.noMounts()
+	b.wantNoArchive("ws")
+}
+
+// A panic must reach the caller as it was, after the unmount.
+func TestPanicGoesOnAfterTheUnmount(t *testing.T) {
+	b := newBench(t)
+	func() {
+		defer func() {
+			if r := recover(); r != errWork { //nolint:errorlint // the very value
+				t.Errorf("recovered %v, want %v", r, errWork)
+			}
+			b.noMounts()
+		}()
+		_, _ = wdactivity.Do(context.Background(), b.url("ws"), b.options(), func(context.Context, *mount.Mount) (int, error) {
+			panic(errWork)
+		})
+	}()
+	b.wantNoArchive("ws")
+}
+
+func TestCancelledActivityStoresNothing(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		t.Run(fmt.Sprintf("marked=%v", marked), func(t *testing.T) {
+			b := newBench(t)
+			ctx, cancel := context.WithCancelCause(context.Background())
+			_, err := run(t, ctx, func(ctx context.Context) (string, error) {
+				return wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
+					if err := write(m, "f", "new"); err != nil {
+						return "", err
+					}
+					if marked {
+						if err := m.Commit(); err != nil {
+							return "", err
+						}
+					}
+					cancel(errWork)
+					<-ctx.Done()
+					return "result", nil // as if it had not seen the end
+				})
+			})
+			b.noMounts()
+			b.wantNoArchive("ws")
+			if !marked {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, errWork.Error())
+		})
+	}
+}
+
+// The end of the context must stop a commit that is under way, too: a mount that
+// is in use keeps Close waiting until the context has ended.
+func TestCancelWhileClosing(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	opts := b.options()
+	opts.Grace = time.Minute
+	_, err := wdactivity.Do(ctx, b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (string, error) {
+		if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
+			return "", err
+		}
+		f, err := os.Open(m.Path("f"))
+		if err != nil {
+			return "", err
+		}
+		go func() {
+			defer f.Close()
+			defer cancel(errWork)
+			for {
+				st, err := m.Status(context.Background())
+				if err != nil || st.State != "mounted" {
+					return
+				}
+			}
+		}()
+		return "result", nil
+	})
+	require.ErrorIs(t, err, mount.ErrCommit)
+	require.ErrorContains(t, err, errWork.Error())
+	b.noMounts()
+	b.wantNoArchive("ws")
+}
+
+func TestReadOnly(t *testing.T) {
+	b := newBench(t)
+	seed(t, b, "ws", "f", "old")
+	opts := b.options()
+	opts.ReadOnly, opts.AutoCommit = true, true
+	_, err := run(t, context.Background(), func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (string, error) {
+			if err := write(m, "f", "new"); err == nil {
+				return "", errors.New("a write to a read-only workspace worked")
+			}
+			if err := m.Commit(); !errors.Is(err, mount.ErrReadOnly) {
+				return "", fmt.Errorf("commit of a read-only workspace: %v", err)
+			}
+			data, err := os.ReadFile(m.Path("f"))
+			if string(data) != "old" {
+				return "", fmt.Errorf("content is %q, %v", data, err)
+			}
+			return "", nil
+		})
+	})
+	require.NoError(t, err)
+	b.wantStored("ws", "f", "old")
+}
+
+func seed(t *testing.T, b *bench, name, file, content string) {
+	t.Helper()
+	_, err := wdactivity.Do(context.Background(), b.url(name), b.options(), func(_ context.Context, m *mount.Mount) (int, error) {
+		return 0, errors.Join(write(m, file, content), m.Commit())
+	})
+	require.NoError(t, err)
+}
+
+func TestTwoWorkspacesInOneActivity(t *testing.T) {
+	b := newBench(t)
+	seed(t, b, "from", "f", "text")
+	_, err := run(t, context.Background(), func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("from"), b.options(), func(ctx context.Context, from *mount.Mount) (string, error) {
+			return wdactivity.Do(ctx, b.url("to"), b.options(), func(ctx context.Context, to *mount.Mount) (string, error) {
+				if inner, _ := wdactivity.Workspace(ctx); inner != to {
+					return "", errors.New("the innermost workspace is not that of the context")
+				}
+				data, err := os.ReadFile(from.Path("f"))
+				return "", errors.Join(err, write(to, "g", string(data)), to.Commit())
+			})
+		})
+	})
+	require.NoError(t, err)
+	b.wantStored("to", "g", "text")
+}
+
+func TestConcurrentActivities(t *testing.T) {
+	b := newBench(t)
+	const activities = 8
+	var wg sync.WaitGroup
+	for i := range activities {
+		wg.Go(func() {
+			name := fmt.Sprintf("ws-%d", i)
+			_, err := run(t, context.Background(), func(ctx context.Context) (string, error) {
+				return wdactivity.Do(ctx, b.url(name), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
+					return "", errors.Join(write(m, "f", name), m.Commit())
+				})
+			})
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range activities {
+		b.wantStored(fmt.Sprintf("ws-%d", i), "f", fmt.Sprintf("ws-%d", i))
+	}
+}
+
+func TestConflict(t *testing.T) {
+	b := newBench(t)
+	_, err := run(t, context.Background(), func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
+			seed(t, b, "ws", "f", "first") // another activity, meanwhile
+			return "", errors.Join(write(m, "f", "second"), m.Commit())
+		})
+	})
+	require.ErrorContains(t, err, store.ErrConflict.Error())
+	b.wantStored("ws", "f", "first")
+}
+
+// A process that the function left behind makes its activity fail, and the mount
+// goes when that process does.
+func TestBusyFailsAndGoesLater(t *testing.T) {
+	b := newBench(t)
+	opts := b.options()
+	opts.Grace = time.Millisecond
+	var held *os.File
+	var m *mount.Mount
+	_, err := wdactivity.Do(context.Background(), b.url("ws"), opts, func(_ context.Context, mounted *mount.Mount) (int, error) {
+		m = mounted
+		var err error
+		held, err = os.Create(m.Path("f"))
+		return 0, errors.Join(err, m.Commit())
+	})
+	require.ErrorIs(t, err, mount.ErrBusy)
+	require.NoError(t, held.Close())
+	<-m.Done()
+	b.wantNoArchive("ws")
+}
