@@ -1,0 +1,96 @@
+package fs
+
+import (
+	"math"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Allocate does what fallocate(2) does with mode 0 or KEEP_SIZE, with PUNCH_HOLE
+// and KEEP_SIZE, and with ZERO_RANGE, with or without KEEP_SIZE; any other mode
+// is EOPNOTSUPP. Errors: EINVAL for a range that is empty or begins before 0,
+// EFBIG for one that ends beyond the largest offset, ENOSPC, EISDIR, ENODEV.
+func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno {
+	if errno := checkRange(n, off, length, mode); errno != 0 {
+		return errno
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if errno := t.refuseChange(); errno != 0 {
+		return errno
+	}
+	var errno syscall.Errno
+	if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
+		errno = t.punchLocked(n, off, off+length)
+	}
+	if errno == 0 && mode&unix.FALLOC_FL_PUNCH_HOLE == 0 {
+		errno = t.reserveLocked(n, off, off+length, mode&unix.FALLOC_FL_KEEP_SIZE != 0)
+	}
+	if errno != 0 {
+		return errno
+	}
+	t.wroteLocked(n, false)
+	return 0
+}
+
+// checkRange refuses what vfs_fallocate in the kernel's fs/open.c refuses.
+func checkRange(n *Inode, off, length int64, mode uint32) syscall.Errno {
+	switch {
+	case off < 0 || length <= 0:
+		return syscall.EINVAL
+	case n.isDir():
+		return syscall.EISDIR
+	case !n.isRegular():
+		return syscall.ENODEV
+	case length > math.MaxInt64-off:
+		return syscall.EFBIG
+	}
+	switch mode {
+	case 0, unix.FALLOC_FL_KEEP_SIZE,
+		unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE,
+		unix.FALLOC_FL_ZERO_RANGE, unix.FALLOC_FL_ZERO_RANGE | unix.FALLOC_FL_KEEP_SIZE:
+		return 0
+	}
+	return syscall.EOPNOTSUPP
+}
+
+// punchLocked makes a hole; beyond the end there is nothing to do, but for
+// memory that was allocated there.
+// Preconditions: n.mu is held.
+func (t *Tree) punchLocked(n *Inode, off, end int64) syscall.Errno {
+	if n.content == nil || (off >= n.size && n.flags&flagBeyond == 0) {
+		return 0
+	}
+	u, errno := t.upperLocked(n, n.size)
+	if errno != 0 {
+		return errno
+	}
+	err := u.PunchHole(off, end-off)
+	t.settle(u)
+	return errnoOf(err)
+}
+
+// reserveLocked takes the memory for a range.
+// Preconditions: n.mu is held.
+func (t *Tree) reserveLocked(n *Inode, off, end int64, keepSize bool) syscall.Errno {
+	u, errno := t.upperLocked(n, n.size)
+	if errno != 0 {
+		return errno
+	}
+	errno = t.grow(u, off, end, n.extentLocked(), func(int64) error {
+		if err := u.Allocate(off, end-off); err != nil || keepSize || end <= n.size {
+			return err
+		}
+		return u.Truncate(end)
+	})
+	switch {
+	case errno != 0:
+		return errno
+	case !keepSize:
+		n.size = max(n.size, end)
+	case end > n.size:
+		n.flags |= flagBeyond
+	}
+	return 0
+}

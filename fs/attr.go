@@ -1,0 +1,109 @@
+package fs
+
+import "syscall"
+
+// Attr tells the attributes of n. A removed inode has no links; the kernel
+// refuses link(2) to one that it has seen like this.
+func (t *Tree) Attr(n *Inode) Attr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.attrLocked()
+}
+
+// SetAttr changes attributes, all that s names or none, and tells how they are
+// afterwards. Errors: EISDIR and EINVAL for the size of what has none, EINVAL for
+// a negative one, ENOSPC where base must be copied up to be cut.
+func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if errno := t.refuseChange(); errno != 0 {
+		return Attr{}, errno
+	}
+	if s.Valid == 0 {
+		return n.attrLocked(), 0
+	}
+	when := now()
+	if s.Valid&SetSize != 0 {
+		if errno := t.setSizeLocked(n, s.Size, when); errno != 0 {
+			return Attr{}, errno
+		}
+	}
+	owned, timed := t.setOwnerAndMode(n, s), setTimes(n, s)
+	if owned || timed {
+		t.markLocked(n, flagMeta)
+	}
+	if s.Valid&SetCtime != 0 {
+		when = s.Ctime
+	}
+	n.ctime = nanos(when)
+	return n.attrLocked(), 0
+}
+
+// setSizeLocked sets the size, and the time if it is another, as truncate(2)
+// does; ftruncate(2) and O_TRUNC come with a time of their own.
+// Preconditions: n.mu is held.
+func (t *Tree) setSizeLocked(n *Inode, size int64, when Time) syscall.Errno {
+	if errno := regular(n); errno != 0 {
+		return errno
+	}
+	before := n.size
+	if errno := t.resizeLocked(n, size); errno != 0 {
+		return errno
+	}
+	if size != before {
+		n.modifiedLocked(when)
+		t.markLocked(n, flagData)
+	}
+	return 0
+}
+
+// setOwnerAndMode reports whether anything is different afterwards.
+// Preconditions: n.mu is held.
+func (t *Tree) setOwnerAndMode(n *Inode, s *SetAttr) bool {
+	perm, uid, gid := n.perm, n.uid, n.gid
+	killed := s.Valid&SetKillPriv != 0 && t.killPrivLocked(n)
+	if s.Valid&SetMode != 0 {
+		n.perm = uint16(s.Mode & permBits)
+	}
+	if s.Valid&SetUID != 0 {
+		n.uid = s.UID
+	}
+	if s.Valid&SetGID != 0 {
+		n.gid = s.GID
+	}
+	return killed || perm != n.perm || uid != n.uid || gid != n.gid
+}
+
+// setTimes reports whether the time of modification is different afterwards.
+// Preconditions: n.mu is held.
+func setTimes(n *Inode, s *SetAttr) bool {
+	before := n.mtime
+	if s.Valid&SetAtime != 0 {
+		n.atime = stampOf(s.Atime)
+	}
+	if s.Valid&SetMtime != 0 {
+		n.mtime = stampOf(s.Mtime)
+	}
+	return s.Valid&SetMtime != 0 && before != n.mtime
+}
+
+// killPrivLocked clears suid, sgid if the group may execute, and
+// security.capability, and reports whether there was any. The rule is that of
+// setattr_should_drop_suidgid in the kernel's fs/attr.c for a caller without
+// privileges.
+// Preconditions: n.mu is held.
+func (t *Tree) killPrivLocked(n *Inode) bool {
+	perm := n.perm &^ syscall.S_ISUID
+	if perm&syscall.S_IXGRP != 0 {
+		perm &^= syscall.S_ISGID
+	}
+	changed := perm != n.perm
+	n.perm = perm
+	if t.dropXattrLocked(n, "security.capability") {
+		changed = true
+	}
+	if changed {
+		t.markLocked(n, flagMeta)
+	}
+	return changed
+}

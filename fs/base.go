@@ -1,0 +1,67 @@
+package fs
+
+import "syscall"
+
+// content is what a regular file holds: a base, or an *upper. A file without
+// any is one hole of its size. See doc.go.
+type content interface {
+	ReadAt(p []byte, off int64) (int, error)
+	SeekData(off int64) (int64, error)
+	SeekHole(off int64) (int64, error)
+}
+
+// Base is the content of one file as an archive holds it. It never changes, and
+// its methods may be called from several goroutines. An error other than io.EOF
+// becomes EIO.
+type Base interface {
+	Size() int64
+	ReadAt(p []byte, off int64) (int, error)
+	SeekData(off int64) (int64, error) // next data at or after off; Size() if there is none
+	SeekHole(off int64) (int64, error) // next hole at or after off; Size() if there is none
+	Used() int64                       // bytes of memory or archive that it takes; for st_blocks
+}
+
+// SetBase gives a regular file that is empty its content as base. The first
+// write copies it up. The times of the file stay. EINVAL if the file is not
+// empty or not regular.
+func (t *Tree) SetBase(n *Inode, b Base) syscall.Errno {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if errno := t.refuseChange(); errno != 0 {
+		return errno
+	}
+	if !n.isRegular() || n.size != 0 || b == nil || b.Size() < 0 {
+		return syscall.EINVAL
+	}
+	if errno := t.dropUpperLocked(n); errno != 0 {
+		return errno
+	}
+	if b.Size() > 0 {
+		n.content = b
+	}
+	n.size = b.Size()
+	t.markLocked(n, flagData)
+	return 0
+}
+
+// blocksLocked is st_blocks: units of 512 bytes, holes not counted.
+// Preconditions: n.mu is held.
+func (n *Inode) blocksLocked() int64 {
+	switch c := n.content.(type) {
+	case nil:
+		return 0
+	case *upper:
+		return c.pages * (pageSize / 512)
+	case Base:
+		return (c.Used() + 511) / 512
+	}
+	return 0
+}
+
+// baseErrno is the errno for a base's error.
+func baseErrno(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	return syscall.EIO
+}

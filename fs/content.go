@@ -1,0 +1,219 @@
+package fs
+
+import (
+	"io"
+	"math"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxCopy is how many bytes CopyRange copies at most, so that no call takes
+// minutes.
+const maxCopy = 1 << 30
+
+// regular tells why n has no content: EISDIR, EINVAL.
+func regular(n *Inode) syscall.Errno {
+	switch {
+	case n.isDir():
+		return syscall.EISDIR
+	case !n.isRegular():
+		return syscall.EINVAL
+	}
+	return 0
+}
+
+// contentOf gives what n holds at this moment. It stays readable as long as the
+// caller has a reference to n: only what nobody has a reference to is freed.
+func (t *Tree) contentOf(n *Inode) (content, extent, syscall.Errno) {
+	if errno := t.refuse(); errno != 0 {
+		return nil, extent{}, errno
+	}
+	if errno := regular(n); errno != 0 {
+		return nil, extent{}, errno
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.content, n.extentLocked(), 0
+}
+
+func (n *Inode) extentLocked() extent { return extent{n.size, n.flags&flagBeyond != 0} }
+
+// ReadAt fills p from byte off of a regular file. It is short at the end and 0
+// beyond. Errors: EISDIR, EINVAL, EIO.
+func (t *Tree) ReadAt(n *Inode, p []byte, off int64) (int, syscall.Errno) {
+	c, e, errno := t.contentOf(n)
+	switch {
+	case errno != 0:
+		return 0, errno
+	case off < 0:
+		return 0, syscall.EINVAL
+	case off >= e.size:
+		return 0, 0
+	}
+	p = p[:min(int64(len(p)), e.size-off)]
+	if c == nil {
+		clear(p)
+		return len(p), 0
+	}
+	got, err := c.ReadAt(p, off)
+	if err != nil && err != io.EOF {
+		return 0, syscall.EIO
+	}
+	return got, 0
+}
+
+// WriteAt writes p at byte off of a regular file, growing it if need be; a gap
+// becomes a hole. killPriv clears suid and its like, see SetKillPriv. It writes
+// all of p or nothing, but for what would lie beyond the largest offset. Errors:
+// EFBIG, ENOSPC, EISDIR, EINVAL.
+func (t *Tree) WriteAt(n *Inode, p []byte, off int64, killPriv bool) (int, syscall.Errno) {
+	if errno := regular(n); errno != 0 {
+		return 0, errno
+	}
+	switch {
+	case off < 0:
+		return 0, syscall.EINVAL
+	case off == math.MaxInt64 && len(p) > 0:
+		return 0, syscall.EFBIG
+	}
+	p = p[:min(int64(len(p)), math.MaxInt64-off)]
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if errno := t.refuseChange(); errno != 0 || len(p) == 0 {
+		return 0, errno
+	}
+	u, errno := t.upperLocked(n, n.size)
+	if errno != 0 {
+		return 0, errno
+	}
+	if errno := t.put(u, p, off, n.extentLocked()); errno != 0 {
+		return 0, errno
+	}
+	n.size = max(n.size, off+int64(len(p)))
+	t.wroteLocked(n, killPriv)
+	return len(p), 0
+}
+
+// wroteLocked notes that content was changed.
+// Preconditions: n.mu is held.
+func (t *Tree) wroteLocked(n *Inode, killPriv bool) {
+	if killPriv {
+		t.killPrivLocked(n)
+	}
+	n.modifiedLocked(now())
+	t.markLocked(n, flagData)
+}
+
+// resizeLocked sets the size of a regular file. Errors: EINVAL for a negative
+// size, ENOSPC where base must be copied up.
+// Preconditions: n.mu is held.
+func (t *Tree) resizeLocked(n *Inode, size int64) syscall.Errno {
+	beyond := n.flags&flagBeyond != 0
+	if size < 0 {
+		return syscall.EINVAL
+	}
+	if size == n.size && !beyond {
+		return 0
+	}
+	if _, ok := n.content.(*upper); !ok && (size == 0 || n.content == nil) {
+		n.content, n.size = nil, size
+		return 0
+	}
+	u, errno := t.upperLocked(n, size)
+	if errno != 0 {
+		return errno
+	}
+	dense := u.dense(n.extentLocked())
+	if err := u.Truncate(size); err != nil {
+		return errnoOf(err)
+	}
+	if size <= n.size {
+		n.flags &^= flagBeyond
+	}
+	switch {
+	case !dense:
+		t.settle(u)
+	case size < n.size:
+		t.givePages(u.pages - pagesOf(size))
+		u.pages = pagesOf(size)
+	}
+	n.size = size
+	return 0
+}
+
+// Seek finds the next data (SEEK_DATA) or hole (SEEK_HOLE; the end is one) at or
+// after off. Errors: ENXIO at or beyond the end, and for SEEK_DATA where only a
+// hole follows; EINVAL for another whence.
+func (t *Tree) Seek(n *Inode, off int64, whence int) (int64, syscall.Errno) {
+	c, e, errno := t.contentOf(n)
+	switch {
+	case errno != 0:
+		return 0, errno
+	case whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE:
+		return 0, syscall.EINVAL
+	case off < 0 || off >= e.size:
+		return 0, syscall.ENXIO
+	}
+	pos, errno := seekContent(c, e.size, off, whence)
+	switch {
+	case errno == syscall.ENXIO && whence == unix.SEEK_HOLE: // truncated just now
+		return off, 0
+	case errno != 0:
+		return 0, errno
+	case whence == unix.SEEK_DATA && pos >= e.size:
+		return 0, syscall.ENXIO
+	}
+	return min(pos, e.size), 0
+}
+
+// seekContent asks the content; a position at or beyond size means none.
+func seekContent(c content, size, off int64, whence int) (pos int64, errno syscall.Errno) {
+	var err error
+	switch {
+	case c == nil && whence == unix.SEEK_DATA:
+		return size, 0
+	case c == nil:
+		return off, 0
+	case whence == unix.SEEK_DATA:
+		pos, err = c.SeekData(off)
+	default:
+		pos, err = c.SeekHole(off)
+	}
+	if err == syscall.ENXIO {
+		return 0, syscall.ENXIO
+	}
+	return pos, baseErrno(err)
+}
+
+// CopyRange copies up to length bytes from src to dst, as copy_file_range(2)
+// does, and gives how many; fewer at the end of src, and at most 1 GiB. Errors:
+// as ReadAt and WriteAt, where nothing was copied; EINVAL for ranges of one file
+// that overlap.
+func (t *Tree) CopyRange(src *Inode, soff int64, dst *Inode, doff, length int64) (int64, syscall.Errno) {
+	switch {
+	case soff < 0 || doff < 0 || length < 0:
+		return 0, syscall.EINVAL
+	case length > math.MaxInt64-soff || length > math.MaxInt64-doff:
+		return 0, syscall.EOVERFLOW
+	case src == dst && soff < doff+length && doff < soff+length:
+		return 0, syscall.EINVAL
+	}
+	length = min(length, maxCopy)
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	for done := int64(0); ; {
+		part := buf[:min(copySize, length-done)]
+		got, errno := t.ReadAt(src, part, soff+done)
+		if errno == 0 {
+			got, errno = t.WriteAt(dst, part[:got], doff+done, false)
+		}
+		if errno != 0 && done == 0 {
+			return 0, errno
+		}
+		if got == 0 || errno != 0 {
+			return done, 0
+		}
+		done += int64(got)
+	}
+}

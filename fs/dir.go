@@ -1,0 +1,208 @@
+package fs
+
+import (
+	"hash/maphash"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"syscall"
+)
+
+const (
+	// direntSize is what a name adds to the size of its directory, in bytes, and
+	// emptyDirSize the size of one without names (BOGO_DIRENT_SIZE in the kernel's
+	// mm/shmem.c).
+	direntSize   = 20
+	emptyDirSize = 2 * direntSize
+
+	// firstCookie is that of the first name; 1 and 2 belong to "." and "..".
+	firstCookie = 3
+
+	// scanned is how many names are looked through one by one; a directory with
+	// more has an index.
+	scanned = 8
+
+	// maxName is NAME_MAX, in bytes.
+	maxName = 255
+)
+
+// directory is what a directory has and other inodes have not. Its fields are
+// guarded by Tree.mu.
+//
+// Names stand in the order in which they were made, which is that of their
+// cookies, so that a listing goes on where it stopped whatever was removed
+// meanwhile. A removed name leaves a gap; there are never more gaps than names
+// and a few, so that every change costs a constant time in the mean.
+type directory struct {
+	parent *Inode // of the root, itself
+	slots  []slot
+	index  []uint32        // open addressing by hash: slot number plus one, 0 where free
+	names  strings.Builder // the bytes of all names, those in the gaps included
+	cookie uint64          // the last one given out; 0 if none was
+	live   int             // names
+	head   int             // slots before it are gaps
+}
+
+// slot is one name. A gap has no inode.
+type slot struct {
+	inode  *Inode
+	cookie uint64
+	start  uint32 // of the name, in directory.names
+	length uint8  // of the name, 1 to 255
+}
+
+var nameSeed = maphash.MakeSeed()
+
+func hashName(name string) uint64 { return maphash.String(nameSeed, name) }
+
+// name gives the name of a slot.
+func (d *directory) name(s *slot) string {
+	return d.names.String()[s.start : s.start+uint32(s.length)]
+}
+
+// find gives the slot of a name; nil if there is none. It is good until the
+// next change of the directory.
+func (d *directory) find(name string) *slot {
+	if d.index == nil {
+		for i := range d.slots {
+			if s := &d.slots[i]; s.inode != nil && d.name(s) == name {
+				return s
+			}
+		}
+		return nil
+	}
+	mask := uint64(len(d.index) - 1)
+	for h := hashName(name) & mask; d.index[h] != 0; h = (h + 1) & mask {
+		s := &d.slots[d.index[h]-1]
+		if s.inode != nil && int(s.length) == len(name) && d.name(s) == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// lookup gives the inode of a name; nil if there is none.
+func (d *directory) lookup(name string) *Inode {
+	if s := d.find(name); s != nil {
+		return s.inode
+	}
+	return nil
+}
+
+// roomFor reports ENOSPC where the names of one directory would take 4 GiB.
+func (d *directory) roomFor(name string) syscall.Errno {
+	if d.names.Len() > math.MaxUint32-len(name) || len(d.slots) == math.MaxUint32 {
+		d.compact()
+	}
+	if d.names.Len() > math.MaxUint32-len(name) || len(d.slots) == math.MaxUint32 {
+		return syscall.ENOSPC
+	}
+	return 0
+}
+
+// add adds a name that is not there.
+// Preconditions: roomFor(name) was asked.
+func (d *directory) add(name string, n *Inode) {
+	d.cookie = max(d.cookie+1, firstCookie)
+	s := slot{inode: n, cookie: d.cookie, start: uint32(d.names.Len()), length: uint8(len(name))}
+	d.names.WriteString(name)
+	d.slots = append(d.slots, s)
+	d.live++
+	switch {
+	case len(d.slots) <= scanned:
+	case len(d.slots) > len(d.index)/4*3:
+		d.reindex()
+	default:
+		d.enter(len(d.slots) - 1)
+	}
+}
+
+// remove removes a name.
+func (d *directory) remove(s *slot) {
+	s.inode = nil
+	d.live--
+	for d.head < len(d.slots) && d.slots[d.head].inode == nil {
+		d.head++
+	}
+	if gaps := len(d.slots) - d.live; gaps > d.live+scanned {
+		d.compact()
+	}
+}
+
+// reindex makes the index anew, with room for half as many slots again.
+func (d *directory) reindex() {
+	size := 2 * scanned
+	for size/2 < len(d.slots) {
+		size *= 2
+	}
+	d.index = make([]uint32, size)
+	for i := range d.slots {
+		if d.slots[i].inode != nil {
+			d.enter(i)
+		}
+	}
+}
+
+// enter enters slot i into the index.
+func (d *directory) enter(i int) {
+	mask := uint64(len(d.index) - 1)
+	h := hashName(d.name(&d.slots[i])) & mask
+	for d.index[h] != 0 {
+		h = (h + 1) & mask
+	}
+	d.index[h] = uint32(i + 1)
+}
+
+// compact removes the gaps.
+func (d *directory) compact() {
+	old, names := d.slots, d.names.String()
+	d.slots, d.index, d.head, d.names = make([]slot, 0, d.live), nil, 0, strings.Builder{}
+	for _, s := range old {
+		if s.inode == nil {
+			continue
+		}
+		name := names[s.start : s.start+uint32(s.length)]
+		s.start = uint32(d.names.Len())
+		d.names.WriteString(name)
+		d.slots = append(d.slots, s)
+	}
+	if len(d.slots) > scanned {
+		d.reindex()
+	}
+}
+
+// after gives the slots whose cookie is higher, gaps among them.
+func (d *directory) after(cookie uint64) []slot {
+	slots := d.slots[d.head:]
+	if cookie < firstCookie {
+		return slots
+	}
+	return slots[sort.Search(len(slots), func(i int) bool { return slots[i].cookie > cookie }):]
+}
+
+// sorted gives the names, sorted by bytes.
+func (d *directory) sorted() []Dirent {
+	entries := make([]Dirent, 0, d.live)
+	for i := range d.slots {
+		if s := &d.slots[i]; s.inode != nil {
+			entries = append(entries, Dirent{d.name(s), s.inode, s.cookie})
+		}
+	}
+	slices.SortFunc(entries, func(a, b Dirent) int { return strings.Compare(a.Name, b.Name) })
+	return entries
+}
+
+// checkName refuses what no name can be. The kernel sends none of it; archives
+// might.
+func checkName(name string) syscall.Errno {
+	switch {
+	case name == "":
+		return syscall.ENOENT
+	case len(name) > maxName:
+		return syscall.ENAMETOOLONG
+	case name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
+		return syscall.EINVAL
+	}
+	return 0
+}

@@ -1,0 +1,124 @@
+package fs
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Home is where the content of files lives, outside of the Go heap. Several
+// trees may share one. NewTmpfsHome and NewArenaHome make them.
+type Home interface {
+	// NewFile makes an empty file. Errors: ENOSPC, ENFILE.
+	NewFile() (File, error)
+	// StatFS tells the home's own limit and use, in bytes; total 0 means no limit.
+	StatFS() (total, free int64, err error)
+	// Close gives everything back. No file of the home may be used afterwards.
+	Close() error
+}
+
+// File is one backing file. Its methods may be called from several goroutines;
+// the callers order reads and writes of the same bytes themselves. Errors are
+// syscall.Errno, but for io.EOF.
+type File interface {
+	// ReadAt fills p from byte off; holes read as zeros, io.EOF at the end.
+	ReadAt(p []byte, off int64) (int, error)
+	// WriteAt writes all of p, and grows the file if need be. ENOSPC: some of it
+	// may have been written.
+	WriteAt(p []byte, off int64) (int, error)
+	// Truncate sets the size. What was allocated beyond a smaller or equal size
+	// is given back; what is beyond a larger one is a hole.
+	Truncate(size int64) error
+	// PunchHole makes the bytes read as zeros and gives back the pages that lie
+	// wholly in the range. The size stays.
+	PunchHole(off, length int64) error
+	// Allocate makes sure that a write into the range needs no new memory. It is
+	// all or nothing, and the size stays. ENOSPC.
+	Allocate(off, length int64) error
+	// SeekData gives the next byte at or after off that is not in a hole; ENXIO
+	// where there is none before the end.
+	SeekData(off int64) (int64, error)
+	// SeekHole gives the next byte at or after off that is in a hole; the end of
+	// the file is one. ENXIO at or beyond the end.
+	SeekHole(off int64) (int64, error)
+	// Used is how many bytes of memory the file takes, in whole pages.
+	Used() (int64, error)
+	// Close frees the content.
+	Close() error
+}
+
+// pageSize is the unit in which the kernel, and so every home, counts memory.
+var pageSize = int64(os.Getpagesize())
+
+// pagesOf is the number of pages that hold the first size bytes of a file.
+func pagesOf(size int64) int64 {
+	pages := size / pageSize
+	if size%pageSize != 0 {
+		pages++
+	}
+	return pages
+}
+
+// retry calls a system call again for as long as a signal interrupts it. The Go
+// runtime sends signals to its own threads, and fallocate(2) on a tmpfs answers
+// them with EINTR (shmem_fallocate in mm/shmem.c).
+func retry(call func() error) error {
+	for {
+		if err := call(); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+// readFull reads until p is full or the file ends, which is io.EOF.
+func readFull(fd int, p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		n := 0
+		err := retry(func() (err error) {
+			n, err = unix.Pread(fd, p[done:], off+int64(done))
+			return err
+		})
+		if err != nil {
+			return done, err
+		}
+		if n == 0 {
+			return done, io.EOF
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// writeFull writes all of p.
+func writeFull(fd int, p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		n := 0
+		err := retry(func() (err error) {
+			n, err = unix.Pwrite(fd, p[done:], off+int64(done))
+			return err
+		})
+		if err != nil {
+			return done, err
+		}
+		done += n
+	}
+	return done, nil
+}
+
+// errnoOf is the errno behind an error of a home or of a base; EIO if there is
+// none.
+func errnoOf(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errno != 0 {
+		return errno
+	}
+	return syscall.EIO
+}

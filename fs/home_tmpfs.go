@@ -1,0 +1,170 @@
+package fs
+
+import (
+	"fmt"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// tmpfsHome keeps each file as a file, named by a number, in a tmpfs that is
+// mounted nowhere: the kernel keeps its limit, and it is gone with its last
+// descriptor, whatever the process dies of.
+type tmpfsHome struct {
+	root   atomic.Int64     // descriptor of the root directory; -1 once closed
+	files  atomic.Uint64    // the number of the last file
+	cached *descriptorCache // immutable
+}
+
+// NewTmpfsHome makes a detached tmpfs of at most size bytes and inodes files
+// (0: the kernel's default, half of the memory). It needs root or CAP_SYS_ADMIN
+// in the user namespace that owns the mount namespace; EPERM tells that there
+// is none, and ENOSYS a kernel before 5.2.
+func NewTmpfsHome(size, inodes int64) (Home, error) {
+	root, err := mountDetached(size, inodes)
+	if err != nil {
+		return nil, fmt.Errorf("make detached tmpfs: %w", err)
+	}
+	h := &tmpfsHome{cached: descriptors}
+	h.root.Store(int64(root))
+	return h, nil
+}
+
+// mountDetached gives a descriptor of the root of a new tmpfs.
+func mountDetached(size, inodes int64) (int, error) {
+	ctx, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	defer closeFD(ctx)
+	// Huge pages would make the use of a file coarser than its limit.
+	options := [][2]string{{"mode", "0700"}, {"huge", "never"}}
+	if size > 0 {
+		options = append(options, [2]string{"size", strconv.FormatInt(size, 10)})
+	}
+	if inodes > 0 {
+		// The kernel counts the root directory as well.
+		options = append(options, [2]string{"nr_inodes", strconv.FormatInt(inodes+1, 10)})
+	}
+	for _, o := range options {
+		if err := unix.FsconfigSetString(ctx, o[0], o[1]); err != nil {
+			return -1, fmt.Errorf("option %s=%s: %w", o[0], o[1], err)
+		}
+	}
+	if err := unix.FsconfigCreate(ctx); err != nil {
+		return -1, err
+	}
+	return unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+}
+
+// NewFile makes an empty file.
+func (h *tmpfsHome) NewFile() (File, error) {
+	f := &tmpfsFile{home: h, number: h.files.Add(1)}
+	d, err := h.cached.acquire(f, unix.O_CREAT|unix.O_EXCL)
+	if err != nil {
+		return nil, err
+	}
+	h.cached.release(d)
+	return f, nil
+}
+
+// StatFS tells the tmpfs's size and what is free of it, in bytes.
+func (h *tmpfsHome) StatFS() (total, free int64, err error) {
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(int(h.root.Load()), &st) }); err != nil {
+		return 0, 0, err
+	}
+	return int64(st.Blocks) * st.Bsize, int64(st.Bfree) * st.Bsize, nil
+}
+
+// Close lets the tmpfs go, and with it what is in it. EBADF if it was closed.
+func (h *tmpfsHome) Close() error {
+	root := int(h.root.Swap(-1))
+	h.cached.dropHome(h)
+	return unix.Close(root)
+}
+
+// tmpfsFile is a file of a tmpfsHome. open and closed are guarded by the
+// descriptor cache.
+type tmpfsFile struct {
+	home   *tmpfsHome  // immutable
+	number uint64      // its name; immutable, top bit free
+	open   *descriptor // nil if it is not open now
+	closed bool
+}
+
+func (f *tmpfsFile) name() string { return strconv.FormatUint(f.number, 10) }
+
+func (f *tmpfsFile) openat(flags int) (fd int, err error) {
+	err = retry(func() (err error) {
+		fd, err = unix.Openat(int(f.home.root.Load()), f.name(), unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|flags, 0o600)
+		return err
+	})
+	return fd, err
+}
+
+// with calls fn with an open descriptor of f.
+func (f *tmpfsFile) with(fn func(fd int) error) error {
+	d, err := f.home.cached.acquire(f, 0)
+	if err != nil {
+		return err
+	}
+	defer f.home.cached.release(d)
+	return fn(d.fd)
+}
+
+func (f *tmpfsFile) ReadAt(p []byte, off int64) (n int, err error) {
+	err = f.with(func(fd int) (err error) { n, err = readFull(fd, p, off); return err })
+	return n, err
+}
+
+func (f *tmpfsFile) WriteAt(p []byte, off int64) (n int, err error) {
+	err = f.with(func(fd int) (err error) { n, err = writeFull(fd, p, off); return err })
+	return n, err
+}
+
+func (f *tmpfsFile) Truncate(size int64) error {
+	return f.with(func(fd int) error {
+		return retry(func() error { return unix.Ftruncate(fd, size) })
+	})
+}
+
+func (f *tmpfsFile) PunchHole(off, length int64) error {
+	return f.fallocate(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
+}
+
+func (f *tmpfsFile) Allocate(off, length int64) error {
+	return f.fallocate(unix.FALLOC_FL_KEEP_SIZE, off, length)
+}
+
+func (f *tmpfsFile) fallocate(mode uint32, off, length int64) error {
+	return f.with(func(fd int) error {
+		return retry(func() error { return unix.Fallocate(fd, mode, off, length) })
+	})
+}
+
+func (f *tmpfsFile) SeekData(off int64) (int64, error) { return f.seek(off, unix.SEEK_DATA) }
+func (f *tmpfsFile) SeekHole(off int64) (int64, error) { return f.seek(off, unix.SEEK_HOLE) }
+
+// seek is used for SEEK_DATA and SEEK_HOLE alone, whose answers do not depend on
+// the position that the users of one descriptor share.
+func (f *tmpfsFile) seek(off int64, whence int) (pos int64, err error) {
+	err = f.with(func(fd int) (err error) { pos, err = unix.Seek(fd, off, whence); return err })
+	return pos, err
+}
+
+func (f *tmpfsFile) Used() (int64, error) {
+	var st unix.Stat_t
+	err := f.with(func(fd int) error { return retry(func() error { return unix.Fstat(fd, &st) }) })
+	return st.Blocks * 512, err
+}
+
+// Close removes the name and the descriptor, so that the kernel frees the pages.
+func (f *tmpfsFile) Close() error {
+	if !f.home.cached.close(f) {
+		return syscall.EBADF
+	}
+	return unix.Unlinkat(int(f.home.root.Load()), f.name(), 0)
+}

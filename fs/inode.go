@@ -1,0 +1,174 @@
+package fs
+
+import (
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Inode is a file, a directory or another kind of thing that names lead to. Its
+// fields are kept small, because a tree has one for every file (128 bytes).
+type Inode struct {
+	ino  uint64       // immutable
+	refs atomic.Int64 // references given out; see doc.go
+
+	mu    sync.Mutex // guards what follows; taken below Tree.mu, see doc.go
+	size  int64      // bytes; of a directory as tmpfs counts it
+	ctime int64      // nanoseconds since 1970: it is set to now, whatever now is
+	btime int64      // likewise; immutable
+
+	content content    // of a regular file; nil if it is one hole
+	dir     *directory // of a directory; immutable, its fields are guarded by Tree.mu
+	extra   *extra     // what few inodes have; nil if there is none of it
+
+	nlink uint32 // changes under Tree.mu and mu, so that either is enough to read
+	flags uint32
+	kind  uint16 // S_IFMT part of the mode; immutable
+	perm  uint16 // the other part
+	uid   uint32
+	gid   uint32
+	atime stamp
+	mtime stamp
+}
+
+// Flags of an inode, but for the first two: what changed since Seal.
+const (
+	flagLinkable = 1 << iota // made by Tmpfile and never linked
+	flagBeyond               // memory was allocated beyond the end of the file
+	flagNew                  // it was made
+	flagData                 // content
+	flagMeta                 // attributes, extended attributes
+	flagMoved                // names, of which it had one at Seal and has one now
+
+	flagsChanged = flagNew | flagData | flagMeta | flagMoved
+)
+
+// permBits are the bits of a mode that SetAttr changes.
+const permBits = 0o7777
+
+// extra is what few inodes have. Guarded by Inode.mu.
+type extra struct {
+	target string  // of a symlink; immutable
+	rdev   uint32  // of a device node; immutable
+	xattrs []xattr // sorted by name
+}
+
+// stamp is a Time in 12 bytes without padding.
+type stamp struct{ low, high, nsec uint32 }
+
+func stampOf(t Time) stamp {
+	return stamp{uint32(t.Sec), uint32(t.Sec >> 32), t.Nsec}
+}
+
+func (s stamp) time() Time {
+	return Time{Sec: int64(s.high)<<32 | int64(s.low), Nsec: s.nsec}
+}
+
+// nanos is t in nanoseconds since 1970, or the nearest that an int64 can hold,
+// which is from 1677 to 2262.
+func nanos(t Time) int64 {
+	const limit = 9_223_372_035 // seconds
+	return max(-limit, min(limit, t.Sec))*1e9 + int64(t.Nsec)
+}
+
+func timeOfNanos(ns int64) Time {
+	sec, nsec := ns/1e9, ns%1e9
+	if nsec < 0 {
+		sec, nsec = sec-1, nsec+1e9
+	}
+	return Time{Sec: sec, Nsec: uint32(nsec)}
+}
+
+// now is the clock that the kernel stamps files with. A finer one would make a
+// file that we stamp newer than one that the kernel stamps afterwards.
+func now() Time {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
+		t := time.Now()
+		return Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
+	}
+	return Time{Sec: ts.Sec, Nsec: uint32(ts.Nsec)}
+}
+
+// Ino is the inode's number. It is never used again in its tree.
+func (n *Inode) Ino() uint64 { return n.ino }
+
+func (n *Inode) isDir() bool     { return n.dir != nil }
+func (n *Inode) isRegular() bool { return n.kind == syscall.S_IFREG }
+
+// newInode makes an inode that has neither name nor number.
+func newInode(mode uint32, o Owner, t Time) *Inode {
+	n := &Inode{
+		ctime: nanos(t),
+		btime: nanos(t),
+		kind:  uint16(mode & syscall.S_IFMT),
+		perm:  uint16(mode & permBits),
+		uid:   o.UID,
+		gid:   o.GID,
+		atime: stampOf(t),
+		mtime: stampOf(t),
+	}
+	if n.kind == syscall.S_IFDIR {
+		n.dir = &directory{}
+		n.size = emptyDirSize
+	}
+	return n
+}
+
+// moreLocked gives the place for what few inodes have.
+// Preconditions: n.mu is held.
+func (n *Inode) moreLocked() *extra {
+	if n.extra == nil {
+		n.extra = &extra{}
+	}
+	return n.extra
+}
+
+// attrLocked tells the attributes.
+// Preconditions: n.mu is held.
+func (n *Inode) attrLocked() Attr {
+	a := Attr{
+		Ino:    n.ino,
+		Mode:   uint32(n.kind) | uint32(n.perm),
+		Nlink:  n.nlink,
+		UID:    n.uid,
+		GID:    n.gid,
+		Size:   n.size,
+		Blocks: n.blocksLocked(),
+		Atime:  n.atime.time(),
+		Mtime:  n.mtime.time(),
+		Ctime:  timeOfNanos(n.ctime),
+		Btime:  timeOfNanos(n.btime),
+	}
+	if n.extra != nil {
+		a.Rdev = n.extra.rdev
+	}
+	return a
+}
+
+// modifiedLocked stamps a change of content or of names.
+// Preconditions: n.mu is held.
+func (n *Inode) modifiedLocked(t Time) {
+	n.mtime = stampOf(t)
+	n.ctime = nanos(t)
+}
+
+// entriesChanged stamps a directory whose names changed, by so many.
+func (n *Inode) entriesChanged(t Time, by int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.size += by * direntSize
+	n.modifiedLocked(t)
+}
+
+// linked changes the number of names, and stamps that.
+// Preconditions: Tree.mu is held for writing.
+func (n *Inode) linked(t Time, by int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.nlink = uint32(int(n.nlink) + by)
+	n.ctime = nanos(t)
+}

@@ -1,0 +1,261 @@
+package fs
+
+import "syscall"
+
+// maxTarget is the longest target of a symlink in bytes: PATH_MAX less the NUL.
+const maxTarget = 4095
+
+// Lookup gives the inode of a name in dir, and a reference to it. Errors:
+// ENOENT, ENOTDIR, ENAMETOOLONG; EINVAL for "." and "..".
+func (t *Tree) Lookup(dir *Inode, name string) (*Inode, syscall.Errno) {
+	if errno := checkName(name); errno != 0 {
+		return nil, errno
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if errno := t.readableDir(dir); errno != 0 {
+		return nil, errno
+	}
+	n := dir.dir.lookup(name)
+	if n == nil {
+		return nil, syscall.ENOENT
+	}
+	t.Ref(n)
+	return n, 0
+}
+
+// Parent gives the directory that dir is in, and a reference to it; the root is
+// in itself. Errors: ENOTDIR, ENOENT if dir was removed.
+func (t *Tree) Parent(dir *Inode) (*Inode, syscall.Errno) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if errno := t.readableDir(dir); errno != 0 {
+		return nil, errno
+	}
+	t.Ref(dir.dir.parent)
+	return dir.dir.parent, 0
+}
+
+// ReadDir calls fn for the names of dir after cookie (0: all) until fn returns
+// false. "." and ".." are not among them; cookies 1 and 2 are theirs. A name
+// that is made while a listing goes on comes after all others, and cookies stay
+// good whatever is removed. fn runs under the tree's lock: it may call Ref and
+// Attr and nothing else. Errors: ENOTDIR, ENOENT if dir was removed.
+func (t *Tree) ReadDir(dir *Inode, cookie uint64, fn func(Dirent) bool) syscall.Errno {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if errno := t.readableDir(dir); errno != 0 {
+		return errno
+	}
+	slots := dir.dir.after(cookie)
+	for i := range slots {
+		s := &slots[i]
+		if s.inode != nil && !fn(Dirent{dir.dir.name(s), s.inode, s.cookie}) {
+			break
+		}
+	}
+	return 0
+}
+
+// Mknod makes a file of any kind but a directory or a symlink, and gives a
+// reference to it. mode is the full mode; without S_IFMT it is a regular file.
+// Errors: EEXIST, ENOENT if dir was removed, ENOTDIR, ENAMETOOLONG, ENOSPC; EPERM
+// for a directory, EINVAL for any other kind.
+func (t *Tree) Mknod(dir *Inode, name string, mode, rdev uint32, o Owner) (*Inode, syscall.Errno) {
+	var more *extra
+	switch mode & syscall.S_IFMT {
+	case 0:
+		mode |= syscall.S_IFREG
+	case syscall.S_IFREG, syscall.S_IFIFO, syscall.S_IFSOCK:
+	case syscall.S_IFCHR, syscall.S_IFBLK:
+		more = &extra{rdev: rdev}
+	case syscall.S_IFDIR:
+		return nil, syscall.EPERM
+	default:
+		return nil, syscall.EINVAL
+	}
+	return t.create(dir, name, mode, o, more)
+}
+
+// Mkdir makes a directory and gives a reference to it. In a setgid directory it
+// is setgid as well, and of that group. Errors as Mknod.
+func (t *Tree) Mkdir(dir *Inode, name string, mode uint32, o Owner) (*Inode, syscall.Errno) {
+	return t.create(dir, name, syscall.S_IFDIR|mode&permBits, o, nil)
+}
+
+// Symlink makes a symlink and gives a reference to it. Errors as Mknod; ENOENT
+// for an empty target, ENAMETOOLONG for one of more than 4,095 bytes.
+func (t *Tree) Symlink(dir *Inode, name, target string, o Owner) (*Inode, syscall.Errno) {
+	switch {
+	case target == "":
+		return nil, syscall.ENOENT
+	case len(target) > maxTarget:
+		return nil, syscall.ENAMETOOLONG
+	}
+	return t.create(dir, name, syscall.S_IFLNK|0o777, o, &extra{target: target})
+}
+
+// Tmpfile makes a regular file without a name, as O_TMPFILE does, and gives a
+// reference to it. Link gives it its first name. Errors: ENOTDIR, ENOENT if dir
+// was removed, ENOSPC.
+func (t *Tree) Tmpfile(dir *Inode, mode uint32, o Owner) (*Inode, syscall.Errno) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errno := t.changeableDir(dir); errno != 0 {
+		return nil, errno
+	}
+	n, errno := t.newChild(dir, syscall.S_IFREG|mode&permBits, o, nil, now())
+	if errno != 0 {
+		return nil, errno
+	}
+	n.flags |= flagLinkable
+	t.inodes.add(n)
+	return n, 0
+}
+
+// Link gives n one more name. No reference is given: the caller has n. Errors as
+// Mknod; EPERM for a directory, ENOENT if n has no name any more.
+func (t *Tree) Link(dir *Inode, name string, n *Inode) syscall.Errno {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errno := t.mayAdd(dir, name); errno != 0 {
+		return errno
+	}
+	switch {
+	case n.isDir():
+		return syscall.EPERM
+	case n.nlink == 0 && !n.takeLinkable():
+		return syscall.ENOENT
+	}
+	when := now()
+	n.linked(when, 1)
+	t.addName(dir, name, n, when)
+	t.mark(n, flagMoved)
+	return 0
+}
+
+// takeLinkable tells whether n was made by Tmpfile and never linked, and counts
+// it as linked.
+// Preconditions: Tree.mu is held for writing.
+func (n *Inode) takeLinkable() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	linkable := n.flags&flagLinkable != 0
+	n.flags &^= flagLinkable
+	return linkable
+}
+
+// Readlink gives the target of a symlink. EINVAL if it is none.
+func (t *Tree) Readlink(n *Inode) (string, syscall.Errno) {
+	if errno := t.refuse(); errno != 0 {
+		return "", errno
+	}
+	if n.kind != syscall.S_IFLNK {
+		return "", syscall.EINVAL
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.extra.target, 0
+}
+
+// create makes an inode and its first name.
+func (t *Tree) create(dir *Inode, name string, mode uint32, o Owner, more *extra) (*Inode, syscall.Errno) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errno := t.mayAdd(dir, name); errno != 0 {
+		return nil, errno
+	}
+	when := now()
+	n, errno := t.newChild(dir, mode, o, more, when)
+	if errno != 0 {
+		return nil, errno
+	}
+	n.nlink = 1
+	if n.isDir() {
+		n.nlink = 2
+		n.dir.parent = dir
+		dir.linked(when, 1)
+	}
+	t.inodes.add(n)
+	t.addName(dir, name, n, when)
+	return n, 0
+}
+
+// newChild makes an inode, with a reference, that has no name and is not in the
+// table yet. The group is inherited as inode_init_owner in the kernel's
+// fs/inode.c does it. ENOSPC where there are too many inodes.
+// Preconditions: Tree.mu is held for writing.
+func (t *Tree) newChild(dir *Inode, mode uint32, o Owner, more *extra, when Time) (*Inode, syscall.Errno) {
+	if t.maxInodes > 0 && t.inodes.count.Load() >= t.maxInodes {
+		return nil, syscall.ENOSPC
+	}
+	dir.mu.Lock()
+	if dir.perm&syscall.S_ISGID != 0 {
+		o.GID = dir.gid
+		if mode&syscall.S_IFMT == syscall.S_IFDIR {
+			mode |= syscall.S_ISGID
+		}
+	}
+	dir.mu.Unlock()
+	n := newInode(mode, o, when)
+	n.refs.Store(1)
+	n.flags = flagNew
+	n.extra = more
+	if more != nil {
+		n.size = int64(len(more.target))
+	}
+	return n, 0
+}
+
+// readableDir tells why dir cannot be read.
+// Preconditions: Tree.mu is held.
+func (t *Tree) readableDir(dir *Inode) syscall.Errno {
+	if errno := t.refuse(); errno != 0 {
+		return errno
+	}
+	return liveDir(dir)
+}
+
+// changeableDir tells why dir cannot be changed.
+// Preconditions: Tree.mu is held for writing.
+func (t *Tree) changeableDir(dir *Inode) syscall.Errno {
+	if errno := t.refuseChange(); errno != 0 {
+		return errno
+	}
+	return liveDir(dir)
+}
+
+// liveDir tells why there can be no names in dir: it is no directory, or it was
+// removed.
+func liveDir(dir *Inode) syscall.Errno {
+	switch {
+	case !dir.isDir():
+		return syscall.ENOTDIR
+	case dir.nlink == 0:
+		return syscall.ENOENT
+	}
+	return 0
+}
+
+// mayAdd tells why a name cannot be added.
+// Preconditions: Tree.mu is held for writing.
+func (t *Tree) mayAdd(dir *Inode, name string) syscall.Errno {
+	if errno := checkName(name); errno != 0 {
+		return errno
+	}
+	if errno := t.changeableDir(dir); errno != 0 {
+		return errno
+	}
+	if dir.dir.find(name) != nil {
+		return syscall.EEXIST
+	}
+	return dir.dir.roomFor(name)
+}
+
+// addName adds a name. The link count is the caller's.
+// Preconditions: mayAdd was asked.
+func (t *Tree) addName(dir *Inode, name string, n *Inode, when Time) {
+	dir.dir.add(name, n)
+	dir.entriesChanged(when, 1)
+	t.changedNames()
+}

@@ -1,0 +1,155 @@
+package fs
+
+import "syscall"
+
+// move is one rename: names of directories, and the inodes that they lead to.
+type move struct {
+	odir, ndir     *Inode
+	oname, nname   string
+	source, target *Inode // target is nil where there is no such name
+	flags          uint32
+}
+
+// Rename moves a name, over one that exists unless RenameNoReplace is given;
+// RenameExchange exchanges two. Two names of one inode stay as they are. Errors:
+// ENOENT, EEXIST (RenameNoReplace), ENOTDIR, EISDIR, ENOTEMPTY, ENAMETOOLONG,
+// ENOSPC; EINVAL for a directory into itself or below, and for other flags or
+// both at once.
+func (t *Tree) Rename(odir *Inode, oname string, ndir *Inode, nname string, flags uint32) syscall.Errno {
+	if flags != 0 && flags != RenameNoReplace && flags != RenameExchange {
+		return syscall.EINVAL
+	}
+	m := &move{odir: odir, ndir: ndir, oname: oname, nname: nname, flags: flags}
+	replaced, errno := t.rename(m)
+	if replaced != nil {
+		t.reap(replaced) // not under Tree.mu: to free a large file takes time
+	}
+	return errno
+}
+
+// rename gives the inode that lost a name to the moved one, if any.
+func (t *Tree) rename(m *move) (*Inode, syscall.Errno) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errno := t.resolve(m); errno != 0 {
+		return nil, errno
+	}
+	if errno := m.check(t.root); errno != 0 {
+		return nil, errno
+	}
+	switch {
+	case m.source == m.target:
+		return nil, 0
+	case m.flags == RenameExchange:
+		t.exchange(m, now())
+		return nil, 0
+	}
+	if errno := m.ndir.dir.roomFor(m.nname); errno != 0 {
+		return nil, errno
+	}
+	t.replace(m, now())
+	return m.target, 0
+}
+
+// resolve finds both inodes.
+// Preconditions: Tree.mu is held for writing.
+func (t *Tree) resolve(m *move) syscall.Errno {
+	for _, name := range []string{m.oname, m.nname} {
+		if errno := checkName(name); errno != 0 {
+			return errno
+		}
+	}
+	for _, dir := range []*Inode{m.odir, m.ndir} {
+		if errno := t.changeableDir(dir); errno != 0 {
+			return errno
+		}
+	}
+	m.source, m.target = m.odir.dir.lookup(m.oname), m.ndir.dir.lookup(m.nname)
+	if m.source == nil {
+		return syscall.ENOENT
+	}
+	return 0
+}
+
+// check refuses what do_renameat2 and vfs_rename in the kernel's fs/namei.c
+// refuse, in their order.
+func (m *move) check(root *Inode) syscall.Errno {
+	switch {
+	case m.flags == RenameNoReplace && m.target != nil:
+		return syscall.EEXIST
+	case m.flags == RenameExchange && m.target == nil:
+		return syscall.ENOENT
+	case m.source.contains(m.ndir, root):
+		return syscall.EINVAL
+	case m.target == nil:
+		return 0
+	case m.target.contains(m.odir, root) && m.flags == RenameExchange:
+		return syscall.EINVAL
+	case m.target.contains(m.odir, root):
+		return syscall.ENOTEMPTY
+	case m.source == m.target, m.flags == RenameExchange:
+		return 0
+	case m.source.isDir() && !m.target.isDir():
+		return syscall.ENOTDIR
+	case !m.source.isDir() && m.target.isDir():
+		return syscall.EISDIR
+	case m.target.isDir() && m.target.dir.live > 0:
+		return syscall.ENOTEMPTY
+	}
+	return 0
+}
+
+// contains tells whether dir is n or below it.
+// Preconditions: Tree.mu is held.
+func (n *Inode) contains(dir, root *Inode) bool {
+	for n.isDir() {
+		switch dir {
+		case n:
+			return true
+		case root:
+			return false
+		}
+		dir = dir.dir.parent
+	}
+	return false
+}
+
+// replace makes the new name lead to the source, and removes the old one.
+// Preconditions: Tree.mu is held for writing; check and roomFor found nothing.
+func (t *Tree) replace(m *move, when Time) {
+	added := int64(0)
+	if m.target != nil {
+		m.ndir.dir.find(m.nname).inode = m.source
+		t.nameRemoved(m.ndir, m.target, when)
+	} else {
+		m.ndir.dir.add(m.nname, m.source)
+		added = 1
+	}
+	m.odir.dir.remove(m.odir.dir.find(m.oname))
+	m.odir.entriesChanged(when, -1)
+	m.ndir.entriesChanged(when, added)
+	t.moved(m.source, m.odir, m.ndir, when)
+}
+
+// exchange makes each name lead to the other's inode.
+// Preconditions: Tree.mu is held for writing; check found nothing.
+func (t *Tree) exchange(m *move, when Time) {
+	m.odir.dir.find(m.oname).inode = m.target
+	m.ndir.dir.find(m.nname).inode = m.source
+	m.odir.entriesChanged(when, 0)
+	m.ndir.entriesChanged(when, 0)
+	t.moved(m.source, m.odir, m.ndir, when)
+	t.moved(m.target, m.ndir, m.odir, when)
+}
+
+// moved notes that n left one directory for another, or for the same.
+// Preconditions: Tree.mu is held for writing.
+func (t *Tree) moved(n, from, to *Inode, when Time) {
+	if n.isDir() && from != to {
+		n.dir.parent = to
+		from.linked(when, -1)
+		to.linked(when, 1)
+	}
+	n.linked(when, 0)
+	t.mark(n, flagMoved)
+}

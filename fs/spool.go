@@ -1,0 +1,303 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+const (
+	// spoolBuffer is how many bytes a spool gathers before it writes.
+	spoolBuffer = 512 << 10
+
+	// spoolBlock is the unit, in bytes, in which runs of zeros become holes.
+	spoolBlock = 4096
+)
+
+var zeroBlock [spoolBlock]byte
+
+// Spool holds the content of a streamed archive, file after file in one backing
+// file, so that ten thousand small files cost no ten thousand backing files.
+//
+// What was added is readable at once, and is counted as used when it is added,
+// so that no error comes up later.
+type Spool struct {
+	tree *Tree // immutable
+	file File  // immutable
+
+	written atomic.Int64 // how far the backing file is written; changes under mu
+
+	mu     sync.Mutex // guards what follows
+	end    int64      // where the next byte goes: written and what buf holds
+	room   int64      // how far memory is taken, in whole pages
+	buf    []byte     // from written on; its capacity is spoolBuffer, or 0 while it is not needed
+	closed bool
+}
+
+// NewSpool makes a spool in the tree's home, freed by Tree.Close. Errors: ENOSPC,
+// ENFILE.
+func (t *Tree) NewSpool() (*Spool, error) {
+	file, err := t.home.NewFile()
+	if err != nil {
+		return nil, fmt.Errorf("make spool: %w", err)
+	}
+	s := &Spool{tree: t, file: file}
+	t.spoolMu.Lock()
+	defer t.spoolMu.Unlock()
+	t.spools = append(t.spools, s)
+	return s, nil
+}
+
+// Add reads r to its end and gives its content as a Base. Aligned runs of zeros
+// of 4 KiB or more become holes. ENOSPC where the limit is reached. On an error
+// nothing was added. One Add runs at a time; others wait.
+func (s *Spool) Add(r io.Reader) (Base, error) {
+	return s.add(func(a *addition) error {
+		size, err := a.copy(r, 0, math.MaxInt64)
+		a.size = size
+		return err
+	})
+}
+
+// AddSparse is Add for a sparse file of the given size whose data are the given
+// extents, in order and without overlap; r gives the data of the extents, one
+// after another. EINVAL for other extents, io.ErrUnexpectedEOF where r is too
+// short.
+func (s *Spool) AddSparse(r io.Reader, size int64, data []Extent) (Base, error) {
+	if err := checkExtents(size, data); err != nil {
+		return nil, err
+	}
+	return s.add(func(a *addition) error {
+		a.size = size
+		for _, e := range data {
+			got, err := a.copy(r, e.Off, e.Len)
+			if err == nil && got < e.Len {
+				err = io.ErrUnexpectedEOF
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Extent is a run of bytes of a file.
+type Extent struct{ Off, Len int64 }
+
+func checkExtents(size int64, data []Extent) error {
+	end := int64(0)
+	for _, e := range data {
+		if e.Off < end || e.Len < 0 || e.Len > size-e.Off {
+			return fmt.Errorf("add sparse file of %d bytes: extent of %d bytes at %d: %w", size, e.Len, e.Off, syscall.EINVAL)
+		}
+		end = e.Off + e.Len
+	}
+	if size < 0 {
+		return fmt.Errorf("add sparse file of %d bytes: %w", size, syscall.EINVAL)
+	}
+	return nil
+}
+
+// addition is one file that is being added.
+type addition struct {
+	spool *Spool // its mu is held
+	start int64  // where in the spool the file begins
+	size  int64
+	runs  []spoolRun
+}
+
+// add calls fill with an addition, and makes a Base of it or forgets it.
+func (s *Spool) add(fill func(*addition) error) (Base, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fmt.Errorf("add to spool: %w", syscall.EBADF)
+	}
+	if s.buf == nil {
+		s.buf = make([]byte, 0, spoolBuffer)
+	}
+	a := &addition{spool: s, start: s.end}
+	err := fill(a)
+	if err == nil {
+		err = s.reserve()
+	}
+	if err != nil {
+		s.rewind(a.start)
+		return nil, fmt.Errorf("add to spool: %w", err)
+	}
+	return a.base(), nil
+}
+
+// copy adds up to limit bytes of r, which stand at off in the file, and tells
+// how many there were.
+func (a *addition) copy(r io.Reader, off, limit int64) (int64, error) {
+	s := a.spool
+	for done := int64(0); done < limit; {
+		// Blocks are aligned in the file.
+		want := min(spoolBlock-(off+done)%spoolBlock, limit-done)
+		block, err := s.space(int(want))
+		if err != nil {
+			return done, err
+		}
+		n, err := io.ReadFull(r, block)
+		if n == spoolBlock && bytes.Equal(block, zeroBlock[:]) {
+			done += spoolBlock
+			continue
+		}
+		s.buf = s.buf[:len(s.buf)+n]
+		a.data(off+done, int64(n))
+		done += int64(n)
+		switch {
+		case err == io.EOF, err == io.ErrUnexpectedEOF:
+			return done, nil
+		case err != nil:
+			return done, err
+		}
+	}
+	return limit, nil
+}
+
+// data notes that the next n bytes of the spool are those at off of the file.
+func (a *addition) data(off, n int64) {
+	if n == 0 {
+		return
+	}
+	last := len(a.runs) - 1
+	if last >= 0 && a.runs[last].end == off {
+		a.runs[last].end += n
+	} else {
+		a.runs = append(a.runs, spoolRun{off, off + n, a.spool.end})
+	}
+	a.spool.end += n
+}
+
+// base is the file as it was added; one without holes needs no runs.
+func (a *addition) base() Base {
+	whole := len(a.runs) == 1 && a.runs[0].off == 0 && a.runs[0].end == a.size
+	if whole || a.size == 0 {
+		return &spoolFile{a.spool, a.start, a.size}
+	}
+	return &sparseFile{a.spool, a.size, slices.Clone(a.runs)}
+}
+
+// space gives n bytes of room at the end of the buffer, up to a block.
+func (s *Spool) space(n int) ([]byte, error) {
+	if len(s.buf)+n > cap(s.buf) {
+		if err := s.flush(); err != nil {
+			return nil, err
+		}
+	}
+	return s.buf[len(s.buf) : len(s.buf)+n], nil
+}
+
+// flush writes what the buffer holds.
+// Preconditions: s.mu is held.
+func (s *Spool) flush() error {
+	if len(s.buf) == 0 {
+		return nil
+	}
+	if err := s.reserve(); err != nil {
+		return err
+	}
+	at := s.written.Load()
+	if _, err := s.file.WriteAt(s.buf, at); err != nil {
+		return err
+	}
+	s.written.Store(at + int64(len(s.buf)))
+	s.buf = s.buf[:0]
+	return nil
+}
+
+// reserve takes memory up to the end, and a buffer's worth more if that can be
+// had, so that it has to be done once for a buffer and not for each file.
+// Preconditions: s.mu is held.
+func (s *Spool) reserve() error {
+	need := roundUp(s.end)
+	if need <= s.room {
+		return nil
+	}
+	err := s.take(need + spoolBuffer)
+	if errors.Is(err, syscall.ENOSPC) {
+		err = s.take(need)
+	}
+	return err
+}
+
+// take takes memory up to a whole page.
+// Preconditions: s.mu is held.
+func (s *Spool) take(to int64) error {
+	if errno := s.tree.bytes.take(to - s.room); errno != 0 {
+		return errno
+	}
+	if err := s.file.Allocate(s.room, to-s.room); err != nil {
+		s.tree.bytes.give(to - s.room)
+		return err
+	}
+	s.room = to
+	return nil
+}
+
+// rewind forgets what was added from start on.
+// Preconditions: s.mu is held.
+func (s *Spool) rewind(start int64) {
+	s.end = start
+	if at := s.written.Load(); start >= at {
+		s.buf = s.buf[:start-at]
+		return
+	}
+	s.buf = s.buf[:0]
+	s.written.Store(start)
+}
+
+// settle writes what is held back and gives back the buffer, and the memory that
+// was taken beyond the end. Where the writing fails, the content stays in the
+// buffer, from which it is read as well.
+func (s *Spool) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.flush() != nil {
+		return
+	}
+	s.buf = nil
+	if to := roundUp(s.end); to < s.room && s.file.Truncate(s.end) == nil {
+		s.tree.bytes.give(s.room - to)
+		s.room = to
+	}
+}
+
+// readAt fills p from byte off of the spool, all of which was added.
+func (s *Spool) readAt(p []byte, off int64) error {
+	if off+int64(len(p)) > s.written.Load() {
+		s.mu.Lock()
+		err := s.flush()
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	n, err := s.file.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// close frees the content.
+func (s *Spool) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.tree.bytes.give(s.room)
+	s.buf, s.room = nil, 0
+	return s.file.Close()
+}

@@ -1,0 +1,79 @@
+package fs
+
+import "syscall"
+
+// States of a tree. They are never left.
+const (
+	stateFrozen   = 1 << iota // changes give EROFS
+	statePoisoned             // everything gives EIO
+	stateClosed               // everything gives EIO
+)
+
+func (t *Tree) setState(state uint32) (before uint32) { return t.state.Or(state) }
+
+// refuse tells why nothing can be read: EIO, or 0 if it can.
+func (t *Tree) refuse() syscall.Errno {
+	if t.state.Load()&(statePoisoned|stateClosed) != 0 {
+		return syscall.EIO
+	}
+	return 0
+}
+
+// refuseChange tells why nothing can be changed: EIO, EROFS, or 0 if it can. It
+// is asked under the lock that the change is made under, so that Freeze can wait
+// for changes under way.
+func (t *Tree) refuseChange() syscall.Errno {
+	if errno := t.refuse(); errno != 0 {
+		return errno
+	}
+	if t.state.Load()&stateFrozen != 0 {
+		return syscall.EROFS
+	}
+	return 0
+}
+
+// Freeze makes everything that would change the tree give EROFS from now on.
+// When it returns, no change is under way any more. There is no way back.
+func (t *Tree) Freeze() {
+	t.setState(stateFrozen)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n := range t.inodes.all() {
+		n.mu.Lock() // a change that began before has ended
+		n.mu.Unlock()
+	}
+}
+
+// Poison makes every operation give EIO from now on: the tree may be wrong. The
+// first cause is kept for Err.
+func (t *Tree) Poison(cause error) {
+	t.setState(statePoisoned)
+	t.keepCause(cause)
+	t.log.Error("tree is poisoned: every operation fails from now on", "cause", cause)
+}
+
+// Taint is as Poison, but operations go on: a write that the tool believes in
+// was lost, so that the tree must not be committed.
+func (t *Tree) Taint(cause error) {
+	t.keepCause(cause)
+	t.log.Error("tree is tainted: it cannot be committed", "cause", cause)
+}
+
+func (t *Tree) keepCause(cause error) {
+	t.errMu.Lock()
+	defer t.errMu.Unlock()
+	if t.err == nil {
+		t.err = cause
+	}
+}
+
+// Err is the first cause of Poison or Taint, nil if there is none.
+func (t *Tree) Err() error {
+	t.errMu.Lock()
+	defer t.errMu.Unlock()
+	return t.err
+}
+
+// Poisoned tells whether every operation gives EIO. Attr and Get, which have no
+// errno, answer nevertheless: who serves them asks here first.
+func (t *Tree) Poisoned() bool { return t.refuse() != 0 }

@@ -1,0 +1,227 @@
+package fs
+
+import (
+	"io"
+	"math"
+	"sync"
+	"syscall"
+)
+
+// copySize is how many bytes are copied at a time between contents.
+const copySize = 256 << 10
+
+var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+
+// upper is content that was written. The size of the file is the inode's; the
+// backing file has the same. Its fields are guarded by Inode.mu, but for File,
+// which is immutable.
+type upper struct {
+	File
+	pages int64 // that it takes, as counted in Tree.bytes
+}
+
+// extent is what the size of a backing file is and whether it has memory beyond
+// that, which only SEEK_DATA and SEEK_HOLE cannot see.
+type extent struct {
+	size   int64
+	beyond bool
+}
+
+// dense tells whether there are no holes, so that what a write takes is known
+// without asking the home.
+func (u *upper) dense(e extent) bool { return !e.beyond && u.pages == pagesOf(e.size) }
+
+// absent counts the pages of [off, end) that have no memory; those beyond the
+// end of the file are taken to have none.
+func (u *upper) absent(off, end int64, e extent) (pages int64, err error) {
+	first, last, have := off/pageSize, pagesOf(end), pagesOf(e.size)
+	if last > have {
+		pages = last - max(first, have)
+	}
+	if u.dense(e) || first >= have {
+		return pages, nil
+	}
+	inside, err := u.holes(first*pageSize, min(end, e.size))
+	return pages + inside, err
+}
+
+// holes counts the pages of [pos, end) that are in holes; pos is a page's first
+// byte, end within the file.
+func (u *upper) holes(pos, end int64) (pages int64, err error) {
+	for pos < end {
+		data, err := u.SeekData(pos)
+		if err == syscall.ENXIO {
+			data, err = end, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		pages += pagesOf(min(data, end) - pos)
+		if data >= end {
+			break
+		}
+		hole, err := u.SeekHole(data)
+		if err != nil {
+			return 0, err
+		}
+		pos = roundUp(hole)
+	}
+	return pages, nil
+}
+
+// roundUp is the end of the page that ends at pos or holds it, as far as an
+// int64 can tell.
+func roundUp(pos int64) int64 {
+	if pos > math.MaxInt64-pageSize {
+		return math.MaxInt64
+	}
+	return pagesOf(pos) * pageSize
+}
+
+// newUpper makes empty content.
+func (t *Tree) newUpper() (*upper, syscall.Errno) {
+	f, err := t.home.NewFile()
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	return &upper{File: f}, 0
+}
+
+// freeUpper gives back the memory of content that nobody uses any more.
+func (t *Tree) freeUpper(u *upper) error {
+	err := u.Close()
+	t.givePages(u.pages)
+	return err
+}
+
+// settle counts anew what u takes, by asking the home.
+func (t *Tree) settle(u *upper) {
+	used, err := u.Used()
+	if err != nil {
+		return // what was counted before is the best that is known
+	}
+	pages := used / pageSize
+	t.givePages(u.pages - pages)
+	u.pages = pages
+}
+
+// put writes p at off into u, all of it or nothing: ENOSPC.
+func (t *Tree) put(u *upper, p []byte, off int64, e extent) syscall.Errno {
+	end := off + int64(len(p))
+	return t.grow(u, off, end, e, func(pages int64) error {
+		if pages > 0 && off < e.size {
+			// A tmpfs that fills up would write a part, over what is there.
+			if err := u.Allocate(off, end-off); err != nil {
+				return err
+			}
+		}
+		_, err := u.WriteAt(p, off)
+		return err
+	})
+}
+
+// grow calls write, which takes memory for [off, end), so many pages at most, and
+// counts that. Where the limit is reached or write fails, the file is as long as
+// it was.
+func (t *Tree) grow(u *upper, off, end int64, e extent, write func(pages int64) error) syscall.Errno {
+	pages, err := u.absent(off, end, e)
+	if err != nil {
+		return errnoOf(err)
+	}
+	if errno := t.takePages(pages); errno != 0 {
+		return errno
+	}
+	known := !e.beyond
+	u.pages += pages
+	if err = write(pages); err != nil {
+		if end > e.size {
+			err = firstError(err, u.Truncate(e.size))
+		}
+		known = false
+	}
+	if !known {
+		t.settle(u)
+	}
+	return errnoOf(err)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upperLocked gives the content of n to be written, of which at least keep bytes
+// are there as they were: base is copied up. On an error, such as ENOSPC, the
+// content stays as it was.
+// Preconditions: n.mu is held.
+func (t *Tree) upperLocked(n *Inode, keep int64) (*upper, syscall.Errno) {
+	if u, ok := n.content.(*upper); ok {
+		return u, 0
+	}
+	u, errno := t.newUpper()
+	if errno != 0 {
+		return nil, errno
+	}
+	keep = min(keep, n.size)
+	if n.content != nil {
+		errno = t.copyUp(u, n.content, keep)
+	}
+	if errno == 0 && n.size > 0 {
+		errno = errnoOf(u.Truncate(n.size))
+	}
+	if errno != 0 {
+		if err := t.freeUpper(u); err != nil {
+			t.log.Error("content that was not copied up was not freed", "inode", n.ino, "error", err)
+		}
+		return nil, errno
+	}
+	n.content = u
+	return u, 0
+}
+
+// copyUp copies the data of the first size bytes of c; holes stay holes.
+func (t *Tree) copyUp(u *upper, c content, size int64) syscall.Errno {
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	e := extent{}
+	for pos := int64(0); pos < size; {
+		data, err := c.SeekData(pos)
+		if err != nil {
+			return baseErrno(err)
+		}
+		if data >= size {
+			break
+		}
+		hole, err := c.SeekHole(data)
+		if err != nil || hole <= data {
+			return syscall.EIO
+		}
+		for pos = data; pos < min(hole, size); pos = e.size {
+			part := buf[:min(copySize, min(hole, size)-pos)]
+			if n, err := c.ReadAt(part, pos); n < len(part) || (err != nil && err != io.EOF) {
+				return syscall.EIO
+			}
+			if errno := t.put(u, part, pos, e); errno != 0 {
+				return errno
+			}
+			e.size = pos + int64(len(part))
+		}
+	}
+	return 0
+}
+
+// dropUpperLocked frees the content of n if it is upper.
+// Preconditions: n.mu is held.
+func (t *Tree) dropUpperLocked(n *Inode) syscall.Errno {
+	u, ok := n.content.(*upper)
+	if !ok {
+		return 0
+	}
+	n.content = nil
+	n.flags &^= flagBeyond
+	return errnoOf(t.freeUpper(u))
+}

@@ -1,0 +1,191 @@
+package fs
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits of extended attributes, in bytes (include/uapi/linux/limits.h).
+const (
+	maxXattrName  = 255     // XATTR_NAME_MAX
+	maxXattrValue = 1 << 16 // XATTR_SIZE_MAX
+	maxXattrList  = 1 << 16 // XATTR_LIST_MAX: all names of an inode, with a NUL each
+)
+
+// xattr is one extended attribute. Its value is never changed in place.
+type xattr struct {
+	name  string
+	value []byte
+}
+
+// bytes is what it takes of the tree's limit.
+func (x xattr) bytes() int64 { return int64(len(x.name) + len(x.value)) }
+
+func (e *extra) xattrBytes() (sum int64) {
+	for _, x := range e.xattrs {
+		sum += x.bytes()
+	}
+	return sum
+}
+
+// checkXattr refuses names that tmpfs has no handler for, and those that the
+// kernel refuses before it asks for one.
+func checkXattr(name string) syscall.Errno {
+	if len(name) == 0 || len(name) > maxXattrName {
+		return syscall.ERANGE
+	}
+	for _, space := range []string{"user.", "trusted.", "security."} {
+		rest, ok := strings.CutPrefix(name, space)
+		switch {
+		case ok && rest == "", ok && strings.Contains(rest, "\x00"):
+			return syscall.EINVAL
+		case ok:
+			return 0
+		}
+	}
+	return syscall.EOPNOTSUPP
+}
+
+// findXattr gives the place of an attribute, or where it would be.
+// Preconditions: n.mu is held.
+func (n *Inode) findXattr(name string) (int, bool) {
+	if n.extra == nil {
+		return 0, false
+	}
+	return slices.BinarySearchFunc(n.extra.xattrs, name, func(x xattr, name string) int {
+		return strings.Compare(x.name, name)
+	})
+}
+
+// GetXattr gives the value of an extended attribute, which the caller must not
+// change. Errors: ENODATA, EOPNOTSUPP for a name space that tmpfs has not got,
+// ERANGE for a name that is too long.
+func (t *Tree) GetXattr(n *Inode, name string) ([]byte, syscall.Errno) {
+	if errno := t.refuse(); errno != 0 {
+		return nil, errno
+	}
+	if errno := checkXattr(name); errno != 0 {
+		return nil, errno
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	i, ok := n.findXattr(name)
+	if !ok {
+		return nil, syscall.ENODATA
+	}
+	return n.extra.xattrs[i].value, 0
+}
+
+// SetXattr sets an extended attribute; flags are XATTR_CREATE and XATTR_REPLACE.
+// Errors: EEXIST, ENODATA, E2BIG for a value of more than 64 KiB, ENOSPC for more
+// than 64 KiB of names and at the tree's limit, and those of GetXattr.
+func (t *Tree) SetXattr(n *Inode, name string, value []byte, flags int) syscall.Errno {
+	if errno := checkXattr(name); errno != 0 {
+		return errno
+	}
+	switch {
+	case flags&^(unix.XATTR_CREATE|unix.XATTR_REPLACE) != 0:
+		return syscall.EINVAL
+	case len(value) > maxXattrValue:
+		return syscall.E2BIG
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if errno := t.refuseChange(); errno != 0 {
+		return errno
+	}
+	i, found := n.findXattr(name)
+	switch {
+	case found && flags&unix.XATTR_CREATE != 0:
+		return syscall.EEXIST
+	case !found && flags&unix.XATTR_REPLACE != 0:
+		return syscall.ENODATA
+	}
+	if errno := t.storeXattrLocked(n, i, found, xattr{name, bytes.Clone(value)}); errno != 0 {
+		return errno
+	}
+	n.ctime = nanos(now())
+	return 0
+}
+
+// storeXattrLocked puts x at place i, over the one that is there if found.
+// Preconditions: n.mu is held.
+func (t *Tree) storeXattrLocked(n *Inode, i int, found bool, x xattr) syscall.Errno {
+	if found {
+		old := n.extra.xattrs[i]
+		if bytes.Equal(old.value, x.value) {
+			return 0
+		}
+		if errno := t.bytes.take(x.bytes() - old.bytes()); errno != 0 {
+			return errno
+		}
+		n.extra.xattrs[i] = x
+		t.markLocked(n, flagMeta)
+		return 0
+	}
+	more := n.moreLocked()
+	names := len(x.name) + 1
+	for _, other := range more.xattrs {
+		names += len(other.name) + 1
+	}
+	if names > maxXattrList {
+		return syscall.ENOSPC
+	}
+	if errno := t.bytes.take(x.bytes()); errno != 0 {
+		return errno
+	}
+	more.xattrs = slices.Insert(more.xattrs, i, x)
+	t.markLocked(n, flagMeta)
+	return 0
+}
+
+// RemoveXattr removes an extended attribute. Errors as GetXattr.
+func (t *Tree) RemoveXattr(n *Inode, name string) syscall.Errno {
+	if errno := checkXattr(name); errno != 0 {
+		return errno
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if errno := t.refuseChange(); errno != 0 {
+		return errno
+	}
+	if !t.dropXattrLocked(n, name) {
+		return syscall.ENODATA
+	}
+	n.ctime = nanos(now())
+	t.markLocked(n, flagMeta)
+	return 0
+}
+
+// dropXattrLocked reports whether there was such an attribute.
+// Preconditions: n.mu is held.
+func (t *Tree) dropXattrLocked(n *Inode, name string) bool {
+	i, found := n.findXattr(name)
+	if !found {
+		return false
+	}
+	t.bytes.give(n.extra.xattrs[i].bytes())
+	n.extra.xattrs = slices.Delete(n.extra.xattrs, i, i+1)
+	return true
+}
+
+// ListXattr gives the names of the extended attributes, sorted.
+func (t *Tree) ListXattr(n *Inode) ([]string, syscall.Errno) {
+	if errno := t.refuse(); errno != 0 {
+		return nil, errno
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.extra == nil {
+		return nil, 0
+	}
+	names := make([]string, len(n.extra.xattrs))
+	for i, x := range n.extra.xattrs {
+		names[i] = x.name
+	}
+	return names, 0
+}
