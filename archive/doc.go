@@ -1,0 +1,24 @@
+// Package archive is the format of a workspace at rest: an ordinary tar.gz,
+// followed by the log of its commits where only we look.
+//
+// A [Reader] fills a tree from an archive, ours or any other program's, and a
+// [Writer] packs a tree. The package knows neither stores nor mounts: it reads
+// an io.Reader, writes an io.Writer, and calls the verbs of package fs that the
+// kernel calls too.
+//
+// # The one hard idea
+//
+// gzip members that decompress to nothing are invisible to every reader of tar,
+// and their header has room for 64 KiB of anything. So the log travels in empty
+// members behind the one that holds the tar, and a last member of fixed size, the
+// footer, says where the log is. The archive stays a plain tar.gz, and [ReadLog]
+// needs one or two reads of its end. docs/format.md is the specification.
+//
+// # Hostile input
+//
+// Archives come from places that others can write. Nothing in one is believed:
+// names are cleaned or refused, every number meets a limit with a name
+// ([Limits]), every checksum is compared, and an archive is read to its last
+// byte before [Reader.Load] says that it is whole. The writer holds the same
+// limits, so that what was packed can be read.
+package archive

@@ -1,0 +1,212 @@
+package archive
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// userXattr is the class of extended attributes that archives carry.
+const userXattr = "user."
+
+// entries makes headers of a tree's inodes, in archive order, and holds them
+// against every limit that a reader has. Check and WriteTree share it, so that
+// what the one lets pass the other can write.
+type entries struct {
+	tree  *fs.Tree
+	opts  *WriterOptions
+	warn  *warner
+	meter meter
+
+	links    map[uint64]string // first path of files that have more names
+	refused  []string          // paths that the ancestor's reader refuses
+	resolver resolver
+	buf      []byte
+}
+
+func newEntries(t *fs.Tree, opts *WriterOptions) *entries {
+	return &entries{
+		tree: t, opts: opts,
+		warn:     &warner{fn: opts.Warn},
+		meter:    meter{lim: opts.Limits.withDefaults()},
+		links:    map[uint64]string{},
+		resolver: resolver{tree: t},
+	}
+}
+
+// each calls fn for every entry with its header and the header's blocks, which
+// are fn's until it returns. At the end it gives a *PortableError if that was
+// asked for and there is reason.
+func (e *entries) each(fn func(h *header, blocks []byte, n *fs.Inode) error) error {
+	err := e.tree.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
+		if path == "" {
+			return nil
+		}
+		h, err := e.header(path, n, a)
+		if h == nil || err != nil {
+			return err
+		}
+		var extended int64
+		e.buf, extended = h.encode(e.buf[:0])
+		if err := over("HeaderBytes", extended, e.meter.lim.HeaderBytes, path); err != nil {
+			return err
+		}
+		return fn(h, e.buf, n)
+	})
+	if err == nil && len(e.refused) > 0 {
+		err = &PortableError{Paths: e.refused}
+	}
+	return err
+}
+
+// header makes the header of one entry; nil if it has none in an archive.
+func (e *entries) header(path string, n *fs.Inode, a fs.Attr) (*header, error) {
+	k, ok := kindOf(a.Mode)
+	if !ok {
+		e.warn.warn(path, "sockets are left out")
+		return nil, nil
+	}
+	h := &header{
+		name: path, kind: k, mode: a.Mode & permBits, mtime: a.Mtime,
+		owner: fs.Owner{UID: a.UID, GID: a.GID},
+	}
+	if err := e.special(h, n, a); err != nil {
+		return nil, err
+	}
+	if h.kind != kindLink {
+		if err := e.xattrs(h, n); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.measure(h); err != nil {
+		return nil, err
+	}
+	return h, e.portable(h)
+}
+
+// special sets what only some kinds have.
+func (e *entries) special(h *header, n *fs.Inode, a fs.Attr) error {
+	switch {
+	case h.kind == kindSymlink:
+		target, errno := e.tree.Readlink(n)
+		if errno != 0 {
+			return packErr(h.name, errno)
+		}
+		h.link, h.mode = target, 0o777
+	case h.kind.device():
+		if !e.opts.Devices {
+			return formatErr(h.name, "device nodes are not stored unless asked for: remove it")
+		}
+		h.rdev = a.Rdev
+	case h.kind == kindFile:
+		h.size = a.Size
+	}
+	if a.Nlink > 1 && h.kind != kindDir {
+		e.further(h, a.Ino)
+	}
+	return nil
+}
+
+// further makes h a hard link if its file was there before under another name.
+func (e *entries) further(h *header, ino uint64) {
+	earlier, ok := e.links[ino]
+	switch {
+	case !ok:
+		e.links[ino] = h.name
+	case h.kind == kindFile:
+		h.kind, h.link, h.size = kindLink, earlier, 0
+	default:
+		e.warn.warn(h.name, "hard links between symbolic links, FIFOs or devices are stored as separate entries")
+	}
+}
+
+func (e *entries) xattrs(h *header, n *fs.Inode) error {
+	names, errno := e.tree.ListXattr(n)
+	if errno != 0 {
+		return packErr(h.name, errno)
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, userXattr) {
+			class, _, _ := strings.Cut(name, ".")
+			e.warn.warn(h.name, fmt.Sprintf("extended attributes %s.* are left out", class))
+			continue
+		}
+		value, errno := e.tree.GetXattr(n, name)
+		if errno != 0 {
+			return packErr(h.name, errno)
+		}
+		h.xattrs = append(h.xattrs, xattr{name, value})
+	}
+	slices.SortFunc(h.xattrs, func(a, b xattr) int { return strings.Compare(a.name, b.name) })
+	return nil
+}
+
+// root gives the attributes of the root directory.
+func (e *entries) root() (RootAttr, error) {
+	n := e.tree.Root()
+	a := e.tree.Attr(n)
+	h := &header{name: ".", kind: kindDir}
+	if err := e.xattrs(h, n); err != nil {
+		return RootAttr{}, err
+	}
+	r := RootAttr{Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime}
+	for _, x := range h.xattrs {
+		if r.Xattrs == nil {
+			r.Xattrs = map[string][]byte{}
+		}
+		r.Xattrs[x.name] = x.value
+	}
+	return r, e.meter.attributes(h)
+}
+
+// measure holds h against the limits, as the reader will.
+func (e *entries) measure(h *header) error {
+	if err := e.meter.path(h.name); err != nil {
+		return err
+	}
+	if err := e.meter.name(h.name); err != nil {
+		return err
+	}
+	return e.meter.attributes(h)
+}
+
+const (
+	reasonLink = "Python's temporal-workdir refuses archives with absolute or escaping symbolic links"
+	reasonNode = "Python's temporal-workdir refuses archives with FIFOs or device nodes"
+)
+
+// portable tells or collects what the ancestor's reader refuses.
+func (e *entries) portable(h *header) error {
+	reason := ""
+	switch h.kind {
+	case kindFIFO, kindChar, kindBlock:
+		reason = reasonNode
+	case kindSymlink:
+		out, err := e.resolver.escapes(h.name, h.link)
+		if err != nil {
+			return err
+		}
+		if out {
+			reason = reasonLink
+		}
+	}
+	switch {
+	case reason == "":
+	case e.opts.Portable:
+		e.refused = append(e.refused, h.name)
+	default:
+		e.warn.warn(h.name, reason)
+	}
+	return nil
+}
+
+// packErr is nil for 0, else the tree's errno with the name of the entry.
+func packErr(name string, errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return fmt.Errorf("pack %s: %w", quote(name), errno)
+}

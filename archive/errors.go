@@ -1,0 +1,135 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Conditions that callers can tell apart with errors.Is.
+var (
+	ErrFormat   = errors.New("archive refused")
+	ErrLimit    = errors.New("archive limit exceeded")
+	ErrPortable = errors.New("archive not portable")
+)
+
+// FormatError says what is wrong with an archive, or with a tree that no archive
+// can hold. It is an ErrFormat.
+type FormatError struct {
+	Entry  string // name of the entry as the archive gives it; "" where the archive as a whole is meant
+	Reason string
+	Err    error // the cause below, or nil
+}
+
+func (e *FormatError) Error() string {
+	var b strings.Builder
+	b.WriteString("archive")
+	if e.Entry != "" {
+		b.WriteString(" entry " + quote(e.Entry))
+	}
+	b.WriteString(": " + e.Reason)
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Is makes every FormatError an ErrFormat.
+func (e *FormatError) Is(target error) bool { return target == ErrFormat }
+
+// Unwrap gives the cause below.
+func (e *FormatError) Unwrap() error { return e.Err }
+
+// LimitError says which of the [Limits] was exceeded. It is an ErrLimit.
+type LimitError struct {
+	Limit      string // the field's name in Limits
+	Value, Max int64  // in the field's unit; Value is what was met first above Max
+	Entry      string // "" where the archive as a whole is meant
+}
+
+func (e *LimitError) Error() string {
+	where := "archive"
+	if e.Entry != "" {
+		where += " entry " + quote(e.Entry)
+	}
+	return fmt.Sprintf("%s: %s is %d, over the limit of %d: raise the limit if the archive can be trusted",
+		where, e.Limit, e.Value, e.Max)
+}
+
+// Is makes every LimitError an ErrLimit.
+func (e *LimitError) Is(target error) bool { return target == ErrLimit }
+
+// PortableError lists the entries for which Python's temporal-workdir would
+// refuse the archive for ever. It is an ErrPortable.
+type PortableError struct {
+	Paths []string // in archive order
+}
+
+// shownPaths is how many paths a message names.
+const shownPaths = 10
+
+func (e *PortableError) Error() string {
+	var b strings.Builder
+	b.WriteString("archive: Python's temporal-workdir cannot read absolute or escaping symbolic links, FIFOs or device nodes: remove ")
+	for i, p := range e.Paths[:min(len(e.Paths), shownPaths)] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(quote(p))
+	}
+	if more := len(e.Paths) - shownPaths; more > 0 {
+		fmt.Fprintf(&b, " and %d more", more)
+	}
+	return b.String()
+}
+
+// Is makes every PortableError an ErrPortable.
+func (e *PortableError) Is(target error) bool { return target == ErrPortable }
+
+// Warning tells of something that an archive or a tree has and the result has
+// not. Each kind is told once, with the first path that it befell.
+type Warning struct {
+	Path string // "" where the archive as a whole is meant
+	Text string
+}
+
+func (w Warning) String() string {
+	if w.Path == "" {
+		return w.Text
+	}
+	return quote(w.Path) + ": " + w.Text
+}
+
+// shownName is how many bytes of a name a message shows.
+const shownName = 200
+
+// quote makes a name fit for a message: quoted, and cut where it is very long.
+func quote(name string) string {
+	if len(name) > shownName {
+		return strconv.Quote(name[:shownName]) + "..."
+	}
+	return strconv.Quote(name)
+}
+
+func formatErr(entry, reason string, args ...any) error {
+	return &FormatError{Entry: entry, Reason: fmt.Sprintf(reason, args...)}
+}
+
+// warner hands on the first warning of each kind. Its zero value drops all.
+type warner struct {
+	fn   func(Warning)
+	seen map[string]bool
+}
+
+// warn tells of text at path, once for each text.
+func (w *warner) warn(path, text string) {
+	if w.fn == nil || w.seen[text] {
+		return
+	}
+	if w.seen == nil {
+		w.seen = map[string]bool{}
+	}
+	w.seen[text] = true
+	w.fn(Warning{Path: path, Text: text})
+}

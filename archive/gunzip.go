@@ -1,0 +1,435 @@
+package archive
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+)
+
+// readError is an error of the reader that an archive comes from, as against one
+// of the archive.
+type readError struct{ err error }
+
+func (e *readError) Error() string { return "read archive: " + e.err.Error() }
+func (e *readError) Unwrap() error { return e.err }
+
+const (
+	pieceSize   = 256 << 10 // raw bytes that are handed over at once
+	piecesAhead = 6         // at most that many wait for the parser
+	inputBuffer = 128 << 10
+	maxHeadText = 1 << 16 // a member's name or comment
+)
+
+// gunzip decompresses a chain of gzip members ahead of its reader, in a
+// goroutine of its own. The stream of raw bytes ends with io.EOF once every
+// member was checked to its last byte. Members that hold a commit log are
+// collected on the way.
+type gunzip struct {
+	in     *bufio.Reader
+	src    *countReader
+	inf    io.ReadCloser // flate, also a flate.Resetter
+	tail   tailReader
+	pieces chan piece
+	free   chan []byte
+	done   chan struct{}
+	wg     sync.WaitGroup
+
+	// Of the goroutine until pieces is closed, of the reader afterwards.
+	err     error // why the stream ended; nil at its proper end
+	fill    []byte
+	garbage bool // something that is no gzip member followed
+
+	// Of the reader alone.
+	cur  piece
+	left []byte // of cur, not yet read
+	read int64  // compressed bytes that led to what was read
+	fail error
+}
+
+// piece is a run of raw bytes and the count of compressed bytes up to its end.
+type piece struct {
+	raw    []byte
+	packed int64
+}
+
+// newGunzip starts to decompress r. The caller calls close before r may be used
+// by anybody else.
+func newGunzip(r io.Reader, maxLog int64) *gunzip {
+	src := &countReader{r: r}
+	in := bufio.NewReaderSize(src, inputBuffer)
+	g := &gunzip{
+		in: in, src: src, inf: flate.NewReader(in),
+		tail:   tailReader{maxLog: maxLog},
+		pieces: make(chan piece, piecesAhead),
+		free:   make(chan []byte, piecesAhead+2),
+		done:   make(chan struct{}),
+	}
+	g.wg.Add(1)
+	go func() {
+		defer g.wg.Done()
+		defer close(g.pieces)
+		g.err = g.members()
+	}()
+	return g
+}
+
+// close stops the goroutine and waits until it no longer reads its source.
+func (g *gunzip) close() {
+	close(g.done)
+	for range g.pieces { // makes room, so that the goroutine gets to see done
+	}
+	g.wg.Wait()
+}
+
+// Read gives raw bytes. After an error it gives the same error again.
+func (g *gunzip) Read(p []byte) (int, error) {
+	for len(g.left) == 0 {
+		if err := g.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, g.left)
+	g.left = g.left[n:]
+	return n, nil
+}
+
+// discard reads n bytes and drops them. io.EOF if there are less.
+func (g *gunzip) discard(n int64) error {
+	for n > 0 {
+		if len(g.left) == 0 {
+			if err := g.next(); err != nil {
+				return err
+			}
+		}
+		k := min(n, int64(len(g.left)))
+		g.left = g.left[k:]
+		n -= k
+	}
+	return nil
+}
+
+// next takes the next piece; io.EOF at the proper end.
+func (g *gunzip) next() error {
+	if g.fail != nil {
+		return g.fail
+	}
+	if g.cur.raw != nil {
+		g.free <- g.cur.raw[:0] // has room for all buffers that there are
+		g.cur = piece{}
+	}
+	p, ok := <-g.pieces
+	if !ok {
+		g.fail, g.read = g.err, g.src.n
+		if g.fail == nil {
+			g.fail = io.EOF
+		}
+		return g.fail
+	}
+	g.cur, g.left, g.read = p, p.raw, p.packed
+	return nil
+}
+
+var errClosed = errors.New("closed")
+
+// members decompresses member after member.
+func (g *gunzip) members() error {
+	if err := g.sniff(); err != nil {
+		return err
+	}
+	for {
+		head, err := g.header()
+		if err == nil {
+			err = g.member(head)
+		}
+		if err != nil {
+			return g.cause(err)
+		}
+		more, err := g.more()
+		if err != nil {
+			return g.cause(err)
+		}
+		if !more {
+			return g.flush()
+		}
+	}
+}
+
+// cause tells errors of the source from errors of the archive.
+func (g *gunzip) cause(err error) error {
+	var f *FormatError
+	var l *LimitError
+	switch {
+	case g.src.err != nil:
+		return &readError{g.src.err}
+	case errors.Is(err, errClosed), errors.As(err, &f), errors.As(err, &l):
+		return err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return formatErr("", "it is cut off after %d bytes", g.src.n)
+	default:
+		return &FormatError{Reason: fmt.Sprintf("the compressed data is damaged near byte %d", g.offset()), Err: err}
+	}
+}
+
+// offset is the position in the compressed stream.
+func (g *gunzip) offset() int64 { return g.src.n - int64(g.in.Buffered()) }
+
+// sniff refuses what is no gzip file, by the name of what it looks like.
+func (g *gunzip) sniff() error {
+	head, err := g.in.Peek(262)
+	if len(head) < 2 && err != nil && err != io.EOF {
+		return g.cause(err)
+	}
+	if isGzip(head) {
+		return nil
+	}
+	return formatErr("", "not a tar.gz: it is %s", looksLike(head))
+}
+
+func isGzip(p []byte) bool { return len(p) >= 2 && p[0] == 0x1f && p[1] == 0x8b }
+
+// looksLike names the kind of file that begins with head.
+func looksLike(head []byte) string {
+	if len(head) == 0 {
+		return "an empty file"
+	}
+	for _, k := range []struct {
+		magic string
+		off   int
+		name  string
+	}{
+		{"ustar", 257, "a plain tar, not compressed: gzip it"},
+		{"\x28\xb5\x2f\xfd", 0, "compressed with zstd: use gzip"},
+		{"\xfd7zXZ\x00", 0, "compressed with xz: use gzip"},
+		{"BZh", 0, "compressed with bzip2: use gzip"},
+		{"\x04\x22\x4d\x18", 0, "compressed with lz4: use gzip"},
+		{"\x1f\x9d", 0, "compressed with compress: use gzip"},
+		{"PK\x03\x04", 0, "a zip file"},
+		{"7z\xbc\xaf\x27\x1c", 0, "a 7z file"},
+		{"<", 0, "text or markup"},
+		{"{", 0, "text or markup"},
+	} {
+		if len(head) > k.off && bytes.HasPrefix(head[k.off:], []byte(k.magic)) {
+			return k.name
+		}
+	}
+	return "something else"
+}
+
+// more tells whether another member follows. Zeros up to the end are padding;
+// anything else that is no member is garbage.
+func (g *gunzip) more() (bool, error) {
+	head, err := g.in.Peek(2)
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	if len(head) == 0 {
+		return false, g.tail.end()
+	}
+	if isGzip(head) {
+		return true, nil
+	}
+	return false, g.skipGarbage()
+}
+
+// skipGarbage reads what follows the last member to its end.
+func (g *gunzip) skipGarbage() error {
+	var last []byte
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := g.in.Read(buf)
+		g.garbage = g.garbage || len(bytes.Trim(buf[:n], "\x00")) > 0
+		last = append(last, buf[:n]...)
+		last = last[max(0, len(last)-footerSize):]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if looksLikeFooter(last) || g.tail.unfinished() {
+		return formatErr("", "damaged behind the tar")
+	}
+	g.tail.forget()
+	return nil
+}
+
+// member decompresses one member's body into pieces and checks its trailer.
+func (g *gunzip) member(h memberInfo) error {
+	if err := g.inf.(flate.Resetter).Reset(g.in, nil); err != nil {
+		return err
+	}
+	sum := memberSum{}
+	for {
+		n, err := g.inf.Read(g.room())
+		got := g.fill[len(g.fill) : len(g.fill)+n]
+		sum.crc = crc32.Update(sum.crc, crc32.IEEETable, got)
+		sum.raw += int64(n)
+		g.fill = g.fill[:len(g.fill)+n]
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if len(g.fill) == cap(g.fill) {
+			if err := g.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := g.trailer(sum); err != nil {
+		return err
+	}
+	sum.packed = g.offset() - h.start
+	return g.tail.member(h, sum)
+}
+
+// room gives the free part of the piece that is being filled, at least a byte.
+func (g *gunzip) room() []byte {
+	if g.fill == nil {
+		select {
+		case g.fill = <-g.free:
+		default:
+			g.fill = make([]byte, 0, pieceSize)
+		}
+	}
+	return g.fill[len(g.fill):cap(g.fill)]
+}
+
+// flush hands over the piece that is being filled.
+func (g *gunzip) flush() error {
+	if len(g.fill) == 0 {
+		return nil
+	}
+	p := piece{raw: g.fill, packed: g.offset()}
+	g.fill = nil
+	select {
+	case g.pieces <- p:
+		return nil
+	case <-g.done:
+		return errClosed
+	}
+}
+
+func (g *gunzip) trailer(sum memberSum) error {
+	var b [8]byte
+	if _, err := io.ReadFull(g.in, b[:]); err != nil {
+		return err
+	}
+	if binary.LittleEndian.Uint32(b[:4]) != sum.crc {
+		return formatErr("", "the content does not have its checksum (CRC-32): the archive is damaged")
+	}
+	if binary.LittleEndian.Uint32(b[4:]) != uint32(sum.raw) {
+		return formatErr("", "the content does not have its length (ISIZE): the archive is damaged")
+	}
+	return nil
+}
+
+// The flags of a gzip header, RFC 1952.
+const (
+	flagHeadCRC  = 1 << 1
+	flagExtra    = 1 << 2
+	flagName     = 1 << 3
+	flagComment  = 1 << 4
+	flagReserved = 0xe0
+)
+
+// memberInfo is what a member's header tells.
+type memberInfo struct {
+	start int64 // offset of the member
+	extra []byte
+}
+
+// header reads a member's header.
+func (g *gunzip) header() (memberInfo, error) {
+	h := memberInfo{start: g.offset()}
+	sum := &crcReader{in: g.in}
+	var b [gzipHeader]byte
+	if err := sum.full(b[:]); err != nil {
+		return h, err
+	}
+	flags := b[3]
+	if !isGzip(b[:]) || b[2] != 8 || flags&flagReserved != 0 {
+		return h, formatErr("", "the gzip header at byte %d is damaged", h.start)
+	}
+	if flags&flagExtra != 0 {
+		var n [2]byte
+		if err := sum.full(n[:]); err != nil {
+			return h, err
+		}
+		h.extra = make([]byte, binary.LittleEndian.Uint16(n[:]))
+		if err := sum.full(h.extra); err != nil {
+			return h, err
+		}
+	}
+	for _, flag := range []byte{flagName, flagComment} {
+		if flags&flag != 0 {
+			if err := sum.text(); err != nil {
+				return h, err
+			}
+		}
+	}
+	if flags&flagHeadCRC != 0 {
+		return h, sum.check()
+	}
+	return h, nil
+}
+
+// crcReader reads a header and sums it up.
+type crcReader struct {
+	in  *bufio.Reader
+	crc uint32
+}
+
+func (c *crcReader) full(p []byte) error {
+	_, err := io.ReadFull(c.in, p)
+	c.crc = crc32.Update(c.crc, crc32.IEEETable, p)
+	return err
+}
+
+// text reads to the NUL that ends a name or a comment.
+func (c *crcReader) text() error {
+	var b [1]byte
+	for range maxHeadText {
+		if err := c.full(b[:]); err != nil || b[0] == 0 {
+			return err
+		}
+	}
+	return formatErr("", "a gzip header holds an endless name")
+}
+
+func (c *crcReader) check() error {
+	want := uint16(c.crc)
+	var b [2]byte
+	if err := c.full(b[:]); err != nil {
+		return err
+	}
+	if binary.LittleEndian.Uint16(b[:]) != want {
+		return formatErr("", "a gzip header does not have its checksum")
+	}
+	return nil
+}
+
+// countReader counts what is read and keeps the reader's own error.
+type countReader struct {
+	r   io.Reader
+	n   int64
+	err error // other than io.EOF
+}
+
+func (c *countReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,143 @@
+package archive
+
+import "strings"
+
+// Limits bound what an archive may ask for. The Reader and the Writer hold the
+// same ones. A field that is zero has its default.
+type Limits struct {
+	Entries       int64 // entries, the directories that are only implied included; 10,000,000
+	PathLen       int64 // bytes of one path; 4,095, as PATH_MAX
+	NameLen       int64 // bytes of one name; 255, as NAME_MAX
+	Depth         int64 // names in one path; 2,048
+	SymlinkLen    int64 // bytes of a link's target; 4,095
+	FileBytes     int64 // size of one file, holes included; 8 TiB
+	TotalBytes    int64 // size of all files, holes included; 16 TiB
+	HeaderBytes   int64 // extended headers of one entry; 1 MiB
+	XattrBytes    int64 // one extended attribute, name and value; 65,791, as Linux has it
+	MetaBytes     int64 // names, link targets and extended attributes of all entries; 1 GiB
+	SparseExtents int64 // extents of one sparse file; 1,000,000
+	LogBytes      int64 // the commit log; 16 MiB
+}
+
+// DefaultLimits gives the limits that hold where none are given.
+func DefaultLimits() Limits {
+	return Limits{
+		Entries:       10_000_000,
+		PathLen:       4095,
+		NameLen:       255,
+		Depth:         2048,
+		SymlinkLen:    4095,
+		FileBytes:     8 << 40,
+		TotalBytes:    16 << 40,
+		HeaderBytes:   1 << 20,
+		XattrBytes:    255 + 65536,
+		MetaBytes:     1 << 30,
+		SparseExtents: 1_000_000,
+		LogBytes:      16 << 20,
+	}
+}
+
+// withDefaults gives l with its zero fields filled in; l may be nil.
+func (l *Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	if l == nil {
+		return d
+	}
+	set := func(dst *int64, v int64) {
+		if v != 0 {
+			*dst = v
+		}
+	}
+	set(&d.Entries, l.Entries)
+	set(&d.PathLen, l.PathLen)
+	set(&d.NameLen, l.NameLen)
+	set(&d.Depth, l.Depth)
+	set(&d.SymlinkLen, l.SymlinkLen)
+	set(&d.FileBytes, l.FileBytes)
+	set(&d.TotalBytes, l.TotalBytes)
+	set(&d.HeaderBytes, l.HeaderBytes)
+	set(&d.XattrBytes, l.XattrBytes)
+	set(&d.MetaBytes, l.MetaBytes)
+	set(&d.SparseExtents, l.SparseExtents)
+	set(&d.LogBytes, l.LogBytes)
+	return d
+}
+
+// meter counts what an archive has asked for so far and stops at the limits.
+// One meter serves one pass over one archive or tree.
+type meter struct {
+	lim     Limits
+	entries int64
+	total   int64
+	meta    int64
+}
+
+func over(limit string, value, maximum int64, entry string) error {
+	if value <= maximum {
+		return nil
+	}
+	return &LimitError{Limit: limit, Value: value, Max: maximum, Entry: entry}
+}
+
+// path checks the lengths of a clean path.
+func (m *meter) path(path string) error {
+	if err := over("PathLen", int64(len(path)), m.lim.PathLen, path); err != nil {
+		return err
+	}
+	depth := int64(0)
+	for rest, more := path, path != ""; more; depth++ {
+		var name string
+		name, rest, more = strings.Cut(rest, "/")
+		if err := over("NameLen", int64(len(name)), m.lim.NameLen, path); err != nil {
+			return err
+		}
+	}
+	return over("Depth", depth, m.lim.Depth, path)
+}
+
+// name counts one more entry, of which only the last name of its path is new.
+func (m *meter) name(path string) error {
+	m.entries++
+	if err := over("Entries", m.entries, m.lim.Entries, path); err != nil {
+		return err
+	}
+	return m.metadata(len(path)-strings.LastIndexByte(path, '/')-1, path)
+}
+
+// attributes counts what h holds apart from its name.
+func (m *meter) attributes(h *header) error {
+	if h.kind == kindSymlink {
+		if err := over("SymlinkLen", int64(len(h.link)), m.lim.SymlinkLen, h.name); err != nil {
+			return err
+		}
+		if err := m.metadata(len(h.link), h.name); err != nil {
+			return err
+		}
+	}
+	for _, x := range h.xattrs {
+		size := len(x.name) + len(x.value)
+		if err := over("XattrBytes", int64(size), m.lim.XattrBytes, h.name); err != nil {
+			return err
+		}
+		if err := m.metadata(size, h.name); err != nil {
+			return err
+		}
+	}
+	return m.content(h)
+}
+
+func (m *meter) content(h *header) error {
+	if err := over("FileBytes", h.size, m.lim.FileBytes, h.name); err != nil {
+		return err
+	}
+	if h.size > m.lim.TotalBytes-m.total {
+		return &LimitError{Limit: "TotalBytes", Value: m.total + h.size, Max: m.lim.TotalBytes, Entry: h.name}
+	}
+	m.total += h.size
+	return nil
+}
+
+func (m *meter) metadata(n int, path string) error {
+	m.meta += int64(n)
+	return over("MetaBytes", m.meta, m.lim.MetaBytes, path)
+}

@@ -1,0 +1,504 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// loader puts the entries of one archive into a tree, by the tree's verbs.
+type loader struct {
+	ctx   context.Context
+	tree  *fs.Tree
+	opts  *ReaderOptions
+	warn  *warner
+	tar   *tarReader
+	meter meter
+	spool *fs.Spool // made with the first content
+
+	dirs map[*fs.Inode]*dirState
+	// path is the chain of directories to the last entry, the root not included,
+	// since entries mostly come directory by directory.
+	path []step
+	told int64 // what Progress was told last
+}
+
+// step is one directory of a path.
+type step struct {
+	name string
+	dir  *fs.Inode
+}
+
+// dirState is what is known of a directory's time, which is set when all its
+// names are there. The loader holds a reference to each directory.
+type dirState struct {
+	mtime fs.Time
+	given bool // an entry gave it; else it is the newest of the names within
+}
+
+// progressStep is how many compressed bytes lie between two calls of Progress.
+const progressStep = 1 << 20
+
+// load reads the archive to its last byte.
+func (l *loader) load() error {
+	l.dirs[l.tree.Root()] = &dirState{}
+	for {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
+		h, err := l.tar.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.entry(h); err != nil {
+			return named(h.name, err)
+		}
+		l.progress(progressStep)
+	}
+	err := l.tar.drain()
+	l.progress(1)
+	return err
+}
+
+func (l *loader) progress(step int64) {
+	if read := l.tar.src.read; l.opts.Progress != nil && read-l.told >= step {
+		l.told = read
+		l.opts.Progress(read)
+	}
+}
+
+// finish sets what waits for the end: the times of directories, and the root's
+// attributes from the log.
+func (l *loader) finish(log *Log) error {
+	root := l.tree.Root()
+	if log != nil && log.Record.Root.Mode != 0 {
+		if err := l.root(&log.Record.Root); err != nil {
+			return err
+		}
+	}
+	for dir, s := range l.dirs {
+		if dir == root && s.mtime == (fs.Time{}) && !s.given {
+			continue // an archive without entries says nothing about its root
+		}
+		if err := l.setTime(dir, s.mtime); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loader) root(r *RootAttr) error {
+	h := &header{kind: kindDir, mode: r.Mode & permBits, owner: fs.Owner{UID: r.UID, GID: r.GID}, mtime: r.Mtime}
+	for name, value := range r.Xattrs {
+		h.xattrs = append(h.xattrs, xattr{name, value})
+	}
+	return l.directory(l.tree.Root(), h)
+}
+
+// release gives back the references to directories.
+func (l *loader) release() {
+	for dir := range l.dirs {
+		if dir != l.tree.Root() {
+			l.tree.Unref(dir, 1)
+		}
+	}
+}
+
+// entry puts one entry into the tree.
+func (l *loader) entry(h *header) error {
+	path, slash, err := cleanName(h.name)
+	if err != nil {
+		return err
+	}
+	if err := l.check(h, path, slash); err != nil {
+		return err
+	}
+	if path == "" {
+		return l.directory(l.tree.Root(), h)
+	}
+	parent, name := splitPath(path)
+	dir, err := l.parent(parent, h)
+	if err != nil {
+		return err
+	}
+	if err := l.meter.name(path); err != nil {
+		return err
+	}
+	s := l.dirs[dir]
+	if !s.given && newer(h.mtime, s.mtime) {
+		s.mtime = h.mtime
+	}
+	switch h.kind {
+	case kindDir:
+		return l.mkdir(dir, name, h)
+	case kindLink:
+		return l.link(dir, path, name, h)
+	default:
+		return l.create(dir, name, h)
+	}
+}
+
+func newer(a, b fs.Time) bool {
+	return b == (fs.Time{}) || a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec
+}
+
+// check refuses what no tree of ours holds.
+func (l *loader) check(h *header, path string, slash bool) error {
+	if err := l.meter.path(path); err != nil {
+		return err
+	}
+	h.xattrs = l.keep(h)
+	if err := l.meter.attributes(h); err != nil {
+		return err
+	}
+	switch {
+	case h.kind != kindDir && path == "":
+		return formatErr(h.name, "the root of the archive is not a directory")
+	case h.kind != kindDir && slash:
+		return formatErr(h.name, "the name is a directory's, the entry is none")
+	case h.kind.device() && !l.opts.Devices:
+		return formatErr(h.name, "device nodes are not accepted unless asked for")
+	case h.kind == kindSymlink && h.link == "":
+		return formatErr(h.name, "the symbolic link is empty")
+	case strings.IndexByte(h.link, 0) >= 0:
+		return formatErr(h.name, "the link's target holds a NUL byte")
+	}
+	return nil
+}
+
+// keep gives the extended attributes of h that the tree is to have.
+func (l *loader) keep(h *header) []xattr {
+	kept := h.xattrs[:0]
+	for _, x := range h.xattrs {
+		if l.opts.AllXattrs || strings.HasPrefix(x.name, userXattr) {
+			kept = append(kept, x)
+			continue
+		}
+		class, _, _ := strings.Cut(x.name, ".")
+		l.warn.warn(h.name, fmt.Sprintf("extended attributes %s.* are left out", class))
+	}
+	return kept
+}
+
+// parent gives the directory of a clean path, and makes what is missing of it.
+// The directory is the loader's, not the caller's.
+func (l *loader) parent(path string, h *header) (*fs.Inode, error) {
+	dir, depth := l.tree.Root(), 0
+	for rest, more := path, path != ""; more; depth++ {
+		var name string
+		name, rest, more = strings.Cut(rest, "/")
+		if depth < len(l.path) && l.path[depth].name == name {
+			dir = l.path[depth].dir
+			continue
+		}
+		l.path = l.path[:depth]
+		next, err := l.enter(dir, name, h)
+		if err != nil {
+			return nil, err
+		}
+		l.path = append(l.path, step{name, next})
+		dir = next
+	}
+	return dir, nil
+}
+
+// enter gives the directory name in dir, and makes it if there is none.
+func (l *loader) enter(dir *fs.Inode, name string, h *header) (*fs.Inode, error) {
+	n, errno := l.tree.Lookup(dir, name)
+	switch {
+	case errno == syscall.ENOENT:
+		return l.imply(dir, name, h)
+	case errno != 0:
+		return nil, treeErr(h.name, errno)
+	}
+	l.tree.Unref(n, 1) // the loader has one already, if it is a directory
+	if l.dirs[n] == nil {
+		return nil, formatErr(h.name, "it lies beneath %q, which is not a directory", name)
+	}
+	return n, nil
+}
+
+// impliedMode is the mode of directories for which there is no entry.
+const impliedMode = 0o755
+
+// imply makes a directory that h needs and the archive has not given.
+func (l *loader) imply(dir *fs.Inode, name string, h *header) (*fs.Inode, error) {
+	if err := l.meter.name(name); err != nil {
+		return nil, err
+	}
+	d := &header{name: h.name, kind: kindDir, mode: impliedMode, owner: h.owner, mtime: h.mtime}
+	n, errno := l.tree.Mkdir(dir, name, impliedMode, l.owner(d))
+	if errno != 0 {
+		return nil, treeErr(h.name, errno)
+	}
+	l.dirs[n] = &dirState{mtime: h.mtime}
+	if s := l.dirs[dir]; !s.given && newer(h.mtime, s.mtime) {
+		s.mtime = h.mtime
+	}
+	return n, l.setAttr(n, d)
+}
+
+func (l *loader) owner(h *header) fs.Owner {
+	if l.opts.Owner != nil {
+		return *l.opts.Owner
+	}
+	return h.owner
+}
+
+// mkdir makes the directory name in dir, or takes the one that is there.
+func (l *loader) mkdir(dir *fs.Inode, name string, h *header) error {
+	n, errno := l.tree.Lookup(dir, name)
+	if errno == 0 {
+		l.tree.Unref(n, 1)
+		if l.dirs[n] != nil {
+			return l.directory(n, h)
+		}
+		if err := l.remove(dir, name, h); err != nil {
+			return err
+		}
+	}
+	n, errno = l.tree.Mkdir(dir, name, h.mode, l.owner(h))
+	if errno != 0 {
+		return treeErr(h.name, errno)
+	}
+	l.dirs[n] = &dirState{}
+	return l.directory(n, h)
+}
+
+// directory gives the directory n what its entry h says.
+func (l *loader) directory(n *fs.Inode, h *header) error {
+	*l.dirs[n] = dirState{mtime: h.mtime, given: true}
+	names, errno := l.tree.ListXattr(n)
+	if errno != 0 {
+		return treeErr(h.name, errno)
+	}
+	for _, name := range names {
+		if errno := l.tree.RemoveXattr(n, name); errno != 0 {
+			return treeErr(h.name, errno)
+		}
+	}
+	if err := l.setAttr(n, h); err != nil {
+		return err
+	}
+	return l.setXattrs(n, h)
+}
+
+// link gives an earlier file a further name.
+func (l *loader) link(dir *fs.Inode, path, name string, h *header) error {
+	target, _, err := cleanName(h.link)
+	if err != nil {
+		return formatErr(h.name, "it is a hard link to %s, which no entry can be", quote(h.link))
+	}
+	if target == path || strings.HasPrefix(target, path+"/") {
+		return formatErr(h.name, "it is a hard link to itself or to what it replaces")
+	}
+	n, err := l.find(target, h)
+	if err != nil {
+		return err
+	}
+	defer l.tree.Unref(n, 1)
+	if err := l.remove(dir, name, h); err != nil {
+		return err
+	}
+	return treeErr(h.name, l.tree.Link(dir, name, n))
+}
+
+// find gives the regular file of a clean path, with a reference.
+func (l *loader) find(path string, h *header) (*fs.Inode, error) {
+	missing := formatErr(h.name, "it is a hard link to %s, which is no file before it in the archive", quote(path))
+	n := l.tree.Root()
+	l.tree.Ref(n)
+	for rest, more := path, path != ""; more; {
+		var name string
+		name, rest, more = strings.Cut(rest, "/")
+		next, errno := l.tree.Lookup(n, name)
+		l.tree.Unref(n, 1)
+		switch errno {
+		case 0:
+			n = next
+		case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
+			return nil, missing
+		default:
+			return nil, treeErr(h.name, errno)
+		}
+	}
+	if l.tree.Attr(n).Mode&syscall.S_IFMT != syscall.S_IFREG {
+		l.tree.Unref(n, 1)
+		return nil, missing
+	}
+	return n, nil
+}
+
+// create makes an entry that is neither a directory nor a hard link.
+func (l *loader) create(dir *fs.Inode, name string, h *header) error {
+	n, err := l.make(dir, name, h)
+	if err == errExists {
+		if err := l.remove(dir, name, h); err != nil {
+			return err
+		}
+		n, err = l.make(dir, name, h)
+	}
+	if err != nil {
+		return err
+	}
+	defer l.tree.Unref(n, 1)
+	if h.kind == kindFile && h.size > 0 {
+		if err := l.content(n, h); err != nil {
+			return err
+		}
+	}
+	if err := l.setAttr(n, h); err != nil {
+		return err
+	}
+	return l.setXattrs(n, h)
+}
+
+const errExists = syscall.EEXIST
+
+func (l *loader) make(dir *fs.Inode, name string, h *header) (n *fs.Inode, err error) {
+	var errno syscall.Errno
+	if h.kind == kindSymlink {
+		n, errno = l.tree.Symlink(dir, name, h.link, l.owner(h))
+	} else {
+		n, errno = l.tree.Mknod(dir, name, h.kind.format()|h.mode, h.rdev, l.owner(h))
+	}
+	if errno == errExists {
+		return nil, errExists
+	}
+	return n, treeErr(h.name, errno)
+}
+
+// content streams the data of the current entry into the spool.
+func (l *loader) content(n *fs.Inode, h *header) (err error) {
+	if l.spool == nil {
+		if l.spool, err = l.tree.NewSpool(); err != nil {
+			return fmt.Errorf("unpack %s: %w", quote(h.name), err)
+		}
+	}
+	src := &contentReader{l: l}
+	var base fs.Base
+	if h.holes {
+		base, err = l.spool.AddSparse(src, h.size, h.sparse)
+	} else {
+		base, err = l.spool.Add(src)
+	}
+	switch {
+	case src.err != nil:
+		return src.err
+	case err != nil:
+		return fmt.Errorf("unpack %s: %w", quote(h.name), err)
+	case base.Size() != h.size:
+		return formatErr(h.name, "it has %d bytes and says %d", base.Size(), h.size)
+	}
+	return treeErr(h.name, l.tree.SetBase(n, base))
+}
+
+// contentReader gives the data of the current entry and keeps the first error,
+// so that it can be told from the spool's own.
+type contentReader struct {
+	l   *loader
+	err error
+}
+
+func (c *contentReader) Read(p []byte) (int, error) {
+	if err := c.l.ctx.Err(); err != nil {
+		c.err = err
+		return 0, err
+	}
+	n, err := c.l.tar.Read(p)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	c.l.progress(progressStep)
+	return n, err
+}
+
+// remove takes away name in dir with all that is beneath it; a name that is not
+// there is fine.
+func (l *loader) remove(dir *fs.Inode, name string, h *header) error {
+	errno := l.tree.Unlink(dir, name)
+	switch errno {
+	case 0, syscall.ENOENT:
+		return nil
+	case syscall.EISDIR:
+	default:
+		return treeErr(h.name, errno)
+	}
+	n, errno := l.tree.Lookup(dir, name)
+	if errno != 0 {
+		return treeErr(h.name, errno)
+	}
+	defer l.tree.Unref(n, 1)
+	l.path = nil
+	if err := l.empty(n, h); err != nil {
+		return err
+	}
+	delete(l.dirs, n)
+	l.tree.Unref(n, 1)
+	return treeErr(h.name, l.tree.Rmdir(dir, name))
+}
+
+// empty removes all names in dir.
+func (l *loader) empty(dir *fs.Inode, h *header) error {
+	var names []string
+	errno := l.tree.ReadDir(dir, 0, func(e fs.Dirent) bool {
+		names = append(names, e.Name)
+		return true
+	})
+	if errno != 0 {
+		return treeErr(h.name, errno)
+	}
+	for _, name := range names {
+		if err := l.remove(dir, name, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loader) setAttr(n *fs.Inode, h *header) error {
+	o := l.owner(h)
+	set := &fs.SetAttr{
+		Valid: fs.SetMode | fs.SetUID | fs.SetGID | fs.SetAtime | fs.SetMtime,
+		Mode:  h.mode, UID: o.UID, GID: o.GID, Atime: h.mtime, Mtime: h.mtime,
+	}
+	if h.kind == kindSymlink {
+		set.Valid &^= fs.SetMode
+	}
+	_, errno := l.tree.SetAttr(n, set)
+	return treeErr(h.name, errno)
+}
+
+func (l *loader) setTime(n *fs.Inode, t fs.Time) error {
+	_, errno := l.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetAtime | fs.SetMtime, Atime: t, Mtime: t})
+	return treeErr("", errno)
+}
+
+func (l *loader) setXattrs(n *fs.Inode, h *header) error {
+	for _, x := range h.xattrs {
+		errno := l.tree.SetXattr(n, x.name, x.value, 0)
+		switch errno {
+		case syscall.EOPNOTSUPP, syscall.EPERM:
+			l.warn.warn(h.name, fmt.Sprintf("the extended attribute %s is left out: the tree does not take it", quote(x.name)))
+		case 0:
+		default:
+			return treeErr(h.name, errno)
+		}
+	}
+	return nil
+}
+
+// treeErr is nil for 0, else the tree's errno with the name of the entry.
+func treeErr(name string, errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return fmt.Errorf("unpack %s: %w", quote(name), errno)
+}

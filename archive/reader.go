@@ -1,0 +1,69 @@
+package archive
+
+import (
+	"context"
+	"io"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// ReaderOptions say how an archive is read. The zero value is good.
+type ReaderOptions struct {
+	Limits    *Limits   // nil: the defaults
+	Owner     *fs.Owner // everything belongs to it; nil keeps the archive's numbers
+	Devices   bool      // accept device nodes
+	AllXattrs bool      // keep security.*, trusted.* and system.* too, where the tree takes them
+	Warn      func(Warning)
+	// Progress is called now and then with the count of compressed bytes read,
+	// from the goroutine that called Load.
+	Progress func(bytesRead int64)
+}
+
+// Reader reads one archive.
+type Reader struct {
+	src  io.Reader
+	opts ReaderOptions
+}
+
+// NewReader makes a reader of the archive that r gives. opts may be nil.
+func NewReader(r io.Reader, opts *ReaderOptions) *Reader {
+	rd := &Reader{src: r}
+	if opts != nil {
+		rd.opts = *opts
+	}
+	return rd
+}
+
+// Load fills t, which must be empty, with the archive's content, and gives its
+// log, nil where it has none. It reads to the end and returns nil only if every
+// byte is accounted for. It does not call Seal. When it returns, nothing reads
+// from the reader's source any more; a Read that hangs is the source's to end.
+//
+// Load can be called once. Errors: *FormatError for what is no archive or a
+// damaged or hostile one, *LimitError, the tree's errno (ENOSPC where it is
+// full), the source's own error, the context's. After an error the tree holds a
+// part of the archive and must be thrown away.
+func (r *Reader) Load(ctx context.Context, t *fs.Tree) (*Log, error) {
+	if !t.Empty() {
+		return nil, formatErr("", "the tree to load into is not empty")
+	}
+	lim := r.opts.Limits.withDefaults()
+	src := newGunzip(r.src, lim.LogBytes)
+	defer src.close()
+	warn := &warner{fn: r.opts.Warn}
+	l := &loader{
+		ctx: ctx, tree: t, opts: &r.opts, warn: warn,
+		tar:   &tarReader{src: src, lim: lim, warn: warn},
+		meter: meter{lim: lim},
+		dirs:  map[*fs.Inode]*dirState{},
+	}
+	defer l.release()
+	if err := l.load(); err != nil {
+		return nil, err
+	}
+	log, err := src.tail.log()
+	if err != nil {
+		return nil, err
+	}
+	return log, l.finish(log)
+}

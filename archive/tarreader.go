@@ -1,0 +1,428 @@
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// tarReader parses a tar as a stream. It knows the formats of POSIX (ustar and
+// pax), GNU tar, star and Unix V7. It checks the form of what it reads; what
+// names and kinds mean is its caller's business.
+type tarReader struct {
+	src  *gunzip
+	lim  Limits
+	warn *warner
+
+	global map[string]string // records that hold for all entries
+	left   int64             // bytes of the entry's content not yet read
+	pad    int64             // bytes that fill up its last block
+	seen   bool              // a header was read
+	ended  bool
+}
+
+// extended is what the headers before an entry's own say of it.
+type extended struct {
+	recs     records
+	size     int64 // bytes of all of them
+	name     string
+	link     string
+	hasLocal bool
+}
+
+var (
+	errCutTar = &FormatError{Reason: "the tar within is cut off: its end is missing"}
+	errNoTar  = &FormatError{Reason: "not a tar.gz: what is compressed is no tar"}
+	errOwner  = errors.New("its owner is no 32-bit number")
+	errHeader = &FormatError{Reason: "a header in the tar holds something that is not a number"}
+)
+
+// next gives the next entry; io.EOF at the end. The entry's data are then to be
+// had from Read: a file's content, or the data of its extents if it is sparse.
+func (t *tarReader) next() (*header, error) {
+	var ext extended
+	for {
+		b, err := t.header()
+		if err != nil {
+			return nil, err
+		}
+		if b == nil {
+			if ext.hasLocal {
+				return nil, errCutTar
+			}
+			return nil, io.EOF
+		}
+		flag := b.bytes(fieldType)[0]
+		switch flag {
+		case 'x', 'X', 'g', 'L', 'K':
+			err = t.extend(&ext, flag, b)
+		case 'V': // the label of a volume
+			if err = t.body(b, nil); err == nil {
+				ext = extended{}
+			}
+		default:
+			return t.entry(b, &ext)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// header gives the next header block; nil at the end of the tar.
+func (t *tarReader) header() (*block, error) {
+	if t.ended {
+		return nil, nil
+	}
+	if err := t.skip(); err != nil {
+		return nil, err
+	}
+	var b block
+	if err := t.full(b[:]); err != nil {
+		if !t.seen && errors.Is(err, errCutTar) {
+			return nil, errNoTar
+		}
+		return nil, err
+	}
+	if b.zero() {
+		t.ended = true
+		return nil, t.end()
+	}
+	if !b.valid() {
+		return nil, t.invalid()
+	}
+	t.seen = true
+	return &b, nil
+}
+
+func (t *tarReader) invalid() error {
+	if !t.seen {
+		return errNoTar
+	}
+	return formatErr("", "a header in the tar is damaged: its checksum is wrong")
+}
+
+// end reads on after the first of the two zero blocks at a tar's end.
+func (t *tarReader) end() error {
+	var b block
+	_, err := io.ReadFull(t.src, b[:])
+	switch {
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		t.warn.warn("", "the archive ends with one block of zeros instead of two")
+	case err != nil:
+		return err
+	case !b.zero():
+		return formatErr("", "a block of zeros stands within the tar")
+	}
+	return nil
+}
+
+// drain reads what follows the end of the tar, so that all checksums are
+// compared.
+func (t *tarReader) drain() error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := t.src.Read(buf)
+		if len(bytes.Trim(buf[:n], "\x00")) > 0 {
+			t.warn.warn("", "data after the end of the tar is left out")
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if t.src.garbage {
+		t.warn.warn("", "bytes after the end of the archive are left out")
+	}
+	return nil
+}
+
+// skip passes over what is left of an entry.
+func (t *tarReader) skip() error {
+	n := t.left + t.pad
+	t.left, t.pad = 0, 0
+	return cutOff(t.src.discard(n))
+}
+
+func (t *tarReader) full(p []byte) error {
+	_, err := io.ReadFull(t.src, p)
+	return cutOff(err)
+}
+
+// cutOff makes the end of the stream, met within the tar, an error of the format.
+func cutOff(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errCutTar
+	}
+	return err
+}
+
+// Read gives the data of the current entry.
+func (t *tarReader) Read(p []byte) (int, error) {
+	if t.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := t.src.Read(p[:min(int64(len(p)), t.left)])
+	t.left -= int64(n)
+	return n, cutOff(err)
+}
+
+// setBody makes n bytes the data of the current entry.
+func (t *tarReader) setBody(n int64) error {
+	if n < 0 || n > math.MaxInt64-blockSize {
+		return errHeader
+	}
+	t.left, t.pad = n, -n&(blockSize-1)
+	return nil
+}
+
+// body reads the data of b into p; all of it is passed over where p is nil.
+func (t *tarReader) body(b *block, p []byte) error {
+	n, err := b.number(fieldSize)
+	if err != nil {
+		return errHeader
+	}
+	if err := t.setBody(n); err != nil {
+		return err
+	}
+	if p == nil {
+		return t.skip()
+	}
+	if _, err := io.ReadFull(t, p); err != nil {
+		return err
+	}
+	return t.skip()
+}
+
+// extend takes an extended header, of which b is the head.
+func (t *tarReader) extend(ext *extended, flag byte, b *block) error {
+	n, err := b.number(fieldSize)
+	if err != nil || n < 0 {
+		return errHeader
+	}
+	if ext.size += n; n > t.lim.HeaderBytes || ext.size > t.lim.HeaderBytes {
+		return over("HeaderBytes", max(n, ext.size), t.lim.HeaderBytes, "")
+	}
+	data := make([]byte, n)
+	if err := t.body(b, data); err != nil {
+		return err
+	}
+	ext.hasLocal = ext.hasLocal || flag != 'g'
+	switch flag {
+	case 'L':
+		ext.name = untilNUL(data)
+	case 'K':
+		ext.link = untilNUL(data)
+	case 'g':
+		err = t.extendAll(data)
+	default:
+		err = ext.recs.parse(data)
+	}
+	if err != nil {
+		return &FormatError{Reason: "an extended header in the tar", Err: err}
+	}
+	return nil
+}
+
+// extendAll takes a global header. What can only be true of one entry does not
+// count.
+func (t *tarReader) extendAll(data []byte) error {
+	recs := records{vals: t.global}
+	if err := recs.parse(data); err != nil {
+		return err
+	}
+	for _, key := range []string{paxPath, paxLinkPath, paxSize} {
+		delete(recs.vals, key)
+	}
+	for key := range recs.vals {
+		if strings.HasPrefix(key, paxSparse) {
+			delete(recs.vals, key)
+		}
+	}
+	t.global = recs.vals
+	return nil
+}
+
+func untilNUL(p []byte) string {
+	if i := bytes.IndexByte(p, 0); i >= 0 {
+		p = p[:i]
+	}
+	return string(p)
+}
+
+// entry makes an entry of its header block and what was said before.
+func (t *tarReader) entry(b *block, ext *extended) (*header, error) {
+	recs := ext.recs.over(t.global)
+	h := &header{
+		name: first(recs[paxPath], ext.name, b.name()),
+		link: first(recs[paxLinkPath], ext.link, b.text(fieldLink)),
+	}
+	refuse := func(err error) (*header, error) { return nil, malformed(h.name, err) }
+	size, err := t.attributes(h, b, recs)
+	if err != nil {
+		return refuse(err)
+	}
+	if err := t.setKind(h, b.bytes(fieldType)[0], size); err != nil {
+		return refuse(err)
+	}
+	if h.kind.device() {
+		major, err1 := b.number(fieldMajor)
+		minor, err2 := b.number(fieldMinor)
+		if err1 != nil || err2 != nil {
+			return refuse(errNumber)
+		}
+		h.rdev = makedev(major, minor)
+	}
+	if err := t.sparse(h, b, &ext.recs); err != nil {
+		return refuse(err)
+	}
+	if err := t.xattrs(h, recs); err != nil {
+		return refuse(err)
+	}
+	return h, nil
+}
+
+// malformed makes err an error of the entry, unless it is none of the archive.
+func malformed(name string, err error) error {
+	switch err {
+	case errNumber, errPax, errSparse, errOwner:
+		return &FormatError{Entry: name, Reason: "its header is malformed", Err: err}
+	}
+	return named(name, err)
+}
+
+// named adds the entry's name to an error of the archive that has none yet.
+func named(name string, err error) error {
+	switch e := err.(type) {
+	case *FormatError:
+		if e.Entry == "" {
+			return &FormatError{Entry: name, Reason: e.Reason, Err: e.Err}
+		}
+	case *LimitError:
+		if e.Entry == "" {
+			return &LimitError{Limit: e.Limit, Value: e.Value, Max: e.Max, Entry: name}
+		}
+	}
+	return err
+}
+
+func first(names ...string) string {
+	for _, n := range names {
+		if n != "" {
+			return n
+		}
+	}
+	return ""
+}
+
+// attributes sets what every kind of entry has, and gives the length of its data.
+func (t *tarReader) attributes(h *header, b *block, recs map[string]string) (size int64, err error) {
+	var uid, gid, mode int64
+	for _, n := range []struct {
+		to  *int64
+		key string
+		f   field
+	}{
+		{&mode, "", fieldMode},
+		{&uid, paxUID, fieldUID},
+		{&gid, paxGID, fieldGID},
+		{&size, paxSize, fieldSize},
+		{&h.mtime.Sec, "", fieldMtime},
+	} {
+		if v := recs[n.key]; n.key != "" && v != "" {
+			*n.to, err = strconv.ParseInt(v, 10, 64)
+		} else {
+			*n.to, err = b.number(n.f)
+		}
+		if err != nil {
+			return 0, errNumber
+		}
+	}
+	if !fits32(uid) || !fits32(gid) {
+		return 0, errOwner
+	}
+	h.mode = uint32(mode) & permBits
+	h.owner = fs.Owner{UID: uint32(uid), GID: uint32(gid)}
+	if v := recs[paxMtime]; v != "" {
+		h.mtime, err = paxTime(v)
+	}
+	return size, err
+}
+
+// fits32 takes negative numbers too: some tars write the owner -2.
+func fits32(n int64) bool { return n == int64(uint32(n)) || n == int64(int32(n)) }
+
+// setKind sets what h is, by its typeflag, and what data follow.
+func (t *tarReader) setKind(h *header, flag byte, size int64) error {
+	switch flag {
+	case 0, '0', '7', 'S':
+		h.kind = kindFile
+		if strings.HasSuffix(h.name, "/") { // how V7 tells directories
+			h.kind, size = kindDir, 0
+		}
+	case '1', '2', '3', '4', '5', '6': // no data, whatever the size says
+		h.kind, size = kind(flag), 0
+	case 'D': // GNU tar's directory with a list of its names
+		h.kind = kindDir
+	case 'M':
+		return formatErr(h.name, "it goes on from another volume: join the volumes first")
+	default:
+		return formatErr(h.name, "its kind %q is unknown", flag)
+	}
+	if err := t.setBody(size); err != nil {
+		return err
+	}
+	if h.kind == kindFile {
+		h.size = size
+	}
+	if h.kind == kindLink || h.kind == kindSymlink {
+		return nil
+	}
+	h.link = ""
+	return nil
+}
+
+func (t *tarReader) sparse(h *header, b *block, recs *records) error {
+	if h.kind != kindFile {
+		return nil
+	}
+	if b.bytes(fieldType)[0] == 'S' {
+		return t.gnuSparse(h, b)
+	}
+	return t.paxSparse(h, recs)
+}
+
+// xattrs sets the extended attributes that the records hold, sorted by name.
+// libarchive writes each in two forms, of which its own is the exact one.
+func (t *tarReader) xattrs(h *header, recs map[string]string) error {
+	var exact []xattr
+	for key, value := range recs {
+		if key == paxSELinux || strings.HasPrefix(key, paxACL) {
+			t.warn.warn(h.name, "access control lists and security labels are left out")
+			continue
+		}
+		x, ok, err := paxXattrOf(key, value)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+		case strings.HasPrefix(key, paxXattrB64):
+			exact = append(exact, x)
+		default:
+			h.xattrs = append(h.xattrs, x)
+		}
+	}
+	if exact != nil {
+		h.xattrs = exact
+	}
+	slices.SortFunc(h.xattrs, func(a, b xattr) int { return strings.Compare(a.name, b.name) })
+	return nil
+}

@@ -1,0 +1,268 @@
+package archive
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/klauspost/pgzip"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// WriterOptions say how a tree is packed. The zero value is good.
+type WriterOptions struct {
+	Limits   *Limits // nil: the defaults
+	Portable bool    // refuse what Python's temporal-workdir cannot read
+	Devices  bool    // store device nodes, which readers refuse unless asked
+	Warn     func(Warning)
+	// Progress is called now and then with the count of bytes of content packed,
+	// from the goroutine that called WriteTree.
+	Progress func(bytesIn int64)
+	Level    int // of gzip, 1 to 9; 0 is DefaultLevel
+}
+
+// DefaultLevel of compression.
+const DefaultLevel = 6
+
+// Writer writes one archive.
+type Writer struct {
+	w    io.Writer
+	opts WriterOptions
+}
+
+// Summary tells of an archive that was written.
+type Summary struct {
+	Entries int64
+	Bytes   int64 // content of the files, each once
+	Size    int64 // of the archive
+}
+
+// NewWriter makes a writer of an archive to w. opts may be nil.
+func NewWriter(w io.Writer, opts *WriterOptions) *Writer {
+	wr := &Writer{w: w}
+	if opts != nil {
+		wr.opts = *opts
+	}
+	return wr
+}
+
+// Check tells whether t can be packed: a *LimitError for the first limit of the
+// reader that it exceeds, a *FormatError for what no archive holds, and with
+// Portable a *PortableError with all paths that stand against it. It reads names
+// and attributes, no content. opts may be nil.
+func Check(t *fs.Tree, opts *WriterOptions) error {
+	var o WriterOptions
+	if opts != nil {
+		o = *opts
+	}
+	return newEntries(t, &o).each(func(*header, []byte, *fs.Inode) error { return nil })
+}
+
+// WriteTree packs t, which nobody may change meanwhile, and log behind it; log
+// may be nil. The record's root attributes are taken from the tree. Equal trees
+// and equal logs give equal bytes.
+//
+// WriteTree can be called once. Errors: those of Check, the tree's errno, w's own
+// error, the context's. After an error what was written is no archive.
+func (w *Writer) WriteTree(ctx context.Context, t *fs.Tree, log *Log) (Summary, error) {
+	p := &packer{
+		ctx: ctx, opts: &w.opts,
+		entries: newEntries(t, &w.opts),
+		sink:    &sink{w: w.w},
+	}
+	if err := p.tar(); err != nil {
+		return Summary{}, err
+	}
+	if err := p.log(log); err != nil {
+		return Summary{}, err
+	}
+	return Summary{Entries: p.count, Bytes: p.content, Size: p.sink.n}, nil
+}
+
+const (
+	// gzipBlock is how much pgzip compresses at once, on one core. It decides
+	// about the bytes that come out, so it is the same everywhere.
+	gzipBlock = 512 << 10
+	// readSize is how much content is read at once.
+	readSize = 256 << 10
+)
+
+// packer writes one tree.
+type packer struct {
+	ctx     context.Context
+	opts    *WriterOptions
+	entries *entries
+	sink    *sink
+	gz      *pgzip.Writer
+	raw     int64 // bytes of tar
+	buf     []byte
+	zeros   []byte
+
+	count   int64
+	content int64
+	told    int64
+}
+
+// tar writes the gzip member that holds the tar.
+func (p *packer) tar() error {
+	level := p.opts.Level
+	if level == 0 {
+		level = DefaultLevel
+	}
+	gz, err := pgzip.NewWriterLevel(p.sink, level)
+	if err != nil {
+		return fmt.Errorf("pack: %w", err)
+	}
+	if err := gz.SetConcurrency(gzipBlock, runtime.GOMAXPROCS(0)+1); err != nil {
+		return fmt.Errorf("pack: %w", err)
+	}
+	gz.ModTime = time.Unix(0, 0) // pgzip writes a zero time as garbage
+	p.gz = gz
+	p.buf, p.zeros = make([]byte, readSize), make([]byte, readSize)
+	err = p.entries.each(p.entry)
+	if err == nil {
+		err = p.writeZeros(2 * blockSize)
+	}
+	if err != nil {
+		p.sink.fail(err) // nothing more goes out; Close then only frees
+	}
+	if closeErr := gz.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = p.sink.failed()
+	}
+	return err
+}
+
+// log writes what stands behind the tar.
+func (p *packer) log(log *Log) error {
+	if log == nil {
+		return nil
+	}
+	root, err := p.entries.root()
+	if err != nil {
+		return err
+	}
+	stored := *log
+	stored.Record.Root = root
+	first := memberSum{packed: p.sink.n, raw: p.raw, crc: p.sink.crc()}
+	tail, err := stored.tail(first, p.entries.meter.lim.LogBytes)
+	if err != nil {
+		return err
+	}
+	if _, err := p.sink.Write(tail); err != nil {
+		return err
+	}
+	return p.sink.failed()
+}
+
+// entry writes one entry, header and content.
+func (p *packer) entry(h *header, blocks []byte, n *fs.Inode) error {
+	if err := p.write(blocks); err != nil {
+		return err
+	}
+	p.count++
+	if h.size == 0 {
+		return nil
+	}
+	if err := p.file(h, n); err != nil {
+		return err
+	}
+	p.content += h.size
+	return p.writeZeros(padding(h.size))
+}
+
+// file writes the content of a file. Holes are not read.
+func (p *packer) file(h *header, n *fs.Inode) error {
+	t := p.entries.tree
+	for off := int64(0); off < h.size; {
+		data, errno := t.Seek(n, off, seekData)
+		if errno == syscall.ENXIO {
+			data = h.size
+		} else if errno != 0 {
+			return packErr(h.name, errno)
+		}
+		data = min(data, h.size)
+		if err := p.writeZeros(data - off); err != nil {
+			return err
+		}
+		if data == h.size {
+			return nil
+		}
+		hole, errno := t.Seek(n, data, seekHole)
+		if errno != 0 {
+			return packErr(h.name, errno)
+		}
+		off = min(hole, h.size)
+		if err := p.data(h, n, data, off); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Values of whence, lseek(2).
+const (
+	seekData = 3
+	seekHole = 4
+)
+
+// data writes the bytes of a file from off to end.
+func (p *packer) data(h *header, n *fs.Inode, off, end int64) error {
+	for off < end {
+		want := p.buf[:min(int64(len(p.buf)), end-off)]
+		got, errno := p.entries.tree.ReadAt(n, want, off)
+		if errno != 0 {
+			return packErr(h.name, errno)
+		}
+		if got == 0 {
+			return fmt.Errorf("pack %s: it became shorter meanwhile", quote(h.name))
+		}
+		if err := p.write(want[:got]); err != nil {
+			return err
+		}
+		off += int64(got)
+		p.progress(off)
+	}
+	return nil
+}
+
+// progressIn is how many bytes of content lie between two calls of Progress.
+const progressIn = 4 << 20
+
+// progress tells that off bytes of the current file are packed.
+func (p *packer) progress(off int64) {
+	if done := p.content + off; p.opts.Progress != nil && done-p.told >= progressIn {
+		p.told = done
+		p.opts.Progress(done)
+	}
+}
+
+// write puts bytes of the tar into the compressor.
+func (p *packer) write(b []byte) error {
+	if err := p.ctx.Err(); err != nil {
+		return err
+	}
+	if err := p.sink.failed(); err != nil {
+		return err
+	}
+	p.raw += int64(len(b))
+	_, err := p.gz.Write(b)
+	return err
+}
+
+func (p *packer) writeZeros(n int64) error {
+	for n > 0 {
+		k := min(n, int64(len(p.zeros)))
+		if err := p.write(p.zeros[:k]); err != nil {
+			return err
+		}
+		n -= k
+	}
+	return nil
+}
