@@ -13,22 +13,22 @@ import (
 	"github.com/workdir/workdir/store/storetest"
 )
 
-func TestMain(m *testing.M) {
-	storetest.Main(m, func(ctx context.Context, address string) (store.Store, error) {
-		if home, bucket, ok := strings.Cut(address, " "); ok {
-			store.SetMemDir(home)
-			address = bucket
-		}
-		u, err := store.ParsePrefix(address)
-		if err != nil {
-			return nil, err
-		}
-		s, err := store.OpenBucket(ctx, u)
-		if err != nil || u.Scheme == "mem" {
-			return s, err
-		}
-		return store.NewFileStore(strings.TrimPrefix(address, "file://")), nil
-	})
+// openAddress opens, in another process, the store that a test told of: a
+// directory, or "home bucket" for mem.
+func openAddress(ctx context.Context, address string) (store.Store, error) {
+	home, bucket, isMem := strings.Cut(address, " ")
+	if root, ok := strings.CutSuffix(address, noLocks); ok {
+		return withoutDirectoryLocks(root), nil
+	}
+	if !isMem {
+		return store.NewFileStore(address), nil
+	}
+	store.SetMemDir(home)
+	u, err := store.ParsePrefix(bucket)
+	if err != nil {
+		return nil, err
+	}
+	return store.OpenBucket(ctx, u)
 }
 
 func TestFile(t *testing.T) {
@@ -41,7 +41,7 @@ func TestFile(t *testing.T) {
 	}
 	storetest.Run(t, open, &storetest.Options{
 		Pinned:  true,
-		Address: func(s store.Store) string { return "file://" + roots[s] },
+		Address: func(s store.Store) string { return roots[s] },
 		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, roots[s]) },
 	})
 }

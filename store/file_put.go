@@ -242,6 +242,35 @@ func removeDirs(made []string) {
 	}
 }
 
+// Writable looks whether this user may make files in the directory of key or,
+// while it does not exist, in the next one above.
+func (s *fileStore) Writable(_ context.Context, key string) error {
+	p, err := s.place(key)
+	if err != nil {
+		return s.fail("put", key, err)
+	}
+	for at := p.dir; ; at = filepath.Dir(at) {
+		err := mayMakeFiles(at)
+		if err == nil {
+			return nil
+		}
+		if err != unix.ENOENT || at == "/" {
+			return s.fail("put", key, err)
+		}
+	}
+}
+
+// mayMakeFiles also asks for reading, which flushing a directory needs.
+func mayMakeFiles(path string) error {
+	d, err := openDir(path, unix.O_PATH, &durable)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	const access = unix.R_OK | unix.W_OK | unix.X_OK
+	return again(func() error { return unix.Faccessat(d.fd, ".", access, unix.AT_EACCESS) })
+}
+
 // Delete implements Store. Directories stay, though they be empty.
 func (s *fileStore) Delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error {
 	err := s.delete(ctx, key, rev, before)

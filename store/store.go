@@ -77,5 +77,17 @@ type Store interface {
 	Close() error
 }
 
+// Writable asks, without writing, whether a Put of key is likely to be allowed,
+// so that a read-only store is found out before the work and not after it. Nil
+// where the driver cannot tell. Errors as Put.
+func Writable(ctx context.Context, s Store, key string) error {
+	if asked, ok := s.(interface {
+		Writable(ctx context.Context, key string) error
+	}); ok {
+		return asked.Writable(ctx, key)
+	}
+	return nil
+}
+
 // suffix is what every archive's name ends with.
 const suffix = ".tar.gz"

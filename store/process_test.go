@@ -1,0 +1,273 @@
+package store_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/store/storetest"
+	"golang.org/x/sys/unix"
+)
+
+// What a process of its own does, if these tests started it.
+var roles = map[string]func(args []string) error{
+	"put":  rolePut,
+	"full": roleFull,
+	"mem":  roleMem,
+}
+
+const roleEnv = "WORKDIR_STORE_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	if role := roles[os.Getenv(roleEnv)]; role != nil {
+		if err := role(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	storetest.Main(m, openAddress)
+}
+
+// process is another process that has said that it is ready.
+type process struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	// said is what it said when it was ready.
+	said string
+}
+
+// start starts a process and waits until it is ready.
+func start(t *testing.T, role string, args ...string) *process {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), roleEnv+"="+role)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	noError(t, err)
+	out, err := cmd.StdoutPipe()
+	noError(t, err)
+	noError(t, cmd.Start())
+	said, err := bufio.NewReader(out).ReadString('\n')
+	noError(t, err)
+	return &process{t: t, cmd: cmd, in: in, said: said[:len(said)-1]}
+}
+
+// kill ends it by SIGKILL and waits until it is gone.
+func (p *process) kill() {
+	p.t.Helper()
+	noError(p.t, p.cmd.Process.Kill())
+	_ = p.cmd.Wait()
+}
+
+// finish lets it go on, and waits for its end.
+func (p *process) finish() {
+	p.t.Helper()
+	noError(p.t, p.in.Close())
+	noError(p.t, p.cmd.Wait())
+}
+
+// stop says that this process is ready, and waits until it may go on.
+func stop(say string) {
+	fmt.Println(say)
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+// rolePut puts a megabyte, and stops at args[2]: within "write" or "before".
+func rolePut(args []string) error {
+	root, key, at := args[0], args[1], args[2]
+	stopAt := func(point string) {
+		if at == point {
+			stop("ready")
+		}
+	}
+	write := func(w io.Writer) error {
+		_, err := w.Write(make([]byte, 1<<20))
+		stopAt("write")
+		return err
+	}
+	before := func(context.Context) error { stopAt("before"); return nil }
+	_, err := store.NewFileStore(root).Put(context.Background(), key, write, &store.PutOptions{Before: before})
+	return err
+}
+
+// roleFull fills a disk of its own, in a mount namespace of its own.
+func roleFull(args []string) error {
+	root := args[0]
+	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=1m"); err != nil {
+		return fmt.Errorf("mount a small disk: %w", err)
+	}
+	s, ctx := store.NewFileStore(root), context.Background()
+	write := func(size int) func(io.Writer) error {
+		return func(w io.Writer) error { _, err := w.Write(make([]byte, size)); return err }
+	}
+	info, err := s.Put(ctx, "key", write(1000), nil)
+	if err != nil {
+		return err
+	}
+	_, err = s.Put(ctx, "key", write(4<<20), &store.PutOptions{Replace: info.Revision})
+	if !errors.Is(err, store.ErrFull) || !errors.Is(err, unix.ENOSPC) || errors.Is(err, store.ErrUnknown) {
+		return fmt.Errorf("a full disk gives %v", err)
+	}
+	if names, err := filepath.Glob(root + "/.*"); err != nil || len(names) > 0 {
+		return fmt.Errorf("left on the full disk: %q, %w", names, err)
+	}
+	if now, err := s.Stat(ctx, "key"); err != nil || now != info {
+		return fmt.Errorf("the full disk changed the archive to %+v, %w", now, err)
+	}
+	_, err = s.Put(ctx, "key", write(2000), &store.PutOptions{Replace: info.Revision})
+	return err
+}
+
+// roleMem makes a directory for mem, and tells of it.
+func roleMem([]string) error {
+	home, err := store.MemDir()
+	stop(home)
+	return err
+}
+
+func TestFileFullDisk(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], t.TempDir())
+	cmd.Env = append(os.Environ(), roleEnv+"=full")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// A kill leaves a temporary file; whoever comes to the directory next removes it.
+func TestFileKilledPut(t *testing.T) {
+	for _, at := range []string{"write", "before"} {
+		for name, come := range map[string]func(store.Store) error{
+			"Open": func(s store.Store) error {
+				_, err := s.Open(t.Context(), "dir/other")
+				return ignore(err, store.ErrNotExist)
+			},
+			"Stat": func(s store.Store) error {
+				_, err := s.Stat(t.Context(), "dir/other")
+				return ignore(err, store.ErrNotExist)
+			},
+			"List": func(s store.Store) error { _, err := s.List(t.Context(), "dir/"); return err },
+			"Put": func(s store.Store) error {
+				_, err := s.Put(t.Context(), "dir/other", writes("other"), nil)
+				return ignore(err, store.ErrConflict)
+			},
+		} {
+			t.Run(at+name, func(t *testing.T) {
+				root := t.TempDir()
+				s := store.NewFileStore(root)
+				noError(t, come(s))
+				start(t, "put", root, "dir/key", at).kill()
+				if left := litter(t, root); len(left) != 1 {
+					t.Fatalf("the kill left %q, want one temporary file", left)
+				}
+				noError(t, come(s))
+				if left := litter(t, root); len(left) != 0 {
+					t.Errorf("%s leaves %q", name, left)
+				}
+				if _, err := s.Put(t.Context(), "dir/key", writes("new"), nil); err != nil {
+					t.Errorf("a Put after the kill: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// The temporary file of a writer that lives is never taken for a left one.
+func TestFileLivePut(t *testing.T) {
+	root := t.TempDir()
+	s := store.NewFileStore(root)
+	p := start(t, "put", root, "dir/key", "write")
+	for range 3 {
+		_, err := s.Open(t.Context(), "dir/other")
+		noError(t, ignore(err, store.ErrNotExist))
+		_, err = s.List(t.Context(), "dir/")
+		noError(t, err)
+	}
+	if left := litter(t, root); len(left) != 1 {
+		t.Errorf("the live writer has %q, want its temporary file", left)
+	}
+	p.finish()
+	info, err := s.Stat(t.Context(), "dir/key")
+	if err != nil || info.Size != 1<<20 {
+		t.Errorf("the live writer stored %+v, %v", info, err)
+	}
+}
+
+// A Put that waits for the lock of a stopped process can be given up.
+func TestFileLockedDirectory(t *testing.T) {
+	root := t.TempDir()
+	refused := make(chan struct{}, 1)
+	s := store.NewFileStoreWith(root, func(fd, how int) error {
+		err := unix.Flock(fd, how)
+		if err == unix.EAGAIN && store.IsDir(fd) {
+			select {
+			case refused <- struct{}{}:
+			default:
+			}
+		}
+		return err
+	}, nil)
+	p := start(t, "put", root, "dir/key", "before")
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := s.Put(ctx, "dir/other", writes("other"), nil)
+		waiting <- err
+	}()
+	select {
+	case err := <-waiting:
+		t.Fatalf("a Put did not wait for the lock: %v", err)
+	case <-refused:
+	}
+	cancel()
+	if err := <-waiting; !errors.Is(err, context.Canceled) {
+		t.Errorf("the Put that was given up gives %v", err)
+	}
+	if left := litter(t, root); len(left) != 1 {
+		t.Errorf("there is %q, want the temporary file of the other process", left)
+	}
+	if _, err := s.Stat(t.Context(), "dir/other"); !errors.Is(err, store.ErrNotExist) {
+		t.Errorf("the Put that was given up stored: %v", err)
+	}
+	p.finish()
+}
+
+func TestMemOfKilledProcess(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	killed, alive := start(t, "mem"), start(t, "mem")
+	killed.kill()
+	next := start(t, "mem")
+	for path, want := range map[string]bool{killed.said: false, alive.said: true, next.said: true} {
+		if _, err := os.Stat(path); (err == nil) != want {
+			t.Errorf("directory %s: %v, want it to be there: %v", path, err, want)
+		}
+	}
+	alive.finish()
+	next.finish()
+}
+
+func ignore(err, target error) error {
+	if errors.Is(err, target) {
+		return nil
+	}
+	return err
+}
+
+func writes(content string) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := io.WriteString(w, content); return err }
+}
