@@ -1,0 +1,357 @@
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/workdir/workdir/mount"
+)
+
+// workdirMount is the command under test, built as users build it: without the
+// race detector. Everybody may execute it.
+var workdirMount string
+
+// The test binary is also the programs that the tests start: roleVariable says
+// which one, and roles has their mains, which give exit codes.
+const roleVariable = "WORKDIR_INTEGRATION_ROLE"
+
+var roles = map[string]func() int{}
+
+// envVariable marks every process that a test starts, and what those start, with
+// the directory of its env.
+const envVariable = "WORKDIR_INTEGRATION_ENV"
+
+func TestMain(m *testing.M) {
+	mount.Init()
+	if role := roles[os.Getenv(roleVariable)]; role != nil {
+		os.Exit(role())
+	}
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("/tmp", "wd")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = os.Chmod(dir, 0o755)
+	}
+	workdirMount = filepath.Join(dir, "workdir-mount")
+	build := exec.Command("go", "build", "-o", workdirMount, "./cmd/workdir-mount")
+	build.Dir = ".."
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err == nil {
+		err = build.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build workdir-mount:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// env is a private store and run directory. At the end of its test nothing may
+// be left of it: no mount, no process, no session, no file beside the archives.
+type env struct {
+	t        *testing.T
+	root     string // short, since paths of sockets are
+	storeDir string
+	runDir   string
+	vars     []string // added to the environment of commands
+	uid      int      // who runs the commands
+}
+
+func newEnv(t *testing.T) *env {
+	t.Helper()
+	root, err := os.MkdirTemp("/tmp", "wd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &env{t: t, root: root, storeDir: filepath.Join(root, "store"), runDir: filepath.Join(root, "run"), uid: os.Geteuid()}
+	e.vars = []string{envVariable + "=" + root}
+	if err := os.Mkdir(e.storeDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.end)
+	return e
+}
+
+// url names a workspace in the store.
+func (e *env) url(key string) string { return "file://" + e.storeDir + "/" + key }
+
+// archive is the file of a workspace.
+func (e *env) archive(key string) string { return filepath.Join(e.storeDir, key+".tar.gz") }
+
+// path gives a path of the test's own beside store and run directory.
+func (e *env) path(elem ...string) string {
+	return filepath.Join(append([]string{e.root}, elem...)...)
+}
+
+// mkdir makes a directory of the test's own.
+func (e *env) mkdir(elem ...string) string {
+	e.t.Helper()
+	dir := e.path(elem...)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		e.t.Fatal(err)
+	}
+	return dir
+}
+
+// bytes gives the stored archive; nil if there is none.
+func (e *env) bytes(key string) []byte {
+	e.t.Helper()
+	b, err := os.ReadFile(e.archive(key))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.t.Fatal(err)
+	}
+	return b
+}
+
+// program prepares any program, marked as belonging to this env.
+func (e *env) program(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), e.vars...)
+	if e.uid != os.Geteuid() {
+		id := uint32(e.uid)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
+	}
+	return cmd
+}
+
+// role prepares the test binary in one of its roles.
+func (e *env) role(role string, vars ...string) *exec.Cmd {
+	cmd := e.program("/proc/self/exe")
+	cmd.Env = append(append(cmd.Env, roleVariable+"="+role), vars...)
+	return cmd
+}
+
+// command prepares workdir-mount with the env's run directory.
+func (e *env) command(args ...string) *exec.Cmd {
+	return e.program(workdirMount, append([]string{"--run-dir", e.runDir}, args...)...)
+}
+
+// execCommand prepares workdir-mount exec of a shell script; args are $1, $2, ….
+func (e *env) execCommand(url, script string, args ...string) *exec.Cmd {
+	return e.command(append([]string{"exec", url, "--", "sh", "-c", script, "sh"}, args...)...)
+}
+
+// exec runs a shell script in a workspace; args are $1, $2, ….
+func (e *env) exec(url, script string, args ...string) (stdout, stderr string, code int) {
+	e.t.Helper()
+	return run(e.t, e.execCommand(url, script, args...))
+}
+
+// mustExec is exec of a script that must succeed. It gives what the script
+// printed.
+func (e *env) mustExec(url, script string, args ...string) string {
+	e.t.Helper()
+	return mustRun(e.t, e.execCommand(url, script, args...))
+}
+
+// run gives what a command printed, and its exit code as a shell does: 128+n if
+// a signal ended it.
+func run(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if cmd.Stdout == nil {
+		cmd.Stdout = &out
+	}
+	cmd.Stderr = &errs
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatalf("%v: %v", cmd.Args, err)
+	}
+	return out.String(), errs.String(), exitCode(cmd.ProcessState)
+}
+
+func exitCode(state *os.ProcessState) int {
+	status, _ := state.Sys().(syscall.WaitStatus) // always that on Linux
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+// mustRun is run of a command that must exit 0.
+func mustRun(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	stdout, stderr, code := run(t, cmd)
+	if code != 0 {
+		t.Fatalf("%v: exit code %d\nstdout: %s\nstderr: %s", cmd.Args, code, stdout, stderr)
+	}
+	return stdout
+}
+
+// waitFor polls a condition, for a minute at most.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	if !eventually(cond) {
+		t.Fatalf("waited in vain for %s", what)
+	}
+}
+
+func eventually(cond func() bool) bool {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return false
+		}
+	}
+	return true
+}
+
+// needRoot fails a test that only root can do.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("this test must be run by root: it mounts, and changes the user")
+	}
+}
+
+// end holds the env against its promise, and removes it.
+func (e *env) end() {
+	e.checkNothingLeft()
+	for _, pid := range e.processes() {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // reported already; it may have ended
+	}
+	for _, path := range e.mounts() {
+		_ = syscall.Unmount(path, syscall.MNT_DETACH) // likewise
+	}
+	if err := os.RemoveAll(e.root); err != nil {
+		e.t.Error(err)
+	}
+}
+
+// checkNothingLeft reports mounts, processes, sessions and temporary files of
+// this env. A server that has lost its client has a moment to end.
+func (e *env) checkNothingLeft() {
+	e.t.Helper()
+	if !eventually(func() bool { return len(e.processes()) == 0 }) {
+		for _, pid := range e.processes() {
+			e.t.Errorf("left running: process %d: %s", pid, commandLine(pid))
+		}
+	}
+	for _, path := range e.mounts() {
+		e.t.Errorf("left mounted: %s", path)
+	}
+	for _, path := range e.sessions() {
+		e.t.Errorf("left in the run directory: %s", path)
+	}
+	for _, path := range e.litter() {
+		e.t.Errorf("left beside the archives: %s", path)
+	}
+}
+
+// mounts are the workspaces mounted in this env, in our mount namespace.
+func (e *env) mounts() []string {
+	var paths []string
+	for _, m := range mountTable(e.t) {
+		if strings.HasPrefix(m.fsType, "fuse") && (strings.HasPrefix(m.path, e.root+"/") || strings.Contains(m.source, e.root+"/")) {
+			paths = append(paths, m.path)
+		}
+	}
+	return paths
+}
+
+// mounted is a line of the mount table, see proc_pid_mountinfo(5).
+type mounted struct{ path, fsType, source, options string }
+
+// mountTable reads our mount table. Paths of these tests have no characters that
+// are escaped there.
+func mountTable(t *testing.T) []mounted {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table []mounted
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for lines.Scan() {
+		left, right, _ := strings.Cut(lines.Text(), " - ")
+		l, r := strings.Fields(left), strings.Fields(right)
+		if len(l) >= 6 && len(r) >= 2 {
+			table = append(table, mounted{path: l[4], options: l[5], fsType: r[0], source: r[1]})
+		}
+	}
+	return table
+}
+
+// processes are those that this env's commands started, and have not ended.
+func (e *env) processes() []int {
+	var pids []int
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails on a bad pattern only
+	mark := []byte(envVariable + "=" + e.root + "\x00")
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if b, err := os.ReadFile(dir + "/environ"); err == nil && bytes.Contains(b, mark) && alive(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// alive reports whether a process runs. One that has ended and waits for its
+// parent does not.
+func alive(pid int) bool {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return false
+	}
+	state := bytes.TrimLeft(b[bytes.LastIndexByte(b, ')')+1:], " ")
+	return len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
+}
+
+func commandLine(pid int) string {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(bytes.ReplaceAll(b, []byte{0}, []byte{' '}))
+}
+
+// sessions are the records of clients in the run directory.
+func (e *env) sessions() []string {
+	paths, _ := filepath.Glob(filepath.Join(e.runDir, "s-*")) // fails on a bad pattern only
+	return paths
+}
+
+// litter is what is in the store and is no archive.
+func (e *env) litter() []string {
+	var paths []string
+	err := filepath.WalkDir(e.storeDir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && (!strings.HasSuffix(path, ".tar.gz") || strings.HasPrefix(d.Name(), ".")) {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil {
+		e.t.Error(err)
+	}
+	return paths
+}
+
+func TestExecThenExec(t *testing.T) {
+	e := newEnv(t)
+	e.mustExec(e.url("k"), `test "$PWD" = "$WORKDIR"; echo hello >file`)
+	if got := e.mustExec(e.url("k"), `cat file`); got != "hello\n" {
+		t.Errorf("content = %q", got)
+	}
+}
