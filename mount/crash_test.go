@@ -1,0 +1,179 @@
+package mount
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// playRole is the test binary as a client that can be killed: it mounts, says
+// so, and waits for its end.
+func playRole(role string) int {
+	Init()
+	m, err := Open(context.Background(), os.Getenv("WORKDIR_TEST_URL"), &Options{
+		RunDir: os.Getenv("WORKDIR_TEST_RUN"), Dir: os.Getenv("WORKDIR_TEST_DIR"), Grace: time.Minute,
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	st, err := m.Status(context.Background())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	switch role {
+	case "wait":
+		if err := os.WriteFile(m.Path("written"), []byte("x"), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		fmt.Printf("%d %s\n", st.ServerPID, m.Path())
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		return 0
+	case "work":
+		return work(m)
+	}
+	return 2
+}
+
+// work does what deadlocks a process on a mount of its own: it runs tools in the
+// mount, page-faults on its files, and collects garbage meanwhile.
+func work(m *Mount) int {
+	for i := range 20 {
+		if out, err := Command(context.Background(), m, "sh", "-c", "mkdir -p d && cp /bin/true d/tool && d/tool").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%d: %v: %s\n", i, err, out)
+			return 1
+		}
+	}
+	if err := m.Commit(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if _, err := m.Close(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := Stop(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println("worked")
+	return 0
+}
+
+func (f *fixture) role(role, dir string, env ...string) *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), "WORKDIR_TEST_ROLE="+role, "WORKDIR_TEST_URL="+f.url("k"), "WORKDIR_TEST_RUN="+f.runDir, "WORKDIR_TEST_DIR="+dir)
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// mounted starts a client that waits, and gives it with its server's number and
+// its mountpoint.
+func (f *fixture) mounted(dir string) (client *exec.Cmd, server int, path string) {
+	f.t.Helper()
+	client = f.role("wait", dir)
+	stdin, err := client.StdinPipe()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { stdin.Close() })
+	stdout, err := client.StdoutPipe()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := client.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := fmt.Fscan(stdout, &server, &path); err != nil {
+		f.t.Fatal(err)
+	}
+	return client, server, path
+}
+
+func (f *fixture) isMounted(path string) bool {
+	f.t.Helper()
+	table, err := mountTable("self")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	_, ok := topMountAt(table, path)
+	return ok
+}
+
+func TestClientKilled(t *testing.T) {
+	f := newFixture(t)
+	client, server, path := f.mounted("")
+	if err := client.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Wait() // killed
+	waitFor(t, "the server to detach and end", func() bool {
+		return !f.isMounted(path) && syscall.Kill(server, 0) != nil
+	})
+	if f.bytes("k") != nil {
+		t.Error("an archive was stored")
+	}
+}
+
+func TestBothKilledIsClearedAwayByTheNextOpen(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		t.Run(fmt.Sprintf("own mountpoint %v", own), func(t *testing.T) {
+			f := newFixture(t)
+			dir := ""
+			if own {
+				dir = t.TempDir()
+			}
+			client, server, path := f.mounted(dir)
+			// The server first, stopped, so that it cannot notice its client's end.
+			if err := syscall.Kill(server, syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = client.Wait() // killed
+			if err := syscall.Kill(server, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the server to be gone", func() bool { return !alive(server) })
+			if !f.isMounted(path) {
+				t.Fatal("nothing is left to clear away: the test tests nothing")
+			}
+			f.commit("other", "name", "content")
+			if f.isMounted(path) {
+				t.Error("the dead mount is still there")
+			}
+		})
+	}
+}
+
+// alive reports whether a process runs; one that has ended and waits for its
+// parent does not.
+func alive(pid int) bool {
+	b, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "stat"))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}
+
+// One CPU: fork is a vfork, and a process that serves its own mount would wait
+// for itself.
+func TestOneCPU(t *testing.T) {
+	f := newFixture(t)
+	out, err := f.role("work", "", "GOMAXPROCS=1").Output()
+	if err != nil || string(out) != "worked\n" {
+		t.Fatalf("work with GOMAXPROCS=1: %q, %v", out, err)
+	}
+}

@@ -1,0 +1,628 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/store"
+)
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv("WORKDIR_TEST_ROLE"); role != "" && os.Args[0] != serverName && os.Args[0] != shimName {
+		os.Exit(playRole(role))
+	}
+	Init()
+	os.Exit(m.Run())
+}
+
+// fixture is a store, a run directory and the options of a test's mounts.
+type fixture struct {
+	t      *testing.T
+	dir    string // of the store
+	runDir string
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{t: t, dir: t.TempDir(), runDir: filepath.Join(t.TempDir(), "run")}
+	t.Cleanup(func() {
+		if err := Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+		f.noMountLeft()
+	})
+	return f
+}
+
+func (f *fixture) url(key string) string     { return "file://" + f.dir + "/" + key }
+func (f *fixture) archive(key string) string { return filepath.Join(f.dir, key+".tar.gz") }
+
+func (f *fixture) noMountLeft() {
+	f.t.Helper()
+	table, err := mountTable("self")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, e := range table {
+		if e.isOurs() && (within(e.path, f.runDir) || strings.Contains(e.source, f.dir)) {
+			f.t.Errorf("left mounted: %s", e.path)
+			_ = kernelDetach(e.path) // so that the next test starts clean
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(f.runDir, "s-*")); len(left) > 0 {
+		f.t.Errorf("left in the run directory: %v", left)
+	}
+	if left, _ := filepath.Glob(filepath.Join(f.dir, ".*")); len(left) > 0 {
+		f.t.Errorf("left beside the archives: %v", left)
+	}
+}
+
+func (f *fixture) open(key string, opts *Options) *Mount {
+	f.t.Helper()
+	m, err := f.tryOpen(key, opts)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() {
+		m.Abandon()
+		_, _ = m.Close(context.Background()) // closed already, mostly
+	})
+	return m
+}
+
+func (f *fixture) tryOpen(key string, opts *Options) (*Mount, error) {
+	o := Options{}
+	if opts != nil {
+		o = *opts
+	}
+	if o.RunDir == "" {
+		o.RunDir = f.runDir
+	}
+	if o.Grace == 0 {
+		o.Grace = time.Millisecond // tests that are busy on purpose need not wait
+	}
+	return Open(f.t.Context(), f.url(key), &o)
+}
+
+// commit writes one file and commits.
+func (f *fixture) commit(key, name, content string) Result {
+	f.t.Helper()
+	m := f.open(key, &Options{Grace: time.Minute})
+	f.write(m, name, content)
+	return f.close(m, true)
+}
+
+func (f *fixture) write(m *Mount, name, content string) {
+	f.t.Helper()
+	if err := os.WriteFile(m.Path(name), []byte(content), 0o644); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) close(m *Mount, mark bool) Result {
+	f.t.Helper()
+	if mark {
+		if err := m.Commit(); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	res, err := m.Close(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return res
+}
+
+// content reads one file of a workspace through a read-only mount.
+func (f *fixture) content(key, name string) string {
+	f.t.Helper()
+	m := f.open(key, &Options{ReadOnly: true, Grace: time.Minute})
+	b, err := os.ReadFile(m.Path(name))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.close(m, false)
+	return string(b)
+}
+
+// bytes gives the stored archive; nil if there is none.
+func (f *fixture) bytes(key string) []byte {
+	f.t.Helper()
+	b, err := os.ReadFile(f.archive(key))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		f.t.Fatal(err)
+	}
+	return b
+}
+
+func TestCommitAndOpenAgain(t *testing.T) {
+	f := newFixture(t)
+	res := f.commit("a/b", "hello", "world")
+	if !res.Stored || res.Changes.Created != 1 || res.Size == 0 || res.CommitID == "" || res.Revision == "" {
+		t.Errorf("result = %+v, want one file stored", res)
+	}
+	if got := f.content("a/b", "hello"); got != "world" {
+		t.Errorf("content = %q", got)
+	}
+}
+
+func TestNothingIsStoredUnless(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func(*testing.T, *Mount)
+	}{
+		{"marked", func(*testing.T, *Mount) {}},
+		{"not abandoned", func(t *testing.T, m *Mount) {
+			if err := m.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			m.Abandon()
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.commit("k", "name", "before")
+			before := f.bytes("k")
+			m := f.open("k", nil)
+			f.write(m, "name", "after")
+			tt.end(t, m)
+			if res := f.close(m, false); res.Stored || res.Changes.Modified != 1 {
+				t.Errorf("result = %+v, want one modified file, not stored", res)
+			}
+			if string(f.bytes("k")) != string(before) {
+				t.Error("the archive changed")
+			}
+		})
+	}
+}
+
+func TestUnchangedIsNotStored(t *testing.T) {
+	f := newFixture(t)
+	f.commit("k", "name", "content")
+	before := f.bytes("k")
+	m := f.open("k", nil)
+	if _, err := os.ReadFile(m.Path("name")); err != nil {
+		t.Fatal(err)
+	}
+	if res := f.close(m, true); res.Stored {
+		t.Errorf("result = %+v, want nothing stored", res)
+	}
+	if string(f.bytes("k")) != string(before) {
+		t.Error("the archive changed")
+	}
+}
+
+func TestEmptiedWorkspace(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		f := newFixture(t)
+		f.commit("k", "name", "content")
+		m := f.open("k", &Options{KeepEmpty: keep})
+		if err := os.Remove(m.Path("name")); err != nil {
+			t.Fatal(err)
+		}
+		res := f.close(m, true)
+		if res.Deleted == keep || res.Stored != keep || (f.bytes("k") != nil) != keep {
+			t.Errorf("KeepEmpty %v: result = %+v, archive of %d bytes", keep, res, len(f.bytes("k")))
+		}
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	f := newFixture(t)
+	f.commit("k", "name", "content")
+	m := f.open("k", &Options{ReadOnly: true})
+	if err := os.WriteFile(m.Path("name"), nil, 0o644); !errors.Is(err, unix.EROFS) {
+		t.Errorf("write = %v, want EROFS", err)
+	}
+	if err := m.Commit(); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("Commit = %v, want ErrReadOnly", err)
+	}
+	f.close(m, false)
+}
+
+func TestConflict(t *testing.T) {
+	f := newFixture(t)
+	first := f.commit("k", "name", "0")
+	slow := f.open("k", nil)
+	f.write(slow, "name", "slow")
+	second := f.commit("k", "name", "fast")
+	if err := slow.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := slow.Close(t.Context())
+	var conflict *store.ConflictError
+	if !errors.As(err, &conflict) || conflict.Want != first.Revision || conflict.Have != second.Revision {
+		t.Errorf("Close = %v (%+v), want a conflict of %s and %s", err, conflict, first.Revision, second.Revision)
+	}
+	if errors.Is(err, ErrCommit) {
+		t.Errorf("Close = %v, which is also ErrCommit", err)
+	}
+	if _, again := slow.Close(t.Context()); !errors.Is(again, store.ErrConflict) {
+		t.Errorf("Close again = %v, want the same", again)
+	}
+	if got := f.content("k", "name"); got != "fast" {
+		t.Errorf("content = %q, want the winner's", got)
+	}
+}
+
+func TestBeforeStoreCanRefuse(t *testing.T) {
+	f := newFixture(t)
+	fenced := errors.New("fenced off")
+	asked := 0
+	m := f.open("k", &Options{BeforeStore: func(context.Context) error { asked++; return fenced }})
+	f.write(m, "name", "content")
+	if err := m.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := m.Close(t.Context())
+	if !errors.Is(err, ErrCommit) || !strings.Contains(err.Error(), fenced.Error()) || asked != 1 {
+		t.Errorf("Close = %v after %d questions, want ErrCommit with the reason after one", err, asked)
+	}
+	if f.bytes("k") != nil {
+		t.Error("an archive was stored")
+	}
+}
+
+// holder starts a process that uses the mount, and ends it with the test.
+func holder(t *testing.T, ready string, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // ended already, mostly
+		_ = cmd.Wait()         // its exit code says nothing
+	})
+	waitFor(t, "the process to use the mount", func() bool {
+		_, err := os.Stat(ready)
+		return err == nil
+	})
+	return cmd
+}
+
+// waitFor polls a condition, for as long as the test may run.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func TestBusyIsNamedAndCanBeClosedAgain(t *testing.T) {
+	tests := []struct{ name, script, use string }{
+		{"descriptor", `exec 3>"$1/held"; echo >&3; cd /; : >"$2"; exec sleep 1000`, "descriptor"},
+		{"working directory", `: >"$1/held"; cd "$1"; : >"$2"; exec sleep 1000`, "working directory"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			m := f.open("k", nil)
+			ready := filepath.Join(t.TempDir(), "ready")
+			cmd := holder(t, ready, exec.Command("sh", "-c", tt.script, "sh", m.Path(), ready))
+			if err := m.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			_, err := m.Close(t.Context())
+			var busy *BusyError
+			if !errors.As(err, &busy) || len(busy.Processes) != 1 || busy.Processes[0].PID != cmd.Process.Pid || busy.Processes[0].Use != tt.use {
+				t.Fatalf("Close = %v, want busy by the %s of process %d", err, tt.use, cmd.Process.Pid)
+			}
+			if f.bytes("k") != nil {
+				t.Fatal("a busy mount was stored")
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			if res := f.close(m, true); !res.Stored {
+				t.Errorf("result = %+v, want it stored once nobody uses it", res)
+			}
+		})
+	}
+}
+
+// A copy of the mount in another mount namespace keeps on writing after our
+// umount(2) has returned 0; what it writes must neither be stored half nor lost
+// without a word.
+func TestCopyInAnotherNamespaceIsBusy(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", nil)
+	ready := filepath.Join(t.TempDir(), "ready")
+	cmd := holder(t, ready, exec.Command("unshare", "-m", "--propagation", "private", "sh", "-c",
+		`: >"$2"; while [ ! -e "$2.go" ]; do sleep 0.01; done; echo late >"$1/late"; : >"$2.wrote"; exec sleep 1000`, "sh", m.Path(), ready))
+	if err := m.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := m.Close(t.Context())
+	var busy *BusyError
+	if !errors.As(err, &busy) || len(busy.Processes) == 0 || busy.Processes[0].PID != cmd.Process.Pid {
+		t.Fatalf("Close = %v, want busy by process %d", err, cmd.Process.Pid)
+	}
+	if err := os.WriteFile(ready+".go", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the late write", func() bool { _, err := os.Stat(ready + ".wrote"); return err == nil })
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if res := f.close(m, true); !res.Stored {
+		t.Fatalf("result = %+v, want it stored", res)
+	}
+	if got := f.content("k", "late"); got != "late\n" {
+		t.Errorf("content = %q, want the late write", got)
+	}
+}
+
+func TestMountEndedBySomethingElseIsNotStored(t *testing.T) {
+	for name, flags := range map[string]int{"umount": 0, "umount -l": unix.MNT_DETACH, "umount -f": unix.MNT_FORCE} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			m := f.open("k", nil)
+			f.write(m, "name", "content")
+			if err := unix.Unmount(m.Path(), flags); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := m.Close(t.Context()); !errors.Is(err, ErrUnmounted) {
+				t.Errorf("Close = %v, want ErrUnmounted", err)
+			}
+			if f.bytes("k") != nil {
+				t.Error("an archive was stored")
+			}
+		})
+	}
+}
+
+func TestServerKilled(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", nil)
+	f.write(m, "name", "content")
+	st, err := m.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(st.ServerPID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-m.Done()
+	if err := m.Commit(); !errors.Is(err, ErrClosed) {
+		t.Errorf("Commit = %v, want ErrClosed", err)
+	}
+	if _, err := m.Close(t.Context()); !errors.Is(err, ErrServerLost) {
+		t.Errorf("Close = %v, want ErrServerLost", err)
+	}
+	if f.bytes("k") != nil {
+		t.Error("an archive was stored")
+	}
+	f.commit("k", "name", "again") // by a new server
+}
+
+// A server that is stopped must not hang its client or the tools for ever.
+func TestServerStopped(t *testing.T) {
+	defer func(d time.Duration, n int) { pingInterval, maxMissed = d, n }(pingInterval, maxMissed)
+	pingInterval, maxMissed = 20*time.Millisecond, 3
+	f := newFixture(t)
+	m := f.open("k", nil)
+	st, err := m.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(st.ServerPID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.ReadDir(m.Path("nothing")); err == nil {
+		t.Error("a stopped server answered")
+	}
+	if _, err := m.Close(t.Context()); !errors.Is(err, ErrServerLost) {
+		t.Errorf("Close = %v, want ErrServerLost", err)
+	}
+}
+
+func TestBadMountpoints(t *testing.T) {
+	f := newFixture(t)
+	dir := t.TempDir()
+	file, full := filepath.Join(dir, "file"), filepath.Join(dir, "full")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(full, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other := f.open("other", nil)
+	if err := os.Mkdir(other.Path("inside"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ name, dir, want string }{
+		{"missing", filepath.Join(dir, "missing"), "does not exist"},
+		{"file", file, "not a directory"},
+		{"not empty", full, "not empty"},
+		{"mount already", other.Path(), "is a mount already"},
+		{"inside a mount", other.Path("inside"), "inside the mounted workspace"},
+		{"not ours", "/proc", "is a mount already"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := f.tryOpen("k", &Options{Dir: tt.dir})
+			if !errors.Is(err, ErrCannotMount) || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Open = %v, want ErrCannotMount with %q", err, tt.want)
+			}
+		})
+	}
+	t.Run("store inside", func(t *testing.T) {
+		_, err := Open(t.Context(), "file://"+other.Path("inside", "key"), &Options{RunDir: f.runDir})
+		if !errors.Is(err, ErrCannotMount) {
+			t.Errorf("Open = %v, want ErrCannotMount", err)
+		}
+	})
+	t.Run("run directory that others may read", func(t *testing.T) {
+		open := filepath.Join(dir, "open")
+		if err := os.Mkdir(open, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.tryOpen("k", &Options{RunDir: open}); !errors.Is(err, ErrCannotMount) {
+			t.Errorf("Open = %v, want ErrCannotMount", err)
+		}
+	})
+}
+
+func TestBadArchives(t *testing.T) {
+	f := newFixture(t)
+	good := f.commit("good", "name", strings.Repeat("content ", 1000))
+	whole := f.bytes("good")
+	tests := []struct {
+		name string
+		make func(path string) error
+		want error
+	}{
+		{"truncated", func(p string) error { return os.WriteFile(p, whole[:good.Size/2], 0o644) }, archive.ErrFormat},
+		{"empty file", func(p string) error { return os.WriteFile(p, nil, 0o644) }, archive.ErrFormat},
+		{"text", func(p string) error { return os.WriteFile(p, []byte("hello"), 0o644) }, archive.ErrFormat},
+		{"directory", func(p string) error { return os.Mkdir(p, 0o755) }, store.ErrNotArchive},
+		{"fifo", func(p string) error { return unix.Mkfifo(p, 0o644) }, store.ErrNotArchive},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.make(f.archive(tt.name)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.tryOpen(tt.name, nil); !errors.Is(err, tt.want) {
+				t.Errorf("Open = %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestMaxBytes(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", &Options{MaxBytes: 1 << 20})
+	f.write(m, "small", "fits")
+	big := make([]byte, 4<<20)
+	for i := range big {
+		big[i] = byte(i)
+	}
+	err := os.WriteFile(m.Path("big"), big, 0o644)
+	if err == nil { // the writeback cache may learn it late
+		var file *os.File
+		if file, err = os.OpenFile(m.Path("big"), os.O_WRONLY, 0); err == nil {
+			err = file.Sync()
+			file.Close()
+		}
+	}
+	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EIO) {
+		t.Errorf("write of 4 MiB into 1 MiB = %v, want ENOSPC", err)
+	}
+	f.commit("big", "big", string(big))
+	if _, err := f.tryOpen("big", &Options{MaxBytes: 1 << 20}); !errors.Is(err, ErrLimit) {
+		t.Errorf("Open = %v, want ErrLimit", err)
+	}
+}
+
+func TestCommandRunsInTheMount(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", nil)
+	cmd := Command(t.Context(), m, "sh", "-c", `pwd; echo made >made`)
+	out, err := cmd.CombinedOutput()
+	if err != nil || string(out) != m.Path()+"\n" {
+		t.Fatalf("command = %q, %v", out, err)
+	}
+	for name, want := range map[string]int{"no-such-command": exitNotFound, m.Path("made"): exitCannotRun} {
+		err := Command(t.Context(), m, name).Run()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != want {
+			t.Errorf("command %s = %v, want exit code %d", name, err, want)
+		}
+	}
+	if res := f.close(m, true); !res.Stored {
+		t.Errorf("result = %+v", res)
+	}
+}
+
+func TestRemote(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", nil)
+	if err := os.MkdirAll(m.Path("sub", "dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Find(t.Context(), m.Path("sub", "dir"), f.runDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st, err := r.Status(t.Context())
+	if err != nil || !st.Marked || st.Path != m.Path() || st.ClientPID != os.Getpid() || st.Changes.Created != 2 {
+		t.Errorf("status = %+v, %v", st, err)
+	}
+	all, err := List(t.Context(), f.runDir)
+	if err != nil || len(all) != 1 || all[0].Path != m.Path() {
+		t.Errorf("list = %+v, %v", all, err)
+	}
+	res, err := r.Close(t.Context(), nil)
+	if err != nil || !res.Stored {
+		t.Errorf("close = %+v, %v", res, err)
+	}
+	<-m.Done()
+	if own, err := m.Close(t.Context()); err != nil || own.Revision != res.Revision {
+		t.Errorf("owner's Close = %+v, %v; want what the remote one gave", own, err)
+	}
+	if _, err := Find(t.Context(), f.dir, f.runDir); !errors.Is(err, ErrNotMounted) {
+		t.Errorf("Find = %v, want ErrNotMounted", err)
+	}
+}
+
+func TestOpenCanBeCancelled(t *testing.T) {
+	f := newFixture(t)
+	f.commit("k", "name", strings.Repeat("x", 1<<20))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, f.url("k"), &Options{RunDir: f.runDir}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Open = %v, want context.Canceled", err)
+	}
+	f.noMountLeftNow()
+}
+
+func (f *fixture) noMountLeftNow() {
+	f.t.Helper()
+	all, err := List(f.t.Context(), f.runDir)
+	if err != nil || len(all) != 0 {
+		f.t.Errorf("mounts = %+v, %v; want none", all, err)
+	}
+}
+
+func TestMemLivesAsLongAsTheClient(t *testing.T) {
+	f := newFixture(t)
+	for want := range 2 {
+		m, err := Open(t.Context(), "mem://bucket/key", &Options{RunDir: f.runDir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(m.Path())
+		if err != nil || len(entries) != want {
+			t.Errorf("entries = %v, %v; want %d", entries, err, want)
+		}
+		f.write(m, "name", "content")
+		f.close(m, true)
+	}
+	if err := store.RemoveMem(); err != nil {
+		t.Error(err)
+	}
+}
