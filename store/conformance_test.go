@@ -47,9 +47,6 @@ func TestFile(t *testing.T) {
 }
 
 func TestMem(t *testing.T) {
-	t.Cleanup(func() { noError(t, store.RemoveMem()) })
-	home, err := store.MemDir()
-	noError(t, err)
 	buckets := map[store.Store]string{}
 	open := func(t *testing.T) store.Store {
 		bucket := "mem://" + rand.Text()
@@ -59,13 +56,22 @@ func TestMem(t *testing.T) {
 	}
 	storetest.Run(t, open, &storetest.Options{
 		Pinned:  true,
-		Address: func(s store.Store) string { return home + " " + buckets[s] },
-		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, home) },
+		Address: func(s store.Store) string { return memHome(t) + " " + buckets[s] },
+		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, memHome(t)) },
 	})
 }
 
+func memHome(t *testing.T) string {
+	t.Helper()
+	home, err := store.MemDir()
+	noError(t, err)
+	return home
+}
+
+// openBucket opens a store by a URL; what mem keeps is removed after the test.
 func openBucket(t *testing.T, prefix string) store.Store {
 	t.Helper()
+	t.Cleanup(func() { noError(t, store.RemoveMem()) })
 	u, err := store.ParsePrefix(prefix)
 	noError(t, err)
 	s, err := store.OpenBucket(t.Context(), u)

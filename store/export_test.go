@@ -1,8 +1,6 @@
 package store
 
-import (
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // NewFileStore gives a store of the file driver beneath a directory.
 func NewFileStore(root string) Store { return &fileStore{root: root, sys: durable} }
@@ -24,4 +22,11 @@ func NewFileStoreWith(root string, flock func(fd, how int) error, fsync func(fd 
 func IsDir(fd int) bool {
 	var st unix.Stat_t
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// Unregister takes back a Register.
+func Unregister(scheme string) {
+	openers.Lock()
+	defer openers.Unlock()
+	delete(openers.byScheme, scheme)
 }

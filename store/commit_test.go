@@ -1,0 +1,382 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/store/storetest"
+)
+
+// packed is an archive of an empty tree with the log of its commits.
+type packed struct {
+	id    archive.CommitID
+	log   *archive.Log
+	bytes []byte
+}
+
+// pack packs the archive of a new commit on top of another; on may be nil.
+func pack(t *testing.T, on *packed) *packed {
+	t.Helper()
+	home, err := fs.NewArenaHome(1 << 20)
+	noError(t, err)
+	defer home.Close()
+	tree, err := fs.New(home, nil)
+	noError(t, err)
+	defer tree.Close()
+	p := &packed{id: archive.NewCommitID()}
+	var parent *archive.Log
+	if on != nil {
+		parent = on.log
+	}
+	p.log = parent.Next(archive.Record{ID: p.id})
+	var b bytes.Buffer
+	_, err = archive.NewWriter(&b, nil).WriteTree(t.Context(), tree, p.log)
+	noError(t, err)
+	p.bytes = b.Bytes()
+	return p
+}
+
+func (p *packed) write(w io.Writer) error {
+	_, err := w.Write(p.bytes)
+	return err
+}
+
+// commits is a workspace whose first archive is base, in a store that meets
+// faults.
+type commits struct {
+	t      *testing.T
+	real   store.Store
+	faulty *storetest.Faulty
+	base   *packed
+	rev    store.Revision
+	ours   *packed // on top of base
+}
+
+const key = "dir/key"
+
+func newCommits(t *testing.T, faults ...storetest.Fault) *commits {
+	t.Helper()
+	s := openBucket(t, "mem://"+rand.Text())
+	c := &commits{t: t, real: s, faulty: storetest.NewFaulty(s, faults...), base: pack(t, nil)}
+	c.rev = c.put(c.base, "")
+	c.ours = pack(t, c.base)
+	return c
+}
+
+// put is somebody else's commit.
+func (c *commits) put(p *packed, replace store.Revision) store.Revision {
+	c.t.Helper()
+	info, err := c.real.Put(c.t.Context(), key, p.write, &store.PutOptions{Replace: replace})
+	noError(c.t, err)
+	return info.Revision
+}
+
+// now is the revision that is there.
+func (c *commits) now() store.Revision {
+	c.t.Helper()
+	info, err := c.real.Stat(c.t.Context(), key)
+	noError(c.t, ignore(err, store.ErrNotExist))
+	return info.Revision
+}
+
+func (c *commits) commit() (store.Info, error) {
+	return store.Commit(c.t.Context(), c.faulty, key, &store.CommitRequest{Replace: c.rev, ID: c.ours.id, Write: c.ours.write})
+}
+
+func (c *commits) remove() error {
+	_, err := store.Commit(c.t.Context(), c.faulty, key, &store.CommitRequest{Replace: c.rev, Delete: true})
+	return err
+}
+
+// holds checks that the archive that is there is p, or none where p is nil.
+func (c *commits) holds(p *packed) {
+	c.t.Helper()
+	o, err := c.real.Open(c.t.Context(), key)
+	if p == nil {
+		wantError(c.t, err, store.ErrNotExist)
+		return
+	}
+	noError(c.t, err)
+	defer o.Close()
+	got, err := io.ReadAll(o)
+	noError(c.t, err)
+	if !bytes.Equal(got, p.bytes) {
+		c.t.Errorf("another archive is there")
+	}
+}
+
+// bubble runs a test in which the pauses of Commit take no time.
+func bubble(t *testing.T, name string, test func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+var (
+	lostRequest = storetest.Fault(storetest.LoseRequest)
+	lostAnswer  = storetest.Fault(storetest.LoseAnswer)
+	noFault     = storetest.Fault(storetest.None)
+)
+
+func repeat(f storetest.Fault, n int) []storetest.Fault {
+	faults := make([]storetest.Fault, n)
+	for i := range faults {
+		faults[i] = f
+	}
+	return faults
+}
+
+// A commit whose request or answer is lost is done once, and says so.
+func TestCommitLostAnswers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		faults []storetest.Fault
+		sent   int
+	}{
+		"no fault":                   {nil, 1},
+		"request lost":               {[]storetest.Fault{lostRequest}, 2},
+		"answer lost":                {[]storetest.Fault{lostAnswer}, 2},
+		"all but the last lost":      {repeat(lostRequest, 7), 8},
+		"answer lost, then requests": {append([]storetest.Fault{lostAnswer}, repeat(lostRequest, 6)...), 8},
+		"answers lost again":         {repeat(lostAnswer, 7), 8},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			c := newCommits(t, tc.faults...)
+			info, err := c.commit()
+			noError(t, err)
+			if info.Revision != c.now() || info.Key != key || info.Size != int64(len(c.ours.bytes)) {
+				t.Errorf("Commit tells %+v, there is %q", info, c.now())
+			}
+			if c.faulty.Sent() != tc.sent {
+				t.Errorf("%d requests were sent, want %d", c.faulty.Sent(), tc.sent)
+			}
+			c.holds(c.ours)
+		})
+	}
+}
+
+// Somebody else commits on top of ours before we know that ours is stored.
+func TestCommitInPast(t *testing.T) {
+	bubble(t, "in the past", func(t *testing.T) {
+		var c *commits
+		var next *packed
+		c = newCommits(t, storetest.Then(lostAnswer, func() {
+			next = pack(t, pack(t, c.ours))
+			c.put(next, c.now())
+		}))
+		info, err := c.commit()
+		noError(t, err)
+		if info != (store.Info{Key: key}) {
+			t.Errorf("Commit tells %+v of a revision that is gone, want the key alone", info)
+		}
+		c.holds(next)
+	})
+}
+
+// Somebody else came first: nothing is stored, and that is certain.
+func TestCommitConflict(t *testing.T) {
+	for name, fault := range map[string]storetest.Fault{"at once": noFault, "after a lost request": lostRequest} {
+		bubble(t, name, func(t *testing.T) {
+			var c *commits
+			var other *packed
+			come := func() { other = pack(t, c.base); c.put(other, c.now()) }
+			c = newCommits(t, storetest.Then(func(send func() error) error {
+				if name == "at once" {
+					come()
+				}
+				return fault(send)
+			}, func() {
+				if name != "at once" {
+					come()
+				}
+			}))
+			_, err := c.commit()
+			wantError(t, err, store.ErrConflict)
+			if errors.Is(err, store.ErrUnknown) {
+				t.Errorf("a certain conflict is called unknown: %v", err)
+			}
+			c.holds(other)
+		})
+	}
+}
+
+// A driver's own repetition turns a success into a conflict.
+func TestCommitRepeatedBySDK(t *testing.T) {
+	bubble(t, "repeated", func(t *testing.T) {
+		c := newCommits(t, func(send func() error) error { _ = send(); return send() })
+		info, err := c.commit()
+		noError(t, err)
+		if info.Revision != c.now() {
+			t.Errorf("Commit tells %+v", info)
+		}
+		c.holds(c.ours)
+	})
+}
+
+var errBroken = errors.New("the store is broken")
+
+// Where nobody can tell, the answer is ErrUnknown and never "nothing stored".
+func TestCommitUnknown(t *testing.T) {
+	for name, tc := range map[string]struct {
+		faults []storetest.Fault
+		reads  []storetest.Fault
+		do     func(c *commits)
+	}{
+		"no definite answer":      {faults: repeat(lostRequest, 8)},
+		"stored, no answers":      {faults: repeat(lostAnswer, 8)},
+		"then another failure":    {faults: []storetest.Fault{lostRequest, storetest.Fail(errBroken)}},
+		"the head cannot be read": {faults: []storetest.Fault{lostAnswer}, reads: []storetest.Fault{storetest.Fail(errBroken)}},
+		"deleted afterwards": {faults: []storetest.Fault{lostAnswer}, do: func(c *commits) {
+			noError(c.t, c.real.Delete(c.t.Context(), key, c.now(), nil))
+		}},
+		"replaced by a tool without a log": {faults: []storetest.Fault{lostAnswer}, do: func(c *commits) {
+			c.put(&packed{bytes: []byte("foreign")}, c.now())
+		}},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			var c *commits
+			if tc.do != nil {
+				tc.faults[0] = storetest.Then(tc.faults[0], func() { tc.do(c) })
+			}
+			c = newCommits(t, tc.faults...)
+			c.faulty.FailReads(tc.reads...)
+			_, err := c.commit()
+			wantError(t, err, store.ErrUnknown)
+		})
+	}
+}
+
+// The fence says no to the second try, while the first had arrived.
+func TestCommitRefusedByBefore(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault storetest.Fault
+		want  error
+	}{
+		"at once":              {noFault, errBroken},
+		"after a lost request": {lostRequest, store.ErrUnknown},
+		"after a lost answer":  {lostAnswer, nil},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			c := newCommits(t, tc.fault)
+			asked := 0
+			_, err := store.Commit(t.Context(), c.faulty, key, &store.CommitRequest{
+				Replace: c.rev, ID: c.ours.id, Write: c.ours.write,
+				Before: func(context.Context) error {
+					if asked++; asked > 1 || name != "after a lost answer" {
+						return errBroken
+					}
+					return nil
+				},
+			})
+			if !errors.Is(err, tc.want) {
+				t.Errorf("the error is %v, want %v", err, tc.want)
+			}
+			if tc.want == nil {
+				c.holds(c.ours)
+			} else {
+				c.holds(c.base)
+				wantError(t, err, errBroken)
+			}
+		})
+	}
+}
+
+// A request that arrives late finds its condition broken, or is the commit.
+func TestCommitLateRequest(t *testing.T) {
+	bubble(t, "late", func(t *testing.T) {
+		var late func() error
+		c := newCommits(t, func(send func() error) error { late = send; return lostRequest(nil) })
+		info, err := c.commit()
+		noError(t, err)
+		wantError(t, late(), store.ErrConflict)
+		if info.Revision != c.now() {
+			t.Errorf("Commit tells %+v", info)
+		}
+		c.holds(c.ours)
+	})
+}
+
+func TestCommitCancelled(t *testing.T) {
+	for name, fault := range map[string]storetest.Fault{"nothing lost": noFault, "request lost": lostRequest} {
+		bubble(t, name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			c := newCommits(t, func(send func() error) error { cancel(); return fault(send) })
+			_, err := store.Commit(ctx, c.faulty, key, &store.CommitRequest{Replace: c.rev, ID: c.ours.id, Write: c.ours.write})
+			wantError(t, err, context.Canceled)
+			if errors.Is(err, store.ErrUnknown) != (name == "request lost") {
+				t.Errorf("the error is %v", err)
+			}
+			c.holds(c.base)
+		})
+	}
+}
+
+func TestCommitOfNew(t *testing.T) {
+	bubble(t, "new", func(t *testing.T) {
+		c := newCommits(t, lostAnswer)
+		noError(t, c.real.Delete(t.Context(), key, c.rev, nil))
+		c.rev = ""
+		_, err := c.commit()
+		noError(t, err)
+		c.holds(c.ours)
+	})
+}
+
+func TestCommitDelete(t *testing.T) {
+	for name, tc := range map[string]struct {
+		faults []storetest.Fault
+		then   func(c *commits) // before the second request
+		want   error
+	}{
+		"no fault":     {},
+		"request lost": {faults: []storetest.Fault{lostRequest}},
+		"answer lost":  {faults: []storetest.Fault{lostAnswer}},
+		"never an answer": {
+			faults: repeat(lostAnswer, 8), want: store.ErrUnknown,
+		},
+		"made again by somebody": {
+			faults: []storetest.Fault{lostAnswer}, want: store.ErrUnknown,
+			then: func(c *commits) { c.put(pack(c.t, nil), "") },
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			var c *commits
+			if tc.then != nil {
+				tc.faults[0] = storetest.Then(tc.faults[0], func() { tc.then(c) })
+			}
+			c = newCommits(t, tc.faults...)
+			if err := c.remove(); !errors.Is(err, tc.want) {
+				t.Errorf("the error is %v, want %v", err, tc.want)
+			}
+			if tc.want == nil {
+				c.holds(nil)
+			}
+		})
+	}
+}
+
+func TestCommitDeleteConflict(t *testing.T) {
+	bubble(t, "replaced", func(t *testing.T) {
+		c := newCommits(t)
+		other := pack(t, c.base)
+		c.put(other, c.rev)
+		wantError(t, c.remove(), store.ErrConflict)
+		c.holds(other)
+	})
+	bubble(t, "gone", func(t *testing.T) {
+		c := newCommits(t)
+		noError(t, c.real.Delete(t.Context(), key, c.rev, nil))
+		wantError(t, c.remove(), store.ErrConflict)
+	})
+	bubble(t, "nothing was opened", func(t *testing.T) {
+		c := newCommits(t)
+		noError(t, c.real.Delete(t.Context(), key, c.rev, nil))
+		c.rev = ""
+		noError(t, c.remove())
+	})
+}
