@@ -30,6 +30,9 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 		return fuse.Status(unix.EFBIG)
 	}
 	change := changeOf(in)
+	if !s.has(fuse.CAP_WRITEBACK_CACHE) || s.tree.Attr(n).Mode&unix.S_IFMT != unix.S_IFREG {
+		ownTimes(&change)
+	}
 	stamp := s.stamp(in.NodeId)
 	stamp.Lock()
 	a, errno := s.tree.SetAttr(n, &change)
@@ -79,6 +82,21 @@ func changeOf(in *fuse.SetAttrIn) fs.SetAttr {
 		c.Mtime = now()
 	}
 	return c
+}
+
+// ownTimes adds to a change the times that it brings about, where the kernel leaves
+// them to us: each changes ctime, and a truncate mtime too, though nothing else be
+// different.
+func ownTimes(c *fs.SetAttr) {
+	t := now()
+	if c.Valid&fs.SetCtime == 0 {
+		c.Valid |= fs.SetCtime
+		c.Ctime = t
+	}
+	if c.Valid&fs.SetSize != 0 && c.Valid&fs.SetMtime == 0 {
+		c.Valid |= fs.SetMtime
+		c.Mtime = t
+	}
 }
 
 // Statx is GETATTR with the time of birth. The kernel asks it where a caller wants

@@ -59,6 +59,11 @@ func Serve(fd int, t *fs.Tree, opts *Options) (*Conn, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("serve fuse: %w", err)
 	}
+	return serve(fd, g, mo)
+}
+
+// serve is Serve for operations that are made already.
+func serve(fd int, g *guard, mo *fuse.MountOptions) (*Conn, error) {
 	probe, err := prepare(fd)
 	if err != nil {
 		unix.Close(fd)

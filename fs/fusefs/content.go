@@ -81,12 +81,8 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 		return 0, fuse.EINVAL
 	}
 	killPriv := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
-	if !s.has(fuse.CAP_WRITEBACK_CACHE) {
-		count, errno := s.tree.WriteAt(n, p, int64(off), killPriv)
-		return uint32(count), status(errno)
-	}
 	var count int
-	errno := s.keepTimes(n, in.NodeId, func() (errno syscall.Errno) {
+	errno := s.modify(n, in.NodeId, false, func() (errno syscall.Errno) {
 		count, errno = s.tree.WriteAt(n, p, int64(off), killPriv)
 		return errno
 	})
@@ -103,22 +99,41 @@ func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Statu
 	return count, st
 }
 
-// keepTimes runs write, which changes the content of n, and leaves mtime and ctime
-// as they were. Under the writeback cache they are the kernel's, which keeps them
-// by its own clock and sends them by SETATTR, before the WRITE or after it. A WRITE
-// that set them would leave a file newer than any tool has seen it.
-func (s *server) keepTimes(n *fs.Inode, node uint64, write func() syscall.Errno) syscall.Errno {
-	stamp := s.stamp(node)
-	stamp.Lock()
-	defer stamp.Unlock()
-	a := s.tree.Attr(n)
-	errno := write()
-	if errno == 0 {
-		_, errno = s.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetMtime | fs.SetCtime, Mtime: a.Mtime, Ctime: a.Ctime})
+// modify runs verb, which changes the content of n, and then clears suid, sgid and
+// security.capability if kill is set.
+//
+// Under the writeback cache it leaves mtime and ctime as they were: they are the
+// kernel's, which keeps them by its own clock and sends them by SETATTR, before
+// the WRITE or after it. A WRITE that set them would leave a file newer in the
+// tree than any tool has seen it.
+func (s *server) modify(n *fs.Inode, node uint64, kill bool, verb func() syscall.Errno) syscall.Errno {
+	var after fs.SetAttr
+	if kill {
+		after.Valid = fs.SetKillPriv
+	}
+	if s.has(fuse.CAP_WRITEBACK_CACHE) {
+		stamp := s.stamp(node)
+		stamp.Lock()
+		defer stamp.Unlock()
+		a := s.tree.Attr(n)
+		after.Valid |= fs.SetMtime | fs.SetCtime
+		after.Mtime, after.Ctime = a.Mtime, a.Ctime
+	}
+	errno := verb()
+	if errno == 0 && after.Valid != 0 {
+		_, errno = s.tree.SetAttr(n, &after)
 	}
 	return errno
 }
 
+// unprivileged says whether a change of content that comes without a flag for it
+// (FALLOCATE, COPY_FILE_RANGE) is to clear suid and sgid. The kernel leaves that to
+// us, but does not say whether the caller has CAP_FSETID: root is taken to have it.
+func (s *server) unprivileged(in *fuse.InHeader) bool {
+	return s.has(fuse.CAP_HANDLE_KILLPRIV_V2) && in.Uid != 0
+}
+
+// stamp is the lock of a node's times, see [server.modify].
 func (s *server) stamp(node uint64) *sync.Mutex { return &s.stamps[node%uint64(len(s.stamps))] }
 
 // Fallocate leaves it to the tree which modes there are. The kernel has written
@@ -132,18 +147,9 @@ func (s *server) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status 
 	if off < 0 || length <= 0 {
 		return fuse.EINVAL
 	}
-	return status(s.tree.Allocate(n, off, length, in.Mode))
-}
-
-// Lseek serves SEEK_DATA and SEEK_HOLE; the kernel does the others.
-func (s *server) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	n, st := s.inode(in.NodeId)
-	if st != fuse.OK {
-		return st
-	}
-	off, errno := s.tree.Seek(n, int64(in.Offset), int(in.Whence))
-	out.Offset = uint64(off)
-	return status(errno)
+	return status(s.modify(n, in.NodeId, s.unprivileged(&in.InHeader), func() syscall.Errno {
+		return s.tree.Allocate(n, off, length, in.Mode)
+	}))
 }
 
 // CopyFileRange may copy less than it was asked to. The kernel has written both
@@ -161,8 +167,11 @@ func (s *server) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uin
 	if soff < 0 || doff < 0 || in.Flags != 0 {
 		return 0, fuse.EINVAL
 	}
-	length := int64(min(in.Len, maxCopy))
-	count, errno := s.tree.CopyRange(src, soff, dst, doff, length)
+	var count int64
+	errno := s.modify(dst, in.NodeIdOut, s.unprivileged(&in.InHeader), func() (errno syscall.Errno) {
+		count, errno = s.tree.CopyRange(src, soff, dst, doff, int64(min(in.Len, maxCopy)))
+		return errno
+	})
 	return uint32(count), status(errno)
 }
 

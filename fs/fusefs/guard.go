@@ -34,8 +34,8 @@ func newGuard(t *fs.Tree, o *Options) (*guard, *fuse.MountOptions, error) {
 		return nil, nil, err
 	}
 	g := &guard{tree: t, logger: o.logger(), ops: &server{
-		tree: t,
-		caps: (mo.ExtraCapabilities) &^ mo.DisabledCapabilities,
+		tree:   t,
+		wanted: mo.ExtraCapabilities &^ mo.DisabledCapabilities,
 	}}
 	if o.ReadOnly {
 		for _, op := range changing {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
 )
@@ -22,21 +23,34 @@ const generation = 1
 // server answers FUSE requests from a tree. It has no state but the tree's.
 // It is used behind a [guard] only.
 type server struct {
-	tree *fs.Tree
-	caps uint64 // asked of the kernel; after Init, what it gave. Set before requests
+	tree   *fs.Tree
+	wanted uint64 // capabilities that we ask for; immutable
+
+	// Set by Init, before the first request.
+	caps   uint64 // those of wanted that the kernel has
+	kernel notifier
 
 	// stamps order the writes of an inode against the changes of its times, see
-	// keepTimes. Each inode has the one that its number falls on; taken above all
+	// modify. Each inode has the one that its number falls on; taken above all
 	// locks of the tree.
 	stamps [64]sync.Mutex
 }
 
 var _ fuse.RawFileSystem = (*server)(nil)
 
+// notifier is what we tell the kernel unasked. A call may make the kernel send
+// requests and wait for their answers.
+type notifier interface {
+	// InodeNotify makes the kernel write back and drop the pages of a node from
+	// byte off on; length 0 means all of them.
+	InodeNotify(node uint64, off, length int64) fuse.Status
+}
+
 // Init learns what was negotiated. A transport calls it once, before the first
 // operation.
 func (s *server) Init(srv *fuse.Server) {
-	s.caps &= srv.KernelSettings().Flags64()
+	s.caps = s.wanted & srv.KernelSettings().Flags64()
+	s.kernel = srv
 }
 
 func (s *server) has(capability uint64) bool { return s.caps&capability != 0 }
@@ -92,7 +106,12 @@ func setAttr(out *fuse.Attr, a *fs.Attr) {
 
 func owner(in *fuse.InHeader) fs.Owner { return fs.Owner{UID: in.Uid, GID: in.Gid} }
 
+// now is the clock that the kernel and the tree stamp files with.
 func now() fs.Time {
-	t := time.Now()
-	return fs.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
+		t := time.Now()
+		return fs.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
+	}
+	return fs.Time{Sec: ts.Sec, Nsec: uint32(ts.Nsec)}
 }

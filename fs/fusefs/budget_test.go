@@ -1,0 +1,121 @@
+package fusefs
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// steps are things that tools do, and the requests that they may cost: figures of
+// the kernel's own making, which a change here must not raise. RELEASE and FORGET
+// are not counted, nobody waits for them.
+var steps = []struct {
+	name string
+	do   func(dir string) error
+	want string
+}{
+	{"first listing", list, "map[GETATTR:1 OPENDIR:1 READDIRPLUS:2]"},
+	{"listing", list, "map[]"},
+	{"stat", func(d string) error { return stat(d + "/f") }, "map[]"},
+	{"first absent stat", absent, "map[LOOKUP:1]"},
+	{"absent stat", absent, "map[]"},
+	{"first read", read, "map[FLUSH:1 OPEN:1 READ:1]"},
+	{"stat after a read", func(d string) error { return stat(d + "/f") }, "map[GETATTR:1]"},
+	{"read", read, "map[]"},
+	{"readlink", readlink, "map[READLINK:1]"},
+	{"readlink again", readlink, "map[]"},
+	{"mkdir", func(d string) error { return unix.Mkdir(d+"/new", 0o755) }, "map[LOOKUP:1 MKDIR:1]"},
+	{"rmdir", func(d string) error { return unix.Rmdir(d + "/new") }, "map[GETATTR:1 RMDIR:1]"},
+	{"create, write, close", create, "map[CREATE:1 GETATTR:1 GETXATTR:1 LOOKUP:1 SETATTR:1 WRITE:1]"},
+	{"stat after a write", func(d string) error { return stat(d + "/c") }, "map[GETATTR:2]"},
+	{"fsync", fsync, "map[FSYNC:1]"},
+	{"fsync again", fsync, "map[]"},
+	{"rename", func(d string) error { return unix.Rename(d+"/c", d+"/r") }, "map[LOOKUP:1 RENAME:1 SETATTR:1]"},
+	{"unlink", func(d string) error { return unix.Unlink(d + "/r") }, "map[GETATTR:1 SETATTR:1 UNLINK:1]"},
+}
+
+func list(dir string) error { _, err := os.ReadDir(dir); return err }
+func stat(path string) error {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st)
+}
+
+func absent(dir string) error {
+	if err := stat(dir + "/absent"); err != unix.ENOENT {
+		return fmt.Errorf("stat of nothing: %w", err)
+	}
+	return nil
+}
+
+func read(dir string) error {
+	fd, err := unix.Open(dir+"/f", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if _, err := unix.Read(fd, make([]byte, 100)); err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+func readlink(dir string) error {
+	_, err := unix.Readlink(dir+"/s", make([]byte, 100))
+	return err
+}
+
+func create(dir string) error {
+	fd, err := unix.Open(dir+"/c", unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return err
+	}
+	tick() // or the write changes no times, and the close need not send them
+	if _, err := unix.Write(fd, make([]byte, 4096)); err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+func fsync(dir string) error {
+	fd, err := unix.Open(dir+"/f", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.Fsync(fd); err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
+
+func TestRequestsOfEachStep(t *testing.T) {
+	m := newMount(t, childConfig{Files: map[string]string{"f": "content"}})
+	if err := unix.Symlink("f", filepath.Join(m.dir, "s")); err != nil {
+		t.Fatal(err)
+	}
+	before := m.ask("stats").Stats
+	for _, s := range steps {
+		if err := s.do(m.dir); err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		after := m.ask("stats").Stats
+		if got := fmt.Sprint(since(before, after)); got != s.want {
+			t.Errorf("%s: %s, want %s", s.name, got, s.want)
+		}
+		before = after
+	}
+}
+
+// since is what was counted between two answers.
+func since(before, after map[string]uint64) map[string]uint64 {
+	d := maps.Clone(after)
+	for name, n := range before {
+		d[name] -= n
+	}
+	maps.DeleteFunc(d, func(name string, n uint64) bool {
+		return n == 0 || name == "RELEASE" || name == "FORGET"
+	})
+	return d
+}

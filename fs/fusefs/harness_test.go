@@ -1,0 +1,261 @@
+package fusefs
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// The process that runs the tests never serves a mount that it uses: each mount
+// has a child, which is this test binary again with childEnv in its environment.
+const childEnv = "FUSEFS_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if config := os.Getenv(childEnv); config != "" {
+		if err := runChild(config); err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// childConfig says what the child serves.
+type childConfig struct {
+	ReadOnly  bool
+	Disable   []string
+	MaxBytes  int64
+	MaxInodes int64
+	Files     map[string]string // there from the start, in the root
+	Quiet     bool              // the log is expected to complain
+}
+
+// panicName makes the child's Lookup panic.
+const panicName = "panic-please"
+
+type panicky struct{ fuse.RawFileSystem }
+
+func (p panicky) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	if name == panicName {
+		panic("as asked")
+	}
+	return p.RawFileSystem.Lookup(cancel, in, name, out)
+}
+
+// runChild serves the /dev/fuse that is descriptor 3 and answers the questions of
+// [testMount.ask] until its input ends.
+func runChild(config string) error {
+	var cfg childConfig
+	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
+		return err
+	}
+	tree, err := cfg.tree()
+	if err != nil {
+		return err
+	}
+	opts := &Options{ReadOnly: cfg.ReadOnly, Disable: cfg.Disable}
+	if cfg.Quiet {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	g, mo, err := newGuard(tree, opts)
+	if err != nil {
+		return err
+	}
+	g.ops = panicky{g.ops}
+	conn, err := serve(3, g, mo)
+	if err != nil {
+		return err
+	}
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		if err := json.NewEncoder(os.Stdout).Encode(answer(in.Text(), conn, tree)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (cfg *childConfig) tree() (*fs.Tree, error) {
+	home, err := fs.NewTmpfsHome(1<<30, 0)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := fs.New(home, &fs.Options{MaxBytes: cfg.MaxBytes, MaxInodes: cfg.MaxInodes})
+	if err != nil {
+		return nil, err
+	}
+	for name, content := range cfg.Files {
+		n, errno := tree.Mknod(tree.Root(), name, unix.S_IFREG|0o644, 0, fs.Owner{})
+		if errno == 0 {
+			_, errno = tree.WriteAt(n, []byte(content), 0, false)
+		}
+		if errno != 0 {
+			return nil, errno
+		}
+		tree.Unref(n, 1)
+	}
+	return tree, nil
+}
+
+// reply is the child's answer; only what was asked for is set.
+type reply struct {
+	Stats map[string]uint64
+	Err   string             // of the tree
+	End   string             // what Conn.Wait said
+	Walk  map[string]fs.Attr // by path
+}
+
+func answer(question string, conn *Conn, tree *fs.Tree) reply {
+	var r reply
+	switch question {
+	case "stats":
+		r.Stats = conn.Stats()
+	case "err":
+		r.Err = fmt.Sprint(tree.Err())
+	case "wait":
+		r.End = fmt.Sprint(conn.Wait())
+	case "walk":
+		r.Walk = map[string]fs.Attr{}
+		err := tree.Walk(func(path string, _ *fs.Inode, a fs.Attr) error {
+			r.Walk[path] = a
+			return nil
+		})
+		if err != nil {
+			r.Err = err.Error()
+		}
+	}
+	return r
+}
+
+// testMount is a mount that a child serves.
+type testMount struct {
+	tb  testing.TB
+	dir string
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *json.Decoder
+}
+
+// newMount mounts a tree of its own, and sees to it that nothing of it is left
+// after the test.
+func newMount(tb testing.TB, cfg childConfig) *testMount {
+	tb.Helper()
+	dev, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		tb.Fatalf("these tests need root and /dev/fuse: %v", err)
+	}
+	defer dev.Close() // the child has its own; the connection must end with it
+	m := &testMount{tb: tb, dir: mountpoint(tb)}
+	var flags uintptr = unix.MS_NOSUID | unix.MS_NODEV
+	if cfg.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d",
+		dev.Fd(), maxTransfer)
+	if err := unix.Mount("workdir", m.dir, "fuse.workdir", flags, data); err != nil {
+		tb.Fatalf("mount: %v", err)
+	}
+	tb.Cleanup(m.clean)
+	m.start(cfg, dev)
+	return m
+}
+
+func (m *testMount) start(cfg childConfig, dev *os.File) {
+	m.tb.Helper()
+	config, err := json.Marshal(cfg)
+	if err != nil {
+		m.tb.Fatal(err)
+	}
+	m.cmd = exec.Command("/proc/self/exe")
+	m.cmd.Env = append(os.Environ(), childEnv+"="+string(config))
+	m.cmd.ExtraFiles = []*os.File{dev}
+	m.cmd.Stderr = os.Stderr
+	if m.in, err = m.cmd.StdinPipe(); err != nil {
+		m.tb.Fatal(err)
+	}
+	out, err := m.cmd.StdoutPipe()
+	if err != nil {
+		m.tb.Fatal(err)
+	}
+	m.out = json.NewDecoder(out)
+	if err := m.cmd.Start(); err != nil {
+		m.tb.Fatal(err)
+	}
+}
+
+// ask asks the child: "stats", "err", "wait" or "walk".
+func (m *testMount) ask(question string) reply {
+	m.tb.Helper()
+	var r reply
+	if _, err := fmt.Fprintln(m.in, question); err != nil {
+		m.tb.Fatalf("ask %s: %v", question, err)
+	}
+	if err := m.out.Decode(&r); err != nil {
+		m.tb.Fatalf("ask %s: %v", question, err)
+	}
+	return r
+}
+
+// unmount unmounts and waits for the connection's end.
+func (m *testMount) unmount() reply {
+	m.tb.Helper()
+	if err := unix.Unmount(m.dir, 0); err != nil {
+		m.tb.Fatalf("unmount: %v", err)
+	}
+	return m.ask("wait")
+}
+
+// clean unmounts what is still mounted, detached if need be, and ends the child.
+func (m *testMount) clean() {
+	err := unix.Unmount(m.dir, 0)
+	if err != nil && err != unix.EINVAL { // EINVAL: not mounted
+		m.tb.Errorf("unmount: %v", err)
+		_ = unix.Unmount(m.dir, unix.MNT_DETACH)
+	}
+	if m.cmd == nil || m.cmd.Process == nil {
+		return
+	}
+	_ = m.in.Close()
+	if err := m.cmd.Wait(); err != nil {
+		m.tb.Errorf("child: %v", err)
+	}
+}
+
+// newTmpfs mounts the oracle.
+func newTmpfs(tb testing.TB) string {
+	tb.Helper()
+	dir := mountpoint(tb)
+	if err := unix.Mount("oracle", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+		tb.Fatalf("mount tmpfs: %v", err)
+	}
+	tb.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+// mountpoint makes a directory that every user can reach.
+func mountpoint(tb testing.TB) string {
+	tb.Helper()
+	dir := filepath.Join(tb.TempDir(), "m")
+	err := errors.Join(
+		os.Mkdir(dir, 0o755),
+		os.Chmod(filepath.Dir(filepath.Dir(dir)), 0o755), // of all of TempDir's in this test
+		os.Chmod(filepath.Dir(dir), 0o755),
+	)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return dir
+}

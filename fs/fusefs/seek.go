@@ -1,0 +1,71 @@
+package fusefs
+
+import (
+	"math"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// Lseek serves SEEK_DATA and SEEK_HOLE; the kernel does the others.
+//
+// The kernel sends it without writing its dirty pages back first (fs/fuse/file.c,
+// fuse_lseek), so what the tree calls a hole may be data that it has not got yet,
+// and cp, tar and grep would skip them. Under the writeback cache we therefore
+// have the kernel write back the hole that the answer rests on, and look again.
+// What the tree calls data is data, and its pages stay cached.
+func (s *server) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	for {
+		off, errno := s.tree.Seek(n, int64(in.Offset), int(in.Whence))
+		if errno != 0 && errno != syscall.ENXIO || !s.has(fuse.CAP_WRITEBACK_CACHE) {
+			out.Offset = uint64(off)
+			return status(errno)
+		}
+		from, to := s.holeOf(n, in, off, errno)
+		if from < to {
+			if st := s.writeBack(in.NodeId, from, to); st != fuse.OK {
+				return st
+			}
+		}
+		again, errno2 := s.tree.Seek(n, int64(in.Offset), int(in.Whence))
+		if again == off && errno2 == errno {
+			out.Offset = uint64(off)
+			return status(errno)
+		}
+	}
+}
+
+// holeOf is the range of n that has to be a hole for off and errno to be the answer
+// to in: the one that SEEK_DATA skipped, or the one that SEEK_HOLE found.
+func (s *server) holeOf(n *fs.Inode, in *fuse.LseekIn, off int64, errno syscall.Errno) (from, to int64) {
+	asked := int64(in.Offset)
+	switch {
+	case errno != 0:
+		return asked, math.MaxInt64
+	case in.Whence == unix.SEEK_DATA:
+		return asked, off
+	}
+	next, errno := s.tree.Seek(n, off, unix.SEEK_DATA)
+	if errno != 0 {
+		next = math.MaxInt64
+	}
+	return off, next
+}
+
+// writeBack has the kernel write back the dirty pages of a node from one byte to
+// before another. It returns when the tree has them: WRITE requests are served
+// meanwhile, on other threads.
+func (s *server) writeBack(node uint64, from, to int64) fuse.Status {
+	length := to - from
+	if to == math.MaxInt64 {
+		length = 0 // to the end, wherever the kernel has it
+	}
+	return s.kernel.InodeNotify(node, from, length)
+}
