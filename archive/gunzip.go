@@ -235,6 +235,9 @@ func (g *gunzip) more() (bool, error) {
 	if isGzip(head) {
 		return true, nil
 	}
+	if len(head) == 1 && head[0] == 0x1f {
+		return false, io.ErrUnexpectedEOF // the first byte of a member
+	}
 	return false, g.skipGarbage()
 }
 

@@ -1,0 +1,195 @@
+package archive
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/workdir/workdir/fs"
+)
+
+func TestCommitIDs(t *testing.T) {
+	a, b := NewCommitID(), NewCommitID()
+	if a == b || len(a) != 32 {
+		t.Errorf("ids %q and %q", a, b)
+	}
+	for _, id := range []CommitID{"", "abc", CommitID(strings.ToUpper(string(a))), a + "00", CommitID(strings.Repeat("g", 32))} {
+		if _, err := id.bytes(); err == nil && id != a {
+			t.Errorf("%q passes for an id", id)
+		}
+	}
+}
+
+func TestLogNext(t *testing.T) {
+	var none *Log
+	if none.Has("x") {
+		t.Error("a nil log has a commit")
+	}
+	l := testLog(MaxLog + 5)
+	if len(l.Past) != MaxLog {
+		t.Errorf("%d commits are remembered", len(l.Past))
+	}
+	next := l.Next(Record{ID: NewCommitID(), Parent: "is overwritten"})
+	if next.Record.Parent != l.Record.ID || next.Past[0].ID != l.Record.ID || next.Past[1] != l.Past[0] || len(next.Past) != MaxLog {
+		t.Errorf("next is %+v, %d", next.Record, len(next.Past))
+	}
+	oldest := l.Past[MaxLog-1].ID
+	if !l.Has(oldest) || next.Has(oldest) || !next.Has(l.Record.ID) || !next.Has(next.Record.ID) {
+		t.Error("the log has the wrong commits")
+	}
+}
+
+func TestLogRoundTrip(t *testing.T) {
+	for _, n := range []int{0, 1, 700, MaxLog} {
+		archive := pack(t, newTree(t), testLog(n), nil)
+		_, got := mustLoad(t, archive, nil)
+		want := testLog(n)
+		want.Record.Root = got.Record.Root
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("with %d earlier commits the log comes back as %+v", n, got.Record)
+		}
+		reads := &countingReaderAt{ReaderAt: bytes.NewReader(archive)}
+		fromEnd, err := ReadLog(reads, int64(len(archive)))
+		if err != nil || !reflect.DeepEqual(fromEnd, got) || reads.n > 1 {
+			t.Errorf("ReadLog gives %v in %d reads", err, reads.n)
+		}
+	}
+}
+
+type countingReaderAt struct {
+	io.ReaderAt
+	n int
+}
+
+func (c *countingReaderAt) ReadAt(p []byte, off int64) (int, error) {
+	c.n++
+	return c.ReaderAt.ReadAt(p, off)
+}
+
+func TestLongLogTakesTwoReads(t *testing.T) {
+	log := testLog(0)
+	log.Record.Host = strings.Repeat("h", 200_000)
+	archive := pack(t, fullTree(t), log, nil)
+	reads := &countingReaderAt{ReaderAt: bytes.NewReader(archive)}
+	got, err := ReadLog(reads, int64(len(archive)))
+	if err != nil || got.Record.Host != log.Record.Host || reads.n != 2 {
+		t.Errorf("ReadLog gives %v in %d reads", err, reads.n)
+	}
+}
+
+func TestNoLog(t *testing.T) {
+	archive := pack(t, fullTree(t), nil, nil)
+	if _, log := mustLoad(t, archive, nil); log != nil {
+		t.Errorf("Load gives %+v", log)
+	}
+	for _, p := range [][]byte{archive, nil, []byte("short"), append(pack(t, newTree(t), testLog(1), nil), "more"...)} {
+		if log, err := ReadLog(bytes.NewReader(p), int64(len(p))); log != nil || err != nil {
+			t.Errorf("ReadLog gives %+v, %v", log, err)
+		}
+	}
+}
+
+func TestLogIsDroppedWhereSomethingFollows(t *testing.T) {
+	archive := pack(t, fullTree(t), testLog(1), nil)
+	for _, more := range [][]byte{make([]byte, 100), []byte("garbage"), gz(nil)} {
+		if _, log := mustLoad(t, append(bytes.Clone(archive), more...), nil); log != nil {
+			t.Errorf("with %q behind it the log is %+v", more, log)
+		}
+	}
+}
+
+// A later version may add fields to the record and sections to the log.
+func TestUnknownPartsOfALogAreSkipped(t *testing.T) {
+	rec := `{"id":"000102030405060708090a0b0c0d0e0f","time":"2024-01-02T03:04:05.000000006Z","created":7,"news":{"a":[1]}}`
+	payload := appendSection(nil, "NEWS", []byte("anything"))
+	payload = appendSection(payload, tagRecord, []byte(rec))
+	log, err := decodeLog(payload)
+	want := &Log{Record: Record{
+		ID: "000102030405060708090a0b0c0d0e0f", Time: time.Date(2024, 1, 2, 3, 4, 5, 6, time.UTC),
+		Changed: fs.Changes{Created: 7},
+	}}
+	if err != nil || !reflect.DeepEqual(log, want) {
+		t.Errorf("decoded %+v, %v", log, err)
+	}
+}
+
+func TestRefusesLogs(t *testing.T) {
+	good, err := testLog(3).encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	section := func(tag, content string) []byte { return appendSection(nil, tag, []byte(content)) }
+	for name, payload := range map[string][]byte{
+		"empty":            nil,
+		"no record":        section("NEWS", "x"),
+		"cut":              good[:len(good)-1],
+		"cut in a head":    append(bytes.Clone(good), 'x'),
+		"no JSON":          section(tagRecord, "{"),
+		"no id":            section(tagRecord, "{}"),
+		"bad id":           section(tagRecord, `{"id":"xyz"}`),
+		"bad time of root": section(tagRecord, `{"id":"000102030405060708090a0b0c0d0e0f","root":{"mode":1,"mtime_ns":1000000000}}`),
+		"past in pieces":   append(bytes.Clone(good), section(tagPast, "short")...),
+		"past too long":    append(bytes.Clone(good), section(tagPast, strings.Repeat("x", (MaxLog+1)*identitySize))...),
+	} {
+		if log, err := decodeLog(payload); !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: decoded %+v, %v", name, log, err)
+		}
+	}
+	if _, err := (&Log{Record: Record{ID: "bad"}}).encode(); err == nil {
+		t.Error("a log with a bad id is encoded")
+	}
+}
+
+// Every byte behind the tar is either checked or means nothing.
+func TestEveryBitBehindTheTar(t *testing.T) {
+	tree := newTree(t)
+	maker{t, tree}.mtime("", 1, 2)
+	archive := pack(t, tree, testLog(2), nil)
+	_, want := mustLoad(t, archive, nil)
+	from := len(archive) - len(tailOf(t, archive))
+	for bit := from * 8; bit < len(archive)*8; bit++ {
+		bad := flip(archive, bit/8, 1<<(bit%8))
+		_, log, err := load(t, bad, nil)
+		if err == nil && !reflect.DeepEqual(log, want) || err != nil && !errors.Is(err, ErrFormat) {
+			t.Fatalf("bit %d of byte %d changed: Load gives %+v, %v", bit%8, bit/8-from, log, err)
+		}
+		log, err = ReadLog(bytes.NewReader(bad), int64(len(bad)))
+		if err == nil && !reflect.DeepEqual(log, want) || err != nil && !errors.Is(err, ErrFormat) {
+			t.Fatalf("bit %d of byte %d changed: ReadLog gives %+v, %v", bit%8, bit/8-from, log, err)
+		}
+	}
+}
+
+func TestReadLogOfAHostileFooter(t *testing.T) {
+	archive := pack(t, newTree(t), testLog(2), nil)
+	f, err := findFooter(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, edit := range map[string]func(f *footer){
+		"offset below zero":  func(f *footer) { f.logOff, f.first.packed = -1, -1 },
+		"offset far off":     func(f *footer) { f.logOff, f.first.packed = 1<<62, 1<<62 },
+		"length below zero":  func(f *footer) { f.logLen = -1 },
+		"length far off":     func(f *footer) { f.logLen = 1<<63 - 1 },
+		"payload below zero": func(f *footer) { f.logRaw = -1 },
+		"payload far off":    func(f *footer) { f.logRaw = 1 << 62 },
+		"other offset":       func(f *footer) { f.logOff++; f.logLen-- },
+		"other length":       func(f *footer) { f.logLen-- },
+		"other payload":      func(f *footer) { f.logRaw++ },
+		"other sum":          func(f *footer) { f.logCRC++ },
+	} {
+		bad := *f
+		edit(&bad)
+		p := append(bytes.Clone(archive[:len(archive)-footerSize]), bad.encode()...)
+		if log, err := ReadLog(bytes.NewReader(p), int64(len(p))); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: ReadLog gives %+v, %v", name, log, err)
+		}
+		if _, _, err := load(t, p, nil); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: Load says %v", name, err)
+		}
+	}
+}
