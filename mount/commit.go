@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/store"
 )
 
@@ -31,8 +32,7 @@ func (h *hosted) close(ctx context.Context, req closeRequest) (Result, error) {
 	if err := h.unmount(ctx); err != nil {
 		return h.notUnmounted(req, err)
 	}
-	h.tree.Freeze()
-	res := Result{Revision: h.info.Revision, Changes: h.tree.Changes()}
+	res := Result{Revision: h.info.Revision, Changes: h.changes()}
 	if req.Commit {
 		h.setState(stateCommitting)
 		err = h.commit(ctx, req, &res)
@@ -56,14 +56,23 @@ func (h *hosted) notUnmounted(req closeRequest, err error) (Result, error) {
 		}
 		return res, again(err)
 	}
-	h.tree.Freeze()
-	res.Changes = h.tree.Changes()
+	res.Changes = h.changes()
 	h.unmounted = h.hasEnded()
 	h.discard()
 	if !req.Commit {
 		return res, nil // nothing was wanted of it
 	}
 	return res, fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.req.Dir, err)
+}
+
+// changes ends the work on the tree and sums it up. A poisoned tree is not
+// touched: the operation that panicked may have left a lock of it locked.
+func (h *hosted) changes() fs.Changes {
+	if h.tree.Poisoned() {
+		return fs.Changes{}
+	}
+	h.tree.Freeze()
+	return h.tree.Changes()
 }
 
 // hidden is an error that matches but has no text of its own.

@@ -260,7 +260,7 @@ func (h *hosted) free() {
 	if h.conn != nil {
 		<-h.conn.Done()
 	}
-	if h.tree != nil {
+	if h.tree != nil && !h.tree.Poisoned() { // a lock of a poisoned one may be locked for ever
 		_ = h.tree.Close() // memory only
 	}
 	if h.home != nil {
@@ -288,7 +288,7 @@ func (h *hosted) status() Status {
 	h.mu.Lock()
 	state := h.state
 	h.mu.Unlock()
-	if state == stateOpening || state == stateClosed {
+	if state == stateOpening || state == stateClosed || h.tree.Poisoned() {
 		return Status{State: state, ServerPID: os.Getpid(), Opened: h.opened}
 	}
 	st := h.tree.StatFS()
