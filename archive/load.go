@@ -233,7 +233,11 @@ func (l *loader) imply(dir *fs.Inode, name string, h *header) (*fs.Inode, error)
 	if err := l.meter.name(name); err != nil {
 		return nil, err
 	}
-	d := &header{name: h.name, kind: kindDir, mode: impliedMode, owner: h.owner, mtime: h.mtime}
+	a := l.tree.Attr(dir)
+	d := &header{
+		name: h.name, kind: kindDir, mode: impliedMode, mtime: h.mtime,
+		owner: fs.Owner{UID: a.UID, GID: a.GID},
+	}
 	n, errno := l.tree.Mkdir(dir, name, impliedMode, l.owner(d))
 	if errno != 0 {
 		return nil, treeErr(h.name, errno)

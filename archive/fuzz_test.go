@@ -1,0 +1,181 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// fuzzLimits keep what a fuzzed archive may ask for small.
+var fuzzLimits = Limits{
+	Entries: 200, PathLen: 500, NameLen: 255, Depth: 20, SymlinkLen: 500,
+	FileBytes: 1 << 20, TotalBytes: 4 << 20, HeaderBytes: 1 << 16,
+	MetaBytes: 1 << 16, SparseExtents: 100, LogBytes: 1 << 16,
+}
+
+// FuzzLoadTar loads a tar that is compressed as it should be.
+func FuzzLoadTar(f *testing.F) {
+	seed(f, func(p []byte) {
+		if raw, ok := gunzipped(p); ok && len(raw) < 64<<10 {
+			f.Add(raw)
+		}
+	})
+	f.Add(tarOf(paxSparseHead("0,5,8192,0", "8192"), fileHead("s", 5), "hello"))
+	f.Fuzz(func(t *testing.T, raw []byte) { fuzzLoad(t, gz(raw)) })
+}
+
+// FuzzLoad loads anything.
+func FuzzLoad(f *testing.F) {
+	seed(f, func(p []byte) { f.Add(p) })
+	f.Fuzz(fuzzLoad)
+}
+
+// FuzzReadLog reads the log from the end of anything, with a footer that is whole.
+func FuzzReadLog(f *testing.F) {
+	archive := pack(f, newTree(f), testLog(2), nil)
+	f.Add(archive, uint64(20), uint64(30))
+	f.Fuzz(func(t *testing.T, p []byte, off, length uint64) {
+		_, _ = ReadLog(bytes.NewReader(p), int64(len(p)))
+		foot := footer{first: memberSum{packed: int64(off)}, logOff: int64(off), logLen: int64(length), logRaw: int64(length)}
+		p = append(bytes.Clone(p), foot.encode()...)
+		_, _ = ReadLog(bytes.NewReader(p), int64(len(p)))
+	})
+}
+
+func seed(f *testing.F, add func([]byte)) {
+	paths, err := filepath.Glob("testdata/*.tar.gz")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range paths {
+		p, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		add(p)
+	}
+	add(pack(f, smallTree(f), testLog(1), nil))
+}
+
+func gunzipped(p []byte) ([]byte, bool) {
+	g := newGunzip(bytes.NewReader(p), 1<<20)
+	defer g.close()
+	var out bytes.Buffer
+	_, err := out.ReadFrom(g)
+	return out.Bytes(), err == nil
+}
+
+// fuzzLoad loads p. What it holds is within the limits, and packs and loads
+// again to the same tree.
+func fuzzLoad(t *testing.T, p []byte) {
+	tree, log, err := load(t, p, &ReaderOptions{Limits: &fuzzLimits, Devices: true})
+	if err != nil {
+		if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
+			t.Fatalf("Load says %v", err)
+		}
+		return
+	}
+	want := dump(t, tree)
+	if log == nil {
+		log = testLog(0)
+	}
+	opts := &WriterOptions{Limits: &fuzzLimits, Devices: true}
+	if err := Check(tree, opts); err != nil {
+		t.Fatalf("Check of what was loaded says %v", err)
+	}
+	again, gotLog, err := load(t, pack(t, tree, log, opts), &ReaderOptions{Limits: &fuzzLimits, Devices: true})
+	if err != nil {
+		t.Fatalf("Load of what was packed says %v", err)
+	}
+	wantSame(t, want, dump(t, again))
+	log.Record.Root = gotLog.Record.Root
+	if !reflect.DeepEqual(log, gotLog) {
+		t.Errorf("log is %+v, want %+v", gotLog, log)
+	}
+}
+
+// smallTree has an entry of each kind.
+func smallTree(tb testing.TB) *fs.Tree {
+	tree := newTree(tb)
+	m := maker{tb, tree}
+	m.dir("dir")
+	m.file("dir/a", randomText(20000))
+	m.file("dir/b", "b")
+	m.symlink("dir/s", "a")
+	m.link("link", "dir/b")
+	m.node("pipe", syscall.S_IFIFO|0o600, 0)
+	m.xattr("dir/a", "user.x", "y")
+	m.age()
+	m.mtime("dir/b", -5, 7)
+	return tree
+}
+
+// flips is how many random changes TestRandomDamage makes.
+const flips = 3000
+
+// Any bit of an archive may change, and any run of bytes be lost or doubled: that
+// is found, or makes no difference to the tree and the log.
+func TestRandomDamage(t *testing.T) {
+	tree := smallTree(t)
+	archive := pack(t, tree, testLog(30), nil)
+	want := dump(t, tree)
+	_, wantLog := mustLoad(t, archive, nil)
+	r := rand.New(rand.NewPCG(3, 4))
+	home, err := fs.NewArenaHome(1 << 26)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	for i := range flips {
+		bad := damage(r, archive)
+		if bytes.Equal(bad, archive) {
+			continue
+		}
+		got, err := fs.New(home, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log, err := NewReader(bytes.NewReader(bad), nil).Load(context.Background(), got)
+		switch {
+		case err == nil:
+			lines := dump(t, got)
+			lostLog := log == nil && len(bad) != len(archive)
+			if lostLog { // with the log goes what it says about the root
+				lines[0] = want[0]
+			}
+			if !slices.Equal(lines, want) || !lostLog && !reflect.DeepEqual(log, wantLog) {
+				t.Fatalf("damage %d was not found:\n%s%v", i, diff(want, lines), log)
+			}
+		case !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit):
+			t.Fatalf("damage %d: Load says %v", i, err)
+		}
+		if err := got.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// damage gives p with one bit flipped, or cut off, or a run of it lost or doubled.
+func damage(r *rand.Rand, p []byte) []byte {
+	at, n := r.IntN(len(p)), 1+r.IntN(300)
+	end := min(at+n, len(p))
+	switch r.IntN(8) {
+	case 0:
+		return p[:at]
+	case 1:
+		return slices.Concat(p[:at], p[end:])
+	case 2:
+		return slices.Concat(p[:end], p[at:])
+	default:
+		return flip(p, at, 1<<r.IntN(8))
+	}
+}
