@@ -92,5 +92,6 @@ func (t *Tree) reserveLocked(n *Inode, off, end int64, keepSize bool) syscall.Er
 	case end > n.size:
 		n.flags |= flagBeyond
 	}
+	n.flags |= flagUnseen
 	return 0
 }

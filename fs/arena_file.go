@@ -33,7 +33,8 @@ type span struct {
 // arenaSlot is 64 KiB of a file.
 type arenaSlot struct {
 	at      uint32 // number in the arena, plus one; 0 if it has none
-	present uint16 // a bit for each page that is no hole
+	present uint16 // a bit for each page that is counted as used
+	written uint16 // a bit for each of those that was written to; the others are holes to SEEK_DATA
 }
 
 // address is where in the memory file the slot begins.
@@ -165,7 +166,7 @@ func (f *arenaFile) eachRun(off, end int64, fn func(address, from, to int64) err
 func (f *arenaFile) WriteAt(p []byte, off int64) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.occupy(off, int64(len(p))); err != nil {
+	if err := f.occupy(off, int64(len(p)), true); err != nil {
 		return 0, err
 	}
 	end := off + int64(len(p))
@@ -184,11 +185,11 @@ func (f *arenaFile) WriteAt(p []byte, off int64) (int, error) {
 func (f *arenaFile) Allocate(off, length int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.occupy(off, length)
+	return f.occupy(off, length, false)
 }
 
 // occupy makes all pages of a range present, or none: ENOSPC.
-func (f *arenaFile) occupy(off, length int64) error {
+func (f *arenaFile) occupy(off, length int64, written bool) error {
 	if err := f.check(off); err != nil {
 		return err
 	}
@@ -211,6 +212,9 @@ func (f *arenaFile) occupy(off, length int64) error {
 			s.at, slots = slots[0]+1, slots[1:]
 		}
 		s.present |= p.pages()
+		if written {
+			s.written |= p.pages()
+		}
 		pos += p.to - p.from
 	}
 	f.pages += pages
@@ -301,6 +305,7 @@ func (f *arenaFile) vacateSlot(s *arenaSlot, p piece, freed *[]uint32) (int64, e
 		return 0, err
 	}
 	s.present &^= whole
+	s.written &^= whole
 	return pages, nil
 }
 
@@ -322,7 +327,7 @@ func (f *arenaFile) SeekData(off int64) (int64, error) {
 		for j := max(0, off/slotSize-s.first); j < int64(len(s.slots)); j++ {
 			start := (s.first + j) * slotSize
 			from := max(0, off-start)
-			rest := s.slots[j].present >> (from / pageSize)
+			rest := s.slots[j].written >> (from / pageSize)
 			if rest == 0 {
 				continue
 			}
@@ -346,9 +351,9 @@ func (f *arenaFile) SeekHole(off int64) (int64, error) {
 	}
 	for pos := off; pos < f.size; {
 		p := pieceAt(pos, math.MaxInt64)
-		present := f.lookup(p.slot).present
+		written := f.lookup(p.slot).written
 		for page := p.from / pageSize; page < slotSize/pageSize; page++ {
-			if present&(1<<page) == 0 {
+			if written&(1<<page) == 0 {
 				return min(max(pos, p.slot*slotSize+page*pageSize), f.size), nil
 			}
 		}

@@ -37,7 +37,9 @@ func (t *Tree) contentOf(n *Inode) (content, extent, syscall.Errno) {
 	return n.content, n.extentLocked(), 0
 }
 
-func (n *Inode) extentLocked() extent { return extent{n.size, n.flags&flagBeyond != 0} }
+func (n *Inode) extentLocked() extent {
+	return extent{n.size, n.flags&flagBeyond != 0, n.flags&flagUnseen != 0}
+}
 
 // ReadAt fills p from byte off of a regular file. It is short at the end and 0
 // beyond. Errors: EISDIR, EINVAL, EIO.
@@ -130,6 +132,9 @@ func (t *Tree) resizeLocked(n *Inode, size int64) syscall.Errno {
 	}
 	if size <= n.size {
 		n.flags &^= flagBeyond
+	}
+	if size == 0 {
+		n.flags &^= flagUnseen
 	}
 	switch {
 	case !dense:

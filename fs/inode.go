@@ -34,10 +34,11 @@ type Inode struct {
 	mtime stamp
 }
 
-// Flags of an inode, but for the first two: what changed since Seal.
+// Flags of an inode, but for the first three: what changed since Seal.
 const (
 	flagLinkable = 1 << iota // made by Tmpfile and never linked
 	flagBeyond               // memory was allocated beyond the end of the file
+	flagUnseen               // memory was allocated that SEEK_DATA takes for a hole until it is written to
 	flagNew                  // it was made
 	flagData                 // content
 	flagMeta                 // attributes, extended attributes

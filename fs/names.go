@@ -8,12 +8,12 @@ const maxTarget = 4095
 // Lookup gives the inode of a name in dir, and a reference to it. Errors:
 // ENOENT, ENOTDIR, ENAMETOOLONG; EINVAL for "." and "..".
 func (t *Tree) Lookup(dir *Inode, name string) (*Inode, syscall.Errno) {
-	if errno := checkName(name); errno != 0 {
-		return nil, errno
-	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if errno := t.readableDir(dir); errno != 0 {
+		return nil, errno
+	}
+	if errno := checkName(name); errno != 0 {
 		return nil, errno
 	}
 	n := dir.dir.lookup(name)
@@ -240,10 +240,10 @@ func liveDir(dir *Inode) syscall.Errno {
 // mayAdd tells why a name cannot be added.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) mayAdd(dir *Inode, name string) syscall.Errno {
-	if errno := checkName(name); errno != 0 {
+	if errno := t.changeableDir(dir); errno != 0 {
 		return errno
 	}
-	if errno := t.changeableDir(dir); errno != 0 {
+	if errno := checkName(name); errno != 0 {
 		return errno
 	}
 	if dir.dir.find(name) != nil {

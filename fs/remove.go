@@ -29,9 +29,6 @@ func (t *Tree) Rmdir(dir *Inode, name string) syscall.Errno {
 
 // remove removes a name if check finds nothing against it.
 func (t *Tree) remove(dir *Inode, name string, check func(*Inode) syscall.Errno) syscall.Errno {
-	if errno := checkName(name); errno != 0 {
-		return errno
-	}
 	n, errno := t.removeName(dir, name, check)
 	if errno == 0 {
 		t.reap(n) // not under Tree.mu: to free a large file takes time
@@ -43,6 +40,9 @@ func (t *Tree) removeName(dir *Inode, name string, check func(*Inode) syscall.Er
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if errno := t.changeableDir(dir); errno != 0 {
+		return nil, errno
+	}
+	if errno := checkName(name); errno != 0 {
 		return nil, errno
 	}
 	s := dir.dir.find(name)

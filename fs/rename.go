@@ -54,21 +54,19 @@ func (t *Tree) rename(m *move) (*Inode, syscall.Errno) {
 // resolve finds both inodes.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) resolve(m *move) syscall.Errno {
-	for _, name := range []string{m.oname, m.nname} {
-		if errno := checkName(name); errno != 0 {
-			return errno
-		}
-	}
 	for _, dir := range []*Inode{m.odir, m.ndir} {
 		if errno := t.changeableDir(dir); errno != 0 {
 			return errno
 		}
 	}
-	m.source, m.target = m.odir.dir.lookup(m.oname), m.ndir.dir.lookup(m.nname)
-	if m.source == nil {
+	if errno := checkName(m.oname); errno != 0 {
+		return errno
+	}
+	if m.source = m.odir.dir.lookup(m.oname); m.source == nil {
 		return syscall.ENOENT
 	}
-	return 0
+	m.target = m.ndir.dir.lookup(m.nname)
+	return checkName(m.nname)
 }
 
 // check refuses what do_renameat2 and vfs_rename in the kernel's fs/namei.c

@@ -20,19 +20,19 @@ type upper struct {
 	pages int64 // that it takes, as counted in Tree.bytes
 }
 
-// extent is what the size of a backing file is and whether it has memory beyond
-// that, which only SEEK_DATA and SEEK_HOLE cannot see.
+// extent is the size of a backing file, and what memory it may have that
+// SEEK_DATA does not see: beyond the end, or allocated and not written to.
 type extent struct {
-	size   int64
-	beyond bool
+	size           int64
+	beyond, unseen bool
 }
 
 // dense tells whether there are no holes, so that what a write takes is known
 // without asking the home.
 func (u *upper) dense(e extent) bool { return !e.beyond && u.pages == pagesOf(e.size) }
 
-// absent counts the pages of [off, end) that have no memory; those beyond the
-// end of the file are taken to have none.
+// absent counts the pages of [off, end) that have no memory; those that SEEK_DATA
+// does not see are taken to have none.
 func (u *upper) absent(off, end int64, e extent) (pages int64, err error) {
 	first, last, have := off/pageSize, pagesOf(end), pagesOf(e.size)
 	if last > have {
@@ -131,7 +131,7 @@ func (t *Tree) grow(u *upper, off, end int64, e extent, write func(pages int64) 
 	if errno := t.takePages(pages); errno != 0 {
 		return errno
 	}
-	known := !e.beyond
+	known := u.dense(e) || (!e.beyond && !e.unseen)
 	u.pages += pages
 	if err = write(pages); err != nil {
 		if end > e.size {
@@ -222,6 +222,6 @@ func (t *Tree) dropUpperLocked(n *Inode) syscall.Errno {
 		return 0
 	}
 	n.content = nil
-	n.flags &^= flagBeyond
+	n.flags &^= flagBeyond | flagUnseen
 	return errnoOf(t.freeUpper(u))
 }

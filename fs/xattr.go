@@ -84,14 +84,14 @@ func (t *Tree) GetXattr(n *Inode, name string) ([]byte, syscall.Errno) {
 // Errors: EEXIST, ENODATA, E2BIG for a value of more than 64 KiB, ENOSPC for more
 // than 64 KiB of names and at the tree's limit, and those of GetXattr.
 func (t *Tree) SetXattr(n *Inode, name string, value []byte, flags int) syscall.Errno {
-	if errno := checkXattr(name); errno != 0 {
-		return errno
-	}
 	switch {
 	case flags&^(unix.XATTR_CREATE|unix.XATTR_REPLACE) != 0:
 		return syscall.EINVAL
-	case len(value) > maxXattrValue:
+	case len(value) > maxXattrValue && len(name) <= maxXattrName:
 		return syscall.E2BIG
+	}
+	if errno := checkXattr(name); errno != 0 {
+		return errno
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
