@@ -1,0 +1,340 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/store"
+)
+
+// client is a workdir-mount that runs, with its own run directory and store.
+type client struct {
+	t      *testing.T
+	dir    string
+	cmd    *exec.Cmd
+	out    *bufio.Reader // its standard output, or its terminal
+	stderr bytes.Buffer  // read it after wait
+}
+
+// newClient prepares workdir-mount without a controlling terminal.
+func newClient(t *testing.T, args ...string) *client {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &client{t: t, dir: dir, cmd: exec.Command("workdir-mount", args...)}
+	c.cmd.Dir = dir
+	c.cmd.Env = append(os.Environ(), runDirVariable+"="+filepath.Join(dir, "run"))
+	c.cmd.Stderr = &c.stderr
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	t.Cleanup(c.checkNoMounts)
+	return c
+}
+
+func (c *client) checkNoMounts() {
+	for _, path := range mountsBelow(c.dir) {
+		c.t.Errorf("%s is still mounted", path)
+		_ = unix.Unmount(path, unix.MNT_DETACH) // the test has failed already
+	}
+}
+
+func (c *client) start() {
+	c.t.Helper()
+	if c.out == nil {
+		out, err := c.cmd.StdoutPipe()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		c.out = bufio.NewReader(out)
+	}
+	if err := c.cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// waitLine reads output up to a line that ends with want.
+func (c *client) waitLine(want string) {
+	c.t.Helper()
+	for {
+		line, err := c.out.ReadString('\n')
+		if strings.HasSuffix(strings.TrimSpace(line), want) {
+			return
+		}
+		if err != nil {
+			c.t.Fatalf("output ended before %q: %v", want, err)
+		}
+	}
+}
+
+func (c *client) signal(sig syscall.Signal) {
+	c.t.Helper()
+	if err := c.cmd.Process.Signal(sig); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// wait gives the exit code as a shell does. It returns when all that have our
+// standard error have ended.
+func (c *client) wait() int {
+	c.t.Helper()
+	var exit *exec.ExitError
+	if err := c.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		c.t.Fatal(err)
+	}
+	return endingOf(c.cmd, nil).code
+}
+
+func (c *client) wantNothingStored() {
+	c.t.Helper()
+	url := filepath.Join(c.dir, "store", "job")
+	if _, err := store.Stat(context.Background(), url); !errors.Is(err, store.ErrNotExist) {
+		c.t.Errorf("stored archive: %v, want none; standard error:\n%s", err, &c.stderr)
+	}
+	litter, err := filepath.Glob(filepath.Join(c.dir, "store", ".*"))
+	if err != nil || len(litter) > 0 {
+		c.t.Errorf("left in the store: %q, %v", litter, err)
+	}
+}
+
+// stored gives the content of a stored file.
+func (c *client) stored(name string) string {
+	c.t.Helper()
+	cat := exec.Command("workdir-mount", "exec", "--read-only", "store/job", "--", "cat", name)
+	cat.Dir, cat.Env = c.dir, c.cmd.Env
+	out, err := cat.Output()
+	if err != nil {
+		c.t.Fatalf("cat %s: %v; standard error of the command before:\n%s", name, err, &c.stderr)
+	}
+	return string(out)
+}
+
+// eventually waits for a condition that sends no event.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatalf("no %s", what)
+		}
+	}
+}
+
+func TestSignalsEndTheCommand(t *testing.T) {
+	for _, sig := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+		for _, to := range []string{"process", "group"} {
+			t.Run(unix.SignalName(sig)+" to the "+to, func(t *testing.T) {
+				t.Parallel()
+				c := newClient(t, "exec", "store/job", "--", "sh", "-c", "ulimit -c 0; echo new >f; echo ready; exec sleep 1000")
+				c.start()
+				c.waitLine("ready")
+				pid := c.cmd.Process.Pid
+				if to == "group" {
+					pid = -pid
+				}
+				if err := unix.Kill(pid, sig); err != nil {
+					t.Fatal(err)
+				}
+				if got, want := c.wait(), 128+int(sig); got != want {
+					t.Errorf("exit code %d, want %d", got, want)
+				}
+				if want := "the command was ended by " + unix.SignalName(sig) + ": 1 changed file discarded"; !strings.Contains(c.stderr.String(), want) {
+					t.Errorf("standard error is %q, want %q in it", &c.stderr, want)
+				}
+				c.wantNothingStored()
+			})
+		}
+	}
+}
+
+// A signal must reach all that the command runs, each once, also where it is
+// sent to our process group; a command that then exits 0 has returned cleanly.
+func TestSignalReachesTheCommandOnce(t *testing.T) {
+	c := newClient(t, "exec", "store/job", "--", "sh", "-c", `trap 'echo got >>log; exit 0' TERM; echo ready; sleep 1000`)
+	c.start()
+	c.waitLine("ready")
+	if err := unix.Kill(-c.cmd.Process.Pid, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := c.wait(); code != 0 {
+		t.Fatalf("exit code %d, standard error:\n%s", code, &c.stderr)
+	}
+	if got := c.stored("log"); got != "got\n" {
+		t.Errorf("the command got %q, want one signal", got)
+	}
+}
+
+// On a terminal Ctrl-C reaches the command by itself and must not be sent again.
+// SIGTERM, which is sent on after it, shows that nothing more is to come.
+func TestCtrlCReachesTheCommandOnce(t *testing.T) {
+	c := newClient(t, "exec", "store/job", "--", "sh", "-c",
+		`trap 'echo got >>log; echo interrupted' INT; trap 'exit 0' TERM; echo ready; while :; do read x; done`)
+	terminal := c.onTerminal()
+	c.start()
+	c.waitLine("ready")
+	if _, err := terminal.Write([]byte{3}); err != nil {
+		t.Fatal(err)
+	}
+	c.waitLine("interrupted")
+	c.signal(unix.SIGTERM)
+	if code := c.wait(); code != 0 {
+		t.Fatalf("exit code %d, standard error:\n%s", code, &c.stderr)
+	}
+	if got := c.stored("log"); got != "got\n" {
+		t.Errorf("the command got %q, want one interrupt", got)
+	}
+}
+
+// onTerminal gives c a new controlling terminal, and us its other end.
+func (c *client) onTerminal() *os.File {
+	c.t.Helper()
+	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { ptmx.Close() })
+	if err := unix.IoctlSetPointerInt(int(ptmx.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		c.t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(ptmx.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	tty, err := os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { tty.Close() })
+	c.cmd.Stdin, c.cmd.Stdout = tty, tty
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+	c.out = bufio.NewReader(ptmx)
+	return ptmx
+}
+
+// What nohup made us ignore stays ignored, by us and by the command.
+func TestIgnoredSignalsStayIgnored(t *testing.T) {
+	c := newClient(t)
+	c.cmd.Path = "/bin/sh"
+	c.cmd.Args = []string{"sh", "-c", `trap "" HUP; exec workdir-mount exec store/job -- sh -c "echo ready; read x; echo \$x >f"`}
+	in, err := c.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	c.waitLine("ready")
+	c.signal(unix.SIGHUP)
+	if _, err := io.WriteString(in, "done\n"); err != nil {
+		t.Fatal(err)
+	}
+	if code := c.wait(); code != 0 {
+		t.Fatalf("exit code %d, standard error:\n%s", code, &c.stderr)
+	}
+	if got := c.stored("f"); got != "done\n" {
+		t.Errorf("stored %q", got)
+	}
+}
+
+// lock holds the lock of a directory or file, as another process would.
+func lock(t *testing.T, path string, flags int) (unlock func()) {
+	t.Helper()
+	f, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return func() { f.Close() }
+}
+
+// hasOpen reports whether a process, or one of its children, has a file open.
+func hasOpen(pid int, path string) bool {
+	processes := []string{strconv.Itoa(pid)}
+	tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children") // fails on a bad pattern only
+	for _, task := range tasks {
+		children, _ := os.ReadFile(task) // none: the thread has ended
+		processes = append(processes, strings.Fields(string(children))...)
+	}
+	for _, p := range processes {
+		fds, _ := filepath.Glob("/proc/" + p + "/fd/*") // fails on a bad pattern only
+		for _, fd := range fds {
+			if target, err := os.Readlink(fd); err == nil && target == path {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Whoever waits for the workspace to be opened can be interrupted, and leaves
+// nothing behind: no mount, and no process that keeps one.
+func TestSignalWhileOpening(t *testing.T) {
+	for _, args := range [][]string{
+		{"exec", "--dir", "dir", "store/job", "--", "true"},
+		{"mount", "--foreground", "store/job", "dir"},
+		{"mount", "store/job", "dir"},
+	} {
+		t.Run(strings.Join(args[:2], " "), func(t *testing.T) {
+			t.Parallel()
+			c := newClient(t, args...)
+			for _, dir := range []string{"run", "dir"} {
+				if err := os.Mkdir(filepath.Join(c.dir, dir), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := filepath.Join(c.dir, "run", ".lock")
+			unlock := lock(t, path, os.O_CREATE|os.O_RDWR)
+			defer unlock()
+			c.start()
+			eventually(t, "client that waits", func() bool { return hasOpen(c.cmd.Process.Pid, path) })
+			c.signal(unix.SIGTERM)
+			if code := c.wait(); code != 143 {
+				t.Errorf("exit code %d, want 143; standard error:\n%s", code, &c.stderr)
+			}
+			if !strings.Contains(c.stderr.String(), "interrupted by SIGTERM") {
+				t.Errorf("standard error is %q", &c.stderr)
+			}
+			c.wantNothingStored()
+		})
+	}
+}
+
+// A commit that waits for the store can be interrupted; nothing is stored then.
+func TestSignalWhileCommitting(t *testing.T) {
+	c := newClient(t, "exec", "store/job", "--", "sh", "-c", "echo new >f")
+	dir := filepath.Join(c.dir, "store")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	unlock := lock(t, dir, os.O_RDONLY)
+	defer unlock()
+	c.start()
+	eventually(t, "temporary file in the store", func() bool {
+		files, err := os.ReadDir(dir)
+		return err != nil || len(files) > 0
+	})
+	c.signal(unix.SIGINT)
+	if code := c.wait(); code != 130 {
+		t.Errorf("exit code %d, want 130; standard error:\n%s", code, &c.stderr)
+	}
+	if !strings.Contains(c.stderr.String(), "nothing was stored") {
+		t.Errorf("standard error is %q", &c.stderr)
+	}
+	c.wantNothingStored()
+}
