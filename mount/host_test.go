@@ -1,0 +1,88 @@
+package mount
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestParseMountLine(t *testing.T) {
+	tests := []struct {
+		name, line string
+		want       mountEntry
+		ok         bool
+	}{
+		{
+			"ours", `99 30 0:57 / /run/m1 rw,nosuid,nodev,relatime shared:40 - fuse.workdir file:///a\040b rw,user_id=1000,group_id=1000`,
+			mountEntry{id: 99, dev: "0:57", path: "/run/m1", fsType: "fuse.workdir", source: "file:///a b", super: "rw,user_id=1000,group_id=1000"}, true,
+		},
+		{
+			"odd mountpoint", `99 30 0:57 / /a\040b\012c\134d rw - ext4 /dev/sda rw`,
+			mountEntry{id: 99, dev: "0:57", path: "/a b\nc\\d", fsType: "ext4", source: "/dev/sda", super: "rw"}, true,
+		},
+		{
+			"no source", `99 30 0:57 / /x rw - tmpfs  rw`,
+			mountEntry{id: 99, dev: "0:57", path: "/x", fsType: "tmpfs", super: "rw"}, true,
+		},
+		{"no separator", `99 30 0:57 / /x rw tmpfs tmpfs rw`, mountEntry{}, false},
+		{"too short", `99 30 - tmpfs tmpfs rw`, mountEntry{}, false},
+		{"empty", ``, mountEntry{}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, ok := parseMountLine(tt.line); got != tt.want || ok != tt.ok {
+				t.Errorf("parseMountLine = %+v, %v; want %+v, %v", got, ok, tt.want, tt.ok)
+			}
+		})
+	}
+	e, _ := parseMountLine(tests[0].line)
+	if uid, ok := e.uid(); uid != 1000 || !ok {
+		t.Errorf("uid = %d, %v", uid, ok)
+	}
+}
+
+func TestMountOf(t *testing.T) {
+	table := []mountEntry{{id: 1, path: "/"}, {id: 2, path: "/a"}, {id: 3, path: "/a/b"}, {id: 4, path: "/a"}}
+	tests := []struct {
+		path string
+		want int
+	}{
+		{"/", 1}, {"/x", 1}, {"/ab", 1}, {"/a", 4}, {"/a/c", 4}, {"/a/b", 3}, {"/a/b/c", 3}, {"/a/bc", 4},
+	}
+	for _, tt := range tests {
+		if e, ok := mountOf(table, tt.path); !ok || e.id != tt.want {
+			t.Errorf("mountOf(%s) = %d, %v; want %d", tt.path, e.id, ok, tt.want)
+		}
+	}
+}
+
+func TestCgroupLimitFiles(t *testing.T) {
+	tests := []struct {
+		name, groups string
+		want         []string
+	}{
+		{"v2", "0::/user.slice/app\n", []string{
+			"/sys/fs/cgroup/user.slice/app/memory.max", "/sys/fs/cgroup/user.slice/memory.max", "/sys/fs/cgroup/memory.max",
+		}},
+		{"v1", "5:memory:/docker/x\n4:cpu,cpuacct:/docker/x\n", []string{
+			"/sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes", "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+		}},
+		{"hybrid without memory", "0::/\n1:name=systemd:/\n", []string{"/sys/fs/cgroup/memory.max"}},
+		{"nonsense", "x\n::\n", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := cgroupLimitFiles(tt.groups); !slices.Equal(got, tt.want) {
+				t.Errorf("files = %q, want %q", got, tt.want)
+			}
+		})
+	}
+	if memoryLimit() <= 0 {
+		t.Errorf("memoryLimit = %d", memoryLimit())
+	}
+}
+
+func TestEscapeOption(t *testing.T) {
+	if got := escapeOption(`file:///a,b\c`); got != `file:///a\,b\\c` {
+		t.Errorf("escapeOption = %s", got)
+	}
+}

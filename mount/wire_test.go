@@ -1,0 +1,102 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/workdir/workdir/store"
+)
+
+func TestErrorsSurviveTheWay(t *testing.T) {
+	for _, k := range wireKinds {
+		err := fmt.Errorf("put job: %w: more", k.err)
+		got := decodeError(encodeError(err))
+		if !errors.Is(got, k.err) || got.Error() != err.Error() {
+			t.Errorf("%s: arrived as %v", k.name, got)
+		}
+		for _, other := range wireKinds {
+			if other.err != k.err && errors.Is(got, other.err) != errors.Is(err, other.err) {
+				t.Errorf("%s: arrived as %s too", k.name, other.name)
+			}
+		}
+	}
+}
+
+func TestParticularsSurviveTheWay(t *testing.T) {
+	err := decodeError(encodeError(fmt.Errorf("close: %w", &BusyError{Path: "/m", Processes: []Process{{PID: 7, Name: "sh", Use: "descriptor"}}})))
+	var busy *BusyError
+	if !errors.As(err, &busy) || busy.Path != "/m" || len(busy.Processes) != 1 || busy.Processes[0].PID != 7 {
+		t.Errorf("busy arrived as %+v", busy)
+	}
+	err = decodeError(encodeError(&store.ConflictError{Key: "k", Want: "a", Have: "b"}))
+	var conflict *store.ConflictError
+	if !errors.As(err, &conflict) || conflict.Want != "a" || conflict.Have != "b" {
+		t.Errorf("conflict arrived as %+v", conflict)
+	}
+	err = decodeError(encodeError(&HostError{What: "no /dev/fuse", Hint: "get one"}))
+	var host *HostError
+	if !errors.As(err, &host) || host.Hint != "get one" {
+		t.Errorf("host error arrived as %+v", host)
+	}
+}
+
+// A sentinel that is not in the table would become a plain text on its way from
+// the server to the client, and callers could not tell it any more.
+func TestEverySentinelIsInTheTable(t *testing.T) {
+	known := map[string]bool{}
+	table, err := os.ReadFile("wire.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir, prefix := range map[string]string{".": "", "../store": "store.", "../archive": "archive."} {
+		for _, name := range sentinels(t, dir) {
+			known[prefix+name] = true
+			if !strings.Contains(string(table), ", "+prefix+name+"}") {
+				t.Errorf("%s%s is not in wireKinds", prefix, name)
+			}
+		}
+	}
+	if len(known) < 15 {
+		t.Errorf("found %d sentinels only: %v", len(known), known)
+	}
+}
+
+// sentinels lists the exported variables of a package whose names begin with Err.
+func sentinels(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range f.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.VAR {
+				continue
+			}
+			for _, s := range g.Specs {
+				for _, n := range s.(*ast.ValueSpec).Names {
+					if strings.HasPrefix(n.Name, "Err") {
+						names = append(names, n.Name)
+					}
+				}
+			}
+		}
+	}
+	return names
+}
