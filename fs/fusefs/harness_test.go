@@ -41,6 +41,7 @@ type childConfig struct {
 	MaxInodes int64
 	Files     map[string]string // there from the start, in the root
 	Quiet     bool              // the log is expected to complain
+	Procs     int               // GOMAXPROCS; 0: as it comes
 }
 
 // panicName makes the child's Lookup panic.
@@ -181,6 +182,9 @@ func (m *testMount) start(cfg childConfig, dev *os.File) {
 	}
 	m.cmd = exec.Command("/proc/self/exe")
 	m.cmd.Env = append(os.Environ(), childEnv+"="+string(config))
+	if cfg.Procs > 0 {
+		m.cmd.Env = append(m.cmd.Env, fmt.Sprintf("GOMAXPROCS=%d", cfg.Procs))
+	}
 	m.cmd.ExtraFiles = []*os.File{dev}
 	m.cmd.Stderr = os.Stderr
 	if m.in, err = m.cmd.StdinPipe(); err != nil {

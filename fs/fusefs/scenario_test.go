@@ -24,6 +24,7 @@ var configs = []struct {
 	cfg  childConfig
 }{
 	{"default", childConfig{}},
+	{"one processor", childConfig{Procs: 1}},
 	{"no writeback", childConfig{Disable: []string{"writeback"}}},
 	{"old kernel", childConfig{Disable: []string{"writeback", "killpriv", "readdirplus", "statx", "copy_file_range"}}},
 }
