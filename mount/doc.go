@@ -10,8 +10,8 @@
 // socket is how each learns of the other's death:
 //
 //   - The client dies: the server detaches every mount, stores nothing, exits.
-//   - The server dies: tools see ENOTCONN, [Mount.Close] gives [ErrServerLost],
-//     the client cleans the mountpoints up, and the next Open starts a new server.
+//   - The server dies: tools see ENOTCONN until [Mount.Close], which gives
+//     [ErrServerLost] and clears the mount away; the next Open starts a new server.
 //   - Both die: the next Open, or command, with the same run directory cleans up.
 //
 // The server is the program itself, run again. That needs [Init] as the first

@@ -24,6 +24,7 @@ type Mount struct {
 	id       uint64           // immutable
 	url      store.URL        // immutable
 	path     string           // immutable
+	made     bool             // immutable; the mountpoint was made for this mount
 	opts     Options          // immutable
 	revision store.Revision   // immutable after Open; what was opened
 	warnings []string         // immutable after Open
@@ -75,8 +76,7 @@ func (m *Mount) open(ctx context.Context) error {
 	if err := m.refuseOwnStore(); err != nil {
 		return err
 	}
-	made, err := m.prepareDir()
-	if err != nil {
+	if err := m.prepareDir(); err != nil {
 		return err
 	}
 	m.session.add(m)
@@ -85,23 +85,25 @@ func (m *Mount) open(ctx context.Context) error {
 		grace = DefaultGrace
 	}
 	req := openRequest{
-		ID: m.id, URL: m.url.String(), Dir: m.path, Made: made,
+		ID: m.id, URL: m.url.String(), Dir: m.path, Made: m.made,
 		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
 		ReadOnly: m.opts.ReadOnly, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable,
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, GraceNS: int64(grace),
 	}
 	var reply openReply
-	err = m.call(ctx, callOpen, req, &reply)
+	err := m.call(ctx, callOpen, req, &reply)
 	if err == nil && ctx.Err() != nil {
 		_, _ = m.Close(context.WithoutCancel(ctx)) // not marked: it only unmounts
 		return context.Cause(ctx)
 	}
 	if err != nil {
+		err = m.callError(ctx, err)
 		m.session.drop(m)
-		if made {
+		m.session.clear(m)
+		if m.made {
 			os.Remove(m.path)
 		}
-		return m.callError(ctx, err)
+		return err
 	}
 	m.revision, m.warnings = reply.Revision, reply.Warnings
 	return nil
@@ -166,7 +168,8 @@ func (m *Mount) Revision() store.Revision { return m.revision }
 // Warnings gives what was odd about the archive that was opened.
 func (m *Mount) Warnings() []string { return m.warnings }
 
-// Done is closed when the mount is over: closed for good, or its server lost.
+// Done is closed when the mount is over: closed for good, or its server lost. In
+// the second case tools get ENOTCONN until Close clears the dead mount away.
 func (m *Mount) Done() <-chan struct{} { return m.done }
 
 // Commit marks the workspace to be stored by Close. It writes nothing itself,
@@ -214,6 +217,7 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 		return Result{}, context.Cause(ctx)
 	}
 	if res, err, over := m.outcome(); over {
+		m.session.clear(m)
 		return res, err
 	}
 	req := closeRequest{ID: m.id, Commit: m.wanted(), CommitID: m.commitID}
@@ -249,6 +253,7 @@ func (m *Mount) closeLost(ctx context.Context, req closeRequest, err error) (Res
 		lost.Stored = m.storedAfterAll(ctx, &res)
 	}
 	m.finish(res, err)
+	m.session.clear(m)
 	return res, err
 }
 
@@ -325,9 +330,11 @@ func (m *Mount) finish(res Result, err error) {
 }
 
 // serverLost ends a mount whose server is gone, after the Close that runs, if
-// any: that one finds out more.
+// any: that one finds out more, and where none has ended the mount no commit was
+// under way.
 func (m *Mount) serverLost(cause ServerLostError) {
 	<-m.closing
+	cause.Stored = "nothing was stored"
 	m.finish(Result{Revision: m.revision}, &cause)
 	m.closing <- struct{}{}
 }

@@ -9,18 +9,19 @@ import (
 )
 
 // prepareDir finds, checks or makes the mountpoint. It gives its canonical path
-// to the mount and says whether the directory was made.
-func (m *Mount) prepareDir() (made bool, err error) {
+// to the mount.
+func (m *Mount) prepareDir() (err error) {
 	m.id = m.session.newID()
 	if m.opts.Dir == "" {
 		m.path = mountpoint(m.session.dir, m.id)
 		if err := os.Mkdir(m.path, 0o700); err != nil {
-			return false, &HostError{Path: m.path, What: "make mountpoint: " + err.Error()}
+			return &HostError{Path: m.path, What: "make mountpoint: " + err.Error()}
 		}
-		return true, nil
+		m.made = true
+		return nil
 	}
 	m.path, err = checkMountpoint(m.opts.Dir)
-	return false, err
+	return err
 }
 
 // checkMountpoint gives the canonical path of an empty directory that nothing is

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -45,7 +47,7 @@ type session struct {
 	proc   *os.Process
 	remote *remoteServer // immutable; answers commands of other processes
 
-	lost    chan struct{} // closed when the server is gone and cleared away
+	lost    chan struct{} // closed when the server is gone, and its mounts are known to be dead
 	exited  chan struct{} // closed when the process has been reaped
 	exitErr error         // what Wait said; read after exited
 
@@ -54,6 +56,7 @@ type session struct {
 	killed string            // guarded by mu; why we killed it
 	nextID uint64            // guarded by mu
 	mounts map[uint64]*Mount // guarded by mu
+	dead   map[uint64]*Mount // guarded by mu; of a lost server, and not closed yet
 }
 
 // sessions are the servers of this process, by run directory.
@@ -324,7 +327,9 @@ func (s *session) kill(why string) {
 	_ = s.proc.Kill() // it may be dead already
 }
 
-// watchEnd clears up behind a server that has ended.
+// watchEnd ends what depends on a server that has ended. Its dead mounts stay
+// until they are closed: were they cleared away now, tools that are at work in
+// them would go on in the bare directory beneath, instead of failing.
 func (s *session) watchEnd() {
 	select {
 	case <-s.exited:
@@ -332,21 +337,51 @@ func (s *session) watchEnd() {
 		s.awaitExit()
 	}
 	s.conn.Close()
-	clearMounts(s.dir)
-	lost := ServerLostError{PID: s.proc.Pid, Cause: s.cause()}
-	s.mu.Lock()
-	mounts := s.mounts
-	s.mounts = map[uint64]*Mount{}
-	s.mu.Unlock()
-	for _, m := range mounts {
-		go m.serverLost(lost)
-	}
 	if s.remote != nil {
 		s.remote.close()
 	}
+	lost := ServerLostError{PID: s.proc.Pid, Cause: s.cause()}
+	s.mu.Lock()
+	s.dead, s.mounts = s.mounts, map[uint64]*Mount{}
+	mounts := slices.Collect(maps.Values(s.dead))
+	s.mu.Unlock()
+	if len(mounts) == 0 {
+		s.remove()
+	}
+	for _, m := range mounts {
+		go m.serverLost(lost)
+	}
+	close(s.lost)
+}
+
+// clear clears the mount away if it is a dead one, and the session with the last
+// of them. The caller is the only one who closes m.
+func (s *session) clear(m *Mount) {
+	if !s.isDead(m) {
+		return
+	}
+	clearMount(record{Path: m.path, Made: m.made})
+	os.Remove(recordPath(s.dir, m.id))
+	s.mu.Lock()
+	delete(s.dead, m.id)
+	last := len(s.dead) == 0
+	s.mu.Unlock()
+	if last {
+		s.remove()
+	}
+}
+
+func (s *session) isDead(m *Mount) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dead[m.id] != nil
+}
+
+// remove removes the session. Until then its lock keeps CleanUp away.
+func (s *session) remove() {
+	clearMounts(s.dir)
 	removeSession(s.dir)
 	s.lock.Close()
-	close(s.lost)
 }
 
 // awaitExit waits for a server whose connection has ended, which it is to follow
