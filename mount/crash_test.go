@@ -6,11 +6,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // playRole is the test binary as a client that can be killed: it mounts, says
@@ -142,10 +142,7 @@ func TestBothKilledIsClearedAwayByTheNextOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = client.Wait() // killed
-			if err := syscall.Kill(server, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			waitFor(t, "the server to be gone", func() bool { return !alive(server) })
+			killAndWait(t, server)
 			if !f.isMounted(path) {
 				t.Fatal("nothing is left to clear away: the test tests nothing")
 			}
@@ -157,15 +154,23 @@ func TestBothKilledIsClearedAwayByTheNextOpen(t *testing.T) {
 	}
 }
 
-// alive reports whether a process runs; one that has ended and waits for its
-// parent does not.
-func alive(pid int) bool {
-	b, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(pid), "stat"))
-	if err != nil {
-		return false
+// killAndWait kills a process that need not be our child, and waits until every
+// thread of it has ended: the first one may be a zombie while the last one still
+// holds the process's files (pidfd_open(2)).
+func killAndWait(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the process to end", func() bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n == 1 && err == nil
+	})
 }
 
 // One CPU: fork is a vfork, and a process that serves its own mount would wait
