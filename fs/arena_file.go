@@ -211,10 +211,14 @@ func (f *arenaFile) occupy(off, length int64, written bool) error {
 		if s.at == 0 {
 			s.at, slots = slots[0]+1, slots[1:]
 		}
-		s.present |= p.pages()
 		if written {
 			s.written |= p.pages()
+		} else {
+			// tmpfs clears a page that is allocated for the second time, and takes it
+			// for data from then on (shmem_fallocate in mm/shmem.c).
+			s.written |= p.pages() & s.present
 		}
+		s.present |= p.pages()
 		pos += p.to - p.from
 	}
 	f.pages += pages

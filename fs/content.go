@@ -201,7 +201,13 @@ func (t *Tree) CopyRange(src *Inode, soff int64, dst *Inode, doff, length int64)
 		return 0, syscall.EINVAL
 	case length > math.MaxInt64-soff || length > math.MaxInt64-doff:
 		return 0, syscall.EOVERFLOW
-	case src == dst && soff < doff+length && doff < soff+length:
+	}
+	_, e, errno := t.contentOf(src)
+	if errno != 0 {
+		return 0, errno
+	}
+	length = min(length, max(0, e.size-soff))
+	if src == dst && soff < doff+length && doff < soff+length {
 		return 0, syscall.EINVAL
 	}
 	length = min(length, maxCopy)
