@@ -113,13 +113,7 @@ func (c *client) wantNothingStored() {
 // stored gives the content of a stored file.
 func (c *client) stored(name string) string {
 	c.t.Helper()
-	cat := exec.Command("workdir-mount", "exec", "--read-only", "store/job", "--", "cat", name)
-	cat.Dir, cat.Env = c.dir, c.cmd.Env
-	out, err := cat.Output()
-	if err != nil {
-		c.t.Fatalf("cat %s: %v; standard error of the command before:\n%s", name, err, &c.stderr)
-	}
-	return string(out)
+	return c.command("exec", "--read-only", "store/job", "--", "cat", name)
 }
 
 // eventually waits for a condition that sends no event.
@@ -163,64 +157,61 @@ func TestSignalsEndTheCommand(t *testing.T) {
 	}
 }
 
-// A signal must reach all that the command runs, each once, also where it is
-// sent to our process group; a command that then exits 0 has returned cleanly.
+// A signal to our process group, as supervisors send it, must reach the command
+// once and not once more through us. SIGTERM, which comes after it, shows that
+// nothing more is to come. A command that then exits 0 has returned cleanly.
 func TestSignalReachesTheCommandOnce(t *testing.T) {
-	c := newClient(t, "exec", "store/job", "--", "sh", "-c", `trap 'echo got >>log; exit 0' TERM; echo ready; sleep 1000`)
+	c := newClient(t, "exec", "store/job", "--", "count-interrupts")
 	c.start()
 	c.waitLine("ready")
-	if err := unix.Kill(-c.cmd.Process.Pid, unix.SIGTERM); err != nil {
+	if err := unix.Kill(-c.cmd.Process.Pid, unix.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if code := c.wait(); code != 0 {
-		t.Fatalf("exit code %d, standard error:\n%s", code, &c.stderr)
-	}
-	if got := c.stored("log"); got != "got\n" {
-		t.Errorf("the command got %q, want one signal", got)
-	}
+	c.wantOneInterrupt()
 }
 
 // On a terminal Ctrl-C reaches the command by itself and must not be sent again.
-// SIGTERM, which is sent on after it, shows that nothing more is to come.
 func TestCtrlCReachesTheCommandOnce(t *testing.T) {
-	c := newClient(t, "exec", "store/job", "--", "sh", "-c",
-		`trap 'echo got >>log; echo interrupted' INT; trap 'exit 0' TERM; echo ready; while :; do read x; done`)
+	c := newClient(t, "exec", "store/job", "--", "count-interrupts")
 	terminal := c.onTerminal()
 	c.start()
 	c.waitLine("ready")
 	if _, err := terminal.Write([]byte{3}); err != nil {
 		t.Fatal(err)
 	}
+	c.wantOneInterrupt()
+}
+
+func (c *client) wantOneInterrupt() {
+	c.t.Helper()
 	c.waitLine("interrupted")
 	c.signal(unix.SIGTERM)
 	if code := c.wait(); code != 0 {
-		t.Fatalf("exit code %d, standard error:\n%s", code, &c.stderr)
+		c.t.Fatalf("exit code %d, standard error:\n%s", code, &c.stderr)
 	}
-	if got := c.stored("log"); got != "got\n" {
-		t.Errorf("the command got %q, want one interrupt", got)
+	if got := c.stored("count"); got != "1" {
+		c.t.Errorf("the command got %s interrupts, want 1", got)
+	}
+}
+
+// What a shell runs must end with the shell, or it would keep the mount busy.
+func TestSignalReachesAllThatTheCommandRuns(t *testing.T) {
+	c := newClient(t, "exec", "--grace=10ms", "store/job", "--", "sh", "-c", "echo ready; sleep 1000 >/dev/null 2>&1; exit 0")
+	c.start()
+	c.waitLine("ready")
+	c.signal(unix.SIGTERM)
+	if code := c.wait(); code != 143 {
+		t.Errorf("exit code %d, want 143; standard error:\n%s", code, &c.stderr)
+	}
+	if strings.Contains(c.stderr.String(), "in use") {
+		t.Errorf("standard error is %q", &c.stderr)
 	}
 }
 
 // onTerminal gives c a new controlling terminal, and us its other end.
 func (c *client) onTerminal() *os.File {
 	c.t.Helper()
-	ptmx, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { ptmx.Close() })
-	if err := unix.IoctlSetPointerInt(int(ptmx.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		c.t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(ptmx.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	tty, err := os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { tty.Close() })
+	ptmx, tty := openTerminal(c.t)
 	c.cmd.Stdin, c.cmd.Stdout = tty, tty
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 	c.out = bufio.NewReader(ptmx)
@@ -337,4 +328,45 @@ func TestSignalWhileCommitting(t *testing.T) {
 		t.Errorf("standard error is %q", &c.stderr)
 	}
 	c.wantNothingStored()
+}
+
+// A second signal while a mount is being closed gives up: the mount is detached,
+// and nothing is stored though it was marked.
+func TestSecondSignalGivesUp(t *testing.T) {
+	c := newClient(t, "mount", "--foreground", "--json", "--grace", "10m", "store/job", "dir")
+	dir := filepath.Join(c.dir, "dir")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	c.waitLine("}")
+	f, err := os.Create(filepath.Join(dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c.command("commit", "dir")
+	c.signal(unix.SIGTERM)
+	eventually(t, "unmounting", func() bool {
+		return strings.Contains(c.command("status", "--json", "dir"), `"state":"unmounting"`)
+	})
+	c.signal(unix.SIGINT)
+	if code := c.wait(); code != 130 {
+		t.Errorf("exit code %d, want 130; standard error:\n%s", code, &c.stderr)
+	}
+	f.Close()
+	eventually(t, "end of the mount", func() bool { return len(mountsBelow(dir)) == 0 })
+	c.wantNothingStored()
+}
+
+// command runs another workdir-mount with the same run directory.
+func (c *client) command(args ...string) string {
+	c.t.Helper()
+	cmd := exec.Command("workdir-mount", args...)
+	cmd.Dir, cmd.Env = c.dir, c.cmd.Env
+	out, err := cmd.Output()
+	if err != nil {
+		c.t.Fatalf("workdir-mount %q: %v", args, err)
+	}
+	return string(out)
 }

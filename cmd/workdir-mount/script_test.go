@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,7 +20,27 @@ import (
 
 func TestMain(m *testing.M) {
 	mount.Init()
-	testscript.Main(m, map[string]func(){"workdir-mount": main})
+	testscript.Main(m, map[string]func(){"workdir-mount": main, "count-interrupts": countInterrupts})
+}
+
+// countInterrupts is a command that counts each SIGINT it gets, until SIGTERM,
+// and leaves the number in the file "count". A shell would take two that come
+// together for one.
+func countInterrupts() {
+	sigs := make(chan os.Signal, 16)
+	signal.Notify(sigs, unix.SIGINT, unix.SIGTERM)
+	fmt.Println("ready")
+	count := 0
+	for sig := range sigs {
+		if sig == unix.SIGTERM {
+			break
+		}
+		count++
+		fmt.Println("interrupted")
+	}
+	if err := os.WriteFile("count", []byte(strconv.Itoa(count)), 0o644); err != nil {
+		panic(err)
+	}
 }
 
 // Scripts run as root, since they mount, and each has a run directory of its
