@@ -282,8 +282,12 @@ func (f *arenaFile) vacate(off, end int64) error {
 			if start >= end {
 				break
 			}
+			p := pieceAt(max(off, start), end)
+			if end == math.MaxInt64 {
+				p.to = slotSize // the last page of all ends one byte later
+			}
 			var n int64
-			n, failed = f.vacateSlot(&s.slots[j], pieceAt(max(off, start), end), &slots)
+			n, failed = f.vacateSlot(&s.slots[j], p, &slots)
 			pages += n
 		}
 	}

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -152,6 +153,9 @@ func (f *tmpfsFile) SeekHole(off int64) (int64, error) { return f.seek(off, unix
 // the position that the users of one descriptor share.
 func (f *tmpfsFile) seek(off int64, whence int) (pos int64, err error) {
 	err = f.with(func(fd int) (err error) { pos, err = unix.Seek(fd, off, whence); return err })
+	if err == nil && pos < off {
+		return math.MaxInt64, nil // the end of the last page of all, 2^63, overflows in the kernel
+	}
 	return pos, err
 }
 

@@ -1,0 +1,200 @@
+package fs
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// eachLimit runs a test over trees that may hold so many pages: by their own
+// limit or by that of their home.
+func eachLimit(t *testing.T, pages int64, test func(t *testing.T, tree *Tree)) {
+	t.Helper()
+	for limit, size := range map[string]struct{ home, tree int64 }{
+		"own limit":    {testHomeSize, pages * pageSize},
+		"home's limit": {pages * pageSize, 0},
+	} {
+		t.Run(limit, func(t *testing.T) {
+			eachHome(t, size.home, func(t *testing.T, h Home) {
+				tree, err := New(h, &Options{MaxBytes: size.tree})
+				must(t, err)
+				defer closeTree(t, tree)
+				test(t, tree)
+			})
+		})
+	}
+}
+
+func TestLimitIsExact(t *testing.T) {
+	eachLimit(t, 100, func(t *testing.T, tree *Tree) {
+		f := file(t, tree, tree.Root(), "f", string(pattern(int(60*pageSize), 0)))
+		g := file(t, tree, tree.Root(), "g", string(pattern(int(39*pageSize), 0)))
+		want(t, second(tree.WriteAt(g, pattern(int(2*pageSize), 0), 39*pageSize, false)), syscall.ENOSPC)
+		write(t, tree, g, string(pattern(int(pageSize), 0)), 39*pageSize)
+		if st := tree.StatFS(); st.Blocks != uint64(100*pageSize/blockSize) || st.Free != 0 {
+			t.Errorf("full: %+v", st)
+		}
+		for _, errno := range []syscall.Errno{
+			second(tree.WriteAt(f, []byte("x"), 60*pageSize, false)),
+			second(tree.WriteAt(f, []byte("x"), 1<<40, false)),
+			tree.Allocate(f, 0, 61*pageSize, 0),
+			second(tree.CopyRange(g, 0, f, 60*pageSize, 10)),
+		} {
+			want(t, errno, syscall.ENOSPC)
+		}
+		write(t, tree, f, "over what is there", 100)
+		if a := tree.Attr(f); a.Size != 60*pageSize {
+			t.Errorf("what was refused changed the size: %d", a.Size)
+		}
+		ok(t, second(tree.SetAttr(f, &SetAttr{Valid: SetSize, Size: 50 * pageSize})))
+		ok(t, tree.Allocate(f, 0, 10*pageSize, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE))
+		if st := tree.StatFS(); st.Free != uint64(20*pageSize/blockSize) {
+			t.Errorf("after 20 pages were given back: %+v", st)
+		}
+		ok(t, tree.Unlink(tree.Root(), "g"))
+		tree.Unref(g, 1)
+		if st := tree.StatFS(); st.Free != uint64(60*pageSize/blockSize) {
+			t.Errorf("after a file was removed: %+v", st)
+		}
+		checkTree(t, tree, f)
+	})
+}
+
+// TestWriteBeyondTheLimitChangesNothing writes across a page that is there and a
+// hole for which there is no memory; a tmpfs alone would write the first part.
+func TestWriteBeyondTheLimitChangesNothing(t *testing.T) {
+	eachLimit(t, 4, func(t *testing.T, tree *Tree) {
+		f := file(t, tree, tree.Root(), "f", string(pattern(int(pageSize), 0)))
+		write(t, tree, f, string(pattern(int(pageSize), 0)), 5*pageSize)
+		before := read(t, tree, f)
+		want(t, second(tree.WriteAt(f, pattern(int(6*pageSize), 1), 0, false)), syscall.ENOSPC)
+		want(t, second(tree.WriteAt(f, pattern(int(4*pageSize), 1), 5*pageSize+10, false)), syscall.ENOSPC)
+		if got := read(t, tree, f); got != before {
+			t.Error("a write that was refused changed the content")
+		}
+		if st := tree.StatFS(); st.Free != uint64(2*pageSize/blockSize) {
+			t.Errorf("a write that was refused took memory: %+v", st)
+		}
+		checkTree(t, tree, f)
+	})
+}
+
+func TestCopyUpBeyondTheLimitChangesNothing(t *testing.T) {
+	eachLimit(t, 4, func(t *testing.T, tree *Tree) {
+		f, b := baseFile(t, tree, "f", 5)
+		for _, errno := range []syscall.Errno{
+			second(tree.WriteAt(f, []byte("x"), 0, false)),
+			second(tree.SetAttr(f, &SetAttr{Valid: SetSize, Size: 5 * pageSize})),
+			tree.Allocate(f, 0, 1, 0),
+		} {
+			want(t, errno, syscall.ENOSPC)
+		}
+		if got := read(t, tree, f); got != string(b.content) {
+			t.Error("other bytes afterwards")
+		}
+		if st := tree.StatFS(); st.Free != st.Blocks {
+			t.Errorf("it took memory: %+v", st)
+		}
+		ok(t, second(tree.SetAttr(f, &SetAttr{Valid: SetSize, Size: 4 * pageSize})))
+		if got := read(t, tree, f); got != string(b.content[:4*pageSize]) {
+			t.Error("cut to what there is room for: other bytes")
+		}
+		checkTree(t, tree, f)
+	})
+}
+
+func TestXattrsCountAgainstTheLimit(t *testing.T) {
+	tree := newTree(t, &Options{MaxBytes: 100})
+	f := file(t, tree, tree.Root(), "f", "")
+	value := func(n int) []byte { return []byte(strings.Repeat("v", n)) }
+	ok(t, tree.SetXattr(f, "user.a", value(50), 0))
+	want(t, tree.SetXattr(f, "user.b", value(50), 0), syscall.ENOSPC)
+	want(t, tree.SetXattr(f, "user.a", value(95), 0), syscall.ENOSPC)
+	ok(t, tree.SetXattr(f, "user.a", value(94), 0))
+	ok(t, tree.RemoveXattr(f, "user.a"))
+	ok(t, tree.SetXattr(f, "user.b", value(94), 0))
+	ok(t, tree.Unlink(tree.Root(), "f"))
+	tree.Unref(f, 1)
+	if used := tree.bytes.used.Load(); used != 0 {
+		t.Errorf("%d bytes are used after the file is gone", used)
+	}
+}
+
+func TestMaxInodes(t *testing.T) {
+	tree := newTree(t, &Options{MaxInodes: 3})
+	d := mkdir(t, tree, tree.Root(), "d")
+	f := file(t, tree, d, "f", "")
+	for _, errno := range []syscall.Errno{
+		second(tree.Mknod(d, "g", syscall.S_IFREG, 0, Owner{})), second(tree.Mkdir(d, "g", 0, Owner{})),
+		second(tree.Symlink(d, "g", "x", Owner{})), second(tree.Tmpfile(d, 0, Owner{})),
+	} {
+		want(t, errno, syscall.ENOSPC)
+	}
+	ok(t, tree.Link(d, "g", f))
+	if st := tree.StatFS(); st.Files != 3 || st.Ffree != 0 {
+		t.Errorf("full: %+v", st)
+	}
+	ok(t, tree.Unlink(d, "f"))
+	ok(t, tree.Unlink(d, "g"))
+	want(t, second(tree.Tmpfile(d, 0, Owner{})), syscall.ENOSPC)
+	tree.Unref(f, 1)
+	if st := tree.StatFS(); st.Ffree != 1 {
+		t.Errorf("after a file is gone: %+v", st)
+	}
+	f = file(t, tree, d, "f", "")
+	if f.Ino() != 4 {
+		t.Errorf("the fourth inode has number %d", f.Ino())
+	}
+}
+
+func TestStatFSTellsTheTighterLimit(t *testing.T) {
+	blocks := func(pages int64) uint64 { return uint64(pages * pageSize / blockSize) }
+	eachHome(t, 100*pageSize, func(t *testing.T, h Home) {
+		full, err := New(h, nil)
+		must(t, err)
+		defer closeTree(t, full)
+		tree, err := New(h, &Options{MaxBytes: 50 * pageSize})
+		must(t, err)
+		defer closeTree(t, tree)
+		if st := tree.StatFS(); st != (StatFS{Blocks: blocks(50), Free: blocks(50)}) {
+			t.Errorf("the tree's limit: %+v", st)
+		}
+		file(t, full, full.Root(), "f", string(pattern(int(70*pageSize), 0)))
+		if st := tree.StatFS(); st != (StatFS{Blocks: blocks(50), Free: blocks(30)}) {
+			t.Errorf("what another tree left: %+v", st)
+		}
+		if st := full.StatFS(); st != (StatFS{Blocks: blocks(100), Free: blocks(30)}) {
+			t.Errorf("the home's limit: %+v", st)
+		}
+	})
+}
+
+func TestNewRefusesNonsense(t *testing.T) {
+	if _, err := New(nil, nil); err == nil {
+		t.Error("no home was accepted")
+	}
+	h, err := NewArenaHome(testHomeSize)
+	must(t, err)
+	defer func() { must(t, h.Close()) }()
+	for _, opts := range []*Options{{MaxBytes: -1}, {MaxInodes: -1}} {
+		if _, err := New(h, opts); err == nil {
+			t.Errorf("%+v was accepted", opts)
+		}
+	}
+}
+
+func TestCloseReportsWhatTheHomeSays(t *testing.T) {
+	h, err := NewArenaHome(testHomeSize)
+	must(t, err)
+	tree, err := New(h, nil)
+	must(t, err)
+	f := file(t, tree, tree.Root(), "f", "content")
+	must(t, f.content.(*upper).Close())
+	if err := tree.Close(); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("Close: %v", err)
+	}
+	must(t, h.Close())
+}
