@@ -2,6 +2,7 @@ package activity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -75,7 +76,11 @@ func (v *visit) keep() error {
 	if cause := ended(v.ctx); cause != nil {
 		return v.refuse(cause)
 	}
-	return v.close()
+	err := v.close()
+	if cause := ended(v.ctx); errors.Is(err, mount.ErrCommit) && cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w: %w", err, cause) // the server process knows its text alone
+	}
+	return err
 }
 
 // refuse ends a visit whose activity has ended: nothing is stored, and if that
