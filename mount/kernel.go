@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -39,13 +41,25 @@ func openFuse(dir string) (int, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
 	case err == nil:
-		return fd, nil
+		if isFuse(fd) {
+			return fd, nil
+		}
+		unix.Close(fd)
+		return -1, &HostError{Path: dir, What: "/dev/fuse is another device", Hint: "give the container the device (--device /dev/fuse)"}
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 		return -1, &HostError{Path: dir, What: "there is no /dev/fuse", Hint: "load the kernel's module (modprobe fuse), or give the container the device (--device /dev/fuse)"}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return -1, &HostError{Path: dir, What: "/dev/fuse may not be opened", Hint: "its mode should be 0666 (chmod 0666 /dev/fuse), and a container must be given the device (--device /dev/fuse)"}
 	}
 	return -1, &HostError{Path: dir, What: "open /dev/fuse: " + err.Error()}
+}
+
+// isFuse reports whether a file is the FUSE device, whose numbers are fixed (the
+// kernel's Documentation/admin-guide/devices.txt): containers hide devices
+// behind /dev/null.
+func isFuse(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Rdev == unix.Mkdev(10, 229)
 }
 
 // mountDirect mounts by mount(2). EPERM is returned as it is: fusermount3 may
@@ -118,7 +132,7 @@ func mountByHelper(dir, source string, readOnly bool) (int, error) {
 	out, err := cmd.CombinedOutput()
 	theirs.Close()
 	if err != nil {
-		return -1, &HostError{Path: dir, What: helperText(out, err)}
+		return -1, &HostError{Path: dir, What: helperText(out, err), Hint: helperHint()}
 	}
 	fd, err := receiveFD(pair[0])
 	if err != nil {
@@ -139,6 +153,19 @@ func helperText(out []byte, err error) string {
 		text = err.Error()
 	}
 	return "fusermount3: " + text
+}
+
+// helperHint says why fusermount3 may have refused, where that can be told.
+func helperHint() string {
+	id := strconv.Itoa(os.Getuid())
+	if _, err := user.LookupId(id); err != nil {
+		return "fusermount3 mounts only for users that have a name: add a line for user " + id + " to /etc/passwd, or run as another user"
+	}
+	noNewPrivs, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	if err == nil && noNewPrivs == 1 {
+		return "it cannot become root here: start this without no-new-privileges, as root, or in a user namespace (unshare -Urm)"
+	}
+	return ""
 }
 
 func receiveFD(sock int) (int, error) {
