@@ -76,22 +76,16 @@ func (m *Mount) open(ctx context.Context) error {
 	if err := m.refuseOwnStore(); err != nil {
 		return err
 	}
+	mem, err := m.memDir()
+	if err != nil {
+		return err
+	}
 	if err := m.prepareDir(); err != nil {
 		return err
 	}
 	m.session.add(m)
-	grace := m.opts.Grace
-	if grace == 0 {
-		grace = DefaultGrace
-	}
-	req := openRequest{
-		ID: m.id, URL: m.url.String(), Dir: m.path, Made: m.made,
-		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
-		ReadOnly: m.opts.ReadOnly, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable,
-		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, GraceNS: int64(grace),
-	}
 	var reply openReply
-	err := m.call(ctx, callOpen, req, &reply)
+	err = m.call(ctx, callOpen, m.request(mem), &reply)
 	if err == nil && ctx.Err() != nil {
 		_, _ = m.Close(context.WithoutCancel(ctx)) // not marked: it only unmounts
 		return context.Cause(ctx)
@@ -107,6 +101,29 @@ func (m *Mount) open(ctx context.Context) error {
 	}
 	m.revision, m.warnings = reply.Revision, reply.Warnings
 	return nil
+}
+
+// memDir gives the directory that client and server share for mem URLs; "" for
+// others, which need none.
+func (m *Mount) memDir() (string, error) {
+	if m.url.Scheme != "mem" {
+		return "", nil
+	}
+	return store.MemDir()
+}
+
+// request is what the server is asked for.
+func (m *Mount) request(memDir string) openRequest {
+	grace := m.opts.Grace
+	if grace == 0 {
+		grace = DefaultGrace
+	}
+	return openRequest{
+		ID: m.id, URL: m.url.String(), MemDir: memDir, Dir: m.path, Made: m.made,
+		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
+		ReadOnly: m.opts.ReadOnly, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable,
+		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, GraceNS: int64(grace),
+	}
 }
 
 // call asks the server for something that must have a definite end: when ctx

@@ -33,7 +33,6 @@ type server struct {
 	session string             // guarded by mu; set by hello
 	hosted  map[uint64]*hosted // guarded by mu
 	home    fs.Home            // guarded by mu; shared by the mounts without a MaxBytes of their own
-	mem     string             // guarded by mu; the client's directory for mem: URLs
 	ending  bool               // guarded by mu; the client is gone, no mount may be made
 }
 
@@ -66,7 +65,7 @@ func serverMain() int {
 func (s *server) end() {
 	s.mu.Lock()
 	s.ending = true
-	session, mem := s.session, s.mem
+	session := s.session
 	all := make([]*hosted, 0, len(s.hosted))
 	for _, h := range s.hosted {
 		all = append(all, h)
@@ -77,9 +76,6 @@ func (s *server) end() {
 	}
 	if session != "" {
 		removeSession(session)
-	}
-	if mem != "" {
-		_ = store.RemoveMem() // what stays is removed by the next process that makes one
 	}
 }
 
@@ -118,8 +114,7 @@ func (s *server) hello(body json.RawMessage) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.session, s.mem = req.Session, req.MemDir
-	store.SetMemDir(req.MemDir)
+	s.session = req.Session
 	return helloReply{Protocol: protocolVersion, PID: os.Getpid()}, nil
 }
 
@@ -142,6 +137,9 @@ func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
 	req, err := decode[openRequest](body)
 	if err != nil {
 		return nil, err
+	}
+	if req.MemDir != "" {
+		store.SetMemDir(req.MemDir)
 	}
 	h := newHosted(s, req)
 	if err := s.add(h); err != nil {

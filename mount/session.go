@@ -20,7 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/internal/ipc"
-	"github.com/workdir/workdir/store"
 )
 
 // The watchdog asks the server every pingInterval whether it is there. After
@@ -236,12 +235,8 @@ func (s *session) startServer() error {
 func (s *session) hello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	mem, err := store.MemDir()
-	if err != nil {
-		return err
-	}
 	var reply helloReply
-	return s.conn.Call(ctx, callHello, helloRequest{Protocol: protocolVersion, Session: s.dir, MemDir: mem}, &reply)
+	return s.conn.Call(ctx, callHello, helloRequest{Protocol: protocolVersion, Session: s.dir}, &reply)
 }
 
 // handle answers the server.

@@ -39,7 +39,6 @@ const (
 type helloRequest struct {
 	Protocol int    `json:"protocol"`
 	Session  string `json:"session"`
-	MemDir   string `json:"memDir,omitempty"`
 }
 
 type helloReply struct {
@@ -51,8 +50,9 @@ type helloReply struct {
 type openRequest struct {
 	ID        uint64   `json:"id"`
 	URL       string   `json:"url"`
-	Dir       string   `json:"dir"`  // canonical
-	Made      bool     `json:"made"` // Dir is the server's to remove
+	MemDir    string   `json:"memDir,omitempty"` // where the archives of a mem URL are
+	Dir       string   `json:"dir"`              // canonical
+	Made      bool     `json:"made"`             // Dir is the server's to remove
 	Owner     fs.Owner `json:"owner"`
 	ReadOnly  bool     `json:"readOnly,omitempty"`
 	KeepEmpty bool     `json:"keepEmpty,omitempty"`

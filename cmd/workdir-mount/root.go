@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
 )
 
 // runDirVariable names the run directory for commands without --run-dir.
@@ -47,6 +48,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	cmd, err := root.ExecuteC()
 	if err != nil && !a.started {
 		err = &usageError{command: cmd.CommandPath(), err: err}
+	}
+	if memErr := store.RemoveMem(); memErr != nil {
+		a.log.Warn("the archives of mem URLs are not removed", "cause", memErr)
 	}
 	a.printError(err)
 	return exitCode(err)
