@@ -3,7 +3,6 @@ package archive
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // The names of the blocks that come before an entry's own. Readers that know
@@ -34,10 +33,10 @@ func (h *header) encode(out []byte) (blocks []byte, extended int64) {
 		short = name[:fieldName.len]
 	}
 	var pax []byte
-	if !nameFits && utf8.ValidString(name) {
+	if !nameFits && ascii(name) {
 		pax = appendPax(pax, paxPath, name)
 	}
-	if !linkFits && utf8.ValidString(h.link) {
+	if !linkFits && ascii(h.link) {
 		pax = appendPax(pax, paxLinkPath, h.link)
 	}
 	if pax = h.appendPax(pax); len(pax) > 0 {
@@ -45,6 +44,10 @@ func (h *header) encode(out []byte) (blocks []byte, extended int64) {
 	}
 	extended = int64(len(out) - start)
 	return h.appendUstar(out, prefix, short), extended
+}
+
+func ascii(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) < 0
 }
 
 // appendPax appends the records for numbers that ustar cannot hold and for

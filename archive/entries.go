@@ -131,7 +131,7 @@ func (e *entries) xattrs(h *header, n *fs.Inode) error {
 	for _, name := range names {
 		if !strings.HasPrefix(name, userXattr) {
 			class, _, _ := strings.Cut(name, ".")
-			e.warn.warn(h.name, fmt.Sprintf("extended attributes %s.* are left out", class))
+			e.warn.warn(h.name, fmt.Sprintf("extended attributes %s.* are left out", quote(class)))
 			continue
 		}
 		value, errno := e.tree.GetXattr(n, name)

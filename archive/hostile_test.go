@@ -82,7 +82,7 @@ func TestRefuses(t *testing.T) {
 		{"pax without newline", tgz(appendExtended(nil, paxName, 'x', []byte("9 path=ab")), fileHead("f", 0)), "extended header"},
 		{"pax with a long length", tgz(appendExtended(nil, paxName, 'x', []byte("99 path=a\n")), fileHead("f", 0)), "extended header"},
 		{"pax without a key", tgz(appendExtended(nil, paxName, 'x', []byte("5 =a\n")), fileHead("f", 0)), "extended header"},
-		{"pax with a bad time", tgz(appendExtended(nil, paxName, 'x', appendPax(nil, paxMtime, "1e9")), fileHead("f", 0)), "malformed"},
+		{"pax with a bad time", tgz(appendExtended(nil, paxName, 'x', appendPax(nil, paxMtime, "1.2.3")), fileHead("f", 0)), "malformed"},
 		{"sparse with data beyond its end", tgz(sparseHead, strings.Repeat("x", 1024)), "sparse"},
 		{"sparse map out of order", tgz(paxSparseHead("100,5,0,5", "200"), fileHead("s", 10), "0123456789"), "sparse"},
 		{"sparse map of halves", tgz(paxSparseHead("0,5,100", "200"), fileHead("s", 5), "01234"), "sparse"},
@@ -93,6 +93,12 @@ func TestRefuses(t *testing.T) {
 		{"path too long", tgz(fileHead(strings.Repeat("abcdefghi/", 410), 0)), "PathLen"},
 		{"long symlink", tgz(linkHead(kindSymlink, "s", strings.Repeat("t", 4096))), "SymlinkLen"},
 		{"huge extended header", tgz(rawHead(fileHead("x", 0), func(b *block) { b[fieldType.off] = 'x'; b.setNumber(fieldSize, 1<<40) })), "HeaderBytes"},
+		{"pax with an endless time", tgz(appendExtended(nil, paxName, 'x', appendPax(nil, paxMtime, "1e300")), fileHead("f", 0)), "malformed"},
+		{"pax with no time", tgz(appendExtended(nil, paxName, 'x', appendPax(nil, paxMtime, "inf")), fileHead("f", 0)), "malformed"},
+		{"xattr without a name", tgz(xattrHead("user."), fileHead("f", 0)), "no name of"},
+		{"xattr with a NUL", tgz(xattrHead("user.a\x00b"), fileHead("f", 0)), "no name of"},
+		{"xattr with a long name", tgz(xattrHead("user."+long), fileHead("f", 0)), "no name of"},
+		{"xattr with a long value", tgz(&header{name: "f", kind: kindFile, xattrs: []xattr{{"user.x", make([]byte, 64<<10+1)}}}), "XattrBytes"},
 		{"reserved gzip flag", flip(good, 3, 0x20), "header"},
 		{"bad CRC", flip(good, len(good)-6, 1), "CRC-32"},
 		{"bad ISIZE", flip(good, len(good)-2, 1), "ISIZE"},
@@ -113,6 +119,10 @@ func TestRefuses(t *testing.T) {
 func paxSparseHead(list, size string) []byte {
 	p := appendPax(nil, "GNU.sparse.map", list)
 	return appendExtended(nil, paxName, 'x', appendPax(p, "GNU.sparse.size", size))
+}
+
+func xattrHead(name string) []byte {
+	return appendExtended(nil, paxName, 'x', appendPax(nil, paxXattr+name, "value"))
 }
 
 func flip(p []byte, at int, mask byte) []byte {
@@ -196,7 +206,10 @@ func TestAccepts(t *testing.T) {
 		}, "access control lists and security labels are left out"},
 		{"xattr of another class", tgz(&header{name: "f", kind: kindFile, mode: 0o644, mtime: hello.mtime, xattrs: []xattr{{"security.capability", []byte("x")}}}), []string{
 			root, `"f" 100644 0:0 1700000000.000000000 size 0 ""`,
-		}, "extended attributes security.* are left out"},
+		}, `extended attributes "security".* are left out`},
+		{"xattr of a symlink", tgz(xattrHead("user.x"), linkHead(kindSymlink, "s", "x")), []string{
+			root, `"s" 120777 0:0 1700000000.000000000 -> "x"`,
+		}, "extended attributes user.* of what is neither file nor directory are left out"},
 		{"xattr by libarchive", tgz(appendExtended(nil, paxName, 'x', appendPax(appendPax(nil, "LIBARCHIVE.xattr.user.a%3Db", "aGk="), "SCHILY.xattr.user.raw", "x")), fileHead("f", 0)), []string{
 			root, `"f" 100644 0:0 1700000000.000000000 size 0 "" user.a=b=2:"hi"`,
 		}, ""},

@@ -13,7 +13,7 @@ type Limits struct {
 	FileBytes     int64 // size of one file, holes included; 8 TiB
 	TotalBytes    int64 // size of all files, holes included; 16 TiB
 	HeaderBytes   int64 // extended headers of one entry; 1 MiB
-	XattrBytes    int64 // one extended attribute, name and value; 65,791, as Linux has it
+	XattrBytes    int64 // value of one extended attribute; 64 KiB, as XATTR_SIZE_MAX
 	MetaBytes     int64 // names, link targets and extended attributes of all entries; 1 GiB
 	SparseExtents int64 // extents of one sparse file; 1,000,000
 	LogBytes      int64 // the commit log; 16 MiB
@@ -30,7 +30,7 @@ func DefaultLimits() Limits {
 		FileBytes:     8 << 40,
 		TotalBytes:    16 << 40,
 		HeaderBytes:   1 << 20,
-		XattrBytes:    255 + 65536,
+		XattrBytes:    64 << 10,
 		MetaBytes:     1 << 30,
 		SparseExtents: 1_000_000,
 		LogBytes:      16 << 20,
@@ -115,11 +115,10 @@ func (m *meter) attributes(h *header) error {
 		}
 	}
 	for _, x := range h.xattrs {
-		size := len(x.name) + len(x.value)
-		if err := over("XattrBytes", int64(size), m.lim.XattrBytes, h.name); err != nil {
+		if err := over("XattrBytes", int64(len(x.value)), m.lim.XattrBytes, h.name); err != nil {
 			return err
 		}
-		if err := m.metadata(size, h.name); err != nil {
+		if err := m.metadata(len(x.name)+len(x.value), h.name); err != nil {
 			return err
 		}
 	}

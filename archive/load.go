@@ -154,7 +154,11 @@ func (l *loader) check(h *header, path string, slash bool) error {
 	if err := l.meter.path(path); err != nil {
 		return err
 	}
-	h.xattrs = l.keep(h)
+	kept, err := l.keep(h)
+	if err != nil {
+		return err
+	}
+	h.xattrs = kept
 	if err := l.meter.attributes(h); err != nil {
 		return err
 	}
@@ -173,18 +177,29 @@ func (l *loader) check(h *header, path string, slash bool) error {
 	return nil
 }
 
+// maxXattrName is how long the name of an extended attribute can be, in bytes;
+// XATTR_NAME_MAX.
+const maxXattrName = 255
+
 // keep gives the extended attributes of h that the tree is to have.
-func (l *loader) keep(h *header) []xattr {
+func (l *loader) keep(h *header) ([]xattr, error) {
 	kept := h.xattrs[:0]
 	for _, x := range h.xattrs {
-		if l.opts.AllXattrs || strings.HasPrefix(x.name, userXattr) {
+		class, rest, _ := strings.Cut(x.name, ".")
+		user := class+"." == userXattr
+		switch {
+		case rest == "" || len(x.name) > maxXattrName || strings.IndexByte(x.name, 0) >= 0:
+			return nil, formatErr(h.name, "%s is no name of an extended attribute", quote(x.name))
+		case user && h.kind != kindFile && h.kind != kindDir:
+			// xattr(7): only files and directories have them.
+			l.warn.warn(h.name, "extended attributes user.* of what is neither file nor directory are left out")
+		case user || l.opts.AllXattrs:
 			kept = append(kept, x)
-			continue
+		default:
+			l.warn.warn(h.name, fmt.Sprintf("extended attributes %s.* are left out", quote(class)))
 		}
-		class, _, _ := strings.Cut(x.name, ".")
-		l.warn.warn(h.name, fmt.Sprintf("extended attributes %s.* are left out", class))
 	}
-	return kept
+	return kept, nil
 }
 
 // parent gives the directory of a clean path, and makes what is missing of it.

@@ -101,9 +101,16 @@ func appendPax(out []byte, key, value string) []byte {
 	return append(append(out, value...), '\n')
 }
 
-// paxTime reads seconds with a fraction, of which nanoseconds count; what is
-// finer is cut off towards the past.
+// paxTime reads seconds with a fraction, of which nanoseconds count; finer digits
+// are dropped. Python writes very small ones with an exponent.
 func paxTime(s string) (fs.Time, error) {
+	if strings.ContainsAny(s, "eE") {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return fs.Time{}, errPax
+		}
+		s = strconv.FormatFloat(f, 'f', -1, 64)
+	}
 	whole, frac, _ := strings.Cut(s, ".")
 	negative := strings.HasPrefix(whole, "-")
 	sec, err := strconv.ParseInt(whole, 10, 64)

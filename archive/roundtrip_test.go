@@ -247,7 +247,7 @@ func TestWriterHoldsTheReadersLimits(t *testing.T) {
 		{"FileBytes", Limits{FileBytes: 1 << 20}},
 		{"TotalBytes", Limits{TotalBytes: 4 << 20}},
 		{"HeaderBytes", Limits{HeaderBytes: 60000}},
-		{"XattrBytes", Limits{XattrBytes: 60000}},
+		{"XattrBytes", Limits{XattrBytes: 59999}},
 		{"MetaBytes", Limits{MetaBytes: 50000}},
 		{"LogBytes", Limits{LogBytes: 100}},
 	} {
