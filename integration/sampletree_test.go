@@ -44,6 +44,9 @@ const (
 	farNanosecond  = farTimes + "-year-9999"
 )
 
+// longHardLink is one of two names of the file "regular".
+var longHardLink = longNames + "/hard-" + strings.Repeat("l", 200)
+
 // sparseFiles are the files of the sample with holes, and how many bytes of each
 // are data.
 var sparseFiles = map[string]int64{
@@ -237,7 +240,7 @@ func (s *sample) names() {
 	s.mkdir(longNames+"/"+strings.Repeat("d", 255), 0o755)
 	s.file(longNames+"/"+strings.Repeat("deep-directory-of-a-deep-path/", 10)+"file", "more than 256 bytes", 0o644)
 	s.file(longNames+"/"+strings.Repeat(strings.Repeat("y", 199)+"/", 12)+"file", "more than 2,400 bytes", 0o644)
-	s.link(longNames+"/hard-"+strings.Repeat("l", 200), "regular")
+	s.link(longHardLink, "regular")
 }
 
 func (s *sample) xattrs() {
