@@ -235,6 +235,7 @@ func TestPortable(t *testing.T) {
 
 func TestWriterHoldsTheReadersLimits(t *testing.T) {
 	tree := fullTree(t)
+	archive := pack(t, tree, testLog(3), nil)
 	for _, c := range []struct {
 		name string
 		lim  Limits
@@ -264,7 +265,7 @@ func TestWriterHoldsTheReadersLimits(t *testing.T) {
 			if c.name != "LogBytes" {
 				wantLimit("Check", Check(tree, &WriterOptions{Limits: &c.lim}))
 			}
-			_, _, err = load(t, pack(t, tree, testLog(3), nil), &ReaderOptions{Limits: &c.lim})
+			_, _, err = load(t, archive, &ReaderOptions{Limits: &c.lim})
 			wantLimit("Load", err)
 		})
 	}
