@@ -39,21 +39,18 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 	return n.attrLocked(), 0
 }
 
-// setSizeLocked sets the size, and the time if it is another, as truncate(2)
-// does; ftruncate(2) and O_TRUNC come with a time of their own.
+// setSizeLocked sets the size, and the time of modification even if it is the
+// same, as POSIX has it for truncate(2).
 // Preconditions: n.mu is held.
 func (t *Tree) setSizeLocked(n *Inode, size int64, when Time) syscall.Errno {
 	if errno := regular(n); errno != 0 {
 		return errno
 	}
-	before := n.size
 	if errno := t.resizeLocked(n, size); errno != 0 {
 		return errno
 	}
-	if size != before {
-		n.modifiedLocked(when)
-		t.markLocked(n, flagData)
-	}
+	n.modifiedLocked(when)
+	t.markLocked(n, flagData)
 	return 0
 }
 

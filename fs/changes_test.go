@@ -1,0 +1,163 @@
+package fs
+
+import (
+	"syscall"
+	"testing"
+)
+
+// sealed makes a tree with a directory d, files d/f, d/g and h, of which d/g and
+// i are one, and a symlink l, and seals it. What is new afterwards has changed.
+func sealed(t *testing.T) (*Tree, map[string]*Inode) {
+	t.Helper()
+	tree := newTree(t, nil)
+	n := map[string]*Inode{"": tree.Root(), "d": mkdir(t, tree, tree.Root(), "d")}
+	n["f"] = file(t, tree, n["d"], "f", "content")
+	n["g"] = file(t, tree, n["d"], "g", "linked")
+	n["h"] = file(t, tree, tree.Root(), "h", "other content")
+	ok(t, tree.Link(tree.Root(), "i", n["g"]))
+	ok(t, tree.SetXattr(n["h"], "user.a", []byte("value"), 0))
+	if !tree.Changed() {
+		t.Error("a new tree is not changed")
+	}
+	tree.Seal()
+	if tree.Changed() || tree.Changes() != (Changes{}) {
+		t.Errorf("a sealed tree is changed: %+v", tree.Changes())
+	}
+	waitForTick()
+	return tree, n
+}
+
+func TestChanges(t *testing.T) {
+	setAttr := func(name string, s SetAttr) func(*testing.T, *Tree, map[string]*Inode) {
+		return func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, second(tree.SetAttr(n[name], &s))) }
+	}
+	same := func(mask AttrMask) func(*testing.T, *Tree, map[string]*Inode) {
+		return func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			a := tree.Attr(n["f"])
+			ok(t, second(tree.SetAttr(n["f"], &SetAttr{
+				Valid: mask, Mode: a.Mode, UID: a.UID, GID: a.GID, Mtime: a.Mtime, Ctime: a.Ctime, Size: a.Size,
+			})))
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		do      func(t *testing.T, tree *Tree, n map[string]*Inode)
+		want    Changes
+		changed bool
+	}{
+		{"nothing", func(*testing.T, *Tree, map[string]*Inode) {}, Changes{}, false},
+		{"create", func(t *testing.T, tree *Tree, n map[string]*Inode) { file(t, tree, n["d"], "new", "12345") },
+			Changes{Created: 1, Bytes: 5}, true},
+		{"create and remove", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			tree.Unref(file(t, tree, n["d"], "new", "12345"), 1)
+			ok(t, tree.Unlink(n["d"], "new"))
+		}, Changes{}, true},
+		{"mkdir", func(t *testing.T, tree *Tree, n map[string]*Inode) { mkdir(t, tree, n["d"], "new") }, Changes{Created: 1}, true},
+		{"write", func(t *testing.T, tree *Tree, n map[string]*Inode) { write(t, tree, n["f"], "C", 0) },
+			Changes{Modified: 1, Bytes: 7}, true},
+		{"write nothing", func(t *testing.T, tree *Tree, n map[string]*Inode) { write(t, tree, n["f"], "", 0) }, Changes{}, false},
+		{"read", func(t *testing.T, tree *Tree, n map[string]*Inode) { read(t, tree, n["f"]) }, Changes{}, false},
+		{"allocate", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Allocate(n["f"], 0, 10, 0)) },
+			Changes{Modified: 1, Bytes: 10}, true},
+		{"truncate", setAttr("f", SetAttr{Valid: SetSize, Size: 3}), Changes{Modified: 1, Bytes: 3}, true},
+		{"chmod", setAttr("f", SetAttr{Valid: SetMode, Mode: 0o600}), Changes{Modified: 1, Bytes: 7}, true},
+		{"chown", setAttr("f", SetAttr{Valid: SetUID, UID: 5}), Changes{Modified: 1, Bytes: 7}, true},
+		{"chmod of a directory", setAttr("d", SetAttr{Valid: SetMode, Mode: 0o700}), Changes{Modified: 1}, true},
+		{"utimes of the root", setAttr("", SetAttr{Valid: SetMtime, Mtime: longAgo}), Changes{Modified: 1}, true},
+		{"atime", setAttr("f", SetAttr{Valid: SetAtime, Atime: longAgo}), Changes{}, false},
+		{"the same mode", same(SetMode), Changes{}, false},
+		{"the same owner", same(SetUID | SetGID), Changes{}, false},
+		{"the same times", same(SetMtime | SetCtime), Changes{}, false},
+		{"setxattr", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			ok(t, tree.SetXattr(n["h"], "user.a", []byte("other"), 0))
+		}, Changes{Modified: 1, Bytes: 13}, true},
+		{"the same xattr", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			ok(t, tree.SetXattr(n["h"], "user.a", []byte("value"), 0))
+		}, Changes{}, false},
+		{"removexattr", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.RemoveXattr(n["h"], "user.a")) },
+			Changes{Modified: 1, Bytes: 13}, true},
+		{"unlink", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Unlink(n["d"], "f")) },
+			Changes{Removed: 1}, true},
+		{"unlink of one of two names", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Unlink(n["d"], "g")) },
+			Changes{Modified: 1, Bytes: 6}, true},
+		{"unlink of both names", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			ok(t, tree.Unlink(n["d"], "g"))
+			ok(t, tree.Unlink(n[""], "i"))
+		}, Changes{Removed: 1}, true},
+		{"write to a removed file", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			ok(t, tree.Unlink(n["d"], "f"))
+			write(t, tree, n["f"], "x", 0)
+		}, Changes{Removed: 1}, true},
+		{"link", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Link(n["d"], "new", n["h"])) },
+			Changes{Modified: 1, Bytes: 13}, true},
+		{"rename", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Rename(n["d"], "f", n[""], "new", 0)) },
+			Changes{Modified: 1, Bytes: 7}, true},
+		{"rename onto a file", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			ok(t, tree.Rename(n["d"], "f", n[""], "h", 0))
+		}, Changes{Modified: 1, Removed: 1, Bytes: 7}, true},
+		{"exchange", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			ok(t, tree.Rename(n["d"], "f", n[""], "h", RenameExchange))
+		}, Changes{Modified: 2, Bytes: 20}, true},
+		{"rename of a directory", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Rename(n[""], "d", n[""], "e", 0)) },
+			Changes{Modified: 1}, true},
+		{"rename onto another name of itself", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			ok(t, tree.Rename(n["d"], "g", n[""], "i", 0))
+		}, Changes{}, false},
+		{"save as editors do", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			file(t, tree, n["d"], "f.tmp", "new content")
+			ok(t, tree.Rename(n["d"], "f.tmp", n["d"], "f", 0))
+		}, Changes{Created: 1, Removed: 1, Bytes: 11}, true},
+		{"a file without a name", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			f, errno := tree.Tmpfile(n["d"], 0o600, Owner{})
+			ok(t, errno)
+			write(t, tree, f, "x", 0)
+		}, Changes{}, false},
+		{"a file that is given a name", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			f, errno := tree.Tmpfile(n["d"], 0o600, Owner{})
+			ok(t, errno)
+			tree.Seal()
+			ok(t, tree.Link(n["d"], "new", f))
+		}, Changes{Created: 1}, true},
+		{"what is refused", func(t *testing.T, tree *Tree, n map[string]*Inode) {
+			want(t, tree.Rmdir(n[""], "d"), syscall.ENOTEMPTY)
+			want(t, tree.Unlink(n[""], "d"), syscall.EISDIR)
+			want(t, tree.Link(n[""], "h", n["f"]), syscall.EEXIST)
+		}, Changes{}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tree, n := sealed(t)
+			c.do(t, tree, n)
+			if got := tree.Changes(); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+			if got := tree.Changed(); got != c.changed {
+				t.Errorf("Changed: got %t, want %t", got, c.changed)
+			}
+			tree.Seal()
+			if got := tree.Changes(); got != (Changes{}) || tree.Changed() {
+				t.Errorf("sealed again: %+v", got)
+			}
+		})
+	}
+}
+
+func TestChangesTotal(t *testing.T) {
+	if got := (Changes{Created: 1, Modified: 20, Removed: 300, Bytes: 4000}).Total(); got != 321 {
+		t.Errorf("got %d", got)
+	}
+}
+
+func TestEmpty(t *testing.T) {
+	tree := newTree(t, nil)
+	if !tree.Empty() {
+		t.Error("a new tree is not empty")
+	}
+	mkdir(t, tree, tree.Root(), "d")
+	if tree.Empty() {
+		t.Error("a tree with a directory is empty")
+	}
+	ok(t, tree.Rmdir(tree.Root(), "d"))
+	if !tree.Empty() {
+		t.Error("an emptied tree is not empty")
+	}
+}

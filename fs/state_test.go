@@ -1,0 +1,98 @@
+package fs
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// verbs calls every verb that changes a tree, and every one that reads it. dir
+// has a file f, a symlink l and a directory d.
+func verbs(tree *Tree, dir, f, l *Inode) (change, read map[string]syscall.Errno) {
+	change = map[string]syscall.Errno{
+		"Mknod":       second(tree.Mknod(dir, "n", syscall.S_IFREG, 0, Owner{})),
+		"Mkdir":       second(tree.Mkdir(dir, "n", 0, Owner{})),
+		"Symlink":     second(tree.Symlink(dir, "n", "x", Owner{})),
+		"Tmpfile":     second(tree.Tmpfile(dir, 0, Owner{})),
+		"Link":        tree.Link(dir, "n", f),
+		"Unlink":      tree.Unlink(dir, "f"),
+		"Rmdir":       tree.Rmdir(dir, "d"),
+		"Rename":      tree.Rename(dir, "f", dir, "n", 0),
+		"SetAttr":     second(tree.SetAttr(f, &SetAttr{Valid: SetAtime})),
+		"SetXattr":    tree.SetXattr(f, "user.a", nil, 0),
+		"RemoveXattr": tree.RemoveXattr(f, "user.a"),
+		"WriteAt":     second(tree.WriteAt(f, []byte("x"), 0, false)),
+		"Allocate":    tree.Allocate(f, 0, 1, 0),
+		"CopyRange":   second(tree.CopyRange(f, 0, f, 10, 1)),
+		"SetBase":     tree.SetBase(f, &bytesBase{}),
+	}
+	read = map[string]syscall.Errno{
+		"Lookup":    second(tree.Lookup(dir, "f")),
+		"Parent":    second(tree.Parent(dir)),
+		"ReadDir":   tree.ReadDir(dir, 0, func(Dirent) bool { return true }),
+		"Readlink":  second(tree.Readlink(l)),
+		"ListXattr": second(tree.ListXattr(f)),
+		"GetXattr":  second(tree.GetXattr(f, "user.b")),
+		"ReadAt":    second(tree.ReadAt(f, make([]byte, 1), 0)),
+		"Seek":      second(tree.Seek(f, 0, unix.SEEK_HOLE)),
+	}
+	return change, read
+}
+
+func TestStatesOfATree(t *testing.T) {
+	cause := errors.New("cause")
+	for _, c := range []struct {
+		name         string
+		enter        func(*Tree)
+		change, read syscall.Errno
+		poisoned     bool
+		err          error
+	}{
+		{"frozen", (*Tree).Freeze, syscall.EROFS, 0, false, nil},
+		{"poisoned", func(tree *Tree) { tree.Poison(cause) }, syscall.EIO, syscall.EIO, true, cause},
+		{"frozen and poisoned", func(tree *Tree) { tree.Freeze(); tree.Poison(cause) }, syscall.EIO, syscall.EIO, true, cause},
+		{"tainted, then poisoned", func(tree *Tree) { tree.Taint(cause); tree.Poison(errors.New("later")) },
+			syscall.EIO, syscall.EIO, true, cause},
+		{"closed", func(tree *Tree) { _ = tree.Close() }, syscall.EIO, syscall.EIO, true, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tree := newTree(t, nil)
+			f := file(t, tree, tree.Root(), "f", "content")
+			ok(t, tree.SetXattr(f, "user.b", nil, 0))
+			mkdir(t, tree, tree.Root(), "d")
+			l, errno := tree.Symlink(tree.Root(), "l", "x", Owner{})
+			ok(t, errno)
+			tree.Seal()
+			c.enter(tree)
+			change, read := verbs(tree, tree.Root(), f, l)
+			for name, errno := range change {
+				if errno != c.change {
+					t.Errorf("%s: got %v, want %v", name, orNil(errno), orNil(c.change))
+				}
+			}
+			for name, errno := range read {
+				if errno != c.read {
+					t.Errorf("%s: got %v, want %v", name, orNil(errno), orNil(c.read))
+				}
+			}
+			if err := tree.Walk(func(string, *Inode, Attr) error { return nil }); (err == nil) != (c.read == 0) {
+				t.Errorf("Walk: %v", err)
+			}
+			if tree.Changed() || tree.Poisoned() != c.poisoned || tree.Err() != c.err {
+				t.Errorf("changed %t, poisoned %t, cause %v", tree.Changed(), tree.Poisoned(), tree.Err())
+			}
+		})
+	}
+}
+
+func TestTaintedTreeWorks(t *testing.T) {
+	tree := newTree(t, nil)
+	tree.Taint(errors.New("first"))
+	tree.Taint(errors.New("second"))
+	f := file(t, tree, tree.Root(), "f", "content")
+	if got := read(t, tree, f); got != "content" || tree.Err().Error() != "first" || tree.Poisoned() {
+		t.Errorf("it holds %q, cause %v", got, tree.Err())
+	}
+}
