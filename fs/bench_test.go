@@ -1,0 +1,220 @@
+package fs
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"syscall"
+	"testing"
+)
+
+// benchTree makes a tree in a detached tmpfs.
+func benchTree(b *testing.B) *Tree {
+	b.Helper()
+	h, err := NewTmpfsHome(8<<30, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	tree, err := New(h, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		closeTree(b, tree)
+		if err := h.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return tree
+}
+
+// benchNames are names made before the clock runs.
+func benchNames(n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("file-%08d.go", i)
+	}
+	return all
+}
+
+func benchFiles(b *testing.B, tree *Tree, dir *Inode, names []string) {
+	b.Helper()
+	for _, name := range names {
+		n, errno := tree.Mknod(dir, name, syscall.S_IFREG|0o644, 0, Owner{})
+		ok(b, errno)
+		tree.Unref(n, 1)
+	}
+}
+
+func BenchmarkCreate(b *testing.B) {
+	tree, all := benchTree(b), benchNames(b.N)
+	b.ReportAllocs()
+	b.ResetTimer()
+	benchFiles(b, tree, tree.Root(), all)
+}
+
+func BenchmarkLookup(b *testing.B) {
+	for _, size := range []int{8, 1000, 1000000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			tree, all := benchTree(b), benchNames(size)
+			benchFiles(b, tree, tree.Root(), all)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				n, errno := tree.Lookup(tree.Root(), all[i*7919%size])
+				ok(b, errno)
+				tree.Unref(n, 1)
+			}
+		})
+	}
+}
+
+func BenchmarkAttr(b *testing.B) {
+	tree := benchTree(b)
+	f := file(b, tree, tree.Root(), "f", "content")
+	for range b.N {
+		tree.Attr(f)
+	}
+}
+
+func BenchmarkWrite4K(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		span int64 // bytes, after which the offset begins again at 0
+	}{{"append", 1 << 30}, {"overwrite", 1 << 20}} {
+		b.Run(c.name, func(b *testing.B) {
+			tree := benchTree(b)
+			f := file(b, tree, tree.Root(), "f", "")
+			p := pattern(4096, 0)
+			b.SetBytes(4096)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				_, errno := tree.WriteAt(f, p, int64(i)*4096%c.span, false)
+				ok(b, errno)
+			}
+		})
+	}
+}
+
+func BenchmarkRead4K(b *testing.B) {
+	tree := benchTree(b)
+	f := file(b, tree, tree.Root(), "f", string(pattern(1<<20, 0)))
+	p := make([]byte, 4096)
+	b.SetBytes(4096)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		_, errno := tree.ReadAt(f, p, int64(i)*4096%(1<<20))
+		ok(b, errno)
+	}
+}
+
+// BenchmarkReadDir gives the time for each name.
+func BenchmarkReadDir(b *testing.B) {
+	tree := benchTree(b)
+	benchFiles(b, tree, tree.Root(), benchNames(100000))
+	b.ResetTimer()
+	for left := b.N; left > 0; {
+		ok(b, tree.ReadDir(tree.Root(), 0, func(d Dirent) bool {
+			tree.Attr(d.Inode)
+			left--
+			return left > 0
+		}))
+	}
+}
+
+// BenchmarkEmptyDirectory lists and removes the first name of a large directory
+// again and again, the way that is quadratic where gaps are not skipped.
+func BenchmarkEmptyDirectory(b *testing.B) {
+	tree := benchTree(b)
+	benchFiles(b, tree, tree.Root(), benchNames(b.N))
+	b.ResetTimer()
+	for range b.N {
+		name := ""
+		ok(b, tree.ReadDir(tree.Root(), 0, func(d Dirent) bool {
+			name = d.Name
+			return false
+		}))
+		ok(b, tree.Unlink(tree.Root(), name))
+	}
+}
+
+func BenchmarkSpoolAdd(b *testing.B) {
+	for _, size := range []int{4 << 10, 1 << 20} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			tree, content := benchTree(b), pattern(size, 0)
+			s := newSpool(b, tree)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				if i%4096 == 0 {
+					s.mu.Lock()
+					s.rewind(0) // so that memory does not end before the benchmark
+					s.mu.Unlock()
+				}
+				if _, err := s.Add(bytes.NewReader(content)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkHeap tells how many bytes of the Go heap a file takes, its name
+// included, in directories of so many files.
+func BenchmarkHeap(b *testing.B) {
+	const files = 200000
+	content := map[string]func(b *testing.B, tree *Tree, s *Spool, n *Inode){
+		"empty": func(*testing.B, *Tree, *Spool, *Inode) {},
+		"base": func(b *testing.B, tree *Tree, s *Spool, n *Inode) {
+			base, err := s.Add(bytes.NewReader([]byte("content")))
+			if err != nil {
+				b.Fatal(err)
+			}
+			ok(b, tree.SetBase(n, base))
+		},
+		"upper": func(b *testing.B, tree *Tree, _ *Spool, n *Inode) { write(b, tree, n, "content", 0) },
+	}
+	for _, perDir := range []int{20, 1000, files} {
+		for name, fill := range content {
+			b.Run(fmt.Sprintf("%s/%d", name, perDir), func(b *testing.B) {
+				for range b.N {
+					b.ReportMetric(heapPerFile(b, files, perDir, fill), "B/file")
+				}
+			})
+		}
+	}
+}
+
+func heapPerFile(b *testing.B, files, perDir int, fill func(*testing.B, *Tree, *Spool, *Inode)) float64 {
+	b.Helper()
+	tree, all := benchTree(b), benchNames(files)
+	s := newSpool(b, tree)
+	before := heapInUse()
+	dir := tree.Root()
+	for i, name := range all {
+		if i%perDir == 0 {
+			dir = mkdir(b, tree, tree.Root(), fmt.Sprint("dir", i))
+			tree.Unref(dir, 1)
+		}
+		n, errno := tree.Mknod(dir, name, syscall.S_IFREG|0o644, 0, Owner{})
+		ok(b, errno)
+		fill(b, tree, s, n)
+		tree.Unref(n, 1)
+	}
+	tree.Seal()
+	after := heapInUse()
+	runtime.KeepAlive(all)
+	runtime.KeepAlive(tree)
+	return float64(after-before) / float64(files)
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
