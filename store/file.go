@@ -204,9 +204,6 @@ func (o *fileObject) Close() error { return o.found.file.Close() }
 func (o *fileObject) Read(p []byte) (int, error) {
 	n, err := o.ReadAt(p, o.off.Load())
 	o.off.Add(int64(n))
-	if n > 0 && err == io.EOF {
-		err = nil
-	}
 	return n, err
 }
 

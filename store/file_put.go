@@ -167,11 +167,15 @@ func (t *temp) rename(p place, create bool) (stored bool, err error) {
 		return true, nil
 	case err == unix.EEXIST:
 		return false, &ConflictError{Key: p.key}
-	case slices.Contains([]error{unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOSPC, unix.EDQUOT, unix.EISDIR, unix.ENOTDIR}, err):
-		return false, err
+	case err == unix.EIO, !t.dir.local() && !slices.Contains(refusals, err):
+		return true, fmt.Errorf("%w: rename: %w", ErrUnknown, err)
 	}
-	return true, fmt.Errorf("%w: rename: %w", ErrUnknown, err) // a network file system's answer was lost
+	return false, fmt.Errorf("rename: %w", err)
 }
+
+// refusals are answers to a rename that a server gives and a lost answer does
+// not. ENOENT is none: a network file system may repeat a rename that was done.
+var refusals = []error{unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOSPC, unix.EDQUOT, unix.EISDIR, unix.ENOTDIR}
 
 // permissions are those that a new archive is made with, before the umask.
 func permissions(old *unix.Stat_t) uint32 {

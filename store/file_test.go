@@ -348,6 +348,24 @@ func TestFileSyncFails(t *testing.T) {
 	wantTree(t, root)
 }
 
+// What a function of the caller fails with says nothing of the store.
+func TestFileErrorsOfCaller(t *testing.T) {
+	s := store.NewFileStore(t.TempDir())
+	for _, errno := range []syscall.Errno{unix.ENOSPC, unix.EACCES, unix.ENOENT} {
+		fail := func() error { return &os.PathError{Op: "read", Path: "/elsewhere", Err: errno} }
+		_, err := s.Put(t.Context(), "key", func(io.Writer) error { return fail() }, nil)
+		_, berr := s.Put(t.Context(), "key", writes("content"), &store.PutOptions{Before: func(context.Context) error { return fail() }})
+		for _, err := range []error{err, berr} {
+			wantError(t, err, errno)
+			for _, kind := range []error{store.ErrFull, store.ErrNotAllowed, store.ErrNotExist, store.ErrUnreachable} {
+				if errors.Is(err, kind) {
+					t.Errorf("%v is called %q", err, kind)
+				}
+			}
+		}
+	}
+}
+
 func TestFileDirectories(t *testing.T) {
 	root := t.TempDir()
 	s := store.NewFileStore(root)
@@ -391,6 +409,25 @@ func TestFileDirectoriesVanish(t *testing.T) {
 	}
 }
 
+// Somebody removes the directory, with the temporary file in it, while it is written.
+func TestFileDirectoryRemoved(t *testing.T) {
+	root := t.TempDir()
+	_, err := store.NewFileStore(root).Put(t.Context(), "dir/key", func(io.Writer) error { return os.RemoveAll(root + "/dir") }, nil)
+	wantError(t, err, store.ErrUnreachable)
+	if errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrNotExist) {
+		t.Errorf("the error is %v", err)
+	}
+	wantTree(t, root)
+}
+
+func TestFileParentLeadsNowhere(t *testing.T) {
+	root := t.TempDir()
+	noError(t, os.Symlink("nowhere", root+"/dir"))
+	_, err := store.NewFileStore(root).Put(t.Context(), "dir/key", writes("content"), nil)
+	wantError(t, err, store.ErrUnreachable)
+	wantTree(t, root, "dir")
+}
+
 // A prefix of a temporary file's name is nobody's reason to remove an archive.
 func TestFileLooksLikeTemporary(t *testing.T) {
 	root := t.TempDir()
@@ -399,9 +436,13 @@ func TestFileLooksLikeTemporary(t *testing.T) {
 	_, err := s.Put(t.Context(), key, writes("content"), nil)
 	noError(t, err)
 	noError(t, os.Mkdir(root+"/.workdir-tmp-fedcba9876543210", 0o777))
-	_, err = s.List(t.Context(), "")
+	noError(t, os.WriteFile(root+"/.tar.gz", nil, 0o666)) // is of no key
+	infos, err := s.List(t.Context(), "")
 	noError(t, err)
-	wantTree(t, root, ".workdir-tmp-0123456789abcdef.tar.gz", ".workdir-tmp-fedcba9876543210/")
+	if len(infos) != 1 || infos[0].Key != key {
+		t.Errorf("List gives %+v", infos)
+	}
+	wantTree(t, root, ".tar.gz", ".workdir-tmp-0123456789abcdef.tar.gz", ".workdir-tmp-fedcba9876543210/")
 }
 
 func TestFileOptions(t *testing.T) {

@@ -113,6 +113,25 @@ func testCancelledDuringWrite(f *fixture) {
 	}
 }
 
+// A write that would go on for ever ends when its context does.
+func testCancelledEndless(f *fixture) {
+	f.onBoth(func(key string, replace store.Revision) {
+		ctx, cancel := context.WithCancel(f.ctx)
+		defer cancel()
+		_, err := f.store.Put(ctx, key, func(w io.Writer) error {
+			for n := 0; ; n++ {
+				if n == 10 {
+					cancel()
+				}
+				if _, err := w.Write(random(6, 1<<16)); err != nil {
+					return err
+				}
+			}
+		}, &store.PutOptions{Replace: replace})
+		f.wantError(err, context.Canceled)
+	})
+}
+
 // A context that ends in Before may be too late, but the answer must be true.
 func testCancelledInBefore(f *fixture) {
 	content, base := text("new"), text("base")

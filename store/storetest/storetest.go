@@ -66,6 +66,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, opts *Options) {
 		{name: "WritePanics", run: testWritePanics},
 		{name: "CancelledBefore", run: testCancelledBefore},
 		{name: "CancelledDuringWrite", run: testCancelledDuringWrite},
+		{name: "CancelledEndless", run: testCancelledEndless},
 		{name: "CancelledInBefore", run: testCancelledInBefore},
 		{name: "Before", run: testBefore},
 		{name: "BeforeDelete", run: testBeforeDelete},
