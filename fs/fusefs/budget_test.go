@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -32,6 +33,8 @@ var steps = []struct {
 	{"rmdir", func(d string) error { return unix.Rmdir(d + "/new") }, "map[GETATTR:1 RMDIR:1]"},
 	{"create, write, close", create, "map[CREATE:1 GETATTR:1 GETXATTR:1 LOOKUP:1 SETATTR:1 WRITE:1]"},
 	{"stat after a write", func(d string) error { return stat(d + "/c") }, "map[GETATTR:2]"},
+	{"chmod", func(d string) error { return unix.Chmod(d+"/c", 0o600) }, "map[SETATTR:1]"},
+	{"stat after a chmod", func(d string) error { return stat(d + "/c") }, "map[]"},
 	{"fsync", fsync, "map[FSYNC:1]"},
 	{"fsync again", fsync, "map[]"},
 	{"rename", func(d string) error { return unix.Rename(d+"/c", d+"/r") }, "map[LOOKUP:1 RENAME:1 SETATTR:1]"},
@@ -105,6 +108,25 @@ func TestRequestsOfEachStep(t *testing.T) {
 			t.Errorf("%s: %s, want %s", s.name, got, s.want)
 		}
 		before = after
+	}
+}
+
+// A stat after a write must not cost the pages of the file, whoever keeps its mtime.
+func TestPagesOutliveAStat(t *testing.T) {
+	for _, c := range configs {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMount(t, c.cfg)
+			if err := errors.Join(create(m.dir), stat(m.dir+"/c")); err != nil {
+				t.Fatal(err)
+			}
+			before := m.ask("stats").Stats
+			if b, err := os.ReadFile(m.dir + "/c"); err != nil || len(b) != 4096 {
+				t.Fatal(len(b), err)
+			}
+			if n := since(before, m.ask("stats").Stats)["READ"]; n > 0 {
+				t.Errorf("%d READ", n)
+			}
+		})
 	}
 }
 

@@ -10,10 +10,6 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// opened is the answer to CREATE and TMPFILE: what the kernel takes for granted
-// where OPEN is not implemented.
-var opened = fuse.OpenOut{OpenFlags: fuse.FOPEN_KEEP_CACHE}
-
 // Open is not implemented, and so costs nothing after the first: the kernel keeps
 // the pages, sends neither OPEN nor RELEASE, and truncates for O_TRUNC by SETATTR.
 //
@@ -164,7 +160,7 @@ func (s *server) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uin
 		return 0, st
 	}
 	soff, doff := int64(in.OffIn), int64(in.OffOut)
-	if soff < 0 || doff < 0 || in.Flags != 0 {
+	if soff < 0 || doff < 0 {
 		return 0, fuse.EINVAL
 	}
 	var count int64

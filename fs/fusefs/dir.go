@@ -62,7 +62,7 @@ func (s *server) list(in *fuse.ReadIn, add func(fuse.DirEntry, *fs.Inode, *fs.At
 	if in.Offset < cookieDotDot {
 		parent, errno := s.tree.Parent(dir)
 		if errno != 0 {
-			parent = dir // dir is removed, and lists nothing
+			return status(errno)
 		}
 		if !each(fs.Dirent{Name: "..", Inode: parent, Cookie: cookieDotDot}) {
 			return fuse.OK

@@ -167,7 +167,7 @@ func FuzzRequests(f *testing.F) {
 				q.g.Forget(node, n)
 			}
 		}
-		if q.g.dead.Load() {
+		if q.g.tree.Poisoned() {
 			t.Fatalf("an operation panicked: %v", q.g.tree.Err())
 		}
 	})

@@ -22,7 +22,6 @@ type guard struct {
 
 	refuse [opCount]fuse.Status   // immutable; OK where the operation is allowed
 	counts [opCount]atomic.Uint64 // requests
-	dead   atomic.Bool            // an operation has panicked
 }
 
 var _ fuse.RawFileSystem = (*guard)(nil)
@@ -48,11 +47,11 @@ func newGuard(t *fs.Tree, o *Options) (*guard, *fuse.MountOptions, error) {
 	return g, mo, nil
 }
 
-// enter counts a request and says whether it may go on. After a panic none may,
-// for the operation that panicked may have left a lock of the tree locked.
+// enter counts a request and says whether it may go on. In a poisoned tree none
+// may: an operation that panicked may have left a lock locked.
 func (g *guard) enter(o op) fuse.Status {
 	g.counts[o].Add(1)
-	if g.dead.Load() {
+	if g.tree.Poisoned() {
 		return fuse.EIO
 	}
 	return g.refuse[o]
@@ -67,12 +66,9 @@ func (g *guard) leave(o op, st *fuse.Status) {
 		return
 	}
 	*st = fuse.EIO
-	stack := debug.Stack()
-	first := g.dead.CompareAndSwap(false, true)
-	g.logger.Error("panic in a fuse operation; the mount is dead", "op", o.String(), "panic", r, "stack", string(stack))
-	if first {
-		g.tree.Poison(fmt.Errorf("%s: panic: %v", o, r))
-	}
+	g.tree.Poison(fmt.Errorf("%s: panic: %v", o, r))
+	g.logger.Error("panic in a fuse operation; the mount is dead",
+		"op", o.String(), "panic", r, "stack", string(debug.Stack()))
 }
 
 func (g *guard) stats() map[string]uint64 {

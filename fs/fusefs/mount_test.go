@@ -103,6 +103,10 @@ func TestPanicEndsTheMountAlone(t *testing.T) {
 			t.Errorf("stat %s: %v, want EIO", name, err)
 		}
 	}
+	var sx unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, filepath.Join(m.dir, "d"), unix.AT_STATX_FORCE_SYNC, unix.STATX_BASIC_STATS, &sx); err != unix.EIO {
+		t.Errorf("stat d: %v, want EIO", err)
+	}
 	if r := m.ask("err"); !strings.Contains(r.Err, "LOOKUP: panic: as asked") {
 		t.Errorf("tree: %s", r.Err)
 	}
@@ -254,6 +258,22 @@ func writeStrangely(t *testing.T, path string, i int) {
 		t.Fatal(err)
 	}
 	tick()
+}
+
+// Programs ask for ACLs before they copy a file, and take only this errno for "there
+// are none".
+func TestNoACLs(t *testing.T) {
+	m := newMount(t, childConfig{})
+	for _, name := range []string{"system.posix_acl_access", "system.posix_acl_default"} {
+		if _, err := unix.Getxattr(m.dir, name, nil); err != unix.EOPNOTSUPP {
+			t.Errorf("get %s: %v", name, err)
+		}
+		// Version 2, and one entry for each of owner, group and others.
+		acl := []byte("\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x05\x00\xff\xff\xff\xff\x20\x00\x05\x00\xff\xff\xff\xff")
+		if err := unix.Setxattr(m.dir, name, acl, 0); err != unix.EOPNOTSUPP {
+			t.Errorf("set %s: %v", name, err)
+		}
+	}
 }
 
 func TestTuneBDI(t *testing.T) {

@@ -74,14 +74,12 @@ func (s *server) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name stri
 // and holds the directory's lock, so EEXIST is a miscount and no reason to open
 // what is there.
 func (s *server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	out.OpenOut = opened
 	return s.make(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Mknod(dir, name, unix.S_IFREG|in.Mode&permBits, 0, owner(&in.InHeader))
 	})
 }
 
 func (s *server) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
-	out.OpenOut = opened
 	return s.make(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Tmpfile(dir, in.Mode&permBits, owner(&in.InHeader))
 	})

@@ -24,26 +24,26 @@ func (s *server) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) 
 	}
 	for {
 		off, errno := s.tree.Seek(n, int64(in.Offset), int(in.Whence))
+		out.Offset = uint64(off)
 		if errno != 0 && errno != syscall.ENXIO || !s.has(fuse.CAP_WRITEBACK_CACHE) {
-			out.Offset = uint64(off)
 			return status(errno)
 		}
 		from, to := s.holeOf(n, in, off, errno)
-		if from < to {
-			if st := s.writeBack(in.NodeId, from, to); st != fuse.OK {
-				return st
-			}
+		if from >= to {
+			return status(errno)
 		}
-		again, errno2 := s.tree.Seek(n, int64(in.Offset), int(in.Whence))
-		if again == off && errno2 == errno {
-			out.Offset = uint64(off)
+		if st := s.kernel.InodeNotify(in.NodeId, from, to-from); st != fuse.OK {
+			return st
+		}
+		again, errnoAgain := s.tree.Seek(n, int64(in.Offset), int(in.Whence))
+		if again == off && errnoAgain == errno {
 			return status(errno)
 		}
 	}
 }
 
-// holeOf is the range of n that has to be a hole for off and errno to be the answer
-// to in: the one that SEEK_DATA skipped, or the one that SEEK_HOLE found.
+// holeOf is the range of n, in bytes, that has to be a hole for off and errno to be
+// the answer to in: the one that SEEK_DATA skipped, or the one that SEEK_HOLE found.
 func (s *server) holeOf(n *fs.Inode, in *fuse.LseekIn, off int64, errno syscall.Errno) (from, to int64) {
 	asked := int64(in.Offset)
 	switch {
@@ -57,15 +57,4 @@ func (s *server) holeOf(n *fs.Inode, in *fuse.LseekIn, off int64, errno syscall.
 		next = math.MaxInt64
 	}
 	return off, next
-}
-
-// writeBack has the kernel write back the dirty pages of a node from one byte to
-// before another. It returns when the tree has them: WRITE requests are served
-// meanwhile, on other threads.
-func (s *server) writeBack(node uint64, from, to int64) fuse.Status {
-	length := to - from
-	if to == math.MaxInt64 {
-		length = 0 // to the end, wherever the kernel has it
-	}
-	return s.kernel.InodeNotify(node, from, length)
 }

@@ -41,8 +41,8 @@ var _ fuse.RawFileSystem = (*server)(nil)
 // notifier is what we tell the kernel unasked. A call may make the kernel send
 // requests and wait for their answers.
 type notifier interface {
-	// InodeNotify makes the kernel write back and drop the pages of a node from
-	// byte off on; length 0 means all of them.
+	// InodeNotify makes the kernel drop pages of a node, and write them back first
+	// if they are dirty: WRITE requests must be served meanwhile, on other threads.
 	InodeNotify(node uint64, off, length int64) fuse.Status
 }
 

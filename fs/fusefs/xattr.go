@@ -1,22 +1,6 @@
 package fusefs
 
-import (
-	"strings"
-	"syscall"
-
-	"github.com/hanwen/go-fuse/v2/fuse"
-
-	"github.com/workdir/workdir/fs"
-)
-
-// xattrInode is the inode of a request about the extended attribute name. There is
-// no system namespace: EOPNOTSUPP is what programs take for "no ACLs here".
-func (s *server) xattrInode(node uint64, name string) (*fs.Inode, fuse.Status) {
-	if strings.HasPrefix(name, "system.") {
-		return nil, fuse.Status(syscall.EOPNOTSUPP)
-	}
-	return s.inode(node)
-}
+import "github.com/hanwen/go-fuse/v2/fuse"
 
 // fits is the rule of both getxattr(2) and listxattr(2): an empty buffer asks for
 // the size, and a buffer that is too small is ERANGE (which the kernel makes E2BIG
@@ -29,7 +13,7 @@ func fits(size, buf int) (uint32, fuse.Status) {
 }
 
 func (s *server) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, buf []byte) (uint32, fuse.Status) {
-	n, st := s.xattrInode(in.NodeId, name)
+	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return 0, st
 	}
@@ -62,7 +46,7 @@ func (s *server) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, buf []byte) (ui
 }
 
 func (s *server) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value []byte) fuse.Status {
-	n, st := s.xattrInode(in.NodeId, name)
+	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
 	}
@@ -70,7 +54,7 @@ func (s *server) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, v
 }
 
 func (s *server) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
-	n, st := s.xattrInode(in.NodeId, name)
+	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
 	}
