@@ -16,7 +16,7 @@ const (
 // for what ustar cannot say, and GNU tar's long names for readers that skip pax
 // headers. Names stand in ustar's own fields wherever they fit, whatever their
 // bytes: every reader takes that, while some refuse a pax path that is not UTF-8.
-// extended is what the entry takes of Limits.HeaderBytes.
+// extended is what the entry takes of Limits.HeaderBytes, in whole blocks.
 func (h *header) encode(out []byte) (blocks []byte, extended int64) {
 	name := h.name
 	if h.kind == kindDir {

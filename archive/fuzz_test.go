@@ -76,7 +76,7 @@ func seed(f *testing.F, add func([]byte)) {
 }
 
 func gunzipped(p []byte) ([]byte, bool) {
-	g := newGunzip(bytes.NewReader(p), 1<<20)
+	g := newGunzip(context.Background(), bytes.NewReader(p), 1<<20)
 	defer g.close()
 	var out bytes.Buffer
 	_, err := out.ReadFrom(g)

@@ -3,6 +3,7 @@ package archive
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ const (
 // member was checked to its last byte. Members that hold a commit log are
 // collected on the way.
 type gunzip struct {
+	ctx    context.Context // ends Read
 	in     *bufio.Reader
 	src    *countReader
 	inf    io.ReadCloser // flate, also a flate.Resetter
@@ -61,11 +63,11 @@ type piece struct {
 
 // newGunzip starts to decompress r. The caller calls close before r may be used
 // by anybody else.
-func newGunzip(r io.Reader, maxLog int64) *gunzip {
+func newGunzip(ctx context.Context, r io.Reader, maxLog int64) *gunzip {
 	src := &countReader{r: r}
 	in := bufio.NewReaderSize(src, inputBuffer)
 	g := &gunzip{
-		in: in, src: src, inf: flate.NewReader(in),
+		ctx: ctx, in: in, src: src, inf: flate.NewReader(in),
 		tail:   tailReader{maxLog: maxLog},
 		pieces: make(chan piece, piecesAhead),
 		free:   make(chan []byte, piecesAhead+2),
@@ -117,6 +119,9 @@ func (g *gunzip) discard(n int64) error {
 
 // next takes the next piece; io.EOF at the proper end.
 func (g *gunzip) next() error {
+	if g.fail == nil {
+		g.fail = g.ctx.Err()
+	}
 	if g.fail != nil {
 		return g.fail
 	}

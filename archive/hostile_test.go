@@ -99,6 +99,8 @@ func TestRefuses(t *testing.T) {
 		{"xattr with a NUL", tgz(xattrHead("user.a\x00b"), fileHead("f", 0)), "no name of"},
 		{"xattr with a long name", tgz(xattrHead("user."+long), fileHead("f", 0)), "no name of"},
 		{"xattr with a long value", tgz(&header{name: "f", kind: kindFile, xattrs: []xattr{{"user.x", make([]byte, 64<<10+1)}}}), "XattrBytes"},
+		{"endless extended headers", tgz(bytes.Repeat(appendExtended(nil, paxName, 'x', nil), 3000), fileHead("f", 0)), "HeaderBytes"},
+		{"endless labels", tgz(bytes.Repeat(appendExtended(nil, paxName, 'V', nil), 3000), fileHead("f", 0)), "HeaderBytes"},
 		{"reserved gzip flag", flip(good, 3, 0x20), "header"},
 		{"bad CRC", flip(good, len(good)-6, 1), "CRC-32"},
 		{"bad ISIZE", flip(good, len(good)-2, 1), "ISIZE"},

@@ -12,9 +12,9 @@ type Limits struct {
 	SymlinkLen    int64 // bytes of a link's target; 4,095
 	FileBytes     int64 // size of one file, holes included; 8 TiB
 	TotalBytes    int64 // size of all files, holes included; 16 TiB
-	HeaderBytes   int64 // extended headers of one entry; 1 MiB
+	HeaderBytes   int64 // extended headers of one entry, in whole blocks; 1 MiB
 	XattrBytes    int64 // value of one extended attribute; 64 KiB, as XATTR_SIZE_MAX
-	MetaBytes     int64 // names, link targets and extended attributes of all entries; 1 GiB
+	MetaBytes     int64 // names, link targets, extended attributes and extents (16 each) of all entries; 1 GiB
 	SparseExtents int64 // extents of one sparse file; 1,000,000
 	LogBytes      int64 // the commit log; 16 MiB
 }
@@ -114,6 +114,9 @@ func (m *meter) attributes(h *header) error {
 			return err
 		}
 	}
+	if err := m.metadata(extentBytes*len(h.sparse), h.name); err != nil {
+		return err
+	}
 	for _, x := range h.xattrs {
 		if err := over("XattrBytes", int64(len(x.value)), m.lim.XattrBytes, h.name); err != nil {
 			return err
@@ -124,6 +127,9 @@ func (m *meter) attributes(h *header) error {
 	}
 	return m.content(h)
 }
+
+// extentBytes is what an extent takes in memory.
+const extentBytes = 16
 
 func (m *meter) content(h *header) error {
 	if err := over("FileBytes", h.size, m.lim.FileBytes, h.name); err != nil {

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 // loader puts the entries of one archive into a tree, by the tree's verbs.
 type loader struct {
-	ctx   context.Context
 	tree  *fs.Tree
 	opts  *ReaderOptions
 	warn  *warner
@@ -47,9 +45,6 @@ const progressStep = 1 << 20
 func (l *loader) load() error {
 	l.dirs[l.tree.Root()] = &dirState{}
 	for {
-		if err := l.ctx.Err(); err != nil {
-			return err
-		}
 		h, err := l.tar.next()
 		if err == io.EOF {
 			break
@@ -427,10 +422,6 @@ type contentReader struct {
 }
 
 func (c *contentReader) Read(p []byte) (int, error) {
-	if err := c.l.ctx.Err(); err != nil {
-		c.err = err
-		return 0, err
-	}
 	n, err := c.l.tar.Read(p)
 	if err != nil && err != io.EOF {
 		c.err = err

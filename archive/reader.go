@@ -48,12 +48,12 @@ func (r *Reader) Load(ctx context.Context, t *fs.Tree) (*Log, error) {
 		return nil, formatErr("", "the tree to load into is not empty")
 	}
 	lim := r.opts.Limits.withDefaults()
-	src := newGunzip(r.src, lim.LogBytes)
+	src := newGunzip(ctx, r.src, lim.LogBytes)
 	defer src.close()
 	warn := &warner{fn: r.opts.Warn}
 	l := &loader{
-		ctx: ctx, tree: t, opts: &r.opts, warn: warn,
-		tar:   &tarReader{src: src, lim: lim, warn: warn},
+		tree: t, opts: &r.opts, warn: warn,
+		tar:   newTarReader(src, lim, warn),
 		meter: meter{lim: lim},
 		dirs:  map[*fs.Inode]*dirState{},
 	}

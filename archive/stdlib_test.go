@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -73,9 +74,9 @@ func listStandard(r io.Reader) (string, error) {
 
 func listOurs(archive []byte) (string, error) {
 	var out strings.Builder
-	src := newGunzip(bytes.NewReader(archive), 1<<20)
+	src := newGunzip(context.Background(), bytes.NewReader(archive), 1<<20)
 	defer src.close()
-	tr := &tarReader{src: src, lim: DefaultLimits(), warn: &warner{}}
+	tr := newTarReader(src, DefaultLimits(), &warner{})
 	for {
 		h, err := tr.next()
 		if err == io.EOF {

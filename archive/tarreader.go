@@ -12,6 +12,11 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
+// newTarReader makes a parser of what src gives.
+func newTarReader(src *gunzip, lim Limits, warn *warner) *tarReader {
+	return &tarReader{src: src, lim: lim, warn: warn, global: map[string]string{}}
+}
+
 // tarReader parses a tar as a stream. It knows the formats of POSIX (ustar and
 // pax), GNU tar, star and Unix V7. It checks the form of what it reads; what
 // names and kinds mean is its caller's business.
@@ -29,11 +34,11 @@ type tarReader struct {
 
 // extended is what the headers before an entry's own say of it.
 type extended struct {
-	recs     records
-	size     int64 // bytes of all of them
-	name     string
-	link     string
-	hasLocal bool
+	recs    records
+	size    int64 // of all of them, in whole blocks
+	name    string
+	link    string
+	pending bool // the entry itself must follow
 }
 
 var (
@@ -53,24 +58,19 @@ func (t *tarReader) next() (*header, error) {
 			return nil, err
 		}
 		if b == nil {
-			if ext.hasLocal {
+			if ext.pending {
 				return nil, errCutTar
 			}
 			return nil, io.EOF
 		}
 		flag := b.bytes(fieldType)[0]
 		switch flag {
-		case 'x', 'X', 'g', 'L', 'K':
-			err = t.extend(&ext, flag, b)
-		case 'V': // the label of a volume
-			if err = t.body(b, nil); err == nil {
-				ext = extended{}
+		case 'x', 'X', 'g', 'L', 'K', 'V':
+			if err := t.extend(&ext, flag, b); err != nil {
+				return nil, err
 			}
 		default:
 			return t.entry(b, &ext)
-		}
-		if err != nil {
-			return nil, err
 		}
 	}
 }
@@ -184,17 +184,10 @@ func (t *tarReader) setBody(n int64) error {
 	return nil
 }
 
-// body reads the data of b into p; all of it is passed over where p is nil.
-func (t *tarReader) body(b *block, p []byte) error {
-	n, err := b.number(fieldSize)
-	if err != nil {
-		return errHeader
-	}
-	if err := t.setBody(n); err != nil {
+// body reads the data of a block whole into p.
+func (t *tarReader) body(p []byte) error {
+	if err := t.setBody(int64(len(p))); err != nil {
 		return err
-	}
-	if p == nil {
-		return t.skip()
 	}
 	if _, err := io.ReadFull(t, p); err != nil {
 		return err
@@ -208,15 +201,20 @@ func (t *tarReader) extend(ext *extended, flag byte, b *block) error {
 	if err != nil || n < 0 {
 		return errHeader
 	}
-	if ext.size += n; n > t.lim.HeaderBytes || ext.size > t.lim.HeaderBytes {
-		return over("HeaderBytes", max(n, ext.size), t.lim.HeaderBytes, "")
-	}
-	data := make([]byte, n)
-	if err := t.body(b, data); err != nil {
+	if err := over("HeaderBytes", n, t.lim.HeaderBytes, ""); err != nil {
 		return err
 	}
-	ext.hasLocal = ext.hasLocal || flag != 'g'
+	ext.size += blockSize + n + padding(n)
+	if err := over("HeaderBytes", ext.size, t.lim.HeaderBytes, ""); err != nil {
+		return err
+	}
+	data := make([]byte, n)
+	if err := t.body(data); err != nil {
+		return err
+	}
+	ext.pending = ext.pending || flag != 'g' && flag != 'V'
 	switch flag {
+	case 'V': // the label of a volume
 	case 'L':
 		ext.name = untilNUL(data)
 	case 'K':
@@ -232,22 +230,18 @@ func (t *tarReader) extend(ext *extended, flag byte, b *block) error {
 	return nil
 }
 
-// extendAll takes a global header. What can only be true of one entry does not
-// count.
+// extendAll takes a global header, of which only what can be true of all entries
+// counts.
 func (t *tarReader) extendAll(data []byte) error {
-	recs := records{vals: t.global}
+	var recs records
 	if err := recs.parse(data); err != nil {
 		return err
 	}
-	for _, key := range []string{paxPath, paxLinkPath, paxSize} {
-		delete(recs.vals, key)
-	}
-	for key := range recs.vals {
-		if strings.HasPrefix(key, paxSparse) {
-			delete(recs.vals, key)
+	for _, key := range []string{paxUID, paxGID, paxMtime} {
+		if v, ok := recs.vals[key]; ok {
+			t.global[key] = v
 		}
 	}
-	t.global = recs.vals
 	return nil
 }
 
