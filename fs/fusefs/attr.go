@@ -30,11 +30,9 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 		return fuse.Status(unix.EFBIG)
 	}
 	change := changeOf(in)
-	if !s.has(fuse.CAP_WRITEBACK_CACHE) || s.tree.Attr(n).Mode&unix.S_IFMT != unix.S_IFREG {
-		ownTimes(&change)
-	}
 	stamp := s.stamp(in.NodeId)
 	stamp.Lock()
+	s.completeTimes(&change, n)
 	a, errno := s.tree.SetAttr(n, &change)
 	stamp.Unlock()
 	if errno != 0 {
@@ -84,18 +82,23 @@ func changeOf(in *fuse.SetAttrIn) fs.SetAttr {
 	return c
 }
 
-// ownTimes adds to a change the times that it brings about, where the kernel leaves
-// them to us: each changes ctime, and a truncate mtime too, though nothing else be
-// different.
-func ownTimes(c *fs.SetAttr) {
-	t := now()
+// completeTimes adds the times that the kernel did not send with a change of n. Of
+// a regular file under the writeback cache it sends those that it has changed, and
+// shows the others to tools as they were. Of all else they are ours: every SETATTR
+// changes ctime, though nothing else be different (the tree sees to mtime).
+func (s *server) completeTimes(c *fs.SetAttr, n *fs.Inode) {
+	a := s.tree.Attr(n)
+	ours := !s.has(fuse.CAP_WRITEBACK_CACHE) || a.Mode&unix.S_IFMT != unix.S_IFREG
 	if c.Valid&fs.SetCtime == 0 {
 		c.Valid |= fs.SetCtime
-		c.Ctime = t
+		c.Ctime = a.Ctime
+		if ours {
+			c.Ctime = now()
+		}
 	}
-	if c.Valid&fs.SetSize != 0 && c.Valid&fs.SetMtime == 0 {
+	if c.Valid&fs.SetMtime == 0 && !ours {
 		c.Valid |= fs.SetMtime
-		c.Mtime = t
+		c.Mtime = a.Mtime
 	}
 }
 

@@ -31,6 +31,7 @@
 //
 // The name .go-fuse-epoll-hack in the root directory belongs to go-fuse, which
 // answers for it. st_blocks of a file that is open for writing lags behind what
-// was written until the kernel writes it back. Reading does not change atime.
-// ioctl(2) knows no file attributes (chattr).
+// was written until the kernel writes it back, and truncate(2) by path to the size
+// that a file has leaves its times (both under the writeback cache only). Reading
+// does not change atime. ioctl(2) knows no file attributes (chattr).
 package fusefs

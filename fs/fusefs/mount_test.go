@@ -244,7 +244,7 @@ func writeStrangely(t *testing.T, path string, i int) {
 		t.Fatal(err)
 	}
 	const start = 2 // SYNC_FILE_RANGE_WRITE: begin to write back, do not wait
-	switch i % 4 {
+	switch i % 5 {
 	case 0:
 		err = unix.SyncFileRange(fd, 0, 0, start)
 	case 1:
@@ -253,6 +253,9 @@ func writeStrangely(t *testing.T, path string, i int) {
 		err = errors.Join(unix.Fsync(fd), unix.Ftruncate(fd, int64(i)<<10))
 	case 3:
 		err = unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{{Sec: 1}, {Sec: int64(i), Nsec: 5}}, 0)
+	case 4:
+		tick()
+		err = unix.Truncate(path, 3<<20) // as large as it is: the kernel leaves the times
 	}
 	if err != nil {
 		t.Fatal(err)

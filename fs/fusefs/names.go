@@ -38,8 +38,8 @@ func (s *server) Forget(node, count uint64) {
 	}
 }
 
-// make answers an operation that makes an inode in a directory.
-func (s *server) make(in *fuse.InHeader, out *fuse.EntryOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
+// newEntry answers an operation that makes a name in a directory.
+func (s *server) newEntry(in *fuse.InHeader, out *fuse.EntryOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
 	dir, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
@@ -53,19 +53,19 @@ func (s *server) make(in *fuse.InHeader, out *fuse.EntryOut, verb func(*fs.Inode
 }
 
 func (s *server) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	return s.make(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Mknod(dir, name, in.Mode, in.Rdev, owner(&in.InHeader))
 	})
 }
 
 func (s *server) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return s.make(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Mkdir(dir, name, in.Mode&permBits, owner(&in.InHeader))
 	})
 }
 
 func (s *server) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
-	return s.make(in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newEntry(in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Symlink(dir, name, target, owner(in))
 	})
 }
@@ -74,13 +74,13 @@ func (s *server) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name stri
 // and holds the directory's lock, so EEXIST is a miscount and no reason to open
 // what is there.
 func (s *server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	return s.make(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newEntry(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Mknod(dir, name, unix.S_IFREG|in.Mode&permBits, 0, owner(&in.InHeader))
 	})
 }
 
 func (s *server) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
-	return s.make(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newEntry(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Tmpfile(dir, in.Mode&permBits, owner(&in.InHeader))
 	})
 }
@@ -92,7 +92,7 @@ func (s *server) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse
 	if st != fuse.OK {
 		return st
 	}
-	return s.make(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		if errno := s.tree.Link(dir, name, n); errno != 0 {
 			return nil, errno
 		}

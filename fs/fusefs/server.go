@@ -26,7 +26,7 @@ type server struct {
 	tree   *fs.Tree
 	wanted uint64 // capabilities that we ask for; immutable
 
-	// Set by Init, before the first request.
+	// Set by negotiated, before the first request.
 	caps   uint64 // those of wanted that the kernel has
 	kernel notifier
 
@@ -46,11 +46,14 @@ type notifier interface {
 	InodeNotify(node uint64, off, length int64) fuse.Status
 }
 
-// Init learns what was negotiated. A transport calls it once, before the first
-// operation.
-func (s *server) Init(srv *fuse.Server) {
-	s.caps = s.wanted & srv.KernelSettings().Flags64()
-	s.kernel = srv
+// Init is what go-fuse calls before the first operation.
+func (s *server) Init(srv *fuse.Server) { s.negotiated(srv.KernelSettings().Flags64(), srv) }
+
+// negotiated takes the capabilities that the kernel offered in INIT, and the way to
+// tell it something. A transport calls it once, before the first operation.
+func (s *server) negotiated(offered uint64, kernel notifier) {
+	s.caps = s.wanted & offered
+	s.kernel = kernel
 }
 
 func (s *server) has(capability uint64) bool { return s.caps&capability != 0 }
