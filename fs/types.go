@@ -69,8 +69,10 @@ type StatFS struct {
 
 // Changes sums up what has changed since [Tree.Seal].
 type Changes struct {
-	Created, Modified, Removed int64 // entries
-	Bytes                      int64 // content of the created and modified files, as it is now
+	Created  int64 `json:"created"` // entries, as are the next two
+	Modified int64 `json:"modified"`
+	Removed  int64 `json:"removed"`
+	Bytes    int64 `json:"bytes"` // content of the created and modified files, as it is now
 }
 
 // Total is the number of entries that changed.

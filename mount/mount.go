@@ -30,6 +30,8 @@ type Mount struct {
 	warnings []string         // immutable after Open
 	commitID archive.CommitID // immutable; of the one commit that this mount can become
 
+	ready bool // guarded by session.mu; other processes may see it
+
 	closing chan struct{} // holds one token: whoever has it closes
 	done    chan struct{} // closed when the mount is over
 
@@ -100,6 +102,7 @@ func (m *Mount) open(ctx context.Context) error {
 		return err
 	}
 	m.revision, m.warnings = reply.Revision, reply.Warnings
+	m.session.publish(m)
 	return nil
 }
 
@@ -156,6 +159,14 @@ func (s *session) add(m *Mount) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mounts[m.id] = m
+}
+
+// publish shows a mount, which is mounted now, to the commands of other
+// processes.
+func (s *session) publish(m *Mount) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.ready = true
 }
 
 func (s *session) drop(m *Mount) {

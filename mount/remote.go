@@ -121,7 +121,7 @@ func (s *session) byPath(path string) (*Mount, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.mounts {
-		if m.path == path {
+		if m.path == path && m.ready {
 			return m, nil
 		}
 	}
@@ -133,7 +133,9 @@ func (s *session) all() []*Mount {
 	defer s.mu.Unlock()
 	all := make([]*Mount, 0, len(s.mounts))
 	for _, m := range s.mounts {
-		all = append(all, m)
+		if m.ready {
+			all = append(all, m)
+		}
 	}
 	return all
 }
