@@ -15,17 +15,17 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 	if errno := checkRange(n, off, length, mode); errno != 0 {
 		return errno
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if errno := t.refuseChange(); errno != 0 {
+	u, errno := t.lockUpper(n, math.MaxInt64)
+	if errno != 0 {
 		return errno
 	}
-	var errno syscall.Errno
+	defer n.mu.Unlock()
 	if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
-		errno = t.punchLocked(n, off, off+length)
+		errno = errnoOf(u.PunchHole(off, length))
+		t.settle(u)
 	}
 	if errno == 0 && mode&unix.FALLOC_FL_PUNCH_HOLE == 0 {
-		errno = t.reserveLocked(n, off, off+length, mode&unix.FALLOC_FL_KEEP_SIZE != 0)
+		errno = t.reserve(n, u, off, off+length, mode&unix.FALLOC_FL_KEEP_SIZE != 0)
 	}
 	if errno != 0 {
 		return errno
@@ -55,30 +55,10 @@ func checkRange(n *Inode, off, length int64, mode uint32) syscall.Errno {
 	return syscall.EOPNOTSUPP
 }
 
-// punchLocked makes a hole; beyond the end there is nothing to do, but for
-// memory that was allocated there.
+// reserve takes the memory for a range of u, which is the content of n.
 // Preconditions: n.mu is held.
-func (t *Tree) punchLocked(n *Inode, off, end int64) syscall.Errno {
-	if n.content == nil || (off >= n.size && n.flags&flagBeyond == 0) {
-		return 0
-	}
-	u, errno := t.upperLocked(n, n.size)
-	if errno != 0 {
-		return errno
-	}
-	err := u.PunchHole(off, end-off)
-	t.settle(u)
-	return errnoOf(err)
-}
-
-// reserveLocked takes the memory for a range.
-// Preconditions: n.mu is held.
-func (t *Tree) reserveLocked(n *Inode, off, end int64, keepSize bool) syscall.Errno {
-	u, errno := t.upperLocked(n, n.size)
-	if errno != 0 {
-		return errno
-	}
-	errno = t.grow(u, off, end, n.extentLocked(), func(int64) error {
+func (t *Tree) reserve(n *Inode, u *upper, off, end int64, keepSize bool) syscall.Errno {
+	errno := t.grow(u, off, end, n.extentLocked(), func(int64) error {
 		if err := u.Allocate(off, end-off); err != nil || keepSize || end <= n.size {
 			return err
 		}

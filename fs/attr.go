@@ -14,19 +14,24 @@ func (t *Tree) Attr(n *Inode) Attr {
 // afterwards. Errors: EISDIR and EINVAL for the size of what has none, EINVAL for
 // a negative one, ENOSPC where base must be copied up to be cut.
 func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if errno := t.refuseChange(); errno != 0 {
+	resize := s.Valid&SetSize != 0
+	var errno syscall.Errno
+	if resize {
+		errno = t.lockResized(n, s.Size)
+	} else {
+		errno = t.lockChange(n)
+	}
+	if errno != 0 {
 		return Attr{}, errno
 	}
+	defer n.mu.Unlock()
 	if s.Valid == 0 {
 		return n.attrLocked(), 0
 	}
 	when := now()
-	if s.Valid&SetSize != 0 {
-		if errno := t.setSizeLocked(n, s.Size, when); errno != 0 {
-			return Attr{}, errno
-		}
+	if resize { // the time changes even if the size is the same: POSIX, truncate(2)
+		n.modifiedLocked(when)
+		t.markLocked(n, flagData)
 	}
 	owned, timed := t.setOwnerAndMode(n, s), setTimes(n, s)
 	if owned || timed {
@@ -37,21 +42,6 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 	}
 	n.ctime = nanos(when)
 	return n.attrLocked(), 0
-}
-
-// setSizeLocked sets the size, and the time of modification even if it is the
-// same, as POSIX has it for truncate(2).
-// Preconditions: n.mu is held.
-func (t *Tree) setSizeLocked(n *Inode, size int64, when Time) syscall.Errno {
-	if errno := regular(n); errno != 0 {
-		return errno
-	}
-	if errno := t.resizeLocked(n, size); errno != 0 {
-		return errno
-	}
-	n.modifiedLocked(when)
-	t.markLocked(n, flagData)
-	return 0
 }
 
 // setOwnerAndMode reports whether anything is different afterwards.

@@ -12,7 +12,7 @@ type content interface {
 
 // Base is the content of one file as an archive holds it. It never changes, and
 // its methods may be called from several goroutines. An error other than io.EOF
-// becomes EIO.
+// becomes EIO. It is compared with ==, so that it should be a pointer.
 type Base interface {
 	Size() int64
 	ReadAt(p []byte, off int64) (int, error)
@@ -25,11 +25,10 @@ type Base interface {
 // write copies it up. The times of the file stay. EINVAL if the file is not
 // empty or not regular.
 func (t *Tree) SetBase(n *Inode, b Base) syscall.Errno {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if errno := t.refuseChange(); errno != 0 {
+	if errno := t.lockChange(n); errno != 0 {
 		return errno
 	}
+	defer n.mu.Unlock()
 	if !n.isRegular() || n.size != 0 || b == nil || b.Size() < 0 {
 		return syscall.EINVAL
 	}

@@ -53,6 +53,25 @@ func BenchmarkCreate(b *testing.B) {
 	benchFiles(b, tree, tree.Root(), all)
 }
 
+// BenchmarkSmallFile makes a file, writes 4 KiB and removes it, with as many
+// other files around that its descriptor was closed meanwhile.
+func BenchmarkSmallFile(b *testing.B) {
+	tree, p := benchTree(b), pattern(4096, 0)
+	all := benchNames(b.N)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i, name := range all {
+		n, errno := tree.Mknod(tree.Root(), name, syscall.S_IFREG|0o644, 0, Owner{})
+		ok(b, errno)
+		_, errno = tree.WriteAt(n, p, 0, false)
+		ok(b, errno)
+		tree.Unref(n, 1)
+		if i >= 2*maxDescriptors {
+			ok(b, tree.Unlink(tree.Root(), all[i-2*maxDescriptors]))
+		}
+	}
+}
+
 func BenchmarkLookup(b *testing.B) {
 	for _, size := range []int{8, 1000, 1000000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

@@ -80,15 +80,14 @@ func (t *Tree) WriteAt(n *Inode, p []byte, off int64, killPriv bool) (int, sysca
 		return 0, syscall.EFBIG
 	}
 	p = p[:min(int64(len(p)), math.MaxInt64-off)]
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if errno := t.refuseChange(); errno != 0 || len(p) == 0 {
-		return 0, errno
+	if len(p) == 0 {
+		return 0, t.refuseChange()
 	}
-	u, errno := t.upperLocked(n, n.size)
+	u, errno := t.lockUpper(n, math.MaxInt64)
 	if errno != 0 {
 		return 0, errno
 	}
+	defer n.mu.Unlock()
 	if errno := t.put(u, p, off, n.extentLocked()); errno != 0 {
 		return 0, errno
 	}
@@ -107,30 +106,52 @@ func (t *Tree) wroteLocked(n *Inode, killPriv bool) {
 	t.markLocked(n, flagData)
 }
 
-// resizeLocked sets the size of a regular file. Errors: EINVAL for a negative
-// size, ENOSPC where base must be copied up.
-// Preconditions: n.mu is held.
-func (t *Tree) resizeLocked(n *Inode, size int64) syscall.Errno {
-	beyond := n.flags&flagBeyond != 0
+// lockResized locks n and sets its size. Errors: EISDIR and EINVAL for what has
+// none, EINVAL for a negative one, ENOSPC where base must be copied up to be cut;
+// n is not locked then.
+func (t *Tree) lockResized(n *Inode, size int64) syscall.Errno {
+	if errno := regular(n); errno != 0 {
+		return errno
+	}
 	if size < 0 {
 		return syscall.EINVAL
 	}
-	if size == n.size && !beyond {
-		return 0
+	if errno := t.lockChange(n); errno != 0 {
+		return errno
 	}
-	if _, ok := n.content.(*upper); !ok && (size == 0 || n.content == nil) {
+	_, isUpper := n.content.(*upper)
+	switch {
+	case size == n.size && !isUpper:
+		return 0
+	case n.content == nil, size == 0 && !isUpper:
 		n.content, n.size = nil, size
 		return 0
 	}
-	u, errno := t.upperLocked(n, size)
+	n.mu.Unlock()
+	u, errno := t.lockUpper(n, size)
 	if errno != 0 {
 		return errno
 	}
-	dense := u.dense(n.extentLocked())
+	if errno = t.resizeUpper(n, u, size); errno != 0 {
+		n.mu.Unlock()
+	}
+	return errno
+}
+
+// resizeUpper sets the size of n, of which u is the content. Memory beyond a size
+// that is smaller or the same is given back.
+// Preconditions: n.mu is held.
+func (t *Tree) resizeUpper(n *Inode, u *upper, size int64) syscall.Errno {
+	before := n.extentLocked()
+	if size == before.size && !before.beyond {
+		return 0
+	}
+	dense := u.dense(before)
 	if err := u.Truncate(size); err != nil {
 		return errnoOf(err)
 	}
-	if size <= n.size {
+	n.size = size
+	if size <= before.size {
 		n.flags &^= flagBeyond
 	}
 	if size == 0 {
@@ -139,11 +160,10 @@ func (t *Tree) resizeLocked(n *Inode, size int64) syscall.Errno {
 	switch {
 	case !dense:
 		t.settle(u)
-	case size < n.size:
+	case size < before.size:
 		t.givePages(u.pages - pagesOf(size))
 		u.pages = pagesOf(size)
 	}
-	n.size = size
 	return 0
 }
 

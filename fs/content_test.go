@@ -213,6 +213,73 @@ func TestBaseIsCopiedUpByTheFirstWrite(t *testing.T) {
 	}
 }
 
+// stuckBase is a base whose reads wait.
+type stuckBase struct {
+	bytesBase
+	begun, goOn chan struct{}
+}
+
+func (b *stuckBase) ReadAt(p []byte, off int64) (int, error) {
+	b.begun <- struct{}{}
+	<-b.goOn
+	return b.bytesBase.ReadAt(p, off)
+}
+
+// TestCopyUpHoldsUpNobody cuts a file to nothing while it is copied up.
+func TestCopyUpHoldsUpNobody(t *testing.T) {
+	eachTree(t, nil, func(t *testing.T, tree *Tree) {
+		b := &stuckBase{bytesBase{content: []byte("content"), hole: 7}, make(chan struct{}), make(chan struct{})}
+		f := file(t, tree, tree.Root(), "f", "")
+		ok(t, tree.SetBase(f, b))
+		written := make(chan syscall.Errno)
+		go func() { written <- second(tree.WriteAt(f, []byte("x"), 3, false)) }()
+		<-b.begun
+		if a := tree.Attr(f); a.Size != 7 {
+			t.Errorf("while it is copied up: %+v", a)
+		}
+		ok(t, tree.Rename(tree.Root(), "f", tree.Root(), "g", 0))
+		ok(t, second(tree.SetAttr(f, &SetAttr{Valid: SetSize})))
+		close(b.goOn)
+		ok(t, <-written)
+		if got := read(t, tree, f); got != "\x00\x00\x00x" {
+			t.Errorf("it holds %q", got)
+		}
+		checkTree(t, tree, f)
+	})
+}
+
+// TestFrozenWhileCopiedUp looks whether a write that began before Freeze is
+// refused if it has not ended.
+func TestFrozenWhileCopiedUp(t *testing.T) {
+	tree := newTree(t, nil)
+	b := &stuckBase{bytesBase{content: []byte("content"), hole: 7}, make(chan struct{}), make(chan struct{})}
+	f := file(t, tree, tree.Root(), "f", "")
+	ok(t, tree.SetBase(f, b))
+	written := make(chan syscall.Errno)
+	go func() { written <- second(tree.WriteAt(f, []byte("x"), 3, false)) }()
+	<-b.begun
+	tree.Freeze()
+	close(b.goOn)
+	want(t, <-written, syscall.EROFS)
+	checkTree(t, tree, f)
+}
+
+// TestMemoryBeyondTheEndStays writes to a file for which memory was reserved.
+func TestMemoryBeyondTheEndStays(t *testing.T) {
+	eachTree(t, nil, func(t *testing.T, tree *Tree) {
+		f := file(t, tree, tree.Root(), "f", "content")
+		ok(t, tree.Allocate(f, 0, 10*pageSize, unix.FALLOC_FL_KEEP_SIZE))
+		write(t, tree, f, "more", 7)
+		if a := tree.Attr(f); a.Size != 11 || a.Blocks*512 != 10*pageSize {
+			t.Errorf("size %d, %d blocks", a.Size, a.Blocks)
+		}
+		ok(t, second(tree.SetAttr(f, &SetAttr{Valid: SetSize, Size: 11})))
+		if a := tree.Attr(f); a.Size != 11 || a.Blocks*512 != pageSize {
+			t.Errorf("cut to its size: size %d, %d blocks", a.Size, a.Blocks)
+		}
+	})
+}
+
 // TestBaseThatCannotBeReadIsEIO also looks whether the content stays base after
 // a copy up that failed.
 func TestBaseThatCannotBeReadIsEIO(t *testing.T) {

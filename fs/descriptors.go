@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"container/list"
 	"sync"
 	"syscall"
 
@@ -17,22 +16,23 @@ const maxDescriptors = 512
 var descriptors = newDescriptorCache(maxDescriptors)
 
 // descriptorCache opens files when they are used and closes those that were not
-// used for the longest time. Those in use do not count as candidates, so that
-// the limit is passed by at most the number of operations under way.
+// used lately (the clock algorithm). Those in use stay open, so that the limit is
+// passed by at most the number of operations under way.
 type descriptorCache struct {
 	mu   sync.Mutex
-	max  int       // immutable
-	open int       // guarded by mu; descriptors that exist
-	idle list.List // guarded by mu; of *descriptor with no user, used last in front
+	max  int           // immutable
+	ring []*descriptor // guarded by mu; all that are open, in no order
+	hand int           // guarded by mu; where in the ring to look for one to close
 }
 
 // descriptor is an open backing file. Its fields are guarded by the cache's mu,
 // but for fd, which is immutable.
 type descriptor struct {
-	fd    int
-	users int
-	file  *tmpfsFile
-	place *list.Element // in idle; nil while it has users
+	fd     int
+	users  int
+	recent bool // used since the hand passed it
+	place  int  // in the ring
+	file   *tmpfsFile
 }
 
 func newDescriptorCache(limit int) *descriptorCache { return &descriptorCache{max: limit} }
@@ -50,14 +50,12 @@ func (c *descriptorCache) acquire(f *tmpfsFile, flags int) (*descriptor, error) 
 		if err != nil {
 			return nil, err
 		}
-		d = &descriptor{fd: fd, file: f}
+		d = &descriptor{fd: fd, file: f, place: len(c.ring)}
 		f.open = d
-		c.open++
-	} else if d.place != nil {
-		c.idle.Remove(d.place)
-		d.place = nil
+		c.ring = append(c.ring, d)
 	}
 	d.users++
+	d.recent = true
 	return d, nil
 }
 
@@ -73,24 +71,31 @@ func (c *descriptorCache) openLocked(f *tmpfsFile, flags int) (int, error) {
 	return fd, err
 }
 
-// shrinkLocked closes idle descriptors until at most limit exist.
+// shrinkLocked closes descriptors without users until at most limit are open.
 func (c *descriptorCache) shrinkLocked(limit int) {
-	for c.open > limit && c.idle.Len() > 0 {
-		d := c.idle.Back().Value.(*descriptor)
-		c.forgetLocked(d)
-		closeFD(d.fd)
+	// The second time round none is recent any more.
+	for tries := 2 * len(c.ring); tries > 0 && len(c.ring) > limit; tries-- {
+		c.hand %= len(c.ring)
+		d := c.ring[c.hand]
+		if d.users == 0 && !d.recent {
+			c.forgetLocked(d)
+			closeFD(d.fd)
+			continue
+		}
+		d.recent = false
+		c.hand++
 	}
 }
 
 // forgetLocked takes a descriptor without users out of the cache; the caller
 // closes it.
 func (c *descriptorCache) forgetLocked(d *descriptor) {
-	if d.place != nil {
-		c.idle.Remove(d.place)
-		d.place = nil
-	}
+	last := len(c.ring) - 1
+	c.ring[d.place] = c.ring[last]
+	c.ring[d.place].place = d.place
+	c.ring[last] = nil
+	c.ring = c.ring[:last]
 	d.file.open = nil
-	c.open--
 }
 
 // release gives back what acquire gave.
@@ -98,11 +103,9 @@ func (c *descriptorCache) release(d *descriptor) {
 	c.mu.Lock()
 	d.users--
 	drop := d.users == 0 && d.file.closed
-	switch {
-	case drop:
+	if drop {
 		c.forgetLocked(d)
-	case d.users == 0:
-		d.place = c.idle.PushFront(d)
+	} else if len(c.ring) > c.max {
 		c.shrinkLocked(c.max)
 	}
 	c.mu.Unlock()
@@ -132,14 +135,12 @@ func (c *descriptorCache) close(f *tmpfsFile) bool {
 	return true
 }
 
-// dropHome closes the idle descriptors of h's files.
+// dropHome closes the descriptors of h's files that have no users.
 func (c *descriptorCache) dropHome(h *tmpfsHome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for place := c.idle.Front(); place != nil; {
-		d := place.Value.(*descriptor)
-		place = place.Next()
-		if d.file.home == h {
+	for i := len(c.ring) - 1; i >= 0; i-- {
+		if d := c.ring[i]; d.file.home == h && d.users == 0 {
 			c.forgetLocked(d)
 			closeFD(d.fd)
 		}

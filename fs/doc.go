@@ -42,6 +42,6 @@
 // Lookup and ReadDir hold Tree.mu for reading, the verbs that change names for
 // writing. Attr, SetAttr, the verbs on content and on extended attributes do not
 // take it. A link count changes under Tree.mu and Inode.mu both, so that either
-// is enough to read it. Content is read under no lock: who reads has a reference,
-// so what it reads from is not freed meanwhile.
+// is enough to read it. Content is read under no lock, also to copy it up: who
+// reads has a reference, so what it reads from is not freed meanwhile.
 package fs

@@ -2,7 +2,9 @@ package fs
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -10,6 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
+
+// TestMain makes the runs of the random tests longer: some faults need many
+// steps. The flags of the command line count nevertheless.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.steps", "100"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 // TestTreeIsATmpfs does random things to a tree and to a tmpfs of the kernel,
 // and compares every answer and, after each step, all that there is.

@@ -1,6 +1,9 @@
 package fs
 
-import "syscall"
+import (
+	"sync"
+	"syscall"
+)
 
 // States of a tree. They are never left.
 const (
@@ -22,6 +25,7 @@ func (t *Tree) refuse() syscall.Errno {
 // refuseChange tells why nothing can be changed: EIO, EROFS, or 0 if it can. It
 // is asked under the lock that the change is made under, so that Freeze can wait
 // for changes under way.
+// Preconditions: Tree.mu is held for writing, or the Inode.mu of what changes.
 func (t *Tree) refuseChange() syscall.Errno {
 	if errno := t.refuse(); errno != 0 {
 		return errno
@@ -32,16 +36,30 @@ func (t *Tree) refuseChange() syscall.Errno {
 	return 0
 }
 
+// lockChange locks n to be changed. On an errno it is not locked.
+func (t *Tree) lockChange(n *Inode) syscall.Errno {
+	n.mu.Lock()
+	errno := t.refuseChange()
+	if errno != 0 {
+		n.mu.Unlock()
+	}
+	return errno
+}
+
 // Freeze makes everything that would change the tree give EROFS from now on.
 // When it returns, no change is under way any more. There is no way back.
 func (t *Tree) Freeze() {
 	t.setState(stateFrozen)
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	passThrough(&t.mu)
 	for n := range t.inodes.all() {
-		n.mu.Lock() // a change that began before has ended
-		n.mu.Unlock()
+		passThrough(&n.mu)
 	}
+}
+
+// passThrough waits until those who hold a lock now have given it back.
+func passThrough(l sync.Locker) {
+	l.Lock()
+	defer l.Unlock()
 }
 
 // Poison makes every operation give EIO from now on: the tree may be wrong. The

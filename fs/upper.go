@@ -78,15 +78,6 @@ func roundUp(pos int64) int64 {
 	return pagesOf(pos) * pageSize
 }
 
-// newUpper makes empty content.
-func (t *Tree) newUpper() (*upper, syscall.Errno) {
-	f, err := t.home.NewFile()
-	if err != nil {
-		return nil, errnoOf(err)
-	}
-	return &upper{File: f}, 0
-}
-
 // freeUpper gives back the memory of content that nobody uses any more.
 func (t *Tree) freeUpper(u *upper) error {
 	err := u.Close()
@@ -154,33 +145,84 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// upperLocked gives the content of n to be written, of which at least keep bytes
-// are there as they were: base is copied up. On an error, such as ENOSPC, the
-// content stays as it was.
-// Preconditions: n.mu is held.
-func (t *Tree) upperLocked(n *Inode, keep int64) (*upper, syscall.Errno) {
-	if u, ok := n.content.(*upper); ok {
-		return u, 0
-	}
-	u, errno := t.newUpper()
-	if errno != 0 {
-		return nil, errno
-	}
-	keep = min(keep, n.size)
-	if n.content != nil {
-		errno = t.copyUp(u, n.content, keep)
-	}
-	if errno == 0 && n.size > 0 {
-		errno = errnoOf(u.Truncate(n.size))
-	}
-	if errno != 0 {
-		if err := t.freeUpper(u); err != nil {
-			t.log.Error("content that was not copied up was not freed", "inode", n.ino, "error", err)
+// lockUpper locks n, a regular file, and gives its content to be written. Base is
+// copied up and the file cut to keep bytes, so that no more need be copied. That
+// is done without the lock: a large file holds up nobody who asks for its
+// attributes. On an errno, such as ENOSPC, n is not locked and its content is as
+// it was.
+func (t *Tree) lockUpper(n *Inode, keep int64) (*upper, syscall.Errno) {
+	for {
+		base, size, errno := t.lockUnlessBase(n, keep)
+		if errno != 0 {
+			return nil, errno
 		}
+		if base == nil {
+			return n.content.(*upper), 0
+		}
+		u, errno := t.copyOf(base, size)
+		if errno != 0 {
+			return nil, errno
+		}
+		if errno := t.lockChange(n); errno != 0 {
+			t.discard(u)
+			return nil, errno
+		}
+		if n.content == base {
+			n.content, n.size = u, size
+			return u, 0
+		}
+		n.mu.Unlock() // somebody else was first
+		t.discard(u)
+	}
+}
+
+// lockUnlessBase locks n and sees to it that its content is upper. If it is base,
+// it gives that and how much of it to copy, and n is not locked.
+func (t *Tree) lockUnlessBase(n *Inode, keep int64) (content, int64, syscall.Errno) {
+	if errno := t.lockChange(n); errno != 0 {
+		return nil, 0, errno
+	}
+	switch c := n.content.(type) {
+	case *upper:
+	case nil:
+		u, errno := t.copyOf(nil, n.size)
+		if errno != 0 {
+			n.mu.Unlock()
+			return nil, 0, errno
+		}
+		n.content = u
+	default:
+		defer n.mu.Unlock()
+		return c, min(keep, n.size), 0
+	}
+	return nil, 0, 0
+}
+
+// copyOf gives new content that is the first size bytes of c, or of a hole.
+func (t *Tree) copyOf(c content, size int64) (*upper, syscall.Errno) {
+	f, err := t.home.NewFile()
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	u, errno := &upper{File: f}, syscall.Errno(0)
+	if c != nil {
+		errno = t.copyUp(u, c, size)
+	}
+	if errno == 0 && size > 0 {
+		errno = errnoOf(u.Truncate(size))
+	}
+	if errno != 0 {
+		t.discard(u)
 		return nil, errno
 	}
-	n.content = u
 	return u, 0
+}
+
+// discard frees content that became nobody's.
+func (t *Tree) discard(u *upper) {
+	if err := t.freeUpper(u); err != nil {
+		t.log.Error("content that was not used was not freed", "error", err)
+	}
 }
 
 // copyUp copies the data of the first size bytes of c; holes stay holes.

@@ -93,11 +93,10 @@ func (t *Tree) SetXattr(n *Inode, name string, value []byte, flags int) syscall.
 	if errno := checkXattr(name); errno != 0 {
 		return errno
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if errno := t.refuseChange(); errno != 0 {
+	if errno := t.lockChange(n); errno != 0 {
 		return errno
 	}
+	defer n.mu.Unlock()
 	i, found := n.findXattr(name)
 	switch {
 	case found && flags&unix.XATTR_CREATE != 0:
@@ -148,11 +147,10 @@ func (t *Tree) RemoveXattr(n *Inode, name string) syscall.Errno {
 	if errno := checkXattr(name); errno != 0 {
 		return errno
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if errno := t.refuseChange(); errno != 0 {
+	if errno := t.lockChange(n); errno != 0 {
 		return errno
 	}
+	defer n.mu.Unlock()
 	if !t.dropXattrLocked(n, name) {
 		return syscall.ENODATA
 	}
