@@ -310,6 +310,25 @@ func openDescriptors(t *testing.T) int {
 	return len(entries)
 }
 
+// TestFileClosedWhileItIsUsed looks whether the last user closes the descriptor.
+func TestFileClosedWhileItIsUsed(t *testing.T) {
+	h, err := NewTmpfsHome(testHomeSize, 0)
+	must(t, err)
+	f := newFile(t, h).(*tmpfsFile)
+	d, err := descriptors.acquire(f, 0)
+	must(t, err)
+	closeFile(t, f)
+	must(t, second(writeFull(d.fd, []byte("x"), 0)))
+	descriptors.release(d)
+	if err := second(unix.FcntlInt(uintptr(d.fd), unix.F_GETFD, 0)); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("its descriptor is open: %v", err)
+	}
+	if total, free, err := h.StatFS(); total != free || err != nil {
+		t.Errorf("%d of %d bytes are free, %v", free, total, err)
+	}
+	must(t, h.Close())
+}
+
 // TestDescriptorCacheYields lets the process run out of descriptors.
 func TestDescriptorCacheYields(t *testing.T) {
 	var before unix.Rlimit

@@ -54,6 +54,9 @@ func (t *Tree) rename(m *move) (*Inode, syscall.Errno) {
 // resolve finds both inodes.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) resolve(m *move) syscall.Errno {
+	if !m.odir.isDir() || !m.ndir.isDir() {
+		return syscall.ENOTDIR
+	}
 	for _, dir := range []*Inode{m.odir, m.ndir} {
 		if errno := t.changeableDir(dir); errno != 0 {
 			return errno
