@@ -61,10 +61,6 @@ func work(m *Mount) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if err := Stop(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	fmt.Println("worked")
 	return 0
 }

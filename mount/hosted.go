@@ -131,6 +131,9 @@ func (h *hosted) load(ctx context.Context) error {
 	if err := h.newTree(); err != nil {
 		return err
 	}
+	if err := h.writable(ctx); err != nil {
+		h.warn(archive.Warning{Text: "a commit will fail: " + err.Error()})
+	}
 	obj, err := h.store.Open(ctx, h.url.Key)
 	if errors.Is(err, store.ErrNotExist) {
 		h.tree.Seal()
@@ -153,6 +156,14 @@ func (h *hosted) load(ctx context.Context) error {
 	progress.done()
 	h.tree.Seal()
 	return nil
+}
+
+// writable tells early what a commit would fail of.
+func (h *hosted) writable(ctx context.Context) error {
+	if h.req.ReadOnly {
+		return nil
+	}
+	return store.Writable(ctx, h.store, h.url.Key)
 }
 
 func (h *hosted) loadError(err error) error {

@@ -59,9 +59,7 @@ func (f *fixture) noMountLeft() {
 			_ = kernelDetach(e.path) // so that the next test starts clean
 		}
 	}
-	if left, _ := filepath.Glob(filepath.Join(f.runDir, "s-*")); len(left) > 0 {
-		f.t.Errorf("left in the run directory: %v", left)
-	}
+	waitFor(f.t, "the last server to remove its session", func() bool { return len(sessionDirs(f.runDir)) == 0 })
 	if left, _ := filepath.Glob(filepath.Join(f.dir, ".*")); len(left) > 0 {
 		f.t.Errorf("left beside the archives: %v", left)
 	}

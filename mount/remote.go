@@ -267,7 +267,7 @@ func List(ctx context.Context, runDir string) ([]Status, error) {
 	if runDir == "" {
 		runDir = DefaultRunDir()
 	}
-	var all []Status
+	all := []Status{}
 	for _, session := range sessionDirs(runDir) {
 		var some []Status
 		r := &Remote{session: session}

@@ -77,6 +77,7 @@ func (s *server) end() {
 	if session != "" {
 		removeSession(session)
 	}
+	_ = store.RemoveMem() // the client's, if it is gone; else it stays
 }
 
 // sessionDir is where the records of the mounts are.

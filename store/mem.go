@@ -99,16 +99,22 @@ func (d *dir) alone() bool {
 func removeLeftMem(base string) {
 	paths, _ := filepath.Glob(filepath.Join(base, memPrefix+"*"))
 	for _, path := range paths {
-		d, err := openDir(path, unix.O_RDONLY|unix.O_NOFOLLOW, &durable)
-		if err != nil {
-			continue
-		}
-		var st unix.Stat_t
-		if unix.Fstat(d.fd, &st) == nil && int(st.Uid) == os.Geteuid() && d.alone() {
-			_ = os.RemoveAll(path)
-		}
-		d.close()
+		_ = removeIfLeft(path) // what stays is for the next process
 	}
+}
+
+// removeIfLeft removes the directory of a process of this user that is gone.
+func removeIfLeft(path string) error {
+	d, err := openDir(path, unix.O_RDONLY|unix.O_NOFOLLOW, &durable)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	var st unix.Stat_t
+	if unix.Fstat(d.fd, &st) == nil && int(st.Uid) == os.Geteuid() && d.alone() {
+		return os.RemoveAll(path)
+	}
+	return nil
 }
 
 // SetMemDir makes this process use the directory of another one, which goes on
@@ -124,8 +130,8 @@ func SetMemDir(path string) {
 }
 
 // RemoveMem removes the archives of mem URLs. It does nothing where there are
-// none, and leaves a directory of another process alone. A mem URL that is
-// opened afterwards finds nothing.
+// none, and leaves a directory of another process alone, unless that process is
+// gone. A mem URL that is opened afterwards finds nothing.
 func RemoveMem() error {
 	memHome.Lock()
 	defer memHome.Unlock()
@@ -136,8 +142,11 @@ func RemoveMem() error {
 func removeMemLocked() error {
 	path, lock := memHome.dir, memHome.lock
 	memHome.dir, memHome.lock = "", nil
-	if lock == nil {
+	if path == "" {
 		return nil
+	}
+	if lock == nil {
+		return removeIfLeft(path)
 	}
 	defer lock.close()
 	return os.RemoveAll(path)

@@ -90,7 +90,7 @@ func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (*mount.Mount, 
 // reportMounted tells of a mount that can be used now.
 func (a *app) reportMounted(status mount.Status) error {
 	if a.json {
-		return printJSON(a.stdout, newOpenMount(status))
+		return printJSON(a.stdout, status)
 	}
 	a.log.Info("mounted " + status.URL + " on " + status.Path)
 	return nil

@@ -14,35 +14,16 @@ func printJSON(w io.Writer, v any) error {
 	return json.NewEncoder(w).Encode(v)
 }
 
-// changes is fs.Changes for JSON.
-type changes struct {
-	Created  int64 `json:"created"`
-	Modified int64 `json:"modified"`
-	Removed  int64 `json:"removed"`
-	Bytes    int64 `json:"bytes"`
-}
-
 // closedMount is what --json tells of a mount that has ended.
 type closedMount struct {
 	URL      string `json:"url"`
 	Path     string `json:"path"`
 	ExitCode *int   `json:"exitCode,omitempty"` // of the command that exec ran
 	mount.Result
-	Changes changes `json:"changes"` // in the place of Result's
 }
 
 func newClosedMount(url, path string, r mount.Result) closedMount {
-	return closedMount{URL: url, Path: path, Result: r, Changes: changes(r.Changes)}
-}
-
-// openMount is what --json tells of a mount that there is.
-type openMount struct {
-	mount.Status
-	Changes changes `json:"changes"` // in the place of Status's
-}
-
-func newOpenMount(s mount.Status) openMount {
-	return openMount{Status: s, Changes: changes(s.Changes)}
+	return closedMount{URL: url, Path: path, Result: r}
 }
 
 // outcome says in words what became of the changes. marked: they were to be

@@ -142,7 +142,7 @@ func (a *app) printStatus(ctx context.Context, r *mount.Remote) error {
 		return err
 	}
 	if a.json {
-		return printJSON(a.stdout, newOpenMount(status))
+		return printJSON(a.stdout, status)
 	}
 	return writeStatus(a.stdout, status)
 }
@@ -154,7 +154,7 @@ func (a *app) statusOfAll(ctx context.Context) error {
 		return err
 	}
 	if a.json {
-		return printJSON(a.stdout, openMounts(mounts))
+		return printJSON(a.stdout, mounts)
 	}
 	if len(mounts) == 0 {
 		return nil
@@ -165,14 +165,6 @@ func (a *app) statusOfAll(ctx context.Context) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", m.Path, m.URL, m.State, atUnmount(m), m.Changes.Total(), humanBytes(m.Bytes))
 	}
 	return w.Flush()
-}
-
-func openMounts(mounts []mount.Status) []openMount {
-	out := make([]openMount, 0, len(mounts))
-	for _, m := range mounts {
-		out = append(out, newOpenMount(m))
-	}
-	return out
 }
 
 // writeStatus tells of one mount, a line for each thing.

@@ -86,7 +86,7 @@ func allowed(s source, name string) bool {
 	}
 	r := table[s.pkg]
 	if ours, ok := strings.CutPrefix(name, module+"/"); ok {
-		return ours == s.pkg || matches(ours, r.ours)
+		return ours == s.pkg || matches(ours, r.ours) || s.test && matches(ours, r.tests)
 	}
 	if s.test && hasPrefix(name, testsMay) {
 		return true
