@@ -2,7 +2,6 @@ package archive
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -140,7 +139,6 @@ func (e *entries) xattrs(h *header, n *fs.Inode) error {
 		}
 		h.xattrs = append(h.xattrs, xattr{name, value})
 	}
-	slices.SortFunc(h.xattrs, func(a, b xattr) int { return strings.Compare(a.name, b.name) })
 	return nil
 }
 

@@ -178,6 +178,13 @@ func TestAccepts(t *testing.T) {
 		{"directory over file", tgz(hello, "hello", dirHead("hello"), fileHead("hello/x", 0)), []string{
 			root, `"hello" 040750 0:0 1600000000.000000000`, `"hello/x" 100644 0:0 1700000000.000000000 size 0 ""`,
 		}, ""},
+		{"a directory that came back", tgz(fileHead("d/a/f", 0), fileHead("d", 0), dirHead("d"), dirHead("d/a"), fileHead("d/a/g", 0)), []string{
+			root, `"d" 040750 0:0 1600000000.000000000`, `"d/a" 040750 0:0 1600000000.000000000`,
+			`"d/a/g" 100644 0:0 1700000000.000000000 size 0 ""`,
+		}, ""},
+		{"directory that says it is sparse", tgz(paxSparseHead("0,5", "8192"), dirHead("d")), []string{
+			`"" 040755 0:0 1600000000.000000000`, `"d" 040750 0:0 1600000000.000000000`,
+		}, ""},
 		{"link over file", tgz(hello, "hello", fileHead("x", 0), linkHead(kindLink, "x", "./hello")), []string{
 			root, aHello, `"x" 100644 0:0 1700000000.000000000 size 5 "hello" same as "hello"`,
 		}, ""},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,39 @@ func TestEveryBitBehindTheTar(t *testing.T) {
 		if err == nil && !reflect.DeepEqual(log, want) || err != nil && !errors.Is(err, ErrFormat) {
 			t.Fatalf("bit %d of byte %d changed: ReadLog gives %+v, %v", bit%8, bit/8-from, log, err)
 		}
+	}
+}
+
+// ReadLog could not find the log, so Load must not either.
+func TestLogInPieces(t *testing.T) {
+	archive := pack(t, newTree(t), testLog(700), nil)
+	tail := tailOf(t, archive)
+	_, size, ok := parseEmptyMember(tail, subLog)
+	if !ok {
+		t.Fatal("no chunk at the beginning of the tail")
+	}
+	at := len(archive) - len(tail) + size
+	bad := slices.Concat(archive[:at], gz(nil), archive[at:])
+	if _, log, err := load(t, bad, nil); !errors.Is(err, ErrFormat) {
+		t.Errorf("Load gives %v, %v", log, err)
+	}
+	if log, err := ReadLog(bytes.NewReader(bad), int64(len(bad))); !errors.Is(err, ErrFormat) {
+		t.Errorf("ReadLog gives %v, %v", log, err)
+	}
+}
+
+// A footer belongs to one tar.
+func TestFooterOfAnotherTar(t *testing.T) {
+	a, b := newTree(t), newTree(t)
+	maker{t, a}.file("f", "one")
+	maker{t, b}.file("f", "two")
+	for _, tree := range []*fs.Tree{a, b} {
+		maker{t, tree}.age()
+	}
+	one, two := pack(t, a, testLog(1), nil), pack(t, b, testLog(1), nil)
+	first, tail := one[:len(one)-len(tailOf(t, one))], tailOf(t, two)
+	if _, _, err := load(t, slices.Concat(first, tail), nil); !errors.Is(err, ErrFormat) {
+		t.Errorf("Load says %v", err)
 	}
 }
 

@@ -246,7 +246,7 @@ func TestWriterHoldsTheReadersLimits(t *testing.T) {
 		{"Depth", Limits{Depth: 20}},
 		{"SymlinkLen", Limits{SymlinkLen: 2000}},
 		{"FileBytes", Limits{FileBytes: 1 << 20}},
-		{"TotalBytes", Limits{TotalBytes: 4 << 20}},
+		{"TotalBytes", Limits{TotalBytes: 10 << 20}},
 		{"HeaderBytes", Limits{HeaderBytes: 60000}},
 		{"XattrBytes", Limits{XattrBytes: 59999}},
 		{"MetaBytes", Limits{MetaBytes: 50000}},
