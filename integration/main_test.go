@@ -68,7 +68,7 @@ type env struct {
 	storeDir string
 	runDir   string
 	vars     []string // added to the environment of commands
-	uid      int      // who runs the commands
+	uid      int      // who runs the commands; its group has the same number
 }
 
 func newEnv(t *testing.T) *env {
@@ -215,6 +215,12 @@ func eventually(cond func() bool) bool {
 	return true
 }
 
+// ownerOf gives the user whom a file belongs to.
+func ownerOf(fi fs.FileInfo) int {
+	st, _ := fi.Sys().(*syscall.Stat_t) // always that on Linux
+	return int(st.Uid)
+}
+
 // needRoot fails a test that only root can do.
 func needRoot(t *testing.T) {
 	t.Helper()
@@ -327,9 +333,9 @@ func commandLine(pid int) string {
 	return string(bytes.ReplaceAll(b, []byte{0}, []byte{' '}))
 }
 
-// sessions are the records of clients in the run directory.
+// sessions are the records of clients in the run directories.
 func (e *env) sessions() []string {
-	paths, _ := filepath.Glob(filepath.Join(e.runDir, "s-*")) // fails on a bad pattern only
+	paths, _ := filepath.Glob(filepath.Join(e.root, "run*", "s-*")) // fails on a bad pattern only
 	return paths
 }
 
@@ -353,5 +359,18 @@ func TestExecThenExec(t *testing.T) {
 	e.mustExec(e.url("k"), `test "$PWD" = "$WORKDIR"; echo hello >file`)
 	if got := e.mustExec(e.url("k"), `cat file`); got != "hello\n" {
 		t.Errorf("content = %q", got)
+	}
+}
+
+// Once every command left a directory for mem URLs in TMPDIR.
+func TestNothingIsLeftInTMPDIR(t *testing.T) {
+	e := newEnv(t)
+	tmp := e.mkdir("tmp")
+	e.vars = append(e.vars, "TMPDIR="+tmp)
+	for _, url := range []string{e.url("k"), "mem://bucket/k"} {
+		e.mustExec(url, "echo content >file")
+		if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+			t.Errorf("exec of %s left %v, %v", url, left, err)
+		}
 	}
 }
