@@ -3,8 +3,10 @@ package archive
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"testing"
@@ -102,6 +104,7 @@ func TestRefuses(t *testing.T) {
 		{"endless extended headers", tgz(bytes.Repeat(appendExtended(nil, paxName, 'x', nil), 3000), fileHead("f", 0)), "HeaderBytes"},
 		{"endless labels", tgz(bytes.Repeat(appendExtended(nil, paxName, 'V', nil), 3000), fileHead("f", 0)), "HeaderBytes"},
 		{"reserved gzip flag", flip(good, 3, 0x20), "header"},
+		{"bad CRC of the header", slices.Concat(headCRC(0xffff), good[10:]), "header"},
 		{"bad CRC", flip(good, len(good)-6, 1), "CRC-32"},
 		{"bad ISIZE", flip(good, len(good)-2, 1), "ISIZE"},
 		{"broken second member", append(slices.Clone(good), 0x1f, 0x8b, 8, 0), "cut off"},
@@ -121,6 +124,12 @@ func TestRefuses(t *testing.T) {
 func paxSparseHead(list, size string) []byte {
 	p := appendPax(nil, "GNU.sparse.map", list)
 	return appendExtended(nil, paxName, 'x', appendPax(p, "GNU.sparse.size", size))
+}
+
+// headCRC is a gzip header with a checksum of its own, which is changed by mask.
+func headCRC(mask uint16) []byte {
+	h := []byte{0x1f, 0x8b, 8, flagHeadCRC | flagName, 0, 0, 0, 0, 0, 255, 'n', 0}
+	return binary.LittleEndian.AppendUint16(h, uint16(crc32.ChecksumIEEE(h))^mask)
 }
 
 func xattrHead(name string) []byte {
@@ -199,6 +208,12 @@ func TestAccepts(t *testing.T) {
 		{"one block of zeros", gz(openTarOf(hello, "hello", make([]byte, blockSize))), []string{root, aHello}, "the archive ends with one block of zeros instead of two"},
 		{"garbage after gzip", append(tgz(hello, "hello"), "garbage"...), []string{root, aHello}, emptyEnd},
 		{"another archive behind", append(tgz(hello, "hello"), tgz(fileHead("not", 0))...), []string{root, aHello}, "data after the end of the tar is left out"},
+		{"checksum of the gzip header", slices.Concat(headCRC(0), tgz(hello, "hello")[10:]), []string{root, aHello}, ""},
+		{"attributes of a later directory entry", tgz(
+			&header{name: "d", kind: kindDir, mode: 0o700, xattrs: []xattr{{"user.a", []byte("1")}, {"user.b", []byte("1")}}},
+			&header{name: "d", kind: kindDir, mode: 0o711, mtime: hello.mtime, xattrs: []xattr{{"user.b", []byte("2")}}}), []string{
+			root, `"d" 040711 0:0 1700000000.000000000 user.b=1:"2"`,
+		}, ""},
 		{"nothing but the end", tgz(), nil, ""},
 		{"label of a volume", tgz(rawHead(fileHead("label", 0), func(b *block) { b[fieldType.off] = 'V' }), hello, "hello"), []string{root, aHello}, ""},
 		{"size of a directory", tgz(rawHead(dirHead("d"), func(b *block) { b.setNumber(fieldSize, 4096) })), []string{

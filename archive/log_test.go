@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"reflect"
@@ -180,6 +181,20 @@ func TestLogInPieces(t *testing.T) {
 	}
 	if log, err := ReadLog(bytes.NewReader(bad), int64(len(bad))); !errors.Is(err, ErrFormat) {
 		t.Errorf("ReadLog gives %v, %v", log, err)
+	}
+}
+
+// A flag means something that a reader must know.
+func TestFooterOfANewerVersion(t *testing.T) {
+	archive := pack(t, newTree(t), testLog(1), nil)
+	foot := archive[len(archive)-footerSize:]
+	foot[memberHead+footVersion], foot[memberHead+footFlags] = 2, 1
+	binary.LittleEndian.PutUint32(foot[memberHead+footCRC:], crc32c(foot[:memberHead+footCRC]))
+	if _, _, err := load(t, archive, nil); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("Load says %v", err)
+	}
+	if _, err := ReadLog(bytes.NewReader(archive), int64(len(archive))); !errors.Is(err, ErrFormat) {
+		t.Errorf("ReadLog says %v", err)
 	}
 }
 

@@ -133,6 +133,14 @@ func TestPackIsDeterministic(t *testing.T) {
 	}
 }
 
+// The header of the gzip member has no time of day and no name in it.
+func TestGzipHeader(t *testing.T) {
+	want := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
+	if got := pack(t, newTree(t), nil, nil)[:10]; !bytes.Equal(got, want) {
+		t.Errorf("the archive begins with % x, want % x", got, want)
+	}
+}
+
 func TestEmptyTree(t *testing.T) {
 	tree := newTree(t)
 	archive := pack(t, tree, testLog(0), nil)
@@ -249,7 +257,7 @@ func TestWriterHoldsTheReadersLimits(t *testing.T) {
 		{"TotalBytes", Limits{TotalBytes: 10 << 20}},
 		{"HeaderBytes", Limits{HeaderBytes: 60000}},
 		{"XattrBytes", Limits{XattrBytes: 59999}},
-		{"MetaBytes", Limits{MetaBytes: 50000}},
+		{"MetaBytes", Limits{MetaBytes: 61000}},
 		{"LogBytes", Limits{LogBytes: 100}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
