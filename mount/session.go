@@ -296,20 +296,32 @@ func (s *session) log(body json.RawMessage) {
 // watchdog kills a server that no longer answers.
 func (s *session) watchdog() {
 	for missed := 0; missed < maxMissed; {
-		select {
-		case <-s.conn.Done():
+		if missed == 0 && !s.pause(pingInterval) {
 			return
-		case <-time.After(pingInterval):
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), pingInterval)
-		if err := s.conn.Call(ctx, callPing, nil, nil); err != nil {
-			missed++
-		} else {
-			missed = 0
-		}
+		err := s.conn.Call(ctx, callPing, nil, nil)
 		cancel()
+		switch {
+		case err == nil:
+			missed = 0
+		case s.isLost():
+			return
+		default:
+			missed++
+		}
 	}
 	s.kill("it did not answer any more and was killed")
+}
+
+// pause waits, and reports whether the server is there after it.
+func (s *session) pause(d time.Duration) bool {
+	select {
+	case <-s.conn.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }
 
 // kill ends a server that cannot be talked to.
