@@ -22,6 +22,9 @@ type Options struct {
 	MaxBytes int64
 	// MaxInodes limits the number of files and directories. 0: no limit.
 	MaxInodes int64
+	// Spill is a directory on disk for content that memory has no room for. "":
+	// tools get ENOSPC.
+	Spill string
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
 	// archive is deleted.
 	KeepEmpty bool
@@ -45,6 +48,7 @@ func (o *Options) mountOptions(ctx context.Context) *mount.Options {
 		ReadOnly:    o.ReadOnly,
 		MaxBytes:    o.MaxBytes,
 		MaxInodes:   o.MaxInodes,
+		Spill:       o.Spill,
 		KeepEmpty:   o.KeepEmpty,
 		Portable:    o.Portable,
 		Grace:       o.Grace,

@@ -377,6 +377,13 @@ func (f *arenaFile) Used() (int64, error) {
 	return f.pages * pageSize, f.check(0)
 }
 
+// Size is the length of the file.
+func (f *arenaFile) Size() (int64, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.size, f.check(0)
+}
+
 // Close frees the content.
 func (f *arenaFile) Close() error {
 	f.mu.Lock()

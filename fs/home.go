@@ -32,6 +32,8 @@ type File interface {
 	// Truncate sets the size. What was allocated beyond a smaller or equal size
 	// is given back; what is beyond a larger one is a hole.
 	Truncate(size int64) error
+	// Size is the length of the file, in bytes.
+	Size() (int64, error)
 	// PunchHole makes the bytes read as zeros and gives back the pages that lie
 	// wholly in the range. The size stays.
 	PunchHole(off, length int64) error

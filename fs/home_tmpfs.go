@@ -159,10 +159,19 @@ func (f *tmpfsFile) seek(off int64, whence int) (pos int64, err error) {
 	return pos, err
 }
 
+func (f *tmpfsFile) stat() (st unix.Stat_t, err error) {
+	err = f.with(func(fd int) error { return retry(func() error { return unix.Fstat(fd, &st) }) })
+	return st, err
+}
+
 func (f *tmpfsFile) Used() (int64, error) {
-	var st unix.Stat_t
-	err := f.with(func(fd int) error { return retry(func() error { return unix.Fstat(fd, &st) }) })
+	st, err := f.stat()
 	return st.Blocks * 512, err
+}
+
+func (f *tmpfsFile) Size() (int64, error) {
+	st, err := f.stat()
+	return st.Size, err
 }
 
 // Close removes the name and the descriptor, so that the kernel frees the pages.

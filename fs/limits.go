@@ -46,6 +46,12 @@ func (t *Tree) takePages(n int64) syscall.Errno {
 // givePages takes back what takePages counted.
 func (t *Tree) givePages(n int64) { t.bytes.give(n * pageSize) }
 
+// Usage tells what the tree takes: bytes of content and extended attributes, in
+// whole pages, and inodes.
+func (t *Tree) Usage() (bytes, inodes int64) {
+	return t.bytes.used.Load(), t.inodes.count.Load()
+}
+
 // StatFS tells the tighter of the tree's limits and its home's. Without any
 // limit all fields are zero, as on a tmpfs without one.
 func (t *Tree) StatFS() StatFS {

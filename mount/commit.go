@@ -171,7 +171,7 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 		return nil
 	}
 	h.warnings.reset()
-	opts := &archive.WriterOptions{Portable: h.req.Portable, Warn: h.warn}
+	opts := &archive.WriterOptions{Portable: h.req.Portable, Devices: h.req.Dev, Warn: h.warn}
 	if !empty {
 		if err := archive.Check(h.tree, opts); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrCommit, h.url.Redacted(), err)

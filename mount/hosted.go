@@ -43,7 +43,7 @@ type hosted struct {
 	store store.Store
 	info  store.Info   // of the archive that was opened; zero if there was none
 	log   *archive.Log // nil if it has none
-	home  fs.Home      // the mount's own; nil where the shared one is used
+	homes []fs.Home    // the mount's own, in the order of closing
 	tree  *fs.Tree
 	conn  *fusefs.Conn // nil before the mount
 	dev   string       // "major:minor"
@@ -145,11 +145,11 @@ func (h *hosted) load(ctx context.Context) error {
 	defer obj.Close()
 	h.info = obj.Info()
 	progress := h.progress(PhaseOpening, h.info.Size)
-	r := archive.NewReader(obj, &archive.ReaderOptions{
-		Owner:    &h.req.Owner,
-		Warn:     func(w archive.Warning) { h.warn(w) },
-		Progress: progress.report,
-	})
+	opts := &archive.ReaderOptions{Owner: &h.req.Owner, Devices: h.req.Dev, Warn: h.warn, Progress: progress.report}
+	if h.req.KeepOwner {
+		opts.Owner = nil
+	}
+	r := archive.NewReader(obj, opts)
 	if h.log, err = r.Load(ctx, h.tree); err != nil {
 		return h.loadError(err)
 	}
@@ -174,17 +174,32 @@ func (h *hosted) loadError(err error) error {
 	return err
 }
 
+// newTree makes the tree over its home. A limit of the mount's own is the size of
+// a home of its own.
 func (h *hosted) newTree() error {
 	home, err := h.server.sharedHome()
 	if h.req.MaxBytes > 0 {
 		home, err = newHome(h.req.MaxBytes)
-		h.home = home
+		h.own(home)
+	}
+	opts := &fs.Options{MaxBytes: h.req.MaxBytes, MaxInodes: h.req.MaxInodes, Owner: h.req.Owner}
+	if err == nil && h.req.Spill != "" {
+		opts.MaxBytes = 0 // beyond it is the disk
+		home, err = fs.NewSpillHome(home, h.req.Spill)
+		h.own(home)
 	}
 	if err != nil {
 		return fmt.Errorf("open %s: %w", h.url.Redacted(), err)
 	}
-	h.tree, err = fs.New(home, &fs.Options{MaxBytes: h.req.MaxBytes, MaxInodes: h.req.MaxInodes, Owner: h.req.Owner})
+	h.tree, err = fs.New(home, opts)
 	return err
+}
+
+// own remembers a home that goes with the mount.
+func (h *hosted) own(home fs.Home) {
+	if home != nil {
+		h.homes = append([]fs.Home{home}, h.homes...)
+	}
 }
 
 // mount shows the tree at the mountpoint.
@@ -196,7 +211,7 @@ func (h *hosted) mount() error {
 	if err := writeRecord(session, h.req.ID, record{Path: h.req.Dir, Made: h.req.Made}); err != nil {
 		return &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
 	}
-	fd, err := kernelMount(h.req.Dir, h.url.Redacted(), h.req.ReadOnly)
+	fd, err := kernelMount(h.req.Dir, h.url.Redacted(), h.req.mountFlags)
 	if err != nil {
 		return err
 	}
@@ -274,8 +289,8 @@ func (h *hosted) free() {
 	if h.tree != nil && !h.tree.Poisoned() { // a lock of a poisoned one may be locked for ever
 		_ = h.tree.Close() // memory only
 	}
-	if h.home != nil {
-		_ = h.home.Close() // likewise
+	for _, home := range h.homes {
+		_ = home.Close() // likewise
 	}
 	if h.store != nil {
 		_ = h.store.Close() // nothing is written through it any more
@@ -303,10 +318,11 @@ func (h *hosted) status() Status {
 		return Status{State: state, ServerPID: os.Getpid(), Opened: h.opened}
 	}
 	st := h.tree.StatFS()
+	bytes, inodes := h.tree.Usage()
 	return Status{
 		State: state, Revision: h.info.Revision, Changes: h.tree.Changes(),
-		Bytes: int64(st.Blocks-st.Free) * 4096, MaxBytes: int64(st.Blocks) * 4096,
-		Inodes: int64(st.Files - st.Ffree), MaxInodes: int64(st.Files),
+		Bytes: bytes, MaxBytes: int64(st.Blocks) * 4096, // StatFS counts blocks of 4 KiB
+		Inodes: inodes, MaxInodes: h.req.MaxInodes,
 		ServerPID: os.Getpid(), Opened: h.opened, Requests: h.conn.Stats(),
 	}
 }

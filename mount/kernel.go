@@ -21,20 +21,84 @@ const maxIO = 1 << 20
 // than a page.
 const maxSource = 1024
 
+// mountFlags are the options of a mount that the kernel keeps.
+type mountFlags struct {
+	ReadOnly   bool `json:"readOnly,omitempty"`
+	AllowOther bool `json:"allowOther,omitempty"`
+	Suid       bool `json:"suid,omitempty"`
+	Dev        bool `json:"dev,omitempty"`
+}
+
 // kernelMount mounts a new FUSE file system at dir and gives its /dev/fuse
 // descriptor. Root mounts by mount(2), others by fusermount3. The error is a
 // *HostError.
-func kernelMount(dir, source string, readOnly bool) (int, error) {
+func kernelMount(dir, source string, f mountFlags) (int, error) {
 	if len(source) > maxSource {
 		source = source[:maxSource]
 	}
 	if os.Geteuid() == 0 {
-		fd, err := mountDirect(dir, source, readOnly)
+		fd, err := mountDirect(dir, source, f)
 		if !errors.Is(err, unix.EPERM) {
 			return fd, err
 		}
 	}
-	return mountByHelper(dir, source, readOnly)
+	return mountByHelper(dir, source, f)
+}
+
+// kernel gives the flags of mount(2).
+func (f mountFlags) kernel() uintptr {
+	var flags uintptr
+	if f.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	if !f.Suid {
+		flags |= unix.MS_NOSUID
+	}
+	if !f.Dev {
+		flags |= unix.MS_NODEV
+	}
+	return flags
+}
+
+// helper gives the options of fusermount3, which knows nothing of suid and dev.
+func (f mountFlags) helper() []string {
+	opts := []string{"nosuid", "nodev", "default_permissions"}
+	if f.ReadOnly {
+		opts = append(opts, "ro")
+	}
+	if f.AllowOther {
+		opts = append(opts, "allow_other")
+	}
+	return opts
+}
+
+// checkFlags says what an ordinary user may not ask for, before it is tried.
+func checkFlags(dir string, f mountFlags) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	if f.Suid || f.Dev {
+		return &HostError{Path: dir, What: "only root can mount with suid or dev", Hint: "leave the option out, or mount as root"}
+	}
+	if f.AllowOther && !allowsOthers("/etc/fuse.conf") {
+		return &HostError{Path: dir, What: "/etc/fuse.conf does not let users open their mounts to others", Hint: "root can allow it by a line user_allow_other there"}
+	}
+	return nil
+}
+
+// allowsOthers looks for user_allow_other on a line of its own, as fusermount3
+// does.
+func allowsOthers(conf string) bool {
+	b, err := os.ReadFile(conf)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(b)) {
+		if strings.TrimSpace(line) == "user_allow_other" {
+			return true
+		}
+	}
+	return false
 }
 
 func openFuse(dir string) (int, error) {
@@ -64,18 +128,17 @@ func isFuse(fd int) bool {
 
 // mountDirect mounts by mount(2). EPERM is returned as it is: fusermount3 may
 // still be able to.
-func mountDirect(dir, source string, readOnly bool) (int, error) {
+func mountDirect(dir, source string, f mountFlags) (int, error) {
 	fd, err := openFuse(dir)
 	if err != nil {
 		return -1, err
 	}
-	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
-	if readOnly {
-		flags |= unix.MS_RDONLY
-	}
 	data := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,default_permissions,max_read=%d",
 		fd, unix.S_IFDIR, os.Geteuid(), os.Getegid(), maxIO)
-	err = unix.Mount(source, dir, fsType, flags, data)
+	if f.AllowOther {
+		data += ",allow_other"
+	}
+	err = unix.Mount(source, dir, fsType, f.kernel(), data)
 	if err == nil {
 		return fd, nil
 	}
@@ -105,7 +168,7 @@ func fusermount() (string, error) {
 
 // mountByHelper mounts by fusermount3, which hands the descriptor over a socket
 // (the protocol of libfuse's util/fusermount.c).
-func mountByHelper(dir, source string, readOnly bool) (int, error) {
+func mountByHelper(dir, source string, f mountFlags) (int, error) {
 	probe, err := openFuse(dir) // for its clearer error: the helper opens it as this user too
 	if err != nil {
 		return -1, err
@@ -121,10 +184,7 @@ func mountByHelper(dir, source string, readOnly bool) (int, error) {
 	}
 	defer unix.Close(pair[0])
 	theirs := os.NewFile(uintptr(pair[1]), "fusermount")
-	opts := []string{"nosuid", "nodev", "default_permissions", fmt.Sprintf("max_read=%d", maxIO), "subtype=workdir", "fsname=" + escapeOption(source)}
-	if readOnly {
-		opts = append(opts, "ro")
-	}
+	opts := append(f.helper(), fmt.Sprintf("max_read=%d", maxIO), "subtype=workdir", "fsname="+escapeOption(source))
 	cmd := &exec.Cmd{
 		Path: helper, Args: []string{helper, "-o", strings.Join(opts, ","), "--", dir},
 		Env: []string{"_FUSE_COMMFD=3"}, Dir: "/", ExtraFiles: []*os.File{theirs},

@@ -24,6 +24,7 @@ type Mount struct {
 	id       uint64           // immutable
 	url      store.URL        // immutable
 	path     string           // immutable
+	spill    string           // immutable; canonical, "" for none
 	made     bool             // immutable; the mountpoint was made for this mount
 	opts     Options          // immutable
 	revision store.Revision   // immutable after Open; what was opened
@@ -78,8 +79,14 @@ func (m *Mount) open(ctx context.Context) error {
 	if err := m.refuseOwnStore(); err != nil {
 		return err
 	}
+	if err := m.checkAllowed(); err != nil {
+		return err
+	}
 	mem, err := m.memDir()
 	if err != nil {
+		return err
+	}
+	if m.spill, err = checkSpill(m.opts.Spill); err != nil {
 		return err
 	}
 	if err := m.prepareDir(); err != nil {
@@ -121,12 +128,23 @@ func (m *Mount) request(memDir string) openRequest {
 	if grace == 0 {
 		grace = DefaultGrace
 	}
-	return openRequest{
+	req := openRequest{
 		ID: m.id, URL: m.url.String(), MemDir: memDir, Dir: m.path, Made: m.made,
-		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
-		ReadOnly: m.opts.ReadOnly, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable,
-		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, GraceNS: int64(grace),
+		Owner:     fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
+		KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
+		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: m.spill, GraceNS: int64(grace),
 	}
+	if o := m.opts.Owner; o != nil {
+		req.KeepOwner = o.Keep
+		if !o.Keep {
+			req.Owner = fs.Owner{UID: o.UID, GID: o.GID}
+		}
+	}
+	return req
+}
+
+func (m *Mount) flags() mountFlags {
+	return mountFlags{ReadOnly: m.opts.ReadOnly, AllowOther: m.opts.AllowOther, Suid: m.opts.Suid, Dev: m.opts.Dev}
 }
 
 // call asks the server for something that must have a definite end: when ctx

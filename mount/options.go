@@ -25,11 +25,24 @@ type Options struct {
 	MaxBytes int64
 	// MaxInodes limits the number of files and directories. 0: no limit.
 	MaxInodes int64
+	// Spill is a directory on disk for content that memory has no room for, see
+	// MaxBytes. "": tools get ENOSPC instead.
+	Spill string
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
 	// archive is deleted.
 	KeepEmpty bool
 	// Portable refuses to commit what the Python temporal-workdir cannot read.
 	Portable bool
+	// Owner says whom the files of the archive belong to. nil: to the user who
+	// mounts. Another owner is for root.
+	Owner *Owner
+	// AllowOther lets other users into the mount, as far as permissions allow. An
+	// ordinary user needs user_allow_other in /etc/fuse.conf for it.
+	AllowOther bool
+	// Suid lets set-user-ID programs in the mount have their effect; for root.
+	Suid bool
+	// Dev accepts device nodes, in the archive and in the mount; for root.
+	Dev bool
 	// Grace is how long Close waits for a busy mount. 0: DefaultGrace.
 	Grace time.Duration
 	// RunDir is where mountpoints and the records of running servers are, a
@@ -45,6 +58,12 @@ type Options struct {
 	Progress func(Progress)
 	// Logger gets warnings and what the server has to say. nil: slog.Default().
 	Logger *slog.Logger
+}
+
+// Owner is whom the files of an archive are to belong to.
+type Owner struct {
+	Keep     bool // to those whom the archive names
+	UID, GID uint32
 }
 
 // Progress of opening or committing a workspace.
@@ -93,10 +112,10 @@ type Status struct {
 	State     string            `json:"state"` // "mounted", "unmounting", "committing", "closed"
 	Revision  store.Revision    `json:"revision"`
 	Changes   fs.Changes        `json:"changes"`
-	Bytes     int64             `json:"bytes"` // content in memory
+	Bytes     int64             `json:"bytes"` // content, in whole pages
 	Inodes    int64             `json:"inodes"`
-	MaxBytes  int64             `json:"maxBytes"`
-	MaxInodes int64             `json:"maxInodes"`
+	MaxBytes  int64             `json:"maxBytes"`  // what this mount, or all mounts that share a home, may take
+	MaxInodes int64             `json:"maxInodes"` // 0: no limit
 	ServerPID int               `json:"serverPid"`
 	ClientPID int               `json:"clientPid"`
 	Opened    time.Time         `json:"opened"`

@@ -93,3 +93,29 @@ func (m *Mount) refuseOwnStore() error {
 	}
 	return nil
 }
+
+// checkSpill gives the canonical path of a spill directory, "" for none. It must
+// not be in a mount of ours, where the server would wait for itself.
+func checkSpill(dir string) (string, error) {
+	if dir == "" {
+		return "", nil
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", &HostError{Path: dir, What: err.Error()}
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	if err != nil {
+		return "", &HostError{Path: abs, What: "the spill directory: " + err.Error(), Hint: "make it, or choose another one"}
+	}
+	return real, refuseOwnMount(real, "the spill directory")
+}
+
+// checkAllowed says what an ordinary user may not ask for.
+func (m *Mount) checkAllowed() error {
+	o := m.opts.Owner
+	if o != nil && os.Geteuid() != 0 && (o.Keep || int(o.UID) != os.Geteuid()) {
+		return &HostError{Path: m.opts.Dir, What: "only root can mount with another owner", Hint: "leave the option out, or mount as root"}
+	}
+	return checkFlags(m.opts.Dir, m.flags())
+}

@@ -54,12 +54,14 @@ type openRequest struct {
 	Dir       string   `json:"dir"`              // canonical
 	Made      bool     `json:"made"`             // Dir is the server's to remove
 	Owner     fs.Owner `json:"owner"`
-	ReadOnly  bool     `json:"readOnly,omitempty"`
-	KeepEmpty bool     `json:"keepEmpty,omitempty"`
-	Portable  bool     `json:"portable,omitempty"`
-	MaxBytes  int64    `json:"maxBytes,omitempty"`
-	MaxInodes int64    `json:"maxInodes,omitempty"`
-	GraceNS   int64    `json:"graceNs"`
+	KeepOwner bool     `json:"keepOwner,omitempty"`
+	mountFlags
+	KeepEmpty bool   `json:"keepEmpty,omitempty"`
+	Portable  bool   `json:"portable,omitempty"`
+	MaxBytes  int64  `json:"maxBytes,omitempty"`
+	MaxInodes int64  `json:"maxInodes,omitempty"`
+	Spill     string `json:"spill,omitempty"` // canonical
+	GraceNS   int64  `json:"graceNs"`
 }
 
 type openReply struct {

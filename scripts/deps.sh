@@ -30,6 +30,7 @@ if [ "$what" != demo ]; then
 	need busybox busybox
 	need 7zip 7z 7zz
 	need pigz pigz
+	need rsync rsync
 	need attr setfattr
 	need util-linux unshare
 	need python3 python3

@@ -19,14 +19,21 @@ import (
 // mountFlags are the flags of the commands that open a workspace. The daemon
 // gets them as JSON.
 type mountFlags struct {
-	URL       string        `json:"url"` // with its options, secrets included
-	Dir       string        `json:"dir"`
-	ReadOnly  bool          `json:"readOnly"`
-	KeepEmpty bool          `json:"keepEmpty"`
-	Portable  bool          `json:"portable"`
-	MaxBytes  byteSize      `json:"maxBytes"`
-	MaxInodes int64         `json:"maxInodes"`
-	Grace     time.Duration `json:"grace"`
+	URL       string   `json:"url"` // with its options, secrets included
+	Dir       string   `json:"dir"`
+	ReadOnly  bool     `json:"readOnly"`
+	KeepEmpty bool     `json:"keepEmpty"`
+	Portable  bool     `json:"portable"`
+	MaxBytes  byteSize `json:"maxBytes"`
+	MaxInodes int64    `json:"maxInodes"`
+	Spill     string   `json:"spill"`
+	Owner     owner    `json:"owner"`
+
+	AllowOther bool `json:"allowOther"`
+	Suid       bool `json:"suid"`
+	Dev        bool `json:"dev"`
+
+	Grace time.Duration `json:"grace"`
 }
 
 func (f *mountFlags) register(flags *pflag.FlagSet) {
@@ -35,6 +42,11 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.Portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
 	flags.Var(&f.MaxBytes, "max-bytes", "memory for content, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
 	flags.Int64Var(&f.MaxInodes, "max-inodes", 0, "number of files and directories (default: no limit)")
+	flags.StringVar(&f.Spill, "spill", "", "directory on disk for content that memory has no room for (default: tools get ENOSPC)")
+	flags.Var(&f.Owner, "owner", "whom the files belong to: UID, UID:GID, or keep for those whom the archive names; for root (default: the user who mounts)")
+	flags.BoolVar(&f.AllowOther, "allow-other", false, "let other users into the mount, as far as permissions allow")
+	flags.BoolVar(&f.Suid, "suid", false, "let set-user-ID programs have their effect; for root")
+	flags.BoolVar(&f.Dev, "dev", false, "accept device nodes; for root")
 	flags.DurationVar(&f.Grace, "grace", mount.DefaultGrace, "how long to wait at unmount for processes that still use the workspace")
 }
 
@@ -51,12 +63,47 @@ func (f *mountFlags) resolve(url string) error {
 	if f.Grace <= 0 {
 		return badFlag("--grace", "must be more than 0, such as 10s")
 	}
-	if f.Dir == "" {
+	for _, dir := range []*string{&f.Dir, &f.Spill} {
+		if *dir == "" {
+			continue
+		}
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// owner is a flag: UID, UID:GID or keep.
+type owner struct {
+	Text string       `json:"text"`
+	Is   *mount.Owner `json:"is"` // nil: the flag was not given
+}
+
+// Set reads a flag.
+func (o *owner) Set(s string) error {
+	o.Text, o.Is = s, &mount.Owner{Keep: s == "keep"}
+	if o.Is.Keep {
 		return nil
 	}
-	f.Dir, err = filepath.Abs(f.Dir)
-	return err
+	uid, gid, ok := strings.Cut(s, ":")
+	if !ok {
+		gid = uid
+	}
+	for to, text := range map[*uint32]string{&o.Is.UID: uid, &o.Is.GID: gid} {
+		n, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return fmt.Errorf("%q is no owner; write UID, UID:GID or keep", s)
+		}
+		*to = uint32(n)
+	}
+	return nil
 }
+
+func (o *owner) String() string { return o.Text }
+
+// Type is what the help calls the value.
+func (o *owner) Type() string { return "owner" }
 
 func badFlag(flag, what string) error {
 	return &statusError{code: exitUsage, err: errors.New(flag + " " + what)}
@@ -71,12 +118,18 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		ReadOnly:  f.ReadOnly,
 		MaxBytes:  int64(f.MaxBytes),
 		MaxInodes: f.MaxInodes,
+		Spill:     f.Spill,
+		Owner:     f.Owner.Is,
 		KeepEmpty: f.KeepEmpty,
 		Portable:  f.Portable,
 		Grace:     f.Grace,
 		RunDir:    a.runDir,
 		Progress:  bar.update,
 		Logger:    a.log,
+
+		AllowOther: f.AllowOther,
+		Suid:       f.Suid,
+		Dev:        f.Dev,
 	})
 	return m, interrupted(ctx, err)
 }

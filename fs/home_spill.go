@@ -1,0 +1,270 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// spillPrefix begins the names of directories that spill homes make.
+const spillPrefix = ".workdir-spill-"
+
+// spillHome keeps files in memory for as long as they fit, and moves those that
+// do not to a directory on disk.
+type spillHome struct {
+	memory Home       // immutable; not the home's own: others may use it
+	disk   *tmpfsHome // immutable; its files are those of a directory on disk
+	dir    string     // immutable; of the files on disk
+	lock   *os.File   // immutable; its flock says that this process lives
+}
+
+// NewSpillHome makes a home whose files are in memory until that is full, and in
+// a directory of its own within dir from then on. memory stays the caller's and
+// is closed after it. What a killed process left in dir is removed.
+func NewSpillHome(memory Home, dir string) (Home, error) {
+	h, err := newSpillHome(memory, dir)
+	if err != nil {
+		return nil, fmt.Errorf("make spill directory in %s: %w", dir, err)
+	}
+	return h, nil
+}
+
+func newSpillHome(memory Home, dir string) (*spillHome, error) {
+	removeLeftSpills(dir)
+	for {
+		own, lock, err := newSpillDir(dir)
+		if err != nil {
+			return nil, err
+		}
+		if lock == nil {
+			continue
+		}
+		root, err := unix.Open(own, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			lock.Close()
+			os.Remove(own)
+			return nil, err
+		}
+		disk := &tmpfsHome{cached: descriptors}
+		disk.root.Store(int64(root))
+		return &spillHome{memory: memory, disk: disk, dir: own, lock: lock}, nil
+	}
+}
+
+// newSpillDir makes a directory and locks it. lock is nil where another process
+// took it for a left one before it was locked.
+func newSpillDir(dir string) (own string, lock *os.File, err error) {
+	own, err = os.MkdirTemp(dir, spillPrefix+strconv.Itoa(os.Getpid())+"-")
+	if err != nil {
+		return "", nil, err
+	}
+	lock, err = os.Open(own)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil, nil
+	}
+	if err != nil {
+		os.Remove(own)
+		return "", nil, err
+	}
+	var st unix.Stat_t
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil || unix.Fstat(int(lock.Fd()), &st) != nil || st.Nlink == 0 {
+		lock.Close()
+		return "", nil, nil
+	}
+	return own, lock, nil
+}
+
+// removeLeftSpills removes the directories of processes that are gone.
+func removeLeftSpills(dir string) {
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		return // making one there will say why
+	}
+	for _, e := range left {
+		if path := filepath.Join(dir, e.Name()); e.IsDir() && strings.HasPrefix(e.Name(), spillPrefix) {
+			removeIfLeft(path)
+		}
+	}
+}
+
+func removeIfLeft(path string) {
+	lock, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return
+	}
+	defer lock.Close()
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		os.RemoveAll(path) // what stays is for the next one
+	}
+}
+
+// NewFile makes an empty file in memory or, where that has no room even for its
+// inode, on disk.
+func (h *spillHome) NewFile() (File, error) {
+	f, err := h.memory.NewFile()
+	if !errors.Is(err, syscall.ENOSPC) {
+		if err != nil {
+			return nil, err
+		}
+		return &spillFile{home: h, now: f}, nil
+	}
+	f, err = h.disk.NewFile()
+	if err != nil {
+		return nil, err
+	}
+	return &spillFile{home: h, now: f, spilled: true}, nil
+}
+
+// StatFS tells what memory and the disk have together.
+func (h *spillHome) StatFS() (total, free int64, err error) {
+	total, free, err = h.memory.StatFS()
+	if err != nil || total == 0 {
+		return total, free, err
+	}
+	more, moreFree, err := h.disk.StatFS()
+	return total + more, free + moreFree, err
+}
+
+// Close removes the directory on disk.
+func (h *spillHome) Close() error {
+	err := h.disk.Close()
+	if rerr := os.RemoveAll(h.dir); err == nil {
+		err = rerr
+	}
+	h.lock.Close()
+	return err
+}
+
+// spillFile is a file that may move from memory to disk, once.
+type spillFile struct {
+	home *spillHome // immutable
+
+	mu      sync.RWMutex // held for writing while the file moves
+	now     File         // guarded by mu
+	spilled bool         // guarded by mu
+}
+
+// use calls fn with the file as it is now.
+func (f *spillFile) use(fn func(File) error) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return fn(f.now)
+}
+
+// grow calls fn, which needs room, and once more on disk if memory has none.
+func (f *spillFile) grow(fn func(File) error) error {
+	err := f.use(fn)
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	if err := f.spill(); err != nil {
+		return err
+	}
+	return f.use(fn)
+}
+
+// spill moves the file to disk. ENOSPC if it is there already, or does not fit.
+func (f *spillFile) spill() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.spilled {
+		return syscall.ENOSPC
+	}
+	to, err := f.home.disk.NewFile()
+	if err != nil {
+		return err
+	}
+	if err := copyFile(to, f.now); err != nil {
+		_ = to.Close() // the first error counts
+		return err
+	}
+	from := f.now
+	f.now, f.spilled = to, true
+	return from.Close()
+}
+
+// copyFile copies the data and the size of a file; holes stay holes.
+func copyFile(to, from File) error {
+	buf := copyBuffers.Get().(*[copySize]byte)
+	defer copyBuffers.Put(buf)
+	size, err := from.Size()
+	if err != nil {
+		return err
+	}
+	for pos := int64(0); pos < size; {
+		data, err := from.SeekData(pos)
+		if err == syscall.ENXIO {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		hole, err := from.SeekHole(data)
+		if err != nil {
+			return err
+		}
+		for pos = data; pos < hole; {
+			part := buf[:min(copySize, hole-pos)]
+			n, err := from.ReadAt(part, pos)
+			if n < len(part) {
+				return firstError(err, syscall.EIO)
+			}
+			if _, err := to.WriteAt(part, pos); err != nil {
+				return err
+			}
+			pos += int64(n)
+		}
+	}
+	return to.Truncate(size)
+}
+
+func (f *spillFile) ReadAt(p []byte, off int64) (n int, err error) {
+	err = f.use(func(now File) (err error) { n, err = now.ReadAt(p, off); return err })
+	return n, err
+}
+
+func (f *spillFile) WriteAt(p []byte, off int64) (n int, err error) {
+	err = f.grow(func(now File) (err error) { n, err = now.WriteAt(p, off); return err })
+	return n, err
+}
+
+func (f *spillFile) Truncate(size int64) error {
+	return f.use(func(now File) error { return now.Truncate(size) })
+}
+
+func (f *spillFile) PunchHole(off, length int64) error {
+	return f.use(func(now File) error { return now.PunchHole(off, length) })
+}
+
+func (f *spillFile) Allocate(off, length int64) error {
+	return f.grow(func(now File) error { return now.Allocate(off, length) })
+}
+
+func (f *spillFile) SeekData(off int64) (pos int64, err error) {
+	err = f.use(func(now File) (err error) { pos, err = now.SeekData(off); return err })
+	return pos, err
+}
+
+func (f *spillFile) SeekHole(off int64) (pos int64, err error) {
+	err = f.use(func(now File) (err error) { pos, err = now.SeekHole(off); return err })
+	return pos, err
+}
+
+func (f *spillFile) Used() (used int64, err error) {
+	err = f.use(func(now File) (err error) { used, err = now.Used(); return err })
+	return used, err
+}
+
+func (f *spillFile) Size() (size int64, err error) {
+	err = f.use(func(now File) (err error) { size, err = now.Size(); return err })
+	return size, err
+}
+
+func (f *spillFile) Close() error { return f.use(File.Close) }

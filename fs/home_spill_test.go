@@ -1,0 +1,143 @@
+package fs
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// spillTree makes a tree whose memory has size bytes and whose rest is in dir.
+func spillTree(t *testing.T, size int64, dir string) *Tree {
+	t.Helper()
+	memory, err := NewArenaHome(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := NewSpillHome(memory, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := New(h, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		closeTree(t, tree)
+		for _, h := range []Home{h, memory} {
+			if err := h.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) > 0 {
+			t.Errorf("left in the spill directory: %v, %v", left, err)
+		}
+	})
+	return tree
+}
+
+func TestSpillTakesWhatMemoryHasNoRoomFor(t *testing.T) {
+	tree := spillTree(t, 1<<20, t.TempDir())
+	first, second := pattern(700<<10, 1), pattern(3<<20, 2)
+	a := file(t, tree, tree.Root(), "a", string(first))
+	b := file(t, tree, tree.Root(), "b", string(second)) // beyond the limit in the middle
+	for n, want := range map[*Inode][]byte{a: first, b: second} {
+		if got := read(t, tree, n); got != string(want) {
+			t.Errorf("inode %d: %d bytes came back, not the %d that were written", n.Ino(), len(got), len(want))
+		}
+	}
+	// A file that has moved keeps its holes.
+	if _, errno := tree.WriteAt(b, []byte("x"), 64<<20, false); errno != 0 {
+		t.Fatal(errno)
+	}
+	if pos, errno := tree.Seek(b, 32<<20, 3); errno != 0 || pos != 64<<20 {
+		t.Errorf("SEEK_DATA in the gap = %d, %v; want %d", pos, errno, 64<<20)
+	}
+	tree.Unref(a, 1)
+	tree.Unref(b, 1)
+}
+
+func TestSpillMovesHoles(t *testing.T) {
+	tree := spillTree(t, 64<<10, t.TempDir())
+	n := file(t, tree, tree.Root(), "n", "")
+	defer tree.Unref(n, 1)
+	if _, errno := tree.WriteAt(n, []byte("start"), 0, false); errno != 0 {
+		t.Fatal(errno)
+	}
+	if _, errno := tree.WriteAt(n, pattern(256<<10, 3), 1<<20, false); errno != 0 {
+		t.Fatal(errno)
+	}
+	if pos, errno := tree.Seek(n, 0, 4); errno != 0 || pos != pageSize {
+		t.Errorf("SEEK_HOLE = %d, %v; want %d", pos, errno, pageSize)
+	}
+	got := []byte(read(t, tree, n))
+	want := append(append([]byte("start"), make([]byte, 1<<20-5)...), pattern(256<<10, 3)...)
+	if !bytes.Equal(got, want) {
+		t.Error("the content changed on its way to the disk")
+	}
+}
+
+func TestSpillWithoutRoomOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("spill-test", dir, "tmpfs", 0, "size=128k"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Run("tree", func(t *testing.T) {
+		tree := spillTree(t, 64<<10, dir)
+		n := file(t, tree, tree.Root(), "n", "kept")
+		defer tree.Unref(n, 1)
+		if _, errno := tree.WriteAt(n, pattern(1<<20, 3), 4, false); errno != syscall.ENOSPC {
+			t.Fatalf("write = %v, want ENOSPC", errno)
+		}
+		if got := read(t, tree, n); got != "kept" {
+			t.Errorf("after the failure the content is %d bytes", len(got))
+		}
+	})
+}
+
+// A process that was killed leaves its directory; the next one removes it, and
+// leaves alone those of the living.
+func TestSpillRemovesWhatAKillLeft(t *testing.T) {
+	dir := t.TempDir()
+	dead := exec.Command("sleep", "1000")
+	alive := spillTree(t, 1<<20, dir)
+	_ = alive
+	left := filepath.Join(dir, spillPrefix+"1-dead")
+	if err := os.Mkdir(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(left, "1"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The lock of a living process.
+	f, err := os.Open(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	dead.ExtraFiles = []*os.File{f}
+	if err := dead.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	removeLeftSpills(dir)
+	if _, err := os.Stat(left); err != nil {
+		t.Errorf("the directory of a living process: %v", err)
+	}
+	_ = dead.Process.Kill()
+	_ = dead.Wait()
+	removeLeftSpills(dir)
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("the directory of a dead process is still there: %v", err)
+	}
+}

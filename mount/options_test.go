@@ -1,0 +1,153 @@
+package mount
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/archive"
+)
+
+func TestOwner(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", &Options{AllowOther: true})
+	f.write(m, "name", "content")
+	if err := os.Chown(m.Path("name"), 1234, 2345); err != nil {
+		t.Fatal(err)
+	}
+	f.close(m, true)
+	tests := []struct {
+		name string
+		opts Options
+		uid  uint32
+		gid  uint32
+	}{
+		{"the one who mounts", Options{}, 0, 0},
+		{"the archive's", Options{Owner: &Owner{Keep: true}}, 1234, 2345},
+		{"another", Options{Owner: &Owner{UID: 77, GID: 88}}, 77, 88},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := f.open("k", &tt.opts)
+			var st unix.Stat_t
+			if err := unix.Stat(m.Path("name"), &st); err != nil {
+				t.Fatal(err)
+			}
+			if st.Uid != tt.uid || st.Gid != tt.gid {
+				t.Errorf("owner = %d:%d, want %d:%d", st.Uid, st.Gid, tt.uid, tt.gid)
+			}
+			f.close(m, false)
+		})
+	}
+}
+
+func TestMountFlags(t *testing.T) {
+	f := newFixture(t)
+	tests := []struct {
+		name      string
+		opts      Options
+		want, not []string
+	}{
+		{"by default", Options{}, []string{"nosuid", "nodev"}, []string{"allow_other"}},
+		{"all", Options{AllowOther: true, Suid: true, Dev: true}, []string{"allow_other"}, []string{"nosuid", "nodev"}},
+		{"read-only", Options{ReadOnly: true}, []string{"ro"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := f.open("k", &tt.opts)
+			b, err := os.ReadFile("/proc/self/mounts")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var opts string
+			for line := range strings.Lines(string(b)) {
+				if fields := strings.Fields(line); fields[1] == m.Path() {
+					opts = "," + fields[3] + ","
+				}
+			}
+			for _, o := range tt.want {
+				if !strings.Contains(opts, ","+o+",") {
+					t.Errorf("options %s lack %s", opts, o)
+				}
+			}
+			for _, o := range tt.not {
+				if strings.Contains(opts, ","+o+",") {
+					t.Errorf("options %s have %s", opts, o)
+				}
+			}
+			f.close(m, false)
+		})
+	}
+}
+
+func TestDeviceNodesByOption(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", &Options{Dev: true})
+	if err := unix.Mknod(m.Path("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.Path("null"), []byte("gone"), 0); err != nil {
+		t.Errorf("write to a device node: %v", err)
+	}
+	f.close(m, true)
+	if _, err := f.tryOpen("k", nil); !errors.Is(err, archive.ErrFormat) {
+		t.Errorf("Open without the option = %v, want ErrFormat", err)
+	}
+	m = f.open("k", &Options{Dev: true})
+	var st unix.Stat_t
+	if err := unix.Stat(m.Path("null"), &st); err != nil || st.Rdev != unix.Mkdev(1, 3) {
+		t.Errorf("device = %#x, %v", st.Rdev, err)
+	}
+	f.close(m, false)
+}
+
+func TestSpill(t *testing.T) {
+	f := newFixture(t)
+	spill := t.TempDir()
+	content := strings.Repeat("0123456789abcdef", 1<<18) // 4 MiB
+	m := f.open("k", &Options{MaxBytes: 1 << 20, Spill: spill})
+	f.write(m, "big", content)
+	if err := syscall.Access(m.Path("big"), 0); err != nil {
+		t.Fatal(err)
+	}
+	f.close(m, true)
+	m = f.open("k", &Options{MaxBytes: 1 << 20, Spill: spill})
+	got, err := os.ReadFile(m.Path("big"))
+	if err != nil || string(got) != content {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	f.close(m, false)
+	waitFor(t, "the spill directory to be empty", func() bool {
+		left, err := filepath.Glob(filepath.Join(spill, ".*"))
+		return err == nil && len(left) == 0
+	})
+	if _, err := f.tryOpen("k", &Options{Spill: filepath.Join(spill, "missing")}); !errors.Is(err, ErrCannotMount) {
+		t.Errorf("Open = %v, want ErrCannotMount", err)
+	}
+}
+
+func TestAllowsOthers(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "fuse.conf")
+	for text, want := range map[string]bool{
+		"":                                  false,
+		"# user_allow_other\n":              false,
+		"mount_max = 10\nuser_allow_other":  true,
+		"user_allow_otherwise\n":            false,
+		"  user_allow_other  \n# comment\n": true,
+	} {
+		if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := allowsOthers(conf); got != want {
+			t.Errorf("allowsOthers(%q) = %v", text, got)
+		}
+	}
+	if allowsOthers(conf + ".missing") {
+		t.Error("a missing file allows others")
+	}
+}
