@@ -238,13 +238,20 @@ func TestServerKilledUnderTheCommand(t *testing.T) {
 	j := startJob(e, false, `
 		echo new >file; echo ready
 		while (echo >probe) 2>/dev/null; do :; done
-		(echo lost >probe); (echo lost >"$WORKDIR/lost"); mkdir -p "$WORKDIR/dir"; cd /; exit 0`)
+		(echo lost >probe); (echo lost >"$WORKDIR/lost")
+		for i in 1 2 3 4 5 6 7 8 9 10; do
+			mkdir -p "$WORKDIR/dir" 2>/dev/null && echo "written elsewhere" >&2
+			sleep 0.02
+		done`)
 	if err := syscall.Kill(e.server(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	code, said := j.end()
 	if code != 107 || strings.Count(said, "not connected") < 2 || !strings.Contains(said, "nothing was stored") {
 		t.Errorf("exit code %d, want 107; it said %q", code, said)
+	}
+	if strings.Contains(said, "elsewhere") {
+		t.Errorf("tools went on in the directory beneath the mount; they said %q", said)
 	}
 	if !bytes.Equal(e.bytes("k"), before) {
 		t.Error("the archive has changed")
