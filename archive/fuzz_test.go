@@ -129,7 +129,7 @@ func smallTree(tb testing.TB) *fs.Tree {
 }
 
 // flips is how many random changes TestRandomDamage makes.
-const flips = 3000
+const flips = 2000
 
 // Any bit of an archive may change, and any run of bytes be lost or doubled: that
 // is found, or makes no difference to the tree and the log.

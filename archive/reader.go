@@ -65,5 +65,8 @@ func (r *Reader) Load(ctx context.Context, t *fs.Tree) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return log, l.finish(log)
+	if err := l.finish(log); err != nil {
+		return nil, err
+	}
+	return log, nil
 }

@@ -1,0 +1,219 @@
+package archive
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// How entries get their place in the tree, and take the place of earlier ones.
+
+// mkdir makes the directory name in dir, or takes the one that is there.
+func (l *loader) mkdir(dir *fs.Inode, name string, h *header) error {
+	n, errno := l.tree.Lookup(dir, name)
+	if errno == 0 {
+		l.tree.Unref(n, 1)
+		if l.dirs[n] != nil {
+			return l.directory(n, h)
+		}
+		if err := l.remove(dir, name, h); err != nil {
+			return err
+		}
+	}
+	n, errno = l.tree.Mkdir(dir, name, h.mode, l.owner(h))
+	if errno != 0 {
+		return treeErr(h.name, errno)
+	}
+	l.dirs[n] = &dirState{}
+	return l.directory(n, h)
+}
+
+// directory gives the directory n what its entry h says.
+func (l *loader) directory(n *fs.Inode, h *header) error {
+	*l.dirs[n] = dirState{mtime: h.mtime, given: true}
+	names, errno := l.tree.ListXattr(n)
+	if errno != 0 {
+		return treeErr(h.name, errno)
+	}
+	for _, name := range names {
+		if errno := l.tree.RemoveXattr(n, name); errno != 0 {
+			return treeErr(h.name, errno)
+		}
+	}
+	if err := l.setAttr(n, h); err != nil {
+		return err
+	}
+	return l.setXattrs(n, h)
+}
+
+// link gives an earlier file a further name.
+func (l *loader) link(dir *fs.Inode, path, name string, h *header) error {
+	target, _, err := cleanName(h.link)
+	if err != nil {
+		return formatErr(h.name, "it is a hard link to %s, which no entry can be", quote(h.link))
+	}
+	if target == path || strings.HasPrefix(target, path+"/") {
+		return formatErr(h.name, "it is a hard link to itself or to what it replaces")
+	}
+	n, err := l.find(target, h)
+	if err != nil {
+		return err
+	}
+	defer l.tree.Unref(n, 1)
+	if err := l.remove(dir, name, h); err != nil {
+		return err
+	}
+	return treeErr(h.name, l.tree.Link(dir, name, n))
+}
+
+// find gives the regular file of a clean path, with a reference.
+func (l *loader) find(path string, h *header) (*fs.Inode, error) {
+	missing := formatErr(h.name, "it is a hard link to %s, which is no file before it in the archive", quote(path))
+	n := l.tree.Root()
+	l.tree.Ref(n)
+	for rest, more := path, path != ""; more; {
+		var name string
+		name, rest, more = strings.Cut(rest, "/")
+		next, errno := l.tree.Lookup(n, name)
+		l.tree.Unref(n, 1)
+		switch errno {
+		case 0:
+			n = next
+		case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
+			return nil, missing
+		default:
+			return nil, treeErr(h.name, errno)
+		}
+	}
+	if l.tree.Attr(n).Mode&syscall.S_IFMT != syscall.S_IFREG {
+		l.tree.Unref(n, 1)
+		return nil, missing
+	}
+	return n, nil
+}
+
+// create makes an entry that is neither a directory nor a hard link.
+func (l *loader) create(dir *fs.Inode, name string, h *header) error {
+	n, err := l.make(dir, name, h)
+	if err == errExists {
+		if err := l.remove(dir, name, h); err != nil {
+			return err
+		}
+		n, err = l.make(dir, name, h)
+	}
+	if err != nil {
+		return err
+	}
+	defer l.tree.Unref(n, 1)
+	if h.kind == kindFile && h.size > 0 {
+		if err := l.content(n, h); err != nil {
+			return err
+		}
+	}
+	if err := l.setAttr(n, h); err != nil {
+		return err
+	}
+	return l.setXattrs(n, h)
+}
+
+const errExists = syscall.EEXIST
+
+func (l *loader) make(dir *fs.Inode, name string, h *header) (n *fs.Inode, err error) {
+	var errno syscall.Errno
+	if h.kind == kindSymlink {
+		n, errno = l.tree.Symlink(dir, name, h.link, l.owner(h))
+	} else {
+		n, errno = l.tree.Mknod(dir, name, h.kind.format()|h.mode, h.rdev, l.owner(h))
+	}
+	if errno == errExists {
+		return nil, errExists
+	}
+	return n, treeErr(h.name, errno)
+}
+
+// content streams the data of the current entry into the spool.
+func (l *loader) content(n *fs.Inode, h *header) (err error) {
+	if l.spool == nil {
+		if l.spool, err = l.tree.NewSpool(); err != nil {
+			return fmt.Errorf("unpack %s: %w", quote(h.name), err)
+		}
+	}
+	src := &contentReader{l: l}
+	var base fs.Base
+	if h.holes {
+		base, err = l.spool.AddSparse(src, h.size, h.sparse)
+	} else {
+		base, err = l.spool.Add(src)
+	}
+	switch {
+	case src.err != nil:
+		return src.err
+	case err != nil:
+		return fmt.Errorf("unpack %s: %w", quote(h.name), err)
+	case base.Size() != h.size:
+		return formatErr(h.name, "it has %d bytes and says %d", base.Size(), h.size)
+	}
+	return treeErr(h.name, l.tree.SetBase(n, base))
+}
+
+// contentReader gives the data of the current entry and keeps the first error,
+// so that it can be told from the spool's own.
+type contentReader struct {
+	l   *loader
+	err error
+}
+
+func (c *contentReader) Read(p []byte) (int, error) {
+	n, err := c.l.tar.Read(p)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	c.l.progress(progressStep)
+	return n, err
+}
+
+// remove takes away name in dir with all that is beneath it; a name that is not
+// there is fine.
+func (l *loader) remove(dir *fs.Inode, name string, h *header) error {
+	errno := l.tree.Unlink(dir, name)
+	switch errno {
+	case 0, syscall.ENOENT:
+		return nil
+	case syscall.EISDIR:
+	default:
+		return treeErr(h.name, errno)
+	}
+	n, errno := l.tree.Lookup(dir, name)
+	if errno != 0 {
+		return treeErr(h.name, errno)
+	}
+	defer l.tree.Unref(n, 1)
+	l.path = nil
+	if err := l.empty(n, h); err != nil {
+		return err
+	}
+	delete(l.dirs, n)
+	l.tree.Unref(n, 1)
+	return treeErr(h.name, l.tree.Rmdir(dir, name))
+}
+
+// empty removes all names in dir.
+func (l *loader) empty(dir *fs.Inode, h *header) error {
+	var names []string
+	errno := l.tree.ReadDir(dir, 0, func(e fs.Dirent) bool {
+		names = append(names, e.Name)
+		return true
+	})
+	if errno != 0 {
+		return treeErr(h.name, errno)
+	}
+	for _, name := range names {
+		if err := l.remove(dir, name, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
