@@ -214,6 +214,9 @@ func TestAccepts(t *testing.T) {
 			&header{name: "d", kind: kindDir, mode: 0o711, mtime: hello.mtime, xattrs: []xattr{{"user.b", []byte("2")}}}), []string{
 			root, `"d" 040711 0:0 1700000000.000000000 user.b=1:"2"`,
 		}, ""},
+		{"time zero", tgz(&header{name: "f", kind: kindFile, mode: 0o644}), []string{
+			`"" 040755 0:0 0.000000000`, `"f" 100644 0:0 0.000000000 size 0 ""`,
+		}, ""},
 		{"nothing but the end", tgz(), nil, ""},
 		{"label of a volume", tgz(rawHead(fileHead("label", 0), func(b *block) { b[fieldType.off] = 'V' }), hello, "hello"), []string{root, aHello}, ""},
 		{"size of a directory", tgz(rawHead(dirHead("d"), func(b *block) { b.setNumber(fieldSize, 4096) })), []string{

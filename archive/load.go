@@ -35,8 +35,19 @@ type step struct {
 // names are there. The loader holds a reference to each directory.
 type dirState struct {
 	mtime fs.Time
+	known bool // else nothing is known of it
 	given bool // an entry gave it; else it is the newest of the names within
 }
+
+// holds takes note of the time of a name in the directory.
+func (s *dirState) holds(t fs.Time) {
+	if s.given || s.known && !newer(t, s.mtime) {
+		return
+	}
+	s.mtime, s.known = t, true
+}
+
+func newer(a, b fs.Time) bool { return a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec }
 
 // progressStep is how many compressed bytes lie between two calls of Progress.
 const progressStep = 1 << 20
@@ -72,15 +83,14 @@ func (l *loader) progress(step int64) {
 // finish sets what waits for the end: the times of directories, and the root's
 // attributes from the log.
 func (l *loader) finish(log *Log) error {
-	root := l.tree.Root()
 	if log != nil && log.Record.Root.Mode != 0 {
 		if err := l.root(&log.Record.Root); err != nil {
 			return err
 		}
 	}
 	for dir, s := range l.dirs {
-		if dir == root && s.mtime == (fs.Time{}) && !s.given {
-			continue // an archive without entries says nothing about its root
+		if !s.known {
+			continue // the root of an archive without entries
 		}
 		if err := l.setTime(dir, s.mtime); err != nil {
 			return err
@@ -90,9 +100,15 @@ func (l *loader) finish(log *Log) error {
 }
 
 func (l *loader) root(r *RootAttr) error {
-	h := &header{kind: kindDir, mode: r.Mode & permBits, owner: fs.Owner{UID: r.UID, GID: r.GID}, mtime: r.Mtime}
+	h := &header{
+		name: ".", kind: kindDir, mode: r.Mode & permBits, mtime: r.Mtime,
+		owner: fs.Owner{UID: r.UID, GID: r.GID},
+	}
 	for name, value := range r.Xattrs {
 		h.xattrs = append(h.xattrs, xattr{name, value})
+	}
+	if err := l.check(h, "", true); err != nil {
+		return err
 	}
 	return l.directory(l.tree.Root(), h)
 }
@@ -126,10 +142,7 @@ func (l *loader) entry(h *header) error {
 	if err := l.meter.name(path); err != nil {
 		return err
 	}
-	s := l.dirs[dir]
-	if !s.given && newer(h.mtime, s.mtime) {
-		s.mtime = h.mtime
-	}
+	l.dirs[dir].holds(h.mtime)
 	switch h.kind {
 	case kindDir:
 		return l.mkdir(dir, name, h)
@@ -138,10 +151,6 @@ func (l *loader) entry(h *header) error {
 	default:
 		return l.create(dir, name, h)
 	}
-}
-
-func newer(a, b fs.Time) bool {
-	return b == (fs.Time{}) || a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec
 }
 
 // check refuses what no tree of ours holds.
@@ -252,10 +261,8 @@ func (l *loader) imply(dir *fs.Inode, name string, h *header) (*fs.Inode, error)
 	if errno != 0 {
 		return nil, treeErr(h.name, errno)
 	}
-	l.dirs[n] = &dirState{mtime: h.mtime}
-	if s := l.dirs[dir]; !s.given && newer(h.mtime, s.mtime) {
-		s.mtime = h.mtime
-	}
+	l.dirs[n] = &dirState{mtime: h.mtime, known: true}
+	l.dirs[dir].holds(h.mtime)
 	return n, l.setAttr(n, d)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"reflect"
 	"slices"
@@ -196,6 +197,37 @@ func TestFooterOfANewerVersion(t *testing.T) {
 	if _, err := ReadLog(bytes.NewReader(archive), int64(len(archive))); !errors.Is(err, ErrFormat) {
 		t.Errorf("ReadLog says %v", err)
 	}
+}
+
+// What a log says about the root is believed no more than an entry.
+func TestRootOfAHostileLog(t *testing.T) {
+	log := testLog(0)
+	for name, root := range map[string]RootAttr{
+		"bad name of an attribute": {Mode: 0o40700, Xattrs: map[string][]byte{"user.": nil}},
+		"attribute too long":       {Mode: 0o40700, Xattrs: map[string][]byte{"user.x": make([]byte, 64<<10+1)}},
+	} {
+		log.Record.Root = root
+		if _, _, err := load(t, withLog(t, tgz(), log), nil); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: Load says %v", name, err)
+		}
+	}
+	log.Record.Root = RootAttr{Mode: 0o100700, Xattrs: map[string][]byte{"security.capability": []byte("x")}}
+	tree, _ := mustLoad(t, withLog(t, tgz(), log), nil)
+	wantSame(t, []string{`"" 040700 0:0 0.000000000`}, dump(t, tree))
+}
+
+// withLog gives the archive of one member with a log behind it.
+func withLog(t *testing.T, member []byte, log *Log) []byte {
+	t.Helper()
+	raw, ok := gunzipped(member)
+	if !ok {
+		t.Fatal("no gzip member")
+	}
+	tail, err := log.tail(memberSum{packed: int64(len(member)), raw: int64(len(raw)), crc: crc32.ChecksumIEEE(raw)}, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(member, tail...)
 }
 
 // A footer belongs to one tar.

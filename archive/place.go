@@ -33,7 +33,7 @@ func (l *loader) mkdir(dir *fs.Inode, name string, h *header) error {
 
 // directory gives the directory n what its entry h says.
 func (l *loader) directory(n *fs.Inode, h *header) error {
-	*l.dirs[n] = dirState{mtime: h.mtime, given: true}
+	*l.dirs[n] = dirState{mtime: h.mtime, known: true, given: true}
 	names, errno := l.tree.ListXattr(n)
 	if errno != 0 {
 		return treeErr(h.name, errno)
