@@ -229,7 +229,7 @@ func (e *env) server() int {
 	return pids[0]
 }
 
-// Tools see ENOTCONN when the server is killed, wherever they stand, and nothing
+// Tools fail when the server is killed, wherever they stand, and nothing
 // that they write goes elsewhere.
 func TestServerKilledUnderTheCommand(t *testing.T) {
 	e := newEnv(t)
@@ -247,7 +247,9 @@ func TestServerKilledUnderTheCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, said := j.end()
-	if code != 107 || strings.Count(said, "not connected") < 2 || !strings.Contains(said, "nothing was stored") {
+	// A request that was under way is aborted, later ones find nobody.
+	lost := strings.Count(said, "not connected") + strings.Count(said, "connection abort")
+	if code != 107 || lost < 2 || !strings.Contains(said, "nothing was stored") {
 		t.Errorf("exit code %d, want 107; it said %q", code, said)
 	}
 	if strings.Contains(said, "elsewhere") {
