@@ -7,6 +7,7 @@ import "syscall"
 func (t *Tree) Attr(n *Inode) Attr {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	t.refreshLocked(n)
 	return n.attrLocked()
 }
 
@@ -34,6 +35,9 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 		t.markLocked(n, flagData)
 	}
 	owned, timed := t.setOwnerAndMode(n, s), setTimes(n, s)
+	if s.Valid&SetMtime != 0 {
+		t.timesSetLocked(n)
+	}
 	if owned || timed {
 		t.markLocked(n, flagMeta)
 	}

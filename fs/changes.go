@@ -40,6 +40,7 @@ func (t *Tree) Changes() Changes {
 	c := Changes{Removed: t.removed.Load()}
 	for n := range t.inodes.all() {
 		n.mu.Lock()
+		t.refreshLocked(n)
 		flags, named, size := n.flags, n.nlink > 0, n.size
 		n.mu.Unlock()
 		if !named || flags&flagsChanged == 0 {

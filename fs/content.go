@@ -34,6 +34,7 @@ func (t *Tree) contentOf(n *Inode) (content, extent, syscall.Errno) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	t.refreshLocked(n)
 	return n.content, n.extentLocked(), 0
 }
 

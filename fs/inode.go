@@ -38,6 +38,8 @@ type Inode struct {
 const (
 	flagLinkable = 1 << iota // made by Tmpfile and never linked
 	flagBeyond               // memory was allocated beyond the end of the file
+	flagLent                 // the kernel writes to its backing file by itself, see Lend
+	flagWasLent              // it was at some time
 	flagUnseen               // memory was allocated that SEEK_DATA takes for a hole until it is written to
 	flagNew                  // it was made
 	flagData                 // content

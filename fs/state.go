@@ -42,8 +42,10 @@ func (t *Tree) lockChange(n *Inode) syscall.Errno {
 	errno := t.refuseChange()
 	if errno != 0 {
 		n.mu.Unlock()
+		return errno
 	}
-	return errno
+	t.refreshLocked(n)
+	return 0
 }
 
 // Freeze makes everything that would change the tree give EROFS from now on.

@@ -18,6 +18,7 @@ var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 type upper struct {
 	File
 	pages int64 // that it takes, as counted in Tree.bytes
+	seen  int64 // of a lent file: its time of modification when it was last looked at
 }
 
 // extent is the size of a backing file, and what memory it may have that

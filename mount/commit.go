@@ -99,6 +99,9 @@ func (h *hosted) unmount(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case <-h.conn.Done():
+		if h.conn.Wait() != nil { // aborted meanwhile: dirty pages may be gone
+			return ErrUnmounted
+		}
 		return nil
 	case <-timer.C:
 		return h.busy()

@@ -16,7 +16,7 @@ func (s *server) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOu
 		return st
 	}
 	a := s.tree.Attr(n)
-	out.AttrValid = cacheFor
+	out.AttrValid = s.lending.attrValid(in.NodeId)
 	setAttr(&out.Attr, &a)
 	return fuse.OK
 }
@@ -38,7 +38,7 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 	if errno != 0 {
 		return status(errno)
 	}
-	out.AttrValid = cacheFor
+	out.AttrValid = s.lending.attrValid(in.NodeId)
 	setAttr(&out.Attr, &a)
 	return fuse.OK
 }
@@ -110,7 +110,7 @@ func (s *server) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) 
 		return st
 	}
 	a := s.tree.Attr(n)
-	out.AttrValid = cacheFor
+	out.AttrValid = s.lending.attrValid(in.NodeId)
 	out.Statx = fuse.Statx{
 		Mask:      unix.STATX_BASIC_STATS | unix.STATX_BTIME,
 		Blksize:   blockSize,

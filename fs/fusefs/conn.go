@@ -31,6 +31,11 @@ type Options struct {
 	// ReadOnly answers everything that would change the tree with EROFS, and
 	// leaves the writeback cache off. The mount should be read-only as well.
 	ReadOnly bool
+	// Passthrough lets the kernel read and write files by itself where the tree can
+	// lend them, instead of the writeback cache. It needs CAP_SYS_ADMIN in the
+	// initial user namespace and Linux 6.9; without them all goes through READ and
+	// WRITE, which is right and slow. It counts for nothing with ReadOnly.
+	Passthrough bool
 	// Logger gets panics and protocol errors; nil is slog.Default.
 	Logger *slog.Logger
 	// Disable names what is to be kept from the kernel, so that tests can walk the

@@ -6,22 +6,51 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
 )
 
-// Open is not implemented, and so costs nothing after the first: the kernel keeps
-// the pages, sends neither OPEN nor RELEASE, and truncates for O_TRUNC by SETATTR.
+// Open is not implemented under the writeback cache, and so costs nothing after the
+// first: the kernel keeps the pages, sends neither OPEN nor RELEASE, and truncates
+// for O_TRUNC by SETATTR.
 //
-// This is the place of passthrough: a mount that offers it answers OPEN (and
-// CREATE) with FOPEN_PASSTHROUGH and the backing id of an inode whose content is
-// complete in its backing file, from the inode's first open to its last RELEASE,
-// and does without the writeback cache.
-func (s *server) Open(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { return fuse.ENOSYS }
+// With passthrough it lends the content to the kernel where it can, and leaves the
+// rest to READ and WRITE. O_TRUNC comes with it then.
+func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if s.lending == nil {
+		return fuse.ENOSYS
+	}
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return st
+	}
+	if in.Flags&unix.O_TRUNC != 0 {
+		if st := s.truncate(n, in); st != fuse.OK {
+			return st
+		}
+	}
+	s.lending.acquire(in.NodeId, n, in.Flags, out)
+	return fuse.OK
+}
 
-// Release comes for CREATE and TMPFILE only. The kernel's lookup count keeps the
-// inode; there is nothing to release.
-func (s *server) Release(<-chan struct{}, *fuse.ReleaseIn) {}
+// truncate does what O_TRUNC asks for.
+func (s *server) truncate(n *fs.Inode, in *fuse.OpenIn) fuse.Status {
+	change := fs.SetAttr{Valid: fs.SetSize}
+	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
+		change.Valid |= fs.SetKillPriv
+	}
+	_, errno := s.tree.SetAttr(n, &change)
+	return status(errno)
+}
+
+// Release ends what Open, Create and Tmpfile began. The kernel's lookup count keeps
+// the inode.
+func (s *server) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
+	if s.lending != nil {
+		s.lending.release(in.NodeId)
+	}
+}
 
 // Flush is not implemented: close writes dirty pages back, and reports what
 // failed, before it would ask (fs/fuse/file.c, fuse_flush).

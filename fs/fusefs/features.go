@@ -18,9 +18,10 @@ const capabilities = fuse.CAP_WRITEBACK_CACHE |
 	fuse.CAP_ASYNC_DIO |
 	fuse.CAP_ABORT_ERROR // an abort reads as ECONNABORTED, an unmount as ENODEV
 
-// disabled are capabilities that go-fuse would ask for. Passthrough excludes the
-// writeback cache; a mount that uses it will leave that off and take this out.
-const disabled = fuse.CAP_PASSTHROUGH
+// withPassthrough are those that passthrough needs, and the writeback cache is what
+// it excludes (fs/fuse/inode.c, process_init_reply). go-fuse asks for passthrough
+// unless it is disabled.
+const withPassthrough = fuse.CAP_PASSTHROUGH | fuse.CAP_ATOMIC_O_TRUNC
 
 // feature is something that can be kept from the kernel: a capability, or an
 // operation that is then answered with ENOSYS.
@@ -31,6 +32,7 @@ type feature struct {
 
 // features are the names that [Options.Disable] knows.
 var features = map[string]feature{
+	"passthrough":     {caps: fuse.CAP_PASSTHROUGH},
 	"writeback":       {caps: fuse.CAP_WRITEBACK_CACHE},
 	"killpriv":        {caps: fuse.CAP_HANDLE_KILLPRIV_V2},
 	"readdirplus":     {caps: fuse.CAP_READDIRPLUS},
@@ -52,11 +54,16 @@ func (o *Options) mountOptions() (*fuse.MountOptions, []op, error) {
 		EnableSymlinkCaching:     true, // a symlink never changes
 		DisableSplice:            true, // content is copied, not spliced
 		ExtraCapabilities:        capabilities,
-		DisabledCapabilities:     disabled,
 		Logger:                   slog.NewLogLogger(o.logger().Handler(), slog.LevelWarn),
 	}
-	if o.ReadOnly {
-		mo.DisabledCapabilities |= fuse.CAP_WRITEBACK_CACHE
+	switch {
+	case o.ReadOnly:
+		mo.DisabledCapabilities = fuse.CAP_WRITEBACK_CACHE | fuse.CAP_PASSTHROUGH
+	case o.Passthrough:
+		mo.ExtraCapabilities |= withPassthrough
+		mo.DisabledCapabilities = fuse.CAP_WRITEBACK_CACHE
+	default:
+		mo.DisabledCapabilities = fuse.CAP_PASSTHROUGH
 	}
 	var off []op
 	for _, name := range o.Disable {

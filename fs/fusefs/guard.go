@@ -32,10 +32,11 @@ func newGuard(t *fs.Tree, o *Options) (*guard, *fuse.MountOptions, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	g := &guard{tree: t, logger: o.logger(), ops: &server{
-		tree:   t,
-		wanted: mo.ExtraCapabilities &^ mo.DisabledCapabilities,
-	}}
+	s := &server{tree: t, wanted: mo.ExtraCapabilities &^ mo.DisabledCapabilities}
+	if o.Passthrough && !o.ReadOnly {
+		s.lending = newLending(t)
+	}
+	g := &guard{tree: t, logger: o.logger(), ops: s}
 	if o.ReadOnly {
 		for _, op := range changing {
 			g.refuse[op] = fuse.EROFS

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 // childConfig says what the child serves.
 type childConfig struct {
 	ReadOnly  bool
+	Passed    bool // with passthrough
 	Disable   []string
 	MaxBytes  int64
 	MaxInodes int64
@@ -67,7 +68,7 @@ func runChild(config string) error {
 	if err != nil {
 		return err
 	}
-	opts := &Options{ReadOnly: cfg.ReadOnly, Disable: cfg.Disable}
+	opts := &Options{ReadOnly: cfg.ReadOnly, Passthrough: cfg.Passed, Disable: cfg.Disable}
 	if cfg.Quiet {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -74,14 +74,25 @@ func (s *server) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name stri
 // and holds the directory's lock, so EEXIST is a miscount and no reason to open
 // what is there.
 func (s *server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	return s.newEntry(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newOpen(in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Mknod(dir, name, unix.S_IFREG|in.Mode&permBits, 0, owner(&in.InHeader))
 	})
 }
 
 func (s *server) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
-	return s.newEntry(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newOpen(in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Tmpfile(dir, in.Mode&permBits, owner(&in.InHeader))
+	})
+}
+
+// newOpen is newEntry for an inode that is open from the start.
+func (s *server) newOpen(in *fuse.CreateIn, out *fuse.CreateOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
+	return s.newEntry(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+		n, errno := verb(dir)
+		if errno == 0 && s.lending != nil {
+			s.lending.acquire(n.Ino(), n, in.Flags, &out.OpenOut)
+		}
+		return n, errno
 	})
 }
 

@@ -30,6 +30,8 @@ type server struct {
 	caps   uint64 // those of wanted that the kernel has
 	kernel notifier
 
+	lending *lending // nil without passthrough; immutable
+
 	// stamps order the writes of an inode against the changes of its times, see
 	// modify. Each inode has the one that its number falls on; taken above all
 	// locks of the tree.
@@ -54,6 +56,9 @@ func (s *server) Init(srv *fuse.Server) { s.negotiated(srv.KernelSettings().Flag
 func (s *server) negotiated(offered uint64, kernel notifier) {
 	s.caps = s.wanted & offered
 	s.kernel = kernel
+	if b, ok := kernel.(backer); ok && s.lending != nil {
+		s.lending.use(b, s.has(fuse.CAP_PASSTHROUGH))
+	}
 }
 
 func (s *server) has(capability uint64) bool { return s.caps&capability != 0 }
@@ -74,14 +79,14 @@ func (s *server) inode(node uint64) (*fs.Inode, fuse.Status) {
 // entry fills out for n. The caller has taken the reference that goes with it.
 func (s *server) entry(n *fs.Inode, out *fuse.EntryOut) {
 	a := s.tree.Attr(n)
-	setEntry(out, &a)
+	s.setEntry(out, &a)
 }
 
-func setEntry(out *fuse.EntryOut, a *fs.Attr) {
+func (s *server) setEntry(out *fuse.EntryOut, a *fs.Attr) {
 	out.NodeId = a.Ino
 	out.Generation = generation
 	out.EntryValid = cacheFor
-	out.AttrValid = cacheFor
+	out.AttrValid = s.lending.attrValid(a.Ino)
 	setAttr(&out.Attr, a)
 }
 

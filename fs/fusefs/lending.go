@@ -1,0 +1,145 @@
+package fusefs
+
+import (
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// backer makes the kernel read and write a file by itself (passthrough).
+type backer interface {
+	notifier
+	RegisterBackingFd(*fuse.BackingMap) (int32, syscall.Errno)
+	UnregisterBackingFd(id int32) syscall.Errno
+}
+
+// lending knows which inodes are open, and which of them are lent to the kernel.
+// The kernel refuses to mix passed-through and cached opens of one inode (EIO,
+// fs/fuse/iomode.c), so what the first open chose holds until the last RELEASE.
+type lending struct {
+	tree   *fs.Tree // immutable
+	kernel backer   // set before the first operation
+
+	mu   sync.Mutex            // above all locks of the tree
+	open map[uint64]*openInode // guarded by mu
+	off  bool                  // guarded by mu; the kernel cannot, or may not for us
+
+	// mapped has the nodes that are lent and may be written to through memory, of
+	// which the kernel tells nobody: neither us, nor the part of itself that caches
+	// attributes. A map without a lock, because listings ask it under the tree's.
+	mapped sync.Map
+}
+
+func newLending(tree *fs.Tree) *lending {
+	return &lending{tree: tree, open: map[uint64]*openInode{}}
+}
+
+// use takes what INIT has settled.
+func (l *lending) use(kernel backer, can bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kernel, l.off = kernel, !can
+}
+
+// openInode is an inode that is open.
+type openInode struct {
+	chosen  chan struct{} // closed when the next two are set, immutable after it
+	lent    bool
+	backing int32
+	inode   *fs.Inode // immutable
+	opens   int       // guarded by the mu of the lending
+}
+
+// acquire counts an open of n, and says how it is to be answered.
+func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.OpenOut) {
+	l.mu.Lock()
+	o := l.open[node]
+	first := o == nil
+	if first {
+		o = &openInode{chosen: make(chan struct{}), inode: n}
+		l.open[node] = o
+	}
+	o.opens++
+	off := l.off
+	l.mu.Unlock()
+	if first {
+		if !off {
+			l.lend(o)
+		}
+		close(o.chosen)
+	}
+	<-o.chosen
+	if !o.lent {
+		if !l.tree.WasLent(n) { // else pages may be older than what was written past them
+			out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+		}
+		return
+	}
+	if flags&unix.O_ACCMODE == unix.O_RDWR {
+		l.setMapped(node, o)
+	}
+	out.OpenFlags = fuse.FOPEN_PASSTHROUGH
+	out.BackingID = o.backing
+}
+
+// setMapped notes that a lent inode may be written to through memory.
+func (l *lending) setMapped(node uint64, o *openInode) {
+	if _, known := l.mapped.LoadOrStore(node, nil); known {
+		return
+	}
+	l.tree.Mapped(o.inode)
+	l.kernel.InodeNotify(node, -1, 0) // drops the attributes alone; fails where it has none
+}
+
+// attrValid is how long the kernel may keep the attributes of a node, in seconds.
+func (l *lending) attrValid(node uint64) uint64 {
+	if l != nil {
+		if _, mapped := l.mapped.Load(node); mapped {
+			return 0
+		}
+	}
+	return cacheFor
+}
+
+// lend lends the content of an inode to the kernel, where that is possible.
+func (l *lending) lend(o *openInode) {
+	fd, errno := l.tree.Lend(o.inode)
+	if errno != 0 {
+		return
+	}
+	defer unix.Close(fd) // the kernel has its own reference
+	id, errno := l.kernel.RegisterBackingFd(&fuse.BackingMap{Fd: int32(fd)})
+	if errno != 0 {
+		l.tree.Return(o.inode)
+		if errno == syscall.EPERM || errno == syscall.EOPNOTSUPP || errno == syscall.ENOTTY {
+			l.mu.Lock()
+			l.off = true
+			l.mu.Unlock()
+		}
+		return
+	}
+	o.lent, o.backing = true, id
+}
+
+// release is the end of one open.
+func (l *lending) release(node uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.open[node]
+	if o == nil {
+		return // no open that we know of
+	}
+	if o.opens--; o.opens > 0 {
+		return
+	}
+	delete(l.open, node)
+	l.mapped.Delete(node)
+	if o.lent {
+		_ = l.kernel.UnregisterBackingFd(o.backing) // it fails only where the connection has ended
+		l.tree.Return(o.inode)                      // before the next open can ask for it
+	}
+}
