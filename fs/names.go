@@ -96,13 +96,16 @@ func (t *Tree) Symlink(dir *Inode, name, target string, o Owner) (*Inode, syscal
 }
 
 // Tmpfile makes a regular file without a name, as O_TMPFILE does, and gives a
-// reference to it. Link gives it its first name. Errors: ENOTDIR, ENOENT if dir
-// was removed, ENOSPC.
+// reference to it. Link gives it its first name. dir may be a removed one.
+// Errors: ENOTDIR, ENOSPC.
 func (t *Tree) Tmpfile(dir *Inode, mode uint32, o Owner) (*Inode, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if errno := t.changeableDir(dir); errno != 0 {
+	if errno := t.refuseChange(); errno != 0 {
 		return nil, errno
+	}
+	if !dir.isDir() {
+		return nil, syscall.ENOTDIR
 	}
 	n, errno := t.newChild(dir, syscall.S_IFREG|mode&permBits, o, nil, now())
 	if errno != 0 {

@@ -212,6 +212,36 @@ func TestParent(t *testing.T) {
 	want(t, second(tree.Parent(file(t, tree, d, "f", ""))), syscall.ENOTDIR)
 }
 
+// TestRemovedDirectory asks a directory that is open and has no name any more.
+func TestRemovedDirectory(t *testing.T) {
+	tree := newTree(t, nil)
+	d, f := mkdir(t, tree, tree.Root(), "d"), file(t, tree, tree.Root(), "f", "")
+	ok(t, tree.Rmdir(tree.Root(), "d"))
+	for verb, errno := range map[string]syscall.Errno{
+		"Lookup":      second(tree.Lookup(d, "x")),
+		"Parent":      second(tree.Parent(d)),
+		"ReadDir":     tree.ReadDir(d, 0, func(Dirent) bool { return true }),
+		"Mknod":       second(tree.Mknod(d, "x", syscall.S_IFREG, 0, Owner{})),
+		"Mkdir":       second(tree.Mkdir(d, "x", 0, Owner{})),
+		"Symlink":     second(tree.Symlink(d, "x", "x", Owner{})),
+		"Link":        tree.Link(d, "x", f),
+		"Rename into": tree.Rename(tree.Root(), "f", d, "x", 0),
+	} {
+		if errno != syscall.ENOENT {
+			t.Errorf("%s: got %v, want ENOENT", verb, orNil(errno))
+		}
+	}
+	// The kernel makes a file without a name in it nevertheless.
+	tmp, errno := tree.Tmpfile(d, 0o600, Owner{})
+	ok(t, errno)
+	if a := tree.Attr(d); a.Nlink != 0 {
+		t.Errorf("it has %d links", a.Nlink)
+	}
+	tree.Unref(tmp, 1)
+	tree.Unref(d, 1)
+	checkTree(t, tree, f)
+}
+
 // TestDirectoryIsAListOfNames does random things to a directory and to a list,
 // and looks whether cookies stay good.
 func TestDirectoryIsAListOfNames(t *testing.T) {
