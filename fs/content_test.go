@@ -274,7 +274,7 @@ func TestMemoryBeyondTheEndStays(t *testing.T) {
 			t.Errorf("size %d, %d blocks", a.Size, a.Blocks)
 		}
 		ok(t, second(tree.SetAttr(f, &SetAttr{Valid: SetSize, Size: 11})))
-		if a := tree.Attr(f); a.Size != 11 || a.Blocks*512 != pageSize {
+		if a := tree.Attr(f); a.Size != 11 || a.Blocks*512 != pageSize || f.flags&flagBeyond != 0 {
 			t.Errorf("cut to its size: size %d, %d blocks", a.Size, a.Blocks)
 		}
 	})

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -120,6 +121,19 @@ func TestXattrsCountAgainstTheLimit(t *testing.T) {
 	tree.Unref(f, 1)
 	if used := tree.bytes.used.Load(); used != 0 {
 		t.Errorf("%d bytes are used after the file is gone", used)
+	}
+}
+
+// TestXattrNamesFitIntoAList makes as many names as listxattr(2) can tell.
+func TestXattrNamesFitIntoAList(t *testing.T) {
+	tree := newTree(t, nil)
+	f := file(t, tree, tree.Root(), "f", "")
+	for i := range maxXattrList / (maxXattrName + 1) {
+		ok(t, tree.SetXattr(f, fmt.Sprintf("user.%0250d", i), nil, 0))
+	}
+	want(t, tree.SetXattr(f, "user.a", nil, 0), syscall.ENOSPC)
+	if list, errno := tree.ListXattr(f); len(list) != 256 || errno != 0 {
+		t.Errorf("%d names, %v", len(list), errno)
 	}
 }
 

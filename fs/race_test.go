@@ -3,6 +3,7 @@ package fs
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -114,6 +115,30 @@ func (r *racer) use(n *Inode, buf []byte) {
 		tree.CopyRange(n, off, r.held[r.rng.IntN(len(r.held))], 0, 50000)
 	}
 	tree.Attr(n)
+}
+
+// TestFreezeWaitsForChangesUnderWay holds a lock as a change does.
+func TestFreezeWaitsForChangesUnderWay(t *testing.T) {
+	tree := newTree(t, nil)
+	f := file(t, tree, tree.Root(), "f", "")
+	for name, l := range map[string]sync.Locker{"names": &tree.mu, "content": &f.mu} {
+		l.Lock()
+		frozen := make(chan struct{})
+		go func() {
+			tree.Freeze()
+			close(frozen)
+		}()
+		for range 1000 {
+			runtime.Gosched() // time enough for a Freeze that does not wait
+		}
+		select {
+		case <-frozen:
+			t.Errorf("Freeze did not wait for a change of %s", name)
+		default:
+		}
+		l.Unlock()
+		<-frozen
+	}
 }
 
 // TestFreezeIsABarrier looks whether anything changes after Freeze came back.
