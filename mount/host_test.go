@@ -86,3 +86,26 @@ func TestEscapeOption(t *testing.T) {
 		t.Errorf("escapeOption = %s", got)
 	}
 }
+
+func TestKernelIsAtLeast(t *testing.T) {
+	for release, want := range map[string]bool{
+		"6.9.0": true, "6.18.44-fc-v669": true, "7.0-rc1": true, "6.12-amd64": true,
+		"6.8.0-45-generic": false, "5.10.0": false, "6": false, "x.y": false, "": false,
+	} {
+		if got := kernelIsAtLeast(release, 6, 9); got != want {
+			t.Errorf("kernelIsAtLeast(%q) = %v", release, got)
+		}
+	}
+}
+
+func TestIsInitialNamespace(t *testing.T) {
+	for ids, want := range map[string]bool{
+		"         0          0 4294967295\n": true,
+		"         0       1000          1\n": false,
+		"":                                   false,
+	} {
+		if got := isInitialNamespace(ids); got != want {
+			t.Errorf("isInitialNamespace(%q) = %v", ids, got)
+		}
+	}
+}

@@ -216,7 +216,11 @@ func (h *hosted) mount() error {
 		return err
 	}
 	h.mounted = true
-	h.conn, err = fusefs.Serve(fd, h.tree, &fusefs.Options{ReadOnly: h.req.ReadOnly, Logger: slog.New(noteHandler{server: h.server, id: h.req.ID})})
+	h.conn, err = fusefs.Serve(fd, h.tree, &fusefs.Options{
+		ReadOnly:    h.req.ReadOnly,
+		Passthrough: h.req.Spill == "" && kernelPassesThrough(), // the kernel does not tell us of ENOSPC, so it cannot spill
+		Logger:      slog.New(noteHandler{server: h.server, id: h.req.ID}),
+	})
 	if err == nil {
 		err = h.conn.WaitMount()
 	}

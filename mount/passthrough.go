@@ -1,0 +1,48 @@
+package mount
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernelPassesThrough says whether the kernel can read and write the files of a
+// mount by itself, and may do so for us: Linux 6.9 or later, and CAP_SYS_ADMIN in
+// the initial user namespace (fs/fuse/backing.c, fuse_backing_open). A kernel
+// where that is not true after all costs speed only.
+var kernelPassesThrough = sync.OnceValue(func() bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil || !kernelIsAtLeast(unix.ByteSliceToString(u.Release[:]), 6, 9) {
+		return false
+	}
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && isInitialNamespace(string(ids)) && hasSysAdmin()
+})
+
+// kernelIsAtLeast reads a release like "6.12.3-amd64".
+func kernelIsAtLeast(release string, major, minor int) bool {
+	parts := strings.SplitN(release, ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	a, err1 := strconv.Atoi(parts[0])
+	digits := strings.IndexFunc(parts[1]+".", func(r rune) bool { return r < '0' || r > '9' })
+	b, err2 := strconv.Atoi(parts[1][:digits])
+	return err1 == nil && err2 == nil && (a > major || a == major && b >= minor)
+}
+
+// isInitialNamespace reads a /proc/PID/uid_map: the initial user namespace maps
+// every number to itself (user_namespaces(7)).
+func isInitialNamespace(uidMap string) bool {
+	return strings.Join(strings.Fields(uidMap), " ") == "0 0 4294967295"
+}
+
+// hasSysAdmin looks at the effective capabilities, capget(2).
+func hasSysAdmin() bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&head, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+}
