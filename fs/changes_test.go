@@ -46,19 +46,28 @@ func TestChanges(t *testing.T) {
 		changed bool
 	}{
 		{"nothing", func(*testing.T, *Tree, map[string]*Inode) {}, Changes{}, false},
-		{"create", func(t *testing.T, tree *Tree, n map[string]*Inode) { file(t, tree, n["d"], "new", "12345") },
-			Changes{Created: 1, Bytes: 5}, true},
+		{
+			"create", func(t *testing.T, tree *Tree, n map[string]*Inode) { file(t, tree, n["d"], "new", "12345") },
+			Changes{Created: 1, Bytes: 5},
+			true,
+		},
 		{"create and remove", func(t *testing.T, tree *Tree, n map[string]*Inode) {
 			tree.Unref(file(t, tree, n["d"], "new", "12345"), 1)
 			ok(t, tree.Unlink(n["d"], "new"))
 		}, Changes{}, true},
 		{"mkdir", func(t *testing.T, tree *Tree, n map[string]*Inode) { mkdir(t, tree, n["d"], "new") }, Changes{Created: 1}, true},
-		{"write", func(t *testing.T, tree *Tree, n map[string]*Inode) { write(t, tree, n["f"], "C", 0) },
-			Changes{Modified: 1, Bytes: 7}, true},
+		{
+			"write", func(t *testing.T, tree *Tree, n map[string]*Inode) { write(t, tree, n["f"], "C", 0) },
+			Changes{Modified: 1, Bytes: 7},
+			true,
+		},
 		{"write nothing", func(t *testing.T, tree *Tree, n map[string]*Inode) { write(t, tree, n["f"], "", 0) }, Changes{}, false},
 		{"read", func(t *testing.T, tree *Tree, n map[string]*Inode) { read(t, tree, n["f"]) }, Changes{}, false},
-		{"allocate", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Allocate(n["f"], 0, 10, 0)) },
-			Changes{Modified: 1, Bytes: 10}, true},
+		{
+			"allocate", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Allocate(n["f"], 0, 10, 0)) },
+			Changes{Modified: 1, Bytes: 10},
+			true,
+		},
 		{"truncate", setAttr("f", SetAttr{Valid: SetSize, Size: 3}), Changes{Modified: 1, Bytes: 3}, true},
 		{"chmod", setAttr("f", SetAttr{Valid: SetMode, Mode: 0o600}), Changes{Modified: 1, Bytes: 7}, true},
 		{"chown", setAttr("f", SetAttr{Valid: SetUID, UID: 5}), Changes{Modified: 1, Bytes: 7}, true},
@@ -74,12 +83,21 @@ func TestChanges(t *testing.T) {
 		{"the same xattr", func(t *testing.T, tree *Tree, n map[string]*Inode) {
 			ok(t, tree.SetXattr(n["h"], "user.a", []byte("value"), 0))
 		}, Changes{}, false},
-		{"removexattr", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.RemoveXattr(n["h"], "user.a")) },
-			Changes{Modified: 1, Bytes: 13}, true},
-		{"unlink", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Unlink(n["d"], "f")) },
-			Changes{Removed: 1}, true},
-		{"unlink of one of two names", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Unlink(n["d"], "g")) },
-			Changes{Modified: 1, Bytes: 6}, true},
+		{
+			"removexattr", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.RemoveXattr(n["h"], "user.a")) },
+			Changes{Modified: 1, Bytes: 13},
+			true,
+		},
+		{
+			"unlink", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Unlink(n["d"], "f")) },
+			Changes{Removed: 1},
+			true,
+		},
+		{
+			"unlink of one of two names", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Unlink(n["d"], "g")) },
+			Changes{Modified: 1, Bytes: 6},
+			true,
+		},
 		{"unlink of both names", func(t *testing.T, tree *Tree, n map[string]*Inode) {
 			ok(t, tree.Unlink(n["d"], "g"))
 			ok(t, tree.Unlink(n[""], "i"))
@@ -88,18 +106,27 @@ func TestChanges(t *testing.T) {
 			ok(t, tree.Unlink(n["d"], "f"))
 			write(t, tree, n["f"], "x", 0)
 		}, Changes{Removed: 1}, true},
-		{"link", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Link(n["d"], "new", n["h"])) },
-			Changes{Modified: 1, Bytes: 13}, true},
-		{"rename", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Rename(n["d"], "f", n[""], "new", 0)) },
-			Changes{Modified: 1, Bytes: 7}, true},
+		{
+			"link", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Link(n["d"], "new", n["h"])) },
+			Changes{Modified: 1, Bytes: 13},
+			true,
+		},
+		{
+			"rename", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Rename(n["d"], "f", n[""], "new", 0)) },
+			Changes{Modified: 1, Bytes: 7},
+			true,
+		},
 		{"rename onto a file", func(t *testing.T, tree *Tree, n map[string]*Inode) {
 			ok(t, tree.Rename(n["d"], "f", n[""], "h", 0))
 		}, Changes{Modified: 1, Removed: 1, Bytes: 7}, true},
 		{"exchange", func(t *testing.T, tree *Tree, n map[string]*Inode) {
 			ok(t, tree.Rename(n["d"], "f", n[""], "h", RenameExchange))
 		}, Changes{Modified: 2, Bytes: 20}, true},
-		{"rename of a directory", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Rename(n[""], "d", n[""], "e", 0)) },
-			Changes{Modified: 1}, true},
+		{
+			"rename of a directory", func(t *testing.T, tree *Tree, n map[string]*Inode) { ok(t, tree.Rename(n[""], "d", n[""], "e", 0)) },
+			Changes{Modified: 1},
+			true,
+		},
 		{"rename onto another name of itself", func(t *testing.T, tree *Tree, n map[string]*Inode) {
 			ok(t, tree.Rename(n["d"], "g", n[""], "i", 0))
 		}, Changes{}, false},

@@ -169,8 +169,10 @@ func TestBaseIsCopiedUpByTheFirstWrite(t *testing.T) {
 		want   func(content []byte) []byte
 		pages  int64 // afterwards; base has 4 of data and 4 of hole
 	}{
-		{"write", func(tree *Tree, n *Inode) syscall.Errno { return second(tree.WriteAt(n, []byte("new"), 5000, false)) },
-			func(c []byte) []byte { copy(c[5000:], "new"); return c }, 4},
+		{
+			"write", func(tree *Tree, n *Inode) syscall.Errno { return second(tree.WriteAt(n, []byte("new"), 5000, false)) },
+			func(c []byte) []byte { copy(c[5000:], "new"); return c }, 4,
+		},
 		{"write into the hole", func(tree *Tree, n *Inode) syscall.Errno {
 			return second(tree.WriteAt(n, []byte("new"), 6*pageSize, false))
 		}, func(c []byte) []byte { copy(c[6*pageSize:], "new"); return c }, 5},
@@ -183,13 +185,17 @@ func TestBaseIsCopiedUpByTheFirstWrite(t *testing.T) {
 		{"lengthen", func(tree *Tree, n *Inode) syscall.Errno {
 			return second(tree.SetAttr(n, &SetAttr{Valid: SetSize, Size: 9 * pageSize}))
 		}, func(c []byte) []byte { return append(c, make([]byte, pageSize)...) }, 4},
-		{"cut to nothing", func(tree *Tree, n *Inode) syscall.Errno { return second(tree.SetAttr(n, &SetAttr{Valid: SetSize})) },
-			func(c []byte) []byte { return nil }, 0},
+		{
+			"cut to nothing", func(tree *Tree, n *Inode) syscall.Errno { return second(tree.SetAttr(n, &SetAttr{Valid: SetSize})) },
+			func(c []byte) []byte { return nil }, 0,
+		},
 		{"punch", func(tree *Tree, n *Inode) syscall.Errno {
 			return tree.Allocate(n, 0, pageSize, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE)
 		}, func(c []byte) []byte { clear(c[:pageSize]); return c }, 3},
-		{"allocate", func(tree *Tree, n *Inode) syscall.Errno { return tree.Allocate(n, 0, 8*pageSize, 0) },
-			func(c []byte) []byte { return c }, 8},
+		{
+			"allocate", func(tree *Tree, n *Inode) syscall.Errno { return tree.Allocate(n, 0, 8*pageSize, 0) },
+			func(c []byte) []byte { return c }, 8,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			eachTree(t, nil, func(t *testing.T, tree *Tree) {

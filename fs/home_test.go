@@ -151,8 +151,16 @@ func TestFilePunchesHoles(t *testing.T) {
 	eachHome(t, testHomeSize, func(t *testing.T, h Home) {
 		size := int64(3 * slotSize)
 		for _, c := range []struct{ off, length int64 }{
-			{0, 1}, {10, pageSize}, {pageSize, pageSize}, {pageSize - 1, 2 * pageSize}, {slotSize, slotSize},
-			{100, 2*slotSize + 5}, {0, size}, {size - 10, 10}, {size - 10, math.MaxInt64 - size}, {size + 5, 100},
+			{0, 1},
+			{10, pageSize},
+			{pageSize, pageSize},
+			{pageSize - 1, 2 * pageSize},
+			{slotSize, slotSize},
+			{100, 2*slotSize + 5},
+			{0, size},
+			{size - 10, 10},
+			{size - 10, math.MaxInt64 - size},
+			{size + 5, 100},
 		} {
 			f := newFile(t, h)
 			fileWrite(t, f, pattern(int(size), 2), 0)

@@ -25,9 +25,9 @@ func TestMain(m *testing.M) {
 // TestTreeIsATmpfs does random things to a tree and to a tmpfs of the kernel,
 // and compares every answer and, after each step, all that there is.
 func TestTreeIsATmpfs(t *testing.T) {
-	for name, make := range homes {
+	for name, newHome := range homes {
 		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) { runModel(t, make) })
+			rapid.Check(t, func(t *rapid.T) { runModel(t, newHome) })
 		})
 	}
 }

@@ -92,7 +92,11 @@ func TestNamesThatAreNone(t *testing.T) {
 		name string
 		want syscall.Errno
 	}{
-		{"", syscall.ENOENT}, {".", syscall.EINVAL}, {"..", syscall.EINVAL}, {"a/b", syscall.EINVAL}, {"a\x00", syscall.EINVAL},
+		{"", syscall.ENOENT},
+		{".", syscall.EINVAL},
+		{"..", syscall.EINVAL},
+		{"a/b", syscall.EINVAL},
+		{"a\x00", syscall.EINVAL},
 		{strings.Repeat("ä", 128), syscall.ENAMETOOLONG},
 	} {
 		for verb, errno := range map[string]syscall.Errno{

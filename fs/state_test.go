@@ -53,8 +53,10 @@ func TestStatesOfATree(t *testing.T) {
 		{"frozen", (*Tree).Freeze, syscall.EROFS, 0, false, nil},
 		{"poisoned", func(tree *Tree) { tree.Poison(cause) }, syscall.EIO, syscall.EIO, true, cause},
 		{"frozen and poisoned", func(tree *Tree) { tree.Freeze(); tree.Poison(cause) }, syscall.EIO, syscall.EIO, true, cause},
-		{"tainted, then poisoned", func(tree *Tree) { tree.Taint(cause); tree.Poison(errors.New("later")) },
-			syscall.EIO, syscall.EIO, true, cause},
+		{
+			"tainted, then poisoned", func(tree *Tree) { tree.Taint(cause); tree.Poison(errors.New("later")) },
+			syscall.EIO, syscall.EIO, true, cause,
+		},
 		{"closed", func(tree *Tree) { _ = tree.Close() }, syscall.EIO, syscall.EIO, true, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -17,9 +17,9 @@ const testHomeSize = 64 << 20
 // afterwards whether all of it was given back.
 func eachHome(t *testing.T, size int64, test func(t *testing.T, h Home)) {
 	t.Helper()
-	for name, make := range homes {
+	for name, newHome := range homes {
 		t.Run(name, func(t *testing.T) {
-			h, err := make(size)
+			h, err := newHome(size)
 			if err != nil {
 				t.Fatal(err)
 			}
