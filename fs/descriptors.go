@@ -35,17 +35,20 @@ type descriptor struct {
 	file   *tmpfsFile
 }
 
+// closedFile stands where a file was closed for good.
+var closedFile = &descriptor{fd: -1}
+
 func newDescriptorCache(limit int) *descriptorCache { return &descriptorCache{max: limit} }
 
 // acquire gives the open descriptor of f, to be released. EBADF if f is closed.
 func (c *descriptorCache) acquire(f *tmpfsFile, flags int) (*descriptor, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.closed {
-		return nil, syscall.EBADF
-	}
 	d := f.open
-	if d == nil {
+	switch d {
+	case closedFile:
+		return nil, syscall.EBADF
+	case nil:
 		fd, err := c.openLocked(f, flags)
 		if err != nil {
 			return nil, err
@@ -95,14 +98,16 @@ func (c *descriptorCache) forgetLocked(d *descriptor) {
 	c.ring[d.place].place = d.place
 	c.ring[last] = nil
 	c.ring = c.ring[:last]
-	d.file.open = nil
+	if d.file.open == d {
+		d.file.open = nil
+	}
 }
 
 // release gives back what acquire gave.
 func (c *descriptorCache) release(d *descriptor) {
 	c.mu.Lock()
 	d.users--
-	drop := d.users == 0 && d.file.closed
+	drop := d.users == 0 && d.file.open == closedFile
 	if drop {
 		c.forgetLocked(d)
 	} else if len(c.ring) > c.max {
@@ -118,12 +123,12 @@ func (c *descriptorCache) release(d *descriptor) {
 // last user. It reports whether f was open to be used until now.
 func (c *descriptorCache) close(f *tmpfsFile) bool {
 	c.mu.Lock()
-	if f.closed {
+	d := f.open
+	if d == closedFile {
 		c.mu.Unlock()
 		return false
 	}
-	f.closed = true
-	d := f.open
+	f.open = closedFile
 	drop := d != nil && d.users == 0
 	if drop {
 		c.forgetLocked(d)

@@ -87,13 +87,12 @@ func (h *tmpfsHome) Close() error {
 	return unix.Close(root)
 }
 
-// tmpfsFile is a file of a tmpfsHome. open and closed are guarded by the
-// descriptor cache.
+// tmpfsFile is a file of a tmpfsHome. It is kept small, because there is one for
+// every file that was written.
 type tmpfsFile struct {
 	home   *tmpfsHome  // immutable
-	number uint64      // its name; immutable, top bit free
-	open   *descriptor // nil if it is not open now
-	closed bool
+	number uint64      // its name; immutable
+	open   *descriptor // nil if it is not open now; guarded by the descriptor cache
 }
 
 func (f *tmpfsFile) name() string { return strconv.FormatUint(f.number, 10) }
