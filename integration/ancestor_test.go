@@ -10,7 +10,7 @@ import (
 )
 
 // ancestorPython is the Python that has temporal-workdir.
-const ancestorPython = "../build/venv/bin/python"
+const ancestorPython = "../build/_venv/bin/python"
 
 // ancestorScript opens a workspace by temporal-workdir, runs a shell script in
 // it, and has it stored.

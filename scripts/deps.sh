@@ -49,8 +49,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # The Python temporal-workdir, whose archives we share both ways.
-if [ "$what" != demo ] && ! build/venv/bin/python -c 'import temporal_workdir' >/dev/null 2>&1; then
-	echo "installing the Python temporal-workdir into build/venv" >&2
-	python3 -m venv build/venv
-	build/venv/bin/pip install --quiet --disable-pip-version-check temporal-workdir
+if [ "$what" != demo ] && ! build/_venv/bin/python -c 'import temporal_workdir' >/dev/null 2>&1; then
+	echo "installing the Python temporal-workdir into build/_venv" >&2
+	python3 -m venv build/_venv
+	build/_venv/bin/pip install --quiet --disable-pip-version-check temporal-workdir
 fi

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/workdir/workdir/store"
 )
 
@@ -122,11 +124,24 @@ func TestMemDir(t *testing.T) {
 	_, err = store.Stat(t.Context(), "mem://b/key")
 	wantError(t, err, store.ErrNotExist)
 
+	// Another process's, which lives: it holds the lock.
 	other := t.TempDir()
+	lock, err := os.Open(other)
+	noError(t, err)
+	defer lock.Close()
+	noError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
 	store.SetMemDir(other)
 	_, err = openBucket(t, "mem://b").Put(t.Context(), "key", writes("content"), nil)
 	noError(t, err)
 	wantTree(t, other, "b/", "b/key.tar.gz")
 	noError(t, store.RemoveMem())
 	wantTree(t, other, "b/", "b/key.tar.gz")
+
+	// And once it is gone.
+	store.SetMemDir(other)
+	noError(t, lock.Close())
+	noError(t, store.RemoveMem())
+	if _, err := os.Stat(other); !os.IsNotExist(err) {
+		t.Errorf("the directory of a dead process is still there: %v", err)
+	}
 }
