@@ -15,10 +15,10 @@ func (t *Tree) Attr(n *Inode) Attr {
 // afterwards. Errors: EISDIR and EINVAL for the size of what has none, EINVAL for
 // a negative one, ENOSPC where base must be copied up to be cut.
 func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
-	resize := s.Valid&SetSize != 0
+	var resized bool
 	var errno syscall.Errno
-	if resize {
-		errno = t.lockResized(n, s.Size)
+	if s.Valid&SetSize != 0 {
+		resized, errno = t.lockResized(n, s.Size)
 	} else {
 		errno = t.lockChange(n)
 	}
@@ -26,11 +26,11 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 		return Attr{}, errno
 	}
 	defer n.mu.Unlock()
-	if s.Valid == 0 {
+	if s.Valid == 0 || (s.Valid == SetSize && !resized) {
 		return n.attrLocked(), 0
 	}
 	when := now()
-	if resize { // the time changes even if the size is the same: POSIX, truncate(2)
+	if resized {
 		n.modifiedLocked(when)
 		t.markLocked(n, flagData)
 	}

@@ -107,36 +107,39 @@ func (t *Tree) wroteLocked(n *Inode, killPriv bool) {
 	t.markLocked(n, flagData)
 }
 
-// lockResized locks n and sets its size. Errors: EISDIR and EINVAL for what has
-// none, EINVAL for a negative one, ENOSPC where base must be copied up to be cut;
-// n is not locked then.
-func (t *Tree) lockResized(n *Inode, size int64) syscall.Errno {
+// lockResized locks n and sets its size. It reports whether that counts as a
+// change: as on tmpfs, also where the size is the same but the file takes memory
+// (shmem_setattr in the kernel's mm/shmem.c). Errors: EISDIR and EINVAL for what
+// has no size, EINVAL for a negative one, ENOSPC where base must be copied up to
+// be cut; n is not locked then.
+func (t *Tree) lockResized(n *Inode, size int64) (changed bool, errno syscall.Errno) {
 	if errno := regular(n); errno != 0 {
-		return errno
+		return false, errno
 	}
 	if size < 0 {
-		return syscall.EINVAL
+		return false, syscall.EINVAL
 	}
 	if errno := t.lockChange(n); errno != 0 {
-		return errno
+		return false, errno
 	}
+	changed = size != n.size || n.blocksLocked() > 0
 	_, isUpper := n.content.(*upper)
 	switch {
 	case size == n.size && !isUpper:
-		return 0
+		return changed, 0
 	case n.content == nil, size == 0 && !isUpper:
 		n.content, n.size = nil, size
-		return 0
+		return changed, 0
 	}
 	n.mu.Unlock()
 	u, errno := t.lockUpper(n, size)
 	if errno != 0 {
-		return errno
+		return false, errno
 	}
 	if errno = t.resizeUpper(n, u, size); errno != 0 {
 		n.mu.Unlock()
 	}
-	return errno
+	return changed, errno
 }
 
 // resizeUpper sets the size of n, of which u is the content. Memory beyond a size

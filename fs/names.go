@@ -219,13 +219,20 @@ func (t *Tree) readableDir(dir *Inode) syscall.Errno {
 	return liveDir(dir)
 }
 
-// changeableDir tells why dir cannot be changed.
+// findToChange gives the slot of a name in a directory that is to be changed; nil
+// if there is none. An errno tells why there can be none.
 // Preconditions: Tree.mu is held for writing.
-func (t *Tree) changeableDir(dir *Inode) syscall.Errno {
+func (t *Tree) findToChange(dir *Inode, name string) (*slot, syscall.Errno) {
 	if errno := t.refuseChange(); errno != 0 {
-		return errno
+		return nil, errno
 	}
-	return liveDir(dir)
+	if errno := liveDir(dir); errno != 0 {
+		return nil, errno
+	}
+	if errno := checkName(name); errno != 0 {
+		return nil, errno
+	}
+	return dir.dir.find(name), 0
 }
 
 // liveDir tells why there can be no names in dir: it is no directory, or it was
@@ -243,13 +250,11 @@ func liveDir(dir *Inode) syscall.Errno {
 // mayAdd tells why a name cannot be added.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) mayAdd(dir *Inode, name string) syscall.Errno {
-	if errno := t.changeableDir(dir); errno != 0 {
+	s, errno := t.findToChange(dir, name)
+	switch {
+	case errno != 0:
 		return errno
-	}
-	if errno := checkName(name); errno != 0 {
-		return errno
-	}
-	if dir.dir.find(name) != nil {
+	case s != nil:
 		return syscall.EEXIST
 	}
 	return dir.dir.roomFor(name)

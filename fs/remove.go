@@ -39,14 +39,11 @@ func (t *Tree) remove(dir *Inode, name string, check func(*Inode) syscall.Errno)
 func (t *Tree) removeName(dir *Inode, name string, check func(*Inode) syscall.Errno) (*Inode, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if errno := t.changeableDir(dir); errno != 0 {
+	s, errno := t.findToChange(dir, name)
+	switch {
+	case errno != 0:
 		return nil, errno
-	}
-	if errno := checkName(name); errno != 0 {
-		return nil, errno
-	}
-	s := dir.dir.find(name)
-	if s == nil {
+	case s == nil:
 		return nil, syscall.ENOENT
 	}
 	n := s.inode
@@ -78,5 +75,29 @@ func (t *Tree) nameRemoved(dir, n *Inode, when Time) {
 		n.flags |= flagMoved
 	case n.flags&flagNew == 0:
 		t.removed.Add(1)
+	}
+}
+
+// Removed tells whether n has lost its last name for good: it can get no other.
+func (t *Tree) Removed(n *Inode) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.removedLocked()
+}
+
+// Preconditions: n.mu is held.
+func (n *Inode) removedLocked() bool { return n.nlink == 0 && n.flags&flagLinkable == 0 }
+
+// FreeRemoved frees the content of n if it is Removed, whatever references are
+// left. It is for a caller who knows that nobody has n open, nor will: what reads
+// it all the same finds zeros.
+func (t *Tree) FreeRemoved(n *Inode) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.removedLocked() || n.flags&flagLent != 0 {
+		return
+	}
+	if errno := t.dropUpperLocked(n); errno != 0 {
+		t.log.Error("content of a removed file was not freed", "inode", n.ino, "error", errno)
 	}
 }

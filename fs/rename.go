@@ -51,25 +51,28 @@ func (t *Tree) rename(m *move) (*Inode, syscall.Errno) {
 	return m.target, 0
 }
 
-// resolve finds both inodes.
+// resolve finds both inodes, the source first.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) resolve(m *move) syscall.Errno {
 	if !m.odir.isDir() || !m.ndir.isDir() {
 		return syscall.ENOTDIR
 	}
-	for _, dir := range []*Inode{m.odir, m.ndir} {
-		if errno := t.changeableDir(dir); errno != 0 {
-			return errno
-		}
-	}
-	if errno := checkName(m.oname); errno != 0 {
+	source, errno := t.findToChange(m.odir, m.oname)
+	if errno != 0 {
 		return errno
 	}
-	if m.source = m.odir.dir.lookup(m.oname); m.source == nil {
+	if source == nil {
 		return syscall.ENOENT
 	}
-	m.target = m.ndir.dir.lookup(m.nname)
-	return checkName(m.nname)
+	target, errno := t.findToChange(m.ndir, m.nname)
+	if errno != 0 {
+		return errno
+	}
+	m.source = source.inode
+	if target != nil {
+		m.target = target.inode
+	}
+	return 0
 }
 
 // check refuses what do_renameat2 and vfs_rename in the kernel's fs/namei.c

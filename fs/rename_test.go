@@ -68,4 +68,8 @@ func TestRenameNamesThatAreTooLong(t *testing.T) {
 	want(t, tree.Rename(tree.Root(), long, tree.Root(), "x", 0), syscall.ENAMETOOLONG)
 	want(t, tree.Rename(tree.Root(), "f", tree.Root(), long, 0), syscall.ENAMETOOLONG)
 	want(t, tree.Rename(tree.Root(), "none", tree.Root(), long, 0), syscall.ENOENT)
+	gone := mkdir(t, tree, tree.Root(), "gone")
+	ok(t, tree.Rmdir(tree.Root(), "gone"))
+	want(t, tree.Rename(tree.Root(), long, gone, "x", 0), syscall.ENAMETOOLONG)
+	want(t, tree.Rename(tree.Root(), "f", gone, long, 0), syscall.ENOENT)
 }

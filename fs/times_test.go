@@ -39,6 +39,7 @@ var timeSteps = []struct {
 	{"mkdir", func(s side) syscall.Errno { return s.mkdir("d", 0o755) }},
 	{"mkdir below", func(s side) syscall.Errno { return s.mkdir("d/sub", 0o755) }},
 	{"create", func(s side) syscall.Errno { return s.mknod("d/f", syscall.S_IFREG|0o644) }},
+	{"truncate nothing to nothing", func(s side) syscall.Errno { return s.truncate("d/f", 0) }},
 	{"create another", func(s side) syscall.Errno { return s.mknod("g", syscall.S_IFREG|0o644) }},
 	{"symlink", func(s side) syscall.Errno { return s.symlink("l", "target") }},
 	{"link", func(s side) syscall.Errno { return s.link("d/f", "h") }},
