@@ -46,7 +46,28 @@ func socketAddr(dir *os.File) *net.UnixAddr {
 	return &net.UnixAddr{Net: "unix", Name: "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + socketName}
 }
 
-// serveRemote listens for commands.
+// startRemote listens for commands until the server is lost.
+func (s *session) startRemote() error {
+	r, err := s.serveRemote()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.remote = r
+	s.mu.Unlock()
+	if s.isLost() { // meanwhile, so that nobody may have closed it
+		r.close()
+	}
+	return nil
+}
+
+// remoteServer may be nil, whose methods do nothing.
+func (s *session) remoteServer() *remoteServer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.remote
+}
+
 func (s *session) serveRemote() (*remoteServer, error) {
 	dir, err := os.Open(s.dir)
 	if err != nil {
@@ -103,6 +124,9 @@ func allowedPeer(nc *net.UnixConn) bool {
 
 // drain waits until every command that came has its answer.
 func (r *remoteServer) drain(ctx context.Context) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	conns := make([]*ipc.Conn, 0, len(r.conns))
 	for c := range r.conns {
@@ -114,7 +138,11 @@ func (r *remoteServer) drain(ctx context.Context) {
 	}
 }
 
-func (r *remoteServer) close() { r.listener.Close() }
+func (r *remoteServer) close() {
+	if r != nil {
+		r.listener.Close()
+	}
+}
 
 // byPath gives the mount at a path.
 func (s *session) byPath(path string) (*Mount, error) {

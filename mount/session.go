@@ -44,14 +44,13 @@ type session struct {
 	lock   *os.File // immutable; held as long as we live
 	conn   *ipc.Conn
 	proc   *os.Process
-	remote *remoteServer // immutable; answers commands of other processes
+	remote *remoteServer // guarded by mu; answers commands of other processes, nil before it does
 
 	lost    chan struct{} // closed when the server is gone, and its mounts are known to be dead
 	exited  chan struct{} // closed when the process has been reaped
 	exitErr error         // what Wait said; read after exited
 
 	mu     sync.Mutex
-	stop   bool              // guarded by mu; the server's end is wanted
 	killed string            // guarded by mu; why we killed it
 	nextID uint64            // guarded by mu
 	mounts map[uint64]*Mount // guarded by mu
@@ -133,10 +132,7 @@ func (s *session) openMounts() int {
 
 // end closes the connection, which ends the server, and waits for that.
 func (s *session) end(ctx context.Context) error {
-	s.remote.drain(ctx)
-	s.mu.Lock()
-	s.stop = true
-	s.mu.Unlock()
+	s.remoteServer().drain(ctx)
 	s.conn.Close()
 	select {
 	case <-s.lost:
@@ -181,7 +177,7 @@ func startSession(ctx context.Context, runDir string) (*session, error) {
 		<-s.lost
 		return nil, fmt.Errorf("start server process: %w", err)
 	}
-	if s.remote, err = s.serveRemote(); err != nil {
+	if err := s.startRemote(); err != nil {
 		s.kill("not needed")
 		<-s.lost
 		return nil, &HostError{Path: dir, What: "listen: " + err.Error()}
@@ -344,9 +340,7 @@ func (s *session) watchEnd() {
 		s.awaitExit()
 	}
 	s.conn.Close()
-	if s.remote != nil {
-		s.remote.close()
-	}
+	s.remoteServer().close()
 	lost := ServerLostError{PID: s.proc.Pid, Cause: s.cause()}
 	s.mu.Lock()
 	s.dead, s.mounts = s.mounts, map[uint64]*Mount{}
