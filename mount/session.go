@@ -26,10 +26,9 @@ import (
 // maxMissed silent intervals in a row of the client's own running time (a
 // suspended machine does not count) the server is taken for stopped, and killed:
 // tools then get ENOTCONN instead of hanging for ever.
-var (
-	pingInterval = 5 * time.Second
-	maxMissed    = 6
-)
+var pingInterval = 5 * time.Second // shorter in a test
+
+const maxMissed = 6
 
 // startPatience bounds the start of a server process.
 const startPatience = 30 * time.Second
@@ -39,9 +38,10 @@ const stderrTail = 2048
 
 // session is one server process and what its client knows of it.
 type session struct {
-	dir    string   // immutable; the session directory
-	runDir string   // immutable
-	lock   *os.File // immutable; held as long as we live
+	dir    string        // immutable; the session directory
+	runDir string        // immutable
+	ping   time.Duration // immutable; pingInterval
+	lock   *os.File      // immutable; held as long as we live
 	conn   *ipc.Conn
 	proc   *os.Process
 	remote *remoteServer // guarded by mu; answers commands of other processes, nil before it does
@@ -163,7 +163,7 @@ func startSession(ctx context.Context, runDir string) (*session, error) {
 		return nil, &HostError{Path: runDir, What: "make a session: " + err.Error()}
 	}
 	s := &session{
-		dir: dir, runDir: runDir, lock: lock, mounts: map[uint64]*Mount{},
+		dir: dir, runDir: runDir, lock: lock, ping: pingInterval, mounts: map[uint64]*Mount{},
 		lost: make(chan struct{}), exited: make(chan struct{}),
 	}
 	if err := s.startServer(); err != nil {
@@ -292,10 +292,10 @@ func (s *session) log(body json.RawMessage) {
 // watchdog kills a server that no longer answers.
 func (s *session) watchdog() {
 	for missed := 0; missed < maxMissed; {
-		if missed == 0 && !s.pause(pingInterval) {
+		if missed == 0 && !s.pause(s.ping) {
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), pingInterval)
+		ctx, cancel := context.WithTimeout(context.Background(), s.ping)
 		err := s.conn.Call(ctx, callPing, nil, nil)
 		cancel()
 		switch {
