@@ -70,10 +70,12 @@ func (t *Tree) nameRemoved(dir, n *Inode, when Time) {
 	t.changedNames()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	switch {
-	case n.nlink > 0:
+	if n.nlink > 0 {
 		n.flags |= flagMoved
-	case n.flags&flagNew == 0:
+		return
+	}
+	t.orphans.Add(1)
+	if n.flags&flagNew == 0 {
 		t.removed.Add(1)
 	}
 }
@@ -87,6 +89,9 @@ func (t *Tree) Removed(n *Inode) bool {
 
 // Preconditions: n.mu is held.
 func (n *Inode) removedLocked() bool { return n.nlink == 0 && n.flags&flagLinkable == 0 }
+
+// Orphans counts the inodes that lost their last name and are kept by references.
+func (t *Tree) Orphans() int64 { return t.orphans.Load() }
 
 // FreeRemoved frees the content of n if it is Removed, whatever references are
 // left. It is for a caller who knows that nobody has n open, nor will: what reads

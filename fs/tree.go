@@ -37,6 +37,7 @@ type Tree struct {
 	err     error         // the first cause of Poison or Taint
 	changed atomic.Bool   // since Seal
 	removed atomic.Int64  // inodes of Seal that have no name any more
+	orphans atomic.Int64  // see Orphans
 
 	spoolMu sync.Mutex // guards spools
 	spools  []*Spool
@@ -117,7 +118,7 @@ func (t *Tree) Unref(n *Inode, count uint64) {
 // name, a reference is given by those alone who hold one.
 func (t *Tree) reap(n *Inode) {
 	n.mu.Lock()
-	named := n.nlink > 0
+	named, orphan := n.nlink > 0, n.removedLocked()
 	n.mu.Unlock()
 	// The order matters: while there is a name, references can come from nothing.
 	if named || n.refs.Load() > 0 || !t.inodes.remove(n) {
@@ -125,6 +126,9 @@ func (t *Tree) reap(n *Inode) {
 	}
 	if err := t.dropContent(n); err != nil {
 		t.log.Error("content of a removed file was not freed", "inode", n.ino, "error", err)
+	}
+	if orphan {
+		t.orphans.Add(-1)
 	}
 }
 

@@ -137,6 +137,7 @@ func sxTime(t fs.Time) fuse.SxTime { return fuse.SxTime{Sec: uint64(t.Sec), Nsec
 const nameMax = 255
 
 func (s *server) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	s.awaitForgets()
 	f := s.tree.StatFS()
 	*out = fuse.StatfsOut{
 		Blocks:  f.Blocks,

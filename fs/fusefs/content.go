@@ -30,8 +30,7 @@ func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 			return st
 		}
 	}
-	s.lending.acquire(in.NodeId, n, in.Flags, out)
-	return fuse.OK
+	return s.lending.acquire(in.NodeId, n, in.Flags, out)
 }
 
 // truncate does what O_TRUNC asks for.
@@ -107,9 +106,11 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 	}
 	killPriv := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
 	var count int
-	errno := s.modify(n, in.NodeId, false, func() (errno syscall.Errno) {
-		count, errno = s.tree.WriteAt(n, p, int64(off), killPriv)
-		return errno
+	errno := s.withRoom(func() syscall.Errno {
+		return s.modify(n, in.NodeId, false, func() (errno syscall.Errno) {
+			count, errno = s.tree.WriteAt(n, p, int64(off), killPriv)
+			return errno
+		})
 	})
 	return uint32(count), status(errno)
 }
@@ -172,8 +173,10 @@ func (s *server) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status 
 	if off < 0 || length <= 0 {
 		return fuse.EINVAL
 	}
-	return status(s.modify(n, in.NodeId, s.unprivileged(&in.InHeader), func() syscall.Errno {
-		return s.tree.Allocate(n, off, length, in.Mode)
+	return status(s.withRoom(func() syscall.Errno {
+		return s.modify(n, in.NodeId, s.unprivileged(&in.InHeader), func() syscall.Errno {
+			return s.tree.Allocate(n, off, length, in.Mode)
+		})
 	}))
 }
 

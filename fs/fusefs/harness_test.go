@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func runChild(config string) error {
 }
 
 func (cfg *childConfig) tree() (*fs.Tree, error) {
-	home, err := fs.NewTmpfsHome(1<<30, 0)
+	home, err := fs.NewTmpfsHome(cmp.Or(cfg.MaxBytes, 1<<30), 0) // the kernel keeps a limit that passthrough hides from the tree
 	if err != nil {
 		return nil, err
 	}

@@ -54,11 +54,17 @@ type openInode struct {
 	opens   int       // guarded by the mu of the lending
 }
 
-// acquire counts an open of n, and says how it is to be answered.
-func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.OpenOut) {
+// acquire counts an open of n, and says how it is to be answered. ESTALE, which
+// makes the kernel look up the name again, where n was removed and is not open:
+// its content is gone, see removed.
+func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.OpenOut) fuse.Status {
 	l.mu.Lock()
 	o := l.open[node]
 	first := o == nil
+	if first && l.tree.Removed(n) {
+		l.mu.Unlock()
+		return fuse.Status(syscall.ESTALE)
+	}
 	if first {
 		o = &openInode{chosen: make(chan struct{}), inode: n}
 		l.open[node] = o
@@ -77,13 +83,14 @@ func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.Open
 		if !l.tree.WasLent(n) { // else pages may be older than what was written past them
 			out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 		}
-		return
+		return fuse.OK
 	}
 	if flags&unix.O_ACCMODE == unix.O_RDWR {
 		l.setMapped(node, o)
 	}
 	out.OpenFlags = fuse.FOPEN_PASSTHROUGH
 	out.BackingID = o.backing
+	return fuse.OK
 }
 
 // setMapped notes that a lent inode may be written to through memory.
@@ -127,14 +134,37 @@ func (l *lending) lend(o *openInode) {
 
 // release is the end of one open.
 func (l *lending) release(node uint64) {
+	if o := l.returned(node); o != nil {
+		l.removed(o.inode)
+	}
+}
+
+// removed frees the content of an inode that lost a name, if that was the last and
+// nobody has it open. Else a tool that has removed a file and goes on writing would
+// find no room: the FORGET that frees the inode comes after the answer to UNLINK.
+func (l *lending) removed(n *fs.Inode) {
+	if !l.tree.Removed(n) {
+		return
+	}
+	l.mu.Lock()
+	open := l.open[n.Ino()] != nil
+	l.mu.Unlock()
+	if !open { // nor will it be, see acquire
+		l.tree.FreeRemoved(n)
+	}
+}
+
+// returned counts down the opens of a node, and takes back what was lent with the
+// last. It gives what is not open any more, nil for what is.
+func (l *lending) returned(node uint64) *openInode {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	o := l.open[node]
 	if o == nil {
-		return // no open that we know of
+		return nil // no open that we know of
 	}
 	if o.opens--; o.opens > 0 {
-		return
+		return nil
 	}
 	delete(l.open, node)
 	l.mapped.Delete(node)
@@ -142,4 +172,5 @@ func (l *lending) release(node uint64) {
 		_ = l.kernel.UnregisterBackingFd(o.backing) // it fails only where the connection has ended
 		l.tree.Return(o.inode)                      // before the next open can ask for it
 	}
+	return o
 }

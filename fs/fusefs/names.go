@@ -44,7 +44,11 @@ func (s *server) newEntry(in *fuse.InHeader, out *fuse.EntryOut, verb func(*fs.I
 	if st != fuse.OK {
 		return st
 	}
-	n, errno := verb(dir)
+	var n *fs.Inode
+	errno := s.withRoom(func() (errno syscall.Errno) {
+		n, errno = verb(dir)
+		return errno
+	})
 	if errno != 0 {
 		return status(errno)
 	}
@@ -117,7 +121,7 @@ func (s *server) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.
 	if st != fuse.OK {
 		return st
 	}
-	return status(s.tree.Unlink(dir, name))
+	return s.losing(dir, name, func() syscall.Errno { return s.tree.Unlink(dir, name) })
 }
 
 func (s *server) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
@@ -125,7 +129,7 @@ func (s *server) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.S
 	if st != fuse.OK {
 		return st
 	}
-	return status(s.tree.Rmdir(dir, name))
+	return s.losing(dir, name, func() syscall.Errno { return s.tree.Rmdir(dir, name) })
 }
 
 // Rename serves RENAME and RENAME2. RENAME_WHITEOUT is EINVAL, as where a file
@@ -142,7 +146,9 @@ func (s *server) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName s
 	if in.Flags&^(fs.RenameNoReplace|fs.RenameExchange) != 0 {
 		return fuse.EINVAL
 	}
-	return status(s.tree.Rename(odir, oldName, ndir, newName, in.Flags))
+	return s.losing(ndir, newName, func() syscall.Errno {
+		return s.tree.Rename(odir, oldName, ndir, newName, in.Flags)
+	})
 }
 
 func (s *server) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,8 @@ type server struct {
 	kernel notifier
 
 	lending *lending // nil without passthrough; immutable
+
+	removal atomic.Int64 // when a name was removed last, nanoseconds since 1970; see withRoom
 
 	// stamps order the writes of an inode against the changes of its times, see
 	// modify. Each inode has the one that its number falls on; taken above all

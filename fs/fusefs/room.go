@@ -1,0 +1,64 @@
+package fusefs
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// What a tool has removed is room for what it writes next. The kernel gives an
+// inode up by a FORGET, though, which it sends after the tool has its answer, and
+// which may be overtaken by what the tool does then.
+const (
+	roomPatience = 500 * time.Millisecond // how long after a removal who finds no room waits for its FORGET
+	freePatience = 50 * time.Millisecond  // and who asks how much is free
+	roomPause    = time.Millisecond       // between two looks
+)
+
+// forgetting tells whether the kernel may be about to give up what was removed no
+// longer ago than patience. It may as well be that a tool has it open.
+func (s *server) forgetting(patience time.Duration) bool {
+	return s.tree.Orphans() > 0 && time.Since(time.Unix(0, s.removal.Load())) < patience
+}
+
+// withRoom calls verb, which changes nothing where it finds no room, again for as
+// long as a FORGET may make room.
+func (s *server) withRoom(verb func() syscall.Errno) syscall.Errno {
+	for {
+		waiting := s.forgetting(roomPatience)
+		errno := verb()
+		if errno != syscall.ENOSPC || !waiting {
+			return errno
+		}
+		time.Sleep(roomPause)
+	}
+}
+
+// awaitForgets waits until what was removed right now is given up, so that the
+// free space is told as it is.
+func (s *server) awaitForgets() {
+	for s.forgetting(freePatience) {
+		time.Sleep(roomPause)
+	}
+}
+
+// losing calls verb, by which a name in dir may lead to its inode no more, and
+// frees what can be freed of that one.
+func (s *server) losing(dir *fs.Inode, name string, verb func() syscall.Errno) fuse.Status {
+	var n *fs.Inode
+	if s.lending != nil {
+		n, _ = s.tree.Lookup(dir, name) // there may be none, or verb will say what is wrong
+	}
+	errno := verb()
+	if errno == 0 {
+		s.removal.Store(time.Now().UnixNano())
+	}
+	if n != nil {
+		s.lending.removed(n)
+		s.tree.Unref(n, 1)
+	}
+	return status(errno)
+}
