@@ -9,6 +9,7 @@ require (
 	github.com/klauspost/compress v1.20.3 // indirect
 	github.com/klauspost/pgzip v1.3.0 // indirect
 	golang.org/x/sys v0.49.0
+	pgregory.net/rapid v1.3.0
 )
 
 replace github.com/workdir/workdir => ../

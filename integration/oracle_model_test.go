@@ -1,0 +1,551 @@
+package integration
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// naive is a file tree as a textbook has it: nothing is cached, shared or clever,
+// and root may do everything. It knows no times and no holes.
+type naive struct {
+	root  *naiveNode
+	files [slots]*naiveFile
+}
+
+type naiveNode struct {
+	mode     uint32 // with the kind
+	uid, gid uint32
+	data     []byte
+	target   string
+	xattrs   map[string]string
+	names    map[string]*naiveNode // of a directory
+	linkable bool                  // made without a name, and has had none yet
+}
+
+type naiveFile struct {
+	node  *naiveNode
+	flags uint32
+	pos   int64
+}
+
+// Answers of a side that are no outcome.
+const (
+	answerSkip = "skip" // the operation makes no sense now: nobody does it
+	answerAny  = "any"  // the model does not know
+	answerOK   = "ok"
+)
+
+// fault is an errno that ends an operation of the model, nonsense ends one that
+// nobody is to do.
+type (
+	fault    unix.Errno
+	nonsense struct{}
+)
+
+func (n *naiveNode) kind() uint32 { return n.mode & unix.S_IFMT }
+func (n *naiveNode) isDir() bool  { return n.kind() == unix.S_IFDIR }
+
+func newNaive() *naive {
+	return &naive{root: &naiveNode{mode: unix.S_IFDIR | 0o755, names: map[string]*naiveNode{}}}
+}
+
+func fail(errno unix.Errno) { panic(fault(errno)) }
+
+func failIf(bad bool, errno unix.Errno) {
+	if bad {
+		fail(errno)
+	}
+}
+
+// do gives what the operation is to answer.
+func (m *naive) do(o op) (answer string) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case fault:
+			answer = outcome(unix.Errno(r))
+		case nonsense:
+			answer = answerSkip
+		default:
+			panic(r)
+		}
+	}()
+	do, ok := naiveOps[o.do]
+	if !ok {
+		panic("no such operation: " + o.do)
+	}
+	return do(m, o)
+}
+
+// place is where a path leads: a name in a directory, and what has it.
+type place struct {
+	dir  *naiveNode
+	name string
+	node *naiveNode // nil: nothing
+}
+
+// maxLinks is how many symbolic links one path may lead through (MAXSYMLINKS in the
+// kernel's include/linux/namei.h).
+const maxLinks = 40
+
+// find resolves a path from the root; follow says whether through a last symbolic
+// link as well.
+func (m *naive) find(path string, follow bool) place {
+	return m.place(path, follow).checked()
+}
+
+// place is find that leaves the length of the last name to checked, as the kernel
+// does.
+func (m *naive) place(path string, follow bool) place {
+	links := 0
+	return m.findFrom(m.root, path, follow, &links)
+}
+
+func (p place) checked() place {
+	failIf(len(p.name) > 255, unix.ENAMETOOLONG)
+	return p
+}
+
+func (m *naive) findFrom(dir *naiveNode, path string, follow bool, links *int) place {
+	first, rest, more := strings.Cut(path, "/")
+	p := place{dir, first, dir}
+	if first != "." {
+		p.node = dir.names[first]
+	}
+	if more {
+		p.checked()
+	}
+	if p.node != nil && p.node.kind() == unix.S_IFLNK && (more || follow) {
+		*links++
+		failIf(*links > maxLinks, unix.ELOOP)
+		p = m.findFrom(dir, p.node.target, true, links)
+	}
+	if !more {
+		return p
+	}
+	failIf(p.node == nil, unix.ENOENT)
+	failIf(!p.node.isDir(), unix.ENOTDIR)
+	return m.findFrom(p.node, rest, follow, links)
+}
+
+// existing is find of what must be there.
+func (m *naive) existing(path string, follow bool) place {
+	p := m.find(path, follow)
+	failIf(p.node == nil, unix.ENOENT)
+	return p
+}
+
+// file gives an open regular file; the operation is given up if there is none.
+func (m *naive) file(slot int) *naiveFile {
+	f := m.files[slot]
+	if f == nil || f.node.kind() != unix.S_IFREG {
+		panic(nonsense{})
+	}
+	return f
+}
+
+func (f *naiveFile) writes() bool { return f.flags&unix.O_ACCMODE != unix.O_RDONLY }
+func (f *naiveFile) reads() bool  { return f.flags&unix.O_ACCMODE != unix.O_WRONLY }
+
+// add makes an inode under a name, which inherits the group of a setgid directory.
+func (p place) add(mode uint32) *naiveNode {
+	n := p.dir.child(mode)
+	p.dir.names[p.name] = n
+	return n
+}
+
+func (n *naiveNode) child(mode uint32) *naiveNode {
+	c := &naiveNode{mode: mode}
+	if c.isDir() {
+		c.names = map[string]*naiveNode{}
+	}
+	if n.mode&unix.S_ISGID != 0 {
+		c.gid = n.gid
+		if c.isDir() {
+			c.mode |= unix.S_ISGID
+		}
+	}
+	return c
+}
+
+// absent is the place of a new name.
+func (m *naive) absent(path string) place {
+	p := m.find(path, false)
+	failIf(p.node != nil, unix.EEXIST)
+	return p
+}
+
+func (n *naiveNode) put(p []byte, off int64) {
+	n.resize(max(int64(len(n.data)), off+int64(len(p))))
+	copy(n.data[off:], p)
+}
+
+func (n *naiveNode) resize(size int64) {
+	if old := int64(len(n.data)); size > old {
+		n.data = append(n.data, make([]byte, size-old)...)
+	}
+	n.data = n.data[:size:size]
+}
+
+func (m *naive) open(o op) string {
+	if o.flags&unix.O_TMPFILE == unix.O_TMPFILE {
+		failIf(o.flags&unix.O_ACCMODE == unix.O_RDONLY, unix.EINVAL)
+		dir := m.existing(o.path, true).node
+		failIf(!dir.isDir(), unix.ENOTDIR)
+		n := dir.child(unix.S_IFREG | o.mode)
+		n.linkable = true
+		m.files[o.slot] = &naiveFile{node: n, flags: o.flags}
+		return answerOK
+	}
+	exclusive := o.flags&unix.O_EXCL != 0
+	p := m.find(o.path, !exclusive && o.flags&unix.O_NOFOLLOW == 0)
+	if p.node == nil {
+		failIf(o.flags&unix.O_CREAT == 0, unix.ENOENT)
+		m.files[o.slot] = &naiveFile{node: p.add(unix.S_IFREG | o.mode), flags: o.flags}
+		return answerOK
+	}
+	failIf(exclusive, unix.EEXIST)
+	f := &naiveFile{node: p.node, flags: o.flags}
+	f.mayOpen()
+	if o.flags&unix.O_TRUNC != 0 && p.node.kind() == unix.S_IFREG {
+		p.node.data = nil
+	}
+	m.files[o.slot] = f
+	return answerOK
+}
+
+// mayOpen has the order of do_open and may_open in the kernel's fs/namei.c.
+func (f *naiveFile) mayOpen() {
+	switch kind := f.node.kind(); {
+	case f.flags&unix.O_CREAT != 0 && kind == unix.S_IFDIR:
+		fail(unix.EISDIR)
+	case f.flags&unix.O_DIRECTORY != 0 && kind != unix.S_IFDIR:
+		fail(unix.ENOTDIR)
+	case kind == unix.S_IFLNK:
+		fail(unix.ELOOP)
+	case kind == unix.S_IFDIR && (f.writes() || f.flags&unix.O_TRUNC != 0):
+		fail(unix.EISDIR)
+	case kind == unix.S_IFSOCK:
+		fail(unix.ENXIO)
+	case kind == unix.S_IFIFO:
+		panic(nonsense{}) // who else has it open counts
+	}
+}
+
+// naiveOps answer each operation.
+var naiveOps = map[string]func(*naive, op) string{
+	"open": (*naive).open,
+	"close": func(m *naive, o op) string {
+		m.files[o.slot] = nil
+		return answerOK
+	},
+	"write": func(m *naive, o op) string {
+		f := m.file(o.slot)
+		failIf(!f.writes(), unix.EBADF)
+		if f.flags&unix.O_APPEND != 0 && o.n > 0 {
+			f.pos = int64(len(f.node.data))
+		}
+		if o.n > 0 {
+			f.node.put(oracleData(o), f.pos)
+		}
+		f.pos += o.n
+		return fmt.Sprint(o.n)
+	},
+	"pwrite": func(m *naive, o op) string {
+		f := m.file(o.slot)
+		failIf(!f.writes(), unix.EBADF)
+		if f.flags&unix.O_APPEND != 0 { // pwrite(2), BUGS
+			o.off = int64(len(f.node.data))
+		}
+		if o.n > 0 {
+			f.node.put(oracleData(o), o.off)
+		}
+		return fmt.Sprint(o.n)
+	},
+	"pread": func(m *naive, o op) string {
+		f := m.file(o.slot)
+		failIf(!f.reads(), unix.EBADF)
+		size := int64(len(f.node.data))
+		return sum(f.node.data[min(o.off, size):min(o.off+o.n, size)])
+	},
+	"mmap": func(m *naive, o op) string {
+		f := m.file(o.slot)
+		end := min(o.off+o.n, int64(len(f.node.data)))
+		if o.off >= end {
+			return answerSkip
+		}
+		failIf(!f.reads() || !f.writes(), unix.EACCES)
+		copy(f.node.data[o.off:end], oracleData(o))
+		return answerOK
+	},
+	"ftruncate": func(m *naive, o op) string {
+		f := m.file(o.slot)
+		failIf(!f.writes(), unix.EINVAL)
+		f.node.resize(o.n)
+		return answerOK
+	},
+	"fsync": func(m *naive, o op) string {
+		m.file(o.slot)
+		return answerOK
+	},
+	"fallocate": (*naive).fallocate,
+	"seek": func(m *naive, o op) string {
+		m.file(o.slot)
+		return answerAny
+	},
+	"copy": (*naive).copyRange,
+	"flink": func(m *naive, o op) string {
+		f := m.files[o.slot]
+		if f == nil {
+			return answerSkip
+		}
+		p := m.absent(o.path)
+		failIf(f.node.isDir(), unix.EPERM)
+		failIf(m.links(f.node) == 0 && !f.node.linkable, unix.ENOENT)
+		p.dir.names[p.name], f.node.linkable = f.node, false
+		return answerOK
+	},
+	"truncate": func(m *naive, o op) string {
+		failIf(o.n < 0, unix.EINVAL)
+		n := m.existing(o.path, true).node
+		failIf(n.isDir(), unix.EISDIR)
+		failIf(n.kind() != unix.S_IFREG, unix.EINVAL)
+		n.resize(o.n)
+		return answerOK
+	},
+	"mkdir": func(m *naive, o op) string { m.absent(o.path).add(unix.S_IFDIR | o.mode); return answerOK },
+	"mknod": func(m *naive, o op) string { m.absent(o.path).add(o.mode); return answerOK },
+	"symlink": func(m *naive, o op) string {
+		m.absent(o.path).add(unix.S_IFLNK | 0o777).target = o.to
+		return answerOK
+	},
+	"link": func(m *naive, o op) string {
+		old := m.existing(o.path, false)
+		p := m.absent(o.to)
+		failIf(old.node.isDir(), unix.EPERM)
+		p.dir.names[p.name] = old.node
+		return answerOK
+	},
+	"unlink": func(m *naive, o op) string {
+		p := m.existing(o.path, false)
+		failIf(p.node.isDir(), unix.EISDIR)
+		delete(p.dir.names, p.name)
+		return answerOK
+	},
+	"rmdir": func(m *naive, o op) string {
+		p := m.existing(o.path, false)
+		failIf(!p.node.isDir(), unix.ENOTDIR)
+		failIf(len(p.node.names) > 0, unix.ENOTEMPTY)
+		delete(p.dir.names, p.name)
+		return answerOK
+	},
+	"rename": (*naive).rename,
+	"chmod": func(m *naive, o op) string {
+		n := m.existing(o.path, true).node
+		n.mode = n.kind() | o.mode
+		return answerOK
+	},
+	"chown": func(m *naive, o op) string {
+		n := m.existing(o.path, false).node
+		n.uid, n.gid = uint32(o.n), uint32(o.off)
+		if !n.isDir() { // setattr_should_drop_suidgid in the kernel's fs/attr.c
+			n.mode &^= unix.S_ISUID
+			if n.mode&unix.S_IXGRP != 0 {
+				n.mode &^= unix.S_ISGID
+			}
+		}
+		return answerOK
+	},
+	"utimens": func(m *naive, o op) string { m.existing(o.path, false); return answerOK },
+	"setxattr": func(m *naive, o op) string {
+		failIf(o.flags > 3, unix.EINVAL)
+		n := m.existing(o.path, true).node
+		n.checkXattr(o.attr, unix.EPERM)
+		_, found := n.xattrs[o.attr]
+		failIf(found && o.flags&unix.XATTR_CREATE != 0, unix.EEXIST)
+		failIf(!found && o.flags&unix.XATTR_REPLACE != 0, unix.ENODATA)
+		if n.xattrs == nil {
+			n.xattrs = map[string]string{}
+		}
+		n.xattrs[o.attr] = string(oracleData(o))
+		return answerOK
+	},
+	"getxattr": func(m *naive, o op) string {
+		n := m.existing(o.path, true).node
+		n.checkXattr(o.attr, unix.ENODATA)
+		value, found := n.xattrs[o.attr]
+		failIf(!found, unix.ENODATA)
+		return sum([]byte(value))
+	},
+	"removexattr": func(m *naive, o op) string {
+		n := m.existing(o.path, true).node
+		n.checkXattr(o.attr, unix.EPERM)
+		_, found := n.xattrs[o.attr]
+		failIf(!found, unix.ENODATA)
+		delete(n.xattrs, o.attr)
+		return answerOK
+	},
+	"readlink": func(m *naive, o op) string {
+		n := m.existing(o.path, false).node
+		failIf(n.kind() != unix.S_IFLNK, unix.EINVAL)
+		return n.target
+	},
+	"contents": func(*naive, op) string { return answerAny },
+}
+
+// checkXattr: user.* belongs to files and directories (xattr_permission in the
+// kernel's fs/xattr.c).
+func (n *naiveNode) checkXattr(name string, special unix.Errno) {
+	user := strings.HasPrefix(name, "user.")
+	failIf(user && !n.isDir() && n.kind() != unix.S_IFREG, special)
+	failIf(strings.HasPrefix(name, "other."), unix.EOPNOTSUPP)
+}
+
+func (m *naive) fallocate(o op) string {
+	f := m.file(o.slot)
+	failIf(o.n <= 0, unix.EINVAL)
+	failIf(!f.writes(), unix.EBADF)
+	failIf(o.flags == unix.FALLOC_FL_COLLAPSE_RANGE, unix.EOPNOTSUPP)
+	size := int64(len(f.node.data))
+	switch {
+	case o.flags&unix.FALLOC_FL_PUNCH_HOLE != 0:
+		clear(f.node.data[min(o.off, size):min(o.off+o.n, size)])
+	case o.flags&unix.FALLOC_FL_KEEP_SIZE == 0:
+		f.node.resize(max(size, o.off+o.n))
+	}
+	return answerOK
+}
+
+func (m *naive) copyRange(o op) string {
+	in, out := m.file(o.in), m.file(o.slot)
+	failIf(!in.reads() || !out.writes() || out.flags&unix.O_APPEND != 0, unix.EBADF)
+	size := int64(len(in.node.data))
+	n := min(o.n, max(0, size-o.from))
+	failIf(in.node == out.node && o.from < o.off+n && o.off < o.from+n, unix.EINVAL)
+	if n > 0 {
+		out.node.put(slices.Clone(in.node.data[o.from:o.from+n]), o.off)
+	}
+	return fmt.Sprint(n)
+}
+
+// rename has the order of do_renameat2 and vfs_rename in the kernel's fs/namei.c.
+func (m *naive) rename(o op) string {
+	exchange := o.flags&unix.RENAME_EXCHANGE != 0
+	failIf(o.flags > 2, unix.EINVAL)
+	from, to := m.place(o.path, false), m.place(o.to, false)
+	old := from.checked().node
+	failIf(old == nil, unix.ENOENT)
+	to.checked()
+	failIf(o.flags == unix.RENAME_NOREPLACE && to.node != nil, unix.EEXIST)
+	failIf(exchange && to.node == nil, unix.ENOENT)
+	failIf(old.holds(to.dir), unix.EINVAL)
+	if to.node.holds(from.dir) {
+		failIf(exchange, unix.EINVAL)
+		fail(unix.ENOTEMPTY)
+	}
+	if old == to.node {
+		return answerOK
+	}
+	if !exchange && to.node != nil {
+		failIf(old.isDir() && !to.node.isDir(), unix.ENOTDIR)
+		failIf(!old.isDir() && to.node.isDir(), unix.EISDIR)
+		failIf(to.node.isDir() && len(to.node.names) > 0, unix.ENOTEMPTY)
+	}
+	if delete(from.dir.names, from.name); exchange {
+		from.dir.names[from.name] = to.node
+	}
+	to.dir.names[to.name] = old
+	return answerOK
+}
+
+// holds reports whether a directory is n or beneath it.
+func (n *naiveNode) holds(dir *naiveNode) bool {
+	if n == nil {
+		return false
+	}
+	found := n == dir
+	for _, child := range n.names {
+		found = found || child.holds(dir)
+	}
+	return found
+}
+
+// links counts the names of an inode, as st_nlink does.
+func (m *naive) links(n *naiveNode) (count int) {
+	if n == m.root {
+		count++
+	}
+	m.walk(func(_ string, other *naiveNode) {
+		for _, child := range other.names {
+			switch {
+			case child == n:
+				count++
+			case other == n && child.isDir():
+				count++ // its ".."
+			}
+		}
+	})
+	if n.isDir() && count > 0 {
+		count++ // its "."
+	}
+	return count
+}
+
+// walk visits the tree sorted by name, the root as ".".
+func (m *naive) walk(visit func(path string, n *naiveNode)) {
+	var down func(string, *naiveNode)
+	down = func(path string, n *naiveNode) {
+		visit(path, n)
+		for _, name := range slices.Sorted(maps.Keys(n.names)) {
+			down(strings.TrimPrefix(path+"/"+name, "./"), n.names[name])
+		}
+	}
+	down(".", m.root)
+}
+
+// snapshot describes everything as oracleSide.snapshot does, but the times.
+func (m *naive) snapshot() []string {
+	var lines []string
+	first := map[*naiveNode]string{}
+	add := func(path string, n *naiveNode) {
+		same, seen := first[n]
+		if !seen {
+			first[n], same = path, path
+		}
+		size := len(n.data)
+		switch n.kind() {
+		case unix.S_IFLNK:
+			size = len(n.target)
+		case unix.S_IFDIR:
+			size = 20 * (2 + len(n.names)) // BOGO_DIRENT_SIZE in the kernel's mm/shmem.c
+		}
+		lines = append(lines, statLine(path, same, n.mode, m.links(n), n.uid, n.gid, size))
+	}
+	m.walk(func(path string, n *naiveNode) {
+		add(path, n)
+		for _, name := range slices.Sorted(maps.Keys(n.xattrs)) {
+			lines = append(lines, xattrLine(path, name, []byte(n.xattrs[name])))
+		}
+	})
+	for slot, f := range m.files {
+		if f != nil {
+			add(fmt.Sprint("slot ", slot), f.node)
+		}
+	}
+	return lines
+}
+
+// contents gives the content of every file that has a name.
+func (m *naive) contents() []string {
+	var lines []string
+	m.walk(func(path string, n *naiveNode) {
+		if n.kind() == unix.S_IFREG {
+			lines = append(lines, fmt.Sprintf("%q %s", path, sum(n.data)))
+		}
+	})
+	return lines
+}

@@ -1,0 +1,292 @@
+package integration
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+
+	"github.com/workdir/workdir/mount"
+)
+
+// checksVariable says how many random sequences are tried in each way of serving,
+// see TestOracle.
+const checksVariable = "WORKDIR_ORACLE_CHECKS"
+
+// oracleWays are the ways of serving a mount: with passthrough, which root gets by
+// default, and by READ and WRITE under the writeback cache, which a mount with a
+// spill directory gets.
+var oracleWays = []string{"passthrough", "writeback"}
+
+// TestOracle does random things to a mount, to tmpfs and to a naive model, and
+// compares every answer and, after each step, all that there is. Once in a while
+// the workspace is committed and mounted again in between. What is found goes into
+// TestOracleRegressions.
+func TestOracle(t *testing.T) {
+	needRoot(t)
+	checks := os.Getenv(checksVariable)
+	if checks == "" {
+		checks = "40"
+	}
+	must(t, flag.Set("rapid.checks", checks))
+	must(t, flag.Set("rapid.nofailfile", "true"))
+	for _, way := range oracleWays {
+		t.Run(way, func(t *testing.T) {
+			w := newOracleWorld(t, way)
+			rapid.Check(t, func(t *rapid.T) {
+				w.run(t, rapid.SliceOfN(oracleOps, 10, 150).Draw(t, "ops"))
+			})
+		})
+	}
+}
+
+// oracleWorld has what all sequences of one way of serving share.
+type oracleWorld struct {
+	dir  string
+	opts mount.Options
+	runs int
+}
+
+func newOracleWorld(t *testing.T, way string) *oracleWorld {
+	t.Helper()
+	w := &oracleWorld{dir: memoryDir(t)}
+	for _, sub := range []string{"run", "spill", "store"} {
+		must(t, os.Mkdir(filepath.Join(w.dir, sub), 0o700))
+	}
+	w.opts = mount.Options{
+		RunDir: filepath.Join(w.dir, "run"), KeepEmpty: true, Owner: &mount.Owner{Keep: true},
+		Logger: slog.New(slog.DiscardHandler), // what Python cannot read is no matter here
+	}
+	if way == "writeback" {
+		w.opts.Spill = filepath.Join(w.dir, "spill")
+	}
+	umask := unix.Umask(0)
+	t.Cleanup(func() {
+		unix.Umask(umask)
+		if err := mount.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// run does one sequence to new trees.
+func (w *oracleWorld) run(t rapid.TB, ops []op) {
+	t.Helper()
+	w.runs++
+	tmpfs := filepath.Join(w.dir, fmt.Sprint("tmpfs", w.runs))
+	must(t, os.Mkdir(tmpfs, 0o755))
+	defer os.RemoveAll(tmpfs)
+	o := &oracle{t: t, opts: w.opts, url: fmt.Sprintf("file://%s/store/%d", w.dir, w.runs), model: newNaive(), theirs: newOracleSide(tmpfs)}
+	o.open()
+	defer o.close()
+	o.one(op{do: "utimens", path: ".", n: 1}) // else nothing has changed, and nothing is stored
+	for _, op := range ops {
+		o.did = append(o.did, op)
+		o.one(op)
+	}
+	o.one(op{do: remount})
+	o.one(op{do: "contents"})
+}
+
+// oracle compares three sides.
+type oracle struct {
+	t      rapid.TB
+	opts   mount.Options
+	url    string
+	mount  *mount.Mount // nil while there is none
+	ours   *oracleSide
+	theirs *oracleSide
+	model  *naive
+	stored bool // holes may be other ones than they were
+	did    []op
+}
+
+func (o *oracle) open() {
+	o.t.Helper()
+	m, err := mount.Open(context.Background(), o.url, &o.opts)
+	must(o.t, err)
+	o.mount, o.ours = m, newOracleSide(m.Path())
+}
+
+// close ends a sequence, wherever it is.
+func (o *oracle) close() {
+	o.theirs.closeFiles()
+	o.ours.closeFiles()
+	if o.mount == nil {
+		return
+	}
+	if _, err := o.mount.Close(context.Background()); err != nil {
+		o.t.Errorf("close: %v", err)
+	}
+}
+
+// one does one operation to every side.
+func (o *oracle) one(p op) {
+	o.t.Helper()
+	tick()
+	if p.do == remount {
+		o.remount()
+		return
+	}
+	want := o.model.do(p)
+	if want == answerSkip {
+		return
+	}
+	do := sideOps[p.do]
+	theirs, ours := do(o.theirs, p), do(o.ours, p)
+	switch {
+	case want != answerAny && want != theirs:
+		o.fail("%s: the model says %s, tmpfs %s", p, want, theirs)
+	case ours != theirs && (p.do != "seek" || !o.stored):
+		o.fail("%s: the mount says %s, tmpfs %s", p, ours, theirs)
+	}
+	o.compare()
+	if p.do == "contents" {
+		o.same("content", o.model.contents(), o.theirs.contents(o.t), o.ours.contents(o.t))
+	}
+}
+
+// tick waits until a new time of a file differs from those before. It looks at the
+// clock that the kernel stamps files with.
+func tick() {
+	for start := coarse(); coarse() == start; {
+		runtime.Gosched()
+	}
+}
+
+func coarse() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts) // a clock that there is
+	return ts.Nano()
+}
+
+// compare compares all that there is, but the content of files.
+func (o *oracle) compare() {
+	o.t.Helper()
+	theirs, theirTimes := o.theirs.snapshot(o.t, len(o.did))
+	ours, ourTimes := o.ours.snapshot(o.t, len(o.did))
+	o.same("tree", o.model.snapshot(), theirs, ours)
+	o.same("times", theirTimes, theirTimes, ourTimes)
+}
+
+func (o *oracle) same(what string, model, theirs, ours []string) {
+	o.t.Helper()
+	for _, c := range []struct {
+		name string
+		got  []string
+	}{{"model", model}, {"mount", ours}} {
+		if !slices.Equal(c.got, theirs) {
+			o.fail("%s of %s and tmpfs differ (- tmpfs, + %s):\n%s", what, c.name, c.name, lineDifference(theirs, c.got))
+		}
+	}
+}
+
+func lineDifference(want, got []string) string {
+	var lines []string
+	for _, line := range want {
+		if !slices.Contains(got, line) {
+			lines = append(lines, "- "+line)
+		}
+	}
+	for _, line := range got {
+		if !slices.Contains(want, line) {
+			lines = append(lines, "+ "+line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// fail prints what was done, as a test to paste.
+func (o *oracle) fail(format string, args ...any) {
+	o.t.Helper()
+	var b strings.Builder
+	for _, p := range o.did {
+		fmt.Fprintf(&b, "\t%v,\n", p)
+	}
+	o.t.Fatalf(format+"\nafter\n%s", append(args, b.String())...)
+}
+
+// remount commits the workspace and opens it again. What an archive does not keep
+// (docs/semantics.md) is taken away before, by ordinary operations on every side.
+func (o *oracle) remount() {
+	o.t.Helper()
+	for _, p := range o.model.notStored() {
+		o.one(p)
+	}
+	for slot := range slots {
+		o.one(op{do: "close", slot: slot})
+	}
+	before := o.ours.byPath(o.t)
+	must(o.t, o.mount.Commit())
+	m := o.mount
+	o.mount = nil
+	if _, err := m.Close(context.Background()); err != nil {
+		o.t.Fatalf("close: %v", err)
+	}
+	m, err := mount.Open(context.Background(), o.url, &o.opts)
+	must(o.t, err)
+	o.mount, o.ours, o.stored = m, newOracleSide(m.Path()), true
+	o.ours.adopt(o.t, before, len(o.did))
+	o.theirs.forgetChanges(len(o.did))
+	o.compare()
+	o.same("content", o.model.contents(), o.theirs.contents(o.t), o.ours.contents(o.t))
+}
+
+// notStored gives operations that take away what an archive does not keep.
+func (m *naive) notStored() (ops []op) {
+	seen := map[*naiveNode]bool{}
+	m.walk(func(path string, n *naiveNode) {
+		kind := n.kind()
+		again := seen[n] && (kind == unix.S_IFLNK || kind == unix.S_IFIFO)
+		if kind == unix.S_IFSOCK || again {
+			ops = append(ops, op{do: "unlink", path: path})
+			return
+		}
+		seen[n] = true
+		for _, name := range sorted(slices.Collect(maps.Keys(n.xattrs))) {
+			if !strings.HasPrefix(name, "user.") {
+				ops = append(ops, op{do: "removexattr", path: path, attr: name})
+			}
+		}
+	})
+	return ops
+}
+
+// byPath gives what was seen of each name.
+func (s *oracleSide) byPath(t rapid.TB) map[string]sighting {
+	all := map[string]sighting{}
+	s.walk(t, func(path string, st *unix.Stat_t) { all[path] = s.seen[st.Ino] })
+	return all
+}
+
+// adopt takes the times of files that were modified before they were stored, which
+// must be as they were. All of them have changed since, for ctime is not stored.
+func (s *oracleSide) adopt(t rapid.TB, before map[string]sighting, step int) {
+	t.Helper()
+	s.walk(t, func(path string, st *unix.Stat_t) {
+		was, known := before[path]
+		if !known || was.mtime != st.Mtim {
+			t.Fatalf("%q comes back with mtime %v, had %v", path, st.Mtim, was.mtime)
+		}
+		s.seen[st.Ino] = sighting{mtime: st.Mtim, ctime: st.Ctim, modified: was.modified, changed: step}
+	})
+}
+
+// forgetChanges makes step the one in which everything has changed.
+func (s *oracleSide) forgetChanges(step int) {
+	for ino, was := range s.seen {
+		was.changed = step
+		s.seen[ino] = was
+	}
+}
