@@ -270,18 +270,29 @@ func (k *kernelSide) truncate(path string, size int64) syscall.Errno {
 }
 
 func (k *kernelSide) allocate(path string, off, length int64, mode uint32) syscall.Errno {
-	return k.file(path, func(fd int) error { return unix.Fallocate(fd, mode, off, length) })
+	return k.file(path, func(fd int) error {
+		return retry(func() error { return unix.Fallocate(fd, mode, off, length) })
+	})
 }
 
 func (k *kernelSide) copyRange(src string, soff int64, dst string, doff, length int64) (n int64, errno syscall.Errno) {
+	a, errno := k.stat(src)
+	if errno != 0 {
+		return 0, errno
+	}
+	length = min(length, max(1, a.Size-soff)) // what is written meanwhile does not count
 	errno = k.file(src, func(in int) error {
 		return orNil(k.file(dst, func(out int) error {
-			got, err := unix.CopyFileRange(in, &soff, out, &doff, int(length), 0)
-			n = int64(got)
-			return err
+			for {
+				got, err := unix.CopyFileRange(in, &soff, out, &doff, int(length-n), 0) // which a signal ends early
+				n += int64(max(0, got))
+				if got <= 0 || n == length {
+					return err
+				}
+			}
 		}))
 	})
-	return max(0, n), errno
+	return n, errno
 }
 
 func (k *kernelSide) chmod(path string, mode uint32) syscall.Errno {
@@ -330,11 +341,13 @@ func (k *kernelSide) list(path string) (names []string, errno syscall.Errno) {
 		}
 		defer closeFD(fd)
 		buf := make([]byte, 64<<10)
-		n, err := unix.Getdents(fd, buf)
-		if err == nil {
-			_, _, names = unix.ParseDirent(buf[:n], -1, nil)
+		for {
+			n, err := unix.Getdents(fd, buf) // which a signal ends early
+			if n <= 0 {
+				return err
+			}
+			_, _, names = unix.ParseDirent(buf[:n], -1, names)
 		}
-		return err
 	})
 	slices.Sort(names)
 	return names, errno
