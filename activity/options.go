@@ -20,7 +20,7 @@ type Options struct {
 	// MaxBytes limits the content in memory, in bytes; beyond it tools get
 	// ENOSPC. 0: what is left of the server's budget.
 	MaxBytes int64
-	// MaxInodes limits the number of files and directories. 0: no limit.
+	// MaxInodes limits the number of files and directories. 0: see mount.Options.
 	MaxInodes int64
 	// Spill is a directory on disk for content that memory has no room for. "":
 	// tools get ENOSPC.

@@ -16,6 +16,8 @@ type Home interface {
 	NewFile() (File, error)
 	// StatFS tells the home's own limit and use, in bytes; total 0 means no limit.
 	StatFS() (total, free int64, err error)
+	// Resize sets the limit, in bytes and more than 0. ENOSPC if more is in use.
+	Resize(size int64) error
 	// Close gives everything back. No file of the home may be used afterwards.
 	Close() error
 }

@@ -18,10 +18,10 @@ const slotSize = 64 << 10
 // file system can be mounted. A page of it that is in use is counted; a slot
 // that is given back is punched out, so that every slot is given out as zeros.
 type arenaHome struct {
-	fd  int   // the memory file; immutable
-	max int64 // pages; immutable
+	fd int // the memory file; immutable
 
 	mu   sync.Mutex // taken below arenaFile.mu
+	max  int64      // pages; guarded by mu
 	used int64      // pages; guarded by mu
 	free []uint32   // slots to use again; guarded by mu
 	next uint32     // the first slot never used; guarded by mu
@@ -53,6 +53,17 @@ func (h *arenaHome) StatFS() (total, free int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.max * pageSize, (h.max - h.used) * pageSize, nil
+}
+
+// Resize sets the limit.
+func (h *arenaHome) Resize(size int64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if size/pageSize < h.used {
+		return syscall.ENOSPC
+	}
+	h.max = size / pageSize
+	return nil
 }
 
 // Close gives the memory back. EBADF if it was closed.

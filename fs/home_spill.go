@@ -132,6 +132,9 @@ func (h *spillHome) StatFS() (total, free int64, err error) {
 	return total + more, free + moreFree, err
 }
 
+// Resize sets the limit of the memory, beyond which files go to disk.
+func (h *spillHome) Resize(size int64) error { return h.memory.Resize(size) }
+
 // Close removes the directory on disk.
 func (h *spillHome) Close() error {
 	err := h.disk.Close()

@@ -30,7 +30,8 @@ var (
 	// A conflict (store.ErrConflict) and a commit of which nobody knows
 	// (store.ErrUnknown) are not among these.
 	ErrCommit = errors.New("commit failed, nothing was stored")
-	// ErrLimit: the workspace does not fit into MaxBytes or MaxInodes.
+	// ErrLimit: the workspace does not fit into MaxBytes or MaxInodes, or MaxBytes
+	// into what the server has left.
 	ErrLimit = errors.New("limit reached")
 	// ErrNoServer: there is no server process to be had: mount.Init is not called
 	// and workdir-mount is not in PATH.

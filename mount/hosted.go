@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,25 +175,50 @@ func (h *hosted) loadError(err error) error {
 	return err
 }
 
-// newTree makes the tree over its home. A limit of the mount's own is the size of
-// a home of its own.
+// newTree makes the tree over its home.
 func (h *hosted) newTree() error {
-	home, err := h.server.sharedHome()
-	if h.req.MaxBytes > 0 {
-		home, err = newHome(h.req.MaxBytes)
-		h.own(home)
-	}
-	opts := &fs.Options{MaxBytes: h.req.MaxBytes, MaxInodes: h.req.MaxInodes, Owner: h.req.Owner}
-	if err == nil && h.req.Spill != "" {
-		opts.MaxBytes = 0 // beyond it is the disk
-		home, err = fs.NewSpillHome(home, h.req.Spill)
-		h.own(home)
-	}
+	home, err := h.newHome()
 	if err != nil {
 		return fmt.Errorf("open %s: %w", h.url.Redacted(), err)
 	}
-	h.tree, err = fs.New(home, opts)
+	h.tree, err = fs.New(home, &fs.Options{
+		MaxBytes:  h.maxBytes(),
+		MaxInodes: cmp.Or(h.req.MaxInodes, h.server.budget.inodes()),
+		Owner:     h.req.Owner,
+	})
 	return err
+}
+
+// newHome gives the home of the tree's content. A limit of the mount's own is the
+// size of a home of its own.
+func (h *hosted) newHome() (home fs.Home, err error) {
+	if h.req.MaxBytes > 0 {
+		home, err = h.server.budget.ownHome(h.req.MaxBytes)
+		h.own(home)
+	} else {
+		home, err = h.server.budget.sharedHome()
+	}
+	if err != nil || h.req.Spill == "" {
+		return home, err
+	}
+	home, err = fs.NewSpillHome(home, h.req.Spill)
+	if err != nil {
+		return nil, &HostError{Path: h.req.Spill, What: err.Error(), Hint: "choose another spill directory, one that can be written to"}
+	}
+	h.own(home)
+	return home, nil
+}
+
+// maxBytes is the limit that the tree keeps. Beyond it is the disk where there is
+// a spill directory.
+func (h *hosted) maxBytes() int64 {
+	switch {
+	case h.req.Spill != "":
+		return 0
+	case h.req.MaxBytes > 0:
+		return h.req.MaxBytes
+	}
+	return h.server.budget.total
 }
 
 // own remembers a home that goes with the mount.
@@ -326,7 +352,7 @@ func (h *hosted) status() Status {
 	return Status{
 		State: state, Revision: h.info.Revision, Changes: h.tree.Changes(),
 		Bytes: bytes, MaxBytes: int64(st.Blocks) * 4096, // StatFS counts blocks of 4 KiB
-		Inodes: inodes, MaxInodes: h.req.MaxInodes,
+		Inodes: inodes, MaxInodes: int64(st.Files),
 		ServerPID: os.Getpid(), Opened: h.opened, Requests: h.conn.Stats(),
 	}
 }

@@ -21,9 +21,12 @@ type Options struct {
 	// ReadOnly mounts read-only, enforced by the kernel (EROFS).
 	ReadOnly bool
 	// MaxBytes limits the content in memory, in bytes; beyond it tools get
-	// ENOSPC. 0: what is left of the server's budget, half of the memory limit.
+	// ENOSPC. So much is set aside of what the server has for all its mounts, half
+	// of the memory limit; Open gives ErrLimit if it is not there. 0: what nobody
+	// has set aside, which is shared.
 	MaxBytes int64
-	// MaxInodes limits the number of files and directories. 0: no limit.
+	// MaxInodes limits the number of files and directories. 0: one for each KiB of
+	// half of the memory limit.
 	MaxInodes int64
 	// Spill is a directory on disk for content that memory has no room for, see
 	// MaxBytes. "": tools get ENOSPC instead.
@@ -114,8 +117,8 @@ type Status struct {
 	Changes   fs.Changes        `json:"changes"`
 	Bytes     int64             `json:"bytes"` // content, in whole pages
 	Inodes    int64             `json:"inodes"`
-	MaxBytes  int64             `json:"maxBytes"`  // what this mount, or all mounts that share a home, may take
-	MaxInodes int64             `json:"maxInodes"` // 0: no limit
+	MaxBytes  int64             `json:"maxBytes"` // what this mount, or all mounts that share a home, may take
+	MaxInodes int64             `json:"maxInodes"`
 	ServerPID int               `json:"serverPid"`
 	ClientPID int               `json:"clientPid"`
 	Opened    time.Time         `json:"opened"`

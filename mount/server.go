@@ -12,7 +12,6 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/store"
 )
@@ -32,8 +31,9 @@ type server struct {
 	mu      sync.Mutex
 	session string             // guarded by mu; set by hello
 	hosted  map[uint64]*hosted // guarded by mu
-	home    fs.Home            // guarded by mu; shared by the mounts without a MaxBytes of their own
 	ending  bool               // guarded by mu; the client is gone, no mount may be made
+
+	budget budget // has its own lock
 }
 
 // serverMain serves the client at the other end of descriptor 3 until it is
@@ -50,6 +50,7 @@ func serverMain() int {
 	sock.Close()
 	syscall.CloseOnExec(serverLockFD)
 	s := &server{hosted: map[uint64]*hosted{}, lock: os.NewFile(serverLockFD, lockName)}
+	s.budget.total = memoryLimit() / 2
 	ready := make(chan struct{})
 	s.conn = ipc.New(nc, func(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
 		<-ready
@@ -205,34 +206,6 @@ func (s *server) cancel(body json.RawMessage) error {
 		h.cancel()
 	}
 	return err
-}
-
-// sharedHome gives the home of the mounts without a limit of their own: half of
-// the memory limit for all of them together.
-func (s *server) sharedHome() (fs.Home, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.home != nil {
-		return s.home, nil
-	}
-	home, err := newHome(memoryLimit() / 2)
-	if err == nil {
-		s.home = home
-	}
-	return home, err
-}
-
-// newHome makes a home for content: a detached tmpfs where that is allowed, else
-// an arena.
-func newHome(size int64) (fs.Home, error) {
-	home, err := fs.NewTmpfsHome(size, 0)
-	if err == nil {
-		return home, nil
-	}
-	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSYS) {
-		return nil, fmt.Errorf("make a tmpfs of %d bytes: %w", size, err)
-	}
-	return fs.NewArenaHome(size)
 }
 
 // note sends what a mount has to say to the client's log. It never waits.

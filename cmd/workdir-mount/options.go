@@ -41,7 +41,7 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.KeepEmpty, "keep-empty", false, "store an emptied workspace as an empty archive; by default its archive is deleted")
 	flags.BoolVar(&f.Portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
 	flags.Var(&f.MaxBytes, "max-bytes", "memory for content, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
-	flags.Int64Var(&f.MaxInodes, "max-inodes", 0, "number of files and directories (default: no limit)")
+	flags.Int64Var(&f.MaxInodes, "max-inodes", 0, "number of files and directories (default: one for each KiB of half of the memory limit)")
 	flags.StringVar(&f.Spill, "spill", "", "directory on disk for content that memory has no room for (default: tools get ENOSPC)")
 	flags.Var(&f.Owner, "owner", "whom the files belong to: UID, UID:GID, or keep for those whom the archive names; for root (default: the user who mounts)")
 	flags.BoolVar(&f.AllowOther, "allow-other", false, "let other users into the mount, as far as permissions allow")

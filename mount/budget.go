@@ -1,0 +1,111 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// budget is the memory that all mounts of a server may take for content. A mount
+// with a limit of its own has that much set aside, in a home of its own; the others
+// share a home of what is left. The kernel keeps the size of each, so that the sum
+// holds though it writes without asking us.
+type budget struct {
+	total int64 // bytes; immutable
+
+	mu     sync.Mutex
+	aside  int64   // bytes; guarded by mu
+	shared fs.Home // guarded by mu; nil before the first mount that needs it
+}
+
+// leastShared is what the shared home keeps at least, in bytes: a tmpfs of none is
+// one without a limit.
+const leastShared = 64 << 10
+
+// sharedHome gives the home of the mounts without a limit of their own.
+func (b *budget) sharedHome() (fs.Home, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.shared != nil {
+		return b.shared, nil
+	}
+	home, err := newHome(max(b.total-b.aside, leastShared))
+	if err == nil {
+		b.shared = home
+	}
+	return home, err
+}
+
+// ownHome gives a home of size bytes, which are set aside until it is closed.
+// ErrLimit where they are not there.
+func (b *budget) ownHome(size int64) (fs.Home, error) {
+	if err := b.setAside(size); err != nil {
+		return nil, err
+	}
+	home, err := newHome(size)
+	if err != nil {
+		b.giveBack(size)
+		return nil, err
+	}
+	return &ownedHome{Home: home, giveBack: func() { b.giveBack(size) }}, nil
+}
+
+func (b *budget) setAside(size int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	left := b.total - b.aside - size
+	if left >= 0 && b.shared != nil && b.shared.Resize(max(left, leastShared)) != nil {
+		left = -1 // the others use it
+	}
+	if left < 0 {
+		return fmt.Errorf("%w: MaxBytes (--max-bytes) of %d is more than what is left of the %d bytes for all mounts of this server, which are half of the memory limit; ask for less, or close other mounts", ErrLimit, size, b.total)
+	}
+	b.aside += size
+	return nil
+}
+
+func (b *budget) giveBack(size int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.aside -= size
+	if b.shared != nil {
+		_ = b.shared.Resize(max(b.total-b.aside, leastShared)) // to grow never fails
+	}
+}
+
+// ownedHome is a home that was set aside.
+type ownedHome struct {
+	fs.Home
+	giveBack func()
+}
+
+// Close frees the home, and gives its size back.
+func (h *ownedHome) Close() error {
+	err := h.Home.Close()
+	h.giveBack()
+	return err
+}
+
+// newHome makes a home for content: a detached tmpfs where that is allowed, else
+// an arena.
+func newHome(size int64) (fs.Home, error) {
+	home, err := fs.NewTmpfsHome(size, 0)
+	if err == nil {
+		return home, nil
+	}
+	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.ENOSYS) {
+		return nil, fmt.Errorf("make a tmpfs of %d bytes: %w", size, err)
+	}
+	return fs.NewArenaHome(size)
+}
+
+// inodeCost is what an inode with its name takes of the Go heap, in bytes, with
+// room for the garbage collector.
+const inodeCost = 1 << 10
+
+// inodes is how many a mount without a limit of its own may have. tmpfs has such a
+// limit too.
+func (b *budget) inodes() int64 { return b.total / inodeCost }
