@@ -25,7 +25,7 @@ test-unit:
 	go test ./...
 
 bench: deps-bench build
-	bench/compare.sh $(BUILD)/workdir-mount
+	bench/compare.sh $(BUILD)/workdir-mount -o docs
 
 lint: deps-test
 	scripts/lint.sh

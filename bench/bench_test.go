@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/xml"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
@@ -42,11 +44,11 @@ func TestProcessFiles(t *testing.T) {
 	if _, err := statTime("7 (x) S 1"); err == nil {
 		t.Error("statTime takes a line that is too short")
 	}
-	if got, err := statusPeak("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"); err != nil || got != 2<<20 {
-		t.Errorf("statusPeak = %v, %v, want 2 MiB", got, err)
+	if got, err := statusBytes("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n", "VmHWM"); err != nil || got != 2<<20 {
+		t.Errorf("statusBytes = %v, %v, want 2 MiB", got, err)
 	}
-	if _, err := statusPeak("Name:\tx\n"); err == nil {
-		t.Error("statusPeak takes a process without memory")
+	if _, err := statusBytes("Name:\tx\n", "VmHWM"); err == nil {
+		t.Error("statusBytes takes a process without memory")
 	}
 }
 
@@ -86,6 +88,77 @@ func TestTable(t *testing.T) {
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table has no %q:\n%s", want, b.String())
+		}
+	}
+}
+
+func TestSpreadLeavesOutWhatFailed(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		in   []float64
+		want string
+	}{
+		{"nothing", nil, "–"},
+		{"failed", []float64{math.NaN()}, "–"},
+		{"one", []float64{math.NaN(), 2}, "2.00"},
+		{"several", []float64{4, 12.5, 1}, "4.00 (1.00–12.5)"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := spread(test.in); got != test.want {
+				t.Errorf("spread(%v) = %s, want %s", test.in, got, test.want)
+			}
+		})
+	}
+	if got := quotients([]float64{6, math.NaN(), 1, 3}, []float64{2, 1, math.NaN(), 0}); len(got) != 1 || got[0] != 3 {
+		t.Errorf("quotients = %v, want [3]", got)
+	}
+}
+
+// fio counts bytes and a rate for each side, and notes may come before the report.
+func TestFioReport(t *testing.T) {
+	const report = "note: x\n{\"jobs\": [{\"read\": {\"io_bytes\": 100, \"bw_bytes\": 50}, \"write\": {\"io_bytes\": 30, \"bw_bytes\": 10}}]}"
+	if got, err := fioSeconds([]byte(report)); err != nil || got != 5 {
+		t.Errorf("fioSeconds = %v, %v, want 5", got, err)
+	}
+	if _, err := fioSeconds([]byte("{}")); err == nil {
+		t.Error("fioSeconds takes a report without a job")
+	}
+}
+
+// A plot is well-formed, and marks what is not known.
+func TestPlot(t *testing.T) {
+	p := bars{title: "a & b", unit: "s", series: []string{"x", "y"}, groups: []string{"one", "two"}}
+	p.values = func(group, series string) float64 {
+		if group == "two" && series == "y" {
+			return math.NaN()
+		}
+		return 7
+	}
+	picture := p.svg()
+	if err := xml.Unmarshal([]byte(picture), new(struct{})); err != nil {
+		t.Fatalf("%v:\n%s", err, picture)
+	}
+	if bars, missing := strings.Count(picture, ">7.00<"), strings.Count(picture, ">–<"); bars != 3 || missing != 1 {
+		t.Errorf("%d bars and %d marks, want 3 and 1", bars, missing)
+	}
+}
+
+func TestRenderMounts(t *testing.T) {
+	res := mountResults{tasks: map[string]figures{}, memory: figures{"bindfs": {100}}, failed: []string{"bindfs: tar x: broken"}}
+	res.of("tar x")["tmpfs"] = []float64{2, 2}
+	res.of("tar x")["disk"] = []float64{4, 8}
+	var b strings.Builder
+	plots := renderMounts(&b, config{rounds: 2}, res)
+	if len(plots) != len(groups)+1 {
+		t.Errorf("%d plots, want one for each group and one of memory", len(plots))
+	}
+	for _, want := range []string{
+		"| tar x | 2.00 s | 3.00 (2.00–4.00) | – |",
+		"| bindfs | 100 |",
+		"* bindfs: tar x: broken\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the page has no %q:\n%s", want, b.String())
 		}
 	}
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Compares workdir-mount with the Python temporal-workdir and with tar and pigz.
+# Measures workdir-mount beside others: the Python temporal-workdir, tar and pigz;
+# and, as root, other mounts, the disk and memory.
 # Usage: bench/compare.sh PATH-OF-workdir-mount [-o DIR] [-parts LIST]
 # Environment: ROUNDS (3), SOURCE (the Go source tree), TMPDIR (where all work).
 set -euo pipefail

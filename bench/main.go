@@ -1,10 +1,11 @@
-// Command bench compares workdir with its ancestor, the Python temporal-workdir,
-// and with what a shell has for the job, tar and pigz: how long they take to open
-// and to commit a workspace, and in how much memory.
+// Command bench measures workdir beside others. Opening and committing a workspace
+// is compared with its ancestor, the Python temporal-workdir, and with what a shell
+// has for the job, tar and pigz. Work in a mount is compared with memory, the disk,
+// and other file systems that a process serves; that needs root.
 //
-// All three do the same work in turn, round after round, so that whatever else
-// the machine does disturbs them alike. The result is a table of medians. Nothing
-// here passes or fails.
+// All of them do the same work in turn, round after round, so that whatever else
+// the machine does disturbs them alike. The result is a page of medians, with
+// plots. Nothing here passes or fails.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 func main() {
@@ -27,35 +29,72 @@ func main() {
 type config struct {
 	binary, python, source string
 	rounds                 int
-	output                 string
+	parts                  string
+	output                 string // directory
 }
 
 func run() error {
 	var c config
 	flag.StringVar(&c.binary, "workdir-mount", "build/workdir-mount", "the command to measure")
-	flag.StringVar(&c.python, "python", "build/venv/bin/python", "a Python that has temporal-workdir")
+	flag.StringVar(&c.python, "python", "build/_venv/bin/python", "a Python that has temporal-workdir")
 	flag.StringVar(&c.source, "source", "", "the directory that makes up the workspace")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often everything is measured")
-	flag.StringVar(&c.output, "o", "", "write the table to this file too")
+	flag.StringVar(&c.parts, "parts", "archives,mounts", "what is measured")
+	flag.StringVar(&c.output, "o", "", "write the page to this directory, as benchmarks.md, and the plots below it")
 	flag.Parse()
 	if c.source == "" || flag.NArg() > 0 || c.rounds < 1 {
 		return errors.New("usage: bench -source DIR [flags]")
 	}
-	if _, err := os.Stat(c.python); err != nil {
-		return fmt.Errorf("%w: run scripts/deps.sh bench", err)
-	}
-	results, err := measure(c)
-	if err != nil {
-		return err
-	}
-	page, err := render(c, results)
+	page, plots, err := measureParts(c)
 	if err != nil {
 		return err
 	}
 	if _, err := io.WriteString(os.Stdout, page); err != nil || c.output == "" {
 		return err
 	}
-	return os.WriteFile(c.output, []byte(page), 0o644)
+	return write(c.output, page, plots)
+}
+
+// measureParts measures what the command line names, and describes it.
+func measureParts(c config) (string, []plot, error) {
+	var page strings.Builder
+	var plots []plot
+	page.WriteString(preamble())
+	for _, part := range strings.Split(c.parts, ",") {
+		switch part {
+		case "archives":
+			res, err := measure(c)
+			if err == nil {
+				err = renderArchives(&page, c, res)
+			}
+			if err != nil {
+				return "", nil, err
+			}
+		case "mounts":
+			res, err := measureMounts(c)
+			if err != nil {
+				return "", nil, err
+			}
+			plots = renderMounts(&page, c, res)
+		default:
+			return "", nil, fmt.Errorf("no part %q: there are archives and mounts", part)
+		}
+	}
+	page.WriteString(epilogue(c))
+	return page.String(), plots, nil
+}
+
+// write writes the page, and the plots into a directory beside it.
+func write(dir, page string, plots []plot) error {
+	if err := makeDirs(filepath.Join(dir, "bench")); err != nil {
+		return err
+	}
+	for _, p := range plots {
+		if err := os.WriteFile(filepath.Join(dir, "bench", p.file), []byte(p.svg), 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "benchmarks.md"), []byte(page), 0o644)
 }
 
 // contender is one that can keep a directory in an archive.
@@ -75,6 +114,9 @@ type results struct {
 
 // measure runs the rounds in a directory that is removed at the end.
 func measure(c config) (res results, err error) {
+	if _, err := os.Stat(c.python); err != nil {
+		return res, fmt.Errorf("%w: run scripts/deps.sh bench", err)
+	}
 	dir, err := os.MkdirTemp("", "workdir-bench")
 	if err != nil {
 		return res, err

@@ -33,24 +33,33 @@ var rows = []row{
 	{"archive", func(s sample) float64 { return float64(s.archive) }, "MiB"},
 }
 
-// render makes the page: the table, and what it was measured on.
-func render(c config, res results) (string, error) {
+// preamble is how the page begins.
+func preamble() string {
+	return "# Benchmarks\n\nMade by `make bench`. Ratios between things that took turns can be compared between machines; times cannot.\n\n"
+}
+
+// epilogue says where and with what all of it was measured.
+func epilogue(c config) string {
 	var b strings.Builder
-	b.WriteString("# Benchmarks\n\n")
-	size, entries, err := measureTree(c.source)
-	if err != nil {
-		return "", err
-	}
-	fmt.Fprintf(&b, "A workspace of %d entries and %.0f MiB. Rounds in which all took turns: %d. The figures are medians, the ratios medians of the ratios of each round.\n\n",
-		entries, float64(size)/(1<<20), c.rounds)
-	table(&b, res)
-	b.WriteString("\nThe times of workdir include the start of its processes, and its commits are synced to disk; those of temporal-workdir do not include the start of Python. " +
-		"workdir keeps the workspace in memory, the others on disk.\n\n")
+	b.WriteString("\n## Measured on\n\n")
 	for _, line := range machine(c) {
 		fmt.Fprintf(&b, "* %s\n", line)
 	}
-	b.WriteString("\nMeasured by `bench/compare.sh`.\n")
-	return b.String(), nil
+	return b.String()
+}
+
+// renderArchives writes the table of opening and committing.
+func renderArchives(b *strings.Builder, c config, res results) error {
+	size, entries, err := measureTree(c.source)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b, "## Opening and committing\n\nA workspace of %d entries and %.0f MiB. Rounds in which all took turns: %d. The figures are medians, the ratios medians of the ratios of each round.\n\n",
+		entries, float64(size)/(1<<20), c.rounds)
+	table(b, res)
+	b.WriteString("\nThe times of workdir include the start of its processes, and its commits are synced to disk; those of temporal-workdir do not include the start of Python. " +
+		"workdir keeps the workspace in memory, the others on disk.\n\n")
+	return nil
 }
 
 // table writes the medians, and ratios to the first contender.
@@ -130,12 +139,12 @@ func measureTree(dir string) (size int64, entries int, err error) {
 func machine(c config) []string {
 	var uts unix.Utsname
 	_ = unix.Uname(&uts) // fails on a bad address only
-	return []string{
-		fmt.Sprintf("%d cores, %s, Linux %s; load average %s", runtime.NumCPU(), processorModel(), unix.ByteSliceToString(uts.Release[:]), loadAverage()),
-		firstLine(c.binary, "version"),
-		"temporal-workdir " + firstLine(c.python, "-c", "import importlib.metadata as m; print(m.version('temporal-workdir'))") + ", " + firstLine(c.python, "--version"),
-		firstLine("tar", "--version") + ", " + firstLine("pigz", "--version"),
-	}
+	return append([]string{
+		fmt.Sprintf("%d cores, %s, Linux %s; load average when it was done %s", runtime.NumCPU(), processorModel(), unix.ByteSliceToString(uts.Release[:]), loadAverage()),
+		versionLine(c.binary, "version"),
+		"temporal-workdir " + versionLine(c.python, "-c", "import importlib.metadata as m; print(m.version('temporal-workdir'))") + ", " + versionLine(c.python, "--version"),
+		versionLine("tar", "--version") + ", " + versionLine("pigz", "--version"),
+	}, programs()...)
 }
 
 // loadAverage is that of the last 1, 5 and 15 minutes: on a machine that does
@@ -159,12 +168,13 @@ func processorModel() string {
 	return runtime.GOARCH
 }
 
-// firstLine is the first line that a program prints.
-func firstLine(name string, args ...string) string {
+// versionLine is the first line with a figure that a program prints.
+func versionLine(name string, args ...string) string {
 	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		return fmt.Sprintf("%s: %v", name, err)
+	for line := range strings.Lines(string(out)) {
+		if strings.ContainsAny(line, "0123456789") {
+			return strings.TrimSpace(line)
+		}
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return line
+	return fmt.Sprintf("%s: %v", name, err)
 }

@@ -83,7 +83,7 @@ func processUsage(pid int) (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
-	memory, err := statusPeak(string(status))
+	memory, err := statusBytes(string(status), "VmHWM")
 	return usage{processor: processor, memory: memory}, err
 }
 
@@ -101,12 +101,12 @@ func statTime(stat string) (float64, error) {
 	return float64(user+system) / ticksPerSecond, err
 }
 
-// statusPeak gives VmHWM of /proc/PID/status, in bytes.
-func statusPeak(status string) (int64, error) {
-	_, rest, ok := strings.Cut(status, "VmHWM:")
+// statusBytes gives a size of /proc/PID/status, such as VmHWM, in bytes.
+func statusBytes(status, key string) (int64, error) {
+	_, rest, ok := strings.Cut(status, key+":")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) == 0 { // a process that ends has no memory any more
-		return 0, fmt.Errorf("status: no VmHWM")
+		return 0, fmt.Errorf("status: no %s", key)
 	}
 	kib, err := strconv.ParseInt(fields[0], 10, 64)
 	return kib << 10, err

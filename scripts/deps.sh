@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, with apt and pip, what the demo, the tests or the benchmarks need
+# Installs, with apt, pip and cargo, what the demo, the tests or the benchmarks need
 # and is missing. Usage: scripts/deps.sh demo|test|bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,6 +35,19 @@ if [ "$what" != demo ]; then
 	need util-linux unshare
 	need python3 python3
 	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+	need stress-ng stress-ng
+	# pjdfstest wants Rust 1.85. Debian 12 has that as cargo-web only: its cargo is
+	# of Rust 1.63, and finds none of the two crates.
+	rust=cargo
+	[ -z "$(apt-cache policy cargo-web 2>/dev/null)" ] || rust=cargo-web
+	need "$rust" cargo
+fi
+
+if [ "$what" = bench ]; then
+	need bindfs bindfs
+	need fuse-overlayfs fuse-overlayfs
+	need rclone rclone
+	need fio fio
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -53,4 +66,14 @@ if [ "$what" != demo ] && ! build/_venv/bin/python -c 'import temporal_workdir' 
 	echo "installing the Python temporal-workdir into build/_venv" >&2
 	python3 -m venv build/_venv
 	build/_venv/bin/pip install --quiet --disable-pip-version-check temporal-workdir
+fi
+
+# pjdfstest and fsx, the Rust crates, which no distribution packages.
+if [ "$what" = test ]; then
+	for crate in pjdfstest@0.2.2 fsx@0.3.2; do
+		if ! grep -qsF "\"${crate/@/ } " build/tools/.crates.toml; then
+			echo "installing the crate $crate into build/tools" >&2
+			cargo install --quiet --locked --root build/tools "$crate"
+		fi
+	done
 fi

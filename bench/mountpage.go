@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// plot is a picture and the file that it goes to.
+type plot struct {
+	file, svg string
+}
+
+// renderMounts writes the tables of all groups, and makes a plot of each.
+func renderMounts(b *strings.Builder, c config, res mountResults) []plot {
+	fmt.Fprintf(b, "## A mount in use\n\n"+
+		"Every task was done in every place in turn, %d rounds in fresh places. The first column is the median time on a tmpfs; "+
+		"the others are the median of the ratios to the tmpfs in the same round, with the lowest and the highest. Less is better.\n\n"+
+		"The disk is where the temporary files of the machine are, with its page cache. bindfs, fuse-overlayfs and rclone have their files on a tmpfs; "+
+		"rclone copies to it what was written, later. *Passthrough* is what root gets, *writeback* what everybody else gets.\n", c.rounds)
+	var plots []plot
+	for _, g := range groups {
+		fmt.Fprintf(b, "\n### %s\n\n", g.title)
+		ratioTable(b, g, res)
+		fmt.Fprintf(b, "\n![%s](bench/%s.svg)\n", g.title, g.file)
+		plots = append(plots, plot{g.file + ".svg", ratioPlot(g, res)})
+	}
+	fmt.Fprintf(b, "\n### Memory for each file\n\nWhat the server's own memory grew by for each of %d empty files, in bytes, with what its allocator keeps in reserve.\n\n", manyFiles)
+	memoryTable(b, res)
+	b.WriteString("\n![Memory](bench/memory.svg)\n")
+	plots = append(plots, plot{"memory.svg", memoryPlot(res)})
+	if len(res.failed) > 0 {
+		b.WriteString("\n### What did not work\n\n")
+		for _, note := range res.failed {
+			fmt.Fprintf(b, "* %s\n", note)
+		}
+	}
+	return plots
+}
+
+func ratioTable(b *strings.Builder, g group, res mountResults) {
+	names := placeNames()
+	fmt.Fprintf(b, "| | %s |\n|---%s|\n", strings.Join(names, " | "), strings.Repeat("|---:", len(names)))
+	for _, t := range g.tasks {
+		f := res.tasks[t.name]
+		fmt.Fprintf(b, "| %s | %s", t.name, inSeconds(f[names[0]]))
+		for _, name := range names[1:] {
+			b.WriteString(" | " + spread(quotients(f[name], f[names[0]])))
+		}
+		b.WriteString(" |\n")
+	}
+}
+
+func ratioPlot(g group, res mountResults) string {
+	p := bars{title: g.title, unit: "time as a multiple of tmpfs", series: placeNames()[1:]}
+	for _, t := range g.tasks {
+		p.groups = append(p.groups, t.name)
+	}
+	p.values = func(task, place string) float64 {
+		return known(quotients(res.tasks[task][place], res.tasks[task][places[0].name]))
+	}
+	return p.svg()
+}
+
+func memoryTable(b *strings.Builder, res mountResults) {
+	b.WriteString("| | bytes |\n|---|---:|\n")
+	for _, name := range served(res) {
+		fmt.Fprintf(b, "| %s | %s |\n", name, spread(res.memory[name]))
+	}
+}
+
+func memoryPlot(res mountResults) string {
+	p := bars{title: "Memory for each file", unit: "bytes", series: served(res), groups: []string{"an empty file"}}
+	p.values = func(_, place string) float64 { return known(res.memory[place]) }
+	return p.svg()
+}
+
+// served are the places that have a server.
+func served(res mountResults) []string {
+	return slices.DeleteFunc(placeNames(), func(name string) bool { return len(res.memory[name]) == 0 })
+}
+
+func placeNames() []string {
+	var names []string
+	for _, p := range places {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// quotients are those of the rounds in which both are known.
+func quotients(values, by []float64) []float64 {
+	var out []float64
+	for i := range values {
+		if q := values[i] / by[i]; !math.IsNaN(q) && !math.IsInf(q, 0) {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// known is the median of the values that are not NaN; NaN if there is none.
+func known(values []float64) float64 {
+	v := slices.DeleteFunc(slices.Clone(values), math.IsNaN)
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	return median(v)
+}
+
+// spread is the median, with the lowest and the highest.
+func spread(values []float64) string {
+	v := slices.DeleteFunc(slices.Clone(values), math.IsNaN)
+	switch len(v) {
+	case 0:
+		return "–"
+	case 1:
+		return short(v[0])
+	}
+	return fmt.Sprintf("%s (%s–%s)", short(median(v)), short(slices.Min(v)), short(slices.Max(v)))
+}
+
+func inSeconds(values []float64) string {
+	v := known(values)
+	switch {
+	case math.IsNaN(v):
+		return "–"
+	case v < 0.1:
+		return fmt.Sprintf("%.1f ms", 1000*v)
+	}
+	return fmt.Sprintf("%.2f s", v)
+}

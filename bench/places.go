@@ -1,0 +1,165 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// place is a kind of file system that the tasks run on.
+type place struct {
+	name string
+	// open makes a fresh one, whose files go below dir.
+	open func(c config, dir string) (*opened, error)
+}
+
+// opened is a place that is there.
+type opened struct {
+	path    string
+	servers []int // the processes that serve it; none where the kernel does
+	close   func() error
+}
+
+// places are those that are compared; the first one is the measure of the others.
+var places = []place{
+	{"tmpfs", openTmpfs},
+	{"disk", openDisk},
+	{"workdir, passthrough", openWorkdir()},
+	{"workdir, writeback", openWorkdir("--spill")},
+	{"bindfs", overTmpfs("bindfs", "-f", "back", "mnt")},
+	{"fuse-overlayfs", overTmpfs("fuse-overlayfs", "-f", "-o", "lowerdir=lower,upperdir=back,workdir=work", "mnt")},
+	{"rclone mount", overTmpfs("rclone", "mount", "back", "mnt", "--config", "", "--cache-dir", "work", "--vfs-cache-mode", "writes", "--file-perms", "0777")},
+}
+
+func openTmpfs(_ config, dir string) (*opened, error) {
+	if err := unix.Mount("bench", dir, "tmpfs", 0, "mode=755"); err != nil {
+		return nil, fmt.Errorf("mount a tmpfs: %w; run as root", err)
+	}
+	return &opened{path: dir, close: func() error { return unix.Unmount(dir, 0) }}, nil
+}
+
+func openDisk(_ config, dir string) (*opened, error) {
+	return &opened{path: dir, close: func() error { return nil }}, nil
+}
+
+// openWorkdir mounts an empty workspace. An option that needs a directory, which
+// --spill does, is given one.
+func openWorkdir(options ...string) func(config, string) (*opened, error) {
+	return func(c config, dir string) (*opened, error) {
+		w := &workdir{binary: c.binary, dir: dir}
+		args := []string{"mount"}
+		for _, o := range options {
+			args = append(args, o, filepath.Join(dir, "more"))
+		}
+		if err := makeDirs(w.path(), filepath.Join(dir, "more"), filepath.Join(dir, "store")); err != nil {
+			return nil, err
+		}
+		var m mounted
+		if _, err := w.do(&m, append(args, w.url(), w.path())...); err != nil {
+			return nil, err
+		}
+		return &opened{path: w.path(), servers: []int{m.ServerPID}, close: func() error {
+			_, err := w.do(nil, "umount", w.path())
+			return err
+		}}, nil
+	}
+}
+
+// overTmpfs runs a program that serves the directory mnt, and has the directories
+// back, lower and work in a tmpfs of its own to do so.
+func overTmpfs(program string, args ...string) func(config, string) (*opened, error) {
+	return func(c config, dir string) (*opened, error) {
+		below, err := openTmpfs(c, dir)
+		if err != nil {
+			return nil, err
+		}
+		p, err := serveBelow(dir, program, args)
+		if err != nil {
+			return nil, errors.Join(err, below.close())
+		}
+		stop := p.close
+		p.close = func() error { return errors.Join(stop(), below.close()) }
+		return p, nil
+	}
+}
+
+func serveBelow(dir, program string, args []string) (*opened, error) {
+	for _, name := range []string{"mnt", "back", "lower", "work"} {
+		if err := makeDirs(filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	mnt := filepath.Join(dir, "mnt")
+	cmd := command(program, args...)
+	cmd.Dir = dir
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	p := &opened{path: mnt, servers: []int{cmd.Process.Pid}, close: func() error { return endServer(cmd, mnt, ended) }}
+	if err := waitMounted(mnt, ended); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", program, err), p.close())
+	}
+	return p, nil
+}
+
+// patience is how long a server may take to mount or to end.
+const patience = 20 * time.Second
+
+// waitMounted waits until another file system is at path.
+func waitMounted(path string, ended chan error) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(patience)
+	for {
+		same, err := sameDevice(path, filepath.Dir(path))
+		if err != nil || !same {
+			return err
+		}
+		select {
+		case err := <-ended:
+			ended <- nil
+			return fmt.Errorf("ended before it mounted: %v", err)
+		case <-late:
+			return errors.New("did not mount")
+		case <-tick.C:
+		}
+	}
+}
+
+func sameDevice(a, b string) (bool, error) {
+	var sa, sb unix.Stat_t
+	err := errors.Join(unix.Stat(a, &sa), unix.Stat(b, &sb))
+	return sa.Dev == sb.Dev, err
+}
+
+// endServer unmounts, by force if need be, and waits for the server's end.
+func endServer(cmd *exec.Cmd, mnt string, ended chan error) error {
+	err := unix.Unmount(mnt, 0)
+	if err != nil {
+		_ = unix.Unmount(mnt, unix.MNT_DETACH) // it may not be mounted at all
+		_ = cmd.Process.Signal(unix.SIGTERM)   // nor alive
+	}
+	select {
+	case <-ended: // how a server ends is its own business
+	case <-time.After(patience):
+		err = errors.Join(err, cmd.Process.Kill())
+		<-ended
+	}
+	return err
+}
+
+func makeDirs(paths ...string) error {
+	for _, path := range paths {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}

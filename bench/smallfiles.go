@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// smallFiles is how many files the tasks on small files have.
+const smallFiles = 2000
+
+// page is the content of a small file.
+var page = make([]byte, 4096)
+
+func makeDir(name string) func(*site) error {
+	return func(s *site) error { return unix.Mkdir(filepath.Join(s.dir, name), 0o755) }
+}
+
+// each calls fn for the path of each small file in a directory.
+func each(dir string, fn func(path string) error) func(*site) (float64, error) {
+	return func(s *site) (float64, error) {
+		return seconds(func() error {
+			for i := range smallFiles {
+				if err := fn(filepath.Join(s.dir, dir, fmt.Sprint(i))); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+}
+
+func writeFile(path string, content []byte) error {
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return err
+	}
+	if len(content) > 0 {
+		if _, err := unix.Write(fd, content); err != nil {
+			unix.Close(fd)
+			return err
+		}
+	}
+	return unix.Close(fd)
+}
+
+func readFile(path string) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Read(fd, make([]byte, len(page)))
+	return err
+}
+
+func statFile(path string) error {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st)
+}
