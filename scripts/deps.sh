@@ -37,9 +37,9 @@ if [ "$what" != demo ]; then
 	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 	need stress-ng stress-ng
 	# pjdfstest wants Rust 1.85. Debian 12 has that as cargo-web only: its cargo is
-	# of Rust 1.63, and finds none of the two crates.
+	# of Rust 1.63.
 	rust=cargo
-	[ -z "$(apt-cache policy cargo-web 2>/dev/null)" ] || rust=cargo-web
+	! grep -qs '^VERSION_CODENAME=bookworm' /etc/os-release || rust=cargo-web
 	need "$rust" cargo
 fi
 

@@ -1,0 +1,98 @@
+package integration
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// Conformance suites take their figures from the environment: small ones by
+// default, so that every run has them, and large ones in "make conformance".
+const (
+	fsxVariable      = "WORKDIR_INTEGRATION_FSX"          // operations
+	stressVariable   = "WORKDIR_INTEGRATION_STRESS"       // operations
+	stressNgVariable = "WORKDIR_INTEGRATION_STRESSNG"     // seconds for each stressor, of all
+	sqliteVariable   = "WORKDIR_INTEGRATION_SQLITE_KILLS" // of each journal mode
+)
+
+// way is how file content goes between a tool and a mount.
+type way struct {
+	name  string
+	flags func(e *env) []string // for exec, as root
+	asks  bool                  // the server sees READ and WRITE
+}
+
+// ways that root can choose: the kernel reads and writes backing files by itself,
+// or the server does it, under the writeback cache.
+var ways = []way{
+	{name: "passthrough", flags: func(*env) []string { return nil }},
+	{name: "writeback", flags: func(e *env) []string { return []string{"--spill", e.mkdir("spill")} }, asks: true},
+}
+
+// onWays runs a test for each way, in an env of its own.
+func onWays(t *testing.T, test func(e *env, w way)) {
+	t.Helper()
+	needRoot(t)
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) { test(newEnv(t), w) })
+	}
+}
+
+// workBy is work in a mount that serves in that way.
+func (e *env) workBy(w way, url string, fn func(dir string), flags ...string) {
+	e.t.Helper()
+	e.work(url, fn, append(w.flags(e), flags...)...)
+}
+
+// checkWay holds a mount to its way, after files were written that it did not have
+// from an archive: the server must have seen their content, or nothing of it.
+func (e *env) checkWay(w way, dir string) {
+	e.t.Helper()
+	if writes := e.requests(dir)["WRITE"]; (writes > 0) != w.asks {
+		e.t.Errorf("%s: the server has seen %d WRITE requests", w.name, writes)
+	}
+}
+
+// requests counts what the kernel has asked of a mount, by operation.
+func (e *env) requests(dir string) map[string]uint64 {
+	e.t.Helper()
+	var status struct{ Requests map[string]uint64 }
+	out := mustRun(e.t, e.command("--json", "status", dir))
+	if err := json.Unmarshal([]byte(out), &status); err != nil {
+		e.t.Fatalf("status printed %q: %v", out, err)
+	}
+	return status.Requests
+}
+
+// tool is a program that scripts/deps.sh builds.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", "build", "tools", "bin", name))
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		t.Fatalf("%v: run scripts/deps.sh test", err)
+	}
+	return path
+}
+
+// seed gives the seed of a random test, and prints it.
+func seed(t *testing.T) int {
+	t.Helper()
+	n := numberFromEnv(t, seedVariable, int(time.Now().UnixNano()&0xffffffff))
+	t.Logf("%s=%d", seedVariable, n)
+	return n
+}
+
+// writeFile writes a file of the test's own.
+func (e *env) writeFile(content string, mode os.FileMode, elem ...string) string {
+	e.t.Helper()
+	path := e.path(elem...)
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		e.t.Fatal(err)
+	}
+	return path
+}
