@@ -279,6 +279,25 @@ func TestNoACLs(t *testing.T) {
 	}
 }
 
+// ls -l asks each file for its label, unless it hears that there are none. A label
+// that somebody has set is there all the same.
+func TestAbsentLabels(t *testing.T) {
+	m := newMount(t, childConfig{Files: map[string]string{"f": ""}})
+	if _, err := unix.Getxattr(m.dir+"/f", "security.selinux", nil); err != unix.EOPNOTSUPP {
+		t.Errorf("an absent label: %v, want %v", err, unix.EOPNOTSUPP)
+	}
+	if _, err := unix.Getxattr(m.dir+"/f", "security.other", nil); err != unix.ENODATA {
+		t.Errorf("another attribute: %v, want %v", err, unix.ENODATA)
+	}
+	if err := unix.Setxattr(m.dir+"/f", "security.selinux", []byte("label"), 0); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 10)
+	if n, err := unix.Getxattr(m.dir+"/f", "security.selinux", buf); err != nil || string(buf[:n]) != "label" {
+		t.Errorf("a label that was set: %q, %v", buf[:max(n, 0)], err)
+	}
+}
+
 func TestTuneBDI(t *testing.T) {
 	m := newMount(t, childConfig{})
 	var st unix.Stat_t

@@ -1,6 +1,13 @@
 package fusefs
 
-import "github.com/hanwen/go-fuse/v2/fuse"
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// label is where SELinux keeps the label of a file.
+const label = "security.selinux"
 
 // fits is the rule of both getxattr(2) and listxattr(2): an empty buffer asks for
 // the size, and a buffer that is too small is ERANGE (which the kernel makes E2BIG
@@ -12,12 +19,18 @@ func fits(size, buf int) (uint32, fuse.Status) {
 	return uint32(size), fuse.OK
 }
 
+// GetXAttr says of an absent label that there is no such thing here. ls -l asks every
+// file for one, by a request each, and stops where it hears this. A kernel with
+// SELinux answers by itself.
 func (s *server) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, buf []byte) (uint32, fuse.Status) {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return 0, st
 	}
 	value, errno := s.tree.GetXattr(n, name)
+	if errno == syscall.ENODATA && name == label {
+		errno = syscall.EOPNOTSUPP
+	}
 	if errno != 0 {
 		return 0, status(errno)
 	}
