@@ -240,7 +240,7 @@ func TestResultPendingIsNotWrappedAndNotCommitted(t *testing.T) {
 		}
 		return 0, sdk.ErrResultPending
 	})
-	if err != sdk.ErrResultPending { //nolint:errorlint // identity is what the SDK asks for
+	if err != sdk.ErrResultPending {
 		t.Fatalf("error is %v, want activity.ErrResultPending itself", err)
 	}
 	b.wantNoArchive("ws")
@@ -269,7 +269,7 @@ func TestPanicGoesOnAfterTheUnmount(t *testing.T) {
 	b := newBench(t)
 	func() {
 		defer func() {
-			if r := recover(); r != errWork { //nolint:errorlint // the very value
+			if r := recover(); r != errWork {
 				t.Errorf("recovered %v, want %v", r, errWork)
 			}
 			b.noMounts()

@@ -192,7 +192,7 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 	case remoteStatus:
 		return m.Status(ctx)
 	case remoteClose:
-		return r.closeMount(ctx, c, m)
+		return r.closeMount(ctx, c, m), nil
 	}
 	return nil, fmt.Errorf("unknown call %q", method)
 }
@@ -213,14 +213,14 @@ func (r *remoteServer) list(ctx context.Context) ([]Status, error) {
 }
 
 // closeMount closes a mount for another process, which is told of the progress.
-func (r *remoteServer) closeMount(ctx context.Context, c *ipc.Conn, m *Mount) (closeReply, error) {
+func (r *remoteServer) closeMount(ctx context.Context, c *ipc.Conn, m *Mount) closeReply {
 	m.watch(func(p Progress) { c.Notify(noteProgress, progressNote{Progress: p}) })
 	res, err := m.Close(ctx)
 	reply := closeReply{Result: res}
 	if err != nil {
 		reply.Err = encodeError(err)
 	}
-	return reply, nil
+	return reply
 }
 
 // Remote is a mount of another process, for commands.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -275,11 +276,10 @@ func isDead(path string) bool {
 func removeSession(dir string) {
 	made, _ := filepath.Glob(filepath.Join(globEscape(dir), "m[0-9]*"))             // fails on a bad pattern only
 	recs, _ := filepath.Glob(filepath.Join(globEscape(dir), recordsName, "*.json")) // likewise
-	names := append(made, recs...)
-	for _, name := range []string{stderrName, socketName, recordsName, lockName} {
-		names = append(names, filepath.Join(dir, name))
-	}
-	for _, name := range append(names, dir) {
+	for _, name := range slices.Concat(made, recs) {
 		os.Remove(name)
+	}
+	for _, name := range []string{stderrName, socketName, recordsName, lockName, ""} {
+		os.Remove(filepath.Join(dir, name))
 	}
 }

@@ -83,7 +83,7 @@ func shimMain(args []string) int {
 		fmt.Fprintf(os.Stderr, "workdir: %v\n", err)
 		return exitCannotRun
 	}
-	os.Setenv("PWD", args[0])
+	_ = os.Setenv("PWD", args[0]) // fails on names and values that a path cannot be
 	path, err := exec.LookPath(args[1])
 	if errors.Is(err, exec.ErrDot) {
 		err = nil

@@ -76,7 +76,7 @@ func (r *report) line(line string) {
 // end is the end of a test or, without a name, of a package.
 func (r *report) end(e event, key string) {
 	if e.Test == "" {
-		r.endPackage(e, key)
+		r.endPackage(e)
 		return
 	}
 	switch e.Action {
@@ -92,7 +92,7 @@ func (r *report) end(e event, key string) {
 	delete(r.output, key)
 }
 
-func (r *report) endPackage(e event, key string) {
+func (r *report) endPackage(e event) {
 	word := map[string]string{"pass": "ok  ", "fail": "FAIL", "skip": "-   "}[e.Action]
 	fmt.Fprintf(r.out, "%s\t%s\t%.1fs\n", word, e.Package, e.Elapsed)
 	if e.Action != "fail" {
