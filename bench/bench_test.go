@@ -127,7 +127,7 @@ func TestFioReport(t *testing.T) {
 
 // A plot is well-formed, and marks what is not known.
 func TestPlot(t *testing.T) {
-	p := bars{title: "a & b", unit: "s", series: []string{"x", "y"}, groups: []string{"one", "two"}}
+	p := bars{title: "a & b", unit: "s", series: []place{{name: "x"}, {name: "y"}}, groups: []string{"one", "two"}}
 	p.values = func(group, series string) float64 {
 		if group == "two" && series == "y" {
 			return math.NaN()

@@ -53,7 +53,7 @@ func ratioTable(b *strings.Builder, g group, res mountResults) {
 }
 
 func ratioPlot(g group, res mountResults) string {
-	p := bars{title: g.title, unit: "time as a multiple of tmpfs", series: placeNames()[1:]}
+	p := bars{title: g.title, unit: "time as a multiple of tmpfs", series: places[1:]}
 	for _, t := range g.tasks {
 		p.groups = append(p.groups, t.name)
 	}
@@ -65,8 +65,8 @@ func ratioPlot(g group, res mountResults) string {
 
 func memoryTable(b *strings.Builder, res mountResults) {
 	b.WriteString("| | bytes |\n|---|---:|\n")
-	for _, name := range served(res) {
-		fmt.Fprintf(b, "| %s | %s |\n", name, spread(res.memory[name]))
+	for _, p := range served(res) {
+		fmt.Fprintf(b, "| %s | %s |\n", p.name, spread(res.memory[p.name]))
 	}
 }
 
@@ -77,8 +77,8 @@ func memoryPlot(res mountResults) string {
 }
 
 // served are the places that have a server.
-func served(res mountResults) []string {
-	return slices.DeleteFunc(placeNames(), func(name string) bool { return len(res.memory[name]) == 0 })
+func served(res mountResults) []place {
+	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return len(res.memory[p.name]) == 0 })
 }
 
 func placeNames() []string {

@@ -13,7 +13,8 @@ import (
 
 // place is a kind of file system that the tasks run on.
 type place struct {
-	name string
+	name  string
+	color string // in plots
 	// open makes a fresh one, whose files go below dir.
 	open func(c config, dir string) (*opened, error)
 }
@@ -27,13 +28,13 @@ type opened struct {
 
 // places are those that are compared; the first one is the measure of the others.
 var places = []place{
-	{"tmpfs", openTmpfs},
-	{"disk", openDisk},
-	{"workdir, passthrough", openWorkdir()},
-	{"workdir, writeback", openWorkdir("--spill")},
-	{"bindfs", overTmpfs("bindfs", "-f", "back", "mnt")},
-	{"fuse-overlayfs", overTmpfs("fuse-overlayfs", "-f", "-o", "lowerdir=lower,upperdir=back,workdir=work", "mnt")},
-	{"rclone mount", overTmpfs("rclone", "mount", "back", "mnt", "--config", "", "--cache-dir", "work", "--vfs-cache-mode", "writes", "--file-perms", "0777")},
+	{"tmpfs", "#000000", openTmpfs},
+	{"disk", "#8a8a8a", openDisk},
+	{"workdir, passthrough", "#1f77b4", openWorkdir()},
+	{"workdir, writeback", "#6baed6", openWorkdir("--spill")},
+	{"bindfs", "#d95f5f", overTmpfs("bindfs", "-f", "back", "mnt")},
+	{"fuse-overlayfs", "#8c6bb1", overTmpfs("fuse-overlayfs", "-f", "-o", "lowerdir=lower,upperdir=back,workdir=work", "mnt")},
+	{"rclone mount", "#5aa469", overTmpfs("rclone", "mount", "back", "mnt", "--config", "", "--cache-dir", "work", "--vfs-cache-mode", "writes", "--file-perms", "0777")},
 }
 
 func openTmpfs(_ config, dir string) (*opened, error) {

@@ -10,7 +10,7 @@ import (
 // bars is a plot of horizontal bars on a logarithmic scale, in groups.
 type bars struct {
 	title, unit string
-	series      []string // the names of the bars of a group
+	series      []place // one bar of each group
 	groups      []string
 	values      func(group, series string) float64 // NaN: no bar
 }
@@ -23,8 +23,6 @@ const (
 	barHeight  = 11
 	plotTop    = 60
 )
-
-var barColors = []string{"#8a8a8a", "#c9b27c", "#1f77b4", "#6baed6", "#d95f5f", "#8c6bb1", "#5aa469"}
 
 // svg draws the plot.
 func (p *bars) svg() string {
@@ -45,12 +43,12 @@ func (p *bars) svg() string {
 		top := float64(plotTop + i*step)
 		text(&b, plotLabels-8, top+float64(step)/2, `text-anchor="end"`, group)
 		for j, series := range p.series {
-			v, y := p.values(group, series), top+float64(j*barHeight)
+			v, y := p.values(group, series.name), top+float64(j*barHeight)
 			if math.IsNaN(v) || v <= 0 {
 				text(&b, plotLabels+3, y+barHeight-2, `font-size="9" fill="#999999"`, "–")
 				continue
 			}
-			fmt.Fprintf(&b, `<rect x="%d" y="%.1f" width="%.1f" height="%d" fill="%s"/>`+"\n", plotLabels, y, x(v)-plotLabels, barHeight-1, barColors[j%len(barColors)])
+			fmt.Fprintf(&b, `<rect x="%d" y="%.1f" width="%.1f" height="%d" fill="%s"/>`+"\n", plotLabels, y, x(v)-plotLabels, barHeight-1, series.color)
 			text(&b, x(v)+3, y+barHeight-2, `font-size="9"`, short(v))
 		}
 	}
@@ -63,7 +61,7 @@ func (p *bars) scale() (low, high float64) {
 	low, high = math.Inf(1), 0
 	for _, group := range p.groups {
 		for _, series := range p.series {
-			if v := p.values(group, series); v > 0 { // NaN is not
+			if v := p.values(group, series.name); v > 0 { // NaN is not
 				low, high = min(low, v), max(high, v)
 			}
 		}
@@ -77,10 +75,10 @@ func (p *bars) scale() (low, high float64) {
 
 func (p *bars) legend(b *strings.Builder) {
 	x := 10.0
-	for i, name := range p.series {
-		fmt.Fprintf(b, `<rect x="%.0f" y="32" width="10" height="10" fill="%s"/>`+"\n", x, barColors[i%len(barColors)])
-		text(b, x+14, 41, "", name)
-		x += 26 + 6.2*float64(len(name))
+	for _, series := range p.series {
+		fmt.Fprintf(b, `<rect x="%.0f" y="32" width="10" height="10" fill="%s"/>`+"\n", x, series.color)
+		text(b, x+14, 41, "", series.name)
+		x += 26 + 6.2*float64(len(series.name))
 	}
 }
 
