@@ -35,9 +35,7 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 		t.markLocked(n, flagData)
 	}
 	owned, timed := t.setOwnerAndMode(n, s), setTimes(n, s)
-	if s.Valid&SetMtime != 0 {
-		t.timesSetLocked(n)
-	}
+	t.attrSetLocked(n, s.Valid&SetMtime != 0)
 	if owned || timed {
 		t.markLocked(n, flagMeta)
 	}

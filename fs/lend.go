@@ -10,11 +10,17 @@ import (
 type lender interface {
 	// dup gives a descriptor of the file, the caller's to close.
 	dup() (int, error)
-	// looks gives the size, the time of modification in nanoseconds since 1970,
-	// and the pages that the file takes.
-	looks() (size, mtime, pages int64, err error)
-	// age sets the time of modification to 1970.
-	age() error
+	// looks tells what others may have changed.
+	looks() (looks, error)
+	// age sets the times of access and, unless keepMtime is set, of modification
+	// to 1970.
+	age(keepMtime bool) error
+}
+
+// looks are the attributes of a backing file.
+type looks struct {
+	size, pages  int64 // bytes, and pages that it takes
+	atime, mtime int64 // nanoseconds since 1970
 }
 
 // Lend lets somebody else, which is the kernel, read and write the content of n
@@ -64,11 +70,11 @@ func (t *Tree) Lend(n *Inode) (fd int, errno syscall.Errno) {
 // than whatever is written to it from now on, though that be within one tick of
 // the clock.
 func lendFile(l lender, size int64) (int, syscall.Errno) {
-	now, _, _, err := l.looks()
-	if err != nil || now != size {
+	now, err := l.looks()
+	if err != nil || now.size != size {
 		return -1, syscall.EIO
 	}
-	if err := l.age(); err != nil {
+	if err := l.age(false); err != nil {
 		return -1, errnoOf(err)
 	}
 	fd, err := l.dup()
@@ -107,29 +113,35 @@ func (t *Tree) refreshLocked(n *Inode) {
 		return
 	}
 	u := n.content.(*upper) // a lent file has no other
-	size, mtime, pages, err := u.File.(lender).looks()
-	if err != nil || size == n.size && mtime == u.seen && pages == u.pages {
+	now, err := u.File.(lender).looks()
+	if err != nil {
 		return // of a file in memory there is no error but that it is closed
 	}
-	t.givePages(u.pages - pages)
-	u.pages = pages
-	if size == n.size && mtime == u.seen {
-		return
+	t.givePages(u.pages - now.pages)
+	u.pages = now.pages
+	read := now.atime != 0 && (n.stale(now.atime) || now.mtime != u.seen && now.atime >= now.mtime)
+	if now.size != n.size || now.mtime != u.seen {
+		n.size, u.seen = now.size, now.mtime
+		n.mtime, n.ctime = stampOf(timeOfNanos(now.mtime)), now.mtime
+		t.markLocked(n, flagData)
 	}
-	n.size, u.seen = size, mtime
-	n.mtime, n.ctime = stampOf(timeOfNanos(mtime)), mtime
-	t.markLocked(n, flagData)
+	if read {
+		n.atime = stampOf(timeOfNanos(now.atime))
+	}
 }
 
-// timesSetLocked makes times that were set outlast the backing file's.
+// attrSetLocked makes attributes that were set outlast the backing file's, and the
+// next read of a lent file one that is noted. mtime says whether that was set.
 // Preconditions: n.mu is held.
-func (t *Tree) timesSetLocked(n *Inode) {
+func (t *Tree) attrSetLocked(n *Inode, mtime bool) {
 	if n.flags&flagLent == 0 {
 		return
 	}
 	u := n.content.(*upper)
-	if _, mtime, _, err := u.File.(lender).looks(); err == nil {
-		u.seen = mtime
+	l := u.File.(lender)
+	_ = l.age(true) // of a file in memory it cannot fail
+	if now, err := l.looks(); err == nil && mtime {
+		u.seen = now.mtime
 	}
 }
 
@@ -141,13 +153,17 @@ func (f *tmpfsFile) dup() (fd int, err error) {
 	return fd, err
 }
 
-func (f *tmpfsFile) looks() (size, mtime, pages int64, err error) {
+func (f *tmpfsFile) looks() (looks, error) {
 	st, err := f.stat()
-	return st.Size, st.Mtim.Nano(), st.Blocks * 512 / pageSize, err
+	return looks{st.Size, st.Blocks * 512 / pageSize, st.Atim.Nano(), st.Mtim.Nano()}, err
 }
 
-func (f *tmpfsFile) age() error {
+func (f *tmpfsFile) age(keepMtime bool) error {
+	times := make([]unix.Timespec, 2)
+	if keepMtime {
+		times[1].Nsec = unix.UTIME_OMIT
+	}
 	return f.with(func(fd int) error {
-		return retry(func() error { return unix.Futimes(fd, make([]unix.Timeval, 2)) })
+		return retry(func() error { return unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH) })
 	})
 }

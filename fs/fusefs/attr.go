@@ -32,6 +32,9 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 	change := changeOf(in)
 	stamp := s.stamp(in.NodeId)
 	stamp.Lock()
+	if s.isFileTruncate(in) {
+		s.modifies(&change)
+	}
 	s.completeTimes(&change, n)
 	a, errno := s.tree.SetAttr(n, &change)
 	stamp.Unlock()
@@ -82,6 +85,26 @@ func changeOf(in *fuse.SetAttrIn) fs.SetAttr {
 	return c
 }
 
+// isFileTruncate tells ftruncate(2) and O_TRUNC from truncate(2). Where O_TRUNC does
+// not come with OPEN, it looks like truncate(2) to nothing (fs/fuse/dir.c,
+// fuse_do_setattr); it is the more frequent of the two.
+func (s *server) isFileTruncate(in *fuse.SetAttrIn) bool {
+	if in.Valid&fuse.FATTR_SIZE == 0 {
+		return false
+	}
+	return in.Valid&fuse.FATTR_FH != 0 || in.Size == 0 && !s.has(fuse.CAP_ATOMIC_O_TRUNC)
+}
+
+// modifies makes c a change of mtime, whatever the size was: ftruncate(2) and O_TRUNC
+// always are one, truncate(2) only where there is something to cut (do_truncate in
+// the kernel's fs/open.c). Under the writeback cache the kernel says so itself.
+func (s *server) modifies(c *fs.SetAttr) {
+	if c.Valid&fs.SetMtime == 0 && !s.has(fuse.CAP_WRITEBACK_CACHE) {
+		c.Valid |= fs.SetMtime
+		c.Mtime = now()
+	}
+}
+
 // completeTimes adds the times that the kernel did not send with a change of n. Of
 // a regular file under the writeback cache it sends those that it has changed, and
 // shows the others to tools as they were. Of all else they are ours: every SETATTR
@@ -99,6 +122,17 @@ func (s *server) completeTimes(c *fs.SetAttr, n *fs.Inode) {
 	if c.Valid&fs.SetMtime == 0 && !ours {
 		c.Valid |= fs.SetMtime
 		c.Mtime = a.Mtime
+	}
+}
+
+// touch notes a read that the kernel asked us for. Of those that it answers from its
+// caches we hear nothing: of a listing or a symlink that does not matter, for it
+// asks again after each change, and relatime renews no sooner; of a file that was
+// written through the cache it does. The kernel drops the atime that it knows with
+// each request of this kind (fs/fuse, fuse_invalidate_atime), and keeps none itself.
+func (s *server) touch(n *fs.Inode) {
+	if !s.readOnly {
+		s.tree.Touch(n)
 	}
 }
 

@@ -39,6 +39,7 @@ func (s *server) truncate(n *fs.Inode, in *fuse.OpenIn) fuse.Status {
 	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
 		change.Valid |= fs.SetKillPriv
 	}
+	s.modifies(&change)
 	_, errno := s.tree.SetAttr(n, &change)
 	return status(errno)
 }
@@ -70,6 +71,9 @@ func (s *server) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Read
 	count, errno := s.tree.ReadAt(n, buf, int64(in.Offset))
 	if errno != 0 {
 		return nil, status(errno)
+	}
+	if in.Flags&unix.O_NOATIME == 0 {
+		s.touch(n)
 	}
 	return fuse.ReadResultData(buf[:count]), fuse.OK
 }

@@ -32,7 +32,7 @@ func newGuard(t *fs.Tree, o *Options) (*guard, *fuse.MountOptions, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &server{tree: t, wanted: mo.ExtraCapabilities &^ mo.DisabledCapabilities}
+	s := &server{tree: t, wanted: mo.ExtraCapabilities &^ mo.DisabledCapabilities, readOnly: o.ReadOnly}
 	if o.Passthrough && !o.ReadOnly {
 		s.lending = newLending(t)
 	}

@@ -157,5 +157,6 @@ func (s *server) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.St
 		return nil, st
 	}
 	target, errno := s.tree.Readlink(n)
+	s.touch(n)
 	return []byte(target), status(errno)
 }

@@ -27,6 +27,8 @@ type server struct {
 	tree   *fs.Tree
 	wanted uint64 // capabilities that we ask for; immutable
 
+	readOnly bool // immutable; no atime changes
+
 	// Set by negotiated, before the first request.
 	caps   uint64 // those of wanted that the kernel has
 	kernel notifier
