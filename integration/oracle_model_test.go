@@ -258,11 +258,12 @@ var naiveOps = map[string]func(*naive, op) string{
 	"pwrite": func(m *naive, o op) string {
 		f := m.file(o.slot)
 		failIf(!f.writes(), unix.EBADF)
+		at := o.off
 		if f.flags&unix.O_APPEND != 0 { // pwrite(2), BUGS
-			o.off = int64(len(f.node.data))
+			at = int64(len(f.node.data))
 		}
 		if o.n > 0 {
-			f.node.put(oracleData(o), o.off)
+			f.node.put(oracleData(o), at)
 		}
 		return fmt.Sprint(o.n)
 	},
