@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 BUILD := build
 
-.PHONY: all build demo test test-unit test-integration bench lint deps-demo deps-test deps-bench clean
+.PHONY: all build demo test test-unit test-integration bench conformance lint deps-demo deps-test deps-bench clean
 
 all: build
 
@@ -23,6 +23,10 @@ test: deps-test
 # The quick part, for while you work.
 test-unit:
 	go test ./...
+
+# The conformance suites with their large figures; takes hours. As root.
+conformance: deps-test
+	scripts/conformance.sh
 
 bench: deps-bench build
 	bench/compare.sh $(BUILD)/workdir-mount -o docs
