@@ -30,7 +30,7 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 	if errno != 0 {
 		return errno
 	}
-	t.wroteLocked(n, false)
+	t.wroteLocked(n, now())
 	return 0
 }
 

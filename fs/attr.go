@@ -31,20 +31,31 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 	}
 	when := now()
 	if resized {
-		n.modifiedLocked(when)
-		t.markLocked(n, flagData)
+		t.wroteLocked(n, when)
 	}
 	owned, timed := t.setOwnerAndMode(n, s), setTimes(n, s)
 	t.attrSetLocked(n, s.Valid&SetMtime != 0)
 	if owned || timed {
 		t.markLocked(n, flagMeta)
 	}
-	if s.Valid&SetCtime != 0 {
-		when = s.Ctime
+	switch {
+	case s.Valid&SetCtime != 0:
+		n.ctime = nanos(s.Ctime)
+	case !t.LeavesTimes(n):
+		n.ctime = nanos(when)
 	}
-	n.ctime = nanos(when)
 	return n.attrLocked(), 0
 }
+
+// LeaveTimes makes SetAttr alone change mtime and ctime of regular files from now on,
+// and only those that it is given. It is for a kernel that caches writes: it keeps
+// these times by its own clock and sends them, before the content or after it, so
+// that a WRITE that set them would leave a file newer than any tool has seen it.
+// Names and extended attributes change ctime as before.
+func (t *Tree) LeaveTimes() { t.timesLeft.Store(true) }
+
+// LeavesTimes tells whether LeaveTimes applies to n.
+func (t *Tree) LeavesTimes(n *Inode) bool { return n.isRegular() && t.timesLeft.Load() }
 
 // setOwnerAndMode reports whether anything is different afterwards.
 // Preconditions: n.mu is held.

@@ -93,17 +93,19 @@ func (t *Tree) WriteAt(n *Inode, p []byte, off int64, killPriv bool) (int, sysca
 		return 0, errno
 	}
 	n.size = max(n.size, off+int64(len(p)))
-	t.wroteLocked(n, killPriv)
+	if killPriv {
+		t.killPrivLocked(n)
+	}
+	t.wroteLocked(n, now())
 	return len(p), 0
 }
 
 // wroteLocked notes that content was changed.
 // Preconditions: n.mu is held.
-func (t *Tree) wroteLocked(n *Inode, killPriv bool) {
-	if killPriv {
-		t.killPrivLocked(n)
+func (t *Tree) wroteLocked(n *Inode, when Time) {
+	if !t.LeavesTimes(n) {
+		n.modifiedLocked(when)
 	}
-	n.modifiedLocked(now())
 	t.markLocked(n, flagData)
 }
 

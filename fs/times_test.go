@@ -137,3 +137,45 @@ func TestNewInodeHasOneTime(t *testing.T) {
 		t.Errorf("after a read and a write: %+v", b)
 	}
 }
+
+// A kernel that caches writes keeps the times of files, and sends them by SetAttr.
+func TestLeaveTimes(t *testing.T) {
+	tree := newTree(t, nil)
+	root := tree.Root()
+	f, g := file(t, tree, root, "f", "content"), file(t, tree, root, "g", "more content")
+	tree.LeaveTimes()
+	for _, change := range []struct {
+		name string
+		do   func() syscall.Errno
+	}{
+		{"write", func() syscall.Errno { _, errno := tree.WriteAt(f, []byte("x"), 3, true); return errno }},
+		{"truncate", func() syscall.Errno { return setAttr(tree, f, SetAttr{Valid: SetSize, Size: 3}) }},
+		{"allocate", func() syscall.Errno { return tree.Allocate(f, 0, 10000, 0) }},
+		{"copy", func() syscall.Errno { _, errno := tree.CopyRange(g, 0, f, 0, 5); return errno }},
+		{"chmod", func() syscall.Errno { return setAttr(tree, f, SetAttr{Valid: SetMode, Mode: 0o600}) }},
+		{"kill privileges", func() syscall.Errno { return setAttr(tree, f, SetAttr{Valid: SetKillPriv}) }},
+	} {
+		before := tree.Attr(f)
+		waitForTick()
+		ok(t, change.do())
+		if after := tree.Attr(f); after.Mtime != before.Mtime || after.Ctime != before.Ctime {
+			t.Errorf("%s changes the times", change.name)
+		}
+	}
+	sent := SetAttr{Valid: SetMtime | SetCtime, Mtime: Time{Sec: 5}, Ctime: Time{Sec: 6}}
+	ok(t, setAttr(tree, f, sent))
+	if a := tree.Attr(f); a.Mtime != sent.Mtime || a.Ctime != sent.Ctime {
+		t.Errorf("times that were sent: mtime %v, ctime %v", a.Mtime, a.Ctime)
+	}
+	before := tree.Attr(root)
+	waitForTick()
+	ok(t, setAttr(tree, root, SetAttr{Valid: SetMode, Mode: 0o700}))
+	if tree.Attr(root).Ctime == before.Ctime {
+		t.Error("the ctime of a directory stays")
+	}
+}
+
+func setAttr(tree *Tree, n *Inode, s SetAttr) syscall.Errno {
+	_, errno := tree.SetAttr(n, &s)
+	return errno
+}

@@ -32,6 +32,8 @@ type Tree struct {
 	inodes table
 	bytes  budget
 
+	timesLeft atomic.Bool // see LeaveTimes
+
 	state   atomic.Uint32 // of stateFrozen and so on
 	errMu   sync.Mutex    // guards err; a leaf
 	err     error         // the first cause of Poison or Taint

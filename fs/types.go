@@ -43,7 +43,7 @@ const (
 )
 
 // SetAttr is a change of attributes. Fields that Valid does not name are
-// ignored. Ctime is set to now unless SetCtime is given.
+// ignored. Ctime is set to now unless SetCtime is given; see also LeaveTimes.
 type SetAttr struct {
 	Valid    AttrMask
 	Mode     uint32 // permission bits only; the kind of an inode never changes

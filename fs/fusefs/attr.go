@@ -30,14 +30,11 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 		return fuse.Status(unix.EFBIG)
 	}
 	change := changeOf(in)
-	stamp := s.stamp(in.NodeId)
-	stamp.Lock()
 	if s.isFileTruncate(in) {
 		s.modifies(&change)
 	}
 	s.completeTimes(&change, n)
 	a, errno := s.tree.SetAttr(n, &change)
-	stamp.Unlock()
 	if errno != 0 {
 		return status(errno)
 	}
@@ -105,23 +102,12 @@ func (s *server) modifies(c *fs.SetAttr) {
 	}
 }
 
-// completeTimes adds the times that the kernel did not send with a change of n. Of
-// a regular file under the writeback cache it sends those that it has changed, and
-// shows the others to tools as they were. Of all else they are ours: every SETATTR
-// changes ctime, though nothing else be different (the tree sees to mtime).
+// completeTimes makes every SETATTR a change of ctime, though nothing else be
+// different, unless the kernel keeps the times of n and sends what it has changed.
 func (s *server) completeTimes(c *fs.SetAttr, n *fs.Inode) {
-	a := s.tree.Attr(n)
-	ours := !s.has(fuse.CAP_WRITEBACK_CACHE) || a.Mode&unix.S_IFMT != unix.S_IFREG
-	if c.Valid&fs.SetCtime == 0 {
+	if c.Valid&fs.SetCtime == 0 && !s.tree.LeavesTimes(n) {
 		c.Valid |= fs.SetCtime
-		c.Ctime = a.Ctime
-		if ours {
-			c.Ctime = now()
-		}
-	}
-	if c.Valid&fs.SetMtime == 0 && !ours {
-		c.Valid |= fs.SetMtime
-		c.Mtime = a.Mtime
+		c.Ctime = now()
 	}
 }
 

@@ -2,7 +2,6 @@ package fusefs
 
 import (
 	"fmt"
-	"sync"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -110,11 +109,9 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 	}
 	killPriv := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
 	var count int
-	errno := s.withRoom(func() syscall.Errno {
-		return s.modify(n, in.NodeId, false, func() (errno syscall.Errno) {
-			count, errno = s.tree.WriteAt(n, p, int64(off), killPriv)
-			return errno
-		})
+	errno := s.withRoom(func() (errno syscall.Errno) {
+		count, errno = s.tree.WriteAt(n, p, int64(off), killPriv)
+		return errno
 	})
 	return uint32(count), status(errno)
 }
@@ -131,27 +128,10 @@ func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Statu
 
 // modify runs verb, which changes the content of n, and then clears suid, sgid and
 // security.capability if kill is set.
-//
-// Under the writeback cache it leaves mtime and ctime as they were: they are the
-// kernel's, which keeps them by its own clock and sends them by SETATTR, before
-// the WRITE or after it. A WRITE that set them would leave a file newer in the
-// tree than any tool has seen it.
-func (s *server) modify(n *fs.Inode, node uint64, kill bool, verb func() syscall.Errno) syscall.Errno {
-	var after fs.SetAttr
-	if kill {
-		after.Valid = fs.SetKillPriv
-	}
-	if s.has(fuse.CAP_WRITEBACK_CACHE) {
-		stamp := s.stamp(node)
-		stamp.Lock()
-		defer stamp.Unlock()
-		a := s.tree.Attr(n)
-		after.Valid |= fs.SetMtime | fs.SetCtime
-		after.Mtime, after.Ctime = a.Mtime, a.Ctime
-	}
+func (s *server) modify(n *fs.Inode, kill bool, verb func() syscall.Errno) syscall.Errno {
 	errno := verb()
-	if errno == 0 && after.Valid != 0 {
-		_, errno = s.tree.SetAttr(n, &after)
+	if errno == 0 && kill {
+		_, errno = s.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetKillPriv})
 	}
 	return errno
 }
@@ -162,9 +142,6 @@ func (s *server) modify(n *fs.Inode, node uint64, kill bool, verb func() syscall
 func (s *server) unprivileged(in *fuse.InHeader) bool {
 	return s.has(fuse.CAP_HANDLE_KILLPRIV_V2) && in.Uid != 0
 }
-
-// stamp is the lock of a node's times, see [server.modify].
-func (s *server) stamp(node uint64) *sync.Mutex { return &s.stamps[node%uint64(len(s.stamps))] }
 
 // Fallocate leaves it to the tree which modes there are. The kernel has written
 // the range back where the mode gives bytes away.
@@ -178,7 +155,7 @@ func (s *server) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status 
 		return fuse.EINVAL
 	}
 	return status(s.withRoom(func() syscall.Errno {
-		return s.modify(n, in.NodeId, s.unprivileged(&in.InHeader), func() syscall.Errno {
+		return s.modify(n, s.unprivileged(&in.InHeader), func() syscall.Errno {
 			return s.tree.Allocate(n, off, length, in.Mode)
 		})
 	}))
@@ -200,7 +177,7 @@ func (s *server) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uin
 		return 0, fuse.EINVAL
 	}
 	var count int64
-	errno := s.modify(dst, in.NodeIdOut, s.unprivileged(&in.InHeader), func() (errno syscall.Errno) {
+	errno := s.modify(dst, s.unprivileged(&in.InHeader), func() (errno syscall.Errno) {
 		count, errno = s.tree.CopyRange(src, soff, dst, doff, int64(min(in.Len, maxCopy)))
 		return errno
 	})

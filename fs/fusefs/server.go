@@ -1,7 +1,6 @@
 package fusefs
 
 import (
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -36,11 +35,6 @@ type server struct {
 	lending *lending // nil without passthrough; immutable
 
 	removal atomic.Int64 // when a name was removed last, nanoseconds since 1970; see withRoom
-
-	// stamps order the writes of an inode against the changes of its times, see
-	// modify. Each inode has the one that its number falls on; taken above all
-	// locks of the tree.
-	stamps [64]sync.Mutex
 }
 
 var _ fuse.RawFileSystem = (*server)(nil)
@@ -61,6 +55,9 @@ func (s *server) Init(srv *fuse.Server) { s.negotiated(srv.KernelSettings().Flag
 func (s *server) negotiated(offered uint64, kernel notifier) {
 	s.caps = s.wanted & offered
 	s.kernel = kernel
+	if s.has(fuse.CAP_WRITEBACK_CACHE) {
+		s.tree.LeaveTimes()
+	}
 	if b, ok := kernel.(backer); ok && s.lending != nil {
 		s.lending.use(b, s.has(fuse.CAP_PASSTHROUGH))
 	}
