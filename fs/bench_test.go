@@ -237,3 +237,15 @@ func heapInUse() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// BenchmarkLend is what an open and a close cost here with passthrough.
+func BenchmarkLend(b *testing.B) {
+	tree := benchTree(b)
+	f := file(b, tree, tree.Root(), "f", "content")
+	for range b.N {
+		fd, errno := tree.Lend(f)
+		ok(b, errno)
+		closeFD(fd)
+		tree.Return(f)
+	}
+}
