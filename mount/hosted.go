@@ -307,7 +307,7 @@ func (h *hosted) discard() {
 		os.Remove(h.req.Dir)
 	}
 	os.Remove(recordPath(h.server.sessionDir(), h.req.ID))
-	go h.free()
+	h.server.freeing.Go(h.free)
 }
 
 // free waits for the last request, which a copy of the mount may keep away, and
@@ -348,9 +348,10 @@ func (h *hosted) status() Status {
 		return Status{State: state, ServerPID: os.Getpid(), Opened: h.opened}
 	}
 	st := h.tree.StatFS()
+	changes := h.tree.Changes() // looks at what the kernel writes to by itself, so that it counts
 	bytes, inodes := h.tree.Usage()
 	return Status{
-		State: state, Revision: h.info.Revision, Changes: h.tree.Changes(),
+		State: state, Revision: h.info.Revision, Changes: changes,
 		Bytes: bytes, MaxBytes: int64(st.Blocks) * 4096, // StatFS counts blocks of 4 KiB
 		Inodes: inodes, MaxInodes: int64(st.Files),
 		ServerPID: os.Getpid(), Opened: h.opened, Requests: h.conn.Stats(),

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/store"
@@ -33,7 +34,8 @@ type server struct {
 	hosted  map[uint64]*hosted // guarded by mu
 	ending  bool               // guarded by mu; the client is gone, no mount may be made
 
-	budget budget // has its own lock
+	budget  budget         // has its own lock
+	freeing sync.WaitGroup // what closed mounts had
 }
 
 // serverMain serves the client at the other end of descriptor 3 until it is
@@ -75,10 +77,26 @@ func (s *server) end() {
 	for _, h := range all {
 		h.detach()
 	}
+	s.awaitFreed()
 	if session != "" {
 		removeSession(session)
 	}
 	_ = store.RemoveMem() // the client's, if it is gone; else it stays
+}
+
+// awaitFreed waits for a moment until what closed mounts had is freed: spill
+// directories do not go with the process. A copy of a mount in another namespace
+// may keep it for ever.
+func (s *server) awaitFreed() {
+	freed := make(chan struct{})
+	go func() {
+		s.freeing.Wait()
+		close(freed)
+	}()
+	select {
+	case <-freed:
+	case <-time.After(endPatience):
+	}
 }
 
 // sessionDir is where the records of the mounts are.
