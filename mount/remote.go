@@ -91,7 +91,7 @@ func (r *remoteServer) acceptLoop() {
 			return
 		}
 		if !allowedPeer(nc) {
-			nc.Close()
+			_ = nc.Close() // nothing was said
 			continue
 		}
 		r.mu.Lock()
