@@ -148,7 +148,7 @@ func TestRenderMounts(t *testing.T) {
 	res.of("tar x")["tmpfs"] = []float64{2, 2}
 	res.of("tar x")["disk"] = []float64{4, 8}
 	var b strings.Builder
-	plots := renderMounts(&b, config{rounds: 2}, res)
+	plots := renderMounts(&b, res)
 	if len(plots) != len(groups)+1 {
 		t.Errorf("%d plots, want one for each group and one of memory", len(plots))
 	}

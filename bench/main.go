@@ -9,13 +9,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -45,7 +49,9 @@ func run() error {
 	if c.source == "" || flag.NArg() > 0 || c.rounds < 1 {
 		return errors.New("usage: bench -source DIR [flags]")
 	}
-	page, plots, err := measureParts(c)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	page, plots, err := measureParts(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -55,15 +61,21 @@ func run() error {
 	return write(c.output, page, plots)
 }
 
+// goesOn tells whether there is one more round. SIGTERM makes the round that is under
+// way the last one, for those who need the machine; what there is, is written.
+func (c config) goesOn(ctx context.Context, done int) bool {
+	return done == 0 || done < c.rounds && ctx.Err() == nil
+}
+
 // measureParts measures what the command line names, and describes it.
-func measureParts(c config) (string, []plot, error) {
+func measureParts(ctx context.Context, c config) (string, []plot, error) {
 	var page strings.Builder
 	var plots []plot
 	page.WriteString(preamble())
 	for _, part := range strings.Split(c.parts, ",") {
 		switch part {
 		case "archives":
-			res, err := measure(c)
+			res, err := measure(ctx, c)
 			if err == nil {
 				err = renderArchives(&page, c, res)
 			}
@@ -71,11 +83,11 @@ func measureParts(c config) (string, []plot, error) {
 				return "", nil, err
 			}
 		case "mounts":
-			res, err := measureMounts(c)
+			res, err := measureMounts(ctx, c)
 			if err != nil {
 				return "", nil, err
 			}
-			plots = renderMounts(&page, c, res)
+			plots = renderMounts(&page, res)
 		default:
 			return "", nil, fmt.Errorf("no part %q: there are archives and mounts", part)
 		}
@@ -108,12 +120,13 @@ type contender interface {
 
 // results are the samples of each contender.
 type results struct {
+	rounds  int
 	names   []string
 	samples map[string][]sample
 }
 
 // measure runs the rounds in a directory that is removed at the end.
-func measure(c config) (res results, err error) {
+func measure(ctx context.Context, c config) (res results, err error) {
 	if _, err := os.Stat(c.python); err != nil {
 		return res, fmt.Errorf("%w: run scripts/deps.sh bench", err)
 	}
@@ -123,14 +136,14 @@ func measure(c config) (res results, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	res.samples = map[string][]sample{}
-	for round := range c.rounds {
+	for ; c.goesOn(ctx, res.rounds); res.rounds++ {
 		for _, who := range contenders(c, dir) {
-			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, c.rounds, who.name())
+			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", res.rounds+1, c.rounds, who.name())
 			s, err := measureOne(who)
 			if err != nil {
 				return res, fmt.Errorf("%s: %w", who.name(), err)
 			}
-			if round == 0 {
+			if res.rounds == 0 {
 				res.names = append(res.names, who.name())
 			}
 			res.samples[who.name()] = append(res.samples[who.name()], s)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -15,13 +16,14 @@ type figures map[string][]float64
 
 // mountResults are the figures of all tasks, and of the memory of each file.
 type mountResults struct {
+	rounds int
 	tasks  map[string]figures // by name
 	memory figures            // bytes of the server for each file
 	failed []string           // what did not work, and why
 }
 
 // measureMounts does every task in every place, round after round.
-func measureMounts(c config) (res mountResults, err error) {
+func measureMounts(ctx context.Context, c config) (res mountResults, err error) {
 	res = mountResults{tasks: map[string]figures{}, memory: figures{}}
 	dir, err := os.MkdirTemp("", "workdir-bench")
 	if err != nil {
@@ -40,9 +42,9 @@ func measureMounts(c config) (res mountResults, err error) {
 	if err := script(&site{stage: stage}, stageScript); err != nil {
 		return res, fmt.Errorf("make the input of the tasks: %w", err)
 	}
-	for round := range c.rounds {
-		fmt.Fprintf(os.Stderr, "mounts: round %d of %d\n", round+1, c.rounds)
-		if err := res.round(c, filepath.Join(dir, fmt.Sprint(round)), stage); err != nil {
+	for ; c.goesOn(ctx, res.rounds); res.rounds++ {
+		fmt.Fprintf(os.Stderr, "mounts: round %d of %d\n", res.rounds+1, c.rounds)
+		if err := res.round(c, filepath.Join(dir, fmt.Sprint(res.rounds)), stage); err != nil {
 			return res, err
 		}
 	}

@@ -55,7 +55,7 @@ func renderArchives(b *strings.Builder, c config, res results) error {
 		return err
 	}
 	fmt.Fprintf(b, "## Opening and committing\n\nA workspace of %d entries and %.0f MiB. Rounds in which all took turns: %d. The figures are medians, the ratios medians of the ratios of each round.\n\n",
-		entries, float64(size)/(1<<20), c.rounds)
+		entries, float64(size)/(1<<20), res.rounds)
 	table(b, res)
 	b.WriteString("\nThe times of workdir include the start of its processes, and its commits are synced to disk; those of temporal-workdir do not include the start of Python. " +
 		"workdir keeps the workspace in memory, the others on disk.\n\n")
