@@ -104,8 +104,9 @@ func (s *server) modifies(c *fs.SetAttr) {
 
 // completeTimes makes every SETATTR a change of ctime, though nothing else be
 // different, unless the kernel keeps the times of n and sends what it has changed.
+// Of truncate(2) the tree knows whether it is one.
 func (s *server) completeTimes(c *fs.SetAttr, n *fs.Inode) {
-	if c.Valid&fs.SetCtime == 0 && !s.tree.LeavesTimes(n) {
+	if c.Valid != fs.SetSize && c.Valid&fs.SetCtime == 0 && !s.tree.LeavesTimes(n) {
 		c.Valid |= fs.SetCtime
 		c.Ctime = now()
 	}
