@@ -81,6 +81,16 @@ func (m *naive) do(o op) (answer string) {
 	return do(m, o)
 }
 
+// truncatesToSame tells whether an operation may be truncate(2) to the size that the
+// file has.
+func (m *naive) truncatesToSame(o op) bool {
+	found := false
+	m.walk(func(_ string, n *naiveNode) {
+		found = found || o.do == "truncate" && n.kind() == unix.S_IFREG && int64(len(n.data)) == o.n
+	})
+	return found
+}
+
 // place is where a path leads: a name in a directory, and what has it.
 type place struct {
 	dir  *naiveNode
