@@ -15,6 +15,7 @@ func (s *server) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOu
 	if st != fuse.OK {
 		return st
 	}
+	s.shows(in.NodeId)
 	a := s.tree.Attr(n)
 	out.AttrValid = s.lending.attrValid(in.NodeId)
 	setAttr(&out.Attr, &a)
@@ -130,6 +131,7 @@ func (s *server) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) 
 	if st != fuse.OK {
 		return st
 	}
+	s.shows(in.NodeId)
 	a := s.tree.Attr(n)
 	out.AttrValid = s.lending.attrValid(in.NodeId)
 	out.Statx = fuse.Statx{

@@ -154,6 +154,7 @@ func (s *server) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status 
 	if off < 0 || length <= 0 {
 		return fuse.EINVAL
 	}
+	defer s.changed(in.NodeId)
 	return status(s.withRoom(func() syscall.Errno {
 		return s.modify(n, s.unprivileged(&in.InHeader), func() syscall.Errno {
 			return s.tree.Allocate(n, off, length, in.Mode)

@@ -54,6 +54,7 @@ func (s *server) list(in *fuse.ReadIn, add func(fuse.DirEntry, *fs.Inode, *fs.At
 	}
 	s.touch(dir)
 	each := func(d fs.Dirent) bool {
+		s.shows(d.Inode.Ino())
 		a := s.tree.Attr(d.Inode)
 		return add(fuse.DirEntry{Name: d.Name, Ino: a.Ino, Mode: a.Mode, Off: d.Cookie}, d.Inode, &a)
 	}

@@ -52,6 +52,7 @@ func (s *server) newEntry(in *fuse.InHeader, out *fuse.EntryOut, verb func(*fs.I
 	if errno != 0 {
 		return status(errno)
 	}
+	s.changed(in.NodeId)
 	s.entry(n, out)
 	return fuse.OK
 }
@@ -121,6 +122,7 @@ func (s *server) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.
 	if st != fuse.OK {
 		return st
 	}
+	defer s.changed(in.NodeId)
 	return s.losing(dir, name, func() syscall.Errno { return s.tree.Unlink(dir, name) })
 }
 
@@ -129,6 +131,7 @@ func (s *server) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.S
 	if st != fuse.OK {
 		return st
 	}
+	defer s.changed(in.NodeId)
 	return s.losing(dir, name, func() syscall.Errno { return s.tree.Rmdir(dir, name) })
 }
 
@@ -146,6 +149,7 @@ func (s *server) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName s
 	if in.Flags&^(fs.RenameNoReplace|fs.RenameExchange) != 0 {
 		return fuse.EINVAL
 	}
+	defer s.changed(in.NodeId, in.Newdir)
 	return s.losing(ndir, newName, func() syscall.Errno {
 		return s.tree.Rename(odir, oldName, ndir, newName, in.Flags)
 	})

@@ -32,6 +32,7 @@ type server struct {
 	caps   uint64 // those of wanted that the kernel has
 	kernel notifier
 
+	shown   shown
 	lending *lending // nil without passthrough; immutable
 
 	removal atomic.Int64 // when a name was removed last, nanoseconds since 1970; see withRoom
@@ -80,10 +81,12 @@ func (s *server) inode(node uint64) (*fs.Inode, fuse.Status) {
 
 // entry fills out for n. The caller has taken the reference that goes with it.
 func (s *server) entry(n *fs.Inode, out *fuse.EntryOut) {
+	s.shows(n.Ino())
 	a := s.tree.Attr(n)
 	s.setEntry(out, &a)
 }
 
+// setEntry fills out with attributes that were looked up after shows.
 func (s *server) setEntry(out *fuse.EntryOut, a *fs.Attr) {
 	out.NodeId = a.Ino
 	out.Generation = generation
