@@ -17,6 +17,12 @@ func testGuard(tb testing.TB, o *Options) *guard {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return guardIn(tb, home, o)
+}
+
+// guardIn closes the home at the end of the test.
+func guardIn(tb testing.TB, home fs.Home, o *Options) *guard {
+	tb.Helper()
 	tree, err := fs.New(home, &fs.Options{MaxInodes: 1000})
 	if err != nil {
 		tb.Fatal(err)
