@@ -225,6 +225,10 @@ func helperHint() string {
 	if err == nil && noNewPrivs == 1 {
 		return "it cannot become root here: start this without no-new-privileges, as root, or in a user namespace (unshare -Urm)"
 	}
+	canAdmin, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, unix.CAP_SYS_ADMIN, 0, 0, 0)
+	if err == nil && canAdmin == 0 {
+		return "nobody has CAP_SYS_ADMIN here: give it to the container (--cap-add SYS_ADMIN), or start this in a user namespace (unshare -Urm)"
+	}
 	return ""
 }
 

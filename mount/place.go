@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,8 @@ func checkMountpoint(dir string) (string, error) {
 	clearMount(record{Path: abs}) // before anything looks at it: a dead mount answers ENOTCONN
 	real, err := filepath.EvalSymlinks(abs)
 	switch {
+	case !utf8.ValidString(abs), !utf8.ValidString(real):
+		return "", &HostError{Path: real, What: "the name of the mountpoint is not UTF-8", Hint: "choose another directory"}
 	case errors.Is(err, os.ErrNotExist):
 		return "", &HostError{Path: abs, What: "the mountpoint does not exist", Hint: "make it: mkdir -p"}
 	case errors.Is(err, unix.ENOTCONN):
