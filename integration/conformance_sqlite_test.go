@@ -15,7 +15,7 @@ import (
 const defaultSQLiteKills = 100
 
 // sqliteBatch is the number of rows that each transaction adds.
-const sqliteBatch = 20
+const sqliteBatch = 100
 
 // A writer of SQLite that is killed at any instant leaves a database that is
 // sound, has whole transactions only, and has all of which SQLite said that they
@@ -86,10 +86,11 @@ func (e *env) killWriter(db, mode string, r *rand.Rand) int {
 }
 
 // feedWriter sends transactions, until nobody reads them any more. Each adds rows
-// of one number, one more than the last, and has it printed when it is done.
+// of one number, one more than the last, and has it printed when it is done. They
+// are larger than the cache, so that halves of them are written to files.
 func feedWriter(w io.WriteCloser, mode string) {
 	defer w.Close()
-	_, err := fmt.Fprintf(w, "pragma journal_mode=%s; create table if not exists t(n integer, s blob); create index if not exists i on t(n);\n", mode)
+	_, err := fmt.Fprintf(w, "pragma journal_mode=%s; pragma cache_size=5; pragma cache_spill=5; create table if not exists t(n integer, s blob); create index if not exists i on t(n);\n", mode)
 	for err == nil {
 		_, err = fmt.Fprintf(w, `begin; create temp table m as select coalesce(max(n),0)+1 as n from t;
 			with recursive c(i) as (select 1 union all select i+1 from c where i<%d)
