@@ -54,8 +54,10 @@ const slots = 3
 const remount = "remount"
 
 var (
-	oracleName = rapid.SampledFrom([]string{"a", "b", "c", "a", "b", "\xff \n", strings.Repeat("n", 255), strings.Repeat("n", 256)})
+	// Few names and sizes that are alike, so that operations meet.
+	oracleName = rapid.SampledFrom([]string{"a", "a", "a", "a", "b", "b", "b", "c", "c", "\xff \n", strings.Repeat("n", 255), strings.Repeat("n", 256)})
 	oracleSize = rapid.OneOf(
+		rapid.SampledFrom([]int64{0, 1, 4095, 4096, 4097, 5000, 8192, 12288}),
 		rapid.Int64Range(0, 20_000),
 		rapid.Map(rapid.Int64Range(0, 40), func(page int64) int64 { return page * 4096 }),
 	)
@@ -65,7 +67,8 @@ var (
 )
 
 func oraclePath(t *rapid.T, label string) string {
-	return strings.Join(rapid.SliceOfN(oracleName, 1, 3).Draw(t, label), "/")
+	depth := rapid.SampledFrom([]int{1, 1, 1, 2, 2, 3}).Draw(t, label)
+	return strings.Join(rapid.SliceOfN(oracleName, depth, depth).Draw(t, label), "/")
 }
 
 // operations draw the fields that each operation uses. Those that make and write

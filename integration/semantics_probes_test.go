@@ -124,6 +124,20 @@ var probes = map[string]probe{
 		return orNil(errno)
 	}),
 
+	"reopening-what-was-removed": now(func(t *testing.T, dir string) string {
+		name := filepath.Join(dir, "f")
+		must(t, os.WriteFile(name, []byte("content"), 0o644))
+		fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
+		must(t, err)
+		defer unix.Close(fd)
+		must(t, os.Remove(name))
+		b, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if err != nil {
+			return outcome(err)
+		}
+		return string(b)
+	}),
+
 	"socket": {
 		before: func(t *testing.T, dir string) string {
 			must(t, unix.Mknod(filepath.Join(dir, "x"), unix.S_IFSOCK|0o600, 0))
