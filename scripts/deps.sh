@@ -34,6 +34,8 @@ if [ "$what" != demo ]; then
 	need attr setfattr
 	need util-linux unshare
 	need python3 python3
+	need make make
+	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 	need stress-ng stress-ng
 	# pjdfstest wants Rust 1.85. Debian 12 has that as cargo-web only: its cargo is
