@@ -35,7 +35,8 @@ var rows = []row{
 
 // preamble is how the page begins.
 func preamble() string {
-	return "# Benchmarks\n\nMade by `make bench`. Ratios between things that took turns can be compared between machines; times cannot.\n\n"
+	return "# Benchmarks\n\nMade by `make bench`. Ratios between things that took turns can be compared between machines; times cannot. " +
+		"Where the load average at the end of this page is above the number of cores, other work had its part of the machine, and single ratios say little.\n\n"
 }
 
 // epilogue says where and with what all of it was measured.
