@@ -305,7 +305,7 @@ var naiveOps = map[string]func(*naive, op) string{
 	},
 	"fallocate": (*naive).fallocate,
 	"seek": func(m *naive, o op) string {
-		m.file(o.slot)
+		m.file(o.slot).pos = 0
 		return answerAny
 	},
 	"copy": (*naive).copyRange,

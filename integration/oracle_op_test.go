@@ -67,7 +67,7 @@ var (
 )
 
 func oraclePath(t *rapid.T, label string) string {
-	depth := rapid.SampledFrom([]int{1, 1, 1, 2, 2, 3}).Draw(t, label)
+	depth := rapid.SampledFrom([]int{1, 1, 1, 2, 2, 2, 3}).Draw(t, label)
 	return strings.Join(rapid.SliceOfN(oracleName, depth, depth).Draw(t, label), "/")
 }
 
@@ -166,3 +166,42 @@ var oracleOps = rapid.Custom(func(t *rapid.T) op {
 	operations[o.do](t, &o)
 	return o
 })
+
+// scenes are what a sequence may begin with, so that it has something to work on.
+var scenes = [][]op{
+	nil,
+	{
+		{do: "mkdir", path: "a", mode: 0o755},
+		{do: "chown", path: "a", n: 1, off: 2},
+		{do: "chmod", path: "a", mode: 0o2755},
+		{do: "open", path: "a/b", mode: 0o644, flags: unix.O_RDWR | unix.O_CREAT},
+		{do: "open", path: "b", slot: 1, mode: 0o600, flags: unix.O_RDWR | unix.O_CREAT},
+		{do: "open", path: "a/c", slot: 2, mode: 0o755, flags: unix.O_RDWR | unix.O_CREAT | unix.O_APPEND},
+		{do: "write", n: 5000},
+		{do: "pwrite", slot: 1, off: 20_000, n: 12_288},
+		{do: "write", slot: 2, n: 4096},
+	},
+	{
+		{do: "mkdir", path: "a", mode: 0o755},
+		{do: "mkdir", path: "b", mode: 0o700},
+		{do: "mkdir", path: "a/a", mode: 0o755},
+		{do: "open", path: "a/a/b", mode: 0o644, flags: unix.O_RDWR | unix.O_CREAT},
+		{do: "link", path: "a/a/b", to: "b/b"},
+		{do: "symlink", path: "c", to: "a/b"},
+		{do: "open", path: ".", slot: 1, mode: 0o600, flags: unix.O_RDWR | unix.O_TMPFILE},
+		{do: "write", slot: 1, n: 8192},
+		{do: "setxattr", path: "a/a/b", attr: "user.a", n: 10},
+	},
+	{ // files that come from an archive
+		{do: "mkdir", path: "a", mode: 0o755},
+		{do: "open", path: "a/b", mode: 0o644, flags: unix.O_RDWR | unix.O_CREAT},
+		{do: "write", n: 12_288},
+		{do: "open", path: "b", mode: 0o644, flags: unix.O_RDWR | unix.O_CREAT},
+		{do: "pwrite", off: 8192, n: 4097},
+		{do: "link", path: "b", to: "c"},
+		{do: remount},
+		{do: "open", path: "a/b", flags: unix.O_RDWR},
+		{do: "open", path: "b", slot: 1, flags: unix.O_RDWR},
+		{do: "open", path: "c", slot: 2, flags: unix.O_RDONLY},
+	},
+}

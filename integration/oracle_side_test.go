@@ -176,21 +176,20 @@ func (s *oracleSide) mmap(o op) string {
 }
 
 // seek looks for data or a hole, and checks that what it skips as a hole is zeros.
+// Afterwards every side is at the beginning of the file.
 func (s *oracleSide) seek(o op) string {
 	fd := s.files[o.slot]
 	off, err := unix.Seek(fd, o.off, int(o.flags))
-	if err != nil {
+	if _, err := unix.Seek(fd, 0, unix.SEEK_SET); err != nil {
 		return outcome(err)
 	}
-	if o.flags == unix.SEEK_DATA {
+	if err == nil && o.flags == unix.SEEK_DATA {
 		p := make([]byte, off-o.off)
 		if n, err := unix.Pread(fd, p, o.off); err == nil && n != len(p) || slices.ContainsFunc(p, func(b byte) bool { return b != 0 }) {
 			return fmt.Sprintf("data in a hole before %d", off)
 		}
 	}
-	// Back to the beginning on every side, whatever was found.
-	_, err = unix.Seek(fd, 0, unix.SEEK_SET)
-	return fmt.Sprint(off, " ", outcome(err))
+	return count(int(off), err)
 }
 
 // statLine is what every side tells of an inode, but its times.

@@ -37,7 +37,7 @@ func TestOracle(t *testing.T) {
 	needRoot(t)
 	checks := os.Getenv(checksVariable)
 	if checks == "" {
-		checks = "40"
+		checks = "150"
 	}
 	must(t, flag.Set("rapid.checks", checks))
 	must(t, flag.Set("rapid.nofailfile", "true"))
@@ -45,7 +45,8 @@ func TestOracle(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			w := newOracleWorld(t, way)
 			rapid.Check(t, func(t *rapid.T) {
-				w.run(t, rapid.SliceOfN(oracleOps, 10, 150).Draw(t, "ops"))
+				scene := rapid.SampledFrom(scenes).Draw(t, "scene")
+				w.run(t, slices.Concat(scene, rapid.SliceOfN(oracleOps, 10, 100).Draw(t, "ops")))
 			})
 		})
 	}
