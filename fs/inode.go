@@ -34,11 +34,12 @@ type Inode struct {
 	mtime stamp
 }
 
-// Flags of an inode, but for the first three: what changed since Seal.
+// Flags of an inode. Those from flagNew on are what changed since Seal.
 const (
 	flagLinkable = 1 << iota // made by Tmpfile and never linked
 	flagBeyond               // memory was allocated beyond the end of the file
 	flagLent                 // the kernel writes to its backing file by itself, see Lend
+	flagFreed                // its content was freed by FreeRemoved
 	flagWasLent              // it was at some time
 	flagUnseen               // memory was allocated that SEEK_DATA takes for a hole until it is written to
 	flagNew                  // it was made

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"math"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -48,7 +49,7 @@ func (t *Tree) Lend(n *Inode) (fd int, errno syscall.Errno) {
 	if base || privileged {
 		return -1, syscall.EOPNOTSUPP
 	}
-	u, errno := t.lockUpper(n, 0)
+	u, errno := t.lockUpper(n, math.MaxInt64)
 	if errno != 0 {
 		return -1, errno
 	}

@@ -93,6 +93,13 @@ func (n *Inode) removedLocked() bool { return n.nlink == 0 && n.flags&flagLinkab
 // Orphans counts the inodes that lost their last name and are kept by references.
 func (t *Tree) Orphans() int64 { return t.orphans.Load() }
 
+// Freed tells whether FreeRemoved has freed the content of n.
+func (t *Tree) Freed(n *Inode) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.flags&flagFreed != 0
+}
+
 // FreeRemoved frees the content of n if it is Removed, whatever references are
 // left. It is for a caller who knows that nobody has n open, nor will: what reads
 // it all the same finds zeros.
@@ -102,6 +109,7 @@ func (t *Tree) FreeRemoved(n *Inode) {
 	if !n.removedLocked() || n.flags&flagLent != 0 {
 		return
 	}
+	n.flags |= flagFreed
 	if errno := t.dropUpperLocked(n); errno != 0 {
 		t.log.Error("content of a removed file was not freed", "inode", n.ino, "error", errno)
 	}

@@ -61,7 +61,7 @@ func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.Open
 	l.mu.Lock()
 	o := l.open[node]
 	first := o == nil
-	if first && l.tree.Removed(n) {
+	if first && l.tree.Freed(n) {
 		l.mu.Unlock()
 		return fuse.Status(syscall.ESTALE)
 	}
@@ -139,19 +139,27 @@ func (l *lending) release(node uint64) {
 	}
 }
 
-// removed frees the content of an inode that lost a name, if that was the last and
-// nobody has it open. Else a tool that has removed a file and goes on writing would
-// find no room: the FORGET that frees the inode comes after the answer to UNLINK.
+// removed frees the content of an inode that lost a name, if that was the last,
+// nobody has it open, and room is short. Else a tool that has removed a file and goes
+// on writing would find no room: the FORGET that frees the inode comes after the
+// answer to UNLINK. While there is room it is left to the FORGET, for an open that
+// runs beside the removal is ESTALE once the content is gone, which the kernel tries
+// again but once (fs/namei.c, do_filp_open).
 func (l *lending) removed(n *fs.Inode) {
-	if !l.tree.Removed(n) {
+	if !l.tree.Removed(n) || !l.short() {
 		return
 	}
 	l.mu.Lock()
-	open := l.open[n.Ino()] != nil
-	l.mu.Unlock()
-	if !open { // nor will it be, see acquire
+	defer l.mu.Unlock()
+	if l.open[n.Ino()] == nil { // nor will it be, see acquire
 		l.tree.FreeRemoved(n)
 	}
+}
+
+// short tells whether more than half of the room is taken.
+func (l *lending) short() bool {
+	st := l.tree.StatFS()
+	return st.Free < st.Blocks/2
 }
 
 // returned counts down the opens of a node, and takes back what was lent with the
