@@ -9,7 +9,10 @@ import (
 
 // apps are scripts of programs that are hard on a file system. work runs in an
 // empty directory, again in what it left after a commit and a remount.
-var apps = []struct{ name, work, again string }{
+var apps = []struct {
+	name, work, again string
+	rooted            bool // its tools may be installed for root alone
+}{
 	{
 		name: "make of a C project",
 		work: `
@@ -29,6 +32,36 @@ var apps = []struct{ name, work, again string }{
 			touch f7.c
 			test "$(make -s -n | wc -l)" = 2
 			make -s -j 4 && ./prog`,
+	},
+	{
+		name:   "npm install",
+		rooted: true,
+		work: `
+			npm init -y >/dev/null
+			npm install --silent --no-audit --no-fund --no-update-notifier express@4.21.2
+			node -e 'if (typeof require("express")() != "function") process.exit(1)'`,
+		again: `
+			node -e 'if (typeof require("express")() != "function") process.exit(1)'
+			npm ls --silent >/dev/null
+			npm install --silent --no-audit --no-fund --no-update-notifier --prefer-offline
+			npm uninstall --silent --no-audit --no-fund --no-update-notifier express
+			test -z "$(ls node_modules)"`,
+	},
+	{
+		name:   "cargo build",
+		rooted: true,
+		work: `
+			cargo init --quiet --vcs none --name app .
+			printf 'itoa = "1"\n' >>Cargo.toml
+			echo 'fn main() { print!("{}", itoa::Buffer::new().format(42)) }' >src/main.rs
+			cargo build --quiet
+			test "$(target/debug/app)" = 42`,
+		again: `
+			test "$(target/debug/app)" = 42
+			cargo build 2>&1 | grep -q Compiling && exit 1
+			sed -i 's/42/43/' src/main.rs
+			cargo build --quiet
+			test "$(target/debug/app)" = 43`,
 	},
 	{
 		name: "editors",
@@ -125,6 +158,9 @@ func TestApps(t *testing.T) {
 			}
 		})
 		for _, p := range servings {
+			if app.rooted && p.unprivileged {
+				continue
+			}
 			t.Run(app.name+"/"+p.name, func(t *testing.T) {
 				e := p.env(t)
 				for _, script := range []string{app.work, app.again} {

@@ -18,10 +18,11 @@ import (
 
 // serving is where a mount is made, which decides how its content is served.
 type serving struct {
-	name      string
-	env       func(t *testing.T) *env
-	wrap      []string // before the command
-	writeback bool     // the kernel says "written" before the server has the bytes
+	name         string
+	env          func(t *testing.T) *env
+	wrap         []string // before the command
+	writeback    bool     // the kernel says "written" before the server has the bytes
+	unprivileged bool     // another user than root, here and outside
 }
 
 // servings are those that differ: root's content is a tmpfs that the kernel writes
@@ -30,7 +31,7 @@ type serving struct {
 var servings = []serving{
 	{name: "root", env: newEnv},
 	{name: "user namespace", env: newEnv, wrap: []string{"unshare", "-Urm"}, writeback: true},
-	{name: "ordinary user", env: func(t *testing.T) *env { return newEnv(t).as(someUser) }, writeback: true},
+	{name: "ordinary user", env: func(t *testing.T) *env { return newEnv(t).as(someUser) }, writeback: true, unprivileged: true},
 }
 
 // exec prepares an exec in the place; flags are of exec, args $1, $2, … of the

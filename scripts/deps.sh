@@ -35,6 +35,7 @@ if [ "$what" != demo ]; then
 	need util-linux unshare
 	need python3 python3
 	need make make
+	need npm npm
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 	need stress-ng stress-ng
