@@ -151,3 +151,49 @@ func TestAllowsOthers(t *testing.T) {
 		t.Error("a missing file allows others")
 	}
 }
+
+// A read-only mount is the kernel's: nothing gets through, for root neither.
+func TestReadOnlyRefusesEverything(t *testing.T) {
+	f := newFixture(t)
+	f.commit("k", "name", "content")
+	before := f.bytes("k")
+	m := f.open("k", &Options{ReadOnly: true})
+	name, other := m.Path("name"), m.Path("other")
+	tests := map[string]func() error{
+		"open for writing":  func() error { _, err := unix.Open(name, unix.O_RDWR, 0); return err },
+		"open to truncate":  func() error { _, err := unix.Open(name, unix.O_RDONLY|unix.O_TRUNC, 0); return err },
+		"create":            func() error { _, err := unix.Open(other, unix.O_CREAT|unix.O_RDONLY, 0o644); return err },
+		"temporary file":    func() error { _, err := unix.Open(m.Path(), unix.O_TMPFILE|unix.O_RDWR, 0o644); return err },
+		"truncate":          func() error { return unix.Truncate(name, 0) },
+		"mkdir":             func() error { return unix.Mkdir(other, 0o755) },
+		"mkfifo":            func() error { return unix.Mkfifo(other, 0o644) },
+		"symlink":           func() error { return unix.Symlink("x", other) },
+		"link":              func() error { return unix.Link(name, other) },
+		"rename":            func() error { return unix.Rename(name, other) },
+		"unlink":            func() error { return unix.Unlink(name) },
+		"chmod":             func() error { return unix.Chmod(name, 0o600) },
+		"chown":             func() error { return unix.Chown(name, 1, 1) },
+		"utimes":            func() error { return unix.Utimes(name, make([]unix.Timeval, 2)) },
+		"set an attribute":  func() error { return unix.Setxattr(name, "user.x", []byte("x"), 0) },
+		"drop an attribute": func() error { return unix.Removexattr(name, "user.x") },
+	}
+	for what, do := range tests {
+		if err := do(); !errors.Is(err, unix.EROFS) {
+			t.Errorf("%s: %v, want EROFS", what, err)
+		}
+	}
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.Mmap(fd, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); !errors.Is(err, unix.EACCES) {
+		t.Errorf("shared mapping for writing: %v, want EACCES", err)
+	}
+	if err := unix.Close(fd); err != nil {
+		t.Error(err)
+	}
+	f.close(m, false)
+	if string(f.bytes("k")) != string(before) {
+		t.Error("the archive changed")
+	}
+}
