@@ -3,6 +3,7 @@ package fusefs
 import (
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -146,7 +147,7 @@ func (l *lending) release(node uint64) {
 // runs beside the removal is ESTALE once the content is gone, which the kernel tries
 // again but once (fs/namei.c, do_filp_open).
 func (l *lending) removed(n *fs.Inode) {
-	if !l.tree.Removed(n) || !l.short() {
+	if !l.tree.Removed(n) || !l.taken(1, 2) {
 		return
 	}
 	l.mu.Lock()
@@ -156,10 +157,27 @@ func (l *lending) removed(n *fs.Inode) {
 	}
 }
 
-// short tells whether more than half of the room is taken.
-func (l *lending) short() bool {
+// awaitRelease waits for the RELEASE of a removed inode, on a mount that is nearly
+// full: the kernel sends it after close(2) has returned, so the UNLINK may overtake
+// it, and the write that comes next finds no room and asks nobody. A tool that has
+// the file open still waits in vain.
+func (l *lending) awaitRelease(n *fs.Inode) {
+	until := time.Now().Add(roomPatience)
+	for l.tree.Removed(n) && l.isOpen(n) && l.taken(7, 8) && time.Now().Before(until) {
+		time.Sleep(roomPause)
+	}
+}
+
+func (l *lending) isOpen(n *fs.Inode) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open[n.Ino()] != nil
+}
+
+// taken tells whether more than num/den of the room is taken.
+func (l *lending) taken(num, den uint64) bool {
 	st := l.tree.StatFS()
-	return st.Free < st.Blocks/2
+	return st.Free < st.Blocks-st.Blocks/den*num
 }
 
 // returned counts down the opens of a node, and takes back what was lent with the

@@ -14,7 +14,7 @@ import (
 // which may be overtaken by what the tool does then.
 const (
 	roomPatience = 500 * time.Millisecond // how long after a removal who finds no room waits for its FORGET
-	freePatience = 5 * time.Millisecond   // and who asks how much is free
+	freePatience = 50 * time.Millisecond  // and who asks how much is free
 	roomPause    = time.Millisecond       // between two looks
 )
 
@@ -57,6 +57,7 @@ func (s *server) losing(dir *fs.Inode, name string, verb func() syscall.Errno) f
 		s.removal.Store(time.Now().UnixNano())
 	}
 	if n != nil {
+		s.lending.awaitRelease(n)
 		s.lending.removed(n)
 		s.tree.Unref(n, 1)
 	}
