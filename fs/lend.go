@@ -42,8 +42,7 @@ func (t *Tree) Lend(n *Inode) (fd int, errno syscall.Errno) {
 		return -1, errno
 	}
 	_, isUpper := n.content.(*upper)
-	_, capable := n.findXattr("security.capability")
-	privileged := capable || n.perm&(syscall.S_ISUID|syscall.S_ISGID) != 0
+	privileged := n.privilegedLocked()
 	base := n.content != nil && !isUpper
 	n.mu.Unlock()
 	if base || privileged {
@@ -95,6 +94,19 @@ func (t *Tree) WasLent(n *Inode) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.flags&flagWasLent != 0
+}
+
+// Privileged tells whether n has suid, sgid or security.capability.
+func (t *Tree) Privileged(n *Inode) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.privilegedLocked()
+}
+
+// Preconditions: n.mu is held.
+func (n *Inode) privilegedLocked() bool {
+	_, capable := n.findXattr("security.capability")
+	return capable || n.perm&(syscall.S_ISUID|syscall.S_ISGID) != 0
 }
 
 // Return ends a Lend. The other one must not touch the file any more.

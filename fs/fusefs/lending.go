@@ -59,6 +59,9 @@ type openInode struct {
 // makes the kernel look up the name again, where n was removed and is not open:
 // its content is gone, see removed.
 func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.OpenOut) fuse.Status {
+	if flags&unix.O_ACCMODE != unix.O_RDONLY {
+		l.awaitPrivileged(node, n)
+	}
 	l.mu.Lock()
 	o := l.open[node]
 	first := o == nil
@@ -92,6 +95,35 @@ func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.Open
 	out.OpenFlags = fuse.FOPEN_PASSTHROUGH
 	out.BackingID = o.backing
 	return fuse.OK
+}
+
+// awaitPrivileged waits until an inode is lent no more that got suid, sgid or
+// security.capability meanwhile: the kernel does not clear them in a file that it
+// writes to by itself. What it was opened for is mostly over, and only the RELEASE
+// not here yet. If somebody has it open still, they are cleared now, as if the new
+// one had written already.
+func (l *lending) awaitPrivileged(node uint64, n *fs.Inode) {
+	until := time.Now().Add(roomPatience)
+	for l.isLent(node) && l.tree.Privileged(n) {
+		if time.Now().After(until) {
+			_, _ = l.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetKillPriv}) // fails in a tree that changes no more
+			l.kernel.InodeNotify(node, -1, 0)
+			return
+		}
+		time.Sleep(roomPause)
+	}
+}
+
+// isLent tells whether a node is open and lent.
+func (l *lending) isLent(node uint64) bool {
+	l.mu.Lock()
+	o := l.open[node]
+	l.mu.Unlock()
+	if o == nil {
+		return false
+	}
+	<-o.chosen
+	return o.lent
 }
 
 // setMapped notes that a lent inode may be written to through memory.
