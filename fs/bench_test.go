@@ -15,17 +15,7 @@ func benchTree(b *testing.B) *Tree {
 	if err != nil {
 		b.Fatal(err)
 	}
-	tree, err := New(h, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		closeTree(b, tree)
-		if err := h.Close(); err != nil {
-			b.Error(err)
-		}
-	})
-	return tree
+	return treeIn(b, h, nil)
 }
 
 // benchNames are names made before the clock runs.

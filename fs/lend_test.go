@@ -15,17 +15,7 @@ func lentTree(t *testing.T, opts *Options) *Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := New(h, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		closeTree(t, tree)
-		if err := h.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return tree
+	return treeIn(t, h, opts)
 }
 
 func lend(t *testing.T, tree *Tree, n *Inode) int {

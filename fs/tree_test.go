@@ -57,6 +57,12 @@ func newTree(t testing.TB, opts *Options) *Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return treeIn(t, h, opts)
+}
+
+// treeIn makes a tree in a home; both are closed at the end of the test.
+func treeIn(t testing.TB, h Home, opts *Options) *Tree {
+	t.Helper()
 	tree, err := New(h, opts)
 	if err != nil {
 		t.Fatal(err)

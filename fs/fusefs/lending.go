@@ -56,8 +56,8 @@ type openInode struct {
 }
 
 // acquire counts an open of n, and says how it is to be answered. ESTALE, which
-// makes the kernel look up the name again, where n was removed and is not open:
-// its content is gone, see removed.
+// makes the kernel look up the name again, where the content of n is gone, see
+// removed.
 func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.OpenOut) fuse.Status {
 	if flags&unix.O_ACCMODE != unix.O_RDONLY {
 		l.awaitPrivileged(node, n)
