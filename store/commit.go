@@ -137,9 +137,9 @@ func (m *commit) head(ctx context.Context) (Info, *archive.Log, error) {
 
 // unknown is the error where nobody can tell whether the commit is stored.
 func (m *commit) unknown(cause error) error {
-	return &opError{
-		op: "commit", object: m.key, kind: ErrUnknown,
-		cause: fmt.Errorf("%w (the answer to an earlier try was lost: %w)", cause, m.lost),
-		todo:  "look at the workspace before the work is repeated",
+	return &Error{
+		Op: "commit", Object: m.key, Kind: ErrUnknown,
+		Cause: fmt.Errorf("%w (the answer to an earlier try was lost: %w)", cause, m.lost),
+		Todo:  "look at the workspace before the work is repeated",
 	}
 }

@@ -55,31 +55,32 @@ func orUnknown(r Revision) string {
 	return string(r)
 }
 
-// opError is the shape of this package's errors: op object: kind: cause; todo.
-type opError struct {
-	op, object string
-	kind       error // one of the conditions above; nil if cause says it all
-	cause      error // nil if kind says it all
-	todo       string
+// Error is the shape of a store's errors: op object: kind: cause; what to do.
+type Error struct {
+	Op, Object string // "open", "s3://bucket/key"
+	Kind       error  // one of the conditions above; nil if Cause says it all
+	Cause      error  // nil if Kind says it all
+	Todo       string // what the user can do; may be empty
 }
 
-func (e *opError) Error() string {
+// Error gives all of it.
+func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString(e.op + " " + e.object)
-	for _, err := range []error{e.kind, e.cause} {
+	b.WriteString(e.Op + " " + e.Object)
+	for _, err := range []error{e.Kind, e.Cause} {
 		if err != nil {
 			b.WriteString(": " + err.Error())
 		}
 	}
-	if e.todo != "" {
-		b.WriteString("; " + e.todo)
+	if e.Todo != "" {
+		b.WriteString("; " + e.Todo)
 	}
 	return b.String()
 }
 
-func (e *opError) Unwrap() []error {
+func (e *Error) Unwrap() []error {
 	var errs []error
-	for _, err := range []error{e.kind, e.cause} {
+	for _, err := range []error{e.Kind, e.Cause} {
 		if err != nil {
 			errs = append(errs, err)
 		}

@@ -220,7 +220,7 @@ func (o *fileObject) ReadAt(p []byte, off int64) (int, error) {
 		return 0, o.store.fail("read", o.key, serr)
 	}
 	if now != o.found.stamp {
-		return 0, &opError{op: "read", object: o.store.object(o.key), kind: ErrConflict, cause: errOverwritten, todo: "open the workspace again"}
+		return 0, &Error{Op: "read", Object: o.store.object(o.key), Kind: ErrConflict, Cause: errOverwritten, Todo: "open the workspace again"}
 	}
 	return n, err
 }

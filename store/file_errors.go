@@ -34,17 +34,17 @@ var meanings = []struct {
 
 // fail gives err the shape of this package's errors.
 func (s *fileStore) fail(op, key string, err error) error {
-	e := &opError{op: op, object: s.object(key), cause: err}
-	e.kind, e.todo = meaning(err)
-	if e.kind != nil && errors.Is(err, e.kind) {
-		e.kind = nil // the cause says it
+	e := &Error{Op: op, Object: s.object(key), Cause: err}
+	e.Kind, e.Todo = meaning(err)
+	if e.Kind != nil && errors.Is(err, e.Kind) {
+		e.Kind = nil // the cause says it
 	}
 	var conflict *ConflictError
 	if errors.As(err, &conflict) {
 		conflict.Key = key
 	}
-	if op == "put" && e.kind == ErrNotExist {
-		e.kind, e.todo = ErrUnreachable, "a directory of the path was removed, or leads nowhere"
+	if op == "put" && e.Kind == ErrNotExist {
+		e.Kind, e.Todo = ErrUnreachable, "a directory of the path was removed, or leads nowhere"
 	}
 	return e
 }

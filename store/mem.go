@@ -56,7 +56,7 @@ func MemDir() (string, error) {
 	for {
 		path, lock, err := newMemDir(base)
 		if err != nil {
-			return "", &opError{op: "open", object: "mem:", kind: ErrUnreachable, cause: err, todo: "mem needs a directory for temporary files that this user can write; TMPDIR names another"}
+			return "", &Error{Op: "open", Object: "mem:", Kind: ErrUnreachable, Cause: err, Todo: "mem needs a directory for temporary files that this user can write; TMPDIR names another"}
 		}
 		if lock != nil {
 			memHome.dir, memHome.lock = path, lock

@@ -53,10 +53,10 @@ func OpenBucket(ctx context.Context, u URL) (Store, error) {
 	if open != nil {
 		return open(ctx, u)
 	}
-	e := &opError{op: "open", object: u.bucket(), kind: ErrURL, cause: fmt.Errorf("unknown scheme %q", u.Scheme), todo: "the known ones are " + knownSchemes()}
+	e := &Error{Op: "open", Object: u.bucket(), Kind: ErrURL, Cause: fmt.Errorf("unknown scheme %q", u.Scheme), Todo: "the known ones are " + knownSchemes()}
 	if path := drivers[u.Scheme]; path != "" {
-		e.cause = fmt.Errorf("the driver for %s is not linked into this program", u.Scheme)
-		e.todo = fmt.Sprintf("import _ %q", path)
+		e.Cause = fmt.Errorf("the driver for %s is not linked into this program", u.Scheme)
+		e.Todo = fmt.Sprintf("import _ %q", path)
 	}
 	return nil, e
 }
@@ -92,5 +92,5 @@ func noOptions(u URL) error {
 	if u.Query == "" {
 		return nil
 	}
-	return &opError{op: "open", object: u.bucket(), kind: ErrURL, cause: fmt.Errorf("the driver for %s has no options", u.Scheme), todo: "remove what follows the \"?\""}
+	return &Error{Op: "open", Object: u.bucket(), Kind: ErrURL, Cause: fmt.Errorf("the driver for %s has no options", u.Scheme), Todo: "remove what follows the \"?\""}
 }
