@@ -15,5 +15,5 @@ export WORKDIR_INTEGRATION_STRESS=${WORKDIR_INTEGRATION_STRESS:-10000000}       
 export WORKDIR_INTEGRATION_STRESSNG=${WORKDIR_INTEGRATION_STRESSNG:-5}             # seconds for each stressor of the class
 export WORKDIR_INTEGRATION_SQLITE_KILLS=${WORKDIR_INTEGRATION_SQLITE_KILLS:-2000} # of each journal mode
 
-[ $# -gt 0 ] || set -- -run '^(TestPosix|TestGoFileTests|TestPjdfstest|TestFsx|TestStress|TestStressNg|TestSQLiteKilled)$'
+[ $# -gt 0 ] || set -- -run '^(TestPosix|TestGoFileTests|TestPjdfstest|TestFsx|TestExerciser|TestStress|TestStressNg|TestSQLiteKilled)$'
 exec go test -count=1 -v -timeout 24h "$@" .
