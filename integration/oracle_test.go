@@ -73,6 +73,11 @@ var oracleRegressions = []struct {
 		{do: "truncate", path: "a", n: 5000},
 		{do: "ftruncate", n: 5000},
 	}},
+	{"to open a file took its privileges", []op{
+		{do: "open", path: "a", flags: unix.O_RDWR | unix.O_CREAT, mode: 0o644},
+		{do: "chmod", path: "a", mode: 0o6755},
+		{do: "open", path: "a", slot: 1, flags: unix.O_RDWR},
+	}},
 	{"a truncate to the size of another file was done by the model alone", []op{
 		{do: "open", path: "b", slot: 1, flags: unix.O_RDWR | unix.O_CREAT, mode: 0o644},
 		{do: "open", path: "a", flags: unix.O_WRONLY | unix.O_CREAT, mode: 0o644},

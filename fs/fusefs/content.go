@@ -29,7 +29,7 @@ func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 			return st
 		}
 	}
-	return s.lending.acquire(in.NodeId, n, in.Flags, out)
+	return s.lending.acquire(in.NodeId, n, opener{in.Uid, in.Flags}, out)
 }
 
 // truncate does what O_TRUNC asks for.

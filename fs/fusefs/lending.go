@@ -55,13 +55,16 @@ type openInode struct {
 	opens   int       // guarded by the mu of the lending
 }
 
+// opener says who opens a file, and what for.
+type opener struct {
+	uid   uint32
+	flags uint32 // of open(2)
+}
+
 // acquire counts an open of n, and says how it is to be answered. ESTALE, which
 // makes the kernel look up the name again, where the content of n is gone, see
 // removed.
-func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.OpenOut) fuse.Status {
-	if flags&unix.O_ACCMODE != unix.O_RDONLY {
-		l.awaitPrivileged(node, n)
-	}
+func (l *lending) acquire(node uint64, n *fs.Inode, by opener, out *fuse.OpenOut) fuse.Status {
 	l.mu.Lock()
 	o := l.open[node]
 	first := o == nil
@@ -89,41 +92,23 @@ func (l *lending) acquire(node uint64, n *fs.Inode, flags uint32, out *fuse.Open
 		}
 		return fuse.OK
 	}
-	if flags&unix.O_ACCMODE == unix.O_RDWR {
+	if by.flags&unix.O_ACCMODE == unix.O_RDWR {
 		l.setMapped(node, o)
 	}
 	out.OpenFlags = fuse.FOPEN_PASSTHROUGH
+	if l.mustAsk(n, by) {
+		out.OpenFlags |= fuse.FOPEN_DIRECT_IO
+	}
 	out.BackingID = o.backing
 	return fuse.OK
 }
 
-// awaitPrivileged waits until an inode is lent no more that got suid, sgid or
-// security.capability meanwhile: the kernel does not clear them in a file that it
-// writes to by itself. What it was opened for is mostly over, and only the RELEASE
-// not here yet. If somebody has it open still, they are cleared now, as if the new
-// one had written already.
-func (l *lending) awaitPrivileged(node uint64, n *fs.Inode) {
-	until := time.Now().Add(roomPatience)
-	for l.isLent(node) && l.tree.Privileged(n) {
-		if time.Now().After(until) {
-			_, _ = l.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetKillPriv}) // fails in a tree that changes no more
-			l.kernel.InodeNotify(node, -1, 0)
-			return
-		}
-		time.Sleep(roomPause)
-	}
-}
-
-// isLent tells whether a node is open and lent.
-func (l *lending) isLent(node uint64) bool {
-	l.mu.Lock()
-	o := l.open[node]
-	l.mu.Unlock()
-	if o == nil {
-		return false
-	}
-	<-o.chosen
-	return o.lent
+// mustAsk says whether the kernel is to send READ and WRITE for an open of n, though
+// n is lent (fs/fuse/file.c, fuse_file_write_iter): where n has got suid, sgid or
+// security.capability since then. The kernel does not clear them in a file that it
+// writes to by itself, and WRITE says whether to. Root's writes leave suid and sgid.
+func (l *lending) mustAsk(n *fs.Inode, by opener) bool {
+	return by.flags&unix.O_ACCMODE != unix.O_RDONLY && by.uid != 0 && l.tree.Privileged(n)
 }
 
 // setMapped notes that a lent inode may be written to through memory.

@@ -95,7 +95,7 @@ func (s *server) newOpen(in *fuse.CreateIn, out *fuse.CreateOut, verb func(*fs.I
 	return s.newEntry(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		n, errno := verb(dir)
 		if errno == 0 && s.lending != nil {
-			s.lending.acquire(n.Ino(), n, in.Flags, &out.OpenOut)
+			s.lending.acquire(n.Ino(), n, opener{in.Uid, in.Flags}, &out.OpenOut)
 		}
 		return n, errno
 	})

@@ -52,6 +52,48 @@ var privScenarios = []scenario{
 		r.must(unix.Ftruncate(fd, 3))
 		r.privs("f")
 	}},
+	// To open a file takes nothing away. Once a file that was open elsewhere lost
+	// suid by it, since a later write by passthrough would not have cleared it.
+	{"open and write where somebody has it open", func(r *recorder) {
+		r.file("f", "0123456789")
+		r.open("f", unix.O_RDWR, 0)
+		r.suidFile("f", 0o6777)
+		for _, flags := range []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR, unix.O_RDWR | unix.O_APPEND} {
+			r.changes("open by root", func() { r.open("f", flags, 0) }, "f")
+			as(user, user, func() { r.open("f", flags, 0) })
+			r.privs("f")
+		}
+		fd := r.open("f", unix.O_WRONLY, 0)
+		r.pwrite(fd, "root", 0)
+		r.privs("f")
+		r.must(unix.Chmod(r.path("f"), 0o6777))
+		as(user, user, func() {
+			fd := r.open("f", unix.O_RDWR|unix.O_APPEND, 0)
+			r.changes("write", func() { _, _ = unix.Write(fd, []byte("user")) }, "f")
+			r.pread(fd, 20, 0)
+		})
+		r.privs("f")
+		r.stat("f")
+		r.pwrite(fd, "more", 20)
+		r.content("f")
+	}},
+	{"map where somebody has it open", func(r *recorder) {
+		r.file("f", "0123456789")
+		other := r.open("f", unix.O_RDWR, 0)
+		r.suidFile("f", 0o6777)
+		as(user, user, func() {
+			fd := r.open("f", unix.O_RDWR, 0)
+			m, err := unix.Mmap(fd, 0, 10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			r.must(err)
+			m[0] = 'x'
+			r.pread(fd, 10, 0)
+			r.pwrite(fd, "y", 1)
+			r.pwrite(other, "z", 2)
+			r.note("mapped: %q", m[:4])
+			r.must(unix.Munmap(m))
+		})
+		r.content("f")
+	}},
 	{"truncate by a user kills suid", func(r *recorder) {
 		for name, cut := range map[string]func(string) error{
 			"truncate": func(p string) error { return unix.Truncate(p, 3) },
