@@ -68,7 +68,35 @@ fi
 if [ "$what" != demo ] && ! build/_venv/bin/python -c 'import temporal_workdir' >/dev/null 2>&1; then
 	echo "installing the Python temporal-workdir into build/_venv" >&2
 	python3 -m venv build/_venv
-	build/_venv/bin/pip install --quiet --disable-pip-version-check temporal-workdir
+	build/_venv/bin/python -m pip install --quiet --disable-pip-version-check temporal-workdir
+fi
+
+# The clients by which the Python temporal-workdir reaches the three clouds.
+if [ "$what" = test ] && ! build/_venv/bin/python -c 'import s3fs, gcsfs, adlfs' >/dev/null 2>&1; then
+	echo "installing s3fs, gcsfs and adlfs into build/_venv" >&2
+	build/_venv/bin/python -m pip install --quiet --disable-pip-version-check s3fs gcsfs adlfs
+fi
+
+# go_tool NAME MODULE PACKAGE VERSION: a Go program in build/tools/bin, of that version.
+go_tool() {
+	if ! go version -m "build/tools/bin/$1" 2>/dev/null | awk '$1 == "mod" { print $2, $3 }' | grep -qxF "$2 $4"; then
+		echo "installing $1 $4 into build/tools" >&2
+		GOBIN="$PWD/build/tools/bin" go install "$3@$4"
+	fi
+}
+
+# The servers that stand for the three clouds.
+if [ "$what" = test ]; then
+	mkdir -p build/tools/bin
+	go_tool versitygw github.com/versity/versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
+	go_tool fake-gcs-server github.com/fsouza/fake-gcs-server github.com/fsouza/fake-gcs-server v1.56.1
+
+	azurite=3.37.0 # runs on the node beside it; distributions' own are too old or too new
+	if ! grep -qsF "\"version\": \"$azurite\"" build/tools/azurite/node_modules/azurite/package.json ||
+		[ ! -x build/tools/azurite/node_modules/.bin/node ]; then
+		echo "installing azurite $azurite into build/tools" >&2
+		npm install --silent --no-fund --no-audit --prefix build/tools/azurite "azurite@$azurite" node@22 >/dev/null
+	fi
 fi
 
 # pjdfstest and fsx, the Rust crates, which no distribution packages.
