@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"unsafe"
 
@@ -27,6 +28,7 @@ var probes = map[string]probe{
 		return outcome(unix.Setxattr(dir, "system.posix_acl_access", acl, 0))
 	}),
 	"atime-of-cached-pages": now(atimeOfCachedPages),
+	"suid-given-while-open": now(suidGivenWhileOpen),
 	"truncate-to-the-same-size": now(func(t *testing.T, dir string) string {
 		name := filepath.Join(dir, "f")
 		must(t, os.WriteFile(name, []byte("content"), 0o644))
@@ -215,6 +217,40 @@ func atimeOfCachedPages(t *testing.T, dir string) string {
 		return "the same"
 	}
 	return "new"
+}
+
+// suidGivenWhileOpen writes, without the privilege to keep suid, to a file that got
+// it after it was opened.
+func suidGivenWhileOpen(t *testing.T, dir string) string {
+	f, err := os.Create(filepath.Join(dir, "f"))
+	must(t, err)
+	defer f.Close()
+	must(t, unix.Fchmod(int(f.Fd()), 0o4755))
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its privileges
+		if err := dropCapability(unix.CAP_FSETID); err != nil {
+			done <- err
+			return
+		}
+		done <- second(unix.Write(int(f.Fd()), []byte("x")))
+	}()
+	must(t, <-done)
+	if statOf(t, dir, "f").Mode&unix.S_ISUID != 0 {
+		return "kept"
+	}
+	return "cleared"
+}
+
+// dropCapability takes a capability from the calling thread.
+func dropCapability(capability uint) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
+	}
+	data[capability/32].Effective &^= 1 << (capability % 32)
+	return unix.Capset(&header, &data[0])
 }
 
 // mappedHole reads a hole through memory, and tells what it takes then.
