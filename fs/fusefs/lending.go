@@ -180,9 +180,9 @@ func (l *lending) removed(n *fs.Inode) {
 // the file open still waits in vain.
 func (l *lending) awaitRelease(n *fs.Inode) {
 	until := time.Now().Add(roomPatience)
-	for l.tree.Removed(n) && l.isOpen(n) && l.taken(7, 8) && time.Now().Before(until) {
-		time.Sleep(roomPause)
-	}
+	wait(func() bool {
+		return l.tree.Removed(n) && l.isOpen(n) && l.taken(7, 8) && time.Now().Before(until)
+	})
 }
 
 func (l *lending) isOpen(n *fs.Inode) bool {

@@ -18,6 +18,13 @@ const (
 	roomPause    = time.Millisecond       // between two looks
 )
 
+// wait looks now and then whether there is a reason to wait, until there is none.
+func wait(reason func() bool) {
+	for reason() {
+		time.Sleep(roomPause)
+	}
+}
+
 // forgetting tells whether the kernel may be about to give up what was removed no
 // longer ago than patience. It may as well be that a tool has it open.
 func (s *server) forgetting(patience time.Duration) bool {
@@ -27,22 +34,19 @@ func (s *server) forgetting(patience time.Duration) bool {
 // withRoom calls verb, which changes nothing where it finds no room, again for as
 // long as a FORGET may make room.
 func (s *server) withRoom(verb func() syscall.Errno) syscall.Errno {
-	for {
+	var errno syscall.Errno
+	wait(func() bool {
 		waiting := s.forgetting(roomPatience)
-		errno := verb()
-		if errno != syscall.ENOSPC || !waiting {
-			return errno
-		}
-		time.Sleep(roomPause)
-	}
+		errno = verb()
+		return errno == syscall.ENOSPC && waiting
+	})
+	return errno
 }
 
 // awaitForgets waits until what was removed right now is given up, so that the
 // free space is told as it is.
 func (s *server) awaitForgets() {
-	for s.forgetting(freePatience) {
-		time.Sleep(roomPause)
-	}
+	wait(func() bool { return s.forgetting(freePatience) })
 }
 
 // losing calls verb, by which a name in dir may lead to its inode no more, and
