@@ -77,6 +77,26 @@ type Store interface {
 	Close() error
 }
 
+// Lister is what a Store can be besides: one that lists more than one level.
+// The drivers of this module all are.
+type Lister interface {
+	// ListAll gives the archives of all keys that begin with prefix, whatever
+	// follows, sorted by key, and otherwise is as Store.List.
+	ListAll(ctx context.Context, prefix string) ([]Info, error)
+}
+
+// Copier is what a Store can be besides: one that copies an archive without its
+// bytes passing through this process.
+type Copier interface {
+	// CopyFrom stores the archive that srcKey has in src, of exactly revision
+	// srcRev, as the archive of key, and otherwise is as Put. ErrNotExist or
+	// ErrConflict that is no *ConflictError of key means that src has another
+	// archive by now. An error that is errors.ErrUnsupported means that this
+	// cannot be done between these two, and nothing was; the caller then sends
+	// the bytes.
+	CopyFrom(ctx context.Context, src Store, srcKey string, srcRev Revision, key string, opts *PutOptions) (Info, error)
+}
+
 // Writable asks, without writing, whether a Put of key is likely to be allowed,
 // so that a read-only store is found out before the work and not after it. Nil
 // where the driver cannot tell. Errors as Put.

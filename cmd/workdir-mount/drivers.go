@@ -1,0 +1,8 @@
+package main
+
+// The drivers of the clouds. file and mem are always there.
+import (
+	_ "github.com/workdir/workdir/store/drivers/azure"
+	_ "github.com/workdir/workdir/store/drivers/gs"
+	_ "github.com/workdir/workdir/store/drivers/s3"
+)
