@@ -33,7 +33,10 @@ type Backend interface {
 	// checksum that the cloud verifies before it accepts the bytes.
 	Put(ctx context.Context, name string, body []byte, cond Condition) (Attributes, error)
 	// Upload begins an upload of several parts. Nothing is visible before Complete.
-	Upload(ctx context.Context, name string) (Upload, error)
+	// cond is the one that Complete will be given, for clouds that want to know it
+	// first; there its refusal may come from Part already. ctx carries values only:
+	// it ends this call and not the upload, which Complete or Abort ends.
+	Upload(ctx context.Context, name string, cond Condition) (Upload, error)
 	// Delete removes an object if its revision is rev. The caller has seen that it
 	// is there; one that is not there any more is a NotFound or a Changed error.
 	Delete(ctx context.Context, name string, rev store.Revision) error
@@ -41,8 +44,9 @@ type Backend interface {
 	// a slash, in any order, page by page. found's error ends it.
 	List(ctx context.Context, prefix string, found func(name string, a Attributes) error) error
 	// Accessible asks whether the bucket is there and its objects may be seen, so
-	// that "not found" means the object. Nil if so.
-	Accessible(ctx context.Context) error
+	// that "not found" means the object. Nil if so. name is the object that was not
+	// found, for clouds where permissions are given by prefix.
+	Accessible(ctx context.Context, name string) error
 	// Classify says what an error of these methods means.
 	Classify(err error) Refusal
 	// Close frees what the backend holds.
@@ -64,7 +68,8 @@ type Upload interface {
 	MaxParts() int
 	// Part sends part number n, from 1 on; with MaxParts of 1 in that order. It
 	// keeps nothing of p when it returns. All parts but the last are of a size that
-	// PartSize gives.
+	// PartSize gives. Where MaxParts is 1 its error is final: the driver has tried
+	// again what could be, and only Abort may follow.
 	Part(ctx context.Context, n int, p []byte) error
 	// Complete makes the object visible, under a condition. Preconditions: every
 	// part was sent.
