@@ -61,6 +61,12 @@ type Copier interface {
 	CopyFrom(ctx context.Context, src Backend, from string, rev store.Revision, name string, cond Condition) (Attributes, error)
 }
 
+// DeleteProber is a Backend whose servers are not all known to honour the condition
+// of Delete, so that it is tried before the first one.
+type DeleteProber interface {
+	ProbesDelete() bool
+}
+
 // Upload is an upload of several parts that is not visible yet.
 type Upload interface {
 	// MaxParts is how many parts may be sent at once: 1 where the cloud wants them
@@ -75,7 +81,7 @@ type Upload interface {
 	// part was sent.
 	Complete(ctx context.Context, cond Condition) (Attributes, error)
 	// Abort gives the upload up, and leaves nothing at the store. It may be called
-	// after a Complete that failed.
+	// after a Complete that failed, and twice. No Part is under way any more.
 	Abort(ctx context.Context) error
 }
 
