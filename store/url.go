@@ -24,13 +24,14 @@ var schemes = map[string]string{
 	"mem": "mem", "memory": "mem",
 	"s3": "s3", "s3a": "s3",
 	"gs": "gs", "gcs": "gs",
-	"azblob": "azblob", "az": "azblob", "abfs": "azblob", "abfss": "azblob",
+	azureScheme: azureScheme, "az": azureScheme, "abfs": azureScheme, "abfss": azureScheme,
 }
 
 // ParseURL splits the URL of a workspace: scheme://bucket/key?options,
-// file:///path, file:/path, or a path. A path that does not begin with a slash
-// is taken from the working directory of this process, so a program passes on
-// String and not the text that it was given. Slashes at the end do not count.
+// abfs://container@account.dfs.core.windows.net/key, file:///path, file:/path, or
+// a path. A path that does not begin with a slash is taken from the working
+// directory of this process, so a program passes on String and not the text that
+// it was given. Slashes at the end do not count.
 //
 // The error is ErrURL; it names the part that is wrong and never shows a secret.
 func ParseURL(s string) (URL, error) {
@@ -95,6 +96,11 @@ func parse(raw string, prefix bool) (URL, error) {
 		return URL{}, err
 	}
 	u.Scheme = name
+	if name == azureScheme {
+		if rest, u.Query, err = p.azureAccount(rest, query); err != nil {
+			return URL{}, err
+		}
+	}
 	switch {
 	case name == "":
 		u.Scheme = "file"
@@ -154,6 +160,8 @@ func (p parser) splitScheme(s string) (scheme, rest string, err error) {
 		return "", "", p.bad("the path after %q is not absolute; write file:///path, or the path alone", name+":")
 	case known:
 		return "", "", p.bad("no \"//\" after %q; write %s://bucket/key", name+":", name)
+	case hasSlashes && (strings.EqualFold(name, "https") || strings.EqualFold(name, "http")):
+		return "", "", p.webAddress(strings.TrimPrefix(rest, "//"))
 	case hasSlashes:
 		return "", "", p.bad("unknown scheme %q; the known ones are %s", name, knownSchemes())
 	}
@@ -200,9 +208,7 @@ func (p parser) bucketAndKey(scheme, rest string) (bucket, key string, err error
 	if bucket == "" {
 		return "", "", p.bad("no bucket; write %s://bucket/key", scheme)
 	}
-	if before, _, found := strings.Cut(bucket, "@"); found && scheme == "azblob" {
-		return "", "", p.bad("an account in the place of the container; write azblob://%s/key?storage_account=ACCOUNT", before)
-	} else if found {
+	if strings.Contains(bucket, "@") {
 		return "", "", p.bad("credentials before the bucket; keep them in the environment or the provider's own configuration and write %s://bucket/key", scheme)
 	}
 	if strings.Contains(bucket, ":") {

@@ -35,6 +35,14 @@ func TestParseURL(t *testing.T) {
 		{"abfs://c/k", URL{"azblob", "c", "k", ""}},
 		{"abfss://c/k", URL{"azblob", "c", "k", ""}},
 		{"azblob://c/k", URL{"azblob", "c", "k", ""}},
+		{"azblob://c/user@host", URL{"azblob", "c", "user@host", ""}},
+		{"abfs://c@acc1.dfs.core.windows.net/a//k/", URL{"azblob", "c", "a//k", "storage_account=acc1"}},
+		{"abfss://c@acc1.dfs.core.windows.net/k@x", URL{"azblob", "c", "k@x", "storage_account=acc1"}},
+		{"az://c@ACC1.blob.core.windows.net/k?cdn=true", URL{"azblob", "c", "k", "storage_account=acc1&cdn=true"}},
+		{"azblob://$web@acc1.blob.core.windows.net/k", URL{"azblob", "$web", "k", "storage_account=acc1"}},
+		{"abfs://c@acc1.dfs.core.chinacloudapi.cn/k", URL{"azblob", "c", "k", "storage_account=acc1&domain=blob.core.chinacloudapi.cn"}},
+		{"abfs://c@acc1.dfs.core.usgovcloudapi.net/k", URL{"azblob", "c", "k", "storage_account=acc1&domain=blob.core.usgovcloudapi.net"}},
+		{"abfs://c@acc1.z01.dfs.storage.azure.net/k", URL{"azblob", "c", "k", "storage_account=acc1&domain=z01.blob.storage.azure.net"}},
 		{"mem://b/k", URL{"mem", "b", "k", ""}},
 		{"memory://b/k/l", URL{"mem", "b", "k/l", ""}},
 		{"file:///tmp/x/y", URL{"file", "", "tmp/x/y", ""}},
@@ -86,7 +94,18 @@ func TestParseURLRefuses(t *testing.T) {
 		{"s4://b/k", `unknown scheme "s4"; the known ones are azblob, file, gs, mem, s3`},
 		{"://b/k", "unknown scheme"},
 		{" s3://b/k", "unknown scheme"},
-		{"http://b/k", "unknown scheme"},
+		{"ftp://b/k", "unknown scheme"},
+		{"http://b/k", "s3://bucket/key?endpoint=https://b"},
+		{"https://acc1.blob.core.windows.net/c/a/k.tar.gz", "write abfs://c@acc1.blob.core.windows.net/a/k"},
+		{"https://acc1.dfs.core.windows.net/", "write abfs://CONTAINER@acc1.dfs.core.windows.net/KEY"},
+		{"https://acc1.blob.core.windows.net/c/k?sv=1&sig=secret", "write abfs://c@acc1.blob.core.windows.net/k"},
+		{"https://storage.googleapis.com/b/a/k", "write gs://b/a/k"},
+		{"https://b.storage.googleapis.com/k", "write gs://b/k"},
+		{"HTTPS://b.s3.eu-west-1.amazonaws.com/k", "write s3://b/k?region=eu-west-1"},
+		{"https://s3-eu-west-1.amazonaws.com/b/k", "write s3://b/k?region=eu-west-1"},
+		{"https://my-s3-data.s3.amazonaws.com/k", "write s3://my-s3-data/k"},
+		{"https://ec2.amazonaws.com/k", "endpoint="},
+		{"https://id:secret@acc1.blob.core.windows.net/c/k", "credentials"},
 		{"a:b/c", `"./"`},
 		{"s3://b/a/../k", `".."`},
 		{"s3://b/./k", `"."`},
@@ -105,14 +124,24 @@ func TestParseURLRefuses(t *testing.T) {
 		{"s3://id:secret@b/k", "credentials"},
 		{"s3://id:sec/ret@b/k", "bucket"},
 		{"s3://b:9000/k", `":"`},
-		{"abfs://c@secret.dfs.core.windows.net/k", "storage_account"},
+		{"abfs://c@acc1.example.com/k", "storage_account=ACCOUNT&domain=DOMAIN"},
+		{"abfs://c@acc1.queue.core.windows.net/k", `"acc1.queue.core.windows.net"`},
+		{"abfs://c@acc1.dfs.core.windows.net:443/k", `"acc1.dfs.core.windows.net:443"`},
+		{"abfs://c@-.dfs.core.windows.net/k", `"-.dfs.core.windows.net"`},
+		{"abfs://c@d@acc1.dfs.core.windows.net/k", `"d@acc1.dfs.core.windows.net"`},
+		{"abfs://@acc1.dfs.core.windows.net/k", "no container"},
+		{"abfs://c@acc1.dfs.core.windows.net", "no key"},
+		{"abfs://acc1.dfs.core.windows.net/c/k", "CONTAINER@acc1"},
+		{"abfs://id:secret@acc1.dfs.core.windows.net/k", "credentials"},
+		{"abfs://c@acc1.dfs.core.windows.net/k?storage_account=acc2", "leave one"},
+		{"abfs://c@acc1.dfs.core.windows.net/k?sig=secret&domain=d", "leave one"},
 		{"s3://?token=secret", "no bucket"},
 	} {
 		_, err := ParseURL(tc.in)
 		if !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), tc.says) {
 			t.Errorf("ParseURL(%q) gives %v; want ErrURL that says %q", tc.in, err, tc.says)
 		}
-		if err != nil && strings.Contains(err.Error(), "secret") && !strings.HasPrefix(tc.in, "abfs") {
+		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("ParseURL(%q) shows a secret: %v", tc.in, err)
 		}
 	}
@@ -130,6 +159,7 @@ func TestParsePrefix(t *testing.T) {
 		{"s3://b", URL{"s3", "b", "", ""}, ""},
 		{"s3://b/?x=y", URL{"s3", "b", "", "x=y"}, ""},
 		{"s3://b/jobs/", URL{"s3", "b", "jobs", ""}, "jobs/"},
+		{"abfs://c@acc1.dfs.core.windows.net", URL{"azblob", "c", "", "storage_account=acc1"}, ""},
 		{"mem://b", URL{"mem", "b", "", ""}, ""},
 		{"file:///", URL{"file", "", "", ""}, ""},
 		{"/", URL{"file", "", "", ""}, ""},
