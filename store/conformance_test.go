@@ -31,6 +31,9 @@ func openAddress(ctx context.Context, address string) (store.Store, error) {
 	return store.OpenBucket(ctx, u)
 }
 
+// lacks is what no directory has.
+var lacks = map[storetest.Ability]string{storetest.EmptySegments: "a path of a file system has no empty segments"}
+
 func TestFile(t *testing.T) {
 	roots := map[store.Store]string{}
 	open := func(t *testing.T) store.Store {
@@ -41,6 +44,7 @@ func TestFile(t *testing.T) {
 	}
 	storetest.Run(t, open, &storetest.Options{
 		Pinned:  true,
+		Lacks:   lacks,
 		Address: func(s store.Store) string { return roots[s] },
 		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, roots[s]) },
 	})
@@ -56,6 +60,7 @@ func TestMem(t *testing.T) {
 	}
 	storetest.Run(t, open, &storetest.Options{
 		Pinned:  true,
+		Lacks:   lacks,
 		Address: func(s store.Store) string { return memHome(t) + " " + buckets[s] },
 		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, memHome(t)) },
 	})

@@ -20,14 +20,14 @@ func testMissing(f *fixture) {
 }
 
 func testCreate(f *fixture) {
-	first := text("first")
+	first := f.text("first")
 	info, err := f.store.Put(f.ctx, "dir/key", writes(first), nil)
 	f.noError(err)
 	if info.Key != "dir/key" || info.Revision == "" || info.Size != int64(len(first)) || info.ModTime.IsZero() {
 		f.Fatalf("Put tells %+v", info)
 	}
 	f.holds("dir/key", first, info.Revision)
-	_, err = f.store.Put(f.ctx, "dir/key", writes(text("second")), nil)
+	_, err = f.store.Put(f.ctx, "dir/key", writes(f.text("second")), nil)
 	f.wantConflict(err, "", info.Revision)
 	f.holds("dir/key", first, info.Revision)
 }
@@ -36,7 +36,7 @@ func testReplace(f *fixture) {
 	seen := map[store.Revision]bool{}
 	var old, rev store.Revision
 	for i := range 5 {
-		content := text("revision %d", i)
+		content := f.text("revision %d", i)
 		old, rev = rev, f.put("key", content, rev).Revision
 		if seen[rev] {
 			f.Fatalf("revision %q has come back", rev)
@@ -44,7 +44,7 @@ func testReplace(f *fixture) {
 		seen[rev] = true
 		f.holds("key", content, rev)
 		for _, wrong := range []store.Revision{"", old, "never-was"} {
-			_, err := f.store.Put(f.ctx, "key", writes(text("wrong")), &store.PutOptions{Replace: wrong})
+			_, err := f.store.Put(f.ctx, "key", writes(f.text("wrong")), &store.PutOptions{Replace: wrong})
 			f.wantConflict(err, wrong, rev)
 		}
 		f.holds("key", content, rev)
@@ -52,10 +52,10 @@ func testReplace(f *fixture) {
 }
 
 func testDelete(f *fixture) {
-	first := f.put("key", text("first"), "")
-	other := text("other")
+	first := f.put("key", f.text("first"), "")
+	other := f.text("other")
 	otherRev := f.put("other", other, "").Revision
-	content := text("second")
+	content := f.text("second")
 	second := f.put("key", content, first.Revision)
 	f.wantConflict(f.store.Delete(f.ctx, "key", first.Revision, nil), first.Revision, second.Revision)
 	f.wantConflict(f.store.Delete(f.ctx, "key", "", nil), "", second.Revision)
@@ -63,9 +63,9 @@ func testDelete(f *fixture) {
 	f.noError(f.store.Delete(f.ctx, "key", second.Revision, nil))
 	f.missing("key")
 	f.wantError(f.store.Delete(f.ctx, "key", second.Revision, nil), store.ErrNotExist)
-	_, err := f.store.Put(f.ctx, "key", writes(text("third")), &store.PutOptions{Replace: second.Revision})
+	_, err := f.store.Put(f.ctx, "key", writes(f.text("third")), &store.PutOptions{Replace: second.Revision})
 	f.wantConflict(err, second.Revision, "")
-	content = text("fourth")
+	content = f.text("fourth")
 	f.holds("key", content, f.put("key", content, "").Revision)
 	f.holds("other", other, otherRev)
 }
@@ -78,15 +78,33 @@ var oddKeys = []string{
 	"long-" + strings.Repeat("x", 240), "deep/" + strings.Repeat("d/", 40) + "end",
 }
 
+// longKey makes an object's name of 1,024 bytes, of segments that any file system
+// takes.
+func longKey() string {
+	const length = 1024 - len(".tar.gz")
+	key := strings.Repeat(strings.Repeat("k", 199)+"/", 5)
+	return key + strings.Repeat("l", length-len(key))
+}
+
 func testKeys(f *fixture) {
+	f.keepsApart(append(oddKeys, longKey()))
+}
+
+func testEmptySegments(f *fixture) {
+	f.keepsApart([]string{"a/b", "a//b", "a///b", "/a/b", "//a/b"})
+}
+
+// keepsApart checks that each key has an archive of its own.
+func (f *fixture) keepsApart(keys []string) {
+	f.Helper()
 	revisions := map[string]store.Revision{}
-	for _, key := range oddKeys {
+	for _, key := range keys {
 		revisions[key] = f.put(key, []byte("content of "+key), "").Revision
 	}
-	for _, key := range oddKeys {
+	for _, key := range keys {
 		f.holds(key, []byte("content of "+key), revisions[key])
 	}
-	for _, key := range oddKeys {
+	for _, key := range keys {
 		f.noError(f.store.Delete(f.ctx, key, revisions[key], nil))
 		f.missing(key)
 	}
@@ -169,4 +187,15 @@ func testEmpty(f *fixture) {
 	info = f.put("key", text("more"), info.Revision)
 	info = f.put("key", nil, info.Revision)
 	f.holds("key", nil, info.Revision)
+}
+
+// testSizes goes over the borders of the parts that an archive is sent in.
+func testSizes(f *fixture) {
+	part := f.opts.Threshold
+	for _, size := range []int{1, part - 1, part, part + 1, 2 * part, 2*part + 1} {
+		key := fmt.Sprintf("size-%d", size)
+		content := random(uint64(size), size)
+		f.holds(key, content, f.put(key, content, "").Revision)
+		f.forget(key)
+	}
 }

@@ -9,9 +9,13 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// points are after how many bytes a write fails or is cancelled: before the
-// first, after it, within one part of a multipart upload and within another.
-var points = []int{0, 1, 1 << 20, 20 << 20}
+// points are after how many bytes a transfer fails or is cancelled: before the
+// first, after it, and at every border of parts for more parts than drivers have
+// in flight.
+func (f *fixture) points() []int {
+	part := f.opts.Threshold
+	return []int{0, 1, part - 1, part, part + 1, 2 * part, 3 * part, 4*part + part/2, 6*part + 1}
+}
 
 var errWanted = errors.New("the test wants this to fail")
 
@@ -21,11 +25,12 @@ func (f *fixture) onBoth(test func(key string, replace store.Revision)) {
 	f.Helper()
 	test("fresh/key", "")
 	f.missing("fresh/key")
-	base := text("base")
+	base := f.text("base")
 	rev := f.put("base/key", base, "").Revision
 	test("base/key", rev)
 	f.holds("base/key", base, rev)
 	f.clean()
+	f.forget("base/key")
 }
 
 // writesThen gives a function for Put that writes n bytes and then ends with
@@ -43,7 +48,7 @@ func writesThen(n int, then func() error) func(io.Writer) error {
 }
 
 func testWriteFails(f *fixture) {
-	for _, n := range points {
+	for _, n := range f.points() {
 		f.onBoth(func(key string, replace store.Revision) {
 			_, err := f.store.Put(f.ctx, key, writesThen(n, func() error { return errWanted }), &store.PutOptions{Replace: replace})
 			f.wantError(err, errWanted)
@@ -51,11 +56,10 @@ func testWriteFails(f *fixture) {
 				f.Errorf("a write that failed after %d bytes is called unknown: %v", n, err)
 			}
 		})
-		f.forget("base/key")
 	}
 }
 
-// forget removes an archive so that the next round can make it again.
+// forget removes an archive, which a later round may make again.
 func (f *fixture) forget(key string) {
 	f.Helper()
 	info, err := f.store.Stat(f.ctx, key)
@@ -72,7 +76,7 @@ func testWritePanics(f *fixture) {
 					err = fmt.Errorf("panic: %v", r)
 				}
 			}()
-			_, err = f.store.Put(f.ctx, key, writesThen(100, func() error { panic(errWanted) }), &store.PutOptions{Replace: replace})
+			_, err = f.store.Put(f.ctx, key, writesThen(100+f.size, func() error { panic(errWanted) }), &store.PutOptions{Replace: replace})
 			return err
 		}()
 		if err == nil {
@@ -100,7 +104,7 @@ func testCancelledBefore(f *fixture) {
 }
 
 func testCancelledDuringWrite(f *fixture) {
-	for _, n := range points {
+	for _, n := range f.points() {
 		f.onBoth(func(key string, replace store.Revision) {
 			ctx, cancel := context.WithCancelCause(f.ctx)
 			defer cancel(nil)
@@ -109,7 +113,6 @@ func testCancelledDuringWrite(f *fixture) {
 			f.wantError(err, context.Canceled)
 			f.wantError(err, errWanted)
 		})
-		f.forget("base/key")
 	}
 }
 
@@ -134,7 +137,7 @@ func testCancelledEndless(f *fixture) {
 
 // A context that ends in Before may be too late, but the answer must be true.
 func testCancelledInBefore(f *fixture) {
-	content, base := text("new"), text("base")
+	content, base := f.text("new"), f.text("base")
 	for i, replace := range []store.Revision{"", f.put("1/key", base, "").Revision} {
 		key := fmt.Sprintf("%d/key", i)
 		ctx, cancel := context.WithCancel(f.ctx)
@@ -162,7 +165,7 @@ func testBefore(f *fixture) {
 	ctx := context.WithValue(f.ctx, contextKey{}, "value")
 	f.onBoth(func(key string, replace store.Revision) {
 		written, asked := false, 0
-		write := writesThen(100, func() error { written = true; return nil })
+		write := writesThen(100+f.size, func() error { written = true; return nil })
 		before := func(ctx context.Context) error {
 			asked++
 			if !written || ctx.Value(contextKey{}) != "value" {
@@ -178,7 +181,7 @@ func testBefore(f *fixture) {
 		}
 	})
 	asked := 0
-	content := text("content")
+	content := f.text("content")
 	info, err := f.store.Put(ctx, "agreed", writes(content), &store.PutOptions{Before: func(context.Context) error { asked++; return nil }})
 	f.noError(err)
 	f.holds("agreed", content, info.Revision)

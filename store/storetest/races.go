@@ -13,10 +13,15 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-const (
-	writers = 8
-	rounds  = 25
-)
+const writers = 8
+
+// rounds is how often a race is run: less often where that takes long.
+func (f *fixture) rounds() int {
+	if f.size > 0 {
+		return 3
+	}
+	return 50
+}
 
 // outcome is what became of one of several writers.
 type outcome struct {
@@ -60,13 +65,13 @@ func (f *fixture) winner(outcomes []outcome) outcome {
 }
 
 func (f *fixture) putOutcome(key string, replace store.Revision, label string) outcome {
-	o := outcome{content: text("%s", label)}
+	o := outcome{content: f.text("%s", label)}
 	o.info, o.err = f.store.Put(f.ctx, key, writes(o.content), &store.PutOptions{Replace: replace})
 	return o
 }
 
 func testRaceToCreate(f *fixture) {
-	for round := range rounds {
+	for round := range f.rounds() {
 		key := fmt.Sprintf("dir-%d/key", round) // the directory does not exist either
 		won := f.winner(f.race(writers, func(i int) outcome {
 			return f.putOutcome(key, "", fmt.Sprintf("writer %d", i))
@@ -76,8 +81,8 @@ func testRaceToCreate(f *fixture) {
 }
 
 func testRaceToReplace(f *fixture) {
-	rev := f.put("key", text("base"), "").Revision
-	for range rounds {
+	rev := f.put("key", f.text("base"), "").Revision
+	for range f.rounds() {
 		won := f.winner(f.race(writers, func(i int) outcome {
 			return f.putOutcome("key", rev, fmt.Sprintf("writer %d", i))
 		}))
@@ -87,8 +92,8 @@ func testRaceToReplace(f *fixture) {
 }
 
 func testRaceToDelete(f *fixture) {
-	for range rounds {
-		rev := f.put("key", text("base"), "").Revision
+	for range f.rounds() {
+		rev := f.put("key", f.text("base"), "").Revision
 		won := f.winner(f.race(writers, func(i int) outcome {
 			if i%2 == 0 {
 				return outcome{err: f.store.Delete(f.ctx, "key", rev, nil)}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io"
@@ -95,10 +96,10 @@ func testBig(f *fixture) {
 }
 
 // pattern gives an archive all of whose bytes are b.
-func pattern(b byte) []byte { return bytes.Repeat([]byte{b}, 1<<20) }
+func (f *fixture) pattern(b byte) []byte { return bytes.Repeat([]byte{b}, max(f.size, 1<<20)) }
 
 func testReaders(f *fixture) {
-	rev := f.put("key", pattern(0), "").Revision
+	rev := f.put("key", f.pattern(0), "").Revision
 	done := make(chan struct{})
 	var readers sync.WaitGroup
 	for range 4 {
@@ -113,8 +114,8 @@ func testReaders(f *fixture) {
 			}
 		})
 	}
-	for i := range 30 {
-		info, err := f.store.Put(f.ctx, "key", writes(pattern(byte(i+1))), &store.PutOptions{Replace: rev})
+	for i := range f.rounds() {
+		info, err := f.store.Put(f.ctx, "key", writes(f.pattern(byte(i+1))), &store.PutOptions{Replace: rev})
 		if err != nil {
 			f.Error(err)
 			break
@@ -140,13 +141,13 @@ func (f *fixture) readsOneRevision(key string) {
 		}
 		return
 	}
-	if len(got) == 0 || !bytes.Equal(got, pattern(got[0])) {
+	if len(got) == 0 || !bytes.Equal(got, f.pattern(got[0])) {
 		f.Errorf("%d bytes of more than one revision", len(got))
 	}
 }
 
 func testReplacedWhileOpen(f *fixture) {
-	content := random(3, 1<<20)
+	content := random(3, 1<<20+2*f.size)
 	first := f.put("key", content, "")
 	o, err := f.store.Open(f.ctx, "key")
 	f.noError(err)
@@ -154,7 +155,7 @@ func testReplacedWhileOpen(f *fixture) {
 	half := make([]byte, len(content)/2)
 	_, err = io.ReadFull(o, half)
 	f.noError(err)
-	second := f.put("key", random(4, 1<<20), first.Revision)
+	second := f.put("key", random(4, 1<<20+2*f.size), first.Revision)
 	f.readsOn(o, half, content)
 	f.noError(f.store.Delete(f.ctx, "key", second.Revision, nil))
 	p := make([]byte, 1000)
@@ -178,5 +179,47 @@ func (f *fixture) readsOn(o store.Object, half, content []byte) {
 	f.noError(err)
 	if !bytes.Equal(append(half, rest...), content) {
 		f.Error("a replaced archive was not read on as what it was")
+	}
+}
+
+// A read whose context ends tells so, or goes on rightly; it never gives other
+// bytes and never seems to be complete before its end.
+func testReadCancelled(f *fixture) {
+	content := random(7, 5*f.opts.Threshold)
+	f.put("key", content, "")
+	for _, n := range f.points() {
+		f.readCancelled("key", content, min(n, len(content)))
+	}
+}
+
+// readCancelled reads n bytes and ends the context.
+func (f *fixture) readCancelled(key string, content []byte, n int) {
+	f.Helper()
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	o, err := f.store.Open(ctx, key)
+	f.noError(err)
+	defer o.Close()
+	first := make([]byte, n)
+	_, err = io.ReadFull(o, first)
+	f.noError(err)
+	cancel()
+	rest, err := io.ReadAll(o)
+	if !bytes.HasPrefix(content[n:], rest) || !bytes.Equal(first, content[:n]) {
+		f.Errorf("a read that was cancelled after %d bytes gives other bytes", n)
+	}
+	switch {
+	case err == nil && n+len(rest) != len(content):
+		f.Errorf("a read that was cancelled after %d bytes ends at %d of %d as if that were all", n, n+len(rest), len(content))
+	case err != nil:
+		f.wantError(err, context.Canceled)
+	}
+	p := make([]byte, 1000)
+	got, err := o.ReadAt(p, int64(len(content)-len(p)))
+	if !bytes.Equal(p[:got], content[len(content)-len(p):][:got]) {
+		f.Error("ReadAt of a cancelled object gives other bytes")
+	}
+	if err != nil && err != io.EOF {
+		f.wantError(err, context.Canceled)
 	}
 }

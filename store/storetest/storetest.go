@@ -1,7 +1,26 @@
-// Package storetest holds a store to its contract: conditions, races, failures
-// and cancellation, on a real store. The author of a driver calls [Run] from a
-// test and [Main] from TestMain.
+// Package storetest holds a store to its contract: conditions, races, failures,
+// cancellation, and histories that must be linearizable, on a real store.
 //
+// The author of a driver calls [Run] from a test, [Main] from TestMain, and says
+// in [Options] what is particular to the driver and to the server at hand:
+//
+//	func TestMain(m *testing.M) {
+//		storetest.Main(m, func(ctx context.Context, address string) (store.Store, error) {
+//			return openMine(ctx, address)
+//		})
+//	}
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) store.Store { return openMine(…) }, &storetest.Options{
+//			Address: func(s store.Store) string { return s.(*mine).address },
+//			Litter:  func(t *testing.T, s store.Store) []string { return … },
+//			Lacks:   map[storetest.Ability]string{storetest.DeleteRaces: "the emulator decides them outside of its lock"},
+//		})
+//	}
+//
+// It asks for up to 64 MiB in one archive, and holds about 200 MiB in memory.
+//
+// [CheckHistory] is the part of it that also has a meaning where requests fail.
 // [Faulty] is a store that loses requests and answers on demand, for tests of
 // those who use stores.
 package storetest
@@ -9,6 +28,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +41,7 @@ import (
 // Options say what the driver at hand can be asked. Nil is good.
 type Options struct {
 	// Address gives what the function of Main opens the same store with in
-	// another process. Nil leaves the test with several processes out.
+	// another process. It may be nil where the store lacks Processes.
 	Address func(s store.Store) string
 	// Litter gives what is at the store beside the archives; each test ends with
 	// looking whether there is some. Nil looks at nothing.
@@ -29,59 +49,100 @@ type Options struct {
 	// Pinned says that an open archive stays readable to its end though it be
 	// replaced. Otherwise a read may fail, but never give other bytes.
 	Pinned bool
-	// LooseDeletes says that the server at hand, unlike the real one, does not
-	// decide races of conditional deletes. It leaves the test of these out.
-	LooseDeletes bool
+	// Threshold is the size in bytes above which the driver sends an archive in
+	// several parts, and the size of these parts; 0 stands for 8 MiB. Where a
+	// driver knows no parts it is just a size.
+	Threshold int
+	// Lacks says of a server that stands for another one what it cannot do, and
+	// why. The tests of that are left out; another server has to cover them.
+	Lacks map[Ability]string
+}
+
+// Ability is what the contract of store.Store asks for and a server at hand may
+// lack.
+type Ability string
+
+// Abilities that test servers are known to lack.
+const (
+	// DeleteRaces: of several writers and deleters of one revision one wins.
+	DeleteRaces Ability = "races of conditional deletes"
+	// EmptySegments: "a//b" is another key than "a/b".
+	EmptySegments Ability = "keys with empty segments"
+	// Processes: another process can open the store by what Options.Address gives.
+	Processes Ability = "other processes"
+)
+
+const defaultThreshold = 8 << 20
+
+// testCase is one test of the suite.
+type testCase struct {
+	name  string
+	run   func(*fixture)
+	large bool    // also with archives above the threshold
+	needs Ability // "" where every store can be held to it
+}
+
+var testCases = []testCase{
+	{name: "Missing", run: testMissing},
+	{name: "Create", run: testCreate, large: true},
+	{name: "Replace", run: testReplace, large: true},
+	{name: "Delete", run: testDelete, large: true},
+	{name: "Keys", run: testKeys},
+	{name: "EmptySegments", run: testEmptySegments, needs: EmptySegments},
+	{name: "BadKeys", run: testBadKeys},
+	{name: "List", run: testList},
+	{name: "Empty", run: testEmpty},
+	{name: "Sizes", run: testSizes},
+	{name: "Read", run: testRead},
+	{name: "ReadCancelled", run: testReadCancelled},
+	{name: "Big", run: testBig},
+	{name: "ReadersDuringReplacement", run: testReaders, large: true},
+	{name: "ReplacedWhileOpen", run: testReplacedWhileOpen, large: true},
+	{name: "RaceToCreate", run: testRaceToCreate, large: true},
+	{name: "RaceToReplace", run: testRaceToReplace, large: true},
+	{name: "RaceToDelete", run: testRaceToDelete, large: true, needs: DeleteRaces},
+	{name: "Increments", run: testIncrements},
+	{name: "IncrementsOfProcesses", run: testProcesses, needs: Processes},
+	{name: "History", run: testHistory},
+	{name: "HistoryWithDeletes", run: testHistoryWithDeletes, needs: DeleteRaces},
+	{name: "WriteFails", run: testWriteFails},
+	{name: "WritePanics", run: testWritePanics, large: true},
+	{name: "CancelledBefore", run: testCancelledBefore},
+	{name: "CancelledDuringWrite", run: testCancelledDuringWrite},
+	{name: "CancelledEndless", run: testCancelledEndless},
+	{name: "CancelledInBefore", run: testCancelledInBefore, large: true},
+	{name: "Before", run: testBefore, large: true},
+	{name: "BeforeDelete", run: testBeforeDelete},
 }
 
 // Run holds a driver to the contract of store.Store. open gives an empty store,
 // another one at each call; Run closes it.
 func Run(t *testing.T, open func(t *testing.T) store.Store, opts *Options) {
-	if opts == nil {
-		opts = &Options{}
+	var o Options
+	if opts != nil {
+		o = *opts
 	}
-	tests := []struct {
-		name string
-		run  func(*fixture)
-		out  bool
-	}{
-		{name: "Missing", run: testMissing},
-		{name: "Create", run: testCreate},
-		{name: "Replace", run: testReplace},
-		{name: "Delete", run: testDelete},
-		{name: "Keys", run: testKeys},
-		{name: "BadKeys", run: testBadKeys},
-		{name: "List", run: testList},
-		{name: "Empty", run: testEmpty},
-		{name: "Read", run: testRead},
-		{name: "Big", run: testBig},
-		{name: "ReadersDuringReplacement", run: testReaders},
-		{name: "ReplacedWhileOpen", run: testReplacedWhileOpen},
-		{name: "RaceToCreate", run: testRaceToCreate},
-		{name: "RaceToReplace", run: testRaceToReplace},
-		{name: "RaceToDelete", run: testRaceToDelete, out: opts.LooseDeletes},
-		{name: "Increments", run: testIncrements},
-		{name: "IncrementsOfProcesses", run: testProcesses, out: opts.Address == nil},
-		{name: "WriteFails", run: testWriteFails},
-		{name: "WritePanics", run: testWritePanics},
-		{name: "CancelledBefore", run: testCancelledBefore},
-		{name: "CancelledDuringWrite", run: testCancelledDuringWrite},
-		{name: "CancelledEndless", run: testCancelledEndless},
-		{name: "CancelledInBefore", run: testCancelledInBefore},
-		{name: "Before", run: testBefore},
-		{name: "BeforeDelete", run: testBeforeDelete},
+	if o.Threshold == 0 {
+		o.Threshold = defaultThreshold
 	}
-	for _, test := range tests {
-		if test.out {
+	for _, test := range testCases {
+		if why, lacks := o.Lacks[test.needs]; lacks {
+			t.Logf("%s is not in the list, for this server lacks %s: %s", test.name, test.needs, why)
 			continue
 		}
-		t.Run(test.name, func(t *testing.T) {
-			f := &fixture{T: t, ctx: t.Context(), store: open(t), opts: opts}
-			t.Cleanup(func() { f.noError(f.store.Close()) })
-			test.run(f)
-			f.clean()
-		})
+		t.Run(test.name, func(t *testing.T) { test.on(t, open(t), &o, 0) })
+		if test.large {
+			t.Run(test.name+"Large", func(t *testing.T) { test.on(t, open(t), &o, o.Threshold+o.Threshold/8) })
+		}
 	}
+}
+
+// on runs the test on a store, with archives of at least so many bytes.
+func (c testCase) on(t *testing.T, s store.Store, opts *Options, size int) {
+	f := &fixture{T: t, ctx: t.Context(), store: s, opts: opts, size: size}
+	t.Cleanup(func() { f.noError(f.store.Close()) })
+	c.run(f)
+	f.clean()
 }
 
 // fixture is one test on one store.
@@ -90,6 +151,7 @@ type fixture struct {
 	ctx   context.Context
 	store store.Store
 	opts  *Options
+	size  int // least size of an archive that the test's kind is about, bytes
 }
 
 func (f *fixture) noError(err error) {
@@ -185,10 +247,19 @@ func writes(content []byte) func(io.Writer) error {
 // random gives n bytes that follow from seed.
 func random(seed uint64, n int) []byte {
 	var key [32]byte
-	key[0], key[1] = byte(seed), byte(seed>>8)
+	binary.LittleEndian.PutUint64(key[:], seed)
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8(key).Read(p)
 	return p
+}
+
+// text gives content that no other call gives, of the test's size.
+func (f *fixture) text(format string, args ...any) []byte {
+	content := text(format, args...)
+	if missing := f.size - len(content); missing > 0 {
+		content = append(content, random(rand.Uint64(), missing)...)
+	}
+	return content
 }
 
 // text gives content that no other call gives.

@@ -1,0 +1,352 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/workdir/workdir/store"
+)
+
+// HistoryOptions say what a history consists of. Nil is good.
+type HistoryOptions struct {
+	Clients    int  // that work at the same time; 0: 6
+	Operations int  // of each of them; 0: 60
+	Keys       int  // that they work on; 0: 3
+	NoDeletes  bool // leaves deletes out
+	MayFail    bool // operations may fail, or their answers be lost
+}
+
+// CheckHistory lets several clients work on a few keys of one store at random,
+// each by a Store of its own or all by the same one, and checks that there is one
+// order of all that they did and saw, which agrees with time: that the history is
+// linearizable. The keys must have no archives.
+//
+// What ended with ErrUnknown counts as done at any time later, or never; whatever
+// else failed, as not done.
+func CheckHistory(t *testing.T, stores []store.Store, opts *HistoryOptions) {
+	t.Helper()
+	var o HistoryOptions
+	if opts != nil {
+		o = *opts
+	}
+	for field, otherwise := range map[*int]int{&o.Clients: 6, &o.Operations: 60, &o.Keys: 3} {
+		if *field == 0 {
+			*field = otherwise
+		}
+	}
+	h := &history{HistoryOptions: o, t: t, seed: rand.Uint64()}
+	var clients sync.WaitGroup
+	for i := range o.Clients {
+		c := newClient(h, i, stores[i%len(stores)])
+		clients.Go(c.work)
+	}
+	clients.Wait()
+	h.check()
+}
+
+func testHistory(f *fixture) {
+	CheckHistory(f.T, []store.Store{f.store}, &HistoryOptions{NoDeletes: true})
+}
+
+func testHistoryWithDeletes(f *fixture) {
+	CheckHistory(f.T, []store.Store{f.store}, nil)
+}
+
+// history is what several clients did and saw.
+type history struct {
+	HistoryOptions
+	t      *testing.T
+	seed   uint64
+	clock  atomic.Int64 // a number for each begin and end of an operation
+	nextID atomic.Int64 // of archives; the archive of an id has this id as its content
+	mu     sync.Mutex
+	done   []porcupine.Operation // guarded by mu
+}
+
+// verb is what an operation does.
+type verb string
+
+const (
+	verbRead   verb = "read"
+	verbPut    verb = "put"
+	verbDelete verb = "delete"
+)
+
+// result is what an operation ended with.
+type result string
+
+const (
+	resultDone     result = "done"
+	resultConflict result = "conflict"
+	resultMissing  result = "not exist"
+	resultUnknown  result = "unknown"
+)
+
+// noArchive is the id of no archive.
+const noArchive = 0
+
+// action is the input of an operation, in the words of the model: archives are ids.
+type action struct {
+	verb   verb
+	key    string
+	expect int64 // put, delete: the archive that is to be replaced or removed
+	id     int64 // put: the new archive
+}
+
+// sight is the output of an operation.
+type sight struct {
+	result result
+	id     int64 // read: the archive that was there
+}
+
+// registers is the model of a key: a register with compare-and-swap, whose state
+// is the id of the archive.
+var registers = (&porcupine.NondeterministicModel{
+	Partition: byKey,
+	Init:      func() []any { return []any{int64(noArchive)} },
+	Step: func(state, input, output any) []any {
+		return step(state.(int64), input.(action), output.(sight))
+	},
+	Hash:              func(state any) uint64 { return uint64(state.(int64)) },
+	DescribeOperation: func(input, output any) string { return describe(input.(action), output.(sight)) },
+	DescribeState:     func(state any) string { return fmt.Sprint(state) },
+}).ToModel()
+
+// step gives the archives that can be there after an operation; none where the
+// operation could not have had that result.
+func step(now int64, a action, s sight) []any {
+	becomes := a.id
+	if a.verb == verbDelete {
+		becomes = noArchive
+	}
+	holds := now == a.expect
+	switch {
+	case a.verb == verbRead && now == s.id,
+		s.result == resultConflict && !holds,
+		s.result == resultMissing && now == noArchive,
+		s.result == resultUnknown && !holds:
+		return []any{now}
+	case s.result == resultUnknown:
+		return []any{now, becomes}
+	case a.verb != verbRead && s.result == resultDone && holds:
+		return []any{becomes}
+	}
+	return nil
+}
+
+func byKey(all []porcupine.Operation) [][]porcupine.Operation {
+	keys := map[string][]porcupine.Operation{}
+	for _, op := range all {
+		key := op.Input.(action).key
+		keys[key] = append(keys[key], op)
+	}
+	var parts [][]porcupine.Operation
+	for _, part := range keys {
+		parts = append(parts, part)
+	}
+	return parts
+}
+
+func describe(a action, s sight) string {
+	switch a.verb {
+	case verbPut:
+		return fmt.Sprintf("put %s: %d replaces %d: %s", a.key, a.id, a.expect, s.result)
+	case verbDelete:
+		return fmt.Sprintf("delete %s: %d: %s", a.key, a.expect, s.result)
+	}
+	return fmt.Sprintf("read %s: %d", a.key, s.id)
+}
+
+// check looks for an order, and shows the operations of a key that has none.
+func (h *history) check() {
+	h.t.Helper()
+	if h.t.Failed() {
+		return
+	}
+	for _, part := range byKey(h.done) {
+		if porcupine.CheckOperations(registers, part) {
+			continue
+		}
+		slices.SortFunc(part, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+		var lines strings.Builder
+		for _, op := range part {
+			fmt.Fprintf(&lines, "[%d, %d] client %d: %s\n", op.Call, op.Return, op.ClientId, registers.DescribeOperation(op.Input, op.Output))
+		}
+		h.t.Errorf("no order explains this history (seed %d):\n%s", h.seed, lines.String())
+	}
+}
+
+// never is later than every end of an operation.
+const never = 1 << 62
+
+// add puts an operation into the history.
+func (h *history) add(client int, a action, s sight, call int64) {
+	end := h.clock.Add(1)
+	if s.result == resultUnknown {
+		end = never
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done = append(h.done, porcupine.Operation{ClientId: client, Input: a, Output: s, Call: call, Return: end})
+}
+
+// seen is an archive as a client last saw it.
+type seen struct {
+	id  int64
+	rev store.Revision
+}
+
+// client is one who works at random.
+type client struct {
+	*history
+	number int
+	store  store.Store
+	rand   *rand.Rand
+	last   map[string]seen // by key, what it saw last
+	before map[string]seen // by key, what it saw before that
+}
+
+func newClient(h *history, number int, s store.Store) *client {
+	return &client{
+		history: h, number: number, store: s,
+		rand: rand.New(rand.NewPCG(h.seed, uint64(number))),
+		last: map[string]seen{}, before: map[string]seen{},
+	}
+}
+
+func (c *client) work() {
+	for range c.Operations {
+		c.operate(c.t.Context(), fmt.Sprintf("key-%d", c.rand.IntN(c.Keys)))
+	}
+}
+
+// operate does one operation at random. Mostly it goes on from what the client saw
+// last, so that writes succeed and not only conflict.
+func (c *client) operate(ctx context.Context, key string) {
+	expect := c.last[key]
+	if c.rand.IntN(8) == 0 {
+		expect = c.before[key]
+	}
+	switch n := c.rand.IntN(10); {
+	case n < 3:
+		c.open(ctx, key)
+	case n < 5:
+		c.stat(ctx, key)
+	case n == 5 && !c.NoDeletes && expect.id != noArchive:
+		c.delete(ctx, key, expect)
+	default:
+		c.put(ctx, key, expect)
+	}
+}
+
+func (c *client) saw(key string, s seen) {
+	c.before[key], c.last[key] = c.last[key], s
+}
+
+// archiveOf is the archive of an id. Its size tells the id too, for Stat.
+func archiveOf(id int64) []byte {
+	return []byte(strings.Repeat("=", int(id)))
+}
+
+func (c *client) open(ctx context.Context, key string) {
+	call := c.clock.Add(1)
+	o, err := c.store.Open(ctx, key)
+	if c.readFailed(key, call, err) {
+		return
+	}
+	defer o.Close()
+	content, err := io.ReadAll(o)
+	if err != nil {
+		c.unexpected("read", err, store.ErrConflict)
+		return
+	}
+	info := o.Info()
+	if int64(len(content)) != info.Size {
+		c.t.Errorf("%d bytes of an archive of %d", len(content), info.Size)
+	}
+	c.read(key, call, info)
+}
+
+func (c *client) stat(ctx context.Context, key string) {
+	call := c.clock.Add(1)
+	info, err := c.store.Stat(ctx, key)
+	if !c.readFailed(key, call, err) {
+		c.read(key, call, info)
+	}
+}
+
+func (c *client) read(key string, call int64, info store.Info) {
+	c.add(c.number, action{verb: verbRead, key: key}, sight{id: info.Size}, call)
+	c.saw(key, seen{info.Size, info.Revision})
+}
+
+// readFailed says whether a read gave no archive. That there is none is also a
+// sight.
+func (c *client) readFailed(key string, call int64, err error) bool {
+	switch {
+	case errors.Is(err, store.ErrNotExist):
+		c.add(c.number, action{verb: verbRead, key: key}, sight{id: noArchive}, call)
+		c.saw(key, seen{})
+	case err != nil:
+		c.unexpected("read", err)
+	}
+	return err != nil
+}
+
+func (c *client) put(ctx context.Context, key string, expect seen) {
+	a := action{verb: verbPut, key: key, expect: expect.id, id: c.nextID.Add(1)}
+	call := c.clock.Add(1)
+	info, err := c.store.Put(ctx, key, writes(archiveOf(a.id)), &store.PutOptions{Replace: expect.rev})
+	c.wrote(a, call, err)
+	if err == nil {
+		c.saw(key, seen{a.id, info.Revision})
+	}
+}
+
+func (c *client) delete(ctx context.Context, key string, expect seen) {
+	a := action{verb: verbDelete, key: key, expect: expect.id}
+	call := c.clock.Add(1)
+	err := c.store.Delete(ctx, key, expect.rev, nil)
+	c.wrote(a, call, err)
+	if err == nil {
+		c.saw(key, seen{})
+	}
+}
+
+// wrote puts a write into the history, if it may have had an effect or says
+// something of what is there.
+func (c *client) wrote(a action, call int64, err error) {
+	s := sight{result: resultDone}
+	switch {
+	case err == nil:
+	case errors.Is(err, store.ErrUnknown):
+		s.result = resultUnknown
+		c.unexpected(string(a.verb), err)
+	case errors.Is(err, store.ErrConflict):
+		s.result = resultConflict
+	case errors.Is(err, store.ErrNotExist) && a.verb == verbDelete:
+		s.result = resultMissing
+	default:
+		c.unexpected(string(a.verb), err)
+		return
+	}
+	c.add(c.number, a, s, call)
+}
+
+// unexpected fails the test because of an error, unless operations may fail or the
+// error is one of these.
+func (c *client) unexpected(what string, err error, but ...error) {
+	if c.MayFail || slices.ContainsFunc(but, func(b error) bool { return errors.Is(err, b) }) {
+		return
+	}
+	c.t.Errorf("client %d: %s: %v", c.number, what, err)
+}
