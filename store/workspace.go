@@ -3,13 +3,14 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
 
 // Workspace is one workspace as [List] finds it.
 type Workspace struct {
-	Name     string // the last segment of its key
+	Name     string // its key without the prefix
 	URL      string // opens it; has the options of the prefix, so print URL.Redacted instead
 	Size     int64  // of the archive, bytes
 	ModTime  time.Time
@@ -20,6 +21,22 @@ type Workspace struct {
 // that does not exist gives an empty list. Archives whose names no URL can have
 // are left out.
 func List(ctx context.Context, prefixURL string) ([]Workspace, error) {
+	return list(ctx, prefixURL, Store.List)
+}
+
+// ListAll gives all workspaces beneath a prefix, whatever number of slashes is
+// in their names, and otherwise is as List. errors.ErrUnsupported where the
+// driver is no [Lister].
+func ListAll(ctx context.Context, prefixURL string) ([]Workspace, error) {
+	return list(ctx, prefixURL, func(s Store, ctx context.Context, prefix string) ([]Info, error) {
+		if all, ok := s.(Lister); ok {
+			return all.ListAll(ctx, prefix)
+		}
+		return nil, &Error{Op: "list", Object: prefix, Cause: fmt.Errorf("%w: the driver lists one level only", errors.ErrUnsupported), Todo: "list it level by level"}
+	})
+}
+
+func list(ctx context.Context, prefixURL string, ask func(Store, context.Context, string) ([]Info, error)) ([]Workspace, error) {
 	u, err := ParsePrefix(prefixURL)
 	if err != nil {
 		return nil, err
@@ -29,7 +46,7 @@ func List(ctx context.Context, prefixURL string) ([]Workspace, error) {
 		return nil, err
 	}
 	defer s.Close()
-	infos, err := s.List(ctx, u.prefix())
+	infos, err := ask(s, ctx, u.prefix())
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +88,21 @@ func Delete(ctx context.Context, url string) (bool, error) {
 	deleted := false
 	err := withKey(ctx, url, func(s Store, key string) (err error) {
 		deleted, err = deleteCurrent(ctx, s, key)
+		return err
+	})
+	return deleted, err
+}
+
+// DeleteRevision removes the archive of a workspace if it is of that revision, and
+// says whether there was one. ErrConflict where it is of another.
+func DeleteRevision(ctx context.Context, url string, rev Revision) (bool, error) {
+	deleted := false
+	err := withKey(ctx, url, func(s Store, key string) error {
+		_, err := Commit(ctx, s, key, &CommitRequest{Replace: rev, Delete: true})
+		deleted = err == nil
+		if errors.Is(err, ErrNotExist) {
+			return nil
+		}
 		return err
 	})
 	return deleted, err

@@ -1,0 +1,307 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// CopyOptions are the conditions of a copy on what is at its destination. Nil
+// stands for the zero value: there must be nothing.
+type CopyOptions struct {
+	// Replace is the revision that the copy takes the place of; empty for none.
+	Replace Revision
+	// ReplaceAny lets the copy take the place of whatever archive is there when
+	// it begins. Replace is then ignored.
+	ReplaceAny bool
+	// Progress is told now and then how many bytes of how many are copied, from
+	// the goroutine that called.
+	Progress func(done, total int64)
+}
+
+// Copied tells of a copy: the archive that was copied, and the new one.
+type Copied struct {
+	From, To Info
+}
+
+// Copy copies the archive of a workspace to another URL, in the same store or
+// another: the same bytes, the commit log included. The two stores do it among
+// themselves if they can; else the bytes pass through this process, of which it
+// holds few at a time.
+//
+// Errors: ErrNotExist if src has no archive; ErrConflict where the destination
+// does not meet the condition, or the source is replaced while it is read; ErrURL
+// where both are the same archive; those of Store.Put. Except with ErrUnknown
+// nothing was stored.
+func Copy(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, error) {
+	c, err := openCopy(ctx, src, dst, opts)
+	if err != nil {
+		return Copied{}, err
+	}
+	defer c.close()
+	return c.run(ctx)
+}
+
+// Move copies the archive of a workspace, as Copy does, and then removes
+// exactly the revision that it copied. An error after the copy says that both
+// stand, and Copied.To is then not zero.
+func Move(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, error) {
+	c, err := openCopy(ctx, src, dst, opts)
+	if err != nil {
+		return Copied{}, err
+	}
+	defer c.close()
+	done, err := c.run(ctx)
+	if err != nil {
+		return Copied{}, err
+	}
+	return done, c.removeSource(ctx, done)
+}
+
+// copying is one copy. Its fields are immutable.
+type copying struct {
+	src, dst URL
+	from, to Store
+	opts     CopyOptions
+}
+
+func openCopy(ctx context.Context, src, dst string, opts *CopyOptions) (*copying, error) {
+	c := &copying{}
+	if opts != nil {
+		c.opts = *opts
+	}
+	var err error
+	if c.src, err = ParseURL(src); err != nil {
+		return nil, err
+	}
+	if c.dst, err = ParseURL(dst); err != nil {
+		return nil, err
+	}
+	if c.src == c.dst {
+		return nil, c.same()
+	}
+	if c.from, err = OpenBucket(ctx, c.src); err != nil {
+		return nil, err
+	}
+	if c.to, err = OpenBucket(ctx, c.dst); err != nil {
+		c.from.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *copying) close() {
+	c.from.Close()
+	c.to.Close()
+}
+
+// same is the error of a copy onto itself.
+func (c *copying) same() error {
+	return &Error{Op: "copy to", Object: c.dst.Redacted(), Kind: ErrURL, Cause: errors.New("it is the archive that is to be copied"), Todo: "choose another URL"}
+}
+
+func (c *copying) run(ctx context.Context) (Copied, error) {
+	o, err := c.from.Open(ctx, c.src.Key)
+	if err != nil {
+		return Copied{}, err
+	}
+	defer o.Close()
+	replace, err := c.replaced(ctx, o.Info())
+	if err != nil {
+		return Copied{}, err
+	}
+	info, err := c.within(ctx, o.Info(), replace)
+	if errors.Is(err, errors.ErrUnsupported) {
+		info, err = c.through(ctx, o, replace)
+	}
+	if errors.Is(err, ErrUnknown) {
+		info, err = c.lookAgain(ctx, o, err)
+	}
+	if err != nil {
+		return Copied{}, err
+	}
+	c.progress(info.Size, info.Size)
+	return Copied{From: o.Info(), To: info}, nil
+}
+
+func (c *copying) progress(done, total int64) {
+	if c.opts.Progress != nil {
+		c.opts.Progress(done, total)
+	}
+}
+
+// replaced gives the revision that the copy takes the place of, if what is there
+// meets the condition.
+func (c *copying) replaced(ctx context.Context, from Info) (Revision, error) {
+	have, err := c.to.Stat(ctx, c.dst.Key)
+	if err != nil && !errors.Is(err, ErrNotExist) {
+		return "", err
+	}
+	if err == nil && c.isSource(from, have) {
+		return "", c.same()
+	}
+	return Expected(c.dst, have.Revision, c.opts.Replace, c.opts.ReplaceAny)
+}
+
+// isSource says whether what is at the destination is the source itself, under
+// another URL: a file by another path, a bucket by another endpoint. Moving it
+// onto itself would remove it.
+func (c *copying) isSource(from, have Info) bool {
+	samePlace := c.src.Scheme == "file" || c.src.Bucket == c.dst.Bucket && c.src.Key == c.dst.Key
+	return c.src.Scheme == c.dst.Scheme && samePlace &&
+		from.Revision == have.Revision && from.Size == have.Size && from.ModTime.Equal(have.ModTime)
+}
+
+// Expected gives the revision that a write to u replaces, from the one that is
+// there (empty for none) and the condition: the revision that there must be, or
+// any. ErrConflict where the condition is not met.
+func Expected(u URL, have, want Revision, anyRevision bool) (Revision, error) {
+	if anyRevision || have == want {
+		return have, nil
+	}
+	e := &Error{Op: "write", Object: u.Redacted(), Kind: ErrConflict}
+	switch {
+	case want == "":
+		e.Cause = fmt.Errorf("there is an archive already, of revision %s", have)
+		e.Todo = "ask for it to be replaced, or choose another URL"
+	case have == "":
+		e.Cause = fmt.Errorf("there is no archive, and revision %s was to be replaced", want)
+	default:
+		e.Cause = fmt.Errorf("it has revision %s, and %s was to be replaced", have, want)
+		e.Todo = "look at what was stored meanwhile"
+	}
+	return "", e
+}
+
+// within lets the destination's store fetch the archive by itself.
+func (c *copying) within(ctx context.Context, from Info, replace Revision) (Info, error) {
+	to, ok := c.to.(Copier)
+	if !ok {
+		return Info{}, errors.ErrUnsupported
+	}
+	return to.CopyFrom(ctx, c.from, c.src.Key, from.Revision, c.dst.Key, &PutOptions{Replace: replace})
+}
+
+// through sends the bytes of o, which is read anew where the store asks for them
+// again. There is no commit id to look for afterwards: the destination's log may
+// well have the source's commit, from a copy that was made earlier.
+func (c *copying) through(ctx context.Context, o Object, replace Revision) (Info, error) {
+	again := false
+	return Commit(ctx, c.to, c.dst.Key, &CommitRequest{Replace: replace, Write: func(w io.Writer) error {
+		if !again {
+			again = true
+			return c.send(w, o)
+		}
+		o, err := c.reopen(ctx, o.Info())
+		if err != nil {
+			return err
+		}
+		defer o.Close()
+		return c.send(w, o)
+	}})
+}
+
+// reopen opens the source again, if it is still the same.
+func (c *copying) reopen(ctx context.Context, from Info) (Object, error) {
+	o, err := c.from.Open(ctx, c.src.Key)
+	if err != nil {
+		return nil, err
+	}
+	if have := o.Info().Revision; have != from.Revision {
+		o.Close()
+		return nil, replacedMeanwhile(c.src.Redacted(), from.Revision, have)
+	}
+	return o, nil
+}
+
+// replacedMeanwhile is the error of a copy whose source is another one by now.
+func replacedMeanwhile(object string, want, have Revision) error {
+	return &Error{
+		Op: "copy", Object: object, Kind: ErrConflict,
+		Cause: fmt.Errorf("revision %s was replaced by %s while it was copied", want, have), Todo: "copy it again",
+	}
+}
+
+// copyBuffer is how many bytes pass through this process at once.
+const copyBuffer = 1 << 20
+
+func (c *copying) send(w io.Writer, o Object) error {
+	size := o.Info().Size
+	buf := make([]byte, copyBuffer)
+	var done int64
+	for {
+		n, err := o.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return err
+			}
+			done += int64(n)
+			c.progress(done, size)
+		}
+		switch {
+		case err == io.EOF && done != size:
+			return fmt.Errorf("copy %s: read %d bytes of %d: %w", c.src.Redacted(), done, size, io.ErrUnexpectedEOF)
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// lookAgain decides a copy whose answer was lost, by comparing what is at the
+// destination. lost is the error so far.
+func (c *copying) lookAgain(ctx context.Context, o Object, lost error) (Info, error) {
+	there, err := c.to.Open(ctx, c.dst.Key)
+	if err != nil {
+		return Info{}, errors.Join(lost, err)
+	}
+	defer there.Close()
+	info := there.Info()
+	if info.Size != o.Info().Size {
+		return Info{}, lost
+	}
+	same, err := sameBytes(o, there, info.Size)
+	if err != nil {
+		return Info{}, errors.Join(lost, err)
+	}
+	if !same {
+		return Info{}, lost
+	}
+	return info, nil
+}
+
+// sameBytes compares the first size bytes.
+func sameBytes(a, b io.ReaderAt, size int64) (bool, error) {
+	ra, rb := io.NewSectionReader(a, 0, size), io.NewSectionReader(b, 0, size)
+	bufA, bufB := make([]byte, copyBuffer), make([]byte, copyBuffer)
+	for left := size; left > 0; {
+		n := min(left, copyBuffer)
+		if _, err := io.ReadFull(ra, bufA[:n]); err != nil {
+			return false, err
+		}
+		if _, err := io.ReadFull(rb, bufB[:n]); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(bufA[:n], bufB[:n]) {
+			return false, nil
+		}
+		left -= n
+	}
+	return true, nil
+}
+
+// removeSource is the second half of a move.
+func (c *copying) removeSource(ctx context.Context, done Copied) error {
+	_, err := Commit(ctx, c.from, c.src.Key, &CommitRequest{Replace: done.From.Revision, Delete: true})
+	if err == nil {
+		return nil
+	}
+	return &Error{
+		Op: "move", Object: c.src.Redacted(),
+		Cause: fmt.Errorf("the copy at %s is complete (revision %s), but the source was not removed: %w", c.dst.Redacted(), done.To.Revision, err),
+		Todo:  "both may be there: look at the source, and remove it if it is not wanted",
+	}
+}

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ListAll implements Lister. Symbolic links to directories are not followed, as
+// they could lead round in a circle. ErrNotAllowed for a directory beneath that
+// may not be read, rather than a list that lacks it.
+func (s *fileStore) ListAll(ctx context.Context, prefix string) ([]Info, error) {
+	var all []Info
+	for todo := []string{prefix}; len(todo) > 0; {
+		at := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		infos, beneath, err := s.level(ctx, at)
+		if err == unix.ENOENT || err == unix.ENOTDIR && at != prefix {
+			continue // there is none, or none any more
+		}
+		if err != nil {
+			return nil, s.fail("list", at, err)
+		}
+		all = append(all, infos...)
+		todo = append(todo, beneath...)
+	}
+	slices.SortFunc(all, func(a, b Info) int { return strings.Compare(a.Key, b.Key) })
+	return all, nil
+}
+
+// level gives the archives of one level, and the prefixes of the next one.
+func (s *fileStore) level(ctx context.Context, prefix string) (infos []Info, beneath []string, err error) {
+	if infos, err = s.list(ctx, prefix); err != nil {
+		return nil, nil, err
+	}
+	path, _, err := s.split(prefix)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, nil, errnoOf(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			beneath = append(beneath, prefix+e.Name()+"/")
+		}
+	}
+	return infos, beneath, nil
+}
+
+// errnoOf is the errno within an error of package os, as unix calls give it.
+func errnoOf(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
