@@ -200,10 +200,10 @@ func ignoring(s *odd) func(*store.PutOptions, func() (store.Info, error)) (store
 func TestDiagnoseFindsWhatIsWrong(t *testing.T) {
 	denied := &store.Error{Op: "put", Object: "odd://b/k", Kind: store.ErrNotAllowed, Todo: "give this user s3:PutObject"}
 	tests := []struct {
-		name   string
+		name  string
 		spoil func(*odd)
-		check  string
-		want   store.Check // Detail is a part of it
+		check string
+		want  store.Check // Detail is a part of it
 	}{
 		{"conditions are ignored", func(s *odd) { s.put = ignoring(s) }, "create again",
 			store.Check{Status: store.CheckFail, Detail: "overwrite each other"}},
@@ -219,7 +219,9 @@ func TestDiagnoseFindsWhatIsWrong(t *testing.T) {
 		{"nothing to replace", func(s *odd) {
 			s.put = func(*store.PutOptions, func() (store.Info, error)) (store.Info, error) { return store.Info{}, denied }
 		}, "replace", store.Check{Status: store.CheckSkip, Detail: "no scratch archive"}},
-		{"the clock is off", func(s *odd) { s.stat = func(i *store.Info) error { i.ModTime = i.ModTime.AddDate(0, 0, -1); return nil } }, "clock",
+		{"the clock is off", func(s *odd) {
+			s.stat = func(i *store.Info) error { i.ModTime = i.ModTime.AddDate(0, 0, -1); return nil }
+		}, "clock",
 			store.Check{Status: store.CheckWarn, Detail: "24h0m0s"}},
 		{"an old revision is shown", func(s *odd) { s.stat = func(i *store.Info) error { i.Revision = "old"; return nil } }, "replace",
 			store.Check{Status: store.CheckFail, Detail: "stored revision"}},
