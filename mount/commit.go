@@ -37,6 +37,7 @@ func (h *hosted) close(ctx context.Context, req closeRequest) (Result, error) {
 		h.setState(stateCommitting)
 		err = h.commit(ctx, req, &res)
 	}
+	res.Traffic = store.TrafficOf(h.store)
 	h.discard()
 	return res, err
 }
@@ -56,7 +57,7 @@ func (h *hosted) notUnmounted(req closeRequest, err error) (Result, error) {
 		}
 		return res, again(err)
 	}
-	res.Changes = h.changes()
+	res.Changes, res.Traffic = h.changes(), store.TrafficOf(h.store)
 	h.unmounted = h.hasEnded()
 	h.discard()
 	if !req.Commit {

@@ -355,6 +355,7 @@ func (h *hosted) status() Status {
 		Bytes: bytes, MaxBytes: int64(st.Blocks) * 4096, // StatFS counts blocks of 4 KiB
 		Inodes: inodes, MaxInodes: int64(st.Files),
 		ServerPID: os.Getpid(), Opened: h.opened, Requests: h.conn.Stats(),
+		Traffic: store.TrafficOf(h.store),
 	}
 }
 

@@ -103,6 +103,8 @@ type Result struct {
 	Size int64 `json:"size"`
 	// Warnings of the commit, such as sockets that were left out.
 	Warnings []string `json:"warnings,omitempty"`
+	// Traffic with the store, from the open on; nil for one without a network.
+	Traffic store.Traffic `json:"traffic,omitempty"`
 }
 
 // Status of a mount.
@@ -123,4 +125,5 @@ type Status struct {
 	ClientPID int               `json:"clientPid"`
 	Opened    time.Time         `json:"opened"`
 	Requests  map[string]uint64 `json:"requests,omitempty"` // FUSE requests by operation
+	Traffic   store.Traffic     `json:"traffic,omitempty"`  // with the store; nil for one without a network
 }

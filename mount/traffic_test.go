@@ -1,0 +1,68 @@
+package mount
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+	"testing"
+
+	"github.com/workdir/workdir/store"
+)
+
+// counted is a file store that counts its requests, as those of the clouds do.
+// init registers it in the client and in the server.
+type counted struct {
+	store.Store
+	gets, puts, sent atomic.Int64
+}
+
+func init() {
+	store.Register("counted", func(ctx context.Context, _ store.URL) (store.Store, error) {
+		s, err := store.OpenBucket(ctx, store.URL{Scheme: "file"})
+		return &counted{Store: s}, err
+	})
+}
+
+func (c *counted) Open(ctx context.Context, key string) (store.Object, error) {
+	c.gets.Add(1)
+	return c.Store.Open(ctx, key)
+}
+
+func (c *counted) Put(ctx context.Context, key string, write func(io.Writer) error, opts *store.PutOptions) (store.Info, error) {
+	info, err := c.Store.Put(ctx, key, write, opts)
+	c.puts.Add(1)
+	c.sent.Add(info.Size)
+	return info, err
+}
+
+func (c *counted) Traffic() store.Traffic {
+	return store.Traffic{
+		"get": {Count: c.gets.Load()},
+		"put": {Count: c.puts.Load(), Sent: c.sent.Load()},
+	}
+}
+
+func TestTraffic(t *testing.T) {
+	f := newFixture(t)
+	m, err := Open(t.Context(), "counted://bucket"+f.dir+"/key", &Options{RunDir: f.runDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := m.Status(t.Context())
+	if err != nil || status.Traffic["get"].Count != 1 || status.Traffic["put"].Count != 0 {
+		t.Errorf("the status has %v, %v", status.Traffic, err)
+	}
+	f.write(m, "file", "content")
+	res := f.close(m, true)
+	if put := res.Traffic["put"]; put.Count != 1 || put.Sent != res.Size || res.Size == 0 {
+		t.Errorf("the result has %v, of an archive of %d bytes", res.Traffic, res.Size)
+	}
+	m = f.open("key", nil)
+	status, err = m.Status(t.Context())
+	if err != nil || status.Traffic != nil {
+		t.Errorf("the status of a store without a network has %v, %v", status.Traffic, err)
+	}
+	if res := f.close(m, false); res.Traffic != nil {
+		t.Errorf("its result has %v", res.Traffic)
+	}
+}
