@@ -12,17 +12,24 @@ import (
 // memoryLimit is how much memory this process may use, in bytes: the smallest
 // of the machine's memory and the limits of its control groups.
 func memoryLimit() int64 {
-	limit := machineMemory()
+	limit, _ := memoryLimitFrom()
+	return limit
+}
+
+// memoryLimitFrom gives memoryLimit and what sets it: "the machine's", or a file of
+// a control group.
+func memoryLimitFrom() (limit int64, from string) {
+	limit, from = machineMemory(), "the machine's"
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return limit
+		return limit, from
 	}
 	for _, file := range cgroupLimitFiles(string(b)) {
 		if v, ok := readLimit(file); ok && v < limit {
-			limit = v
+			limit, from = v, file
 		}
 	}
-	return limit
+	return limit, from
 }
 
 func machineMemory() int64 {

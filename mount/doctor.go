@@ -1,0 +1,259 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/store"
+)
+
+// Diagnose tries what this host allows, and reports each check as it is done, in
+// the caller's goroutine. Of opts, which may be nil, only RunDir and Logger count.
+// It mounts an empty workspace for a moment and leaves nothing behind. The error is
+// ctx's; what the host lacks is in the checks.
+func Diagnose(ctx context.Context, opts *Options, report func(store.Check)) error {
+	if opts == nil {
+		opts = &Options{}
+	}
+	for _, check := range []func() store.Check{
+		checkKernel, checkDevice, checkHelper, checkFuseConf, checkMemory, checkContent, checkDescriptors, checkClock,
+	} {
+		report(check())
+	}
+	dir, c := checkRunDir(opts.RunDir)
+	report(c)
+	if ctx.Err() == nil {
+		tryMount(ctx, dir, opts, report)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// hostCheck is ok with detail, or what err means.
+func hostCheck(name, detail string, err error) store.Check {
+	if err == nil {
+		return store.Check{Name: name, Status: store.CheckOK, Detail: detail}
+	}
+	c := store.Check{Name: name, Status: store.CheckFail, Detail: err.Error()}
+	var host *HostError
+	if errors.As(err, &host) {
+		c.Detail, c.Fix = host.What, host.Hint
+		if host.Path != "" {
+			c.Detail = host.Path + ": " + host.What
+		}
+	}
+	return c
+}
+
+func warning(name, detail, fix string) store.Check {
+	return store.Check{Name: name, Status: store.CheckWarn, Detail: detail, Fix: fix}
+}
+
+// kernelFeatures are what FUSE has from which version of Linux on. All of them are
+// negotiated, and none is needed.
+var kernelFeatures = []struct {
+	name         string
+	major, minor int
+}{
+	{"O_TMPFILE", 6, 2}, {"birth times", 6, 6}, {"passthrough", 6, 9},
+}
+
+func checkKernel() store.Check {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return hostCheck("kernel", "", err)
+	}
+	return kernelCheck(unix.ByteSliceToString(u.Release[:]))
+}
+
+func kernelCheck(release string) store.Check {
+	var has, lacks []string
+	newest := ""
+	for _, f := range kernelFeatures {
+		if kernelIsAtLeast(release, f.major, f.minor) {
+			has = append(has, f.name)
+			continue
+		}
+		lacks = append(lacks, f.name)
+		newest = fmt.Sprintf("%d.%d", f.major, f.minor)
+	}
+	detail := "Linux " + release
+	if len(has) > 0 {
+		detail += ", whose FUSE has " + strings.Join(has, ", ")
+	}
+	if len(lacks) == 0 {
+		return hostCheck("kernel", detail+"; io_uring for FUSE is "+uringState(release), nil)
+	}
+	return warning("kernel", detail+", but not "+strings.Join(lacks, ", "), "Linux "+newest+" has all of it; everything works without")
+}
+
+// uringState says whether the kernel lets FUSE servers use io_uring (Linux 6.14,
+// parameter enable_uring of the module fuse).
+func uringState(release string) string {
+	b, err := os.ReadFile("/sys/module/fuse/parameters/enable_uring")
+	switch {
+	case !kernelIsAtLeast(release, 6, 14) || err != nil:
+		return "not there"
+	case strings.TrimSpace(string(b)) == "Y":
+		return "on"
+	}
+	return "off"
+}
+
+func checkDevice() store.Check {
+	const name = "/dev/fuse"
+	fd, err := openFuse("")
+	if err != nil {
+		return hostCheck(name, "", err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return hostCheck(name, "", err)
+	}
+	detail := fmt.Sprintf("can be opened; mode %04o", st.Mode&0o777)
+	if st.Mode&0o066 != 0o066 {
+		return warning(name, detail+": not by all users", "chmod 0666 /dev/fuse, if ordinary users are to mount")
+	}
+	return hostCheck(name, detail, nil)
+}
+
+// checkHelper looks at fusermount3, which is how ordinary users mount.
+func checkHelper() store.Check {
+	const name = "fusermount3"
+	path, err := fusermount()
+	isRoot := os.Geteuid() == 0
+	switch {
+	case err != nil && isRoot:
+		return store.Check{Name: name, Status: store.CheckSkip, Detail: "not installed; root needs none", Fix: "for other users: apt-get install fuse3"}
+	case err != nil:
+		return hostCheck(name, "", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return hostCheck(name, "", err)
+	}
+	setuid := st.Mode&unix.S_ISUID != 0 && st.Uid == 0
+	switch hint := helperHint(); {
+	case isRoot && !setuid:
+		return warning(name, path+" is not setuid root: only root can mount", "chown root "+path+" && chmod u+s "+path+", if ordinary users are to mount")
+	case isRoot:
+		return hostCheck(name, path+", setuid root", nil)
+	case !setuid:
+		return hostCheck(name, "", &HostError{What: path + " is not setuid root", Hint: "as root: chown root " + path + " && chmod u+s " + path + "; or start this in a user namespace (unshare -Urm)"})
+	case hint != "":
+		return warning(name, path+", setuid root, but it may be refused", hint)
+	}
+	return hostCheck(name, path+", setuid root", nil)
+}
+
+func checkFuseConf() store.Check {
+	const name, conf = "fuse.conf", "/etc/fuse.conf"
+	switch {
+	case allowsOthers(conf):
+		return hostCheck(name, "user_allow_other: users can let others into their mounts", nil)
+	case os.Geteuid() == 0:
+		return hostCheck(name, "no user_allow_other, which root does not need", nil)
+	}
+	return warning(name, "no user_allow_other: --allow-other is for root only", "root can allow it by a line user_allow_other in "+conf)
+}
+
+// leastMemory is the budget below which few workspaces fit, bytes.
+const leastMemory = 64 << 20
+
+func checkMemory() store.Check {
+	limit, from := memoryLimitFrom()
+	budget := limit / 2
+	detail := fmt.Sprintf("%d MiB (%s); all mounts of a server together may take half of it", limit>>20, from)
+	if budget < leastMemory {
+		return warning("memory", detail, "give it more memory, or mount with --spill DIR on a disk")
+	}
+	return hostCheck("memory", detail, nil)
+}
+
+// checkContent tells where the content of workspaces is kept.
+func checkContent() store.Check {
+	const name, size = "content", 1 << 20
+	home, err := fs.NewTmpfsHome(size, 0)
+	if err == nil {
+		_ = home.Close() // nothing is in it
+		return hostCheck(name, "in a tmpfs of the server's own, whose limit the kernel keeps", nil)
+	}
+	if home, err = newHome(size); err != nil {
+		return hostCheck(name, "", err)
+	}
+	_ = home.Close()
+	return hostCheck(name, "in anonymous memory: a tmpfs of its own needs CAP_SYS_ADMIN", nil)
+}
+
+// leastDescriptors is what a server with some mounts may have open: the files that
+// hold content (fs keeps 512 open), and a few for each mount.
+const leastDescriptors = 1024
+
+func checkDescriptors() store.Check {
+	const name = "descriptors"
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return hostCheck(name, "", err)
+	}
+	detail := fmt.Sprintf("a process may have %d files open", lim.Max)
+	if lim.Max < leastDescriptors {
+		return warning(name, detail, fmt.Sprintf("raise the hard limit of open files to %d or more (ulimit -Hn)", leastDescriptors))
+	}
+	return hostCheck(name, detail, nil)
+}
+
+// checkClock asks the kernel whether anything keeps the clock right.
+func checkClock() store.Check {
+	const name = "host clock"
+	now := time.Now().UTC().Format(time.RFC3339)
+	var tx unix.Timex // asks only
+	if _, err := unix.Adjtimex(&tx); err != nil {
+		return store.Check{Name: name, Status: store.CheckSkip, Detail: now + "; the kernel does not say whether it is set by NTP: " + err.Error()}
+	}
+	if tx.Status&unix.STA_UNSYNC != 0 {
+		return warning(name, now+", not set by NTP: clouds refuse requests from 15 minutes off on", "run an NTP client (systemd-timesyncd, chrony), unless the machine beneath sets the clock")
+	}
+	return hostCheck(name, now+", set by NTP", nil)
+}
+
+// checkRunDir looks at the run directory and gives where to try a mount: the run
+// directory, or where that is not there yet, the directory that it will be in. ""
+// where there is no place.
+func checkRunDir(dir string) (place string, c store.Check) {
+	const name = "run directory"
+	if dir == "" {
+		dir = DefaultRunDir()
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", hostCheck(name, "", err)
+	}
+	if _, err := os.Lstat(abs); err == nil {
+		real, err := ensureRunDir(abs)
+		return real, hostCheck(name, real+" is private", err)
+	}
+	for place = filepath.Dir(abs); ; place = filepath.Dir(place) {
+		_, err := os.Lstat(place)
+		if err == nil || place == "/" {
+			break
+		}
+	}
+	if err := unix.Access(place, unix.W_OK|unix.X_OK); err != nil {
+		return "", hostCheck(name, "", &HostError{Path: abs, What: "cannot be made in " + place + ": " + err.Error(), Hint: "choose another run directory (--run-dir)"})
+	}
+	if err := refuseOwnMount(place, "the run directory"); err != nil {
+		return "", hostCheck(name, "", err)
+	}
+	return place, hostCheck(name, abs+" will be made by the first mount", nil)
+}

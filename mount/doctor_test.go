@@ -1,0 +1,162 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/workdir/workdir/store"
+)
+
+// hostChecks gives the checks of a run, by name, and sees to it that the mount
+// table and the directory of the run directory are as before.
+func hostChecks(t *testing.T, ctx context.Context, runDir string, report func(store.Check)) (map[string]store.Check, error) {
+	t.Helper()
+	before, names := mountPaths(t), namesIn(t, filepath.Dir(runDir))
+	checks := map[string]store.Check{}
+	err := Diagnose(ctx, &Options{RunDir: runDir}, func(c store.Check) {
+		if _, twice := checks[c.Name]; twice || c.Detail == "" {
+			t.Errorf("reported twice, or without detail: %+v", c)
+		}
+		checks[c.Name] = c
+		report(c)
+	})
+	if after := mountPaths(t); !slices.Equal(before, after) {
+		t.Errorf("mounts: %q, before %q", after, before)
+	}
+	if after := namesIn(t, filepath.Dir(runDir)); !slices.Equal(names, after) {
+		t.Errorf("left behind: %q, before %q", after, names)
+	}
+	return checks, err
+}
+
+func ignore(store.Check) {}
+
+func mountPaths(t *testing.T) []string {
+	t.Helper()
+	table, err := mountTable("self")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, e := range table {
+		if e.isOurs() {
+			paths = append(paths, e.path)
+		}
+	}
+	return paths
+}
+
+func namesIn(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+func TestDiagnoseHost(t *testing.T) {
+	for _, exists := range []string{"absent", "there"} {
+		t.Run("run directory "+exists, func(t *testing.T) {
+			runDir := filepath.Join(t.TempDir(), "run")
+			if exists == "there" {
+				if err := os.Mkdir(runDir, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			checks, err := hostChecks(t, context.Background(), runDir, ignore)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"kernel", "/dev/fuse", "fusermount3", "fuse.conf", "memory", "content", "descriptors", "host clock", "run directory", "mount", "in the mount", "passthrough"} {
+				if c, ok := checks[name]; !ok || c.Status == store.CheckFail {
+					t.Errorf("%s: %+v", name, c)
+				}
+			}
+			if c := checks["mount"]; c.Status != store.CheckOK {
+				t.Errorf("mount: %+v", c)
+			}
+			if c := checks["passthrough"]; (c.Status == store.CheckOK) != kernelPassesThrough() {
+				t.Errorf("passthrough: %+v", c)
+			}
+			if err := Stop(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if err := store.RemoveMem(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Without a run directory no mount is tried, and the check says what to do.
+func TestDiagnoseRunDir(t *testing.T) {
+	runDir := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(runDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	checks, err := hostChecks(t, context.Background(), runDir, ignore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := checks["run directory"]; c.Status != store.CheckFail || !strings.Contains(c.Detail, "must be private") || !strings.Contains(c.Fix, "chmod 700") {
+		t.Errorf("run directory: %+v", c)
+	}
+	if c := checks["mount"]; c.Status != store.CheckSkip {
+		t.Errorf("mount: %+v", c)
+	}
+}
+
+func TestDiagnoseHostCancelled(t *testing.T) {
+	runDir := filepath.Join(t.TempDir(), "run")
+	ctx, cancel := context.WithCancel(context.Background())
+	checks, err := hostChecks(t, ctx, runDir, func(c store.Check) {
+		if c.Name == "run directory" {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if c, ok := checks["mount"]; ok {
+		t.Errorf("mount: %+v", c)
+	}
+}
+
+func TestKernelCheck(t *testing.T) {
+	tests := []struct {
+		release string
+		status  store.CheckStatus
+		has     string
+		fix     string
+	}{
+		{"6.18.1", store.CheckOK, "has O_TMPFILE, birth times, passthrough;", ""},
+		{"6.8.0-45-generic", store.CheckWarn, "but not passthrough", "Linux 6.9"},
+		{"6.1.0", store.CheckWarn, "but not O_TMPFILE, birth times, passthrough", "Linux 6.9"},
+	}
+	for _, tt := range tests {
+		c := kernelCheck(tt.release)
+		if c.Status != tt.status || !strings.Contains(c.Detail, tt.has) || !strings.Contains(c.Fix, tt.fix) {
+			t.Errorf("%s: %+v", tt.release, c)
+		}
+	}
+}
+
+func TestMemoryLimitFrom(t *testing.T) {
+	limit, from := memoryLimitFrom()
+	if limit != memoryLimit() || limit <= 0 {
+		t.Errorf("limit %d", limit)
+	}
+	if _, err := os.Stat(from); from != "the machine's" && err != nil {
+		t.Errorf("from %q: %v", from, err)
+	}
+}

@@ -1,0 +1,176 @@
+package mount
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/store"
+)
+
+// trialBytes is how much a trial writes.
+const trialBytes = 256 << 10
+
+// trialPatience bounds the end of a trial whose context has ended.
+const trialPatience = 30 * time.Second
+
+// tryMount mounts an empty workspace, works in it and closes it. place is what
+// checkRunDir gave.
+func tryMount(ctx context.Context, place string, opts *Options, report func(store.Check)) {
+	const name = "mount"
+	runDir, remove, err := trialRunDir(place, opts.RunDir)
+	if err != nil {
+		report(hostCheck(name, "", err))
+		return
+	}
+	if runDir == "" {
+		report(store.Check{Name: name, Status: store.CheckSkip, Detail: "needs a run directory"})
+		return
+	}
+	defer remove()
+	started := time.Now()
+	m, err := Open(ctx, "mem://workdir-doctor/"+rand.Text(), &Options{RunDir: runDir, Logger: opts.Logger})
+	if err != nil {
+		report(hostCheck(name, "", err))
+		return
+	}
+	inside := workInTrial(ctx, m)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trialPatience)
+	defer cancel()
+	_, err = m.Close(ctx) // not marked: nothing is stored
+	report(hostCheck(name, fmt.Sprintf("mounted %s, written, read and unmounted in %d ms", mountedBy(), time.Since(started).Milliseconds()), err))
+	for _, c := range inside {
+		report(c)
+	}
+}
+
+// trialRunDir gives the run directory of a trial, and what removes it if it was
+// made for that: where the one to be used is not there yet.
+func trialRunDir(place, wanted string) (dir string, remove func(), err error) {
+	if wanted == "" {
+		wanted = DefaultRunDir()
+	}
+	if _, err := os.Lstat(wanted); err == nil || place == "" {
+		return place, func() {}, nil
+	}
+	dir, err = os.MkdirTemp(place, "workdir-doctor-")
+	if err != nil {
+		return "", nil, &HostError{Path: place, What: err.Error(), Hint: "choose another run directory (--run-dir)"}
+	}
+	return dir, func() { removeTrialRunDir(dir) }, nil
+}
+
+// removeTrialRunDir ends the server that was started for the trial. A mount that
+// could not be unmounted keeps both.
+func removeTrialRunDir(dir string) {
+	ctx, cancel := context.WithTimeout(context.Background(), trialPatience)
+	defer cancel()
+	if Stop(ctx) != nil || len(sessionDirs(dir)) > 0 {
+		return
+	}
+	_ = os.Remove(filepath.Join(dir, ".lock"))
+	_ = os.Remove(dir)
+}
+
+func mountedBy() string {
+	if os.Geteuid() == 0 && hasSysAdmin() {
+		return "by mount(2)"
+	}
+	return "by fusermount3"
+}
+
+// workInTrial writes and reads, and looks at what the mount can do.
+func workInTrial(ctx context.Context, m *Mount) []store.Check {
+	if err := writeAndRead(m.Path("trial")); err != nil {
+		return []store.Check{hostCheck("in the mount", "", err)}
+	}
+	return []store.Check{checkInside(m), checkPassthrough(ctx, m)}
+}
+
+func writeAndRead(path string) error {
+	data := make([]byte, trialBytes)
+	_, _ = rand.Read(data) // never fails
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return err
+	}
+	got, err := os.ReadFile(path)
+	if err == nil && !bytes.Equal(got, data) {
+		err = fmt.Errorf("read %s: other bytes than were written", path)
+	}
+	return err
+}
+
+// checkInside tries what depends on the kernel.
+func checkInside(m *Mount) store.Check {
+	const name = "in the mount"
+	var lacks []string
+	fd, err := unix.Open(m.Path(), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		lacks = append(lacks, "O_TMPFILE ("+err.Error()+")")
+	} else {
+		unix.Close(fd)
+	}
+	var stx unix.Statx_t
+	err = unix.Statx(unix.AT_FDCWD, m.Path("trial"), 0, unix.STATX_BTIME, &stx)
+	if err != nil || stx.Mask&unix.STATX_BTIME == 0 {
+		lacks = append(lacks, "birth times")
+	}
+	if len(lacks) > 0 {
+		return warning(name, "files work; there is no "+strings.Join(lacks, ", no "), "a later kernel has it; programs do without")
+	}
+	return hostCheck(name, "files, O_TMPFILE and birth times work", nil)
+}
+
+// checkPassthrough writes to a file that the kernel may have been lent, and looks
+// whether the server saw the write.
+func checkPassthrough(ctx context.Context, m *Mount) store.Check {
+	const name = "passthrough"
+	if why, fix := noPassthrough(); why != "" {
+		return warning(name, "no: "+why+"; files are served through the page cache, which is slower", fix)
+	}
+	before, err := m.Status(ctx)
+	if err == nil {
+		err = writeAgain(m.Path("trial"))
+	}
+	after, serr := m.Status(ctx)
+	if err = errors.Join(err, serr); err != nil {
+		return hostCheck(name, "", err)
+	}
+	if n := after.Requests["WRITE"] - before.Requests["WRITE"]; n > 0 {
+		return warning(name, fmt.Sprintf("no: the kernel sent %d writes to the server, which is slower", n), "is another security module or seccomp filter at work? everything works without")
+	}
+	return hostCheck(name, "the kernel writes files by itself", nil)
+}
+
+// writeAgain overwrites a file that is not new.
+func writeAgain(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, trialBytes))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// noPassthrough says why kernelPassesThrough is false; "" where it is true.
+func noPassthrough() (why, fix string) {
+	if kernelPassesThrough() {
+		return "", ""
+	}
+	var u unix.Utsname
+	if unix.Uname(&u) != nil || !kernelIsAtLeast(unix.ByteSliceToString(u.Release[:]), 6, 9) {
+		return "the kernel is older than Linux 6.9", "run on a later kernel"
+	}
+	if ids, err := os.ReadFile("/proc/self/uid_map"); err != nil || !isInitialNamespace(string(ids)) {
+		return "this is a user namespace", "mount as root of the host's own user namespace"
+	}
+	return "this process has no CAP_SYS_ADMIN", "mount as root, in a container with --cap-add SYS_ADMIN"
+}
