@@ -1,8 +1,14 @@
 package cloud
 
 import (
+	"context"
+	"fmt"
+	"io"
 	"net/http"
+	"sync"
 	"time"
+
+	"github.com/workdir/workdir/store"
 )
 
 // Transport carries the requests of one store: it gives up a connection that is
@@ -10,6 +16,9 @@ import (
 type Transport struct {
 	base  http.RoundTripper
 	stall time.Duration
+
+	mu      sync.Mutex
+	traffic store.Traffic // guarded by mu
 }
 
 // NewTransport gives a Transport over base, which has the user's proxies and
@@ -18,25 +27,163 @@ func NewTransport(base http.RoundTripper) *Transport {
 	if base == nil {
 		base = DefaultTransport()
 	}
-	return &Transport{base: base, stall: stallTime}
+	return &Transport{base: base, stall: stallTime, traffic: store.Traffic{}}
 }
 
 // stallTime is how long a request may be under way without a byte in either
 // direction.
 const stallTime = time.Minute
 
-// DefaultTransport is the standard library's transport, for parts in parallel: it
-// keeps as many connections as there are parts, and decompresses nothing.
+// DefaultTransport is the standard library's transport, tuned by [Tune].
 func DefaultTransport() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConnsPerHost = 4 * (UploadParts + ReadParts)
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		t = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
+	}
+	return Tune(t.Clone())
+}
+
+// Tune makes t fit for parts in parallel: it keeps as many connections as there
+// are parts, and decompresses nothing. It returns t.
+func Tune(t *http.Transport) *http.Transport {
+	t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, 4*(UploadParts+ReadParts))
 	t.MaxIdleConns = 0
 	t.WriteBufferSize, t.ReadBufferSize = 64<<10, 64<<10 // bytes
 	t.DisableCompression = true
 	return t
 }
 
+// CloseIdleConnections closes the connections that no request uses.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// Traffic gives what went through t so far.
+func (t *Transport) Traffic() store.Traffic {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	traffic := make(store.Traffic, len(t.traffic))
+	for kind, requests := range t.traffic {
+		traffic[kind] = requests
+	}
+	return traffic
+}
+
+// count adds to what went over the network for requests of a kind.
+func (t *Transport) count(kind string, more store.Requests) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sum := t.traffic[kind]
+	sum.Count += more.Count
+	sum.Retries += more.Retries
+	sum.Sent += more.Sent
+	sum.Received += more.Received
+	t.traffic[kind] = sum
+}
+
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.base.RoundTrip(r)
+	op := operationOf(r.Context())
+	t.count(op.kind, store.Requests{Count: 1, Retries: min(1, op.sent.Add(1)-1)})
+	ctx, cancel := context.WithCancelCause(r.Context())
+	x := &exchange{transport: t, kind: op.kind, ctx: ctx, cancel: cancel}
+	x.timer = time.AfterFunc(t.stall, func() { cancel(&StalledError{For: t.stall}) })
+	resp, err := t.base.RoundTrip(x.request(r))
+	x.timer.Stop()
+	if err != nil {
+		err = x.explain(err)
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &responseBody{x: x, body: resp.Body}
+	return resp, nil
+}
+
+// StalledError says that a connection carried no byte for a time.
+type StalledError struct {
+	For time.Duration
+}
+
+func (e *StalledError) Error() string { return fmt.Sprintf("stalled: no byte for %v", e.For) }
+
+// Timeout implements net.Error.
+func (e *StalledError) Timeout() bool { return true }
+
+// Temporary implements net.Error.
+func (e *StalledError) Temporary() bool { return true }
+
+// exchange is one request and its response.
+type exchange struct {
+	transport *Transport
+	kind      string
+	ctx       context.Context
+	cancel    context.CancelCauseFunc
+	timer     *time.Timer // runs while a byte is expected
+}
+
+// request gives r with a body that is watched.
+func (x *exchange) request(r *http.Request) *http.Request {
+	getBody := r.GetBody
+	r = r.WithContext(x.ctx)
+	r.Body = x.requestBody(r.Body)
+	if getBody != nil {
+		r.GetBody = func() (io.ReadCloser, error) {
+			body, err := getBody()
+			return x.requestBody(body), err
+		}
+	}
+	return r
+}
+
+func (x *exchange) requestBody(body io.ReadCloser) io.ReadCloser {
+	if body == nil || body == http.NoBody {
+		return body
+	}
+	return &requestBody{x: x, ReadCloser: body}
+}
+
+// explain gives err, or, where the request was stalled, that.
+func (x *exchange) explain(err error) error {
+	if stalled, ok := context.Cause(x.ctx).(*StalledError); ok && err != io.EOF {
+		return stalled
+	}
+	return err
+}
+
+// requestBody is what is sent.
+type requestBody struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.x.timer.Reset(b.x.transport.stall)
+	b.x.transport.count(b.x.kind, store.Requests{Sent: int64(n)})
+	return n, err
+}
+
+// responseBody is what is received. The time between two Reads is the reader's.
+type responseBody struct {
+	body io.ReadCloser
+	x    *exchange
+}
+
+func (b *responseBody) Read(p []byte) (int, error) {
+	b.x.timer.Reset(b.x.transport.stall)
+	n, err := b.body.Read(p)
+	b.x.timer.Stop()
+	b.x.transport.count(b.x.kind, store.Requests{Received: int64(n)})
+	if err != nil {
+		err = b.x.explain(err)
+	}
+	return n, err
+}
+
+func (b *responseBody) Close() error {
+	err := b.body.Close()
+	b.x.cancel(nil)
+	return err
 }

@@ -1,0 +1,184 @@
+package cloud
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/workdir/workdir/store"
+)
+
+// settleTime is how long the answer to a request that makes a write visible is
+// waited for after the caller's context has ended.
+const settleTime = 15 * time.Second
+
+// finalTries is how often that request is sent.
+const finalTries = 3
+
+// final is the one request of a write that makes it visible, or that removes an
+// object. It is sent again, under the same condition, where it was not done or its
+// answer was lost; after a lost answer only success is definite, since a refusal
+// can be due to our own earlier try.
+type final struct {
+	s      *cloudStore
+	kind   string // of request
+	key    string
+	cond   Condition
+	before func(context.Context) error // may be nil
+	send   func(context.Context) (Attributes, error)
+
+	lost error // of the last try whose answer was lost; nil if there was none
+}
+
+// do sends the request. Errors: that of before; a *store.ConflictError; ErrUnknown;
+// the refusal; the context's, where it had ended before anything was sent.
+func (f *final) do(ctx context.Context) (Attributes, error) {
+	op := Operation(ctx, f.kind)
+	b := f.s.backoff()
+	for n := 1; ; n++ {
+		if err := f.ask(ctx); err != nil {
+			return Attributes{}, f.outcome(err)
+		}
+		a, err := f.sendSettled(op)
+		if err == nil {
+			return a, nil
+		}
+		m := f.s.refusal(err).Meaning
+		if m == Broken {
+			f.lost = err
+		}
+		if !m.again() || n == finalTries || !b.wait(ctx) {
+			return Attributes{}, f.refused(ctx, m, err)
+		}
+	}
+}
+
+// ask calls before, and looks at the context before and after.
+func (f *final) ask(ctx context.Context) error {
+	if err := contextError(ctx); err != nil {
+		return err
+	}
+	if f.before != nil {
+		if err := f.before(ctx); err != nil {
+			return &callerError{err}
+		}
+	}
+	return contextError(ctx)
+}
+
+// sendSettled sends the request with a context that lives somewhat longer than ctx,
+// because a request that is cut off leaves nobody knowing.
+func (f *final) sendSettled(ctx context.Context) (Attributes, error) {
+	settled, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(f.s.settle, cancel)
+		context.AfterFunc(settled, func() { timer.Stop() })
+	})
+	defer stop()
+	a, err := f.send(settled)
+	if err != nil && settled.Err() != nil {
+		return Attributes{}, &unsettledError{after: f.s.settle, ctx: contextError(ctx), err: err}
+	}
+	return a, err
+}
+
+// unsettledError is a final request without an answer when its time was up.
+type unsettledError struct {
+	after    time.Duration
+	ctx, err error
+}
+
+func (e *unsettledError) Error() string {
+	return fmt.Sprintf("no answer within %v of: %v", e.after, e.ctx)
+}
+func (e *unsettledError) Unwrap() []error { return []error{e.ctx, e.err} }
+
+// refused gives the error of a refusal with a meaning.
+func (f *final) refused(ctx context.Context, m Meaning, err error) error {
+	switch {
+	case errors.As(err, new(*unsettledError)):
+		f.lost = err
+	case f.lost != nil:
+	case m == Changed:
+		return f.conflict(ctx)
+	case m == NotFound && f.cond.Replace != "":
+		return f.conflict(ctx)
+	case m == Busy:
+		return f.busy(ctx, err)
+	}
+	return f.outcome(err)
+}
+
+// conflict tells which object is there instead.
+func (f *final) conflict(ctx context.Context) error {
+	have, err := f.have(ctx)
+	if err != nil {
+		have = Attributes{} // it is a conflict even if nobody can tell with what
+	}
+	return &store.ConflictError{Want: f.cond.Replace, Have: have.Revision}
+}
+
+// busy looks whether a request that was not done, because of others at the same
+// object, would be refused by now.
+func (f *final) busy(ctx context.Context, err error) error {
+	have, herr := f.have(ctx)
+	if herr == nil && have.Revision != f.cond.Replace {
+		return &store.ConflictError{Want: f.cond.Replace, Have: have.Revision}
+	}
+	f.lost = err
+	return f.outcome(errors.Join(err, herr))
+}
+
+// have gives what is there now; nothing where there is none.
+func (f *final) have(ctx context.Context) (Attributes, error) {
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.s.settle)
+	defer cancel()
+	a, err := f.s.head(bounded, f.key)
+	if err != nil && f.s.refusal(err).Meaning == NotFound {
+		return Attributes{}, nil
+	}
+	return a, err
+}
+
+// outcome gives err, or ErrUnknown where an earlier try may have been done.
+func (f *final) outcome(err error) error {
+	if f.lost == nil {
+		return err
+	}
+	if !errors.Is(err, f.lost) {
+		err = fmt.Errorf("%w (the answer to an earlier try was lost: %w)", err, f.lost)
+	}
+	return &store.Error{Kind: store.ErrUnknown, Cause: err, Todo: "look at the workspace before trying again"}
+}
+
+// Delete implements store.Store.
+func (s *cloudStore) Delete(ctx context.Context, key string, rev store.Revision, before func(context.Context) error) error {
+	if err := s.remove(ctx, key, rev, before); err != nil {
+		return s.fail(ctx, "delete", key, err)
+	}
+	return nil
+}
+
+func (s *cloudStore) remove(ctx context.Context, key string, rev store.Revision, before func(context.Context) error) error {
+	have, err := s.head(ctx, key)
+	if err != nil {
+		return err
+	}
+	if have.Revision != rev {
+		return &store.ConflictError{Want: rev, Have: have.Revision}
+	}
+	name := s.prefix + key + suffix
+	if d, ok := s.backend.(DeleteProber); ok && d.ProbesDelete() {
+		if err := s.probe(ctx, probeDelete, name); err != nil {
+			return err
+		}
+	}
+	f := &final{s: s, kind: "delete", key: key, cond: Condition{Replace: rev}, before: before}
+	f.send = func(ctx context.Context) (Attributes, error) {
+		return Attributes{}, s.backend.Delete(ctx, name, rev)
+	}
+	_, err = f.do(ctx)
+	return err
+}

@@ -1,0 +1,52 @@
+package cloud
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// tries is how often a request is sent that is safe to repeat, beyond what the
+// SDK repeats by itself; firstPause is how long the store waits after the first,
+// and the pause doubles.
+const (
+	tries      = 5
+	firstPause = 200 * time.Millisecond
+)
+
+// again makes a request that may be repeated, until it is answered definitely.
+func (s *cloudStore) again(ctx context.Context, kind string, send func(context.Context) error) error {
+	return s.repeat(ctx, kind, tries, send)
+}
+
+// repeat makes a request up to n times.
+func (s *cloudStore) repeat(ctx context.Context, kind string, n int, send func(context.Context) error) error {
+	ctx = Operation(ctx, kind)
+	b := s.backoff()
+	for {
+		err := send(ctx)
+		n--
+		if err == nil || n <= 0 || !s.refusal(err).Meaning.again() || !b.wait(ctx) {
+			return err
+		}
+	}
+}
+
+// backoff waits longer each time.
+type backoff struct{ pause time.Duration }
+
+func (s *cloudStore) backoff() *backoff { return &backoff{s.pause} }
+
+// wait waits, and says whether the context still lives.
+func (b *backoff) wait(ctx context.Context) bool {
+	pause := b.pause/2 + rand.N(b.pause/2+1) // so that many that were refused do not all come back at once
+	b.pause *= 2
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,92 @@
+package cloud
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// sender sends the parts of one upload, several at once.
+type sender struct {
+	s      *cloudStore
+	u      Upload
+	ctx    context.Context // of the parts; ends with the first that fails, whose error is the cause
+	cancel context.CancelCauseFunc
+	caller context.Context
+	tries  int
+	slots  chan struct{} // holds one for each part under way
+	free   chan []byte   // buffers of parts that were sent
+	parts  sync.WaitGroup
+}
+
+// abortTime is how long giving an upload up may take. It is not cut short by the
+// caller's context, which is often why.
+const abortTime = 30 * time.Second
+
+func newSender(ctx context.Context, s *cloudStore, u Upload) *sender {
+	parallel := max(1, min(u.MaxParts(), UploadParts))
+	t := &sender{s: s, u: u, caller: ctx, tries: tries, slots: make(chan struct{}, parallel), free: make(chan []byte, parallel+1)}
+	if u.MaxParts() <= 1 {
+		t.tries = 1 // the driver has tried again what can be
+	}
+	t.ctx, t.cancel = context.WithCancelCause(ctx)
+	return t
+}
+
+// send begins to send part n, waiting for a free place. p belongs to the sender
+// from then on. The error may be that of an earlier part.
+func (t *sender) send(n int, p []byte) error {
+	select {
+	case <-t.ctx.Done():
+		return t.err()
+	case t.slots <- struct{}{}:
+	}
+	t.parts.Go(func() {
+		defer func() { <-t.slots }()
+		err := t.s.repeat(t.ctx, "part", t.tries, func(ctx context.Context) error { return t.u.Part(ctx, n, p) })
+		if err != nil {
+			t.cancel(err)
+			return
+		}
+		select {
+		case t.free <- p[:0]:
+		default:
+		}
+	})
+	return nil
+}
+
+// buffer gives room for another part.
+func (t *sender) buffer() []byte {
+	select {
+	case buf := <-t.free:
+		return buf
+	default:
+		return nil
+	}
+}
+
+// wait waits until all parts are sent.
+func (t *sender) wait() error {
+	t.parts.Wait()
+	return t.err()
+}
+
+// err is why no more parts can be sent; nil if they can.
+func (t *sender) err() error {
+	if err := contextError(t.caller); err != nil {
+		return err
+	}
+	return context.Cause(t.ctx)
+}
+
+// abort gives the upload up.
+func (t *sender) abort() {
+	t.cancel(context.Canceled)
+	t.parts.Wait()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.caller), abortTime)
+	defer cancel()
+	// What cannot be removed now is the store's to remove: a rule of lifecycle for
+	// incomplete uploads is what the documents advise.
+	_ = t.s.again(ctx, "abort", t.u.Abort)
+}
