@@ -116,6 +116,7 @@ var wireKinds = []struct {
 	{"not-allowed", store.ErrNotAllowed},
 	{"unreachable", store.ErrUnreachable},
 	{"not-archive", store.ErrNotArchive},
+	{"not-conditional", store.ErrNotConditional},
 	{"full", store.ErrFull},
 	{"url", store.ErrURL},
 	{"format", archive.ErrFormat},

@@ -21,6 +21,9 @@ var (
 	ErrUnreachable = errors.New("store cannot be reached")
 	// ErrNotArchive: in the archive's place is something that is no file.
 	ErrNotArchive = errors.New("not an archive")
+	// ErrNotConditional: the store ignores the conditions of a write, so that two
+	// commits would overwrite each other; nothing is written to it.
+	ErrNotConditional = errors.New("the store ignores conditions")
 	// ErrFull: the store has no room for the archive.
 	ErrFull = errors.New("no space left in the store")
 	// ErrURL: the URL names no workspace, or options or a store that there are not.

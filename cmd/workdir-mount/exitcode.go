@@ -57,6 +57,7 @@ var exitTable = []struct {
 	{mount.ErrNoServer, "mount.ErrNoServer", exitCannotMount},
 	{store.ErrNotAllowed, "store.ErrNotAllowed", exitStore},
 	{store.ErrNotArchive, "store.ErrNotArchive", exitStore},
+	{store.ErrNotConditional, "store.ErrNotConditional", exitStore},
 	{store.ErrUnreachable, "store.ErrUnreachable", exitStore},
 	{store.ErrFull, "store.ErrFull", exitStore},
 	{store.ErrNotExist, "store.ErrNotExist", exitStore},
