@@ -1,0 +1,97 @@
+package gs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/googleapi"
+
+	"github.com/workdir/workdir/store/drivers/internal/cloud"
+)
+
+// upload is a resumable upload: the library's writer, which buffers 8 MiB and sends
+// them when it has them all, while the next part is being filled.
+type upload struct {
+	writer *storage.Writer
+	cancel context.CancelFunc // gives it up
+	began  atomic.Bool        // Google has accepted bytes
+	failed atomic.Int64       // tries since then that failed
+}
+
+// uploadTries is how often a request of an upload is sent. The pauses in between
+// grow from a tenth of a second.
+const uploadTries = 8
+
+// Upload makes no request: the first part does.
+func (b *backend) Upload(ctx context.Context, name string, cond cloud.Condition) (cloud.Upload, error) {
+	o, err := b.conditional(ctx, name, cond)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{}
+	ctx, u.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	o = o.Retryer(storage.WithPolicy(storage.RetryAlways), storage.WithErrorFunc(u.tryAgain))
+	u.writer = newWriter(withChunks(ctx), o)
+	u.writer.ChunkSize = cloud.PartSize(1)
+	u.writer.ProgressFunc = func(int64) {
+		u.began.Store(true)
+		u.failed.Store(0)
+	}
+	return u, nil
+}
+
+// tryAgain is asked by the library after each try; err is nil where it was good. What
+// is sent again goes to the same address, where Google knows which bytes it has and
+// whether the object is made, so no try can be one too many.
+func (u *upload) tryAgain(err error) bool {
+	return storage.ShouldRetry(err) && u.failed.Add(1) < uploadTries
+}
+
+func (u *upload) MaxParts() int { return 1 }
+
+// Part gives the writer bytes. An error in sending them may come from the next call.
+func (u *upload) Part(ctx context.Context, _ int, p []byte) error {
+	stop := context.AfterFunc(ctx, u.cancel)
+	defer stop()
+	_, err := u.writer.Write(p)
+	return u.failure(ctx, err)
+}
+
+// Complete sends what the writer still has, 8 MiB or less. The condition was told at
+// the beginning.
+func (u *upload) Complete(ctx context.Context, _ cloud.Condition) (cloud.Attributes, error) {
+	defer u.cancel()
+	stop := context.AfterFunc(ctx, u.cancel)
+	defer stop()
+	if err := u.failure(ctx, u.writer.Close()); err != nil {
+		return cloud.Attributes{}, err
+	}
+	return attributes(u.writer.Attrs()), nil
+}
+
+// Abort ends the requests that are under way and waits for their end. Google forgets
+// the upload after a week; it shows and costs nothing until then.
+func (u *upload) Abort(context.Context) error {
+	u.cancel()
+	_ = u.writer.Close()
+	return nil
+}
+
+// failure is err, or the end of ctx where that ended the upload.
+func (u *upload) failure(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return ctx.Err()
+	}
+	var answer *googleapi.Error
+	if u.began.Load() && errors.As(err, &answer) && answer.Code == http.StatusNotFound {
+		return fmt.Errorf("google does not know this upload any more: %v", tidy(err)) // no answer about the bucket
+	}
+	return tidyWrite(err)
+}
