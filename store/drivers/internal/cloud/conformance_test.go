@@ -16,6 +16,7 @@ func TestConformance(t *testing.T) {
 				return newMemoryStore(t, m)
 			}
 			storetest.Run(t, open, &storetest.Options{
+				Lacks: map[storetest.Ability]string{storetest.Processes: "it is in this one's memory"},
 				Litter: func(t *testing.T, s store.Store) []string {
 					m, _ := s.(*cloudStore).backend.(*memory)
 					return m.litter()
