@@ -26,12 +26,17 @@ type backend struct {
 	close     func() error
 	endpoint  string
 	anonymous bool
+	google    bool // the server is Google's own, which honours conditions
 	identity  any // comparable; equal for backends whose requests are made with the same credentials at the same place
 }
 
 func (b *backend) Bucket() string   { return "gs://" + b.bucket }
 func (b *backend) Endpoint() string { return b.endpoint }
 func (b *backend) Close() error     { return b.close() }
+
+// HonoursConditions tells Google's servers from emulators and what else an endpoint
+// leads to.
+func (b *backend) HonoursConditions() bool { return b.google }
 
 // handle gives the bucket, for requests that are made once: the core tries again.
 func (b *backend) handle(ctx context.Context) (*storage.BucketHandle, error) {

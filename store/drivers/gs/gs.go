@@ -26,7 +26,10 @@ func open(_ context.Context, u store.URL) (store.Store, error) {
 	}
 	t := cloud.NewTransport(singleRequests())
 	a := &access{config: c, transport: t}
-	b := &backend{bucket: u.Bucket, client: a.client, close: a.close, endpoint: c.host(), anonymous: c.anonymous, identity: c}
+	b := &backend{
+		bucket: u.Bucket, client: a.client, close: a.close, endpoint: c.host(),
+		anonymous: c.anonymous, google: c.endpoint == "" && os.Getenv(emulator) == "", identity: c,
+	}
 	return cloud.NewStore(b, &cloud.Options{Transport: t}), nil
 }
 

@@ -67,6 +67,13 @@ type DeleteProber interface {
 	ProbesDelete() bool
 }
 
+// Conditional is a Backend that may know its server to honour every condition, so
+// that none is tried before it is relied on. To try them costs some requests, and
+// writes to one name in quick succession, which Google Cloud Storage limits.
+type Conditional interface {
+	HonoursConditions() bool
+}
+
 // Upload is an upload of several parts that is not visible yet.
 type Upload interface {
 	// MaxParts is how many parts may be sent at once: 1 where the cloud wants them

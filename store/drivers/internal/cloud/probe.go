@@ -62,6 +62,9 @@ const scratchTries = 3
 // the object of a name. ErrNotConditional if it does not, or, for a copy,
 // errors.ErrUnsupported.
 func (s *cloudStore) probe(ctx context.Context, kind probeKind, name string) error {
+	if c, ok := s.backend.(Conditional); ok && c.HonoursConditions() {
+		return nil
+	}
 	p := s.probeOf()
 	select {
 	case <-p.turn:
