@@ -197,9 +197,17 @@ func testProcesses(f *fixture) {
 // Run has started, what that process is to do. open opens the store that
 // Options.Address told of.
 func Main(m *testing.M, open func(ctx context.Context, address string) (store.Store, error)) {
+	Child(open)
+	os.Exit(m.Run())
+}
+
+// Child is Main for those who have more to do in TestMain: in a process that Run
+// has started it does what that process is to do, and ends it; otherwise it
+// returns at once.
+func Child(open func(ctx context.Context, address string) (store.Store, error)) {
 	address, isChild := os.LookupEnv(addressEnv)
 	if !isChild {
-		os.Exit(m.Run())
+		return
 	}
 	if err := incrementAt(context.Background(), address, open); err != nil {
 		fmt.Fprintln(os.Stderr, err)
