@@ -1,0 +1,258 @@
+package azure
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	azcloud "github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/store/drivers/internal/cloud"
+	"gocloud.dev/blob/azureblob"
+)
+
+// Azurite's account, which is the same everywhere and no secret. Source:
+// learn.microsoft.com, "Use the Azurite emulator", well-known storage account and
+// key.
+const (
+	emulatorAccount = "devstoreaccount1"
+	emulatorKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+// opener finds the account and the credentials for one URL: in its options, and in
+// the environment under the names of gocloud and, where those are not set, of adlfs.
+type opener struct {
+	url       store.URL
+	transport *cloud.Transport
+	defaults  azureblob.ServiceURLOptions // from the environment
+	merged    azureblob.ServiceURLOptions // with the options of the URL over them
+	given     bool                        // the URL has options of its own
+
+	keyAccount string // the account that the key is of; "" for any
+	key        string
+	connection string
+
+	credential azcore.TokenCredential // set by makeClient where it logs in
+}
+
+func newOpener(u store.URL, query url.Values, transport *cloud.Transport) *opener {
+	o := &opener{
+		url: u, transport: transport, given: len(query) > 0,
+		defaults:   *azureblob.NewDefaultServiceURLOptions(),
+		keyAccount: env("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"),
+		key:        env("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"),
+		connection: env("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGEBLOB_CONNECTIONSTRING"),
+	}
+	if o.defaults.AccountName == "" {
+		o.defaults.AccountName = o.keyAccount
+	}
+	o.defaults.SASToken = strings.TrimPrefix(o.defaults.SASToken, "?")
+	o.merged = merge(o.defaults, query)
+	if o.emulated() && o.anonymous() && (o.merged.AccountName == "" || o.merged.AccountName == emulatorAccount) {
+		o.key, o.keyAccount = emulatorKey, emulatorAccount
+		o.defaults.AccountName, o.merged.AccountName = emulatorAccount, emulatorAccount
+	}
+	if o.usesConnection() && o.merged.AccountName == "" && !o.given {
+		// The connection string has an endpoint instead; gocloud wants an account
+		// all the same, and then uses the string alone.
+		o.defaults.AccountName, o.merged.AccountName = emulatorAccount, emulatorAccount
+	}
+	return o
+}
+
+// env is the first of these variables that is set.
+func env(names ...string) string {
+	for _, name := range names {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// merge puts the options of a URL over those of the environment.
+func merge(o azureblob.ServiceURLOptions, query url.Values) azureblob.ServiceURLOptions {
+	for name, values := range query {
+		switch value := values[0]; name {
+		case "storage_account":
+			o.AccountName = value
+		case "domain":
+			o.StorageDomain = value
+		case "protocol":
+			o.Protocol = value
+		case "localemu":
+			o.IsLocalEmulator = isTrue(value)
+		case "cdn":
+			o.IsCDN = isTrue(value)
+		}
+	}
+	return o
+}
+
+// isTrue reads a value that isBool has seen.
+func isTrue(value string) bool { return strings.HasPrefix(strings.ToLower(value), "t") || value == "1" }
+
+// emulated says whether the URL leads to an emulator: there gocloud puts the account
+// into the path.
+func (o *opener) emulated() bool {
+	d := o.merged.StorageDomain
+	return o.merged.IsLocalEmulator || strings.HasPrefix(d, "127.0.0.1") || strings.HasPrefix(d, "localhost")
+}
+
+// anonymous says whether the environment has no key, SAS token or connection string.
+func (o *opener) anonymous() bool {
+	return o.key == "" && o.defaults.SASToken == "" && o.connection == ""
+}
+
+func (o *opener) bad(cause, todo string) error { return badURL(o.url, cause, todo) }
+
+// check refuses what gocloud would send to another account than the URL names.
+func (o *opener) check() error {
+	switch {
+	case o.merged.IsLocalEmulator && o.merged.StorageDomain == "" && !o.usesConnection():
+		return o.bad("an emulator without an address", "add the options domain=127.0.0.1:10000 and protocol=http, or those that it has")
+	case o.merged.AccountName == "":
+		return o.bad("no storage account", "write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/key, add the option storage_account=ACCOUNT, or set AZURE_STORAGE_ACCOUNT")
+	case o.usesKey() && o.keyAccount != "" && o.keyAccount != o.merged.AccountName:
+		return o.bad(fmt.Sprintf("the key in the environment is of the account %q, the URL names %q", o.keyAccount, o.merged.AccountName), "set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY for the account of the URL, or unset both and log in")
+	case o.usesSAS():
+		return o.checkSAS()
+	case o.usesConnection() && o.given:
+		return o.checkConnection()
+	case o.logsIn() && o.merged.Protocol == "http":
+		return o.bad("protocol=http, by which no token is sent", "use https, or give a key in AZURE_STORAGE_KEY")
+	}
+	return nil
+}
+
+// The order of credentials is gocloud's.
+func (o *opener) usesKey() bool { return o.key != "" && o.merged.AccountName != "" }
+func (o *opener) usesSAS() bool { return !o.usesKey() && o.defaults.SASToken != "" }
+func (o *opener) usesConnection() bool {
+	return !o.usesKey() && !o.usesSAS() && o.connection != ""
+}
+func (o *opener) logsIn() bool { return !o.usesKey() && o.anonymous() }
+
+// checkSAS refuses a URL that would send the SAS token of the environment to another
+// place than the environment names: whoever has it can use it. gocloud does so too.
+func (o *opener) checkSAS() error {
+	home, err := azureblob.NewServiceURL(&o.defaults)
+	if err == nil {
+		var there azureblob.ServiceURL
+		if there, err = azureblob.NewServiceURL(&o.merged); err == nil && place(string(home)) == place(string(there)) {
+			return nil
+		}
+	}
+	return o.bad("the SAS token in the environment is not for the place that the URL names", fmt.Sprintf("set AZURE_STORAGE_ACCOUNT=%s, and AZURE_STORAGE_DOMAIN and AZURE_STORAGE_PROTOCOL as in the URL, to say that it is", o.merged.AccountName))
+}
+
+// checkConnection refuses options that a connection string would win over unseen.
+func (o *opener) checkConnection() error {
+	client, err := container.NewClientFromConnectionString(o.connection, o.url.Bucket, nil)
+	if err != nil {
+		return o.badConnection(err)
+	}
+	there, err := azureblob.NewServiceURL(&o.merged)
+	if have := strings.TrimSuffix(place(client.URL()), "/"+o.url.Bucket); err != nil || have != place(string(there)) {
+		return o.bad(fmt.Sprintf("the connection string in the environment leads to %s, the options of the URL to %s", have, place(string(there))), "leave out the options, or unset AZURE_STORAGE_CONNECTION_STRING")
+	}
+	return nil
+}
+
+func (o *opener) badConnection(err error) error {
+	return o.bad("AZURE_STORAGE_CONNECTION_STRING: "+oneLine(err.Error()), "copy it whole from the account's access keys")
+}
+
+// place is a service's address without what may be secret in it.
+func place(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Scheme+"://"+u.Host) + strings.TrimRight(u.Path, "/")
+}
+
+// makeClient is what gocloud calls with the account's address. It differs from
+// gocloud's own in the transport, and in that tokens are of the account's cloud.
+func (o *opener) makeClient(service azureblob.ServiceURL, name azureblob.ContainerName) (*container.Client, error) {
+	address, err := url.JoinPath(string(service), string(name))
+	if err != nil {
+		return nil, err
+	}
+	opts := containerOptions(o.transport)
+	switch {
+	case o.usesKey():
+		key, err := azblob.NewSharedKeyCredential(o.merged.AccountName, o.key)
+		if err != nil {
+			return nil, fmt.Errorf("the account's key: %w", err)
+		}
+		return container.NewClientWithSharedKeyCredential(address, key, opts)
+	case o.usesSAS():
+		return container.NewClientWithNoCredential(address, opts)
+	case o.usesConnection():
+		return container.NewClientFromConnectionString(o.connection, string(name), opts)
+	}
+	if o.credential, err = o.login(); err != nil {
+		return nil, err
+	}
+	return container.NewClient(address, o.credential, opts)
+}
+
+// login gives the credential of whoever is logged in.
+func (o *opener) login() (azcore.TokenCredential, error) {
+	client := clientOptions(o.transport)
+	client.Retry = policy.RetryOptions{}
+	client.Cloud = cloudOf(o.merged.StorageDomain)
+	c, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: client})
+	if err != nil {
+		return nil, err
+	}
+	return &login{c}, nil
+}
+
+// cloudOf is the cloud of a domain; the zero value is the one of the environment, or
+// the public one.
+func cloudOf(domain string) azcloud.Configuration {
+	switch {
+	case strings.HasSuffix(domain, ".chinacloudapi.cn"):
+		return azcloud.AzureChina
+	case strings.HasSuffix(domain, ".usgovcloudapi.net"):
+		return azcloud.AzureGovernment
+	}
+	return azcloud.Configuration{}
+}
+
+// login is a credential whose errors can be told from those of the store.
+type login struct{ inner azcore.TokenCredential }
+
+// GetToken implements azcore.TokenCredential. Its requests are not those of the
+// operation that wants the token, so they are neither counted with it nor limited to
+// one try as it may be.
+func (l *login) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	t, err := l.inner.GetToken(bare{ctx}, o)
+	if err != nil && ctx.Err() == nil {
+		err = &loginError{err}
+	}
+	return t, err
+}
+
+// bare is a context without values.
+type bare struct{ context.Context }
+
+func (bare) Value(any) any { return nil }
+
+// loginError says that there are no credentials, or none that are good.
+type loginError struct{ err error }
+
+func (e *loginError) Error() string { return oneLine(e.err.Error()) }
+func (e *loginError) Unwrap() error { return e.err }
+
+// NonRetriable keeps the SDK from asking again.
+func (*loginError) NonRetriable() {}
