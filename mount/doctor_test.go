@@ -16,7 +16,8 @@ import (
 // table and the directory of the run directory are as before.
 func hostChecks(t *testing.T, ctx context.Context, runDir string, report func(store.Check)) (map[string]store.Check, error) {
 	t.Helper()
-	before, names := mountPaths(t), namesIn(t, filepath.Dir(runDir))
+	own := filepath.Dir(runDir)
+	before, names := mountPaths(t, own), namesIn(t, own)
 	checks := map[string]store.Check{}
 	err := Diagnose(ctx, &Options{RunDir: runDir}, func(c store.Check) {
 		if _, twice := checks[c.Name]; twice || c.Detail == "" {
@@ -25,10 +26,10 @@ func hostChecks(t *testing.T, ctx context.Context, runDir string, report func(st
 		checks[c.Name] = c
 		report(c)
 	})
-	if after := mountPaths(t); !slices.Equal(before, after) {
+	if after := mountPaths(t, own); !slices.Equal(before, after) {
 		t.Errorf("mounts: %q, before %q", after, before)
 	}
-	if after := namesIn(t, filepath.Dir(runDir)); !slices.Equal(names, after) {
+	if after := namesIn(t, own); !slices.Equal(names, after) {
 		t.Errorf("left behind: %q, before %q", after, names)
 	}
 	return checks, err
@@ -36,7 +37,8 @@ func hostChecks(t *testing.T, ctx context.Context, runDir string, report func(st
 
 func ignore(store.Check) {}
 
-func mountPaths(t *testing.T) []string {
+// mountPaths gives our mounts below dir; elsewhere other tests may run.
+func mountPaths(t *testing.T, dir string) []string {
 	t.Helper()
 	table, err := mountTable("self")
 	if err != nil {
@@ -44,7 +46,7 @@ func mountPaths(t *testing.T) []string {
 	}
 	var paths []string
 	for _, e := range table {
-		if e.isOurs() {
+		if e.isOurs() && within(e.path, dir) {
 			paths = append(paths, e.path)
 		}
 	}
