@@ -88,8 +88,9 @@ A workspace is named by a URL: file:///path/name, a path, or mem://bucket/name.`
 	root.AddCommand(
 		a.execCommand(), a.mountCommand(), a.daemonCommand(),
 		a.commitCommand(), a.abandonCommand(), a.umountCommand(), a.statusCommand(),
-		a.lsCommand(), a.rmCommand(), a.versionCommand(),
+		a.lsCommand(), a.rmCommand(), a.doctorCommand(), a.versionCommand(),
 	)
+	completeArguments(root)
 	return root
 }
 

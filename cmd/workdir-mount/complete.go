@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/workdir/workdir/store"
+)
+
+// completionTimeout is how long a shell waits for names from a store. After it there
+// are none.
+const completionTimeout = 2 * time.Second
+
+// argument is what an argument of a command can be completed by.
+type argument func(ctx context.Context, before []string, typed string) ([]string, cobra.ShellCompDirective)
+
+// arguments are those of each command, in their order; the last one is for all that
+// follow, where a command takes more.
+var arguments = map[string][]argument{
+	"exec":    {urlArgument},
+	"mount":   {urlArgument, dirArgument},
+	"commit":  {dirArgument},
+	"abandon": {dirArgument},
+	"umount":  {dirArgument},
+	"status":  {dirArgument},
+	"ls":      {urlArgument},
+	"stat":    {urlArgument},
+	"rm":      {urlArgument},
+	"cp":      {urlArgument, urlArgument},
+	"mv":      {urlArgument, urlArgument},
+	"export":  {urlArgument, fileArgument},
+	"import":  {fileArgument, urlArgument},
+	"cat":     {urlArgument},
+	"tree":    {urlArgument},
+	"diff":    {urlArgument, urlArgument},
+	"verify":  {urlArgument},
+	"log":     {urlArgument},
+	"doctor":  {urlArgument},
+}
+
+// completeArguments gives the commands their completion, and the command that
+// prints what a shell needs for it.
+func completeArguments(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if args, ok := arguments[cmd.Name()]; ok {
+			cmd.ValidArgsFunction = completer(args)
+		}
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.AddCommand(completionCommand())
+}
+
+func completer(args []argument) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, before []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(before) >= len(args) {
+			if cmd.Name() == "exec" {
+				return nil, cobra.ShellCompDirectiveDefault // of the command that it runs
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
+		defer cancel()
+		return args[len(before)](ctx, before, typed)
+	}
+}
+
+// urlArgument completes the URL of a workspace or a prefix.
+func urlArgument(ctx context.Context, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	found := inTime(ctx, func() []string {
+		urls, _ := store.Complete(ctx, typed) // a shell has no place for an error
+		return urls
+	})
+	return found, orMore(found)
+}
+
+// orMore keeps the shell from closing the word where one of the completions may go
+// on.
+func orMore(found []string) cobra.ShellCompDirective {
+	directive := cobra.ShellCompDirectiveNoFileComp
+	if slices.ContainsFunc(found, func(s string) bool { return strings.HasSuffix(s, "/") }) {
+		directive |= cobra.ShellCompDirectiveNoSpace
+	}
+	return directive
+}
+
+// inTime gives what find finds before ctx ends. An SDK that looks for credentials
+// may not look at ctx.
+func inTime(ctx context.Context, find func() []string) []string {
+	done := make(chan []string, 1)
+	go func() { done <- find() }()
+	select {
+	case found := <-done:
+		return found
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func dirArgument(context.Context, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+func fileArgument(context.Context, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// shells are those that completion knows.
+var shells = map[string]func(root *cobra.Command, w io.Writer) error{
+	"bash": func(root *cobra.Command, w io.Writer) error {
+		if err := root.GenBashCompletionV2(w, true); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, bashWordBreaks, root.Name())
+		return err
+	},
+	"zsh":  func(root *cobra.Command, w io.Writer) error { return root.GenZshCompletion(w) },
+	"fish": func(root *cobra.Command, w io.Writer) error { return root.GenFishCompletion(w, true) },
+}
+
+// bashWordBreaks takes the place of a function in cobra's script, which calls it for
+// ":" and then for "=". Bash breaks words at both, and replaces only what follows the
+// last of them, so that has to be the whole of a completion. A URL can have both.
+const bashWordBreaks = `
+__%[1]s_handle_special_char()
+{
+    [[ $2 == "=" ]] || return 0
+    local breaks="" tail word idx
+    [[ $COMP_WORDBREAKS == *:* ]] && breaks+=":"
+    [[ $COMP_WORDBREAKS == *=* ]] && breaks+="="
+    [[ -n $breaks ]] || return 0
+    tail=${1##*[$breaks]}
+    word=${1%%"$tail"}
+    for idx in "${!COMPREPLY[@]}"; do
+        COMPREPLY[idx]=${COMPREPLY[idx]#"$word"}
+    done
+}
+`
+
+func completionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "completion bash|zsh|fish",
+		Short: "Print what a shell needs to complete commands, URLs and names in stores",
+		Example: `  source <(workdir-mount completion bash)    # needs the package bash-completion
+  workdir-mount completion zsh > "${fpath[1]}/_workdir-mount"
+  workdir-mount completion fish > ~/.config/fish/completions/workdir-mount.fish`,
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"bash", "zsh", "fish"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return shells[args[0]](cmd.Root(), cmd.OutOrStdout())
+		},
+	}
+}
