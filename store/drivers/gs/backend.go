@@ -27,7 +27,7 @@ type backend struct {
 	endpoint  string
 	anonymous bool
 	google    bool // the server is Google's own, which honours conditions
-	identity  any // comparable; equal for backends whose requests are made with the same credentials at the same place
+	identity  any  // comparable; equal for backends whose requests are made with the same credentials at the same place
 }
 
 func (b *backend) Bucket() string   { return "gs://" + b.bucket }

@@ -256,8 +256,8 @@ func (m *memory) CopyFrom(ctx context.Context, src Backend, from string, rev sto
 	return a, err
 }
 
-func (m *memory) Upload(ctx context.Context, name string, _ Condition) (Upload, error) {
-	u := &memoryUpload{m: m, name: name, parts: map[int][]byte{}}
+func (m *memory) Upload(ctx context.Context, name string, cond Condition) (Upload, error) {
+	u := &memoryUpload{m: m, name: name, cond: cond, parts: map[int][]byte{}}
 	err := m.request(ctx, "upload", func() error {
 		m.uploads[u] = true
 		return nil
@@ -269,6 +269,7 @@ func (m *memory) Upload(ctx context.Context, name string, _ Condition) (Upload, 
 type memoryUpload struct {
 	m     *memory
 	name  string
+	cond  Condition
 	parts map[int][]byte
 }
 
@@ -281,6 +282,11 @@ func (u *memoryUpload) Part(ctx context.Context, n int, p []byte) error {
 		}
 		if u.m.parallel == 1 && len(u.parts) != n-1 {
 			return fmt.Errorf("part %d comes after %d", n, len(u.parts))
+		}
+		if u.m.parallel == 1 { // as Google Cloud Storage looks before the end
+			if err := u.m.checkLocked(u.name, u.cond); err != nil {
+				return err
+			}
 		}
 		u.parts[n] = bytes.Clone(p)
 		return nil

@@ -111,6 +111,15 @@ func (f *final) refused(ctx context.Context, m Meaning, err error) error {
 	return f.outcome(err)
 }
 
+// early gives the error of what comes before the request: some clouds look at the
+// condition when the upload begins.
+func (f *final) early(ctx context.Context, err error) error {
+	if errors.As(err, new(*callerError)) || contextError(ctx) != nil || f.s.refusal(err).Meaning != Changed {
+		return err
+	}
+	return f.conflict(ctx)
+}
+
 // conflict tells which object is there instead.
 func (f *final) conflict(ctx context.Context) error {
 	have, err := f.have(ctx)
