@@ -1,4 +1,140 @@
-// Package s3 is the driver of its scheme.
+// Package s3 is the driver for Amazon S3 and for servers that speak its protocol.
+// Importing it makes URLs of the schemes s3 and s3a work:
+//
+//	s3://bucket/key?region=eu-west-1
+//	s3://bucket/key?endpoint=https://minio.example:9000&use_path_style=true
+//
+// The options of the URL are those of [gocloud.dev/blob/s3blob.URLOpener], which
+// also finds the credentials, where the AWS command line finds them: environment,
+// shared configuration, container and instance roles. Without a region anywhere a
+// URL with an endpoint gets us-east-1, and one without is refused.
+//
+// Programs that configure in code make a store from a client of the SDK ([New]) or
+// from a bucket of gocloud ([FromBucket]), and register it under a scheme of their
+// own with store.Register.
+//
+// # Requests
+//
+// A write is one PutObject, or a multipart upload from 8 MiB on, with If-Match or
+// If-None-Match on the request that makes it visible. Objects have the names that
+// the URL says, without any escaping. Revisions are ETags. Bytes are sent with
+// CRC32C, or with MD5 where the option request_checksum_calculation is
+// when_required, which is for servers that do not know CRC32C.
 package s3
 
-import _ "gocloud.dev/blob/s3blob"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"gocloud.dev/blob/s3blob"
+
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/store/drivers/internal/cloud"
+)
+
+func init() { store.Register(s3blob.Scheme, open) }
+
+// Options of New. Nil stands for the zero value.
+type Options struct {
+	Encryption types.ServerSideEncryption // of what is written; "" leaves it to the bucket
+	KMSKeyID   string                     // with aws:kms and aws:kms:dsse; "" is the account's own key
+	Prefix     string                     // what comes before every key
+}
+
+// New gives a store of the archives in a bucket. The client is used as it is
+// configured; it stays the caller's. No request is made.
+func New(client *awss3.Client, bucket string, opts *Options) store.Store {
+	if opts == nil {
+		opts = &Options{}
+	}
+	b := newBackend(client.Options(), bucket, *opts)
+	return cloud.NewStore(b, &cloud.Options{Prefix: opts.Prefix, Transport: b.transport})
+}
+
+// fallbackRegion is what servers that are not Amazon's mostly go by.
+const fallbackRegion = "us-east-1"
+
+// open opens the bucket of a URL.
+func open(ctx context.Context, u store.URL) (store.Store, error) {
+	s, err := openURL(ctx, u)
+	if err != nil {
+		var e *store.Error
+		if !errors.As(err, &e) {
+			e = &store.Error{Kind: store.ErrURL, Cause: err}
+		}
+		e.Op, e.Object = "open", "s3://"+u.Bucket
+		return nil, e
+	}
+	return s, nil
+}
+
+func openURL(ctx context.Context, u store.URL) (store.Store, error) {
+	query, err := parseQuery(u.Query)
+	if err != nil {
+		return nil, err
+	}
+	var opener s3blob.URLOpener
+	bucket, err := opener.OpenBucketURL(ctx, &url.URL{Scheme: s3blob.Scheme, Host: u.Bucket, RawQuery: query.Encode()})
+	if err != nil {
+		return nil, openError(err, u)
+	}
+	defer bucket.Close()
+	var client *awss3.Client
+	if !bucket.As(&client) {
+		return nil, errors.New("gocloud.dev gives no client")
+	}
+	options, err := withRegion(client.Options(), query.Get("endpoint"))
+	if err != nil {
+		return nil, err
+	}
+	b := newBackend(options, u.Bucket, Options{Encryption: opener.Options.EncryptionType, KMSKeyID: opener.Options.KMSEncryptionID})
+	if endpoint := query.Get("endpoint"); endpoint != "" {
+		b.endpoint = host(endpoint)
+	}
+	return cloud.NewStore(b, &cloud.Options{Transport: b.transport}), nil
+}
+
+// openError gives the cause of gocloud's refusal without its text, which holds the
+// whole URL.
+func openError(err error, u store.URL) error {
+	if cause := errors.Unwrap(err); cause != nil {
+		err = cause
+	}
+	return &store.Error{Kind: store.ErrURL, Cause: err, Todo: fmt.Sprintf("the options of s3 are %s", optionNames())}
+}
+
+// withRegion sees that there is a region.
+func withRegion(options awss3.Options, endpoint string) (awss3.Options, error) {
+	switch {
+	case options.Region != "":
+	case endpoint != "" || options.BaseEndpoint != nil:
+		options.Region = fallbackRegion
+	default:
+		return options, &store.Error{
+			Kind: store.ErrURL, Cause: errors.New("no region"),
+			Todo: "add region=… to the URL's options, set AWS_REGION, or give the profile a region",
+		}
+	}
+	return options, nil
+}
+
+// host is the host and port of a URL, or the text itself where it has none.
+func host(endpoint string) string {
+	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
+		return u.Host
+	}
+	return endpoint
+}
+
+// endpointOf is the host and port of a client that has an address of its own.
+func endpointOf(o awss3.Options) string {
+	if o.BaseEndpoint == nil {
+		return ""
+	}
+	return host(aws.ToString(o.BaseEndpoint))
+}
