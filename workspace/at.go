@@ -1,0 +1,87 @@
+package workspace
+
+import (
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// Calls that work relative to a descriptor of a directory and follow no symbolic
+// link, so that nothing leads out of the directory that an export or an import
+// was given, whoever changes it meanwhile. All take one name, no path.
+
+// again calls fn until it is not interrupted; the Go runtime sends signals to its
+// own threads.
+func again(fn func() error) error {
+	for {
+		if err := fn(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// openAt is openat(2) of one name.
+func openAt(dir int, name string, flags int, mode uint32) (fd int, err error) {
+	err = again(func() error {
+		fd, err = unix.Openat(dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+		return err
+	})
+	return fd, err
+}
+
+// openDirAt opens a directory; access is O_RDONLY or O_PATH.
+func openDirAt(dir int, name string, access int) (int, error) {
+	return openAt(dir, name, access|unix.O_DIRECTORY, 0)
+}
+
+// beneath calls fn with a descriptor of the directory that a path is in, and the
+// last name of the path. It goes down from root name by name.
+func beneath(root int, path string, fn func(dir int, name string) error) error {
+	at := root
+	for {
+		first, rest, more := strings.Cut(path, "/")
+		if !more {
+			err := fn(at, path)
+			if at != root {
+				_ = unix.Close(at)
+			}
+			return err
+		}
+		next, err := openDirAt(at, first, unix.O_PATH)
+		if at != root {
+			_ = unix.Close(at)
+		}
+		if err != nil {
+			return err
+		}
+		at, path = next, rest
+	}
+}
+
+// statAt is lstat(2).
+func statAt(dir int, name string) (st unix.Stat_t, err error) {
+	err = again(func() error { return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	return st, err
+}
+
+// setTimeAt sets the mtime and leaves the atime; "." is dir itself.
+func setTimeAt(dir int, name string, t fs.Time) error {
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: t.Sec, Nsec: int64(t.Nsec)}}
+	return again(func() error { return unix.UtimesNanoAt(dir, name, times, unix.AT_SYMLINK_NOFOLLOW) })
+}
+
+// namesOf lists an open directory from its beginning.
+func namesOf(fd int) ([]string, error) {
+	again, err := openDirAt(fd, ".", unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(again), ".")
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+func fsTime(t unix.Timespec) fs.Time { return fs.Time{Sec: t.Sec, Nsec: uint32(t.Nsec)} }

@@ -1,0 +1,173 @@
+package workspace
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// diskFiles are the files of a directory that is imported. Their content is read
+// when it is packed, which may be twice; so a file that is not what it was when it
+// was found gives an error and no bytes.
+type diskFiles struct {
+	root int // descriptor of the directory; immutable
+
+	mu    sync.Mutex
+	file  *diskFile // guarded by mu; the one that is open, since reads go file by file
+	fd    int       // guarded by mu; of file
+	cause error     // guarded by mu; the first error, since a tree keeps an errno only
+}
+
+// openDisk opens a directory to import.
+func openDisk(dir string) (*diskFiles, error) {
+	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return &diskFiles{root: root}, nil
+}
+
+func (d *diskFiles) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closeLocked()
+	_ = unix.Close(d.root)
+}
+
+func (d *diskFiles) closeLocked() {
+	if d.file != nil {
+		_ = unix.Close(d.fd)
+		d.file = nil
+	}
+}
+
+// failed gives the first error of a read.
+func (d *diskFiles) failed() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cause
+}
+
+// diskStamp is what of a file changes when its content does.
+type diskStamp struct {
+	dev, ino     uint64
+	size         int64
+	mtime, ctime unix.Timespec
+}
+
+func stampOf(st *unix.Stat_t) diskStamp {
+	return diskStamp{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
+}
+
+// diskFile is the content of one file. It is an fs.Base. Its fields are immutable.
+type diskFile struct {
+	all   *diskFiles
+	path  string
+	stamp diskStamp
+	used  int64
+}
+
+var errChanged = errors.New("it changed while it was imported")
+
+// base gives the content of the file that fd is of, if that is still the one of st.
+func (d *diskFiles) base(fd int, path string, st *unix.Stat_t) (fs.Base, error) {
+	f := &diskFile{all: d, path: path, stamp: stampOf(st), used: st.Blocks * 512}
+	return f, f.check(fd)
+}
+
+func (f *diskFile) check(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if stampOf(&st) != f.stamp {
+		return errChanged
+	}
+	return nil
+}
+
+// use calls fn with a descriptor of the file, and takes its result only if the file
+// was the same before and after.
+func (f *diskFile) use(fn func(fd int) error) error {
+	d := f.all
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := f.openLocked()
+	if err == nil {
+		err = fn(d.fd)
+		if changed := f.check(d.fd); changed != nil {
+			err = changed
+		}
+	}
+	if err != nil && err != io.EOF && !errors.Is(err, unix.ENXIO) && d.cause == nil {
+		d.cause = fmt.Errorf("%q: %w", f.path, err)
+	}
+	return err
+}
+
+// Preconditions: f.all.mu is held.
+func (f *diskFile) openLocked() error {
+	d := f.all
+	if d.file == f {
+		return nil
+	}
+	d.closeLocked()
+	return beneath(d.root, f.path, func(dir int, name string) error {
+		fd, err := openAt(dir, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		d.file, d.fd = f, fd
+		return f.check(fd)
+	})
+}
+
+// Size implements fs.Base, as does what follows.
+func (f *diskFile) Size() int64 { return f.stamp.size }
+
+// Used tells what the file takes on its disk.
+func (f *diskFile) Used() int64 { return f.used }
+
+func (f *diskFile) ReadAt(p []byte, off int64) (n int, err error) {
+	p = p[:max(0, min(int64(len(p)), f.stamp.size-off))]
+	err = f.use(func(fd int) error {
+		for n < len(p) {
+			got := 0
+			err := again(func() (err error) { got, err = unix.Pread(fd, p[n:], off+int64(n)); return err })
+			if err != nil {
+				return err
+			}
+			if got == 0 {
+				return errChanged
+			}
+			n += got
+		}
+		return nil
+	})
+	if err == nil && off+int64(n) == f.stamp.size {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (f *diskFile) SeekData(off int64) (int64, error) { return f.seek(off, seekData) }
+func (f *diskFile) SeekHole(off int64) (int64, error) { return f.seek(off, seekHole) }
+
+// seek asks the file system for data and holes; one that does not know holes says
+// that all is data.
+func (f *diskFile) seek(off int64, whence int) (at int64, err error) {
+	err = f.use(func(fd int) (err error) {
+		at, err = unix.Seek(fd, off, whence)
+		return err
+	})
+	if errors.Is(err, unix.ENXIO) {
+		return f.stamp.size, nil
+	}
+	return at, err
+}

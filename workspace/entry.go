@@ -1,0 +1,133 @@
+package workspace
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// Kind of an entry.
+type Kind string
+
+// Kinds, as they are printed.
+const (
+	File        Kind = "file"
+	Directory   Kind = "directory"
+	Symlink     Kind = "symlink"
+	FIFO        Kind = "fifo"
+	CharDevice  Kind = "character device"
+	BlockDevice Kind = "block device"
+	Socket      Kind = "socket"
+)
+
+var kinds = map[uint32]Kind{
+	syscall.S_IFREG: File, syscall.S_IFDIR: Directory, syscall.S_IFLNK: Symlink, syscall.S_IFIFO: FIFO,
+	syscall.S_IFCHR: CharDevice, syscall.S_IFBLK: BlockDevice, syscall.S_IFSOCK: Socket,
+}
+
+// Mode is the permission bits of an entry, which are printed in octal.
+type Mode uint32
+
+func (m Mode) String() string { return fmt.Sprintf("%04o", uint32(m)) }
+
+// MarshalText gives the mode in octal.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// permBits are the bits of a mode that are no kind.
+const permBits = 0o7777
+
+// Entry is one name in a workspace.
+type Entry struct {
+	Path    string    `json:"path"`              // without a slash at the beginning
+	RawPath []byte    `json:"rawPath,omitempty"` // the path where it is not UTF-8
+	Kind    Kind      `json:"kind"`
+	Mode    Mode      `json:"mode"`
+	UID     uint32    `json:"uid"`
+	GID     uint32    `json:"gid"`
+	Size    int64     `json:"size"` // bytes of a file; else 0
+	ModTime time.Time `json:"modTime"`
+	Target  string    `json:"target,omitempty"` // of a symbolic link
+	Links   uint32    `json:"links"`            // how many names the file has
+	Device  string    `json:"device,omitempty"` // "major:minor" of a device node
+}
+
+// entryOf describes one inode.
+func entryOf(t *fs.Tree, path string, n *fs.Inode, a fs.Attr) (Entry, error) {
+	e := Entry{
+		Path: path, Kind: kinds[a.Mode&syscall.S_IFMT], Mode: Mode(a.Mode & permBits),
+		UID: a.UID, GID: a.GID, ModTime: timeOf(a.Mtime), Links: 1,
+	}
+	if !utf8.ValidString(path) {
+		e.RawPath = []byte(path)
+	}
+	switch e.Kind {
+	case File:
+		e.Size, e.Links = a.Size, a.Nlink
+	case Symlink:
+		target, errno := t.Readlink(n)
+		if errno != 0 {
+			return Entry{}, fmt.Errorf("%q: %w", path, errno)
+		}
+		e.Target = target
+	case CharDevice, BlockDevice:
+		e.Device = fmt.Sprintf("%d:%d", a.Rdev>>8&0xfff, a.Rdev&0xff|a.Rdev>>12&0xfff00) // as new_decode_dev in the kernel
+	}
+	return e, nil
+}
+
+// timeOf gives a time that can be printed: years beyond those of RFC 3339 are cut.
+func timeOf(t fs.Time) time.Time {
+	const first, last = -62135596800, 253402300799 // the first second of year 1, the last of 9999
+	switch {
+	case t.Sec < first:
+		return time.Unix(first, 0).UTC()
+	case t.Sec > last:
+		return time.Unix(last, 0).UTC()
+	}
+	return time.Unix(t.Sec, int64(t.Nsec)).UTC()
+}
+
+// listed is one entry with its inode.
+type listed struct {
+	Entry
+	inode *fs.Inode
+}
+
+// list gives all entries at and beneath a clean path, in archive order: each
+// directory before its names, names sorted by bytes. The root is not among them.
+func list(t *fs.Tree, at string) ([]listed, error) {
+	var all []listed
+	err := t.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
+		if path == "" || !within(path, at) {
+			return nil
+		}
+		e, err := entryOf(t, path, n, a)
+		all = append(all, listed{e, n})
+		return err
+	})
+	return all, err
+}
+
+// within says whether path is dir or beneath it.
+func within(path, dir string) bool {
+	rest, ok := strings.CutPrefix(path, dir)
+	return ok && (dir == "" || rest == "" || rest[0] == '/')
+}
+
+// orderKey sorts paths as archives do.
+func orderKey(path string) string { return strings.ReplaceAll(path, "/", "\x00") }
+
+// Printable gives a name as it can be shown on a terminal: quoted as in Go where it
+// has something that would not be seen, or that a terminal would obey.
+func Printable(name string) string {
+	quoted := strconv.Quote(name)
+	if quoted[1:len(quoted)-1] == name {
+		return name
+	}
+	return quoted
+}

@@ -1,0 +1,232 @@
+package workspace
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/store"
+)
+
+// ExportOptions are the options of the exports. Nil stands for the zero value.
+type ExportOptions struct {
+	Options
+	// KeepOwner gives what is exported to those whom the archive names, with
+	// set-user-ID bits; for root. By default it belongs to this user.
+	KeepOwner bool
+	// Devices makes device nodes, for root; by default an archive with one is
+	// refused.
+	Devices bool
+	// Replace lets ExportFile replace a file that is there.
+	Replace bool
+}
+
+func (o *ExportOptions) orDefault() *ExportOptions {
+	if o == nil {
+		o = &ExportOptions{}
+	}
+	return o
+}
+
+// Exported tells of an export.
+type Exported struct {
+	Info    store.Info // of the archive
+	Entries int64      // names that were made; 0 for an export to an archive
+	Bytes   int64      // of content, or of the archive
+}
+
+// Export makes the files of a workspace in a directory that does not exist yet or
+// is empty: content with its holes, permission bits, times in nanoseconds, hard
+// links, symbolic links, FIFOs, and extended attributes user.*. On error nothing of
+// them stays there.
+//
+// Errors: ErrTarget where the directory has something in it; those of Tree without
+// ErrPath; those of the file system.
+func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported, error) {
+	opts = opts.orDefault()
+	if err := checkEmpty(dir); err != nil {
+		return Exported{}, err
+	}
+	l, err := load(ctx, url, loadOptions{Options: &opts.Options, content: true, devices: opts.Devices})
+	if err != nil {
+		return Exported{}, err
+	}
+	defer l.close()
+	made, err := makeEmpty(dir)
+	if err != nil {
+		return Exported{}, err
+	}
+	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return Exported{}, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(root)
+	u := &unpacker{
+		ctx: ctx, tree: l.tree, opts: opts, root: root, own: made,
+		base: l.log != nil && l.log.Record.Root.Mode != 0, total: contentOf(l.tree),
+	}
+	if err := u.unpack(); err != nil {
+		discard(dir, made)
+		return Exported{}, fmt.Errorf("export %s to %s: %w", redacted(url), dir, err)
+	}
+	return Exported{Info: l.info, Entries: u.entries, Bytes: u.done}, nil
+}
+
+// checkEmpty looks whether a directory is not there or empty.
+func checkEmpty(dir string) error {
+	d, err := os.Open(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	switch _, err := d.Readdirnames(1); {
+	case err == io.EOF:
+		return nil
+	case err == nil:
+		return fmt.Errorf("export to %s: %w: the directory is not empty; name another", dir, ErrTarget)
+	case errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("export to %s: %w: it is a file and no directory; name another, or one that ends in .tar.gz", dir, ErrTarget)
+	default:
+		return err
+	}
+}
+
+// makeEmpty makes the directory if it is not there.
+func makeEmpty(dir string) (made bool, err error) {
+	err = os.Mkdir(dir, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return false, checkEmpty(dir)
+	}
+	return err == nil, err
+}
+
+// discard removes what an export that failed has made.
+func discard(dir string, made bool) {
+	if made {
+		os.RemoveAll(dir)
+		return
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	entries, _ := os.ReadDir(dir) // what cannot be read cannot be removed
+	for _, e := range entries {
+		_ = root.RemoveAll(e.Name()) // what stays is seen: the next export refuses the directory
+	}
+}
+
+// contentOf sums up the sizes of a tree's files.
+func contentOf(t *fs.Tree) int64 {
+	return t.Changes().Bytes // it was never sealed, so all is new
+}
+
+// ExportArchive writes the archive of a workspace to w as it is stored, commit log
+// included, and checks it on the way: an error, archive.ErrFormat for one, may come
+// when the bytes are written, and they are then not to be used.
+func ExportArchive(ctx context.Context, url string, w io.Writer, opts *ExportOptions) (Exported, error) {
+	opts = opts.orDefault()
+	var done Exported
+	err := withObject(ctx, url, func(u store.URL, o store.Object) error {
+		done = Exported{Info: o.Info()}
+		out := &countingWriter{w: w}
+		l, err := loadFrom(ctx, io.TeeReader(o, out), o.Info().Size, loadOptions{Options: &opts.Options, devices: true})
+		if out.err != nil {
+			return out.err
+		}
+		if err != nil {
+			return fmt.Errorf("export %s: %w", u.Redacted(), err)
+		}
+		l.close()
+		if done.Bytes = out.n; out.n != done.Info.Size {
+			return fmt.Errorf("export %s: read %d bytes of %d: %w", u.Redacted(), out.n, done.Info.Size, io.ErrUnexpectedEOF)
+		}
+		return nil
+	})
+	return done, err
+}
+
+// countingWriter counts what is written and keeps the first error.
+type countingWriter struct {
+	w   io.Writer
+	n   int64
+	err error
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
+}
+
+// ExportFile stores the archive of a workspace, checked, as a file, which is there
+// whole and durable or not at all. Errors: ErrTarget where there is a file already,
+// unless opts.Replace; those of ExportArchive.
+func ExportFile(ctx context.Context, url, path string, opts *ExportOptions) (Exported, error) {
+	opts = opts.orDefault()
+	exists := fmt.Errorf("export to %s: %w: ask for it to be replaced, or name another file", path, ErrTarget)
+	if _, err := os.Lstat(path); err == nil && !opts.Replace {
+		return Exported{}, exists
+	}
+	name := filepath.Join(filepath.Dir(path), ".workdir-export-"+rand.Text())
+	temp, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return Exported{}, err
+	}
+	defer func() {
+		temp.Close()
+		os.Remove(name) // it has another name if all went well
+	}()
+	done, err := ExportArchive(ctx, url, temp, opts)
+	if err != nil {
+		return Exported{}, err
+	}
+	if err := temp.Sync(); err != nil {
+		return Exported{}, err
+	}
+	if err := publish(name, path, opts.Replace); errors.Is(err, os.ErrExist) {
+		return Exported{}, exists
+	} else if err != nil {
+		return Exported{}, err
+	}
+	return done, syncDir(filepath.Dir(path))
+}
+
+// publish gives a file its name. Not every file system can rename without
+// replacing, or has links.
+func publish(from, to string, replace bool) error {
+	if replace {
+		return os.Rename(from, to)
+	}
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return os.Link(from, to)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

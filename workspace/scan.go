@@ -1,0 +1,251 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+)
+
+// scanner fills a tree with the files of a directory, by the tree's verbs. Content
+// stays where it is until the tree is packed.
+type scanner struct {
+	ctx   context.Context
+	tree  *fs.Tree
+	opts  *Options
+	files *diskFiles
+	links map[diskID]*fs.Inode // files that have more names; each holds a reference
+	buf   []byte
+}
+
+type diskID struct{ dev, ino uint64 }
+
+// scan fills the tree, which is empty, from the open directory of s.files.
+func (s *scanner) scan() error {
+	s.links = map[diskID]*fs.Inode{}
+	s.buf = make([]byte, unix.PathMax)
+	defer func() {
+		for _, n := range s.links {
+			s.tree.Unref(n, 1)
+		}
+	}()
+	var st unix.Stat_t
+	if err := unix.Fstat(s.files.root, &st); err != nil {
+		return err
+	}
+	return s.directory(s.files.root, "", s.tree.Root(), &st)
+}
+
+// directory gives n the names and the attributes of an open directory.
+func (s *scanner) directory(fd int, path string, n *fs.Inode, st *unix.Stat_t) error {
+	names, err := namesOf(fd)
+	if err != nil {
+		return named(path, err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if s.ctx.Err() != nil {
+			return context.Cause(s.ctx)
+		}
+		if err := s.entry(fd, name, strings.TrimPrefix(path+"/"+name, "/"), n); err != nil {
+			return err
+		}
+	}
+	if err := s.xattrs(fd, path, n); err != nil {
+		return named(path, err)
+	}
+	return named(path, s.attributes(n, st))
+}
+
+// entry adds one name to the directory n, of which dir is the descriptor.
+func (s *scanner) entry(dir int, name, path string, n *fs.Inode) error {
+	if limit := archive.DefaultLimits().PathLen; int64(len(path)) > limit {
+		return &archive.LimitError{Limit: "PathLen", Value: int64(len(path)), Max: limit, Entry: path}
+	}
+	st, err := statAt(dir, name)
+	if err != nil {
+		return named(path, err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return s.subdirectory(dir, name, path, n)
+	}
+	return named(path, s.file(dir, name, path, n, &st))
+}
+
+func (s *scanner) subdirectory(dir int, name, path string, n *fs.Inode) error {
+	fd, err := openDirAt(dir, name, unix.O_RDONLY)
+	if err != nil {
+		return named(path, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return named(path, err)
+	}
+	made, errno := s.tree.Mkdir(n, name, st.Mode&permBits, ownerOf(&st))
+	if errno != 0 {
+		return named(path, errno)
+	}
+	defer s.tree.Unref(made, 1)
+	return s.directory(fd, path, made, &st)
+}
+
+func ownerOf(st *unix.Stat_t) fs.Owner { return fs.Owner{UID: st.Uid, GID: st.Gid} }
+
+// file adds what is no directory.
+func (s *scanner) file(dir int, name, path string, n *fs.Inode, st *unix.Stat_t) error {
+	id := diskID{uint64(st.Dev), st.Ino}
+	if first := s.links[id]; first != nil {
+		if errno := s.tree.Link(n, name, first); errno != 0 {
+			return errno
+		}
+		return nil
+	}
+	made, err := s.create(dir, name, path, n, st)
+	if err != nil {
+		return err
+	}
+	if st.Nlink > 1 {
+		s.links[id] = made
+	} else {
+		defer s.tree.Unref(made, 1)
+	}
+	return s.attributes(made, st)
+}
+
+// create makes the inode, with content and extended attributes, and gives a
+// reference to it.
+func (s *scanner) create(dir int, name, path string, n *fs.Inode, st *unix.Stat_t) (*fs.Inode, error) {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return s.regular(dir, name, path, n, st)
+	case unix.S_IFLNK:
+		var length int
+		err := again(func() (err error) { length, err = unix.Readlinkat(dir, name, s.buf); return err })
+		if err != nil {
+			return nil, err
+		}
+		made, errno := s.tree.Symlink(n, name, string(s.buf[:length]), ownerOf(st))
+		return made, orNil(errno)
+	default:
+		made, errno := s.tree.Mknod(n, name, st.Mode, uint32(st.Rdev), ownerOf(st))
+		return made, orNil(errno)
+	}
+}
+
+func orNil(errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
+}
+
+func (s *scanner) regular(dir int, name, path string, n *fs.Inode, st *unix.Stat_t) (*fs.Inode, error) {
+	fd, err := openAt(dir, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	made, errno := s.tree.Mknod(n, name, st.Mode, 0, ownerOf(st))
+	if errno != 0 {
+		return nil, errno
+	}
+	if err := s.fill(fd, path, made, st); err != nil {
+		s.tree.Unref(made, 1)
+		return nil, err
+	}
+	return made, nil
+}
+
+// fill gives a new file what the open one has.
+func (s *scanner) fill(fd int, path string, n *fs.Inode, st *unix.Stat_t) error {
+	base, err := s.files.base(fd, path, st)
+	if err != nil {
+		return err
+	}
+	if errno := s.tree.SetBase(n, base); errno != 0 {
+		return errno
+	}
+	return s.xattrs(fd, path, n)
+}
+
+func (s *scanner) attributes(n *fs.Inode, st *unix.Stat_t) error {
+	t := fsTime(st.Mtim)
+	set := &fs.SetAttr{
+		Valid: fs.SetMode | fs.SetUID | fs.SetGID | fs.SetAtime | fs.SetMtime,
+		Mode:  st.Mode & permBits, UID: st.Uid, GID: st.Gid, Atime: t, Mtime: t,
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		set.Valid &^= fs.SetMode
+	}
+	_, errno := s.tree.SetAttr(n, set)
+	return orNil(errno)
+}
+
+// xattrs takes over the extended attributes user.*, which are all that archives
+// carry.
+func (s *scanner) xattrs(fd int, path string, n *fs.Inode) error {
+	list, err := readXattr(func(p []byte) (int, error) { return unix.Flistxattr(fd, p) })
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
+		class, _, _ := strings.Cut(name, ".")
+		if class != "user" {
+			continue
+		}
+		value, err := readXattr(func(p []byte) (int, error) { return unix.Fgetxattr(fd, name, p) })
+		if err != nil {
+			return fmt.Errorf("extended attribute %q: %w", name, err)
+		}
+		if errno := s.tree.SetXattr(n, name, value, 0); errno != 0 {
+			return fmt.Errorf("extended attribute %q: %w", name, errno)
+		}
+	}
+	return nil
+}
+
+// readXattr calls read with a buffer that is large enough.
+func readXattr(read func([]byte) (int, error)) ([]byte, error) {
+	for size := 256; ; size *= 4 {
+		p := make([]byte, size)
+		n, err := read(p)
+		if errors.Is(err, unix.ERANGE) && size < 1<<20 {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return p[:n], nil
+	}
+}
+
+// scanDir fills a tree from a directory, whose files it needs until it is closed.
+func scanDir(ctx context.Context, dir string, opts *Options) (*loaded, error) {
+	files, err := openDisk(dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newTree(loadOptions{Options: opts})
+	if err != nil {
+		files.close()
+		return nil, err
+	}
+	l.files = files
+	s := &scanner{ctx: ctx, tree: l.tree, opts: opts, files: files}
+	if err := s.scan(); err != nil {
+		l.close()
+		return nil, fmt.Errorf("import %s: %w", dir, err)
+	}
+	return l, nil
+}

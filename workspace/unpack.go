@@ -1,0 +1,334 @@
+package workspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// unpacker makes the files of a tree in an empty directory. Directories are open
+// to us alone until all is made, and get their own modes and times at the end,
+// because a name that is made changes the time, and needs a mode that lets us.
+type unpacker struct {
+	ctx  context.Context
+	tree *fs.Tree
+	opts *ExportOptions
+	root int  // descriptor of the directory
+	own  bool // the directory was made by us, and gets mode and owner as well
+	base bool // the tree knows the mode of its root
+
+	open  []openedDir       // the directories that lead to where the walk is
+	dirs  []finishedDir     // in the order in which they were made
+	links map[uint64]string // first path of files that have more names
+
+	warned  map[string]bool // by text
+	entries int64
+	total   int64 // bytes of content
+	done    int64
+	buf     []byte
+}
+
+type openedDir struct {
+	fd   int
+	path string
+}
+
+type finishedDir struct {
+	path string
+	attr fs.Attr
+}
+
+// unpack makes the files. After an error some of them are there.
+func (u *unpacker) unpack() error {
+	u.links, u.warned = map[uint64]string{}, map[string]bool{}
+	u.buf = make([]byte, readSize)
+	u.open = []openedDir{{u.root, ""}}
+	defer u.enter("")
+	err := u.tree.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
+		if u.ctx.Err() != nil {
+			return context.Cause(u.ctx)
+		}
+		if path == "" {
+			u.dirs = append(u.dirs, finishedDir{"", a})
+			return named(".", u.setXattrs(u.root, path, n))
+		}
+		u.entries++
+		dir, name := u.enter(path)
+		return named(path, u.make(dir, name, path, n, a))
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range slices.Backward(u.dirs) { // each directory before the one that it is in
+		if err := u.finish(d); err != nil {
+			return named(d.path, err)
+		}
+	}
+	return nil
+}
+
+// named adds the path to an error.
+func named(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%q: %w", path, err)
+}
+
+// enter gives the directory that a path is in, which is one of those that are
+// open, and closes the others.
+func (u *unpacker) enter(path string) (dir int, name string) {
+	slash := strings.LastIndexByte(path, '/')
+	parent := path[:max(0, slash)]
+	last := len(u.open) - 1
+	for ; u.open[last].path != parent; last-- {
+		_ = unix.Close(u.open[last].fd)
+	}
+	u.open = u.open[:last+1]
+	return u.open[last].fd, path[slash+1:]
+}
+
+// make makes one entry.
+func (u *unpacker) make(dir int, name, path string, n *fs.Inode, a fs.Attr) error {
+	switch kinds[a.Mode&syscall.S_IFMT] {
+	case Directory:
+		return u.directory(dir, name, path, n, a)
+	case File:
+		return u.file(dir, name, path, n, a)
+	case Symlink:
+		return u.symlink(dir, name, n, a)
+	case Socket:
+		return nil // no archive has one
+	default:
+		return u.node(dir, name, a)
+	}
+}
+
+func (u *unpacker) directory(dir int, name, path string, n *fs.Inode, a fs.Attr) error {
+	if err := again(func() error { return unix.Mkdirat(dir, name, 0o700) }); err != nil {
+		return err
+	}
+	fd, err := openDirAt(dir, name, unix.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	u.open = append(u.open, openedDir{fd, path})
+	u.dirs = append(u.dirs, finishedDir{path, a})
+	return u.setXattrs(fd, path, n)
+}
+
+// finish gives a directory its owner, times and mode. One that was there before
+// keeps its owner and mode.
+func (u *unpacker) finish(d finishedDir) error {
+	if d.path == "" {
+		if !u.base {
+			return nil
+		}
+		return u.finishDir(u.root, d.attr, u.own)
+	}
+	return beneath(u.root, d.path, func(dir int, name string) error {
+		fd, err := openDirAt(dir, name, unix.O_RDONLY)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return u.finishDir(fd, d.attr, true)
+	})
+}
+
+func (u *unpacker) finishDir(fd int, a fs.Attr, all bool) error {
+	if all && u.opts.KeepOwner {
+		if err := unix.Fchown(fd, int(a.UID), int(a.GID)); err != nil {
+			return chownError(err)
+		}
+	}
+	if err := setTimeAt(fd, ".", a.Mtime); err != nil || !all {
+		return err
+	}
+	return unix.Fchmod(fd, a.Mode&permBits)
+}
+
+func chownError(err error) error {
+	return fmt.Errorf("set the owner: %w; to keep owners is for root", err)
+}
+
+// file makes a regular file, or a further name of one.
+func (u *unpacker) file(dir int, name, path string, n *fs.Inode, a fs.Attr) (err error) {
+	if first, ok := u.links[a.Ino]; ok {
+		return beneath(u.root, first, func(firstDir int, firstName string) error {
+			return again(func() error { return unix.Linkat(firstDir, firstName, dir, name, 0) })
+		})
+	}
+	fd, err := openAt(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := unix.Close(fd); err == nil {
+			err = closeErr
+		}
+	}()
+	if a.Nlink > 1 {
+		u.links[a.Ino] = path
+	}
+	if err := u.content(fd, n, a.Size); err != nil {
+		return err
+	}
+	if err := u.setXattrs(fd, path, n); err != nil {
+		return err
+	}
+	if u.opts.KeepOwner {
+		if err := unix.Fchown(fd, int(a.UID), int(a.GID)); err != nil { // clears set-user-ID, so it goes before the mode
+			return chownError(err)
+		}
+	}
+	if err := setTimeAt(dir, name, a.Mtime); err != nil {
+		return err
+	}
+	return unix.Fchmod(fd, u.mode(path, a))
+}
+
+// mode is the permission bits that a file gets. Who may not keep its owner must
+// not lend its own rights to the owner's program.
+func (u *unpacker) mode(path string, a fs.Attr) uint32 {
+	mode := a.Mode & permBits
+	if mode&(unix.S_ISUID|unix.S_ISGID) != 0 && !u.opts.KeepOwner {
+		u.warn(path, "set-user-ID and set-group-ID bits of files are left out unless owners are kept")
+		mode &^= unix.S_ISUID | unix.S_ISGID
+	}
+	return mode
+}
+
+// warn tells of text once.
+func (u *unpacker) warn(path, text string) {
+	if !u.warned[text] {
+		u.warned[text] = true
+		u.opts.warn(path, text)
+	}
+}
+
+// content writes what is no hole.
+func (u *unpacker) content(fd int, n *fs.Inode, size int64) error {
+	if err := again(func() error { return unix.Ftruncate(fd, size) }); err != nil {
+		return err
+	}
+	for off := int64(0); off < size; {
+		from, to, errno := nextData(u.tree, n, off, size)
+		if errno != 0 {
+			return errno
+		}
+		if err := u.data(fd, n, from, to); err != nil {
+			return err
+		}
+		off = to
+	}
+	u.done += size
+	u.opts.progress(Writing, u.done, u.total)
+	return nil
+}
+
+func (u *unpacker) data(fd int, n *fs.Inode, off, end int64) error {
+	for off < end {
+		if u.ctx.Err() != nil {
+			return context.Cause(u.ctx)
+		}
+		got, errno := u.tree.ReadAt(n, u.buf[:min(readSize, end-off)], off)
+		if errno != 0 {
+			return errno
+		}
+		if got == 0 {
+			return syscall.EIO
+		}
+		if err := writeAll(fd, u.buf[:got], off); err != nil {
+			return err
+		}
+		off += int64(got)
+		u.opts.progress(Writing, u.done+off, u.total)
+	}
+	return nil
+}
+
+func writeAll(fd int, p []byte, off int64) error {
+	for len(p) > 0 {
+		var n int
+		err := again(func() (err error) { n, err = unix.Pwrite(fd, p, off); return err })
+		if err != nil {
+			return err
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
+// setXattrs sets what the tree has. A file system that does not take them is a
+// warning.
+func (u *unpacker) setXattrs(fd int, path string, n *fs.Inode) error {
+	names, errno := u.tree.ListXattr(n)
+	if errno != 0 {
+		return errno
+	}
+	for _, name := range names {
+		value, errno := u.tree.GetXattr(n, name)
+		if errno != 0 {
+			return errno
+		}
+		err := unix.Fsetxattr(fd, name, value, 0)
+		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM) {
+			u.warn(path, "extended attributes are left out: the file system does not take them")
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("extended attribute %q: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (u *unpacker) symlink(dir int, name string, n *fs.Inode, a fs.Attr) error {
+	target, errno := u.tree.Readlink(n)
+	if errno != 0 {
+		return errno
+	}
+	if err := again(func() error { return unix.Symlinkat(target, dir, name) }); err != nil {
+		return err
+	}
+	return u.ownAndTime(dir, name, a)
+}
+
+// node makes a FIFO or a device node; the latter is in no tree unless it was asked
+// for.
+func (u *unpacker) node(dir int, name string, a fs.Attr) error {
+	const ownerOnly = 0o600
+	err := again(func() error {
+		return unix.Mknodat(dir, name, a.Mode&syscall.S_IFMT|ownerOnly, int(a.Rdev))
+	})
+	if err != nil {
+		return err
+	}
+	if err := u.ownAndTime(dir, name, a); err != nil {
+		return err
+	}
+	fd, err := openAt(dir, name, unix.O_PATH, 0) // chmod(2) would follow a link, and to open a FIFO waits
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), a.Mode&0o777)
+}
+
+// ownAndTime is for what cannot be opened.
+func (u *unpacker) ownAndTime(dir int, name string, a fs.Attr) error {
+	if u.opts.KeepOwner {
+		if err := unix.Fchownat(dir, name, int(a.UID), int(a.GID), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return chownError(err)
+		}
+	}
+	return setTimeAt(dir, name, a.Mtime)
+}
