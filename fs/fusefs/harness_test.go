@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -218,15 +219,35 @@ func (m *testMount) ask(question string) reply {
 // unmount unmounts and waits for the connection's end.
 func (m *testMount) unmount() reply {
 	m.tb.Helper()
-	if err := unix.Unmount(m.dir, 0); err != nil {
+	if err := unmount(m.dir); err != nil {
 		m.tb.Fatalf("unmount: %v", err)
 	}
 	return m.ask("wait")
 }
 
+// unmount unmounts dir. It may be in use for a moment by somebody who looks at all
+// mounts that there are, as df(1) does.
+func unmount(dir string) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	for {
+		err := unix.Unmount(dir, 0)
+		if err != unix.EBUSY {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return err
+		}
+	}
+}
+
 // clean unmounts what is still mounted, detached if need be, and ends the child.
 func (m *testMount) clean() {
-	err := unix.Unmount(m.dir, 0)
+	err := unmount(m.dir)
 	if err != nil && err != unix.EINVAL { // EINVAL: not mounted
 		m.tb.Errorf("unmount: %v", err)
 		_ = unix.Unmount(m.dir, unix.MNT_DETACH)
