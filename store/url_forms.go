@@ -40,7 +40,11 @@ func isAzureAccount(name string) bool {
 
 // azureAccount makes options of the account in container@account.dfs.core.windows.net/key,
 // the form of Hadoop, Spark and adlfs; the container and the key are what is left.
+// It also refuses what Azure would read as another name.
 func (p parser) azureAccount(rest, query string) (newRest, newQuery string, err error) {
+	if strings.Contains(rest, `\`) {
+		return "", "", p.bad(`a "\", which Azure takes for a "/"; write "/", or choose a name without it`)
+	}
 	place, key, hasKey := strings.Cut(rest, "/")
 	container, host, found := strings.Cut(place, "@")
 	if _, _, isHost := azureHost(place); isHost {

@@ -124,6 +124,7 @@ func TestParseURLRefuses(t *testing.T) {
 		{"s3://id:secret@b/k", "credentials"},
 		{"s3://id:sec/ret@b/k", "bucket"},
 		{"s3://b:9000/k", `":"`},
+		{`az://c/a\b`, `"\", which Azure takes for a "/"`},
 		{"abfs://c@acc1.example.com/k", "storage_account=ACCOUNT&domain=DOMAIN"},
 		{"abfs://c@acc1.queue.core.windows.net/k", `"acc1.queue.core.windows.net"`},
 		{"abfs://c@acc1.dfs.core.windows.net:443/k", `"acc1.dfs.core.windows.net:443"`},

@@ -49,7 +49,7 @@ var byCode = map[bloberror.Code]cloud.Refusal{
 
 	bloberror.AuthorizationPermissionMismatch:        {Meaning: cloud.Denied}, // Todo by the request: permission
 	bloberror.InsufficientAccountPermissions:         {Meaning: cloud.Denied},
-	bloberror.AuthorizationFailure:                   {Meaning: cloud.Denied, Todo: "the account's network rules may keep this machine out, or the SAS token may be too narrow; look at the account under Networking"},
+	bloberror.AuthorizationFailure:                   {Meaning: cloud.Denied, Todo: "the key or SAS token is wrong, or does not allow this, or the account's network rules keep this machine out; look at the account under Networking"},
 	bloberror.AuthorizationResourceTypeMismatch:      {Meaning: cloud.Denied, Todo: todoSAS},
 	bloberror.AuthorizationServiceMismatch:           {Meaning: cloud.Denied, Todo: todoSAS},
 	bloberror.UnauthorizedBlobOverwrite:              {Meaning: cloud.Denied, Todo: "the SAS token lets make blobs (c) but not replace them (w); " + todoSAS},

@@ -48,27 +48,33 @@ func isBool(s string) error {
 
 // open is the driver's opener. It makes no request.
 func open(ctx context.Context, u store.URL) (store.Store, error) {
-	query, err := parseOptions(u)
-	if err != nil {
-		return nil, err
-	}
 	transport := cloud.NewTransport(nil)
-	o := newOpener(u, query, transport)
-	if err := o.check(); err != nil {
-		return nil, err
-	}
-	urlOpener := &azureblob.URLOpener{MakeClient: o.makeClient, ServiceURLOptions: o.defaults}
-	bucket, err := urlOpener.OpenBucketURL(ctx, &url.URL{Scheme: scheme, Host: u.Bucket, RawQuery: query.Encode()})
-	if err != nil {
-		return nil, o.bad(oneLine(err.Error()), "look at the options, and at the variables AZURE_STORAGE_…")
-	}
-	client, err := clientOf(bucket)
+	client, o, err := connect(ctx, u, transport)
 	if err != nil {
 		return nil, err
 	}
 	b := newBackend(client)
 	b.credential = o.credential
 	return cloud.NewStore(b, &cloud.Options{Transport: transport}), nil
+}
+
+// connect has gocloud make the client that u leads to.
+func connect(ctx context.Context, u store.URL, transport *cloud.Transport) (*container.Client, *opener, error) {
+	query, err := parseOptions(u)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := newOpener(u, query, transport)
+	if err := o.check(); err != nil {
+		return nil, nil, err
+	}
+	urlOpener := &azureblob.URLOpener{MakeClient: o.makeClient, ServiceURLOptions: o.defaults}
+	bucket, err := urlOpener.OpenBucketURL(ctx, &url.URL{Scheme: scheme, Host: u.Bucket, RawQuery: query.Encode()})
+	if err != nil {
+		return nil, nil, o.bad(oneLine(err.Error()), "look at the options, and at the variables AZURE_STORAGE_…")
+	}
+	client, err := clientOf(bucket)
+	return client, o, err
 }
 
 // badURL is the error for a URL's options or what belongs to them.
