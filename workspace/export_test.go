@@ -230,3 +230,31 @@ func TestExportTimes(t *testing.T) {
 		t.Errorf("the time is %v", st.Mtim)
 	}
 }
+
+// An ordinary user gets directories that are closed to that user, with all that is
+// in them, and a hard link out of one.
+func TestExportAsUser(t *testing.T) {
+	closed := dirHeader("closed")
+	closed.Mode = 0o400
+	top, url := openDirectory(t), "file://"+openDirectory(t)+"/key"
+	putAt(t, url, tarOf(t, closed, dirHeader("closed/in"), file("closed/in/f", "content"), hardLink("z", "closed/in/f")))
+	opts := &workspace.ExportOptions{Options: workspace.Options{TempDir: openDirectory(t)}}
+	asNobody(t, func() {
+		if _, err := workspace.Export(t.Context(), url, top+"/out", opts); err != nil {
+			t.Error(err)
+		}
+		opts.KeepOwner = true
+		_, err := workspace.Export(t.Context(), url, top+"/kept", opts)
+		if os.Geteuid() == 0 { // else the owner is this user
+			wantError(t, err, unix.EPERM)
+			wantText(t, err, "to keep owners is for root")
+		}
+	})
+	st := lstat(t, top+"/out/closed")
+	if f := lstat(t, top+"/out/closed/in/f"); st.Mode&0o777 != 0o400 || f.Nlink != 2 || f.Ino != lstat(t, top+"/out/z").Ino {
+		t.Errorf("the directory has mode %o, the file %d links", st.Mode, f.Nlink)
+	}
+	if got := paths(t, top); slices.Contains(got, "kept/") {
+		t.Error("the export that failed left its directory")
+	}
+}

@@ -52,6 +52,12 @@ func newURL() string { return "mem://" + rand.Text() + "/dir/key" }
 func putArchive(t *testing.T, content []byte) (url string) {
 	t.Helper()
 	url = newURL()
+	putAt(t, url, content)
+	return url
+}
+
+func putAt(t *testing.T, url string, content []byte) {
+	t.Helper()
 	u, err := store.ParseURL(url)
 	noError(t, err)
 	s, err := store.OpenBucket(t.Context(), u)
@@ -59,7 +65,6 @@ func putArchive(t *testing.T, content []byte) (url string) {
 	defer s.Close()
 	_, err = s.Put(t.Context(), u.Key, func(w io.Writer) error { _, err := w.Write(content); return err }, nil)
 	noError(t, err)
-	return url
 }
 
 // tarOf makes a tar.gz with the standard library's writer.
