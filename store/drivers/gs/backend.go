@@ -10,8 +10,10 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"cloud.google.com/go/storage"
+	"github.com/googleapis/gax-go/v2"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/iterator"
 
@@ -26,8 +28,9 @@ type backend struct {
 	close     func() error
 	endpoint  string
 	anonymous bool
-	google    bool // the server is Google's own, which honours conditions
-	identity  any  // comparable; equal for backends whose requests are made with the same credentials at the same place
+	pause     time.Duration // before a request is made for the second time; grows
+	google    bool          // the server is Google's own, which honours conditions
+	identity  any           // comparable; equal for backends whose requests are made with the same credentials at the same place
 }
 
 func (b *backend) Bucket() string   { return "gs://" + b.bucket }
@@ -45,6 +48,16 @@ func (b *backend) handle(ctx context.Context) (*storage.BucketHandle, error) {
 		return nil, err
 	}
 	return c.Bucket(b.bucket).Retryer(storage.WithPolicy(storage.RetryNever)), nil
+}
+
+// Pauses between tries that are made here, and not by the core.
+const (
+	firstPause   = 100 * time.Millisecond
+	longestPause = 2 * time.Second
+)
+
+func (b *backend) backoff() storage.RetryOption {
+	return storage.WithBackoff(gax.Backoff{Initial: b.pause, Max: longestPause, Multiplier: 2})
 }
 
 // object gives an object; at one generation, where rev is not empty.
@@ -175,23 +188,33 @@ func (b *backend) list(ctx context.Context, q *storage.Query, found func(name st
 	if err != nil {
 		return err
 	}
-	h = h.Retryer(storage.WithPolicy(storage.RetryAlways), storage.WithMaxAttempts(listTries))
-	for next := ""; ; {
-		var page []*storage.ObjectAttrs
-		next, err = iterator.NewPager(h.Objects(cloud.Operation(ctx, "list"), q), listPage, next).NextPage(&page)
+	h = h.Retryer(storage.WithPolicy(storage.RetryAlways), storage.WithMaxAttempts(listTries), b.backoff())
+	for token, more := "", true; more; more = token != "" {
+		objects := h.Objects(cloud.Operation(ctx, "list"), q)
+		objects.PageInfo().MaxSize, objects.PageInfo().Token = listPage, token
+		if err := eachOfPage(objects, found); err != nil {
+			return err
+		}
+		token = objects.PageInfo().Token
+	}
+	return nil
+}
+
+// eachOfPage calls found for the objects of one page.
+func eachOfPage(objects *storage.ObjectIterator, found func(name string, a cloud.Attributes) error) error {
+	for {
+		a, err := objects.Next()
+		if errors.Is(err, iterator.Done) {
+			return nil
+		}
 		if err != nil {
 			return tidy(err)
 		}
-		for _, a := range page {
-			if a.Prefix != "" {
-				continue
-			}
-			if err := found(a.Name, attributes(a)); err != nil {
-				return err
-			}
+		if a.Prefix == "" {
+			err = found(a.Name, attributes(a))
 		}
-		if next == "" {
-			return nil
+		if err != nil || objects.PageInfo().Remaining() == 0 {
+			return err
 		}
 	}
 }
@@ -211,8 +234,11 @@ func (b *backend) Accessible(ctx context.Context, name string) error {
 	if err := q.SetAttrSelection([]string{"Name"}); err != nil {
 		return err
 	}
-	var one []*storage.ObjectAttrs
-	_, err = iterator.NewPager(h.Objects(ctx, q), 1, "").NextPage(&one)
+	objects := h.Objects(ctx, q)
+	objects.PageInfo().MaxSize = 1
+	if _, err = objects.Next(); errors.Is(err, iterator.Done) {
+		return nil
+	}
 	return tidy(err)
 }
 

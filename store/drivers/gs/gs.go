@@ -27,7 +27,7 @@ func open(_ context.Context, u store.URL) (store.Store, error) {
 	t := cloud.NewTransport(singleRequests())
 	a := &access{config: c, transport: t}
 	b := &backend{
-		bucket: u.Bucket, client: a.client, close: a.close, endpoint: c.host(),
+		bucket: u.Bucket, client: a.client, close: a.close, endpoint: c.host(), pause: firstPause,
 		anonymous: c.anonymous, google: c.endpoint == "" && os.Getenv(emulator) == "", identity: c,
 	}
 	return cloud.NewStore(b, &cloud.Options{Transport: t}), nil
@@ -52,6 +52,7 @@ func New(client *storage.Client, bucket string, opts *Options) store.Store {
 		bucket:   bucket,
 		client:   func(context.Context) (*storage.Client, error) { return client, nil },
 		close:    func() error { return nil },
+		pause:    firstPause,
 		identity: client,
 	}
 	return cloud.NewStore(b, &cloud.Options{Prefix: opts.Prefix})

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
@@ -22,7 +23,7 @@ func newBackend(t *testing.T, c config) (*backend, *cloud.Transport) {
 	t.Helper()
 	transport := cloud.NewTransport(singleRequests())
 	a := &access{config: c, transport: transport}
-	b := &backend{bucket: "bkt", client: a.client, close: a.close, anonymous: c.anonymous, identity: c}
+	b := &backend{bucket: "bkt", client: a.client, close: a.close, pause: time.Millisecond, anonymous: c.anonymous, identity: c}
 	t.Cleanup(func() { noError(t, b.Close()) })
 	return b, transport
 }

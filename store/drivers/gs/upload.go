@@ -22,8 +22,7 @@ type upload struct {
 	failed atomic.Int64       // tries since then that failed
 }
 
-// uploadTries is how often a request of an upload is sent. The pauses in between
-// grow from a tenth of a second.
+// uploadTries is how often a request of an upload is sent.
 const uploadTries = 8
 
 // Upload makes no request: the first part does.
@@ -34,7 +33,7 @@ func (b *backend) Upload(ctx context.Context, name string, cond cloud.Condition)
 	}
 	u := &upload{}
 	ctx, u.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	o = o.Retryer(storage.WithPolicy(storage.RetryAlways), storage.WithErrorFunc(u.tryAgain))
+	o = o.Retryer(storage.WithPolicy(storage.RetryAlways), storage.WithErrorFunc(u.tryAgain), b.backoff())
 	u.writer = newWriter(withChunks(ctx), o)
 	u.writer.ChunkSize = cloud.PartSize(1)
 	u.writer.ProgressFunc = func(int64) {
