@@ -18,9 +18,9 @@ import (
 type Proxy struct {
 	Address string // host and port
 
-	target string // of the server
+	server *Server
 	choose func(*http.Request) Fault
-	server *http.Server
+	front  *http.Server
 	late   sync.WaitGroup // requests that reach the server after their sender gave up
 
 	mu       sync.Mutex
@@ -55,21 +55,21 @@ var Faults = []Fault{
 	Error500, Error503, Error429, Done500, Done503,
 }
 
-// NewProxy starts a proxy before the server at target. The caller closes it.
-func NewProxy(target string, choose func(*http.Request) Fault) (*Proxy, error) {
+// NewProxy starts a proxy before a server. The caller closes it.
+func NewProxy(server *Server, choose func(*http.Request) Fault) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{Address: l.Addr().String(), target: target, choose: choose, met: map[Fault]int{}, answered: make(chan struct{})}
-	p.server = &http.Server{Handler: p, ErrorLog: nil}
-	go func() { _ = p.server.Serve(l) }() // ends with Close
+	p := &Proxy{Address: l.Addr().String(), server: server, choose: choose, met: map[Fault]int{}, answered: make(chan struct{})}
+	p.front = &http.Server{Handler: p}
+	go func() { _ = p.front.Serve(l) }() // ends with Close
 	return p, nil
 }
 
 // Close ends the proxy, once the server has all late requests.
 func (p *Proxy) Close() error {
-	err := p.server.Close()
+	err := p.front.Close()
 	p.late.Wait()
 	return err
 }
@@ -215,10 +215,15 @@ func (x *exchange) refuse(fault Fault) {
 }
 
 // message is the request as it goes to the server: the same path, to the byte, and
-// the same Host, which the signature is about.
+// the same Host, which the signature is about. But fake-gcs-server knows the paths
+// of downloads only under its own name.
 func (x *exchange) message() []byte {
+	host := x.r.Host
+	if x.p.server.Kind == GS {
+		host = x.p.server.Address
+	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", x.r.Method, x.r.RequestURI, x.r.Host)
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", x.r.Method, x.r.RequestURI, host)
 	header := x.r.Header.Clone()
 	for _, name := range []string{"Connection", "Expect", "Content-Length", "Transfer-Encoding"} {
 		header.Del(name)
@@ -234,7 +239,7 @@ func (x *exchange) message() []byte {
 
 // send sends the request to the server and reads its answer.
 func (x *exchange) send() (*answer, error) {
-	conn, err := net.Dial("tcp", x.p.target)
+	conn, err := net.Dial("tcp", x.p.server.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +258,7 @@ func (x *exchange) send() (*answer, error) {
 
 // sendHalf sends a half of the request and hangs up.
 func (x *exchange) sendHalf() {
-	conn, err := net.Dial("tcp", x.p.target)
+	conn, err := net.Dial("tcp", x.p.server.Address)
 	if err != nil {
 		return
 	}
@@ -292,7 +297,7 @@ func (x *exchange) begin(a *answer) {
 		}
 		for _, value := range values {
 			// An upload goes on at the address that the server gives.
-			x.w.Header().Add(name, strings.ReplaceAll(value, x.p.target, x.p.Address))
+			x.w.Header().Add(name, strings.ReplaceAll(value, x.p.server.Address, x.p.Address))
 		}
 	}
 	if x.r.Method != http.MethodHead {
