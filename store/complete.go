@@ -18,7 +18,7 @@ const maxCompletions = 1000
 type Completer interface {
 	// Complete gives the keys that begin with start and have no further slash, and
 	// those beginnings of further keys that end with the next slash; at most limit,
-	// in any order. Errors as List.
+	// in any order. Errors as List, and errors.ErrUnsupported.
 	Complete(ctx context.Context, start string, limit int) ([]string, error)
 }
 
@@ -79,7 +79,10 @@ func completeKeys(ctx context.Context, u URL, start string) ([]string, error) {
 	}
 	defer s.Close()
 	if c, ok := s.(Completer); ok {
-		return c.Complete(ctx, u.prefix()+start, maxCompletions)
+		keys, err := c.Complete(ctx, u.prefix()+start, maxCompletions)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return keys, err
+		}
 	}
 	infos, err := s.List(ctx, u.prefix())
 	var keys []string

@@ -118,6 +118,7 @@ func newCheck(name, detail string, err error) Check {
 		bare.Todo = ""
 		c.Detail, c.Fix = bare.Error(), e.Todo
 	}
+	c.Detail = strings.ReplaceAll(c.Detail, "\n", "; ")
 	return c
 }
 
@@ -178,33 +179,49 @@ func (d *diagnosis) run(ctx context.Context) {
 		d.dirs = f.scratchDir(d.scratch)
 	}
 	defer d.tidy(ctx)
-	if driver, ok := d.store.(Diagnoser); ok {
-		for _, c := range driver.Diagnose(ctx, d.scratch) {
-			d.report(c)
-		}
+	if failed := d.askDriver(ctx); failed != "" {
+		d.report(Check{Name: "archives", Status: CheckSkip, Detail: "not tried while this fails: " + failed})
+		return
 	}
 	for _, s := range d.steps() {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return
-		}
-		if c, done := d.check(ctx, s); done {
-			d.report(c)
+		case s.name == "workspace" && d.key == "":
+		case s.bulk && d.quick:
+			d.report(Check{Name: s.name, Status: CheckSkip, Detail: "left out of a quick run"})
+		case s.writes && d.now.Revision == "":
+			d.report(Check{Name: "further writes", Status: CheckSkip, Detail: "there is no scratch archive to try them on"})
+			return
+		default:
+			d.try(ctx, s)
 		}
 	}
 }
 
-// check does one step. It is not done where ctx ended in the middle of it.
-func (d *diagnosis) check(ctx context.Context, s step) (c Check, done bool) {
-	switch {
-	case s.name == "workspace" && d.key == "":
-		return Check{}, false
-	case s.bulk && d.quick:
-		return Check{Name: s.name, Status: CheckSkip, Detail: "left out of a quick run"}, true
-	case s.writes && d.now.Revision == "":
-		return Check{Name: s.name, Status: CheckSkip, Detail: "there is no scratch archive to try it on"}, true
+// askDriver reports the driver's own checks, and names the one that failed, if any.
+func (d *diagnosis) askDriver(ctx context.Context) (failed string) {
+	driver, ok := d.store.(Diagnoser)
+	if !ok {
+		return ""
 	}
+	for _, c := range driver.Diagnose(ctx, d.scratch) {
+		if ctx.Err() != nil {
+			return ""
+		}
+		if d.report(c); c.Status == CheckFail {
+			failed = c.Name
+		}
+	}
+	return failed
+}
+
+// try does one step. It is not reported where ctx ended in the middle of it.
+func (d *diagnosis) try(ctx context.Context, s step) {
 	detail, err := s.try(ctx)
-	return newCheck(s.name, detail, err), ctx.Err() == nil
+	if ctx.Err() == nil {
+		d.report(newCheck(s.name, detail, err))
+	}
 }
 
 // tidy removes what the diagnosis stored, and tells of it.

@@ -218,7 +218,7 @@ func TestDiagnoseFindsWhatIsWrong(t *testing.T) {
 		}, "create", store.Check{Status: store.CheckFail, Detail: "put odd://b/k: not allowed", Fix: "give this user s3:PutObject"}},
 		{"nothing to replace", func(s *odd) {
 			s.put = func(*store.PutOptions, func() (store.Info, error)) (store.Info, error) { return store.Info{}, denied }
-		}, "replace", store.Check{Status: store.CheckSkip, Detail: "no scratch archive"}},
+		}, "further writes", store.Check{Status: store.CheckSkip, Detail: "no scratch archive"}},
 		{"the clock is off", func(s *odd) {
 			s.stat = func(i *store.Info) error { i.ModTime = i.ModTime.AddDate(0, 0, -1); return nil }
 		}, "clock",

@@ -83,7 +83,11 @@ func urlArgument(ctx context.Context, _ []string, typed string) ([]string, cobra
 // on.
 func orMore(found []string) cobra.ShellCompDirective {
 	directive := cobra.ShellCompDirectiveNoFileComp
-	if slices.ContainsFunc(found, func(s string) bool { return strings.HasSuffix(s, "/") }) {
+	goesOn := func(url string) bool {
+		path, _, _ := strings.Cut(url, "?")
+		return strings.HasSuffix(path, "/")
+	}
+	if slices.ContainsFunc(found, goesOn) {
 		directive |= cobra.ShellCompDirectiveNoSpace
 	}
 	return directive

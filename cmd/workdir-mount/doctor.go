@@ -107,9 +107,9 @@ func (a *app) reporter(to *[]store.Check) func(store.Check) {
 		if a.json || a.quiet && c.Status != store.CheckFail {
 			return
 		}
-		fmt.Fprintf(a.stdout, "  %-4s  %-16s  %s\n", c.Status, c.Name, c.Detail)
+		fmt.Fprintf(a.stdout, "  %-4s  %-18s  %s\n", c.Status, c.Name, c.Detail)
 		if c.Fix != "" {
-			fmt.Fprintf(a.stdout, "  %-4s  %-16s  fix: %s\n", "", "", c.Fix)
+			fmt.Fprintf(a.stdout, "  %-4s  %-18s  fix: %s\n", "", "", c.Fix)
 		}
 	}
 }
