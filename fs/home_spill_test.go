@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // spillTree makes a tree whose memory has size bytes and whose rest is in dir.
@@ -58,6 +60,21 @@ func TestSpillTakesWhatMemoryHasNoRoomFor(t *testing.T) {
 	}
 	tree.Unref(a, 1)
 	tree.Unref(b, 1)
+}
+
+// Once free space was told that the disk keeps for others.
+func TestSpillHasNotWhatTheDiskKeepsForOthers(t *testing.T) {
+	dir := t.TempDir()
+	tree := spillTree(t, 1<<20, dir)
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		t.Fatal(err)
+	}
+	const others = 1 << 30 // bytes that other programs may free meanwhile
+	free := int64(tree.StatFS().Free) * blockSize
+	if most := int64(disk.Bavail)*disk.Bsize + 1<<20 + others; free > most {
+		t.Errorf("%d bytes are free, with %d on the disk", free, int64(disk.Bavail)*disk.Bsize)
+	}
 }
 
 func TestSpillMovesHoles(t *testing.T) {

@@ -71,13 +71,14 @@ func (h *tmpfsHome) NewFile() (File, error) {
 	return f, nil
 }
 
-// StatFS tells the tmpfs's size and what is free of it, in bytes.
+// StatFS tells the size, and what is free of it for us, in bytes. A disk, unlike a
+// tmpfs, may keep some of what is free for others.
 func (h *tmpfsHome) StatFS() (total, free int64, err error) {
 	var st unix.Statfs_t
 	if err := retry(func() error { return unix.Fstatfs(int(h.root.Load()), &st) }); err != nil {
 		return 0, 0, err
 	}
-	return int64(st.Blocks) * st.Bsize, int64(st.Bfree) * st.Bsize, nil
+	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
 }
 
 // Resize changes the tmpfs's size= (mm/shmem.c, shmem_reconfigure).
