@@ -88,7 +88,7 @@ func failed(checks []store.Check) bool {
 func (s *cloudStore) checkBucket(ctx context.Context, key, name, place string) store.Check {
 	c := store.Check{Name: "bucket", Status: store.CheckOK, Detail: place}
 	err := s.backend.Accessible(Operation(ctx, "bucket"), name)
-	if err == nil || s.refusal(err).Meaning == NotFound {
+	if err == nil {
 		return c
 	}
 	c.Status, c.Detail = store.CheckFail, place+": "+oneLine(err)
@@ -134,12 +134,21 @@ func (s *cloudStore) Complete(ctx context.Context, start string, limit int) ([]s
 	}
 	var keys []string
 	for _, name := range names {
-		key := strings.TrimPrefix(name, s.prefix)
-		key, isArchive := strings.CutSuffix(key, suffix)
-		last := key[strings.LastIndexByte(strings.TrimSuffix(key, "/"), '/')+1:]
-		if (isArchive || strings.HasSuffix(key, "/")) && last != "" && !strings.HasPrefix(last, ownNames) {
+		if key, ok := completion(strings.TrimPrefix(name, s.prefix)); ok {
 			keys = append(keys, key)
 		}
 	}
 	return keys, nil
+}
+
+// completion is the key that the name of an object, or the beginning of names, stands
+// for.
+func completion(name string) (key string, ok bool) {
+	key, isArchive := strings.CutSuffix(name, suffix)
+	dir, isDir := strings.CutSuffix(name, "/")
+	last := key[strings.LastIndexByte(key, '/')+1:]
+	if isDir {
+		last = dir[strings.LastIndexByte(dir, '/')+1:]
+	}
+	return key, (isArchive || isDir) && last != "" && !strings.HasPrefix(last, ownNames)
 }
