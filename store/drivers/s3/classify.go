@@ -11,6 +11,8 @@ import (
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
+const noSuchUpload = "NoSuchUpload"
+
 // refusals are S3's error codes, which other servers have taken over. See "Error
 // responses" in the Amazon S3 API reference.
 var refusals = map[string]cloud.Meaning{
@@ -39,7 +41,7 @@ var refusals = map[string]cloud.Meaning{
 	"InsufficientStorage": cloud.Full, "XMinioStorageFull": cloud.Full, "QuotaExceeded": cloud.Full, "EntityTooLarge": cloud.Full,
 
 	// An upload that is gone was completed, aborted, or never there. Nobody knows.
-	"NoSuchUpload": cloud.Broken, "InternalError": cloud.Broken, "ServiceUnavailable": cloud.Broken,
+	noSuchUpload: cloud.Broken, "InternalError": cloud.Broken, "ServiceUnavailable": cloud.Broken,
 }
 
 // statuses are for answers without a code: those to HEAD, and those of proxies.
@@ -88,6 +90,8 @@ func meaning(err error) cloud.Meaning {
 		return cloud.Changed
 	case errors.As(err, new(*credentialsError)):
 		return cloud.Unidentified
+	case errors.Is(err, errStillThere):
+		return cloud.Busy
 	}
 	if m, ok := refusals[code(err)]; ok {
 		return m

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -74,11 +75,24 @@ func (u *upload) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attr
 	return attributes(out.ETag, nil, nil), nil
 }
 
+// errStillThere is an upload that was aborted and is there again: "it might be
+// necessary to abort a given multipart upload multiple times", says the reference
+// of AbortMultipartUpload, where parts were under way.
+var errStillThere = errors.New("parts of an aborted upload arrived late")
+
 // Abort implements cloud.Upload.
 func (u *upload) Abort(ctx context.Context) error {
 	_, err := u.b.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &u.b.bucket, Key: &u.name, UploadId: u.id})
-	if code(err) == "NoSuchUpload" {
-		return nil // an earlier one did it, or it is complete
+	if err != nil && code(err) != noSuchUpload { // an earlier one did it, or it is complete
+		return err
+	}
+	in := &awss3.ListPartsInput{Bucket: &u.b.bucket, Key: &u.name, UploadId: u.id, MaxParts: aws.Int32(1)}
+	_, err = u.b.client.ListParts(cloud.Operation(ctx, "abort"), in)
+	switch {
+	case err == nil:
+		return errStillThere
+	case code(err) == noSuchUpload, !meaning(err).Again():
+		return nil // gone, or nobody may look
 	}
 	return err
 }

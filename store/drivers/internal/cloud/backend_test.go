@@ -56,7 +56,7 @@ func newMemoryStore(t *testing.T, m *memory) *cloudStore {
 	if !ok {
 		t.Fatal("NewStore gives another type")
 	}
-	s.pause, s.settle = time.Millisecond, 100*time.Millisecond
+	s.pause, s.settle, s.linger = time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 	return s
 }
 

@@ -34,9 +34,9 @@ var meanings = map[Meaning]error{
 	unsent:       store.ErrUnreachable,
 }
 
-// again says whether a request that was refused so can be sent once more, if it
+// Again says whether a request that was refused so can be sent once more, if it
 // changes nothing to be done twice.
-func (m Meaning) again() bool { return m == Busy || m == Broken || m == unsent }
+func (m Meaning) Again() bool { return m == Busy || m == Broken || m == unsent }
 
 // callerError marks an error of the caller's own function, which means what it
 // means to the caller.

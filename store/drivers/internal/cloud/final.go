@@ -48,7 +48,7 @@ func (f *final) do(ctx context.Context) (Attributes, error) {
 		if m == Broken {
 			f.lost = err
 		}
-		if !m.again() || n == finalTries || !b.wait(ctx) {
+		if !m.Again() || n == finalTries || !b.wait(ctx) {
 			return Attributes{}, f.refused(ctx, m, err)
 		}
 	}
@@ -70,18 +70,26 @@ func (f *final) ask(ctx context.Context) error {
 // sendSettled sends the request with a context that lives somewhat longer than ctx,
 // because a request that is cut off leaves nobody knowing.
 func (f *final) sendSettled(ctx context.Context) (Attributes, error) {
-	settled, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	settled, cancel := outlive(ctx, f.s.settle)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(f.s.settle, cancel)
-		context.AfterFunc(settled, func() { timer.Stop() })
-	})
-	defer stop()
 	a, err := f.send(settled)
 	if err != nil && settled.Err() != nil {
 		return Attributes{}, &unsettledError{after: f.s.settle, ctx: contextError(ctx), err: err}
 	}
 	return a, err
+}
+
+// outlive gives a context with the values of ctx that ends some time after it.
+func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(by, cancel)
+		context.AfterFunc(longer, func() { timer.Stop() })
+	})
+	return longer, func() {
+		stop()
+		cancel()
+	}
 }
 
 // unsettledError is a final request without an answer when its time was up.

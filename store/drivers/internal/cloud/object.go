@@ -208,7 +208,7 @@ func (o *object) fill(off int64, buf []byte, body *Body, arrived func(n int)) er
 			failures, b = 0, o.s.backoff()
 		}
 		failures++
-		if failures == tries || !o.s.refusal(err).Meaning.again() || !b.wait(ctx) {
+		if failures == tries || !o.s.refusal(err).Meaning.Again() || !b.wait(ctx) {
 			return o.gone(err)
 		}
 	}

@@ -82,7 +82,7 @@ func (s *cloudStore) probe(ctx context.Context, kind probeKind, name string) err
 			p.holds[kind] = true
 			return nil
 		}
-		if n == scratchTries || !s.refusal(err).Meaning.again() || !b.wait(ctx) {
+		if n == scratchTries || !s.refusal(err).Meaning.Again() || !b.wait(ctx) {
 			return err
 		}
 	}

@@ -26,7 +26,7 @@ func (s *cloudStore) repeat(ctx context.Context, kind string, n int, send func(c
 	for {
 		err := send(ctx)
 		n--
-		if err == nil || n <= 0 || !s.refusal(err).Meaning.again() || !b.wait(ctx) {
+		if err == nil || n <= 0 || !s.refusal(err).Meaning.Again() || !b.wait(ctx) {
 			return err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 type sender struct {
 	s      *cloudStore
 	u      Upload
-	ctx    context.Context // of the parts; ends with the first that fails, whose error is the cause
+	ctx    context.Context // no part is begun or tried again once it has ended; the cause is the error of the first that failed
 	cancel context.CancelCauseFunc
 	caller context.Context
 	tries  int
@@ -18,6 +18,11 @@ type sender struct {
 	free   chan []byte   // buffers of parts that were sent
 	parts  sync.WaitGroup
 }
+
+// lingerTime is how long the parts under way may go on when an upload is given up.
+// A part that is cut off can be stored by the cloud after the upload was aborted,
+// and is then paid for until somebody finds it.
+const lingerTime = 5 * time.Second
 
 // abortTime is how long giving an upload up may take. It is not cut short by the
 // caller's context, which is often why.
@@ -43,7 +48,11 @@ func (t *sender) send(n int, p []byte) error {
 	}
 	t.parts.Go(func() {
 		defer func() { <-t.slots }()
-		err := t.s.repeat(t.ctx, "part", t.tries, func(ctx context.Context) error { return t.u.Part(ctx, n, p) })
+		err := t.s.repeat(t.ctx, "part", t.tries, func(ctx context.Context) error {
+			ctx, cancel := outlive(ctx, t.s.linger)
+			defer cancel()
+			return t.u.Part(ctx, n, p)
+		})
 		if err != nil {
 			t.cancel(err)
 			return

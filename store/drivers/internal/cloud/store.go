@@ -26,16 +26,20 @@ func NewStore(b Backend, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
 	}
-	return &cloudStore{backend: b, prefix: opts.Prefix, transport: opts.Transport, pause: firstPause, settle: settleTime}
+	return &cloudStore{
+		backend: b, prefix: opts.Prefix, transport: opts.Transport,
+		pause: firstPause, settle: settleTime, linger: lingerTime,
+	}
 }
 
 // cloudStore is a store.Store over a Backend.
 type cloudStore struct {
 	backend   Backend
 	prefix    string
-	transport *Transport // nil if nothing is counted
-	pause     time.Duration
-	settle    time.Duration
+	transport *Transport    // nil if nothing is counted
+	pause     time.Duration // before the first repetition
+	settle    time.Duration // for the answer to a final request
+	linger    time.Duration // for parts of an upload that is given up
 }
 
 const (
