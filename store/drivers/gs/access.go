@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 
 	"cloud.google.com/go/auth"
@@ -92,7 +93,7 @@ func (a *access) identify(ctx context.Context, base http.RoundTripper) (http.Rou
 	universe := a.config.universe
 	if universe == "" {
 		if universe, err = found.UniverseDomain(ctx); err != nil {
-			return nil, "", asLoginError(err)
+			return nil, "", asLoginError(fmt.Errorf("ask the metadata server about the credentials: %w", err))
 		}
 	}
 	found.TokenProvider = tokens{found.TokenProvider}
@@ -111,7 +112,10 @@ func (a *access) identify(ctx context.Context, base http.RoundTripper) (http.Rou
 // loginError says that there are no credentials, or none that Google accepts.
 type loginError struct{ cause error }
 
-func (e *loginError) Error() string { return fmt.Sprintf("credentials: %v", e.cause) }
+func (e *loginError) Error() string {
+	return "credentials: " + strings.TrimPrefix(e.cause.Error(), "credentials: ") // as Google's library begins
+}
+
 func (e *loginError) Unwrap() error { return e.cause }
 
 // asLoginError is err as a *loginError, but for what says nothing about credentials:

@@ -93,6 +93,15 @@ func TestKeyFile(t *testing.T) {
 	}
 }
 
+// onGoogle lets this process see g as the metadata server of its machine.
+func (g *google) onGoogle(t *testing.T) {
+	t.Helper()
+	t.Setenv(emulator, "")
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(g.URL, "http://"))
+}
+
 func TestMetadataServer(t *testing.T) {
 	g := newGoogle(t, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/universe/universe-domain") {
@@ -101,16 +110,21 @@ func TestMetadataServer(t *testing.T) {
 		}
 		giveToken(w, r)
 	})
-	t.Setenv(emulator, "")
-	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
-	t.Setenv("HOME", t.TempDir())
-	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(g.URL, "http://"))
+	g.onGoogle(t)
 	b, _ := g.backend(t)
 	_, err := b.Head(t.Context(), "key.tar.gz")
 	noError(t, err)
 	if len(g.seen) != 1 || g.seen[0] != "Bearer secret" {
 		t.Fatalf("the server of objects saw %q", g.seen)
 	}
+}
+
+func TestMachineWithoutServiceAccount(t *testing.T) {
+	g := newGoogle(t, http.NotFound)
+	g.onGoogle(t)
+	b, _ := g.backend(t)
+	_, err := b.Head(t.Context(), "key.tar.gz")
+	wantRefusal(t, b, err, cloud.Unidentified, "give this machine a service account")
 }
 
 func TestRefusedTokens(t *testing.T) {

@@ -199,7 +199,7 @@ func parseBool(value string) (bool, error) {
 func refuseTrue(_ *config, value string) error {
 	on, err := parseBool(value)
 	if on {
-		return errors.New("only the HTTP interface is spoken; remove it")
+		return errors.New("only the HTTP interface is spoken")
 	}
 	return err
 }
