@@ -13,6 +13,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/store/storetest"
 )
 
 // seedVariable takes a seed, so that a failure can be looked for again.
@@ -181,4 +182,77 @@ func checkFates(t *testing.T, log *archive.Log, all []*committer) {
 		t.Error("no commit was stored")
 	}
 	t.Logf("fates: %v", count)
+}
+
+// What writers and readers do and see through faults has an order. An answer that
+// comes from a second try of somebody between us and the server is beyond a Store:
+// that is for commits.
+func TestHistoriesThroughFaults(t *testing.T) {
+	honest := slices.DeleteFunc(slices.Clone(Faults), func(f Fault) bool { return f == Repeat })
+	onEach(t, func(t *testing.T, s *Server) {
+		t.Run("puts", func(t *testing.T) { historyThrough(t, s, honest, nil) })
+		t.Run("commits", func(t *testing.T) { historyThrough(t, s, Faults, newCommits()) })
+	})
+}
+
+func historyThrough(t *testing.T, s *Server, faults []Fault, archives storetest.Archives) {
+	bucket := newBucket(t, s)
+	p := before(t, s, 8, faults)
+	var stores []store.Store
+	for range 4 {
+		opened, err := openURL(t.Context(), s.urlAt(p.Address, bucket, ""))
+		noError(t, err)
+		defer opened.Close()
+		stores = append(stores, opened)
+	}
+	storetest.CheckHistory(t, stores, &storetest.HistoryOptions{
+		Clients: len(stores), Operations: 20, Keys: 2, NoDeletes: true, MayFail: true, Archives: archives,
+	})
+	p.Settle()
+}
+
+// commits are archives of a history that are stored by store.Commit.
+type commits struct {
+	mu     sync.Mutex
+	byID   map[int64]*packed // guarded by mu
+	bySize map[int64]int64   // ids; guarded by mu
+}
+
+func newCommits() *commits {
+	return &commits{byID: map[int64]*packed{}, bySize: map[int64]int64{}}
+}
+
+func (c *commits) Put(ctx context.Context, s store.Store, key string, id, other int64, replace store.Revision) (store.Info, error) {
+	p, err := c.pack(ctx, id, other)
+	if err != nil {
+		return store.Info{}, err
+	}
+	return store.Commit(ctx, s, key, p.request(replace))
+}
+
+// pack makes the archive of an id, which has a size that no other one has.
+func (c *commits) pack(ctx context.Context, id, other int64) (*packed, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var parent *archive.Log
+	if on := c.byID[other]; on != nil {
+		parent = on.log
+	}
+	for size := 1000; ; size++ {
+		p, err := pack(ctx, parent, size)
+		if err != nil {
+			return nil, err
+		}
+		n := int64(len(p.bytes))
+		if _, taken := c.bySize[n]; !taken {
+			c.byID[id], c.bySize[n] = p, id
+			return p, nil
+		}
+	}
+}
+
+func (c *commits) ID(size int64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bySize[size]
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Proxy stands before a server. Its Choose says which fault each request meets.
+// Proxy stands before a server and decides which fault each request meets.
 type Proxy struct {
 	Address string // host and port
 
@@ -55,7 +55,9 @@ var Faults = []Fault{
 	Error500, Error503, Error429, Done500, Done503,
 }
 
-// NewProxy starts a proxy before a server. The caller closes it.
+// NewProxy starts a proxy before a server. choose gives the fault of a request,
+// whose body it may read; it may also hold the request back. The caller closes the
+// proxy.
 func NewProxy(server *Server, choose func(*http.Request) Fault) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -108,6 +110,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the sender gave up
 	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	x := &exchange{p: p, w: w, r: r, body: body}
 	fault := p.choose(r)
 	p.mu.Lock()

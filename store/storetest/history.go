@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,28 @@ type HistoryOptions struct {
 	Keys       int  // that they work on; 0: 3
 	NoDeletes  bool // leaves deletes out
 	MayFail    bool // operations may fail, or their answers be lost
+	// Archives are what the clients store; nil is any bytes, by Store.Put.
+	Archives Archives
 }
+
+// Archives are those of a history. Each has an id, from 1 on, and a size that no
+// other one has.
+type Archives interface {
+	// Put stores the archive of an id in the place of that of another id, which has
+	// the revision replace; 0 and "" stand for none. Its error is that of Store.Put.
+	Put(ctx context.Context, s store.Store, key string, id, other int64, replace store.Revision) (store.Info, error)
+	// ID gives the id of the archive that has a size, in bytes.
+	ID(size int64) int64
+}
+
+// plain are archives of as many bytes as their ids.
+type plain struct{}
+
+func (plain) Put(ctx context.Context, s store.Store, key string, id, _ int64, replace store.Revision) (store.Info, error) {
+	return s.Put(ctx, key, writes(bytes.Repeat([]byte{'='}, int(id))), &store.PutOptions{Replace: replace})
+}
+
+func (plain) ID(size int64) int64 { return size }
 
 // CheckHistory lets several clients work on a few keys of one store at random,
 // each by a Store of its own or all by the same one, and checks that there is one
@@ -42,6 +64,9 @@ func CheckHistory(t *testing.T, stores []store.Store, opts *HistoryOptions) {
 		if *field == 0 {
 			*field = otherwise
 		}
+	}
+	if o.Archives == nil {
+		o.Archives = plain{}
 	}
 	h := &history{HistoryOptions: o, t: t, seed: rand.Uint64()}
 	var clients sync.WaitGroup
@@ -252,11 +277,6 @@ func (c *client) saw(key string, s seen) {
 	c.before[key], c.last[key] = c.last[key], s
 }
 
-// archiveOf is the archive of an id. Its size tells the id too, for Stat.
-func archiveOf(id int64) []byte {
-	return []byte(strings.Repeat("=", int(id)))
-}
-
 func (c *client) open(ctx context.Context, key string) {
 	call := c.clock.Add(1)
 	o, err := c.store.Open(ctx, key)
@@ -285,8 +305,9 @@ func (c *client) stat(ctx context.Context, key string) {
 }
 
 func (c *client) read(key string, call int64, info store.Info) {
-	c.add(c.number, action{verb: verbRead, key: key}, sight{id: info.Size}, call)
-	c.saw(key, seen{info.Size, info.Revision})
+	id := c.Archives.ID(info.Size)
+	c.add(c.number, action{verb: verbRead, key: key}, sight{id: id}, call)
+	c.saw(key, seen{id, info.Revision})
 }
 
 // readFailed says whether a read gave no archive. That there is none is also a
@@ -305,9 +326,9 @@ func (c *client) readFailed(key string, call int64, err error) bool {
 func (c *client) put(ctx context.Context, key string, expect seen) {
 	a := action{verb: verbPut, key: key, expect: expect.id, id: c.nextID.Add(1)}
 	call := c.clock.Add(1)
-	info, err := c.store.Put(ctx, key, writes(archiveOf(a.id)), &store.PutOptions{Replace: expect.rev})
+	info, err := c.Archives.Put(ctx, c.store, key, a.id, expect.id, expect.rev)
 	c.wrote(a, call, err)
-	if err == nil {
+	if err == nil && info.Revision != "" { // a commit that others are on top of already has none
 		c.saw(key, seen{a.id, info.Revision})
 	}
 }
