@@ -25,9 +25,10 @@ import (
 // backend is one container. It is immutable.
 type backend struct {
 	client  *container.Client
-	host    string // host and port of the account
-	account string // for messages
-	name    string // of the container
+	host    string    // host and port of the account
+	account string    // for messages
+	name    string    // of the container
+	expires time.Time // of the client's SAS token; zero where there is none
 
 	credential azcore.TokenCredential // what the client logs in with; nil where that is a key, a SAS token, or not known
 }
@@ -47,8 +48,20 @@ func newBackend(client *container.Client) *backend {
 		if len(segments) > 1 {
 			b.account = segments[len(segments)-2]
 		}
+		b.expires = expiry(u.Query().Get("se"))
 	}
 	return b
+}
+
+// expiry reads the time in a SAS token: a date, with a time to the minute or to the
+// second. Source: learn.microsoft.com, "Create a service SAS".
+func expiry(se string) time.Time {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly} {
+		if t, err := time.Parse(layout, se); err == nil {
+			return t
+		}
+	}
+	return time.Time{}
 }
 
 // Bucket implements cloud.Backend. The account is part of the name: containers of

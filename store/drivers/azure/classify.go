@@ -164,10 +164,8 @@ func (b *backend) classifyAnswer(answer *azcore.ResponseError) cloud.Refusal {
 		r.Todo = permission(answer)
 	case r.Meaning == cloud.NoBucket && r.Todo == "":
 		r.Todo = fmt.Sprintf("make the container %q in the account %q (az storage container create --name %s --account-name %s), or correct the names", b.name, b.account, b.name, b.account)
-	case r.Meaning == cloud.Unidentified:
-		if off := clockOff(answer.RawResponse); off != 0 {
-			r = cloud.Refusal{Meaning: cloud.BadOption, Todo: fmt.Sprintf("the clock of this machine is off by %v; set it", off)}
-		}
+	case r.Meaning == cloud.Unidentified, answer.ErrorCode == string(bloberror.AuthorizationFailure):
+		r = b.classifyTime(r, answer.RawResponse)
 	}
 	return r
 }
@@ -186,6 +184,18 @@ func permission(answer *azcore.ResponseError) string {
 		}
 	}
 	return fmt.Sprintf("give these credentials the role %q on the container (Microsoft.Storage/storageAccounts/blobServices/containers/blobs/%s), or a SAS token with the permission %s", role, verb, sas)
+}
+
+// classifyTime gives r, or, where the time explains that credentials are not good,
+// that.
+func (b *backend) classifyTime(r cloud.Refusal, answer *http.Response) cloud.Refusal {
+	if off := clockOff(answer); off != 0 {
+		return cloud.Refusal{Meaning: cloud.BadOption, Todo: fmt.Sprintf("the clock of this machine is off by %v; set it", off)}
+	}
+	if !b.expires.IsZero() && time.Now().After(b.expires) {
+		return cloud.Refusal{Meaning: cloud.Unidentified, Todo: fmt.Sprintf("the SAS token expired at %s; set a new one in AZURE_STORAGE_SAS_TOKEN", b.expires.Format(time.RFC3339))}
+	}
+	return r
 }
 
 // clockTolerance: Azure refuses requests that are 15 minutes old.

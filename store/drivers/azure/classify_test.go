@@ -164,6 +164,22 @@ func TestClockOff(t *testing.T) {
 	}
 }
 
+// A token that is over is called so.
+func TestExpired(t *testing.T) {
+	server := httptest.NewServer(refusing(http.StatusForbidden, "AuthenticationFailed"))
+	t.Cleanup(server.Close)
+	for end, says := range map[string]string{
+		"2020-01-02T03:04:05Z": "expired at 2020-01-02T03:04:05Z", "2020-01-02T03:04Z": "expired", "2020-01-02": "expired",
+		"9999-01-02": todoWrong, "": todoWrong,
+	} {
+		b := at(t, server.URL+"/acct/box?se="+end)
+		got := b.Classify(requests["head"](t.Context(), b))
+		if got.Meaning != cloud.Unidentified || !strings.Contains(got.Todo, says) {
+			t.Errorf("%q means %+v; want %q", end, got, says)
+		}
+	}
+}
+
 // No request is sent twice by the SDK: the store decides on that.
 func TestOneTry(t *testing.T) {
 	for name, send := range requests {
