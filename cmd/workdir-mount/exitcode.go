@@ -7,6 +7,7 @@ import (
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/workspace"
 )
 
 // Exit codes. They are a stable interface: see docs/cli.md. Codes below 100 and
@@ -53,6 +54,8 @@ var exitTable = []struct {
 	{archive.ErrFormat, "archive.ErrFormat", exitArchive},
 	{mount.ErrNotMounted, "mount.ErrNotMounted", exitUsage},
 	{store.ErrURL, "store.ErrURL", exitUsage},
+	{workspace.ErrPath, "workspace.ErrPath", exitUsage},
+	{workspace.ErrTarget, "workspace.ErrTarget", exitUsage},
 	{mount.ErrCannotMount, "mount.ErrCannotMount", exitCannotMount},
 	{mount.ErrNoServer, "mount.ErrNoServer", exitCannotMount},
 	{store.ErrNotAllowed, "store.ErrNotAllowed", exitStore},

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
 )
 
 // find gives the mount that a path is in.
@@ -184,12 +185,28 @@ func writeStatus(out io.Writer, s mount.Status) error {
 		{"changes", fmt.Sprintf("%d created, %d modified, %d removed; %s", s.Changes.Created, s.Changes.Modified, s.Changes.Removed, humanBytes(s.Changes.Bytes))},
 		{"memory", humanBytes(s.Bytes) + limitOf(s.MaxBytes > 0, humanBytes(s.MaxBytes))},
 		{"files", fmt.Sprint(s.Inodes) + limitOf(s.MaxInodes > 0, fmt.Sprint(s.MaxInodes))},
+		{"traffic", trafficWord(s.Traffic)},
 		{"processes", fmt.Sprintf("client %d, server %d", s.ClientPID, s.ServerPID)},
 	}
 	for _, row := range rows {
 		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
 	}
 	return w.Flush()
+}
+
+// trafficWord sums up what went over the network.
+func trafficWord(t store.Traffic) string {
+	if t == nil {
+		return "none: the store needs no network"
+	}
+	var all store.Requests
+	for _, r := range t {
+		all.Count += r.Count
+		all.Retries += r.Retries
+		all.Sent += r.Sent
+		all.Received += r.Received
+	}
+	return fmt.Sprintf("%d requests, %d of them again; %s sent, %s received", all.Count, all.Retries, humanBytes(all.Sent), humanBytes(all.Received))
 }
 
 func limitOf(limited bool, limit string) string {

@@ -65,10 +65,18 @@ storage and mounts it in memory where a tool needs it. What was done in it is
 stored when it was committed, whole or not at all, and only if nobody else stored
 the same workspace meanwhile.
 
-A workspace is named by a URL: file:///path/name, a path, or mem://bucket/name.`,
+A workspace is named by a URL:
+  s3://bucket/key           S3 and what speaks its protocol (also s3a)
+  gs://bucket/key           Google Cloud Storage (also gcs)
+  azblob://container/key    Azure Blob Storage (also az, abfs, abfss)
+  file:///path/name         a directory, which may be shared (also local, or the path alone)
+  mem://any/name            memory, for as long as the program runs (also memory)
+What follows a "?" are options of the store (docs/stores.md). Credentials come from
+where the cloud's own tools take them.`,
 		Example: `  workdir-mount exec file:///tmp/ws/job-1 -- make test
   workdir-mount mount file:///tmp/ws/job-1 /mnt/job-1
-  workdir-mount ls file:///tmp/ws`,
+  workdir-mount ls -l s3://bucket/jobs
+  workdir-mount cp s3://bucket/jobs/job-1 file:///tmp/ws/copy`,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
@@ -88,7 +96,9 @@ A workspace is named by a URL: file:///path/name, a path, or mem://bucket/name.`
 	root.AddCommand(
 		a.execCommand(), a.mountCommand(), a.daemonCommand(),
 		a.commitCommand(), a.abandonCommand(), a.umountCommand(), a.statusCommand(),
-		a.lsCommand(), a.rmCommand(), a.doctorCommand(), a.versionCommand(),
+		a.lsCommand(), a.statCommand(), a.rmCommand(), a.cpCommand(), a.mvCommand(), a.exportCommand(), a.importCommand(),
+		a.catCommand(), a.treeCommand(), a.diffCommand(), a.logCommand(), a.verifyCommand(),
+		a.doctorCommand(), a.versionCommand(),
 	)
 	completeArguments(root)
 	return root

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/workspace"
+)
+
+// unbroken runs work, in which a reader of our output who has gone is an error
+// instead of our end, so that nothing is left behind. Its exit code is that of the
+// end by SIGPIPE, and nobody is told.
+func unbroken(work func() error) error {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, unix.SIGPIPE)
+	defer signal.Stop(broken)
+	err := work()
+	if errors.Is(err, unix.EPIPE) {
+		return &statusError{code: exitSignal + int(unix.SIGPIPE)}
+	}
+	return err
+}
+
+func (a *app) catCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cat URL PATH...",
+		Short: "Print files of a workspace",
+		Long: `cat prints the content of files of a workspace, one after the other. Symbolic links
+are followed as long as they stay in the workspace.
+
+The whole archive is read and checked before anything is printed. With --json a list
+of the files goes to standard error.`,
+		Example: `  workdir-mount cat s3://bucket/jobs/job-1 results/summary.txt`,
+		Args:    cobra.MinimumNArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return untilSignal(func(ctx context.Context) error { return a.cat(ctx, args[0], args[1:]) })
+		},
+	}
+}
+
+func (a *app) cat(ctx context.Context, url string, paths []string) error {
+	w := a.newWork()
+	opts := w.options()
+	var entries []workspace.Entry
+	err := unbroken(func() (err error) {
+		entries, err = workspace.Cat(ctx, url, paths, wiping{w.bar, a.stdout}, &opts)
+		return err
+	})
+	w.finish()
+	if err != nil || !a.json {
+		return err
+	}
+	return printJSON(a.stderr, entries)
+}
+
+// wiping is an output that may be the terminal on which the progress is shown.
+type wiping struct {
+	bar *progress
+	out io.Writer
+}
+
+func (w wiping) Write(p []byte) (int, error) {
+	w.bar.finish()
+	return w.out.Write(p)
+}
+
+func (a *app) treeCommand() *cobra.Command {
+	var long bool
+	cmd := &cobra.Command{
+		Use:   "tree [flags] URL [PATH]",
+		Short: "List what is in a workspace",
+		Long: `tree lists the entries of a workspace at and beneath PATH, a line each, directories
+with a slash at the end. A name that a terminal cannot show as it is, is quoted.`,
+		Example: `  workdir-mount tree file:///tmp/ws/job-1
+  workdir-mount tree -l s3://bucket/jobs/job-1 src`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			path := ""
+			if len(args) > 1 {
+				path = args[1]
+			}
+			return untilSignal(func(ctx context.Context) error { return a.tree(ctx, args[0], path, long) })
+		},
+	}
+	cmd.Flags().BoolVarP(&long, "long", "l", false, "show permissions, sizes, times and where links lead")
+	return cmd
+}
+
+func (a *app) tree(ctx context.Context, url, path string, long bool) error {
+	w := a.newWork()
+	opts := w.options()
+	entries, err := workspace.Tree(ctx, url, path, &opts)
+	w.finish()
+	if err != nil {
+		return err
+	}
+	return unbroken(func() error {
+		out := bufio.NewWriter(a.stdout)
+		if err := a.printEntries(out, entries, long); err != nil {
+			return err
+		}
+		return out.Flush()
+	})
+}
+
+func (a *app) printEntries(out io.Writer, entries []workspace.Entry, long bool) error {
+	switch {
+	case a.json:
+		return printJSON(out, entries)
+	case !long:
+		for _, e := range entries {
+			fmt.Fprintln(out, shown(e))
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, e := range entries {
+		fmt.Fprintf(w, "%s\t%s\t%s\t  %s\n", modeWord(e), sizeWord(e), e.ModTime.Local().Format(time.DateTime), shown(e)+leadsTo(e))
+	}
+	return w.Flush()
+}
+
+func shown(e workspace.Entry) string {
+	if e.Kind == workspace.Directory {
+		return workspace.Printable(e.Path) + "/"
+	}
+	return workspace.Printable(e.Path)
+}
+
+func leadsTo(e workspace.Entry) string {
+	if e.Kind != workspace.Symlink {
+		return ""
+	}
+	return " -> " + workspace.Printable(e.Target)
+}
+
+// sizeWord is the size of a file, or the number of a device, as ls(1) has it.
+func sizeWord(e workspace.Entry) string {
+	switch e.Kind {
+	case workspace.File:
+		return humanBytes(e.Size)
+	case workspace.CharDevice, workspace.BlockDevice:
+		return e.Device
+	}
+	return "-"
+}
+
+var kindLetters = map[workspace.Kind]byte{
+	workspace.File: '-', workspace.Directory: 'd', workspace.Symlink: 'l', workspace.FIFO: 'p',
+	workspace.CharDevice: 'c', workspace.BlockDevice: 'b', workspace.Socket: 's',
+}
+
+// modeWord is kind and permissions as ls(1) shows them.
+func modeWord(e workspace.Entry) string {
+	word := []byte("?rwxrwxrwx")
+	word[0] = kindLetters[e.Kind]
+	for i := range 9 {
+		if e.Mode&(1<<(8-i)) == 0 {
+			word[1+i] = '-'
+		}
+	}
+	for i, special := range []struct {
+		bit    workspace.Mode
+		letter byte
+	}{{unix.S_ISUID, 's'}, {unix.S_ISGID, 's'}, {unix.S_ISVTX, 't'}} {
+		if e.Mode&special.bit == 0 {
+			continue
+		}
+		if at := 3 * (i + 1); word[at] == 'x' {
+			word[at] = special.letter
+		} else {
+			word[at] = special.letter - 'a' + 'A'
+		}
+	}
+	return string(word)
+}
+
+// exitDifferent is the exit code of diff where two workspaces differ, as diff(1)
+// has it.
+const exitDifferent = 1
+
+func (a *app) diffCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "diff URL-A URL-B",
+		Short: "Compare two workspaces",
+		Long: `diff compares two workspaces by names, kinds, permissions, sizes, content and where
+links lead, and prints a line for each difference: + is in B only, - in A only, M in
+both. Times, owners and extended attributes do not count.
+
+The exit code is 0 if they are equal, 1 if they differ, and 100 or more if they could
+not be compared.`,
+		Example: `  workdir-mount diff s3://bucket/jobs/job-1 file:///tmp/ws/job-1`,
+		Args:    cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return untilSignal(func(ctx context.Context) error { return a.diff(ctx, args[0], args[1]) })
+		},
+	}
+}
+
+func (a *app) diff(ctx context.Context, urlA, urlB string) error {
+	w := a.newWork()
+	opts := w.options()
+	differences, err := workspace.Diff(ctx, urlA, urlB, &opts)
+	w.finish()
+	if err != nil {
+		return err
+	}
+	if err := unbroken(func() error { return a.printDifferences(differences) }); err != nil {
+		return err
+	}
+	if len(differences) > 0 {
+		return &statusError{code: exitDifferent}
+	}
+	return nil
+}
+
+func (a *app) printDifferences(differences []workspace.Difference) error {
+	out := bufio.NewWriter(a.stdout)
+	if a.json {
+		if differences == nil {
+			differences = []workspace.Difference{}
+		}
+		if err := printJSON(out, differences); err != nil {
+			return err
+		}
+	} else if !a.quiet {
+		for _, d := range differences {
+			fmt.Fprintln(out, d)
+		}
+	}
+	return out.Flush()
+}

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/workspace"
+)
+
+// standard is the name of standard input or output.
+const standard = "-"
+
+// work is what the commands on whole workspaces need while they run: progress, and
+// the warnings, which are also a part of the result.
+type work struct {
+	app      *app
+	bar      *progress
+	warnings []string
+}
+
+func (a *app) newWork() *work { return &work{app: a, bar: a.newProgress()} }
+
+// finish ends the progress and says what there is to warn of.
+func (w *work) finish() {
+	w.bar.finish()
+	for _, text := range w.warnings {
+		w.app.log.Warn(text)
+	}
+}
+
+func (w *work) options() workspace.Options {
+	return workspace.Options{
+		Warn: func(warning archive.Warning) { w.warnings = append(w.warnings, warning.String()) },
+		Progress: func(p workspace.Progress) {
+			w.bar.update(mount.Progress{Phase: mount.Phase(p.Phase), Bytes: p.Done, Total: p.Total})
+		},
+	}
+}
+
+type exportFlags struct {
+	owner   string
+	dev     bool
+	replace bool
+}
+
+func (a *app) exportCommand() *cobra.Command {
+	var f exportFlags
+	cmd := &cobra.Command{
+		Use:   "export [flags] URL DIR|FILE.tar.gz|-",
+		Short: "Write a workspace to a directory or a file",
+		Long: `export makes the files of a workspace in DIR, which must not exist yet or be empty:
+content, permissions, times, links, FIFOs, holes and extended attributes user.*. They
+belong to this user, without set-user-ID bits, unless root asks for --owner keep.
+
+If the name ends in .tar.gz or .tgz and is no directory, the archive itself is
+checked and stored in that file, and with - it goes to standard output; if the exit
+code is not 0 then, it is not to be used. The file must not exist yet, unless
+--replace is given.`,
+		Example: `  workdir-mount export s3://bucket/jobs/job-1 out
+  workdir-mount export file:///tmp/ws/job-1 job-1.tar.gz
+  workdir-mount export gs://bucket/job - | tar -tz`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if f.owner != "" && f.owner != "keep" {
+				return badFlag("--owner", fmt.Sprintf("can only be keep, not %q", f.owner))
+			}
+			return untilSignal(func(ctx context.Context) error { return a.export(ctx, args[0], args[1], &f) })
+		},
+	}
+	cmd.Flags().StringVar(&f.owner, "owner", "", "keep: the files belong to those whom the archive names; for root (default: this user)")
+	cmd.Flags().BoolVar(&f.dev, "dev", false, "make device nodes; for root (default: an archive with one is refused)")
+	cmd.Flags().BoolVar(&f.replace, "replace", false, "replace FILE.tar.gz if it is there")
+	return cmd
+}
+
+// exportedWorkspace is what export --json tells.
+type exportedWorkspace struct {
+	URL      string         `json:"url"`
+	To       string         `json:"to"`
+	Revision store.Revision `json:"revision"`
+	Entries  int64          `json:"entries,omitempty"` // of a directory
+	Bytes    int64          `json:"bytes"`             // content of the directory, or of the archive
+	Warnings []string       `json:"warnings,omitempty"`
+}
+
+func (a *app) export(ctx context.Context, url, to string, f *exportFlags) error {
+	if to == standard && isTerminal(a.stdout) {
+		return &statusError{code: exitUsage, err: errors.New("the archive is not written to a terminal; send it to a file or a program")}
+	}
+	w := a.newWork()
+	opts := &workspace.ExportOptions{Options: w.options(), KeepOwner: f.owner == "keep", Devices: f.dev, Replace: f.replace}
+	done, err := a.exportTo(ctx, url, to, opts)
+	w.finish()
+	if err != nil {
+		return err
+	}
+	out := exportedWorkspace{redactedURL(url), to, done.Info.Revision, done.Entries, done.Bytes, w.warnings}
+	switch {
+	case a.json:
+		return printJSON(a.resultsBeside(to), out)
+	case to == standard:
+		return nil
+	case done.Entries == 0 && done.Bytes > 0:
+		return a.say("exported %s to %s, %s", out.URL, to, humanBytes(done.Bytes))
+	}
+	return a.say("exported %s to %s, %s of %s", out.URL, to, entryCount(done.Entries), humanBytes(done.Bytes))
+}
+
+// resultsBeside is where results go if standard output may be taken.
+func (a *app) resultsBeside(to string) io.Writer {
+	if to == standard {
+		return a.stderr
+	}
+	return a.stdout
+}
+
+func entryCount(n int64) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", n)
+}
+
+func (a *app) exportTo(ctx context.Context, url, to string, opts *workspace.ExportOptions) (done workspace.Exported, err error) {
+	switch {
+	case to == standard:
+		err = unbroken(func() (err error) {
+			done, err = workspace.ExportArchive(ctx, url, a.stdout, opts)
+			return err
+		})
+		return done, err
+	case isArchiveName(to):
+		return workspace.ExportFile(ctx, url, to, opts)
+	}
+	return workspace.Export(ctx, url, to, opts)
+}
+
+// isArchiveName says whether an export goes to a file.
+func isArchiveName(path string) bool {
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+		return false
+	}
+	return strings.HasSuffix(path, ".tar.gz") || strings.HasSuffix(path, ".tgz")
+}
+
+type importFlags struct {
+	targetFlags
+	portable bool
+	dev      bool
+}
+
+func (a *app) importCommand() *cobra.Command {
+	var f importFlags
+	cmd := &cobra.Command{
+		Use:   "import [flags] DIR|FILE|- URL",
+		Short: "Store a directory or an archive as a workspace",
+		Long: `import stores a directory with all that is in it, or what is in a tar.gz by any
+program, as a workspace. With - the archive comes from standard input. What cannot be
+kept is left out with a warning; a file that changes while it is read is an error.` + conditionsHelp,
+		Example: `  workdir-mount import src s3://bucket/jobs/job-1
+  workdir-mount import --replace backup.tar.gz file:///tmp/ws/job-1
+  tar -cz . | workdir-mount import - gs://bucket/job`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.check(cmd.Flags()); err != nil {
+				return err
+			}
+			return untilSignal(func(ctx context.Context) error { return a.importFrom(ctx, args[0], args[1], &f) })
+		},
+	}
+	f.register(cmd.Flags())
+	cmd.Flags().BoolVar(&f.portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
+	cmd.Flags().BoolVar(&f.dev, "dev", false, "accept device nodes")
+	return cmd
+}
+
+// importedWorkspace is what import --json tells.
+type importedWorkspace struct {
+	URL      string           `json:"url"`
+	Revision store.Revision   `json:"revision"`
+	CommitID archive.CommitID `json:"commitId"`
+	Entries  int64            `json:"entries"`
+	Bytes    int64            `json:"bytes"` // of content
+	Size     int64            `json:"size"`  // of the archive
+	Warnings []string         `json:"warnings,omitempty"`
+}
+
+func (a *app) importFrom(ctx context.Context, from, url string, f *importFlags) error {
+	w := a.newWork()
+	done, err := importInto(ctx, from, url, &workspace.ImportOptions{
+		Options: w.options(), Replace: store.Revision(f.revision), ReplaceAny: f.replace,
+		Portable: f.portable, Devices: f.dev, Tool: "workdir/" + mount.Version(),
+	})
+	w.finish()
+	if err != nil {
+		return err
+	}
+	out := importedWorkspace{redactedURL(url), done.Info.Revision, done.CommitID, done.Entries, done.Bytes, done.Info.Size, w.warnings}
+	if a.json {
+		return printJSON(a.stdout, out)
+	}
+	return a.say("imported %s of %s to %s, %s archive, revision %s", entryCount(out.Entries), humanBytes(out.Bytes), out.URL, humanBytes(out.Size), out.Revision)
+}
+
+func importInto(ctx context.Context, from, url string, opts *workspace.ImportOptions) (workspace.Imported, error) {
+	if from == standard {
+		if isTerminal(os.Stdin) {
+			return workspace.Imported{}, &statusError{code: exitUsage, err: errors.New("an archive is not read from a terminal; give standard input a file or a program")}
+		}
+		return workspace.ImportArchive(ctx, os.Stdin, url, opts)
+	}
+	if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
+		return workspace.Imported{}, &statusError{code: exitUsage, err: err}
+	}
+	return workspace.Import(ctx, from, url, opts)
+}
