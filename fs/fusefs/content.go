@@ -39,8 +39,23 @@ func (s *server) truncate(n *fs.Inode, in *fuse.OpenIn) fuse.Status {
 		change.Valid |= fs.SetKillPriv
 	}
 	s.modifies(&change)
-	_, errno := s.tree.SetAttr(n, &change)
-	return status(errno)
+	return status(s.killing(n, change.Valid&fs.SetKillPriv != 0, func() syscall.Errno {
+		_, errno := s.tree.SetAttr(n, &change)
+		return errno
+	}))
+}
+
+// killing calls change, which takes suid, sgid and security.capability from n if
+// kill is set. The kernel then drops what it knows of the size and the times, but
+// not of the mode (fs/fuse/file.c, fuse_write_update_attr and fuse_open), by which
+// it would go on to execute n with privileges: the notice makes it ask.
+func (s *server) killing(n *fs.Inode, kill bool, change func() syscall.Errno) syscall.Errno {
+	had := kill && s.tree.Privileged(n)
+	errno := change()
+	if had {
+		s.changed(n.Ino())
+	}
+	return errno
 }
 
 // Release ends what Open, Create and Tmpfile began. The kernel's lookup count keeps
@@ -109,9 +124,11 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 	}
 	killPriv := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
 	var count int
-	errno := s.withRoom(func() (errno syscall.Errno) {
-		count, errno = s.tree.WriteAt(n, p, int64(off), killPriv)
-		return errno
+	errno := s.killing(n, killPriv, func() syscall.Errno {
+		return s.withRoom(func() (errno syscall.Errno) {
+			count, errno = s.tree.WriteAt(n, p, int64(off), killPriv)
+			return errno
+		})
 	})
 	return uint32(count), status(errno)
 }
@@ -129,11 +146,13 @@ func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Statu
 // modify runs verb, which changes the content of n, and then clears suid, sgid and
 // security.capability if kill is set.
 func (s *server) modify(n *fs.Inode, kill bool, verb func() syscall.Errno) syscall.Errno {
-	errno := verb()
-	if errno == 0 && kill {
-		_, errno = s.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetKillPriv})
-	}
-	return errno
+	return s.killing(n, kill, func() syscall.Errno {
+		errno := verb()
+		if errno == 0 && kill {
+			_, errno = s.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetKillPriv})
+		}
+		return errno
+	})
 }
 
 // unprivileged says whether a change of content that comes without a flag for it

@@ -22,9 +22,11 @@ func (r *recorder) suidFile(name string, mode uint32) {
 	r.must(unix.Setxattr(r.path(name), "security.capability", capability, 0))
 }
 
+// privs asks for the mode alone: that of a file that was written to is what the
+// kernel remembers, unless it was told to forget it.
 func (r *recorder) privs(name string) {
-	var st unix.Stat_t
-	r.must(unix.Stat(r.path(name), &st))
+	var st unix.Statx_t
+	r.must(unix.Statx(unix.AT_FDCWD, r.path(name), 0, unix.STATX_MODE, &st))
 	n, err := unix.Getxattr(r.path(name), "security.capability", nil)
 	r.do(fmt.Sprintf("%s: mode %o, capability %d bytes", name, st.Mode, n), err)
 }
