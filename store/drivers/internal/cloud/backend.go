@@ -43,6 +43,8 @@ type Backend interface {
 	// List calls found for every object whose name is prefix, then a name without
 	// a slash, in any order, page by page. found's error ends it.
 	List(ctx context.Context, prefix string, found func(name string, a Attributes) error) error
+	// ListAll is List of every object whose name begins with prefix, slashes or not.
+	ListAll(ctx context.Context, prefix string, found func(name string, a Attributes) error) error
 	// Accessible asks whether the bucket is there and its objects may be seen, so
 	// that "not found" means the object. Nil if so. name is the object that was not
 	// found, for clouds where permissions are given by prefix.

@@ -224,10 +224,18 @@ func (m *memory) Delete(ctx context.Context, name string, rev store.Revision) er
 }
 
 func (m *memory) List(ctx context.Context, prefix string, found func(string, Attributes) error) error {
+	return m.ListAll(ctx, prefix, func(name string, a Attributes) error {
+		if strings.Contains(strings.TrimPrefix(name, prefix), "/") {
+			return nil
+		}
+		return found(name, a)
+	})
+}
+
+func (m *memory) ListAll(ctx context.Context, prefix string, found func(string, Attributes) error) error {
 	return m.request(ctx, "list", func() error {
 		for name, o := range m.objects {
-			rest, ok := strings.CutPrefix(name, prefix)
-			if !ok || strings.Contains(rest, "/") {
+			if !strings.HasPrefix(name, prefix) {
 				continue
 			}
 			if err := found(name, o.Attributes); err != nil {

@@ -123,7 +123,19 @@ func info(key string, a Attributes) store.Info {
 
 // List implements store.Store.
 func (s *cloudStore) List(ctx context.Context, prefix string) ([]store.Info, error) {
-	infos, err := s.list(ctx, prefix)
+	return s.listSorted(ctx, prefix, s.backend.List)
+}
+
+// ListAll implements store.Lister.
+func (s *cloudStore) ListAll(ctx context.Context, prefix string) ([]store.Info, error) {
+	return s.listSorted(ctx, prefix, s.backend.ListAll)
+}
+
+// lister is Backend.List or Backend.ListAll.
+type lister func(ctx context.Context, prefix string, found func(name string, a Attributes) error) error
+
+func (s *cloudStore) listSorted(ctx context.Context, prefix string, ask lister) ([]store.Info, error) {
+	infos, err := s.list(ctx, prefix, ask)
 	if err != nil {
 		return nil, s.fail(ctx, "list", prefix, err)
 	}
@@ -131,7 +143,7 @@ func (s *cloudStore) List(ctx context.Context, prefix string) ([]store.Info, err
 	return infos, nil
 }
 
-func (s *cloudStore) list(ctx context.Context, prefix string) (infos []store.Info, err error) {
+func (s *cloudStore) list(ctx context.Context, prefix string, ask lister) (infos []store.Info, err error) {
 	if err := checkSegments(prefix); err != nil {
 		return nil, &store.Error{Kind: store.ErrURL, Cause: err, Todo: "choose another prefix"}
 	}
@@ -141,9 +153,9 @@ func (s *cloudStore) list(ctx context.Context, prefix string) (infos []store.Inf
 	name := s.prefix + prefix
 	err = s.again(ctx, "list", func(ctx context.Context) error {
 		infos = nil
-		return s.backend.List(ctx, name, func(found string, a Attributes) error {
+		return ask(ctx, name, func(found string, a Attributes) error {
 			key, isArchive := strings.CutSuffix(strings.TrimPrefix(found, s.prefix), suffix)
-			if isArchive && key != prefix {
+			if isArchive && key != prefix && !strings.HasSuffix(key, "/") { // no key of ours is empty after a slash
 				infos = append(infos, info(key, a))
 			}
 			return nil
