@@ -82,7 +82,7 @@ func (b *backend) Get(ctx context.Context, name string, off, length int64, rev s
 		a, err := b.head(ctx, name, rev)
 		return cloud.Body{ReadCloser: http.NoBody, Attributes: a}, err
 	}
-	r, err := b.client.NewBlobClient(name).DownloadStream(ctx, &blob.DownloadStreamOptions{
+	r, err := b.client.NewBlobClient(name).DownloadStream(once(ctx), &blob.DownloadStreamOptions{
 		Range:            blob.HTTPRange{Offset: off, Count: count},
 		AccessConditions: pinned(rev),
 	})
@@ -171,14 +171,40 @@ func (b *backend) List(ctx context.Context, prefix string, found func(string, cl
 		if err != nil {
 			return refused(err)
 		}
-		for _, item := range page.Segment.BlobItems {
-			if item.Name == nil || item.Properties == nil || isFolder(item.Metadata) || isDirectory(item.Properties) {
-				continue
-			}
-			p := item.Properties
-			if err := found(*item.Name, attributes(p.ETag, p.ContentLength, p.LastModified)); err != nil {
-				return err
-			}
+		if err := eachBlob(page.Segment.BlobItems, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ListAll implements cloud.Backend.
+func (b *backend) ListAll(ctx context.Context, prefix string, found func(string, cloud.Attributes) error) error {
+	pager := b.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
+		Prefix:  &prefix,
+		Include: container.ListBlobsInclude{Metadata: true}, // tells folders
+	})
+	for pager.More() {
+		page, err := pager.NextPage(cloud.Operation(ctx, "list"))
+		if err != nil {
+			return refused(err)
+		}
+		if err := eachBlob(page.Segment.BlobItems, found); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachBlob calls found for the blobs of one page that are no folders.
+func eachBlob(items []*container.BlobItem, found func(string, cloud.Attributes) error) error {
+	for _, item := range items {
+		if item.Name == nil || item.Properties == nil || isFolder(item.Metadata) || isDirectory(item.Properties) {
+			continue
+		}
+		p := item.Properties
+		if err := found(*item.Name, attributes(p.ETag, p.ContentLength, p.LastModified)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -175,6 +175,11 @@ func (b *backend) List(ctx context.Context, prefix string, found func(name strin
 	return b.list(ctx, q, found)
 }
 
+// ListAll implements cloud.Backend.
+func (b *backend) ListAll(ctx context.Context, prefix string, found func(name string, a cloud.Attributes) error) error {
+	return b.list(ctx, &storage.Query{Prefix: prefix, Projection: storage.ProjectionNoACL}, found)
+}
+
 // listPage is how many objects Google gives at once.
 const listPage = 1000
 

@@ -172,7 +172,15 @@ func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) e
 
 // List implements cloud.Backend.
 func (b *backend) List(ctx context.Context, prefix string, found func(string, cloud.Attributes) error) error {
-	in := &awss3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &prefix, Delimiter: aws.String("/")}
+	return b.list(ctx, &awss3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &prefix, Delimiter: aws.String("/")}, found)
+}
+
+// ListAll implements cloud.Backend.
+func (b *backend) ListAll(ctx context.Context, prefix string, found func(string, cloud.Attributes) error) error {
+	return b.list(ctx, &awss3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &prefix}, found)
+}
+
+func (b *backend) list(ctx context.Context, in *awss3.ListObjectsV2Input, found func(string, cloud.Attributes) error) error {
 	pages := awss3.NewListObjectsV2Paginator(b.client, in)
 	for pageCtx := ctx; pages.HasMorePages(); pageCtx = cloud.Operation(ctx, "list") {
 		page, err := pages.NextPage(pageCtx)
