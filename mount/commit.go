@@ -15,8 +15,9 @@ import (
 
 // Intervals of the barrier.
 const (
-	unmountRetry = 20 * time.Millisecond // between two attempts to unmount a busy mount
-	endPatience  = time.Second           // what the connection has at least to end after umount(2) returned 0
+	unmountRetry   = 20 * time.Millisecond // between two attempts to unmount a busy mount
+	endPatience    = time.Second           // what the connection has at least to end after umount(2) returned 0
+	unseenPatience = 5 * time.Second       // how much longer a mount may be in use by nobody that is found
 )
 
 // close unmounts and, if the client says so, commits. A *BusyError leaves the
@@ -98,16 +99,21 @@ func (h *hosted) unmount(ctx context.Context) error {
 	}
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
-	select {
-	case <-h.conn.Done():
-		if h.conn.Wait() != nil { // aborted meanwhile: dirty pages may be gone
-			return ErrUnmounted
+	for {
+		select {
+		case <-h.conn.Done():
+			if h.conn.Wait() != nil { // aborted meanwhile: dirty pages may be gone
+				return ErrUnmounted
+			}
+			return nil
+		case <-timer.C:
+			if err := h.busy(deadline); err != nil {
+				return err
+			}
+			timer.Reset(unmountRetry)
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		return nil
-	case <-timer.C:
-		return h.busy()
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 
@@ -127,8 +133,8 @@ func (h *hosted) unmountName(ctx context.Context, deadline time.Time) error {
 		if !errors.Is(err, errStillMounted) {
 			return &HostError{Path: h.req.Dir, What: "unmount: " + err.Error()}
 		}
-		if time.Now().After(deadline) {
-			return h.busy()
+		if err := h.busy(deadline); err != nil {
+			return err
 		}
 		select {
 		case <-h.conn.Done():
@@ -157,8 +163,19 @@ func (h *hosted) checkOnTop() error {
 	return ErrUnmounted
 }
 
-func (h *hosted) busy() error {
-	return &BusyError{Path: h.req.Dir, Processes: usersOf(h.dev)}
+// busy gives a *BusyError once the deadline has passed, nil while there is reason to
+// wait on. A process that is ending lets go of its files when they are not to be seen
+// in /proc any more (do_exit in the kernel's kernel/exit.c), and a machine with much
+// to do takes its time for that, and for the end of a connection.
+func (h *hosted) busy(deadline time.Time) error {
+	if time.Now().Before(deadline) {
+		return nil
+	}
+	users := usersOf(h.dev)
+	if len(users) == 0 && time.Now().Before(deadline.Add(unseenPatience)) {
+		return nil
+	}
+	return &BusyError{Path: h.req.Dir, Processes: users}
 }
 
 // commit stores the tree as the successor of what was opened. The barrier has
