@@ -82,7 +82,7 @@ func (b *backend) Get(ctx context.Context, name string, off, length int64, rev s
 		a, err := b.head(ctx, name, rev)
 		return cloud.Body{ReadCloser: http.NoBody, Attributes: a}, err
 	}
-	r, err := b.client.NewBlobClient(name).DownloadStream(once(ctx), &blob.DownloadStreamOptions{
+	r, err := b.client.NewBlobClient(name).DownloadStream(ctx, &blob.DownloadStreamOptions{
 		Range:            blob.HTTPRange{Offset: off, Count: count},
 		AccessConditions: pinned(rev),
 	})

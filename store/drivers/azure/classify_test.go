@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,13 @@ func answering(t *testing.T, answer http.HandlerFunc) *backend {
 
 func at(t *testing.T, address string) *backend {
 	t.Helper()
-	client, err := container.NewClientWithNoCredential(address, containerOptions(cloud.NewTransport(nil)))
+	return with(t, address, containerOptions(cloud.NewTransport(nil)))
+}
+
+// with gives a backend by a client with options of its own.
+func with(t *testing.T, address string, opts *container.ClientOptions) *backend {
+	t.Helper()
+	client, err := container.NewClientWithNoCredential(address, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +83,14 @@ var requests = map[string]func(context.Context, *backend) error{
 		}
 		return u.Part(ctx, 1, []byte("x"))
 	},
+	"complete": func(ctx context.Context, b *backend) error {
+		u, err := b.Upload(ctx, "k", cloud.Condition{})
+		if err != nil {
+			return err
+		}
+		_, err = u.Complete(ctx, cloud.Condition{Replace: "r"})
+		return err
+	},
 }
 
 func TestClassify(t *testing.T) {
@@ -110,7 +125,7 @@ func TestClassify(t *testing.T) {
 		{"get", 401, "", cloud.Unidentified, "az login"},
 		{"put", 412, "ConditionNotMet", cloud.Changed, ""},
 		{"put", 409, "BlobAlreadyExists", cloud.Changed, ""},
-		{"put", 400, "InvalidBlockList", cloud.Changed, ""},
+		{"complete", 400, "InvalidBlockList", cloud.Changed, ""},
 		{"put", 412, "", cloud.Changed, ""},
 		{"get", 416, "InvalidRange", cloud.OutOfRange, ""},
 		{"part", 400, "Md5Mismatch", cloud.Busy, "proxies"},
@@ -190,6 +205,27 @@ func TestOneTry(t *testing.T) {
 		})
 		if err := send(t.Context(), b); err == nil || tries != 1 {
 			t.Errorf("%s: %d tries, %v", name, tries, err)
+		}
+	}
+}
+
+// Not even by a client that a program has made, where an answer that was lost would
+// turn into a refusal.
+func TestOneTryOfFinalRequests(t *testing.T) {
+	var tries atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		tries.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(server.Close)
+	opts := &container.ClientOptions{}
+	opts.Retry.RetryDelay = time.Nanosecond
+	opts.Transport = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // net/http itself repeats on a connection that it kept
+	b := with(t, server.URL+"/acct/box", opts)
+	for _, name := range []string{"put", "complete", "delete"} {
+		tries.Store(0)
+		if err := requests[name](t.Context(), b); err == nil || tries.Load() != 1 {
+			t.Errorf("%s: %d tries, %v", name, tries.Load(), err)
 		}
 	}
 }

@@ -1,0 +1,163 @@
+package azure
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/workdir/workdir/store/drivers/internal/cloud"
+)
+
+// asked is a request as the service sees it.
+type asked struct {
+	*http.Request
+	body string
+}
+
+// listening gives a backend, and the requests that it makes.
+func listening(t *testing.T, answer http.HandlerFunc) (*backend, func() []asked) {
+	t.Helper()
+	var mu sync.Mutex
+	var all []asked
+	b := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		all = append(all, asked{r, string(body)})
+		mu.Unlock()
+		answer(w, r)
+	})
+	return b, func() []asked {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
+}
+
+func stored(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("ETag", `"0x2"`)
+	w.WriteHeader(http.StatusCreated)
+}
+
+// Every write says what it replaces, and what arrives can be compared with what was
+// sent.
+func TestWrites(t *testing.T) {
+	sum := md5.Sum([]byte("x"))
+	digest := base64.StdEncoding.EncodeToString(sum[:])
+	for _, tc := range []struct {
+		name           string
+		cond           cloud.Condition
+		match, noMatch string
+	}{
+		{"create", cloud.Condition{}, "", "*"},
+		{"replace", cloud.Condition{Replace: "0x1"}, `"0x1"`, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b, requests := listening(t, stored)
+			put, err := b.Put(t.Context(), "k", []byte("x"), tc.cond)
+			if err != nil || put.Revision != "0x2" || put.Size != 1 {
+				t.Errorf("Put gives %+v, %v", put, err)
+			}
+			u, err := b.Upload(t.Context(), "k", tc.cond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := u.Part(t.Context(), 1, []byte("x")); err != nil {
+				t.Error(err)
+			}
+			done, err := u.Complete(t.Context(), tc.cond)
+			if err != nil || done.Revision != "0x2" || done.Size != 1 {
+				t.Errorf("Complete gives %+v, %v", done, err)
+			}
+			all := requests()
+			if len(all) != 3 {
+				t.Fatalf("%d requests", len(all))
+			}
+			for _, i := range []int{0, 2} {
+				h := all[i].Header
+				if h.Get("If-Match") != tc.match || h.Get("If-None-Match") != tc.noMatch || h.Get("x-ms-blob-content-type") != "application/gzip" {
+					t.Errorf("request %d has the headers %v", i, h)
+				}
+			}
+			for _, i := range []int{0, 1} {
+				if got := all[i].Header.Get("Content-MD5"); got != digest || all[i].body != "x" {
+					t.Errorf("request %d has the digest %q and the body %q", i, got, all[i].body)
+				}
+			}
+		})
+	}
+}
+
+// The list has the blocks in order, whichever came first; their ids are of one
+// length, and another upload's are others.
+func TestBlocks(t *testing.T) {
+	b, requests := listening(t, stored)
+	var seen []string
+	for range 2 {
+		before := len(requests())
+		u, err := b.Upload(t.Context(), "k", cloud.Condition{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := map[int]string{}
+		for _, n := range []int{4, 2, 1, 3} {
+			if err := u.Part(t.Context(), n, bytes.Repeat([]byte("x"), n)); err != nil {
+				t.Fatal(err)
+			}
+			all := requests()
+			ids[n] = all[len(all)-1].URL.Query().Get("blockid")
+		}
+		done, err := u.Complete(t.Context(), cloud.Condition{})
+		if err != nil || done.Size != 1+2+3+4 {
+			t.Errorf("Complete gives %+v, %v", done, err)
+		}
+		all := requests()
+		want := "<Latest>" + ids[1] + "</Latest><Latest>" + ids[2] + "</Latest><Latest>" + ids[3] + "</Latest><Latest>" + ids[4] + "</Latest>"
+		if got := all[len(all)-1].body; !strings.Contains(got, want) || len(all) != before+5 {
+			t.Errorf("the list is %s, want %s", got, want)
+		}
+		for _, id := range ids {
+			if slices.Contains(seen, id) || len(id) != len(ids[1]) {
+				t.Errorf("the ids are %v, and before were %v", ids, seen)
+			}
+			seen = append(seen, id)
+		}
+	}
+}
+
+// The size is that of the whole blob, whatever part of it is read.
+func TestRange(t *testing.T) {
+	b, requests := listening(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"0x1"`)
+		if r.Method == http.MethodHead || r.Header.Get("x-ms-range") == "" {
+			w.Header().Set("Content-Length", "10")
+			return
+		}
+		w.Header().Set("Content-Range", "bytes 2-4/10")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = io.WriteString(w, "234")
+	})
+	for _, tc := range []struct {
+		off, length int64
+		header      string
+	}{{2, 3, "bytes=2-4"}, {2, -1, "bytes=2-"}, {0, -1, ""}, {0, 0, ""}} {
+		body, err := b.Get(t.Context(), "k", tc.off, tc.length, "0x1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body.Close()
+		all := requests()
+		last := all[len(all)-1]
+		if body.Size != 10 || body.Revision != "0x1" || last.Header.Get("x-ms-range") != tc.header || last.Header.Get("If-Match") != `"0x1"` {
+			t.Errorf("%+v: %+v, asked for with %v", tc, body.Attributes, last.Header)
+		}
+	}
+}
