@@ -72,10 +72,10 @@ func TestDoctorWithoutBucket(t *testing.T) {
 
 // Ctrl-C at any check leaves nothing in the bucket.
 func TestDoctorInterrupted(t *testing.T) {
-	onEachPlace(t, func(t *testing.T, url func(string) string) {
-		d := newDesk(t)
+	onEach(t, func(t *testing.T, s *Server) {
+		bucket, d := newBucket(t, s), newDesk(t)
 		for _, line := range []string{"create again", "race of two", "clock", "parts", "replaced in read"} {
-			cmd := d.command("doctor", url("jobs/a"))
+			cmd := d.command("doctor", s.URL(bucket, "jobs/a"))
 			out, err := cmd.StdoutPipe()
 			noError(t, err)
 			noError(t, cmd.Start())
@@ -87,8 +87,10 @@ func TestDoctorInterrupted(t *testing.T) {
 			if code := exitCode(cmd); code != 130 && code != 0 {
 				t.Errorf("after %q: exit code %d", line, code)
 			}
-			if got := d.must(d.command("ls", "-r", url("jobs"))); got != "" {
-				t.Errorf("after %q: left %q", line, got)
+			left, err := s.client.names(t.Context(), bucket)
+			noError(t, err)
+			if left = append(left, litter(t, s, bucket)...); len(left) > 0 {
+				t.Errorf("after %q: left %q", line, left)
 			}
 		}
 	})
