@@ -24,6 +24,28 @@ func (t *Tree) Lookup(dir *Inode, name string) (*Inode, syscall.Errno) {
 	return n, 0
 }
 
+// Find gives the inode of a number, and a reference to it, if it has a name. ESTALE
+// if not: it is gone, or only those who hold it still know it.
+func (t *Tree) Find(ino uint64) (*Inode, syscall.Errno) {
+	t.mu.RLock() // no name goes meanwhile
+	defer t.mu.RUnlock()
+	if errno := t.refuse(); errno != 0 {
+		return nil, errno
+	}
+	n := t.inodes.get(ino)
+	if n == nil || !n.isNamed() {
+		return nil, syscall.ESTALE
+	}
+	t.Ref(n)
+	return n, 0
+}
+
+func (n *Inode) isNamed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.nlink > 0
+}
+
 // Parent gives the directory that dir is in, and a reference to it; the root is
 // in itself. Errors: ENOTDIR, ENOENT if dir was removed.
 func (t *Tree) Parent(dir *Inode) (*Inode, syscall.Errno) {

@@ -216,6 +216,26 @@ func TestParent(t *testing.T) {
 	want(t, second(tree.Parent(file(t, tree, d, "f", ""))), syscall.ENOTDIR)
 }
 
+func TestFind(t *testing.T) {
+	tree := newTree(t, nil)
+	d, f := mkdir(t, tree, tree.Root(), "d"), file(t, tree, tree.Root(), "f", "")
+	unnamed, errno := tree.Tmpfile(tree.Root(), 0o600, Owner{})
+	ok(t, errno)
+	for _, n := range []*Inode{tree.Root(), d, f} {
+		got, errno := tree.Find(n.Ino())
+		ok(t, errno)
+		if got != n {
+			t.Errorf("number %d found %d", n.Ino(), got.Ino())
+		}
+		tree.Unref(got, 1)
+	}
+	ok(t, tree.Rmdir(tree.Root(), "d"))
+	ok(t, tree.Unlink(tree.Root(), "f"))
+	for _, ino := range []uint64{d.Ino(), f.Ino(), unnamed.Ino(), unnamed.Ino() + 1, 0} {
+		want(t, second(tree.Find(ino)), syscall.ESTALE)
+	}
+}
+
 // TestRemovedDirectory asks a directory that is open and has no name any more.
 func TestRemovedDirectory(t *testing.T) {
 	tree := newTree(t, nil)

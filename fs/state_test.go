@@ -30,6 +30,7 @@ func verbs(tree *Tree, dir, f, l *Inode) (change, read map[string]syscall.Errno)
 	}
 	read = map[string]syscall.Errno{
 		"Lookup":    second(tree.Lookup(dir, "f")),
+		"Find":      second(tree.Find(dir.Ino())),
 		"Parent":    second(tree.Parent(dir)),
 		"ReadDir":   tree.ReadDir(dir, 0, func(Dirent) bool { return true }),
 		"Readlink":  second(tree.Readlink(l)),

@@ -15,7 +15,7 @@ import (
 const capabilities = fuse.CAP_WRITEBACK_CACHE |
 	fuse.CAP_HANDLE_KILLPRIV_V2 | // we clear suid and sgid, so no GETXATTR before each write
 	fuse.CAP_NO_OPENDIR_SUPPORT |
-	fuse.CAP_ASYNC_DIO |
+	fuse.CAP_EXPORT_SUPPORT | // LOOKUP of "." and "..", by which file handles outlive the kernel's memory
 	fuse.CAP_ABORT_ERROR // an abort reads as ECONNABORTED, an unmount as ENODEV
 
 // withPassthrough are those that passthrough needs, and the writeback cache is what

@@ -15,11 +15,18 @@ const permBits = 0o7777
 // Lookup answers "no such name" with an empty entry and not with ENOENT, for only
 // that is cached (fs/fuse/dir.c, fuse_lookup_name).
 func (s *server) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	if name == "." {
+		return s.lookupHandle(in.NodeId, out)
+	}
 	dir, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
 	}
-	n, errno := s.tree.Lookup(dir, name)
+	lookup := s.tree.Lookup
+	if name == ".." {
+		lookup = func(dir *fs.Inode, _ string) (*fs.Inode, syscall.Errno) { return s.tree.Parent(dir) }
+	}
+	n, errno := lookup(dir, name)
 	switch errno {
 	case 0:
 		s.entry(n, out)
@@ -28,6 +35,17 @@ func (s *server) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *
 	default:
 		return status(errno)
 	}
+	return fuse.OK
+}
+
+// lookupHandle looks for the node of a file handle, which the kernel may have
+// forgotten (fs/fuse/inode.c, fuse_get_dentry).
+func (s *server) lookupHandle(node uint64, out *fuse.EntryOut) fuse.Status {
+	n, errno := s.tree.Find(node)
+	if errno != 0 {
+		return status(errno)
+	}
+	s.entry(n, out)
 	return fuse.OK
 }
 

@@ -2,6 +2,8 @@ package fusefs
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +25,37 @@ var nameScenarios = []scenario{
 		r.do("rmdir none", unix.Rmdir(r.path("none")))
 		r.do("rmdir dot", unix.Rmdir(r.path("d")+"/."))
 		r.list(".")
+	}},
+	// Once a file handle was stale as soon as the kernel had forgotten the file.
+	{"file handles", func(r *recorder) {
+		r.must(unix.Mkdir(r.path("d"), 0o755))
+		r.must(unix.Mkdir(r.path("d/e"), 0o755))
+		r.file("d/e/f", "content")
+		r.file("gone", "")
+		names := []string{"d", "d/e", "d/e/f", "gone"}
+		handles := map[string]unix.FileHandle{}
+		for _, name := range names {
+			handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, r.path(name), 0)
+			r.must(err)
+			handles[name] = handle
+		}
+		r.must(unix.Unlink(r.path("gone")))
+		r.must(os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0))
+		root := r.open(".", unix.O_RDONLY, 0)
+		for _, name := range names {
+			fd, err := unix.OpenByHandleAt(root, handles[name], unix.O_RDONLY)
+			r.do("open by handle: "+name, err)
+			if err != nil {
+				continue
+			}
+			if path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); name != "d/e/f" { // a file need not have a path
+				r.do("it is called "+filepath.Base(path), err)
+			} else {
+				r.pread(fd, 10, 0)
+			}
+			r.must(unix.Close(fd))
+		}
+		r.content("d/e/f")
 	}},
 	{"umask and modes", func(r *recorder) {
 		old := unix.Umask(0o027)
