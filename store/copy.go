@@ -113,7 +113,7 @@ func (c *copying) run(ctx context.Context) (Copied, error) {
 		return Copied{}, err
 	}
 	info, err := c.within(ctx, o.Info(), replace)
-	if errors.Is(err, errors.ErrUnsupported) {
+	if err != nil && !definite(err) {
 		info, err = c.through(ctx, o, replace)
 	}
 	if errors.Is(err, ErrUnknown) {
@@ -173,6 +173,19 @@ func Expected(u URL, have, want Revision, anyRevision bool) (Revision, error) {
 		e.Todo = "look at what was stored meanwhile"
 	}
 	return "", e
+}
+
+// definite says whether an error of a copy within the stores is the last word.
+// Others, such as a permission that one bucket lacks on the other, or a key of
+// encryption, may not be met on the way through this process; if they are, that
+// way's error says it better.
+func definite(err error) bool {
+	for _, kind := range []error{ErrConflict, ErrUnknown, ErrNotExist, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // within lets the destination's store fetch the archive by itself.

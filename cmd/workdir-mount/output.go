@@ -9,9 +9,11 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// printJSON writes v as one line.
+// printJSON writes v as one line, with the "&" of URLs as it is.
 func printJSON(w io.Writer, v any) error {
-	return json.NewEncoder(w).Encode(v)
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false)
+	return out.Encode(v)
 }
 
 // closedMount is what --json tells of a mount that has ended.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
@@ -35,6 +36,11 @@ func (b *backend) CopyFrom(ctx context.Context, src cloud.Backend, from string, 
 		ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: b.kmsKey(),
 	}
 	in.IfMatch, in.IfNoneMatch = conditions(cond)
+	if other.bucket == b.bucket && from == name {
+		// S3 refuses a copy onto itself that changes nothing, before it looks at
+		// conditions, which the core tries out in that way.
+		in.MetadataDirective = types.MetadataDirectiveReplace
+	}
 	out, err := b.client.CopyObject(ctx, in, once)
 	switch {
 	case err == nil:
