@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -13,7 +14,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -56,13 +56,22 @@ func (b *backend) copyTo(ctx context.Context, u *upload, from string, rev store.
 	if err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(cloud.UploadParts)
-	for off, n := int64(0), 1; off < a.Size; off, n = off+copyBlock, n+1 {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var group sync.WaitGroup
+	free := make(chan struct{}, cloud.UploadParts)
+	for off, n := int64(0), 1; off < a.Size && ctx.Err() == nil; off, n = off+copyBlock, n+1 {
 		part := blob.HTTPRange{Offset: off, Count: min(copyBlock, a.Size-off)}
-		group.Go(func() error { return u.stageFrom(ctx, n, address, token, part, a.Revision) })
+		free <- struct{}{}
+		group.Go(func() {
+			defer func() { <-free }()
+			if err := u.stageFrom(ctx, n, address, token, part, a.Revision); err != nil {
+				fail(err)
+			}
+		})
 	}
-	return group.Wait()
+	group.Wait()
+	return context.Cause(ctx)
 }
 
 // stageFrom has the service stage a range of a blob as block n.
