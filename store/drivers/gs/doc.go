@@ -15,7 +15,7 @@
 // # One hard idea
 //
 // An upload of several parts is a resumable upload: its bytes are sent one after the
-// other, 8 MiB at a time, and only the last of these requests, sent by Complete,
+// other, 16 MiB at a time, and only the last of these requests, sent by Complete,
 // makes the object. Google checks the condition when the upload begins and again
 // then, and the checksum of the whole (CRC32C) before it accepts it. The answer to
 // that last request can be asked for again without harm, and is, by the library: it

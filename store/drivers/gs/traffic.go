@@ -109,21 +109,22 @@ func withChunks(ctx context.Context) context.Context {
 func (c *chunks) operation(r *http.Request) context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	sends := r.Header.Get("Content-Range") // "bytes 0-8388607/*", or "" for the request that begins the upload
+	sends := r.Header.Get("Content-Range") // "bytes 0-16777215/*", or "" for the first request
 	if c.op == nil || sends != c.last {
-		c.op = cloud.Operation(c.ctx, chunkKind(sends))
+		c.op = cloud.Operation(c.ctx, chunkKind(r))
 		c.last = sends
 	}
 	return c.op
 }
 
-// chunkKind is the kind of a request, by its Content-Range: the last one knows the
-// size of the whole.
-func chunkKind(contentRange string) string {
+// chunkKind is the kind of a request: the last one knows the size of the whole, or
+// brings it.
+func chunkKind(r *http.Request) string {
+	sends := r.Header.Get("Content-Range")
 	switch {
-	case contentRange == "":
+	case sends == "" && r.URL.Query().Get("uploadType") == "resumable":
 		return "upload"
-	case strings.HasSuffix(contentRange, "/*"):
+	case strings.HasSuffix(sends, "/*"):
 		return "part"
 	}
 	return "complete"

@@ -13,14 +13,20 @@ import (
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
-// upload is a resumable upload: the library's writer, which buffers 8 MiB and sends
-// them when it has them all, while the next part is being filled.
+// upload is a resumable upload: the library's writer, which buffers chunkSize bytes
+// and sends them when it has them all, while the next part is being filled. What is
+// less than that in all it sends by one request, at the end.
 type upload struct {
 	writer *storage.Writer
+	size   int64              // bytes, of the parts so far; Part and Complete come one after the other
 	cancel context.CancelFunc // gives it up
 	began  atomic.Bool        // Google has accepted bytes
 	failed atomic.Int64       // tries since then that failed
 }
+
+// chunkSize is how many bytes are sent by one request. Each costs a round trip in
+// which nothing is sent, so that it is the library's own size and not that of a part.
+const chunkSize = 16 << 20
 
 // uploadTries is how often a request of an upload is sent.
 const uploadTries = 8
@@ -35,7 +41,7 @@ func (b *backend) Upload(ctx context.Context, name string, cond cloud.Condition)
 	ctx, u.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	o = o.Retryer(storage.WithPolicy(storage.RetryAlways), storage.WithErrorFunc(u.tryAgain), b.backoff())
 	u.writer = newWriter(withChunks(ctx), o)
-	u.writer.ChunkSize = cloud.PartSize(1)
+	u.writer.ChunkSize = chunkSize
 	u.writer.ProgressFunc = func(int64) {
 		u.began.Store(true)
 		u.failed.Store(0)
@@ -45,7 +51,8 @@ func (b *backend) Upload(ctx context.Context, name string, cond cloud.Condition)
 
 // tryAgain is asked by the library after each try; err is nil where it was good. What
 // is sent again goes to the same address, where Google knows which bytes it has and
-// whether the object is made, so no try can be one too many.
+// whether the object is made, so no try can be one too many. (One request for the
+// whole has no such address: see failure.)
 func (u *upload) tryAgain(err error) bool {
 	return storage.ShouldRetry(err) && u.failed.Add(1) < uploadTries
 }
@@ -56,11 +63,12 @@ func (u *upload) MaxParts() int { return 1 }
 func (u *upload) Part(ctx context.Context, _ int, p []byte) error {
 	stop := context.AfterFunc(ctx, u.cancel)
 	defer stop()
+	u.size += int64(len(p))
 	_, err := u.writer.Write(p)
 	return u.failure(ctx, err)
 }
 
-// Complete sends what the writer still has, 8 MiB or less. The condition was told at
+// Complete sends what the writer still has, chunkSize or less. The condition was told at
 // the beginning.
 func (u *upload) Complete(ctx context.Context, _ cloud.Condition) (cloud.Attributes, error) {
 	defer u.cancel()
@@ -89,8 +97,15 @@ func (u *upload) failure(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	var answer *googleapi.Error
-	if u.began.Load() && errors.As(err, &answer) && answer.Code == http.StatusNotFound {
-		return fmt.Errorf("google does not know this upload any more: %v", tidy(err)) // no answer about the bucket
+	code := 0
+	if errors.As(err, &answer) {
+		code = answer.Code
+	}
+	switch {
+	case code == http.StatusNotFound && u.began.Load(): // no answer about the bucket
+		return fmt.Errorf("google does not know this upload any more: %v", tidy(err))
+	case code == http.StatusPreconditionFailed && u.size < chunkSize && u.failed.Load() > 0: // perhaps a conflict with ourselves
+		return fmt.Errorf("the answer to an earlier try was lost, and that to a later one was: %v", tidy(err))
 	}
 	return tidyWrite(err)
 }

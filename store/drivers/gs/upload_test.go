@@ -37,7 +37,7 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	bytesOf := r.Header.Get("Content-Range")
 	s.requests = append(s.requests, bytesOf)
-	if r.URL.Query().Get("uploadType") == "resumable" {
+	if bytesOf == "" {
 		s.begun = r.URL.Query().Get("ifGenerationMatch")
 	} else {
 		s.take(r, bytesOf, body)
@@ -50,7 +50,7 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, `{"name":"key.tar.gz","generation":"8","size":"%d"}`, len(s.content))
 	case bytesOf == "":
-		w.Header().Set("Location", "http://"+r.Host+"/session?upload_id=secret")
+		w.Header().Set("Location", "http://"+r.Host+r.URL.Path+"?uploadType=resumable&upload_id=secret")
 	default:
 		w.Header().Set("X-Http-Status-Code-Override", "308")
 	}
@@ -93,7 +93,7 @@ func checksumOf(content []byte) string {
 }
 
 func TestUpload(t *testing.T) {
-	full := bytes.Repeat([]byte("0123456789abcdef"), cloud.PartSize(1)/16)
+	full := bytes.Repeat([]byte("0123456789abcdef"), chunkSize/16)
 	tests := []struct {
 		name  string
 		cond  cloud.Condition
@@ -101,8 +101,8 @@ func TestUpload(t *testing.T) {
 		parts [][]byte
 		last  string // Content-Range of the request that makes the object
 	}{
-		{"a part and a bit", cloud.Condition{}, "0", [][]byte{full, []byte("end")}, "bytes 8388608-8388610/8388611"},
-		{"two whole parts", cloud.Condition{Replace: "7"}, "7", [][]byte{full, full}, "bytes */16777216"},
+		{"a chunk and a bit", cloud.Condition{}, "0", [][]byte{full, []byte("end")}, "bytes 16777216-16777218/16777219"},
+		{"two whole chunks", cloud.Condition{Replace: "7"}, "7", [][]byte{full, full}, "bytes */33554432"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestUpload(t *testing.T) {
 // The answer to any request of an upload can be lost, that to the last one too: the
 // library asks again, and hears what was done.
 func TestUploadAnswerLost(t *testing.T) {
-	full := make([]byte, cloud.PartSize(1))
+	full := make([]byte, chunkSize)
 	for n, kind := range []string{"upload", "part", "part", "complete"} {
 		t.Run(fmt.Sprintf("%d %s", n+1, kind), func(t *testing.T) {
 			s := &session{t: t}
@@ -156,6 +156,28 @@ func TestUploadAnswerLost(t *testing.T) {
 	}
 }
 
+// What is smaller than a chunk is sent by one request. If that has no answer, and is
+// refused when it is sent again, it may have been stored by the first.
+func TestShortUploadAnswerLost(t *testing.T) {
+	for lost, want := range map[bool]cloud.Meaning{false: cloud.Changed, true: cloud.Broken} {
+		requests := 0
+		b, transport := backendAt(t, func(w http.ResponseWriter, r *http.Request) {
+			_, err := io.Copy(io.Discard, r.Body)
+			noError(t, err)
+			if requests++; lost && requests == 1 {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			refuse(w, http.StatusPreconditionFailed, "conditionNotMet", "the condition does not hold")
+		})
+		_, err := send(t.Context(), b, cloud.Condition{}, make([]byte, cloud.PartSize(1)), []byte("end"))
+		wantRefusal(t, b, err, want, "")
+		if got := transport.Traffic()["complete"].Count; got != int64(requests) {
+			t.Errorf("%d of %d requests counted", got, requests)
+		}
+	}
+}
+
 // A server that stays out of order is given up, whatever the upload was at.
 func TestUploadGivenUp(t *testing.T) {
 	for _, good := range []int{0, 2, 3} {
@@ -167,7 +189,7 @@ func TestUploadGivenUp(t *testing.T) {
 			return i > good
 		}
 		b, _ := backendAt(t, s.ServeHTTP)
-		full := make([]byte, cloud.PartSize(1))
+		full := make([]byte, chunkSize)
 		_, err := send(t.Context(), b, cloud.Condition{}, full, full)
 		wantRefusal(t, b, err, cloud.Broken, "")
 		if got := len(s.requests) - good; got != uploadTries {
@@ -187,7 +209,7 @@ func TestUploadForgotten(t *testing.T) {
 			return i > good
 		}
 		b, _ := backendAt(t, s.ServeHTTP)
-		full := make([]byte, cloud.PartSize(1))
+		full := make([]byte, chunkSize)
 		_, err := send(t.Context(), b, cloud.Condition{}, full, full)
 		wantRefusal(t, b, err, want, "")
 		if strings.Contains(err.Error(), "secret") {
@@ -211,7 +233,7 @@ func TestUploadCancelled(t *testing.T) {
 	defer close(release)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	full := make([]byte, cloud.PartSize(1))
+	full := make([]byte, chunkSize)
 	go func() {
 		<-reached
 		cancel()
