@@ -35,7 +35,7 @@ func (s *fileStore) scratchDir(key string) (remove func() error) {
 	return func() error {
 		_ = unix.Unlink(filepath.Join(p.dir, lockName))
 		removeDirs(made)
-		if err := unix.Access(p.dir, unix.F_OK); err != unix.ENOENT {
+		if unix.Access(p.dir, unix.F_OK) == nil {
 			return fmt.Errorf("the directory %s could not be removed", p.dir)
 		}
 		return nil

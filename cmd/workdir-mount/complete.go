@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/workspace"
 )
 
 // completionTimeout is how long a shell waits for names from a store. After it there
@@ -20,8 +21,7 @@ const completionTimeout = 2 * time.Second
 // argument is what an argument of a command can be completed by.
 type argument func(ctx context.Context, before []string, typed string) ([]string, cobra.ShellCompDirective)
 
-// arguments are those of each command, in their order; the last one is for all that
-// follow, where a command takes more.
+// arguments are those of each command, in their order.
 var arguments = map[string][]argument{
 	"exec":    {urlArgument},
 	"mount":   {urlArgument, dirArgument},
@@ -36,8 +36,8 @@ var arguments = map[string][]argument{
 	"mv":      {urlArgument, urlArgument},
 	"export":  {urlArgument, fileArgument},
 	"import":  {fileArgument, urlArgument},
-	"cat":     {urlArgument},
-	"tree":    {urlArgument},
+	"cat":     {urlArgument, pathArgument},
+	"tree":    {urlArgument, pathArgument},
 	"diff":    {urlArgument, urlArgument},
 	"verify":  {urlArgument},
 	"log":     {urlArgument},
@@ -56,17 +56,24 @@ func completeArguments(root *cobra.Command) {
 	root.AddCommand(completionCommand())
 }
 
+// moreArguments are what follows those.
+var moreArguments = map[string]argument{
+	"exec": fileArgument, // of the command that it runs
+	"cat":  pathArgument,
+}
+
 func completer(args []argument) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, before []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(before) >= len(args) {
-			if cmd.Name() == "exec" {
-				return nil, cobra.ShellCompDirectiveDefault // of the command that it runs
-			}
+		next := moreArguments[cmd.Name()]
+		if len(before) < len(args) {
+			next = args[len(before)]
+		}
+		if next == nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
 		defer cancel()
-		return args[len(before)](ctx, before, typed)
+		return next(ctx, before, typed)
 	}
 }
 
@@ -77,6 +84,34 @@ func urlArgument(ctx context.Context, _ []string, typed string) ([]string, cobra
 		return urls
 	})
 	return found, orMore(found)
+}
+
+// maxPaths is how many paths in a workspace are offered.
+const maxPaths = 1000
+
+// pathArgument completes a path in the workspace that the first argument names.
+func pathArgument(ctx context.Context, before []string, typed string) ([]string, cobra.ShellCompDirective) {
+	found := inTime(ctx, func() []string {
+		entries, _ := workspace.Tree(ctx, before[0], "", nil) // a shell has no place for an error
+		return pathsFrom(entries, typed)
+	})
+	return found, orMore(found)
+}
+
+// pathsFrom gives the paths of one level that begin with what was typed.
+func pathsFrom(entries []workspace.Entry, typed string) []string {
+	level := strings.Count(typed, "/")
+	var found []string
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Path, typed) || strings.Count(e.Path, "/") != level || len(found) == maxPaths {
+			continue
+		}
+		if e.Kind == workspace.Directory {
+			e.Path += "/"
+		}
+		found = append(found, e.Path)
+	}
+	return found
 }
 
 // orMore keeps the shell from closing the word where one of the completions may go
