@@ -120,8 +120,8 @@ func discard(dir string, made bool) {
 	if err != nil {
 		return
 	}
-	defer root.Close()
-	entries, _ := os.ReadDir(dir) // what cannot be read cannot be removed
+	defer func() { _ = root.Close() }() // nothing is written through it
+	entries, _ := os.ReadDir(dir)       // what cannot be read cannot be removed
 	for _, e := range entries {
 		_ = root.RemoveAll(e.Name()) // what stays is seen: the next export refuses the directory
 	}

@@ -203,6 +203,19 @@ func TestImportLeavesSocketsOut(t *testing.T) {
 	}
 }
 
+func TestImportLeavesXattrsOut(t *testing.T) {
+	dir, url := dirWith(t, "f", "content"), newURL()
+	for _, name := range []string{"trusted.a", "trusted.b", "user.c"} {
+		noError(t, unix.Setxattr(dir+"/f", name, []byte("x"), 0))
+	}
+	var warnings []string
+	_, err := workspace.Import(t.Context(), dir, url, &workspace.ImportOptions{Options: workspace.Options{Warn: collect(&warnings)}})
+	noError(t, err)
+	if len(warnings) != 1 || warnings[0] != `"f": extended attributes "trusted".* are left out` {
+		t.Errorf("the warnings are %q", warnings)
+	}
+}
+
 func TestImportDevices(t *testing.T) {
 	dir, url := t.TempDir(), newURL()
 	noError(t, unix.Mknod(dir+"/null", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))

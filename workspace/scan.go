@@ -22,14 +22,16 @@ type scanner struct {
 	opts  *Options
 	files *diskFiles
 	links map[diskID]*fs.Inode // files that have more names; each holds a reference
-	buf   []byte
+
+	warned map[string]bool // classes of extended attributes
+	buf    []byte
 }
 
 type diskID struct{ dev, ino uint64 }
 
 // scan fills the tree, which is empty, from the open directory of s.files.
 func (s *scanner) scan() error {
-	s.links = map[diskID]*fs.Inode{}
+	s.links, s.warned = map[diskID]*fs.Inode{}, map[string]bool{}
 	s.buf = make([]byte, unix.PathMax)
 	defer func() {
 		for _, n := range s.links {
@@ -189,6 +191,14 @@ func (s *scanner) attributes(n *fs.Inode, st *unix.Stat_t) error {
 	return orNil(errno)
 }
 
+// leftOut warns, once for each class.
+func (s *scanner) leftOut(path, class string) {
+	if class != "" && !s.warned[class] {
+		s.warned[class] = true
+		s.opts.warn(path, fmt.Sprintf("extended attributes %q.* are left out", class))
+	}
+}
+
 // xattrs takes over the extended attributes user.*, which are all that archives
 // carry.
 func (s *scanner) xattrs(fd int, path string, n *fs.Inode) error {
@@ -200,8 +210,8 @@ func (s *scanner) xattrs(fd int, path string, n *fs.Inode) error {
 		return err
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
-		class, _, _ := strings.Cut(name, ".")
-		if class != "user" {
+		if class, _, _ := strings.Cut(name, "."); class != "user" {
+			s.leftOut(path, class)
 			continue
 		}
 		value, err := readXattr(func(p []byte) (int, error) { return unix.Fgetxattr(fd, name, p) })
