@@ -255,10 +255,14 @@ func (m *memory) CopyFrom(ctx context.Context, src Backend, from string, rev sto
 		return Attributes{}, errors.ErrUnsupported
 	}
 	err = m.request(ctx, "copy", func() (err error) {
-		if m.objects[from].Revision != rev {
+		o, ok := m.objects[from]
+		switch {
+		case !ok:
+			return refusalError(NotFound)
+		case o.Revision != rev:
 			return refusalError(Changed)
 		}
-		a, err = m.storeLocked(name, m.objects[from].content, cond)
+		a, err = m.storeLocked(name, o.content, cond)
 		return err
 	})
 	return a, err

@@ -21,6 +21,7 @@ func (s *cloudStore) CopyFrom(ctx context.Context, src store.Store, srcKey strin
 	if !ours || !able {
 		return store.Info{}, errors.ErrUnsupported
 	}
+	ctx = s.counted(ctx)
 	a, err := s.copyFrom(ctx, copier, from, srcKey, srcRev, key, opts)
 	if errors.Is(err, errors.ErrUnsupported) {
 		return store.Info{}, err
@@ -60,8 +61,7 @@ func (s *cloudStore) copyFrom(ctx context.Context, copier Copier, from *cloudSto
 
 // sourceGone tells a conflict at the source of a copy from one at its destination.
 func (s *cloudStore) sourceGone(ctx context.Context, key string, rev store.Revision, err error) error {
-	var conflict *store.ConflictError
-	if !errors.As(err, &conflict) {
+	if !errors.As(err, new(*store.ConflictError)) && s.refusal(err).Meaning != NotFound {
 		return err
 	}
 	have, herr := s.head(ctx, key)

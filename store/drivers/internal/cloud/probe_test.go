@@ -103,6 +103,8 @@ func TestCopy(t *testing.T) {
 	}
 	_, err = f.s.CopyFrom(t.Context(), f.s, "key", "old", "other", nil)
 	f.wantError(err, store.ErrConflict)
+	_, err = f.s.CopyFrom(t.Context(), f.s, "none", "gone", "other", nil)
+	f.wantError(err, store.ErrConflict)
 	_, err = f.s.CopyFrom(t.Context(), newFixture(t).s, "key", f.base.Revision, "other", nil)
 	f.wantError(err, errors.ErrUnsupported)
 }
