@@ -170,6 +170,20 @@ func TestDiffOfHoles(t *testing.T) {
 	if err != nil || len(differences) != 0 {
 		t.Errorf("Diff gives %v, %v", differences, err)
 	}
+	f, err := os.OpenFile(dir+"/b", os.O_WRONLY, 0)
+	noError(t, err)
+	_, err = f.WriteAt([]byte("data"), 1<<26)
+	noError(t, err)
+	noError(t, f.Close())
+	other := newURL()
+	_, err = workspace.Import(t.Context(), dir, other, nil)
+	noError(t, err)
+	for _, pair := range [][2]string{{urls[0], other}, {other, urls[0]}} {
+		differences, err = workspace.Diff(t.Context(), pair[0], pair[1], nil)
+		if err != nil || len(differences) != 1 || differences[0].String() != "M b (content)" {
+			t.Errorf("Diff gives %v, %v", differences, err)
+		}
+	}
 }
 
 func TestVerify(t *testing.T) {
