@@ -44,9 +44,12 @@ type DiagnoseOptions struct {
 	Quick bool
 }
 
-// scratchPrefix begins the names of what Diagnose stores. It is in the place of a
-// directory, so that no listing shows what is beneath it as a workspace.
+// scratchPrefix begins the name of the directory of what Diagnose stores. No listing
+// shows what is beneath it as a workspace.
 const scratchPrefix = ".workdir-doctor-"
+
+// isScratch tells the key of a scratch archive.
+func isScratch(key string) bool { return strings.Contains("/"+key, "/"+scratchPrefix) }
 
 // Bounds of a diagnosis.
 const (

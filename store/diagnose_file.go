@@ -74,7 +74,7 @@ func (d *dir) checkKind() Check {
 	}
 	return newCheck("file system", "", &oddity{
 		CheckWarn, name + ", which other hosts may mount: commits lock the file " + lockName + " too; what follows was tried from this host alone",
-		"run this on two hosts at once; docs/stores.md says what holds on a shared directory",
+		"docs/stores.md says what holds on a shared directory, how to mount it, and how to try its locks from two hosts",
 	})
 }
 

@@ -238,7 +238,7 @@ func TestDiagnoseFindsWhatIsWrong(t *testing.T) {
 			tt.spoil(s)
 			store.Register("odd", func(context.Context, store.URL) (store.Store, error) { return s, nil })
 			defer store.Unregister("odd")
-			checks, err := diagnose(t, context.Background(), "odd://b/k", nil)
+			checks, err := diagnose(t, context.Background(), "odd://b/k", &store.DiagnoseOptions{Quick: tt.check != "parts stale"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +261,7 @@ func TestDiagnoseCancelled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			err := store.Diagnose(ctx, "file://"+dir+"/a", nil, func(c store.Check) {
+			err := store.Diagnose(ctx, "file://"+dir+"/a", &store.DiagnoseOptions{Quick: name != "parts"}, func(c store.Check) {
 				if c.Name == name {
 					cancel()
 				}
@@ -273,6 +273,24 @@ func TestDiagnoseCancelled(t *testing.T) {
 				t.Errorf("left behind: %v", after)
 			}
 		})
+	}
+}
+
+// Nor does a listing of all levels show a scratch archive as a workspace.
+func TestListAllWithoutScratch(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.tar.gz", ".workdir-doctor-1/trial.tar.gz", "b/.workdir-doctor-2/trial.tar.gz"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := store.ListAll(context.Background(), dir)
+	if err != nil || len(found) != 1 || found[0].Name != "a" {
+		t.Errorf("%+v, %v", found, err)
 	}
 }
 

@@ -54,7 +54,7 @@ func list(ctx context.Context, prefixURL string, ask func(Store, context.Context
 	for _, info := range infos {
 		w := u
 		w.Key = info.Key
-		if again, err := ParseURL(w.String()); err != nil || again != w {
+		if again, err := ParseURL(w.String()); err != nil || again != w || isScratch(info.Key) {
 			continue
 		}
 		found = append(found, Workspace{
