@@ -70,19 +70,37 @@ func Import(ctx context.Context, path, url string, opts *ImportOptions) (Importe
 }
 
 // ImportArchive stores the content of an ordinary tar.gz as a workspace. It reads r
-// to its end, before anything is stored. Otherwise it is as Import.
+// to its end, before anything is stored; a Read of r that hangs when ctx ends, or
+// when the archive is refused, is left to itself. Otherwise it is as Import.
 func ImportArchive(ctx context.Context, r io.Reader, url string, opts *ImportOptions) (Imported, error) {
 	return importArchive(ctx, r, 0, "the archive", url, opts)
 }
 
 func importArchive(ctx context.Context, r io.Reader, size int64, name, url string, opts *ImportOptions) (Imported, error) {
 	return importing(ctx, url, opts, func(o *ImportOptions) (*loaded, error) {
+		r, stop := endingWith(ctx, r)
+		defer stop()
 		l, err := loadFrom(ctx, r, size, loadOptions{Options: &o.Options, content: true, devices: o.Devices})
 		if err != nil {
 			return nil, fmt.Errorf("import %s: %w", name, err)
 		}
 		return l, nil
 	})
+}
+
+// endingWith gives the bytes of r until ctx ends, though a read of r hangs, as one
+// of a terminal or a pipe can.
+func endingWith(ctx context.Context, r io.Reader) (_ io.Reader, stop func()) {
+	pr, pw := io.Pipe()
+	go func() {
+		_, err := io.Copy(pw, r)
+		_ = pw.CloseWithError(err) // never fails
+	}()
+	after := context.AfterFunc(ctx, func() { _ = pw.CloseWithError(context.Cause(ctx)) })
+	return pr, func() {
+		after()
+		_ = pr.Close() // never fails
+	}
 }
 
 // importing stores the tree that fill makes, on top of what is at the URL.

@@ -282,3 +282,17 @@ func TestSpill(t *testing.T) {
 		t.Errorf("left in the temporary directory: %q", left)
 	}
 }
+
+// An import whose source hangs can be given up.
+func TestImportOfHangingReader(t *testing.T) {
+	r, w, err := os.Pipe()
+	noError(t, err)
+	defer r.Close()
+	defer w.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = w.Write(tarOf(t, file("f", "content"))[:20])
+	noError(t, err)
+	go cancel()
+	_, err = workspace.ImportArchive(ctx, r, newURL(), nil)
+	wantError(t, err, context.Canceled)
+}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -82,8 +83,8 @@ func (a *app) showLog(ctx context.Context, url string) error {
 	if len(commits) == 0 {
 		a.note("there is no commit log: another program wrote this archive")
 	}
-	return unbroken(func() error {
-		out := bufio.NewWriter(a.stdout)
+	return a.toStdout(ctx, func(w io.Writer) error {
+		out := bufio.NewWriter(w)
 		for _, c := range commits {
 			fmt.Fprintln(out, c)
 		}

@@ -3,11 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"text/tabwriter"
 	"time"
 
@@ -16,20 +13,6 @@ import (
 
 	"github.com/workdir/workdir/workspace"
 )
-
-// unbroken runs work, in which a reader of our output who has gone is an error
-// instead of our end, so that nothing is left behind. Its exit code is that of the
-// end by SIGPIPE, and nobody is told.
-func unbroken(work func() error) error {
-	broken := make(chan os.Signal, 1)
-	signal.Notify(broken, unix.SIGPIPE)
-	defer signal.Stop(broken)
-	err := work()
-	if errors.Is(err, unix.EPIPE) {
-		return &statusError{code: exitSignal + int(unix.SIGPIPE)}
-	}
-	return err
-}
 
 func (a *app) catCommand() *cobra.Command {
 	return &cobra.Command{
@@ -52,8 +35,8 @@ func (a *app) cat(ctx context.Context, url string, paths []string) error {
 	w := a.newWork()
 	opts := w.options()
 	var entries []workspace.Entry
-	err := unbroken(func() (err error) {
-		entries, err = workspace.Cat(ctx, url, paths, wiping{w.bar, a.stdout}, &opts)
+	err := a.toStdout(ctx, func(out io.Writer) (err error) {
+		entries, err = workspace.Cat(ctx, url, paths, wiping{w.bar, out}, &opts)
 		return err
 	})
 	w.finish()
@@ -104,8 +87,8 @@ func (a *app) tree(ctx context.Context, url, path string, long bool) error {
 	if err != nil {
 		return err
 	}
-	return unbroken(func() error {
-		out := bufio.NewWriter(a.stdout)
+	return a.toStdout(ctx, func(w io.Writer) error {
+		out := bufio.NewWriter(w)
 		if err := a.printEntries(out, entries, long); err != nil {
 			return err
 		}
@@ -215,7 +198,8 @@ func (a *app) diff(ctx context.Context, urlA, urlB string) error {
 	if err != nil {
 		return err
 	}
-	if err := unbroken(func() error { return a.printDifferences(differences) }); err != nil {
+	err = a.toStdout(ctx, func(out io.Writer) error { return a.printDifferences(out, differences) })
+	if err != nil {
 		return err
 	}
 	if len(differences) > 0 {
@@ -224,8 +208,8 @@ func (a *app) diff(ctx context.Context, urlA, urlB string) error {
 	return nil
 }
 
-func (a *app) printDifferences(differences []workspace.Difference) error {
-	out := bufio.NewWriter(a.stdout)
+func (a *app) printDifferences(w io.Writer, differences []workspace.Difference) error {
+	out := bufio.NewWriter(w)
 	if a.json {
 		if differences == nil {
 			differences = []workspace.Difference{}

@@ -1,9 +1,16 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/mount"
@@ -14,6 +21,37 @@ func printJSON(w io.Writer, v any) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	return out.Encode(v)
+}
+
+// toStdout calls write with a writer to standard output. A reader there who has gone
+// is an error and not our end, so that nothing is left behind; the exit code is then
+// that of the end by SIGPIPE, and nobody is told. A reader who stays and does not
+// read keeps us only until ctx ends.
+func (a *app) toStdout(ctx context.Context, write func(io.Writer) error) error {
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, unix.SIGPIPE)
+	defer signal.Stop(broken)
+	r, w := io.Pipe()
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(a.stdout, r)
+		_ = r.CloseWithError(err) // never fails
+		copied <- err
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = r.CloseWithError(context.Cause(ctx)) })
+	defer stop()
+	err := write(w)
+	_ = w.Close() // never fails
+	select {
+	case copyErr := <-copied:
+		err = cmp.Or(err, copyErr)
+	case <-ctx.Done():
+		err = cmp.Or(err, context.Cause(ctx))
+	}
+	if errors.Is(err, unix.EPIPE) {
+		return &statusError{code: exitSignal + int(unix.SIGPIPE)}
+	}
+	return err
 }
 
 // closedMount is what --json tells of a mount that has ended.

@@ -133,8 +133,8 @@ func entryCount(n int64) string {
 func (a *app) exportTo(ctx context.Context, url, to string, opts *workspace.ExportOptions) (done workspace.Exported, err error) {
 	switch {
 	case to == standard:
-		err = unbroken(func() (err error) {
-			done, err = workspace.ExportArchive(ctx, url, a.stdout, opts)
+		err = a.toStdout(ctx, func(out io.Writer) (err error) {
+			done, err = workspace.ExportArchive(ctx, url, out, opts)
 			return err
 		})
 		return done, err
