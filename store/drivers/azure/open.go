@@ -48,14 +48,16 @@ func isBool(s string) error {
 
 // open is the driver's opener. It makes no request.
 func open(ctx context.Context, u store.URL) (store.Store, error) {
-	transport := cloud.NewTransport(nil)
-	client, o, err := connect(ctx, u, transport)
-	if err != nil {
-		return nil, err
-	}
-	b := newBackend(client)
-	b.credential = o.credential
-	return cloud.NewStore(b, &cloud.Options{Transport: transport}), nil
+	return cloud.Shared(u, func() (cloud.Backend, *cloud.Transport, error) {
+		transport := cloud.NewTransport(nil)
+		client, o, err := connect(ctx, u, transport)
+		if err != nil {
+			return nil, nil, err
+		}
+		b := newBackend(client)
+		b.credential = o.credential
+		return b, transport, nil
+	})
 }
 
 // connect has gocloud make the client that u leads to.

@@ -24,13 +24,14 @@ func open(_ context.Context, u store.URL) (store.Store, error) {
 	if err != nil {
 		return nil, &store.Error{Op: "open", Object: "gs://" + u.Bucket, Kind: store.ErrURL, Cause: err, Todo: "the options are " + optionNames()}
 	}
-	t := cloud.NewTransport(singleRequests())
-	a := &access{config: c, transport: t}
-	b := &backend{
-		bucket: u.Bucket, client: a.client, close: a.close, endpoint: c.host(), pause: firstPause,
-		anonymous: c.anonymous, google: c.endpoint == "" && os.Getenv(emulator) == "", identity: c,
-	}
-	return cloud.NewStore(b, &cloud.Options{Transport: t}), nil
+	return cloud.Shared(u, func() (cloud.Backend, *cloud.Transport, error) {
+		t := cloud.NewTransport(singleRequests())
+		a := &access{config: c, transport: t}
+		return &backend{
+			bucket: u.Bucket, client: a.client, close: a.close, endpoint: c.host(), pause: firstPause,
+			anonymous: c.anonymous, google: c.endpoint == "" && os.Getenv(emulator) == "", identity: c,
+		}, t, nil
+	})
 }
 
 // Options of New. Nil is good.

@@ -61,7 +61,13 @@ const fallbackRegion = "us-east-1"
 
 // open opens the bucket of a URL.
 func open(ctx context.Context, u store.URL) (store.Store, error) {
-	s, err := openURL(ctx, u)
+	s, err := cloud.Shared(u, func() (cloud.Backend, *cloud.Transport, error) {
+		b, err := openURL(ctx, u)
+		if err != nil {
+			return nil, nil, err
+		}
+		return b, b.transport, nil
+	})
 	if err != nil {
 		var e *store.Error
 		if !errors.As(err, &e) {
@@ -73,7 +79,7 @@ func open(ctx context.Context, u store.URL) (store.Store, error) {
 	return s, nil
 }
 
-func openURL(ctx context.Context, u store.URL) (store.Store, error) {
+func openURL(ctx context.Context, u store.URL) (*backend, error) {
 	query, err := parseQuery(u.Query)
 	if err != nil {
 		return nil, err
@@ -96,7 +102,7 @@ func openURL(ctx context.Context, u store.URL) (store.Store, error) {
 	if endpoint := query.Get("endpoint"); endpoint != "" {
 		b.endpoint = host(endpoint)
 	}
-	return cloud.NewStore(b, &cloud.Options{Transport: b.transport}), nil
+	return b, nil
 }
 
 // openError gives the cause of gocloud's refusal without its text, which holds the

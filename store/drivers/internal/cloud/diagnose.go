@@ -55,6 +55,7 @@ const ownNames = ".workdir-"
 // Diagnose implements store.Diagnoser. After a check that fails there are no others,
 // which would fail as well.
 func (s *cloudStore) Diagnose(ctx context.Context, key string) []store.Check {
+	ctx = s.counted(ctx)
 	name := s.prefix + key + suffix
 	var checks []store.Check
 	place := s.backend.Endpoint()

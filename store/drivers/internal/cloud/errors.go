@@ -122,6 +122,9 @@ func (s *cloudStore) fail(ctx context.Context, op, key string, err error) error 
 // explain says what a refusal is, and what can be done.
 func (s *cloudStore) explain(e *store.Error, err error) {
 	r := s.refusal(err)
+	if r.Meaning == Unidentified {
+		forget(s.id)
+	}
 	e.Kind, e.Todo = meanings[r.Meaning], r.Todo
 	if e.Kind == store.ErrNotExist {
 		e.Cause = nil

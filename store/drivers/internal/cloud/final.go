@@ -172,6 +172,7 @@ func (f *final) outcome(err error) error {
 
 // Delete implements store.Store.
 func (s *cloudStore) Delete(ctx context.Context, key string, rev store.Revision, before func(context.Context) error) error {
+	ctx = s.counted(ctx)
 	if err := s.remove(ctx, key, rev, before); err != nil {
 		return s.fail(ctx, "delete", key, err)
 	}

@@ -14,6 +14,7 @@ import (
 // Open implements store.Store. Its one request brings the first part and tells of
 // the whole.
 func (s *cloudStore) Open(ctx context.Context, key string) (store.Object, error) {
+	ctx = s.counted(ctx)
 	o, err := s.open(ctx, key)
 	if err != nil {
 		return nil, s.fail(ctx, "open", key, err)

@@ -8,8 +8,9 @@ import (
 // operation is what a request is made for. The requests of one operation after the
 // first count as retries.
 type operation struct {
-	kind string // as in store.Traffic
-	sent atomic.Int64
+	kind    string   // as in store.Traffic
+	traffic *traffic // of the store that the operation is for; nil if nobody counts
+	sent    atomic.Int64
 }
 
 type operationKey struct{}
@@ -19,7 +20,12 @@ type operationKey struct{}
 // makes more than one request that is no retry, such as a list page by page, asks
 // for one more context for each.
 func Operation(ctx context.Context, kind string) context.Context {
-	return context.WithValue(ctx, operationKey{}, &operation{kind: kind})
+	return context.WithValue(ctx, operationKey{}, &operation{kind: kind, traffic: operationOf(ctx).traffic})
+}
+
+// counted gives a context whose operations count for s.
+func (s *cloudStore) counted(ctx context.Context) context.Context {
+	return context.WithValue(ctx, operationKey{}, &operation{kind: "other", traffic: &s.traffic})
 }
 
 // operationOf is the operation of a context; a new one of the kind "other" where

@@ -15,6 +15,7 @@ func (s *cloudStore) Put(ctx context.Context, key string, write func(io.Writer) 
 	if opts == nil {
 		opts = &store.PutOptions{}
 	}
+	ctx = s.counted(ctx)
 	a, err := s.put(ctx, key, write, opts)
 	if err != nil {
 		return store.Info{}, s.fail(ctx, "put", key, err)

@@ -26,6 +26,10 @@ func NewStore(b Backend, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
 	}
+	return newStore(b, opts)
+}
+
+func newStore(b Backend, opts *Options) *cloudStore {
 	return &cloudStore{
 		backend: b, prefix: opts.Prefix, transport: opts.Transport,
 		pause: firstPause, settle: settleTime, linger: lingerTime,
@@ -37,6 +41,8 @@ type cloudStore struct {
 	backend   Backend
 	prefix    string
 	transport *Transport    // nil if nothing is counted
+	traffic   traffic       // of this store
+	id        string        // of a backend that is shared; "" if it is this store's own
 	pause     time.Duration // before the first repetition
 	settle    time.Duration // for the answer to a final request
 	linger    time.Duration // for parts of an upload that is given up
@@ -81,6 +87,7 @@ func checkSegments(key string) error {
 
 // Stat implements store.Store.
 func (s *cloudStore) Stat(ctx context.Context, key string) (store.Info, error) {
+	ctx = s.counted(ctx)
 	a, err := s.head(ctx, key)
 	if err != nil {
 		return store.Info{}, s.fail(ctx, "stat", key, err)
@@ -135,6 +142,7 @@ func (s *cloudStore) ListAll(ctx context.Context, prefix string) ([]store.Info, 
 type lister func(ctx context.Context, prefix string, found func(name string, a Attributes) error) error
 
 func (s *cloudStore) listSorted(ctx context.Context, prefix string, ask lister) ([]store.Info, error) {
+	ctx = s.counted(ctx)
 	infos, err := s.list(ctx, prefix, ask)
 	if err != nil {
 		return nil, s.fail(ctx, "list", prefix, err)
@@ -172,11 +180,14 @@ func (s *cloudStore) Traffic() store.Traffic {
 	if s.transport == nil {
 		return nil
 	}
-	return s.transport.Traffic()
+	return s.traffic.sum()
 }
 
 // Close implements store.Store.
 func (s *cloudStore) Close() error {
+	if s.id != "" {
+		return nil
+	}
 	err := s.backend.Close()
 	if s.transport != nil {
 		s.transport.CloseIdleConnections()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -11,14 +12,12 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Transport carries the requests of one store: it gives up a connection that is
+// Transport carries the requests of stores: it gives up a connection that is
 // stalled, and counts. Drivers put it beneath their SDK's HTTP client.
 type Transport struct {
-	base  http.RoundTripper
-	stall time.Duration
-
-	mu      sync.Mutex
-	traffic store.Traffic // guarded by mu
+	base    http.RoundTripper
+	stall   time.Duration
+	traffic traffic // of all stores, and what the SDK asks by itself
 }
 
 // NewTransport gives a Transport over base, which has the user's proxies and
@@ -27,7 +26,7 @@ func NewTransport(base http.RoundTripper) *Transport {
 	if base == nil {
 		base = DefaultTransport()
 	}
-	return &Transport{base: base, stall: stallTime, traffic: store.Traffic{}}
+	return &Transport{base: base, stall: stallTime}
 }
 
 // stallTime is how long a request may be under way without a byte in either
@@ -61,34 +60,50 @@ func (t *Transport) CloseIdleConnections() {
 }
 
 // Traffic gives what went through t so far.
-func (t *Transport) Traffic() store.Traffic {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	traffic := make(store.Traffic, len(t.traffic))
-	for kind, requests := range t.traffic {
-		traffic[kind] = requests
+func (t *Transport) Traffic() store.Traffic { return t.traffic.sum() }
+
+// count adds to what went over the network for an operation.
+func (t *Transport) count(op *operation, more store.Requests) {
+	t.traffic.add(op.kind, more)
+	if op.traffic != nil {
+		op.traffic.add(op.kind, more)
 	}
-	return traffic
 }
 
-// count adds to what went over the network for requests of a kind.
-func (t *Transport) count(kind string, more store.Requests) {
+// traffic counts requests. The zero value is ready for use.
+type traffic struct {
+	mu     sync.Mutex
+	byKind store.Traffic // guarded by mu
+}
+
+func (t *traffic) sum() store.Traffic {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	sum := t.traffic[kind]
+	sum := make(store.Traffic, len(t.byKind))
+	maps.Copy(sum, t.byKind)
+	return sum
+}
+
+func (t *traffic) add(kind string, more store.Requests) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byKind == nil {
+		t.byKind = store.Traffic{}
+	}
+	sum := t.byKind[kind]
 	sum.Count += more.Count
 	sum.Retries += more.Retries
 	sum.Sent += more.Sent
 	sum.Received += more.Received
-	t.traffic[kind] = sum
+	t.byKind[kind] = sum
 }
 
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	op := operationOf(r.Context())
-	t.count(op.kind, store.Requests{Count: 1, Retries: min(1, op.sent.Add(1)-1)})
+	t.count(op, store.Requests{Count: 1, Retries: min(1, op.sent.Add(1)-1)})
 	ctx, cancel := context.WithCancelCause(r.Context())
-	x := &exchange{transport: t, kind: op.kind, ctx: ctx, cancel: cancel}
+	x := &exchange{transport: t, op: op, ctx: ctx, cancel: cancel}
 	x.timer = time.AfterFunc(t.stall, func() { cancel(&StalledError{For: t.stall}) })
 	resp, err := t.base.RoundTrip(x.request(r))
 	x.timer.Stop()
@@ -117,7 +132,7 @@ func (e *StalledError) Temporary() bool { return true }
 // exchange is one request and its response.
 type exchange struct {
 	transport *Transport
-	kind      string
+	op        *operation
 	ctx       context.Context
 	cancel    context.CancelCauseFunc
 	timer     *time.Timer // runs while a byte is expected
@@ -161,7 +176,7 @@ type requestBody struct {
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.x.timer.Reset(b.x.transport.stall)
-	b.x.transport.count(b.x.kind, store.Requests{Sent: int64(n)})
+	b.x.transport.count(b.x.op, store.Requests{Sent: int64(n)})
 	return n, err
 }
 
@@ -175,7 +190,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	b.x.timer.Reset(b.x.transport.stall)
 	n, err := b.body.Read(p)
 	b.x.timer.Stop()
-	b.x.transport.count(b.x.kind, store.Requests{Received: int64(n)})
+	b.x.transport.count(b.x.op, store.Requests{Received: int64(n)})
 	if err != nil {
 		err = b.x.explain(err)
 	}

@@ -112,9 +112,8 @@ func TestTraffic(t *testing.T) {
 	if _, err := get(t, transport, http.MethodGet, url, "get", ""); err != nil {
 		t.Fatal(err)
 	}
-	s := NewStore(newMemory(), &Options{Transport: transport})
 	want := store.Traffic{"put": {Count: 3, Retries: 2, Sent: 21, Received: 12}, "get": {Count: 1, Received: 4}}
-	got := store.TrafficOf(s)
+	got := transport.Traffic()
 	if len(got) != len(want) || got["put"] != want["put"] || got["get"] != want["get"] {
 		t.Errorf("the traffic is %v, want %v", got, want)
 	}
