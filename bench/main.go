@@ -34,16 +34,21 @@ type config struct {
 	binary, python, source string
 	rounds                 int
 	parts                  string
+	transfer               int64  // bytes of the archive that is transferred
 	output                 string // directory
 }
 
 func run() error {
+	if what := os.Getenv(transferEnv); what != "" {
+		return transferChild(context.Background(), what)
+	}
 	var c config
 	flag.StringVar(&c.binary, "workdir-mount", "build/workdir-mount", "the command to measure")
 	flag.StringVar(&c.python, "python", "build/_venv/bin/python", "a Python that has temporal-workdir")
 	flag.StringVar(&c.source, "source", "", "the directory that makes up the workspace")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often everything is measured")
 	flag.StringVar(&c.parts, "parts", "archives,mounts", "what is measured")
+	flag.Int64Var(&c.transfer, "transfer", 1<<30, "how large an archive is transferred, in bytes")
 	flag.StringVar(&c.output, "o", "", "write the page to this directory, as benchmarks.md, and the plots below it")
 	flag.Parse()
 	if c.source == "" || flag.NArg() > 0 || c.rounds < 1 {
@@ -88,8 +93,14 @@ func measureParts(ctx context.Context, c config) (string, []plot, error) {
 				return "", nil, err
 			}
 			plots = renderMounts(&page, res)
+		case "transfers":
+			all, err := measureTransfers(ctx, c)
+			if err != nil {
+				return "", nil, err
+			}
+			renderTransfers(&page, c, all)
 		default:
-			return "", nil, fmt.Errorf("no part %q: there are archives and mounts", part)
+			return "", nil, fmt.Errorf("no part %q: there are archives, mounts and transfers", part)
 		}
 	}
 	page.WriteString(epilogue(c))

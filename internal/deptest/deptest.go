@@ -30,7 +30,7 @@ var table = map[string]rule{
 	},
 	"store/drivers/gs": {
 		ours:    []string{"store", "store/drivers/internal/cloud"},
-		foreign: []string{"gocloud.dev/", "cloud.google.com/go/", "google.golang.org/api/", "golang.org/x/oauth2"},
+		foreign: []string{"gocloud.dev/", "cloud.google.com/go/", "google.golang.org/api/", "google.golang.org/grpc/", "github.com/googleapis/gax-go/", "golang.org/x/oauth2"},
 	},
 	"store/drivers/azure": {
 		ours:    []string{"store", "store/drivers/internal/cloud"},
@@ -43,7 +43,7 @@ var table = map[string]rule{
 	"fs/fusefs":                    {ours: []string{"fs"}, foreign: []string{"github.com/hanwen/go-fuse/v2/fuse"}},
 	"archive":                      {ours: []string{"fs"}, foreign: []string{"github.com/klauspost/pgzip", "github.com/klauspost/compress"}},
 	"fs":                           {},
-	"bench":                        {ours: []string{"archive", "fs", "mount", "store"}},
+	"bench":                        {ours: []string{"archive", "fs", "mount", "store", "store/drivers/s3"}, foreign: []string{"github.com/aws/"}},
 	"internal/ipc":                 {},
 	"internal/deptest":             {},
 	"internal/testreport":          {},
