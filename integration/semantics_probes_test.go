@@ -27,7 +27,10 @@ var probes = map[string]probe{
 		acl := []byte("\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x05\x00\xff\xff\xff\xff\x20\x00\x05\x00\xff\xff\xff\xff")
 		return outcome(unix.Setxattr(dir, "system.posix_acl_access", acl, 0))
 	}),
-	"atime-of-cached-pages": now(atimeOfCachedPages),
+	"atime-of-cached-pages": now(func(t *testing.T, dir string) string {
+		return atimeAfterReading(t, filepath.Join(dir, "f"), filepath.Join(dir, "f"))
+	}),
+	"noatime":               now(noAtime),
 	"suid-given-while-open": now(suidGivenWhileOpen),
 	"truncate-to-the-same-size": now(func(t *testing.T, dir string) string {
 		name := filepath.Join(dir, "f")
@@ -205,13 +208,23 @@ func orNil(errno unix.Errno) error {
 	return errno
 }
 
-// atimeOfCachedPages reads what was just written.
-func atimeOfCachedPages(t *testing.T, dir string) string {
-	name := filepath.Join(dir, "f")
+// noAtime reads a file through a mount of its own, which is nowhere attached.
+func noAtime(t *testing.T, dir string) string {
+	mount, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	must(t, err)
+	defer unix.Close(mount)
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOATIME, Attr_clr: unix.MOUNT_ATTR__ATIME}
+	must(t, unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, &attr))
+	return atimeAfterReading(t, filepath.Join(dir, "f"), fmt.Sprintf("/proc/self/fd/%d/f", mount))
+}
+
+// atimeAfterReading writes a file, and reads it by a path that may be another one.
+func atimeAfterReading(t *testing.T, name, by string) string {
 	must(t, os.WriteFile(name, []byte("content"), 0o644))
+	dir := filepath.Dir(name)
 	before := statOf(t, dir, "f").Atim
 	tick()
-	_, err := os.ReadFile(name)
+	_, err := os.ReadFile(by)
 	must(t, err)
 	if statOf(t, dir, "f").Atim == before {
 		return "the same"
