@@ -4,13 +4,14 @@ package cloud
 // the last), Azure 50,000 blocks.
 const (
 	smallPart   = 8 << 20
-	largePart   = 32 << 20
+	largePart   = 24 << 20
 	smallParts  = 2_000  // so many are small
 	maxParts    = 10_000 // what the most frugal cloud takes
 	UploadParts = 4      // parts of an upload in flight
+	largeParts  = 2      // of these, if they are large, so that an upload of any size takes as much memory
 	ReadParts   = 4      // parts of a reader in flight or waiting to be read
 
-	// MaxSize is the largest archive that can be stored: 265.6 GiB.
+	// MaxSize is the largest archive that can be stored: 203.1 GiB.
 	MaxSize = smallParts*smallPart + (maxParts-smallParts)*largePart
 )
 

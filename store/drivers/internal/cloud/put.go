@@ -81,7 +81,7 @@ func (w *partWriter) fill(write func(io.Writer) error) error {
 	if w.upload == nil {
 		return nil
 	}
-	if err := w.sendPart(); err != nil {
+	if err := w.sendPart(); err != nil { // the last one, which is never empty
 		return err
 	}
 	return w.upload.wait()
@@ -132,7 +132,7 @@ func (w *partWriter) next() error {
 	if err := w.sendPart(); err != nil {
 		return err
 	}
-	w.buf = w.upload.buffer()
+	w.buf = w.upload.buffer(w.n)
 	return nil
 }
 

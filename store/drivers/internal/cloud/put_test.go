@@ -81,6 +81,32 @@ func TestPartsInFlight(t *testing.T) {
 	}
 }
 
+// From where parts are large, fewer of them are in memory.
+func TestLargePartsInFlight(t *testing.T) {
+	f := newFixture(t)
+	u := &memoryUpload{m: f.m, parts: map[int][]byte{}}
+	sender := newSender(t.Context(), f.s, u)
+	defer sender.abort()
+	release := make(chan struct{})
+	defer close(release)
+	f.noError(sender.send(smallParts, []byte("small")))
+	sender.parts.Wait()
+	for range largeParts {
+		f.m.fails("part", func(context.Context, func() error) error { <-release; return nil })
+	}
+	for n := range largeParts {
+		f.noError(sender.send(smallParts+1+n, []byte("large")))
+	}
+	select {
+	case sender.slots <- struct{}{}:
+		t.Error("there is a place for one more large part")
+	default:
+	}
+	if PartSize(smallParts) >= PartSize(smallParts+1) {
+		t.Error("large parts are not larger")
+	}
+}
+
 // The requests of a write are as few as the documents say.
 func TestRequestsOfPut(t *testing.T) {
 	f := newFixture(t)

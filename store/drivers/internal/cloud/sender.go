@@ -41,10 +41,12 @@ func newSender(ctx context.Context, s *cloudStore, u Upload) *sender {
 // send begins to send part n, waiting for a free place. p belongs to the sender
 // from then on. The error may be that of an earlier part.
 func (t *sender) send(n int, p []byte) error {
-	select {
-	case <-t.ctx.Done():
-		return t.err()
-	case t.slots <- struct{}{}:
+	for range t.places(n) {
+		select {
+		case <-t.ctx.Done():
+			return t.err()
+		case t.slots <- struct{}{}:
+		}
 	}
 	t.parts.Go(func() {
 		defer func() { <-t.slots }()
@@ -65,14 +67,25 @@ func (t *sender) send(n int, p []byte) error {
 	return nil
 }
 
-// buffer gives room for another part.
-func (t *sender) buffer() []byte {
+// places is how many places part n takes: the first large one also takes, for good,
+// those that large parts may not have.
+func (t *sender) places(n int) int {
+	if n == smallParts+1 {
+		return 1 + max(0, cap(t.slots)-largeParts)
+	}
+	return 1
+}
+
+// buffer gives room for part n.
+func (t *sender) buffer(n int) []byte {
 	select {
 	case buf := <-t.free:
-		return buf
+		if cap(buf) >= PartSize(n) {
+			return buf
+		}
 	default:
-		return nil
 	}
+	return make([]byte, 0, PartSize(n))
 }
 
 // wait waits until all parts are sent.
