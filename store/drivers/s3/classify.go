@@ -31,6 +31,9 @@ var refusals = map[string]cloud.Meaning{
 	"TooManyRequests": cloud.Busy, "RequestLimitExceeded": cloud.Busy, "Throttling": cloud.Busy, "ThrottlingException": cloud.Busy,
 	"RequestTimeout": cloud.Busy, "BadDigest": cloud.Busy, "XAmzContentChecksumMismatch": cloud.Busy, "IncompleteBody": cloud.Busy,
 
+	// What servers say that keep objects as files: a directory is in the archive's place.
+	"ExistingObjectIsDirectory": cloud.Other, "ObjectParentIsFile": cloud.Other,
+
 	"InvalidRange": cloud.OutOfRange, "RequestedRangeNotSatisfiable": cloud.OutOfRange,
 
 	"PermanentRedirect": cloud.BadOption, "TemporaryRedirect": cloud.BadOption, "AuthorizationHeaderMalformed": cloud.BadOption,
