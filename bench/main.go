@@ -94,11 +94,11 @@ func measureParts(ctx context.Context, c config) (string, []plot, error) {
 			}
 			plots = renderMounts(&page, res)
 		case "transfers":
-			all, err := measureTransfers(ctx, c)
+			results, err := measureTransfers(ctx, c)
 			if err != nil {
 				return "", nil, err
 			}
-			renderTransfers(&page, c, all)
+			renderTransfers(&page, results)
 		default:
 			return "", nil, fmt.Errorf("no part %q: there are archives, mounts and transfers", part)
 		}

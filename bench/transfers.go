@@ -14,23 +14,34 @@ import (
 	"time"
 )
 
-// Transfers of one large archive to and from a server that stands for S3, on this
-// machine: by our own store, by the vendor's own transfer manager, by rclone, and
-// by the client of the ancestor. Each is a process of its own, which reads from or
-// writes to a file in memory.
+// Transfers of one large archive to and from a server that stands for a cloud, on
+// this machine: by our own store, by the vendor's own SDK, by rclone, and by the
+// client of the ancestor. Each is a process of its own, which reads from or writes to
+// a file in memory.
 
 const (
-	transferKey    = "workdir-bench"
-	transferSecret = "workdir-bench-secret"
 	transferBucket = "bench"
 	transferObject = "job.tar.gz"
 )
+
+// transferCloud is a server that runs, and who moves archives to it.
+type transferCloud interface {
+	title() string
+	size(c config) int64 // bytes of the archive
+	makeBucket(ctx context.Context) error
+	transferrers(c config) []transferrer
+	removeObject(ctx context.Context) error
+	stop() error
+}
+
+// transferClouds start the servers; each may keep what it serves beneath dir.
+var transferClouds = []func(dir string) (transferCloud, error){startS3, startGS}
 
 // transferrer moves an archive.
 type transferrer struct {
 	name string
 	// command gives the process that uploads file, or downloads to it.
-	command func(s *s3Server, file string, upload bool) *exec.Cmd
+	command func(file string, upload bool) *exec.Cmd
 }
 
 // transfer is what one process took.
@@ -45,25 +56,32 @@ type transfers struct {
 	uploads, downloads []transfer
 }
 
-// s3Server is a server that runs.
-type s3Server struct {
+// transferResult is what was measured with one server.
+type transferResult struct {
+	title string
+	size  int64 // bytes
+	all   []*transfers
+}
+
+// localServer is a process that serves at an address of this machine.
+type localServer struct {
 	address string
-	data    string // the directory that holds its buckets
 	cmd     *exec.Cmd
 }
 
-// startS3 starts one that keeps its objects beneath dir.
-func startS3(dir string) (*s3Server, error) {
+// startLocal runs a program of build/tools/bin and waits until it listens. args gets
+// the address.
+func startLocal(program string, args func(address string) []string, env ...string) (*localServer, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s := &s3Server{address: l.Addr().String(), data: filepath.Join(dir, "data")}
-	if err := errors.Join(l.Close(), os.MkdirAll(s.data, 0o755)); err != nil {
+	s := &localServer{address: l.Addr().String()}
+	if err := l.Close(); err != nil {
 		return nil, err
 	}
-	s.cmd = command("build/tools/bin/versitygw", "--port", s.address, "--quiet", "posix", s.data)
-	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+transferKey, "ROOT_SECRET_KEY="+transferSecret)
+	s.cmd = command("build/tools/bin/"+program, args(s.address)...)
+	s.cmd.Env = append(os.Environ(), env...)
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%w: run scripts/deps.sh test", err)
 	}
@@ -74,68 +92,73 @@ func startS3(dir string) (*s3Server, error) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return nil, errors.Join(errors.New("versitygw does not answer"), s.stop())
+	return nil, errors.Join(fmt.Errorf("%s does not answer", program), s.stop())
 }
 
-func (s *s3Server) stop() error {
+func (s *localServer) stop() error {
 	err := s.cmd.Process.Kill()
 	_ = s.cmd.Wait() // killed
 	return err
 }
 
-// env is what the clients of a server find their credentials by. Nothing of the
-// user's own configuration of S3 is in it.
-func (s *s3Server) env() []string {
-	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
-	return append(own, "AWS_ACCESS_KEY_ID="+transferKey, "AWS_SECRET_ACCESS_KEY="+transferSecret, "AWS_REGION=us-east-1",
-		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true")
-}
-
-// measureTransfers runs the rounds. Files are in memory, so that the disk is not
-// what is measured.
-func measureTransfers(ctx context.Context, c config) (all []*transfers, err error) {
+// measureTransfers measures with one server after the other. Files are in memory, so
+// that the disk is not what is measured.
+func measureTransfers(ctx context.Context, c config) (results []*transferResult, err error) {
 	dir, err := os.MkdirTemp("/dev/shm", "workdir-bench")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	server, err := startS3(dir)
+	for _, start := range transferClouds {
+		r, err := measureCloud(ctx, c, dir, start)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// measureCloud runs the rounds with one server.
+func measureCloud(ctx context.Context, c config, dir string, start func(dir string) (transferCloud, error)) (r *transferResult, err error) {
+	server, err := start(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, server.stop()) }()
-	if err := makeBucket(ctx, server); err != nil {
+	if err := server.makeBucket(ctx); err != nil {
 		return nil, err
 	}
+	r = &transferResult{title: server.title(), size: server.size(c)}
 	source := filepath.Join(dir, "source")
-	if err := writeRandom(source, c.transfer); err != nil {
+	if err := writeRandom(source, r.size); err != nil {
 		return nil, err
 	}
 	for round := 0; c.goesOn(ctx, round); round++ {
-		for i, t := range transferrers(c) {
+		for i, t := range server.transferrers(c) {
 			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, c.rounds, t.name)
 			if round == 0 {
-				all = append(all, &transfers{name: t.name})
+				r.all = append(r.all, &transfers{name: t.name})
 			}
-			if err := server.measure(t, source, all[i]); err != nil {
+			err := errors.Join(measureTransfer(t, source, r.all[i]), server.removeObject(context.WithoutCancel(ctx)))
+			if err != nil {
 				return nil, fmt.Errorf("%s: %w", t.name, err)
 			}
 		}
 	}
-	return all, nil
+	return r, nil
 }
 
-// measure uploads a file and downloads it again, and looks whether it is the same.
-func (s *s3Server) measure(t transferrer, source string, to *transfers) error {
-	object := filepath.Join(s.data, transferBucket, transferObject)
+// measureTransfer uploads a file and downloads it again, and looks whether it is the
+// same.
+func measureTransfer(t transferrer, source string, to *transfers) error {
 	copied := source + ".copy"
-	defer os.Remove(object)
 	defer os.Remove(copied)
-	up, err := timeTransfer(t.command(s, source, true))
+	up, err := timeTransfer(t.command(source, true))
 	if err != nil {
 		return fmt.Errorf("upload: %w", err)
 	}
-	down, err := timeTransfer(t.command(s, copied, false))
+	down, err := timeTransfer(t.command(copied, false))
 	if err != nil {
 		return fmt.Errorf("download: %w", err)
 	}
@@ -167,67 +190,68 @@ func writeRandom(path string, size int64) error {
 	return errors.Join(err, f.Close())
 }
 
-// transferrers are those that are compared.
-func transferrers(c config) []transferrer {
-	return []transferrer{
-		{"workdir", ourselves("workdir")},
-		{"AWS SDK for Go, transfer manager", ourselves("sdk")},
-		{"rclone copyto", rclone},
-		{"s3fs (the ancestor's client)", s3fs(c.python)},
-	}
-}
-
-// ourselves runs this program again, as transferChild.
-func ourselves(how string) func(*s3Server, string, bool) *exec.Cmd {
-	return func(s *s3Server, file string, upload bool) *exec.Cmd {
+// ourselves runs this program again, as transferChild: how is a key of moves.
+func ourselves(how, address string, env []string) func(string, bool) *exec.Cmd {
+	return func(file string, upload bool) *exec.Cmd {
 		cmd := command("/proc/self/exe")
-		cmd.Env = append(s.env(), fmt.Sprintf("%s=%s %t http://%s %s", transferEnv, how, upload, s.address, file))
+		cmd.Env = append(slices.Clone(env), fmt.Sprintf("%s=%s %t http://%s %s", transferEnv, how, upload, address, file))
 		return cmd
 	}
 }
 
-func rclone(s *s3Server, file string, upload bool) *exec.Cmd {
-	remote := ":s3:" + transferBucket + "/" + transferObject
-	from, to := file, remote
-	if !upload {
-		from, to = remote, file
+// rclone copies to or from a remote of a type, which env configures.
+func rclone(remoteType string, env []string) func(string, bool) *exec.Cmd {
+	return func(file string, upload bool) *exec.Cmd {
+		remote := ":" + remoteType + ":" + transferBucket + "/" + transferObject
+		from, to := file, remote
+		if !upload {
+			from, to = remote, file
+		}
+		cmd := command("rclone", "--config", "/dev/null", "-q", "copyto", from, to)
+		cmd.Env = env
+		return cmd
 	}
-	cmd := command("rclone", "--config", "/dev/null", "-q", "copyto", from, to)
-	cmd.Env = append(s.env(), "RCLONE_S3_PROVIDER=Other", "RCLONE_S3_ENV_AUTH=true", "RCLONE_S3_NO_CHECK_BUCKET=true", "RCLONE_S3_REGION=us-east-1", "RCLONE_S3_ENDPOINT=http://"+s.address)
-	return cmd
 }
 
-const s3fsScript = `
-import sys, s3fs
+// fsspecScript copies by the ancestor's client; open makes the file system.
+const fsspecScript = `
+import sys
 endpoint, file, remote, upload = sys.argv[1:]
-fs = s3fs.S3FileSystem(endpoint_url=endpoint)
+%s
 if upload == "true":
     fs.put_file(file, remote)
 else:
     fs.get_file(remote, file)
 `
 
-func s3fs(python string) func(*s3Server, string, bool) *exec.Cmd {
-	return func(s *s3Server, file string, upload bool) *exec.Cmd {
-		cmd := command(python, "-c", s3fsScript, "http://"+s.address, file, transferBucket+"/"+transferObject, fmt.Sprint(upload))
-		cmd.Env = s.env()
+func fsspec(python, open, address string, env []string) func(string, bool) *exec.Cmd {
+	return func(file string, upload bool) *exec.Cmd {
+		cmd := command(python, "-c", fmt.Sprintf(fsspecScript, open), "http://"+address, file, transferBucket+"/"+transferObject, fmt.Sprint(upload))
+		cmd.Env = env
 		return cmd
 	}
 }
 
-// renderTransfers writes the table.
-func renderTransfers(b *strings.Builder, c config, all []*transfers) {
-	fmt.Fprintf(b, "## Transfers\n\nAn archive of %d MiB that cannot be compressed, to versitygw on this machine (S3's protocol) and back, files in memory; rounds in which all took turns: %d. Medians; the start of each program counts, and the server shares the processors.\n\n",
-		c.transfer>>20, len(all[0].uploads))
+// renderTransfers writes the tables.
+func renderTransfers(b *strings.Builder, results []*transferResult) {
+	b.WriteString("## Transfers\n\nAn archive that cannot be compressed, to a server on this machine and back, files in memory, in rounds in which all took turns. Medians; the start of each program counts, and the server shares the processors.\n")
+	for _, r := range results {
+		fmt.Fprintf(b, "\n%s, %d MiB; rounds: %d.\n\n", r.title, r.size>>20, len(r.all[0].uploads))
+		writeTransfers(b, r.size, r.all)
+	}
+}
+
+// writeTransfers writes one table, of archives of a size in bytes.
+func writeTransfers(b *strings.Builder, size int64, all []*transfers) {
 	b.WriteString("| | upload, MiB/s | processor, s | peak memory, MiB | download, MiB/s | processor, s | peak memory, MiB |\n|---|---|---|---|---|---|---|\n")
 	for _, t := range all {
-		fmt.Fprintf(b, "| %s |%s |%s |\n", t.name, transferCells(c, t.uploads), transferCells(c, t.downloads))
+		fmt.Fprintf(b, "| %s |%s |%s |\n", t.name, transferCells(size, t.uploads), transferCells(size, t.downloads))
 	}
 }
 
 // transferCells gives throughput, processor time and memory.
-func transferCells(c config, of []transfer) string {
-	speed := medianOf(of, func(t transfer) float64 { return float64(c.transfer>>20) / t.seconds })
+func transferCells(size int64, of []transfer) string {
+	speed := medianOf(of, func(t transfer) float64 { return float64(size>>20) / t.seconds })
 	processor := medianOf(of, func(t transfer) float64 { return t.usage.processor })
 	memory := medianOf(of, func(t transfer) float64 { return float64(t.usage.memory) / (1 << 20) })
 	return fmt.Sprintf(" %.0f | %.1f | %.0f", speed, processor, memory)

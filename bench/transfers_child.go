@@ -7,17 +7,18 @@ import (
 	"os"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
-	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"github.com/workdir/workdir/store"
-	_ "github.com/workdir/workdir/store/drivers/s3" // what is measured
 )
 
 // transferEnv tells a process of this program to move one archive and end.
 const transferEnv = "WORKDIR_BENCH_TRANSFER"
+
+// moves are who moves an archive how, by whether it is an upload. They get the
+// endpoint and the file.
+var moves = map[string]func(context.Context, string, *os.File) error{
+	"s3-workdir true": putTo(s3URL), "s3-workdir false": getFrom(s3URL), "s3-sdk true": putByS3, "s3-sdk false": getByS3,
+	"gs-workdir true": putTo(gsURL), "gs-workdir false": getFrom(gsURL), "gs-sdk true": putByGS, "gs-sdk false": getByGS,
+}
 
 // transferChild does what transferEnv says: who, whether to upload, the endpoint,
 // and the file.
@@ -26,9 +27,7 @@ func transferChild(ctx context.Context, what string) error {
 	if len(fields) != 4 {
 		return fmt.Errorf("%s has %d fields", transferEnv, len(fields))
 	}
-	move := map[string]func(context.Context, string, *os.File) error{
-		"workdir true": putByStore, "workdir false": getByStore, "sdk true": putBySDK, "sdk false": getBySDK,
-	}[fields[0]+" "+fields[1]]
+	move := moves[fields[0]+" "+fields[1]]
 	if move == nil {
 		return fmt.Errorf("%s: nobody moves %q", transferEnv, what)
 	}
@@ -40,76 +39,50 @@ func transferChild(ctx context.Context, what string) error {
 	return move(ctx, fields[2], f)
 }
 
-func openStore(ctx context.Context, endpoint string) (store.Store, error) {
-	return store.OpenBucket(ctx, store.URL{Scheme: "s3", Bucket: transferBucket, Query: "use_path_style=true&endpoint=" + endpoint})
-}
-
 var transferName = strings.TrimSuffix(transferObject, ".tar.gz")
 
-func putByStore(ctx context.Context, endpoint string, f *os.File) error {
-	s, err := openStore(ctx, endpoint)
-	if err != nil {
-		return err
+// putTo uploads by a store.
+func putTo(bucket func(endpoint string) store.URL) func(context.Context, string, *os.File) error {
+	return func(ctx context.Context, endpoint string, f *os.File) error {
+		s, err := store.OpenBucket(ctx, bucket(endpoint))
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return putFile(ctx, s, f)
 	}
-	defer s.Close()
-	_, err = s.Put(ctx, transferName, func(w io.Writer) error {
-		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{f}, make([]byte, 256<<10))
-		return err
-	}, nil)
+}
+
+// getFrom downloads by a store.
+func getFrom(bucket func(endpoint string) store.URL) func(context.Context, string, *os.File) error {
+	return func(ctx context.Context, endpoint string, f *os.File) error {
+		s, err := store.OpenBucket(ctx, bucket(endpoint))
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return getFile(ctx, s, f)
+	}
+}
+
+// putFile makes an archive of a file.
+func putFile(ctx context.Context, s store.Store, f *os.File) error {
+	_, err := s.Put(ctx, transferName, func(w io.Writer) error { return copyAll(w, f) }, nil)
 	return err
 }
 
-func getByStore(ctx context.Context, endpoint string, f *os.File) error {
-	s, err := openStore(ctx, endpoint)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
+// getFile makes a file of an archive.
+func getFile(ctx context.Context, s store.Store, f *os.File) error {
 	o, err := s.Open(ctx, transferName)
 	if err != nil {
 		return err
 	}
 	defer o.Close()
-	_, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{o}, make([]byte, 256<<10))
-	return err
+	return copyAll(f, o)
 }
 
-// transferManager is the SDK's own, as it comes.
-func transferManager(ctx context.Context, endpoint string) (*transfermanager.Client, error) {
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithBaseEndpoint(endpoint))
-	if err != nil {
-		return nil, err
-	}
-	return transfermanager.New(awss3.NewFromConfig(cfg, func(o *awss3.Options) { o.UsePathStyle = true })), nil
-}
-
-// makeBucket makes the bucket of all transfers.
-func makeBucket(ctx context.Context, s *s3Server) error {
-	endpoint := "http://" + s.address
-	client := awss3.New(awss3.Options{
-		BaseEndpoint: &endpoint, Region: "us-east-1", UsePathStyle: true,
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: transferKey, SecretAccessKey: transferSecret}, nil
-		}),
-	})
-	_, err := client.CreateBucket(ctx, &awss3.CreateBucketInput{Bucket: aws.String(transferBucket)})
-	return err
-}
-
-func putBySDK(ctx context.Context, endpoint string, f *os.File) error {
-	m, err := transferManager(ctx, endpoint)
-	if err != nil {
-		return err
-	}
-	_, err = m.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: aws.String(transferBucket), Key: aws.String(transferObject), Body: f})
-	return err
-}
-
-func getBySDK(ctx context.Context, endpoint string, f *os.File) error {
-	m, err := transferManager(ctx, endpoint)
-	if err != nil {
-		return err
-	}
-	_, err = m.DownloadObject(ctx, &transfermanager.DownloadObjectInput{Bucket: aws.String(transferBucket), Key: aws.String(transferObject), WriterAt: f})
+// copyAll copies as those do who know neither side.
+func copyAll(w io.Writer, r io.Reader) error {
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, make([]byte, 256<<10))
 	return err
 }
