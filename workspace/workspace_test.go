@@ -145,8 +145,8 @@ func makeAll(t *testing.T) string {
 	}
 	sparse, err := os.Create(dir + "/sparse")
 	noError(t, err)
-	noError(t, sparse.Truncate(64<<20))
-	_, err = sparse.WriteAt([]byte("in the middle"), 32<<20)
+	noError(t, sparse.Truncate(8<<20))
+	_, err = sparse.WriteAt([]byte("in the middle"), 4<<20)
 	noError(t, err)
 	noError(t, sparse.Close())
 	noError(t, os.Link(dir+"/file", dir+"/closed/hard link"))
