@@ -35,7 +35,7 @@ type transferCloud interface {
 }
 
 // transferClouds start the servers; each may keep what it serves beneath dir.
-var transferClouds = []func(dir string) (transferCloud, error){startS3, startGS}
+var transferClouds = []func(dir string) (transferCloud, error){startS3, startGS, startAzure}
 
 // transferrer moves an archive.
 type transferrer struct {

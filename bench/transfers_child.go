@@ -18,6 +18,7 @@ const transferEnv = "WORKDIR_BENCH_TRANSFER"
 var moves = map[string]func(context.Context, string, *os.File) error{
 	"s3-workdir true": putTo(s3URL), "s3-workdir false": getFrom(s3URL), "s3-sdk true": putByS3, "s3-sdk false": getByS3,
 	"gs-workdir true": putTo(gsURL), "gs-workdir false": getFrom(gsURL), "gs-sdk true": putByGS, "gs-sdk false": getByGS,
+	"azure-workdir true": putTo(azureURL), "azure-workdir false": getFrom(azureURL), "azure-sdk true": putByAzure, "azure-sdk false": getByAzure,
 }
 
 // transferChild does what transferEnv says: who, whether to upload, the endpoint,

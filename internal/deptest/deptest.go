@@ -43,7 +43,7 @@ var table = map[string]rule{
 	"fs/fusefs":                    {ours: []string{"fs"}, foreign: []string{"github.com/hanwen/go-fuse/v2/fuse"}},
 	"archive":                      {ours: []string{"fs"}, foreign: []string{"github.com/klauspost/pgzip", "github.com/klauspost/compress"}},
 	"fs":                           {},
-	"bench":                        {ours: []string{"archive", "fs", "mount", "store", "store/drivers/gs", "store/drivers/s3"}, foreign: []string{"cloud.google.com/go/storage", "github.com/aws/", "google.golang.org/api/option"}},
+	"bench":                        {ours: []string{"archive", "fs", "mount", "store", "store/drivers/azure", "store/drivers/gs", "store/drivers/s3"}, foreign: []string{"cloud.google.com/go/storage", "github.com/Azure/", "github.com/aws/", "google.golang.org/api/option"}},
 	"internal/ipc":                 {},
 	"internal/deptest":             {},
 	"internal/testreport":          {},
