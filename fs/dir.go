@@ -32,8 +32,10 @@ const (
 //
 // Names stand in the order in which they were made, which is that of their
 // cookies, so that a listing goes on where it stopped whatever was removed
-// meanwhile. A removed name leaves a gap; there are never more gaps than names
-// and a few, so that every change costs a constant time in the mean.
+// meanwhile. A name that is changed keeps its place and its cookie. A removed name
+// leaves a gap, a changed one its bytes and its place in the index; there are never
+// more of either than names and a few, so that every change costs a constant time
+// in the mean.
 type directory struct {
 	parent *Inode // of the root, itself
 	slots  []slot
@@ -41,6 +43,7 @@ type directory struct {
 	names  strings.Builder // the bytes of all names, those in the gaps included
 	cookie uint64          // the last one given out; 0 if none was
 	live   int             // names
+	stale  int             // names that were changed since the last compaction
 	head   int             // slots before it are gaps
 }
 
@@ -111,10 +114,29 @@ func (d *directory) add(name string, n *Inode) {
 	d.live++
 	switch {
 	case len(d.slots) <= scanned:
-	case len(d.slots) > len(d.index)/4*3:
+	case len(d.slots)+d.stale > len(d.index)/4*3:
 		d.reindex()
 	default:
 		d.enter(len(d.slots) - 1)
+	}
+}
+
+// rename changes a name to one that is not there. It keeps its place: a listing
+// that goes on neither misses it nor, if it is changed again and again, sees it for
+// ever.
+// Preconditions: roomFor(name) was asked.
+func (d *directory) rename(s *slot, name string) {
+	s.start, s.length = uint32(d.names.Len()), uint8(len(name))
+	d.names.WriteString(name)
+	d.stale++
+	switch {
+	case d.stale > d.live+scanned:
+		d.compact()
+	case d.index == nil:
+	case len(d.slots)+d.stale > len(d.index)/4*3:
+		d.reindex()
+	default:
+		d.enter(sort.Search(len(d.slots), func(i int) bool { return d.slots[i].cookie >= s.cookie }))
 	}
 }
 
@@ -133,7 +155,7 @@ func (d *directory) remove(s *slot) {
 // reindex makes the index anew, with room for half as many slots again.
 func (d *directory) reindex() {
 	size := 2 * scanned
-	for size/2 < len(d.slots) {
+	for size/2 < len(d.slots)+d.stale {
 		size *= 2
 	}
 	d.index = make([]uint32, size)
@@ -158,6 +180,7 @@ func (d *directory) enter(i int) {
 func (d *directory) compact() {
 	old, names := d.slots, d.names.String()
 	d.slots, d.index, d.head, d.names = make([]slot, 0, d.live), nil, 0, strings.Builder{}
+	d.stale = 0
 	for _, s := range old {
 		if s.inode == nil {
 			continue

@@ -60,8 +60,8 @@ func (t *Tree) Parent(dir *Inode) (*Inode, syscall.Errno) {
 
 // ReadDir calls fn for the names of dir after cookie (0: all) until fn returns
 // false. "." and ".." are not among them; cookies 1 and 2 are theirs. A name
-// that is made while a listing goes on comes after all others, and cookies stay
-// good whatever is removed. fn runs under the tree's lock: it may call Ref and
+// that is made while a listing goes on comes after all others, one that is changed
+// keeps its place, and cookies stay good whatever is removed. fn runs under the tree's lock: it may call Ref and
 // Attr and nothing else. Errors: ENOTDIR, ENOENT if dir was removed.
 func (t *Tree) ReadDir(dir *Inode, cookie uint64, fn func(Dirent) bool) syscall.Errno {
 	t.mu.RLock()

@@ -277,7 +277,13 @@ func TestDirectoryIsAListOfNames(t *testing.T) {
 	for step := range 20000 {
 		name := fmt.Sprint(rng.IntN(3000))
 		at := slices.Index(list, name)
-		switch rng.IntN(3) {
+		switch rng.IntN(4) {
+		case 3:
+			if at < 0 && len(list) > 0 {
+				i := rng.IntN(len(list))
+				ok(t, tree.Rename(dir, list[i], dir, name, 0))
+				list[i] = name
+			}
 		case 0, 1:
 			_, errno := tree.Mknod(dir, name, syscall.S_IFREG, 0, Owner{})
 			if at < 0 {
@@ -306,6 +312,40 @@ func TestDirectoryIsAListOfNames(t *testing.T) {
 	}
 	if gaps := len(dir.dir.slots) - dir.dir.live; gaps > dir.dir.live+scanned {
 		t.Errorf("%d gaps for %d names", gaps, dir.dir.live)
+	}
+}
+
+// Once a listing that renamed what it found, there and back, went on for ever. To
+// rename takes no more memory than the names do.
+func TestListingOfNamesThatChange(t *testing.T) {
+	for _, count := range []int{1, scanned, 1000} {
+		tree := newTree(t, nil)
+		dir := tree.Root()
+		for i := range count {
+			tree.Unref(file(t, tree, dir, fmt.Sprint(i), ""), 1)
+		}
+		for range 20 {
+			seen, cookie := 0, uint64(0)
+			for name := "none"; name != ""; {
+				name = ""
+				ok(t, tree.ReadDir(dir, cookie, func(d Dirent) bool { name, cookie = d.Name, d.Cookie; return false }))
+				if name == "" {
+					break
+				}
+				if seen++; seen > count {
+					t.Fatalf("more than %d names are listed", count)
+				}
+				ok(t, tree.Rename(dir, name, dir, "changed", 0))
+				want(t, second(tree.Lookup(dir, name)), syscall.ENOENT)
+				ok(t, tree.Rename(dir, "changed", dir, name, 0))
+			}
+			if seen != count {
+				t.Fatalf("%d names are listed, want %d", seen, count)
+			}
+		}
+		if d := dir.dir; d.names.Len() > 40*(count+scanned) || len(d.index) > 16*(count+scanned) {
+			t.Errorf("%d names take %d bytes and an index of %d", count, d.names.Len(), len(d.index))
+		}
 	}
 }
 

@@ -121,15 +121,19 @@ func (n *Inode) contains(dir, root *Inode) bool {
 // replace makes the new name lead to the source, and removes the old one.
 // Preconditions: Tree.mu is held for writing; check and roomFor found nothing.
 func (t *Tree) replace(m *move, when Time) {
-	added := int64(0)
-	if m.target != nil {
+	added := int64(1)
+	switch {
+	case m.target != nil:
 		m.ndir.dir.find(m.nname).inode = m.source
 		t.nameRemoved(m.ndir, m.target, when)
-	} else {
+		m.odir.dir.remove(m.odir.dir.find(m.oname))
+		added = 0
+	case m.odir == m.ndir:
+		m.odir.dir.rename(m.odir.dir.find(m.oname), m.nname)
+	default:
 		m.ndir.dir.add(m.nname, m.source)
-		added = 1
+		m.odir.dir.remove(m.odir.dir.find(m.oname))
 	}
-	m.odir.dir.remove(m.odir.dir.find(m.oname))
 	m.odir.entriesChanged(when, -1)
 	m.ndir.entriesChanged(when, added)
 	t.moved(m.source, m.odir, m.ndir, when)
