@@ -3,6 +3,7 @@ package s3
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -147,6 +148,9 @@ var permissions = map[string]string{
 // todo says how to mend a refusal.
 func (b *backend) todo(m cloud.Meaning, err error) string {
 	region := otherRegion(err)
+	if b.endpoint != "" && !b.client.Options().UsePathStyle && errors.As(err, new(*net.DNSError)) {
+		return "look whether the address is right; where buckets are no subdomains of " + b.endpoint + ", add use_path_style=true to the URL's options"
+	}
 	switch m {
 	case cloud.Denied:
 		return b.todoDenied(err)

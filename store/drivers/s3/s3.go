@@ -26,6 +26,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -98,6 +99,7 @@ func openURL(ctx context.Context, u store.URL) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
+	options.UsePathStyle = options.UsePathStyle || !hasSubdomains(query.Get("endpoint"))
 	b := newBackend(options, u.Bucket, Options{Encryption: opener.Options.EncryptionType, KMSKeyID: opener.Options.KMSEncryptionID})
 	if endpoint := query.Get("endpoint"); endpoint != "" {
 		b.endpoint = host(endpoint)
@@ -127,6 +129,13 @@ func withRegion(options awss3.Options, endpoint string) (awss3.Options, error) {
 		}
 	}
 	return options, nil
+}
+
+// hasSubdomains says whether buckets can be subdomains of an endpoint's host, which
+// is how S3 is asked unless the option use_path_style says otherwise.
+func hasSubdomains(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err != nil || u.Hostname() != "localhost" && net.ParseIP(u.Hostname()) == nil
 }
 
 // host is the host and port of a URL, or the text itself where it has none.

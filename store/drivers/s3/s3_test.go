@@ -161,6 +161,26 @@ func TestRegion(t *testing.T) {
 	}
 }
 
+// A bucket can be no subdomain of an address in numbers; where it could be and is
+// not, the error says which option is missing.
+func TestAddressOfBucket(t *testing.T) {
+	f := newFake(t)
+	s, err := store.OpenBucket(t.Context(), store.URL{Scheme: "s3", Bucket: "bkt", Query: "endpoint=" + f.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := put(t, s, "key", "content", ""); err != nil || string(f.objects["key.tar.gz"]) != "content" {
+		t.Errorf("the bucket holds %q, %v", f.objects, err)
+	}
+	client := awss3.New(awss3.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String("http://host.invalid:9000"), Credentials: static, Retryer: aws.NopRetryer{},
+	})
+	_, err = New(client, "bkt", nil).Stat(t.Context(), "key")
+	if !errors.Is(err, store.ErrUnreachable) || !strings.Contains(err.Error(), "use_path_style=true") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 // What is sent carries a checksum, and what the bucket should be encrypted with.
 func TestHeadersOfPut(t *testing.T) {
 	f := newFake(t)
