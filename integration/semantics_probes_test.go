@@ -32,6 +32,7 @@ var probes = map[string]probe{
 	}),
 	"noatime":               now(noAtime),
 	"suid-given-while-open": now(suidGivenWhileOpen),
+	"sgid-of-another-group": now(sgidOfAnotherGroup),
 	"truncate-to-the-same-size": now(func(t *testing.T, dir string) string {
 		name := filepath.Join(dir, "f")
 		must(t, os.WriteFile(name, []byte("content"), 0o644))
@@ -239,6 +240,32 @@ func suidGivenWhileOpen(t *testing.T, dir string) string {
 	must(t, err)
 	defer f.Close()
 	must(t, unix.Fchmod(int(f.Fd()), 0o4755))
+	must(t, writeUnprivileged(f))
+	if statOf(t, dir, "f").Mode&unix.S_ISUID != 0 {
+		return "kept"
+	}
+	return "cleared"
+}
+
+// sgidOfAnotherGroup writes, without the privilege to keep sgid, to a file whose
+// group the writer is not in, and which that group may not execute.
+func sgidOfAnotherGroup(t *testing.T, dir string) string {
+	name := filepath.Join(dir, "f")
+	must(t, os.WriteFile(name, nil, 0o644))
+	must(t, os.Chown(name, 0, 4242))
+	must(t, unix.Chmod(name, 0o2644))
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	must(t, err)
+	defer f.Close()
+	must(t, writeUnprivileged(f))
+	if statOf(t, dir, "f").Mode&unix.S_ISGID != 0 {
+		return "kept"
+	}
+	return "cleared"
+}
+
+// writeUnprivileged writes a byte as somebody without CAP_FSETID.
+func writeUnprivileged(f *os.File) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with its privileges
@@ -248,11 +275,7 @@ func suidGivenWhileOpen(t *testing.T, dir string) string {
 		}
 		done <- second(unix.Write(int(f.Fd()), []byte("x")))
 	}()
-	must(t, <-done)
-	if statOf(t, dir, "f").Mode&unix.S_ISUID != 0 {
-		return "kept"
-	}
-	return "cleared"
+	return <-done
 }
 
 // dropCapability takes a capability from the calling thread.
