@@ -1,0 +1,31 @@
+package stores
+
+import (
+	"net/http"
+	"testing"
+)
+
+// What an open and a commit cost in requests, on every cloud: one each. A process
+// that commits to a bucket for the first time tries its conditions before, on a
+// scratch object: four writes, a look and a removal.
+func TestRequestCounts(t *testing.T) {
+	type counts struct{ open, nothing, commit int }
+	want := counts{open: 1, nothing: 1, commit: 1 + 6 + 1}
+	onEach(t, func(t *testing.T, s *Server) {
+		bucket, d := newBucket(t, s), newDesk(t)
+		d.exec(s.URL(bucket, "k"), "echo base >file")
+		p, err := NewProxy(s, func(*http.Request) Fault { return None })
+		noError(t, err)
+		defer func() { noError(t, p.Close()) }()
+		d.env = proxyEnv(s, p)
+		cost := func(args ...string) int {
+			before := p.Met()[None]
+			d.must(d.command(append([]string{"exec", s.urlAt(p.Address, bucket, "k"), "--"}, args...)...))
+			return p.Met()[None] - before
+		}
+		got := counts{open: cost("cat", "file"), nothing: cost("touch", "-c", "none"), commit: cost("sh", "-c", "echo new >file")}
+		if got != want {
+			t.Errorf("requests = %+v, want %+v", got, want)
+		}
+	})
+}
