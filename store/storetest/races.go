@@ -13,7 +13,13 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-const writers = 8
+// writers is how many race: fewer where each holds several parts in memory.
+func (f *fixture) writers() int {
+	if f.size > 0 {
+		return 4
+	}
+	return 8
+}
 
 // rounds is how often a race is run: less often where that takes long.
 func (f *fixture) rounds() int {
@@ -73,7 +79,7 @@ func (f *fixture) putOutcome(key string, replace store.Revision, label string) o
 func testRaceToCreate(f *fixture) {
 	for round := range f.rounds() {
 		key := fmt.Sprintf("dir-%d/key", round) // the directory does not exist either
-		won := f.winner(f.race(writers, func(i int) outcome {
+		won := f.winner(f.race(f.writers(), func(i int) outcome {
 			return f.putOutcome(key, "", fmt.Sprintf("writer %d", i))
 		}))
 		f.holds(key, won.content, won.info.Revision)
@@ -83,7 +89,7 @@ func testRaceToCreate(f *fixture) {
 func testRaceToReplace(f *fixture) {
 	rev := f.put("key", f.text("base"), "").Revision
 	for range f.rounds() {
-		won := f.winner(f.race(writers, func(i int) outcome {
+		won := f.winner(f.race(f.writers(), func(i int) outcome {
 			return f.putOutcome("key", rev, fmt.Sprintf("writer %d", i))
 		}))
 		rev = won.info.Revision
@@ -94,7 +100,7 @@ func testRaceToReplace(f *fixture) {
 func testRaceToDelete(f *fixture) {
 	for range f.rounds() {
 		rev := f.put("key", f.text("base"), "").Revision
-		won := f.winner(f.race(writers, func(i int) outcome {
+		won := f.winner(f.race(f.writers(), func(i int) outcome {
 			if i%2 == 0 {
 				return outcome{err: f.store.Delete(f.ctx, "key", rev, nil)}
 			}
@@ -158,7 +164,7 @@ func (f *fixture) counts(want int) {
 
 func testIncrements(f *fixture) {
 	const each = 15
-	for _, o := range f.race(writers, func(int) outcome {
+	for _, o := range f.race(f.writers(), func(int) outcome {
 		for range each {
 			if err := increment(f.ctx, f.store); err != nil {
 				return outcome{err: err}
@@ -168,7 +174,7 @@ func testIncrements(f *fixture) {
 	}) {
 		f.noError(o.err)
 	}
-	f.counts(writers * each)
+	f.counts(f.writers() * each)
 }
 
 const (
