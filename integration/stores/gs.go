@@ -80,7 +80,7 @@ func (c *gsClient) get(ctx context.Context, bucket, name string) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }() // it was only read
 	return io.ReadAll(r)
 }
 

@@ -233,9 +233,6 @@ func (s *Server) Kill() {
 // Restart starts the server again at the same address, after a Kill.
 func (s *Server) Restart(ctx context.Context) error { return s.run(ctx) }
 
-// signal sends a signal to the server's process.
-func (s *Server) signal(sig syscall.Signal) error { return s.cmd.Process.Signal(sig) }
-
 func (s *Server) logPath() string { return filepath.Join(s.dir, "log") }
 
 // Log gives the end of what the server has said.
