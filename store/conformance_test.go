@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/storetest"
+	"golang.org/x/sys/unix"
 )
 
 // openAddress opens, in another process, the store that a test told of: a
@@ -48,6 +50,40 @@ func TestFile(t *testing.T) {
 		Address: func(s store.Store) string { return roots[s] },
 		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, roots[s]) },
 	})
+}
+
+// On a file system whose directories have no lock a hidden file is locked
+// instead, and nothing else changes.
+func TestFileWithoutDirectoryLocks(t *testing.T) {
+	roots := map[store.Store]string{}
+	open := func(t *testing.T) store.Store {
+		root := t.TempDir()
+		s := withoutDirectoryLocks(root)
+		roots[s] = root
+		return s
+	}
+	storetest.Run(t, open, &storetest.Options{
+		Pinned:  true,
+		Lacks:   lacks,
+		Address: func(s store.Store) string { return roots[s] + noLocks },
+		Litter: func(t *testing.T, s store.Store) []string {
+			return slices.DeleteFunc(litter(t, roots[s]), func(path string) bool {
+				return filepath.Base(path) == ".workdir-lock"
+			})
+		},
+	})
+}
+
+// noLocks at the end of an address tells another process that there are none.
+const noLocks = "?nolocks"
+
+func withoutDirectoryLocks(root string) store.Store {
+	return store.NewFileStoreWith(root, func(fd, how int) error {
+		if store.IsDir(fd) {
+			return unix.EBADF
+		}
+		return unix.Flock(fd, how)
+	}, nil)
 }
 
 func TestMem(t *testing.T) {
