@@ -47,7 +47,7 @@ func run() error {
 	flag.StringVar(&c.python, "python", "build/_venv/bin/python", "a Python that has temporal-workdir")
 	flag.StringVar(&c.source, "source", "", "the directory that makes up the workspace")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often everything is measured")
-	flag.StringVar(&c.parts, "parts", "archives,mounts", "what is measured")
+	flag.StringVar(&c.parts, "parts", "archives,mounts,transfers", "what is measured")
 	flag.Int64Var(&c.transfer, "transfer", 1<<30, "how large an archive is transferred, in bytes")
 	flag.StringVar(&c.output, "o", "", "write the page to this directory, as benchmarks.md, and the plots below it")
 	flag.Parse()

@@ -72,7 +72,7 @@ if [ "$what" != demo ] && ! build/_venv/bin/python -c 'import temporal_workdir' 
 fi
 
 # The clients by which the Python temporal-workdir reaches the three clouds.
-if [ "$what" = test ] && ! build/_venv/bin/python -c 'import s3fs, gcsfs, adlfs' >/dev/null 2>&1; then
+if [ "$what" != demo ] && ! build/_venv/bin/python -c 'import s3fs, gcsfs, adlfs' >/dev/null 2>&1; then
 	echo "installing s3fs, gcsfs and adlfs into build/_venv" >&2
 	build/_venv/bin/python -m pip install --quiet --disable-pip-version-check s3fs gcsfs adlfs
 fi
@@ -86,7 +86,7 @@ go_tool() {
 }
 
 # The servers that stand for the three clouds.
-if [ "$what" = test ]; then
+if [ "$what" != demo ]; then
 	mkdir -p build/tools/bin
 	go_tool versitygw github.com/versity/versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
 	go_tool fake-gcs-server github.com/fsouza/fake-gcs-server github.com/fsouza/fake-gcs-server v1.56.1
