@@ -15,5 +15,8 @@ export WORKDIR_INTEGRATION_STRESS=${WORKDIR_INTEGRATION_STRESS:-10000000}       
 export WORKDIR_INTEGRATION_STRESSNG=${WORKDIR_INTEGRATION_STRESSNG:-5}             # seconds for each stressor of the class
 export WORKDIR_INTEGRATION_SQLITE_KILLS=${WORKDIR_INTEGRATION_SQLITE_KILLS:-2000} # of each journal mode
 
-[ $# -gt 0 ] || set -- -run '^(TestPosix|TestGoFileTests|TestPjdfstest|TestFsx|TestExerciser|TestStress|TestStressNg|TestSQLiteKilled)$'
+export WORKDIR_ORACLE_CHECKS=${WORKDIR_ORACLE_CHECKS:-5000}                        # random sequences, each way
+export WORKDIR_INTEGRATION_SEED=${WORKDIR_INTEGRATION_SEED:-$((1 + RANDOM))}         # other sequences each time
+
+[ $# -gt 0 ] || set -- -run '^(TestPosix|TestGoFileTests|TestPjdfstest|TestFsx|TestExerciser|TestStress|TestStressNg|TestSQLiteKilled|TestOracle)$'
 exec go test -count=1 -v -timeout 24h "$@" .
