@@ -165,7 +165,7 @@ func Expected(u URL, have, want Revision, anyRevision bool) (Revision, error) {
 	switch {
 	case want == "":
 		e.Cause = fmt.Errorf("there is an archive already, of revision %s", have)
-		e.Todo = "ask for it to be replaced, or choose another URL"
+		e.Todo = "ask for it to be replaced (--replace), or choose another URL"
 	case have == "":
 		e.Cause = fmt.Errorf("there is no archive, and revision %s was to be replaced", want)
 	default:

@@ -178,7 +178,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 // unless opts.Replace; those of ExportArchive.
 func ExportFile(ctx context.Context, url, path string, opts *ExportOptions) (Exported, error) {
 	opts = opts.orDefault()
-	exists := fmt.Errorf("export to %s: %w: ask for it to be replaced, or name another file", path, ErrTarget)
+	exists := fmt.Errorf("export to %s: %w: ask for it to be replaced (--replace), or name another file", path, ErrTarget)
 	if _, err := os.Lstat(path); err == nil && !opts.Replace {
 		return Exported{}, exists
 	}
