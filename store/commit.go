@@ -52,7 +52,7 @@ func Commit(ctx context.Context, s Store, key string, c *CommitRequest) (Info, e
 		m.lost = err
 		select {
 		case <-ctx.Done():
-			return Info{}, m.unknown(contextError(ctx))
+			return Info{}, m.unknown(ContextError(ctx))
 		case <-time.After(pause):
 		}
 		pause *= 2

@@ -76,7 +76,7 @@ func Diagnose(ctx context.Context, url string, opts *DiagnoseOptions, report fun
 	}
 	if err != nil {
 		report(newCheck("open", "", err))
-		return contextError(ctx)
+		return ContextError(ctx)
 	}
 	defer s.Close()
 	d := &diagnosis{store: s, url: u, report: report}
@@ -91,7 +91,7 @@ func Diagnose(ctx context.Context, url string, opts *DiagnoseOptions, report fun
 	}
 	d.scratch = d.dir + scratchPrefix + randomName() + "/trial"
 	d.run(ctx)
-	return contextError(ctx)
+	return ContextError(ctx)
 }
 
 // isPrefix says whether a URL, which u is the parts of, means a group of workspaces.

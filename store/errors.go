@@ -91,9 +91,9 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// contextError is nil while ctx lives, else its error, and its cause where
+// ContextError is for drivers: nil while ctx lives, else its error, and its cause where
 // that is another.
-func contextError(ctx context.Context) error {
+func ContextError(ctx context.Context) error {
 	err := ctx.Err()
 	if err == nil {
 		return nil

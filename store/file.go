@@ -101,7 +101,7 @@ func (s *fileStore) Stat(ctx context.Context, key string) (Info, error) {
 }
 
 func (s *fileStore) open(ctx context.Context, key string) (*fileObject, error) {
-	if err := contextError(ctx); err != nil {
+	if err := ContextError(ctx); err != nil {
 		return nil, err
 	}
 	p, err := s.place(key)
@@ -150,7 +150,7 @@ func (s *fileStore) list(ctx context.Context, prefix string) ([]Info, error) {
 	}
 	var infos []Info
 	for _, name := range names {
-		if err := contextError(ctx); err != nil {
+		if err := ContextError(ctx); err != nil {
 			return nil, err
 		}
 		if name, ok := strings.CutSuffix(name, suffix); ok && name != "" {

@@ -61,7 +61,7 @@ func (w *tempWriter) copy(ctx context.Context, file *os.File, size int64) error 
 		return err
 	}
 	for left := size; left > 0; {
-		if err := contextError(ctx); err != nil {
+		if err := ContextError(ctx); err != nil {
 			return err
 		}
 		n, err := io.CopyN(w.file, file, min(left, copyStep))

@@ -248,7 +248,7 @@ func (d *dir) wait(ctx context.Context, try func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w; another commit in %s holds the lock", contextError(ctx), d.path)
+			return fmt.Errorf("%w; another commit in %s holds the lock", ContextError(ctx), d.path)
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, most)

@@ -38,7 +38,7 @@ func (s *fileStore) Put(ctx context.Context, key string, write func(io.Writer) e
 }
 
 func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) error, opts *PutOptions) (info Info, err error) {
-	if err := contextError(ctx); err != nil {
+	if err := ContextError(ctx); err != nil {
 		return Info{}, err
 	}
 	made, err := s.makeDir(p.dir, opts.Replace)
@@ -114,7 +114,7 @@ func (d *dir) compare(p place, want Revision) (*unix.Stat_t, error) {
 //
 // Preconditions: the directory is locked.
 func (d *dir) askLocked(ctx context.Context, p place, want Revision, before func(context.Context) error) (*unix.Stat_t, error) {
-	if err := contextError(ctx); err != nil {
+	if err := ContextError(ctx); err != nil {
 		return nil, err
 	}
 	old, err := d.compare(p, want)
@@ -285,7 +285,7 @@ func (s *fileStore) Delete(ctx context.Context, key string, rev Revision, before
 }
 
 func (s *fileStore) delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error {
-	if err := contextError(ctx); err != nil {
+	if err := ContextError(ctx); err != nil {
 		return err
 	}
 	p, err := s.place(key)

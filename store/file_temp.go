@@ -82,7 +82,7 @@ func (t *temp) fill(ctx context.Context, write func(io.Writer) error) error {
 	if err != nil {
 		return &callerError{err}
 	}
-	if err := contextError(ctx); err != nil {
+	if err := ContextError(ctx); err != nil {
 		return err
 	}
 	return again(func() error { return t.dir.sys.fsync(int(t.file.Fd())) })
@@ -97,7 +97,7 @@ type tempWriter struct {
 
 func (w *tempWriter) Write(p []byte) (n int, err error) {
 	if w.err == nil {
-		w.err = contextError(w.ctx)
+		w.err = ContextError(w.ctx)
 	}
 	if w.err == nil {
 		n, w.err = w.file.Write(p)

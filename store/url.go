@@ -65,6 +65,16 @@ func (u URL) Redacted() string {
 	return u.String()
 }
 
+// Redacted is the URL of a workspace without secrets, see [URL.Redacted]; "" where
+// ParseURL refuses it.
+func Redacted(url string) string {
+	u, err := ParseURL(url)
+	if err != nil {
+		return ""
+	}
+	return u.Redacted()
+}
+
 // bucket is u without its key, for messages.
 func (u URL) bucket() string {
 	return URL{Scheme: u.Scheme, Bucket: u.Bucket}.String()

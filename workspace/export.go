@@ -74,7 +74,7 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 	}
 	if err := u.unpack(); err != nil {
 		discard(dir, made)
-		return Exported{}, fmt.Errorf("export %s to %s: %w", redacted(url), dir, err)
+		return Exported{}, fmt.Errorf("export %s to %s: %w", store.Redacted(url), dir, err)
 	}
 	return Exported{Info: l.info, Entries: u.entries, Bytes: u.done}, nil
 }

@@ -41,16 +41,7 @@ func Tree(ctx context.Context, url, path string, opts *Options) ([]Entry, error)
 }
 
 func (l *loaded) pathError(op, url string, err error) error {
-	return fmt.Errorf("%s %s: %w", op, redacted(url), err)
-}
-
-// redacted is a URL without secrets.
-func redacted(url string) string {
-	u, err := store.ParseURL(url)
-	if err != nil {
-		return ""
-	}
-	return u.Redacted()
+	return fmt.Errorf("%s %s: %w", op, store.Redacted(url), err)
 }
 
 // Cat writes the content of files of a workspace to w, one after the other, and

@@ -100,5 +100,5 @@ func (a *app) copy(ctx context.Context, src, dst string, f *targetFlags, word st
 	if a.json {
 		return printJSON(a.stdout, copiedWorkspace{newStoredWorkspace(src, done.From), newStoredWorkspace(dst, done.To)})
 	}
-	return a.say("%s %s to %s, %s, revision %s", word, redactedURL(src), redactedURL(dst), humanBytes(done.To.Size), done.To.Revision)
+	return a.say("%s %s to %s, %s, revision %s", word, store.Redacted(src), store.Redacted(dst), humanBytes(done.To.Size), done.To.Revision)
 }

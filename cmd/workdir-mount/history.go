@@ -78,7 +78,7 @@ func (a *app) showLog(ctx context.Context, url string) error {
 	}
 	commits := commitsOf(log)
 	if a.json {
-		return printJSON(a.stdout, workspaceLog{redactedURL(url), info.Revision, commits})
+		return printJSON(a.stdout, workspaceLog{store.Redacted(url), info.Revision, commits})
 	}
 	if len(commits) == 0 {
 		a.note("there is no commit log: another program wrote this archive")

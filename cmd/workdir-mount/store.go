@@ -21,7 +21,7 @@ type storedWorkspace struct {
 }
 
 func newStoredWorkspace(url string, info store.Info) storedWorkspace {
-	return storedWorkspace{URL: redactedURL(url), Size: info.Size, ModTime: info.ModTime, Revision: info.Revision}
+	return storedWorkspace{URL: store.Redacted(url), Size: info.Size, ModTime: info.ModTime, Revision: info.Revision}
 }
 
 func (a *app) lsCommand() *cobra.Command {
@@ -79,18 +79,9 @@ func orNone(r store.Revision) string {
 func forJSON(found []store.Workspace) []storedWorkspace {
 	out := make([]storedWorkspace, 0, len(found))
 	for _, ws := range found {
-		out = append(out, storedWorkspace{Name: ws.Name, URL: redactedURL(ws.URL), Size: ws.Size, ModTime: ws.ModTime, Revision: ws.Revision})
+		out = append(out, storedWorkspace{Name: ws.Name, URL: store.Redacted(ws.URL), Size: ws.Size, ModTime: ws.ModTime, Revision: ws.Revision})
 	}
 	return out
-}
-
-// redactedURL is a URL that was parsed before, without secrets.
-func redactedURL(url string) string {
-	u, err := store.ParseURL(url)
-	if err != nil {
-		return ""
-	}
-	return u.Redacted()
 }
 
 func (a *app) statCommand() *cobra.Command {
@@ -116,7 +107,7 @@ func (a *app) stat(ctx context.Context, url string) error {
 		return printJSON(a.stdout, newStoredWorkspace(url, info))
 	}
 	return a.printRows([][2]string{
-		{"url", redactedURL(url)},
+		{"url", store.Redacted(url)},
 		{"revision", string(info.Revision)},
 		{"size", sizeWithBytes(info.Size)},
 		{"stored", info.ModTime.Local().Format(time.DateTime)},
@@ -176,13 +167,13 @@ func (a *app) rm(ctx context.Context, url string, revision store.Revision) (err 
 		return err
 	}
 	if a.json {
-		return printJSON(a.stdout, map[string]any{"url": redactedURL(url), "deleted": deleted})
+		return printJSON(a.stdout, map[string]any{"url": store.Redacted(url), "deleted": deleted})
 	}
 	word := "there is no archive of"
 	if deleted {
 		word = "deleted"
 	}
-	return a.say("%s %s", word, redactedURL(url))
+	return a.say("%s %s", word, store.Redacted(url))
 }
 
 // say prints a result for people.

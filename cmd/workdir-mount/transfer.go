@@ -103,7 +103,7 @@ func (a *app) export(ctx context.Context, url, to string, f *exportFlags) error 
 	if err != nil {
 		return err
 	}
-	out := exportedWorkspace{redactedURL(url), to, done.Info.Revision, done.Entries, done.Bytes, w.warnings}
+	out := exportedWorkspace{store.Redacted(url), to, done.Info.Revision, done.Entries, done.Bytes, w.warnings}
 	switch {
 	case a.json:
 		return printJSON(a.resultsBeside(to), out)
@@ -204,7 +204,7 @@ func (a *app) importFrom(ctx context.Context, from, url string, f *importFlags) 
 	if err != nil {
 		return err
 	}
-	out := importedWorkspace{redactedURL(url), done.Info.Revision, done.CommitID, done.Entries, done.Bytes, done.Info.Size, w.warnings}
+	out := importedWorkspace{store.Redacted(url), done.Info.Revision, done.CommitID, done.Entries, done.Bytes, done.Info.Size, w.warnings}
 	if a.json {
 		return printJSON(a.stdout, out)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
@@ -166,16 +167,9 @@ func (b *backend) List(ctx context.Context, prefix string, found func(string, cl
 		Prefix:  &prefix,
 		Include: container.ListBlobsInclude{Metadata: true}, // tells folders
 	})
-	for pager.More() {
-		page, err := pager.NextPage(cloud.Operation(ctx, "list"))
-		if err != nil {
-			return refused(err)
-		}
-		if err := eachBlob(page.Segment.BlobItems, found); err != nil {
-			return err
-		}
-	}
-	return nil
+	return eachPage(ctx, pager, func(page container.ListBlobsHierarchyResponse) error {
+		return eachBlob(page.Segment.BlobItems, found)
+	})
 }
 
 // ListAll implements cloud.Backend.
@@ -184,12 +178,19 @@ func (b *backend) ListAll(ctx context.Context, prefix string, found func(string,
 		Prefix:  &prefix,
 		Include: container.ListBlobsInclude{Metadata: true}, // tells folders
 	})
+	return eachPage(ctx, pager, func(page container.ListBlobsFlatResponse) error {
+		return eachBlob(page.Segment.BlobItems, found)
+	})
+}
+
+// eachPage asks for the pages of a list, each by one request, until found fails.
+func eachPage[T any](ctx context.Context, pager *runtime.Pager[T], found func(T) error) error {
 	for pager.More() {
 		page, err := pager.NextPage(cloud.Operation(ctx, "list"))
 		if err != nil {
 			return refused(err)
 		}
-		if err := eachBlob(page.Segment.BlobItems, found); err != nil {
+		if err := found(page); err != nil {
 			return err
 		}
 	}

@@ -112,7 +112,7 @@ func (s *cloudStore) fail(ctx context.Context, op, key string, err error) error 
 	case errors.As(err, &conflict):
 		conflict.Key = key
 	case ctx.Err() != nil:
-		e.Cause = contextError(ctx)
+		e.Cause = store.ContextError(ctx)
 	default:
 		s.explain(e, err)
 	}
@@ -142,17 +142,4 @@ func replaced(rev store.Revision, err error) error {
 		Kind: store.ErrConflict, Cause: fmt.Errorf("the archive was replaced or removed while it was read (revision %s is gone): %w", rev, err),
 		Todo: "open the workspace again",
 	}
-}
-
-// contextError is nil while ctx lives, else its error, and its cause where that is
-// another.
-func contextError(ctx context.Context) error {
-	err := ctx.Err()
-	if err == nil {
-		return nil
-	}
-	if cause := context.Cause(ctx); !errors.Is(cause, err) {
-		return fmt.Errorf("%w: %w", err, cause)
-	}
-	return err
 }

@@ -56,7 +56,7 @@ func (f *final) do(ctx context.Context) (Attributes, error) {
 
 // ask calls before, and looks at the context before and after.
 func (f *final) ask(ctx context.Context) error {
-	if err := contextError(ctx); err != nil {
+	if err := store.ContextError(ctx); err != nil {
 		return err
 	}
 	if f.before != nil {
@@ -64,7 +64,7 @@ func (f *final) ask(ctx context.Context) error {
 			return &callerError{err}
 		}
 	}
-	return contextError(ctx)
+	return store.ContextError(ctx)
 }
 
 // sendSettled sends the request with a context that lives somewhat longer than ctx,
@@ -74,7 +74,7 @@ func (f *final) sendSettled(ctx context.Context) (Attributes, error) {
 	defer cancel()
 	a, err := f.send(settled)
 	if err != nil && settled.Err() != nil {
-		return Attributes{}, &unsettledError{after: f.s.settle, ctx: contextError(ctx), err: err}
+		return Attributes{}, &unsettledError{after: f.s.settle, ctx: store.ContextError(ctx), err: err}
 	}
 	return a, err
 }
@@ -122,7 +122,7 @@ func (f *final) refused(ctx context.Context, m Meaning, err error) error {
 // early gives the error of what comes before the request: some clouds look at the
 // condition when the upload begins.
 func (f *final) early(ctx context.Context, err error) error {
-	if errors.As(err, new(*callerError)) || contextError(ctx) != nil || f.s.refusal(err).Meaning != Changed {
+	if errors.As(err, new(*callerError)) || store.ContextError(ctx) != nil || f.s.refusal(err).Meaning != Changed {
 		return err
 	}
 	return f.conflict(ctx)

@@ -31,7 +31,7 @@ func (s *cloudStore) open(ctx context.Context, key string) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := contextError(ctx); err != nil {
+	if err := store.ContextError(ctx); err != nil {
 		return nil, err
 	}
 	own, cancel := context.WithCancelCause(ctx)

@@ -70,7 +70,7 @@ func (s *cloudStore) probe(ctx context.Context, kind probeKind, name string) err
 	case <-p.turn:
 		defer func() { p.turn <- struct{}{} }()
 	case <-ctx.Done():
-		return contextError(ctx)
+		return store.ContextError(ctx)
 	}
 	if p.holds[kind] {
 		return nil

@@ -28,7 +28,7 @@ func (s *cloudStore) put(ctx context.Context, key string, write func(io.Writer) 
 	if err != nil {
 		return Attributes{}, err
 	}
-	if err := contextError(ctx); err != nil {
+	if err := store.ContextError(ctx); err != nil {
 		return Attributes{}, err
 	}
 	if err := s.probe(ctx, probePut, name); err != nil {
@@ -75,7 +75,7 @@ func (w *partWriter) fill(write func(io.Writer) error) error {
 		return &callerError{err}
 	}
 	w.failed = errors.New("written to after the end")
-	if err := contextError(w.ctx); err != nil {
+	if err := store.ContextError(w.ctx); err != nil {
 		return err
 	}
 	if w.upload == nil {
@@ -91,7 +91,7 @@ func (w *partWriter) fill(write func(io.Writer) error) error {
 func (w *partWriter) Write(p []byte) (int, error) {
 	written := 0
 	for w.failed == nil && len(p) > 0 {
-		if w.failed = contextError(w.ctx); w.failed != nil {
+		if w.failed = store.ContextError(w.ctx); w.failed != nil {
 			break
 		}
 		if len(w.buf) == PartSize(w.n) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/workdir/workdir/store"
 )
 
 // sender sends the parts of one upload, several at once.
@@ -96,7 +98,7 @@ func (t *sender) wait() error {
 
 // err is why no more parts can be sent; nil if they can.
 func (t *sender) err() error {
-	if err := contextError(t.caller); err != nil {
+	if err := store.ContextError(t.caller); err != nil {
 		return err
 	}
 	return context.Cause(t.ctx)

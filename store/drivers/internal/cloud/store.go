@@ -101,7 +101,7 @@ func (s *cloudStore) head(ctx context.Context, key string) (a Attributes, err er
 	if err != nil {
 		return a, err
 	}
-	if err := contextError(ctx); err != nil {
+	if err := store.ContextError(ctx); err != nil {
 		return a, err
 	}
 	err = s.again(ctx, "head", func(ctx context.Context) error {
@@ -155,7 +155,7 @@ func (s *cloudStore) list(ctx context.Context, prefix string, ask lister) (infos
 	if err := checkSegments(prefix); err != nil {
 		return nil, &store.Error{Kind: store.ErrURL, Cause: err, Todo: "choose another prefix"}
 	}
-	if err := contextError(ctx); err != nil {
+	if err := store.ContextError(ctx); err != nil {
 		return nil, err
 	}
 	name := s.prefix + prefix
