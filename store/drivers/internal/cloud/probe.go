@@ -252,7 +252,7 @@ func (t *scratch) remove(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 	defer cancel()
 	err := t.s.again(bounded, "delete", func(ctx context.Context) error {
-		a, err := t.s.backend.Head(ctx, t.name)
+		a, err := t.s.backend.Head(Operation(ctx, "head"), t.name)
 		if err != nil {
 			return err
 		}
