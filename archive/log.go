@@ -55,20 +55,40 @@ type Record struct {
 	Tool    string // program and version that committed
 	Host    string
 	Changed fs.Changes
+	Origin  Origin
+	Result  []byte   // what the work gave, for whoever tries it again; nil for nothing, else at most MaxResult bytes
+	Dropped bool     // there was a Result, and it is not kept any more
 	Root    RootAttr // the Writer takes it from the tree
 }
 
-// Identity is what a log keeps of an earlier commit.
-type Identity struct {
-	ID   CommitID
-	Time time.Time
-}
-
-// Log is the record of the commit that made an archive, and the identities of
-// those before it, newest first, MaxLog at most.
+// Log is the record of the commit that made an archive, and those of the commits
+// before it, newest first, MaxLog at most and without their Root.
 type Log struct {
 	Record Record
-	Past   []Identity
+	Past   []Record
+}
+
+// Find gives the newest commit of a step; nil if there is none, or l is nil.
+func (l *Log) Find(step StepID) *Record {
+	if l == nil {
+		return nil
+	}
+	if id, ok := l.Record.Origin.StepID(); ok && id == step {
+		return &l.Record
+	}
+	for i := range l.Past {
+		if id, ok := l.Past[i].Origin.StepID(); ok && id == step {
+			return &l.Past[i]
+		}
+	}
+	return nil
+}
+
+// ReachesBack tells whether every commit since t is in the log. Only a full log
+// may have dropped one. A nil log, of an archive that another tool wrote, reaches
+// back for ever: it counts as no commit.
+func (l *Log) ReachesBack(t time.Time) bool {
+	return l == nil || len(l.Past) < MaxLog || l.Past[len(l.Past)-1].Time.Before(t)
 }
 
 // Next gives the log of the commit rec on top of l; l may be nil and is left as
@@ -79,8 +99,8 @@ func (l *Log) Next(rec Record) *Log {
 		return &Log{Record: rec}
 	}
 	rec.Parent = l.Record.ID
-	past := make([]Identity, 0, min(len(l.Past)+1, MaxLog))
-	past = append(past, Identity{ID: l.Record.ID, Time: l.Record.Time})
+	past := make([]Record, 0, min(len(l.Past)+1, MaxLog))
+	past = append(past, Record{ID: l.Record.ID, Time: l.Record.Time})
 	past = append(past, l.Past[:min(len(l.Past), MaxLog-1)]...)
 	return &Log{Record: rec, Past: past}
 }
@@ -91,7 +111,7 @@ func (l *Log) Has(id CommitID) bool {
 	if l == nil {
 		return false
 	}
-	return l.Record.ID == id || slices.ContainsFunc(l.Past, func(p Identity) bool { return p.ID == id })
+	return l.Record.ID == id || slices.ContainsFunc(l.Past, func(p Record) bool { return p.ID == id })
 }
 
 // The payload of a log is a row of sections: a tag of four bytes, the length of
@@ -213,7 +233,7 @@ func (l *Log) decodePast(content []byte) error {
 	l.Past = nil
 	for c := range slices.Chunk(content, identitySize) {
 		ns := int64(binary.LittleEndian.Uint64(c[idBytes:]))
-		l.Past = append(l.Past, Identity{
+		l.Past = append(l.Past, Record{
 			ID:   CommitID(hex.EncodeToString(c[:idBytes])),
 			Time: time.Unix(0, ns).UTC(),
 		})

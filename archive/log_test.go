@@ -37,7 +37,7 @@ func TestLogNext(t *testing.T) {
 		t.Errorf("%d commits are remembered", len(l.Past))
 	}
 	next := l.Next(Record{ID: NewCommitID(), Parent: "is overwritten"})
-	if next.Record.Parent != l.Record.ID || next.Past[0].ID != l.Record.ID || next.Past[1] != l.Past[0] || len(next.Past) != MaxLog {
+	if next.Record.Parent != l.Record.ID || next.Past[0].ID != l.Record.ID || !reflect.DeepEqual(next.Past[1], l.Past[0]) || len(next.Past) != MaxLog {
 		t.Errorf("next is %+v, %d", next.Record, len(next.Past))
 	}
 	oldest := l.Past[MaxLog-1].ID

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/store"
 )
 
 // Conditions that callers can tell apart with errors.Is. Those of packages
@@ -36,6 +40,9 @@ var (
 	// ErrNoServer: there is no server process to be had: mount.Init is not called
 	// and workdir-mount is not in PATH.
 	ErrNoServer = errors.New("no server process")
+	// ErrAlreadyCommitted: the step that Options.Origin names has taken effect; a
+	// *CommittedError has its result. Nothing was stored for it once more.
+	ErrAlreadyCommitted = errors.New("already committed")
 	// ErrNotMounted: the path is in no mount of ours.
 	ErrNotMounted = errors.New("not in a mounted workspace")
 )
@@ -95,6 +102,26 @@ func (e *HostError) Error() string {
 
 // Is makes errors.Is(err, ErrCannotMount) true.
 func (e *HostError) Is(target error) bool { return target == ErrCannotMount }
+
+// CommittedError says that a step has taken effect already, in an earlier attempt
+// or in one that overlapped with this one. It matches ErrAlreadyCommitted.
+type CommittedError struct {
+	URL      string         `json:"url"`      // without secrets
+	Record   archive.Record `json:"record"`   // of the commit; its Result is what the step gave
+	Revision store.Revision `json:"revision"` // of the archive whose log has it
+}
+
+func (e *CommittedError) Error() string {
+	s := fmt.Sprintf("%s: %v by attempt %d at %s (commit %s)", e.URL, ErrAlreadyCommitted,
+		e.Record.Origin.Attempt, e.Record.Time.UTC().Format(time.RFC3339), e.Record.ID)
+	if e.Record.Dropped {
+		s += "; its result is not kept any more"
+	}
+	return s
+}
+
+// Is makes errors.Is(err, ErrAlreadyCommitted) true.
+func (e *CommittedError) Is(target error) bool { return target == ErrAlreadyCommitted }
 
 // ServerLostError says how the server was lost and what became of a commit that
 // was under way. It matches ErrServerLost.

@@ -43,6 +43,8 @@ type Mount struct {
 	result    Result           // guarded by mu
 	err       error            // guarded by mu
 	watchers  []func(Progress) // guarded by mu
+
+	stepResult []byte // guarded by mu; what SetResult was given
 }
 
 // Open mounts the workspace of a URL, see package store for its forms. The
@@ -242,6 +244,30 @@ func (m *Mount) Abandon() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.abandoned = true
+}
+
+// Revoke is for one who has lost the right to the workspace: the mount is
+// abandoned, and from now on read-only for whatever reaches the server (EROFS; a
+// descriptor in passthrough can still write into memory, where it is lost). It
+// unmounts nothing; Close does.
+func (m *Mount) Revoke() {
+	m.Abandon()
+}
+
+// SetResult says what the step of Options.Origin gives, to be kept with the
+// commit for whoever tries the step again. ErrLimit beyond archive.MaxResult
+// bytes, ErrClosed.
+func (m *Mount) SetResult(p []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.over:
+		return fmt.Errorf("set result %s: %w", m.path, ErrClosed)
+	case len(p) > archive.MaxResult:
+		return fmt.Errorf("set result %s: %w: %d bytes, at most %d are kept", m.path, ErrLimit, len(p), archive.MaxResult)
+	}
+	m.stepResult = p
+	return nil
 }
 
 // Close unmounts and, if the mount is marked, stores the workspace as the next

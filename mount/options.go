@@ -52,9 +52,25 @@ type Options struct {
 	// private directory. "": DefaultRunDir. Mounts with one run directory share
 	// one server.
 	RunDir string
-	// BeforeStore is asked right before the request that makes a commit visible.
-	// An error ends the commit with that error, and nothing is stored. It may be
-	// asked more than once.
+	// Plain gives the workspace as a plain directory instead of a mount, for places
+	// where FUSE is forbidden: it is exported when the workspace is opened, and
+	// imported when it is closed. Marks, conditions, log and errors are the same.
+	// What it cannot give: ReadOnly that the kernel enforces, MaxBytes, Spill, Dev,
+	// Suid and AllowOther, and the proof that nobody writes any more when the
+	// workspace is stored.
+	Plain bool
+	// Origin says whose work this is; the log of the archive keeps it. With an
+	// Execution the work is a step that takes effect once: where the log has it
+	// already, at Open or after a conflict, the error is a *CommittedError. Open
+	// sets Origin.Workspace.
+	Origin archive.Origin
+	// Since is when the execution began at the earliest. Where a full log does not
+	// reach back so far, Open gives store.ErrUnknown for a step, rather than let it
+	// be done twice. Zero: not known, and not checked.
+	Since time.Time
+	// BeforeStore is asked before a commit is sent to the store, and right before
+	// the request that makes it visible. An error ends the commit with that error,
+	// and nothing is stored. It may be asked more often.
 	BeforeStore func(context.Context) error
 	// Progress is told of long work, at most some times a second, from one
 	// goroutine.
