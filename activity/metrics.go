@@ -1,0 +1,310 @@
+package activity
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
+)
+
+// The names of the metrics, without what the SDK's handlers add to them (_total,
+// _seconds). docs/observability.md describes each; a test holds it against this
+// list.
+const (
+	metricOpens         = "workdir_opens"          // counter
+	metricOpenFailures  = "workdir_open_failures"  // counter, labelReason
+	metricOpenLatency   = "workdir_open_latency"   // timer
+	metricCommits       = "workdir_commits"        // counter, labelOutcome
+	metricCommitLatency = "workdir_commit_latency" // timer
+	metricReleased      = "workdir_released"       // counter
+	metricConflicts     = "workdir_conflicts"      // counter
+	metricFenced        = "workdir_fenced"         // counter
+	metricReplayed      = "workdir_replayed"       // counter, labelPoint
+	metricAborted       = "workdir_aborted"        // counter, labelReason
+	metricBytesReceived = "workdir_bytes_received" // counter, bytes
+	metricBytesSent     = "workdir_bytes_sent"     // counter, bytes
+	metricBytesStored   = "workdir_bytes_stored"   // counter, bytes
+	metricBytesChanged  = "workdir_bytes_changed"  // counter, bytes
+	metricRequests      = "workdir_requests"       // counter, labelOperation
+	metricRetries       = "workdir_retries"        // counter, labelOperation
+	metricMounted       = "workdir_mounted"        // gauge
+	metricMemory        = "workdir_memory"         // gauge, bytes
+)
+
+// The labels that come to those of the SDK. A metric always has the same ones,
+// since Prometheus refuses anything else.
+const (
+	labelScheme    = "scheme"    // of the URL: file, mem, s3, gs, azblob, or a program's own
+	labelMode      = "mode"      // rw, ro
+	labelOutcome   = "outcome"   // of a commit: stored, deleted, unchanged
+	labelPoint     = "point"     // where a replay was found out: open, commit
+	labelReason    = "reason"    // an abortReason, or an error's type
+	labelOperation = "operation" // kind of request, see store.Traffic
+)
+
+// abortReason is why a visit ended without a commit.
+type abortReason string
+
+const (
+	abortFailed  abortReason = "failed"  // the function returned an error
+	abortPanic   abortReason = "panic"   // it panicked, or ended its goroutine
+	abortPending abortReason = "pending" // it returned activity.ErrResultPending
+	abortEnded   abortReason = "ended"   // the activity's context ended
+	abortCommit  abortReason = "commit"  // Close failed
+)
+
+// observer tells the SDK's metrics and log what becomes of one visit: of one
+// workspace, from its open to its close. Every visit that was opened has exactly
+// one ending: committed, released, conflict, fenced, replayed or aborted; the
+// first that is told counts. Its methods may be called from several goroutines.
+type observer struct {
+	metrics client.MetricsHandler // immutable
+	log     *slog.Logger          // immutable
+	level   levelKey              // immutable
+
+	mu    sync.Mutex
+	since time.Time // guarded by mu; when what is timed now began
+	ended bool      // guarded by mu; the ending is told
+	taken int64     // guarded by mu; bytes that levels counts for this visit
+	held  bool      // guarded by mu; levels counts this visit
+}
+
+// observe begins a visit: its open is timed from here. ctx need not be an
+// activity's; then there are no metrics, and the log is slog's default.
+func observe(ctx context.Context, scheme string, readOnly bool) *observer {
+	mode := "rw"
+	if readOnly {
+		mode = "ro"
+	}
+	o := &observer{
+		metrics: client.MetricsNopHandler,
+		log:     logger(ctx),
+		level:   levelKey{scheme: scheme, mode: mode},
+		since:   time.Now(),
+	}
+	if sdk.IsActivity(ctx) {
+		info := sdk.GetInfo(ctx)
+		o.metrics = sdk.GetMetricsHandler(ctx).WithTags(map[string]string{labelScheme: scheme, labelMode: mode})
+		o.level.namespace, o.level.taskQueue, o.level.activityType = info.Namespace, info.TaskQueue, info.ActivityType.Name
+		if info.WorkflowType != nil {
+			o.level.workflowType = info.WorkflowType.Name
+		}
+	}
+	return o
+}
+
+// opened tells that the workspace is mounted.
+func (o *observer) opened(m *mount.Mount) {
+	took := o.lap()
+	o.count(metricOpens, 1)
+	o.metrics.Timer(metricOpenLatency).Record(took)
+	o.mu.Lock()
+	o.held = true
+	levels.add(o.level, o.metrics, 1, 0)
+	o.mu.Unlock()
+	o.log.Debug("workspace opened", "url", m.URL(), "path", m.Path(), "revision", m.Revision(), "took", took)
+}
+
+// openFailed tells that nothing was mounted: the step is committed already, which
+// is no failure, or err, as Temporal is going to see it.
+func (o *observer) openFailed(url string, err error) {
+	var committed *mount.CommittedError
+	if errors.As(err, &committed) {
+		o.replayed("open", committed)
+		return
+	}
+	o.countBy(metricOpenFailures, labelReason, errorType(err), 1)
+	o.log.Warn("workspace not opened", "url", url, "cause", err)
+}
+
+// sampled tells what a mount holds at the moment.
+func (o *observer) sampled(st mount.Status) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.held {
+		levels.add(o.level, o.metrics, 0, st.Bytes-o.taken)
+		o.taken = st.Bytes
+	}
+}
+
+// closing tells that unmounting begins, which is timed from here.
+func (o *observer) closing(ctx context.Context, m *mount.Mount) {
+	if st, err := m.Status(ctx); err == nil {
+		o.sampled(st)
+	}
+	o.lap()
+}
+
+// closed tells what Close gave; wanted says whether the visit was to be stored.
+func (o *observer) closed(m *mount.Mount, wanted bool, res mount.Result, err error) {
+	took := o.lap()
+	o.release()
+	o.traffic(res.Traffic)
+	var committed *mount.CommittedError
+	switch {
+	case errors.As(err, &committed):
+		o.replayed("commit", committed)
+	case errors.Is(err, store.ErrConflict):
+		o.end(metricConflicts, "", "", slog.LevelWarn, "another commit came first, nothing is stored", "url", m.URL(), "cause", err)
+	case err != nil:
+		o.aborted(m.URL(), abortCommit, err)
+	case wanted:
+		o.committed(m, took, res)
+	default:
+		o.end(metricReleased, "", "", slog.LevelDebug, "workspace closed, nothing was to be stored", "url", m.URL(), "took", took)
+	}
+}
+
+// committed tells of a marked visit that Close ended well.
+func (o *observer) committed(m *mount.Mount, took time.Duration, res mount.Result) {
+	outcome := "unchanged"
+	switch {
+	case res.Stored:
+		outcome = "stored"
+	case res.Deleted:
+		outcome = "deleted"
+	}
+	if !o.end(metricCommits, labelOutcome, outcome, slog.LevelInfo, "workspace committed", "url", m.URL(), "outcome", outcome,
+		"revision", res.Revision, "commit", res.CommitID, "created", res.Changes.Created, "modified", res.Changes.Modified,
+		"removed", res.Changes.Removed, "bytes", res.Changes.Bytes, "size", res.Size, "took", took) {
+		return
+	}
+	o.metrics.Timer(metricCommitLatency).Record(took)
+	o.count(metricBytesStored, res.Size)
+	o.count(metricBytesChanged, res.Changes.Bytes)
+}
+
+// fenced tells that this attempt is no longer the one that the server knows, and
+// stores nothing. It is told before closed.
+func (o *observer) fenced(url string, cause error) {
+	o.end(metricFenced, "", "", slog.LevelWarn, "this attempt is no longer current, nothing is stored", "url", url, "cause", cause)
+}
+
+// aborted tells that nothing is stored, for the reason given. It is told before
+// closed. What the function itself returned is the SDK's to log.
+func (o *observer) aborted(url string, reason abortReason, cause error) {
+	level := slog.LevelWarn
+	if reason == abortFailed || reason == abortPending {
+		level = slog.LevelDebug
+	}
+	o.end(metricAborted, labelReason, string(reason), level, "workspace not stored", "url", url, "reason", string(reason), "cause", cause)
+}
+
+// replayed tells that the result of an earlier attempt is given back.
+func (o *observer) replayed(point string, c *mount.CommittedError) {
+	o.end(metricReplayed, labelPoint, point, slog.LevelInfo, "committed by an earlier attempt, its result is given", "url", c.URL,
+		"revision", c.Revision, "commit", c.Record.ID, "committedBy", c.Record.Origin.Attempt)
+}
+
+// end tells the ending of the visit, if none is told yet, and whether it did.
+func (o *observer) end(metric, label, value string, level slog.Level, msg string, pairs ...any) bool {
+	o.mu.Lock()
+	told := o.ended
+	o.ended = true
+	o.mu.Unlock()
+	if told {
+		return false
+	}
+	if label == "" {
+		o.count(metric, 1)
+	} else {
+		o.countBy(metric, label, value, 1)
+	}
+	o.log.Log(context.Background(), level, msg, pairs...)
+	return true
+}
+
+// traffic counts what went over the network for the visit.
+func (o *observer) traffic(t store.Traffic) {
+	for kind, r := range t {
+		o.countBy(metricRequests, labelOperation, kind, r.Count)
+		o.countBy(metricRetries, labelOperation, kind, r.Retries)
+		o.count(metricBytesSent, r.Sent)
+		o.count(metricBytesReceived, r.Received)
+	}
+}
+
+// lap gives the time since the last lap.
+func (o *observer) lap() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	took := now.Sub(o.since)
+	o.since = now
+	return took
+}
+
+// release takes the visit out of the gauges.
+func (o *observer) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.held {
+		levels.add(o.level, o.metrics, -1, -o.taken)
+	}
+	o.held, o.taken = false, 0
+}
+
+func (o *observer) count(metric string, n int64) {
+	if n > 0 {
+		o.metrics.Counter(metric).Inc(n)
+	}
+}
+
+func (o *observer) countBy(metric, label, value string, n int64) {
+	if n > 0 {
+		o.metrics.WithTags(map[string]string{label: value}).Counter(metric).Inc(n)
+	}
+}
+
+// errorType is an error as a label: one of few values.
+func errorType(err error) string {
+	var app *temporal.ApplicationError
+	switch {
+	case errors.As(err, &app) && app.Type() != "":
+		return app.Type()
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), temporal.IsCanceledError(err):
+		return string(abortEnded)
+	}
+	return "other"
+}
+
+// levelKey is the labels of a gauge. Visits with equal ones share it.
+type levelKey struct {
+	namespace, taskQueue, workflowType, activityType string
+	scheme, mode                                     string
+}
+
+// levels is what is mounted now in this process.
+var levels = gauges{now: map[levelKey]level{}}
+
+// gauges adds up visits by labels, since the SDK's gauges can only be set.
+type gauges struct {
+	mu  sync.Mutex
+	now map[levelKey]level // guarded by mu; none that is zero
+}
+
+type level struct{ mounts, bytes int64 }
+
+// add changes a level and sets the gauges to it. They are set under the lock, so
+// that the last value is the true one.
+func (g *gauges) add(key levelKey, to client.MetricsHandler, mounts, bytes int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.now[key]
+	l.mounts, l.bytes = l.mounts+mounts, l.bytes+bytes
+	if l == (level{}) {
+		delete(g.now, key)
+	} else {
+		g.now[key] = l
+	}
+	to.Gauge(metricMounted).Update(float64(l.mounts))
+	to.Gauge(metricMemory).Update(float64(l.bytes))
+}
