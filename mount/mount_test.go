@@ -294,6 +294,17 @@ func TestCommandRunsInTheMount(t *testing.T) {
 	if err != nil || string(out) != m.Path()+"\n" {
 		t.Fatalf("command = %q, %v", out, err)
 	}
+	out, err = CommandIn(t.Context(), m, "a/b", "sh", "-c", "pwd").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "a/b") {
+		t.Errorf("command in a directory that is not there = %q, %v", out, err)
+	}
+	if err := os.MkdirAll(m.Path("a/b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err = CommandIn(t.Context(), m, "a/b", "sh", "-c", "pwd").CombinedOutput()
+	if err != nil || string(out) != m.Path("a/b")+"\n" {
+		t.Errorf("command in a directory = %q, %v", out, err)
+	}
 	for name, want := range map[string]int{"no-such-command": exitNotFound, m.Path("made"): exitCannotRun} {
 		err := Command(t.Context(), m, name).Run()
 		var exit *exec.ExitError

@@ -63,13 +63,19 @@ func selfBinary() (string, error) {
 // not set Dir, Path or Args[0] to [3] of what you get. A name that cannot be
 // found or run exits with 127 or 126.
 func Command(ctx context.Context, m *Mount, name string, arg ...string) *exec.Cmd {
+	return CommandIn(ctx, m, "", name, arg...)
+}
+
+// CommandIn is [Command] with another working directory: dir, relative to the
+// mountpoint.
+func CommandIn(ctx context.Context, m *Mount, dir, name string, arg ...string) *exec.Cmd {
 	binary, err := selfBinary()
 	cmd := exec.CommandContext(ctx, binary)
 	if err != nil {
 		cmd.Err = err
 	}
 	cmd.Dir = "/"
-	cmd.Args = append([]string{shimName, m.Path(), name}, arg...)
+	cmd.Args = append([]string{shimName, m.Path(dir), name}, arg...)
 	return cmd
 }
 
