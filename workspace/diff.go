@@ -126,10 +126,10 @@ func (d *differ) sameContent(a, b *listed) (bool, error) {
 		if d.ctx.Err() != nil {
 			return false, context.Cause(d.ctx)
 		}
-		fromA, _, errno := nextData(d.a, a.inode, off, a.Size)
+		fromA, _, errno := d.a.NextData(a.inode, off, a.Size)
 		if errno == 0 {
 			var fromB int64
-			fromB, _, errno = nextData(d.b, b.inode, off, b.Size)
+			fromB, _, errno = d.b.NextData(b.inode, off, b.Size)
 			off = min(fromA, fromB)
 		}
 		if errno != 0 {

@@ -15,7 +15,7 @@
 //
 // What is exported comes from a bucket that others can write, so an export believes
 // nothing: every name is made relative to a descriptor of its directory, no
-// symbolic link is followed, set-user-ID bits and owners are kept only if that is
+// symbolic link is followed (package fsdir), set-user-ID bits and owners are kept only if that is
 // asked for, and device nodes are refused unless asked for. A directory that is
 // imported may change meanwhile: what changed after it was looked at is an error,
 // and nothing is stored.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/fs/fsdir"
 	"github.com/workdir/workdir/store"
 )
 
@@ -63,20 +64,21 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 	if err != nil {
 		return Exported{}, err
 	}
-	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	rootIsKnown := l.log != nil && l.log.Record.Root.Mode != 0
+	total := contentOf(l.tree)
+	entries, err := fsdir.Unpack(ctx, l.tree, dir, &fsdir.UnpackOptions{
+		KeepOwner: opts.KeepOwner,
+		Suid:      opts.KeepOwner, // who may not keep its owner must not lend its own rights to the owner's program
+		Root:      rootIsKnown && made,
+		RootTime:  rootIsKnown,
+		Warn:      opts.Warn,
+		Progress:  func(done int64) { opts.progress(Writing, done, total) },
+	})
 	if err != nil {
-		return Exported{}, &os.PathError{Op: "open", Path: dir, Err: err}
-	}
-	defer unix.Close(root)
-	u := &unpacker{
-		ctx: ctx, tree: l.tree, opts: opts, root: root, own: made,
-		base: l.log != nil && l.log.Record.Root.Mode != 0, total: contentOf(l.tree),
-	}
-	if err := u.unpack(); err != nil {
 		discard(dir, made)
 		return Exported{}, fmt.Errorf("export %s to %s: %w", store.Redacted(url), dir, err)
 	}
-	return Exported{Info: l.info, Entries: u.entries, Bytes: u.done}, nil
+	return Exported{Info: l.info, Entries: entries, Bytes: total}, nil
 }
 
 // checkEmpty looks whether a directory is not there or empty.

@@ -59,7 +59,7 @@ func Import(ctx context.Context, path, url string, opts *ImportOptions) (Importe
 		return Imported{}, err
 	}
 	if fi.IsDir() {
-		return importing(ctx, url, opts, func(o *ImportOptions) (*loaded, error) { return scanDir(ctx, path, &o.Options) })
+		return importing(ctx, url, opts, func(o *ImportOptions) (*loaded, error) { return loadDir(ctx, path, &o.Options) })
 	}
 	f, err := os.Open(path)
 	if err != nil {

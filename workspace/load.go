@@ -9,6 +9,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/fs/fsdir"
 	"github.com/workdir/workdir/store"
 )
 
@@ -21,7 +22,7 @@ type loaded struct {
 	tree  *fs.Tree
 	log   *archive.Log // nil: it has none
 	homes []fs.Home    // in the order of closing
-	files *diskFiles   // nil: it comes from no directory
+	files *fsdir.Files // nil: it comes from no directory
 }
 
 // close frees the tree and its content.
@@ -33,7 +34,7 @@ func (l *loaded) close() {
 		_ = home.Close() // likewise
 	}
 	if l.files != nil {
-		l.files.close()
+		l.files.Close()
 	}
 }
 
@@ -42,7 +43,7 @@ func (l *loaded) failed() error {
 	if l.files == nil {
 		return nil
 	}
-	return l.files.failed()
+	return l.files.Err()
 }
 
 // loadOptions say what of an archive is wanted.
@@ -135,4 +136,23 @@ func (l *loaded) newHome(opts loadOptions) (fs.Home, error) {
 	}
 	l.homes = []fs.Home{home, memory}
 	return home, nil
+}
+
+// loadDir fills a tree from a directory, whose files it needs until it is closed.
+func loadDir(ctx context.Context, dir string, opts *Options) (*loaded, error) {
+	files, err := fsdir.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := newTree(loadOptions{Options: opts})
+	if err != nil {
+		files.Close()
+		return nil, err
+	}
+	l.files = files
+	if err := files.Load(ctx, l.tree, &fsdir.LoadOptions{Warn: opts.Warn}); err != nil {
+		l.close()
+		return nil, fmt.Errorf("import %s: %w", dir, err)
+	}
+	return l, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"syscall"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
@@ -111,26 +110,6 @@ func writeContent(ctx context.Context, w io.Writer, t *fs.Tree, e listed) error 
 		off += int64(n)
 	}
 	return nil
-}
-
-// Values of whence, lseek(2).
-const (
-	seekData = 3
-	seekHole = 4
-)
-
-// nextData gives the next run of data at or after off in the first size bytes of
-// a file; off is size where only a hole follows.
-func nextData(t *fs.Tree, n *fs.Inode, off, size int64) (from, to int64, errno syscall.Errno) {
-	from, errno = t.Seek(n, off, seekData)
-	if errno == syscall.ENXIO || errno == 0 && from >= size {
-		return size, size, 0
-	}
-	if errno != 0 {
-		return 0, 0, errno
-	}
-	to, errno = t.Seek(n, from, seekHole)
-	return from, min(to, size), errno
 }
 
 // Log gives the commits of a workspace and what its store tells of the archive; a

@@ -1,4 +1,4 @@
-package workspace
+package fsdir
 
 import (
 	"context"
@@ -14,13 +14,34 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// scanner fills a tree with the files of a directory, by the tree's verbs. Content
-// stays where it is until the tree is packed.
+// LoadOptions are the options of Load. Nil stands for the zero value.
+type LoadOptions struct {
+	// Warn is told of what the directory has and the tree has not, from the goroutine
+	// that called.
+	Warn func(archive.Warning)
+}
+
+// Load fills an empty tree with the files of the directory: names, permission bits,
+// owners, mtimes, extended attributes user.*, and content, which stays in the
+// directory's files. Hard links stay what they are, as far as they lie within the
+// directory.
+//
+// Errors: archive.ErrLimit for a path that is too long; ENOSPC where the tree is
+// full; ErrChanged; those of the file system. The path is in the text.
+func (d *Files) Load(ctx context.Context, tree *fs.Tree, opts *LoadOptions) error {
+	if opts == nil {
+		opts = &LoadOptions{}
+	}
+	s := &scanner{ctx: ctx, tree: tree, opts: opts, files: d}
+	return s.scan()
+}
+
+// scanner fills a tree with the files of a directory, by the tree's verbs.
 type scanner struct {
 	ctx   context.Context
 	tree  *fs.Tree
-	opts  *Options
-	files *diskFiles
+	opts  *LoadOptions
+	files *Files
 	links map[diskID]*fs.Inode // files that have more names; each holds a reference
 
 	warned map[string]bool // classes of extended attributes
@@ -195,7 +216,9 @@ func (s *scanner) attributes(n *fs.Inode, st *unix.Stat_t) error {
 func (s *scanner) leftOut(path, class string) {
 	if class != "" && !s.warned[class] {
 		s.warned[class] = true
-		s.opts.warn(path, fmt.Sprintf("extended attributes %q.* are left out", class))
+		if s.opts.Warn != nil {
+			s.opts.Warn(archive.Warning{Path: path, Text: fmt.Sprintf("extended attributes %q.* are left out", class)})
+		}
 	}
 }
 
@@ -238,24 +261,4 @@ func readXattr(read func([]byte) (int, error)) ([]byte, error) {
 		}
 		return p[:n], nil
 	}
-}
-
-// scanDir fills a tree from a directory, whose files it needs until it is closed.
-func scanDir(ctx context.Context, dir string, opts *Options) (*loaded, error) {
-	files, err := openDisk(dir)
-	if err != nil {
-		return nil, err
-	}
-	l, err := newTree(loadOptions{Options: opts})
-	if err != nil {
-		files.close()
-		return nil, err
-	}
-	l.files = files
-	s := &scanner{ctx: ctx, tree: l.tree, opts: opts, files: files}
-	if err := s.scan(); err != nil {
-		l.close()
-		return nil, fmt.Errorf("import %s: %w", dir, err)
-	}
-	return l, nil
 }

@@ -1,4 +1,4 @@
-package workspace
+package fsdir
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// diskFiles are the files of a directory that is imported. Their content is read
-// when it is packed, which may be twice; so a file that is not what it was when it
-// was found gives an error and no bytes.
-type diskFiles struct {
+// Files are the files of a directory. Their content is read when somebody wants it,
+// which may be twice; so a file that is not what it was when it was found gives an
+// error and no bytes.
+type Files struct {
 	root int // descriptor of the directory; immutable
 
 	mu    sync.Mutex
@@ -24,31 +24,33 @@ type diskFiles struct {
 	cause error     // guarded by mu; the first error, since a tree keeps an errno only
 }
 
-// openDisk opens a directory to import.
-func openDisk(dir string) (*diskFiles, error) {
+// Open opens a directory. The caller closes what it gets, after the tree that it has
+// filled.
+func Open(dir string) (*Files, error) {
 	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
-	return &diskFiles{root: root}, nil
+	return &Files{root: root}, nil
 }
 
-func (d *diskFiles) close() {
+// Close closes the files. A tree that they have filled has no content any more.
+func (d *Files) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closeLocked()
 	_ = unix.Close(d.root)
 }
 
-func (d *diskFiles) closeLocked() {
+func (d *Files) closeLocked() {
 	if d.file != nil {
 		_ = unix.Close(d.fd)
 		d.file = nil
 	}
 }
 
-// failed gives the first error of a read.
-func (d *diskFiles) failed() error {
+// Err gives the first error of a read. It is what is behind an EIO of the tree.
+func (d *Files) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.cause
@@ -67,16 +69,17 @@ func stampOf(st *unix.Stat_t) diskStamp {
 
 // diskFile is the content of one file. It is an fs.Base. Its fields are immutable.
 type diskFile struct {
-	all   *diskFiles
+	all   *Files
 	path  string
 	stamp diskStamp
 	used  int64
 }
 
-var errChanged = errors.New("it changed while it was imported")
+// ErrChanged: a file is not what it was when it was found.
+var ErrChanged = errors.New("it changed while it was imported")
 
 // base gives the content of the file that fd is of, if that is still the one of st.
-func (d *diskFiles) base(fd int, path string, st *unix.Stat_t) (fs.Base, error) {
+func (d *Files) base(fd int, path string, st *unix.Stat_t) (fs.Base, error) {
 	f := &diskFile{all: d, path: path, stamp: stampOf(st), used: st.Blocks * 512}
 	return f, f.check(fd)
 }
@@ -87,7 +90,7 @@ func (f *diskFile) check(fd int) error {
 		return err
 	}
 	if stampOf(&st) != f.stamp {
-		return errChanged
+		return ErrChanged
 	}
 	return nil
 }
@@ -144,7 +147,7 @@ func (f *diskFile) ReadAt(p []byte, off int64) (n int, err error) {
 				return err
 			}
 			if got == 0 {
-				return errChanged
+				return ErrChanged
 			}
 			n += got
 		}
@@ -156,8 +159,8 @@ func (f *diskFile) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-func (f *diskFile) SeekData(off int64) (int64, error) { return f.seek(off, seekData) }
-func (f *diskFile) SeekHole(off int64) (int64, error) { return f.seek(off, seekHole) }
+func (f *diskFile) SeekData(off int64) (int64, error) { return f.seek(off, unix.SEEK_DATA) }
+func (f *diskFile) SeekHole(off int64) (int64, error) { return f.seek(off, unix.SEEK_HOLE) }
 
 // seek asks the file system for data and holes; one that does not know holes says
 // that all is data.

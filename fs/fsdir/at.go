@@ -1,4 +1,4 @@
-package workspace
+package fsdir
 
 import (
 	"os"
@@ -10,8 +10,11 @@ import (
 )
 
 // Calls that work relative to a descriptor of a directory and follow no symbolic
-// link, so that nothing leads out of the directory that an export or an import
-// was given, whoever changes it meanwhile. All take one name, no path.
+// link, so that nothing leads out of the directory that was given, whoever changes
+// it meanwhile. All take one name, no path.
+
+// permBits are the bits of a mode that are no kind.
+const permBits = 0o7777
 
 // again calls fn until it is not interrupted; the Go runtime sends signals to its
 // own threads.

@@ -1,17 +1,64 @@
-package workspace
+package fsdir
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 )
+
+// readSize is how much content is read at once, bytes.
+const readSize = 256 << 10
+
+// UnpackOptions are the options of Unpack. Nil stands for the zero value.
+type UnpackOptions struct {
+	// KeepOwner gives the files to those whom the tree names, for root.
+	KeepOwner bool
+	// Suid keeps set-user-ID and set-group-ID bits of files.
+	Suid bool
+	// Root gives the directory itself the mode and the owner of the tree's root.
+	Root bool
+	// RootTime gives it the mtime.
+	RootTime bool
+	// Mask is the permission bits that files and directories do not get.
+	Mask uint32
+	// Warn is told of what the tree has and the directory has not, from the
+	// goroutine that called.
+	Warn func(archive.Warning)
+	// LeftOut is told of each extended attribute that the file system does not take.
+	LeftOut func(path, name string)
+	// Progress is told of the bytes of content that are written, likewise.
+	Progress func(done int64)
+}
+
+// Unpack makes the files of a tree in an empty directory: content with its holes,
+// permission bits, mtimes in nanoseconds, hard links, symbolic links, FIFOs, device
+// nodes, and extended attributes. It follows no symbolic link, whoever changes the
+// directory meanwhile. On error some of the files are there. It gives the number of
+// names that were made.
+//
+// Errors are those of the file system, with the path in their text.
+func Unpack(ctx context.Context, tree *fs.Tree, dir string, opts *UnpackOptions) (names int64, err error) {
+	if opts == nil {
+		opts = &UnpackOptions{}
+	}
+	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(root)
+	u := &unpacker{ctx: ctx, tree: tree, opts: opts, root: root}
+	err = u.unpack()
+	return u.entries, err
+}
 
 // unpacker makes the files of a tree in an empty directory. Directories are open
 // to us alone until all is made, and get their own modes and times at the end,
@@ -19,10 +66,8 @@ import (
 type unpacker struct {
 	ctx  context.Context
 	tree *fs.Tree
-	opts *ExportOptions
-	root int  // descriptor of the directory
-	own  bool // the directory was made by us, and gets mode and owner as well
-	base bool // the tree knows the mode of its root
+	opts *UnpackOptions
+	root int // descriptor of the directory
 
 	open  []openedDir       // the directories that lead to where the walk is
 	dirs  []finishedDir     // in the order in which they were made
@@ -30,8 +75,7 @@ type unpacker struct {
 
 	warned  map[string]bool // by text
 	entries int64
-	total   int64 // bytes of content
-	done    int64
+	done    int64 // bytes of content
 	buf     []byte
 }
 
@@ -97,14 +141,14 @@ func (u *unpacker) enter(path string) (dir int, name string) {
 
 // make makes one entry.
 func (u *unpacker) make(dir int, name, path string, n *fs.Inode, a fs.Attr) error {
-	switch kinds[a.Mode&syscall.S_IFMT] {
-	case Directory:
+	switch a.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
 		return u.directory(dir, name, path, n, a)
-	case File:
+	case unix.S_IFREG:
 		return u.file(dir, name, path, n, a)
-	case Symlink:
+	case unix.S_IFLNK:
 		return u.symlink(dir, name, n, a)
-	case Socket:
+	case unix.S_IFSOCK:
 		return nil // no archive has one
 	default:
 		return u.node(dir, name, a)
@@ -124,14 +168,10 @@ func (u *unpacker) directory(dir int, name, path string, n *fs.Inode, a fs.Attr)
 	return u.setXattrs(fd, path, n)
 }
 
-// finish gives a directory its owner, times and mode. One that was there before
-// keeps its owner and mode.
+// finish gives a directory its owner, times and mode.
 func (u *unpacker) finish(d finishedDir) error {
 	if d.path == "" {
-		if !u.base {
-			return nil
-		}
-		return u.finishDir(u.root, d.attr, u.own)
+		return u.finishDir(u.root, d.attr, u.opts.Root, u.opts.RootTime)
 	}
 	return beneath(u.root, d.path, func(dir int, name string) error {
 		fd, err := openDirAt(dir, name, unix.O_RDONLY)
@@ -139,20 +179,25 @@ func (u *unpacker) finish(d finishedDir) error {
 			return err
 		}
 		defer unix.Close(fd)
-		return u.finishDir(fd, d.attr, true)
+		return u.finishDir(fd, d.attr, true, true)
 	})
 }
 
-func (u *unpacker) finishDir(fd int, a fs.Attr, all bool) error {
-	if all && u.opts.KeepOwner {
+func (u *unpacker) finishDir(fd int, a fs.Attr, attr, time bool) error {
+	if attr && u.opts.KeepOwner {
 		if err := unix.Fchown(fd, int(a.UID), int(a.GID)); err != nil {
 			return chownError(err)
 		}
 	}
-	if err := setTimeAt(fd, ".", a.Mtime); err != nil || !all {
-		return err
+	if time {
+		if err := setTimeAt(fd, ".", a.Mtime); err != nil {
+			return err
+		}
 	}
-	return unix.Fchmod(fd, a.Mode&permBits)
+	if !attr {
+		return nil
+	}
+	return unix.Fchmod(fd, a.Mode&permBits&^u.opts.Mask)
 }
 
 func chownError(err error) error {
@@ -195,22 +240,27 @@ func (u *unpacker) file(dir int, name, path string, n *fs.Inode, a fs.Attr) (err
 	return unix.Fchmod(fd, u.mode(path, a))
 }
 
-// mode is the permission bits that a file gets. Who may not keep its owner must
-// not lend its own rights to the owner's program.
+// mode is the permission bits that a file gets.
 func (u *unpacker) mode(path string, a fs.Attr) uint32 {
-	mode := a.Mode & permBits
-	if mode&(unix.S_ISUID|unix.S_ISGID) != 0 && !u.opts.KeepOwner {
-		u.warn(path, "set-user-ID and set-group-ID bits of files are left out unless owners are kept")
-		mode &^= unix.S_ISUID | unix.S_ISGID
+	mode := a.Mode & permBits &^ u.opts.Mask
+	if mode&suidBits != 0 && !u.opts.Suid {
+		u.warn(path, SuidLeftOut)
+		mode &^= suidBits
 	}
 	return mode
 }
 
+// suidBits lend the rights of a program's owner to whoever runs it.
+const suidBits = unix.S_ISUID | unix.S_ISGID
+
+// SuidLeftOut is the warning where they are not kept.
+const SuidLeftOut = "set-user-ID and set-group-ID bits of files are left out unless owners are kept"
+
 // warn tells of text once.
 func (u *unpacker) warn(path, text string) {
-	if !u.warned[text] {
+	if !u.warned[text] && u.opts.Warn != nil {
 		u.warned[text] = true
-		u.opts.warn(path, text)
+		u.opts.Warn(archive.Warning{Path: path, Text: text})
 	}
 }
 
@@ -220,7 +270,7 @@ func (u *unpacker) content(fd int, n *fs.Inode, size int64) error {
 		return err
 	}
 	for off := int64(0); off < size; {
-		from, to, errno := nextData(u.tree, n, off, size)
+		from, to, errno := u.tree.NextData(n, off, size)
 		if errno != 0 {
 			return errno
 		}
@@ -230,7 +280,7 @@ func (u *unpacker) content(fd int, n *fs.Inode, size int64) error {
 		off = to
 	}
 	u.done += size
-	u.opts.progress(Writing, u.done, u.total)
+	u.progress(0)
 	return nil
 }
 
@@ -250,9 +300,16 @@ func (u *unpacker) data(fd int, n *fs.Inode, off, end int64) error {
 			return err
 		}
 		off += int64(got)
-		u.opts.progress(Writing, u.done+off, u.total)
+		u.progress(off)
 	}
 	return nil
+}
+
+// progress tells of the files that are done, and of so much of the next.
+func (u *unpacker) progress(of int64) {
+	if u.opts.Progress != nil {
+		u.opts.Progress(u.done + of)
+	}
 }
 
 func writeAll(fd int, p []byte, off int64) error {
@@ -282,6 +339,9 @@ func (u *unpacker) setXattrs(fd int, path string, n *fs.Inode) error {
 		err := unix.Fsetxattr(fd, name, value, 0)
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM) {
 			u.warn(path, "extended attributes are left out: the file system does not take them")
+			if u.opts.LeftOut != nil {
+				u.opts.LeftOut(path, name)
+			}
 			continue
 		}
 		if err != nil {
@@ -320,7 +380,7 @@ func (u *unpacker) node(dir int, name string, a fs.Attr) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), a.Mode&0o777)
+	return unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), a.Mode&0o777&^u.opts.Mask)
 }
 
 // ownAndTime is for what cannot be opened.

@@ -1,0 +1,124 @@
+package fsdir
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// Lost is what a directory could not take of the tree that was unpacked there:
+// set-user-ID bits, owners, times that its file system cannot hold, extended
+// attributes. Nobody changed it, so it must not be lost with the next tree.
+type Lost map[fileID]lostAttr
+
+type lostAttr struct {
+	attr   fs.Attr // as the tree has it
+	was    stamp   // as the directory has it
+	xattrs map[string][]byte
+}
+
+// FindLost compares a tree with the snapshot of the directory that it was unpacked
+// to. xattrs are the names that were left out, by path (see UnpackOptions.LeftOut).
+func FindLost(tree *fs.Tree, s *Snapshot, xattrs map[string][]string) (Lost, error) {
+	lost := Lost{}
+	err := tree.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
+		id, ok := s.names[path]
+		if !ok {
+			return nil // a socket, which no directory is given
+		}
+		l := lostAttr{attr: a, was: s.inodes[id]}
+		for _, name := range xattrs[path] {
+			value, errno := tree.GetXattr(n, name)
+			if errno != 0 {
+				return named(path, errno)
+			}
+			if l.xattrs == nil {
+				l.xattrs = map[string][]byte{}
+			}
+			l.xattrs[name] = value
+		}
+		if l.xattrs != nil || !l.was.holds(a) {
+			lost[id] = l
+		}
+		return nil
+	})
+	return lost, err
+}
+
+// holds tells whether a file has all the attributes that the tree has.
+func (s stamp) holds(a fs.Attr) bool {
+	return s.mode&permBits == a.Mode&permBits && s.uid == a.UID && s.gid == a.GID && statxTime(s.mtime) == a.Mtime
+}
+
+func statxTime(t unix.StatxTimestamp) fs.Time { return fs.Time{Sec: t.Sec, Nsec: t.Nsec} }
+
+// Restore gives a tree that was loaded from the directory what was lost, except
+// where it was changed since. s is of the directory as it was loaded.
+func (l Lost) Restore(tree *fs.Tree, s *Snapshot) error {
+	if len(l) == 0 {
+		return nil
+	}
+	for path, id := range s.names {
+		one, ok := l[id]
+		if !ok {
+			continue
+		}
+		now := s.inodes[id]
+		if id.born == (unix.StatxTimestamp{}) && now.ctime != one.was.ctime {
+			continue // it may be another file, which got the number of one that was removed
+		}
+		n, err := lookup(tree, path)
+		if err == nil {
+			err = one.restore(tree, n, now)
+			tree.Unref(n, 1)
+		}
+		if err != nil {
+			return named(path, err)
+		}
+	}
+	return nil
+}
+
+func (l lostAttr) restore(tree *fs.Tree, n *fs.Inode, now stamp) error {
+	set := &fs.SetAttr{Mode: l.attr.Mode & permBits, UID: l.attr.UID, GID: l.attr.GID, Mtime: l.attr.Mtime}
+	if now.uid == l.was.uid && now.gid == l.was.gid {
+		set.Valid |= fs.SetUID | fs.SetGID
+	}
+	if now.mtime == l.was.mtime {
+		set.Valid |= fs.SetMtime
+	}
+	if now.mode == l.was.mode && now.mode&unix.S_IFMT != unix.S_IFLNK {
+		set.Valid |= fs.SetMode
+		if now.mode&unix.S_IFMT == unix.S_IFREG && (now.mtime != l.was.mtime || now.size != l.was.size) {
+			set.Mode &^= suidBits // a write takes them away
+		}
+	}
+	if _, errno := tree.SetAttr(n, set); errno != 0 {
+		return errno
+	}
+	for name, value := range l.xattrs {
+		if errno := tree.SetXattr(n, name, value, 0); errno != 0 {
+			return errno
+		}
+	}
+	return nil
+}
+
+// lookup gives a reference to the inode at a path of a tree.
+func lookup(tree *fs.Tree, path string) (*fs.Inode, error) {
+	n := tree.Root()
+	if path == "" {
+		return n, nil
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		next, errno := tree.Lookup(n, name)
+		tree.Unref(n, 1)
+		if errno != 0 {
+			return nil, errno
+		}
+		n = next
+	}
+	return n, nil
+}

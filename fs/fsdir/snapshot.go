@@ -1,0 +1,248 @@
+package fsdir
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// Snapshot is what a directory looked like: names and attributes, no content. Two
+// of them tell what was changed in between, whoever did it and however: whatever
+// changes a file changes its ctime, which nobody can set.
+type Snapshot struct {
+	names  map[string]fileID // by path; the directory itself is ""
+	inodes map[fileID]stamp
+}
+
+// fileID is one file for good: numbers of inodes are used again, by a file that was
+// born later. Not every file system knows when that was.
+type fileID struct {
+	major, minor uint32
+	ino          uint64
+	born         unix.StatxTimestamp // zero: not known
+}
+
+// stamp is what changes with a file.
+type stamp struct {
+	mode, uid, gid uint32
+	size           int64
+	mtime, ctime   unix.StatxTimestamp
+	parent         fileID // of a directory, which has one name
+	name           string // likewise
+}
+
+func (s stamp) isDir() bool { return s.mode&unix.S_IFMT == unix.S_IFDIR }
+
+// Take makes a snapshot. ErrChanged where the directory changes meanwhile, as far as
+// that is seen; else errors of the file system, with the path in their text.
+func Take(ctx context.Context, dir string) (*Snapshot, error) {
+	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(root)
+	s := &Snapshot{names: map[string]fileID{}, inodes: map[fileID]stamp{}}
+	if err := s.add(root, "", "", fileID{}); err != nil {
+		return nil, err
+	}
+	return s, s.directory(ctx, root, "")
+}
+
+// directory adds what is in an open directory.
+func (s *Snapshot) directory(ctx context.Context, fd int, path string) error {
+	names, err := namesOf(fd)
+	if err != nil {
+		return named(path, err)
+	}
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		at := strings.TrimPrefix(path+"/"+name, "/")
+		if err := s.entry(ctx, fd, name, at, s.names[path]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Snapshot) entry(ctx context.Context, dir int, name, path string, parent fileID) error {
+	err := s.add(dir, name, path, parent)
+	if err != nil {
+		return gone(path, err)
+	}
+	if !s.inodes[s.names[path]].isDir() {
+		return nil
+	}
+	fd, err := openDirAt(dir, name, unix.O_RDONLY)
+	if err != nil {
+		return gone(path, err)
+	}
+	defer unix.Close(fd)
+	return s.directory(ctx, fd, path)
+}
+
+// gone says what it means that a name that was listed is not what it was.
+func gone(path string, err error) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		err = ErrChanged
+	}
+	return named(path, err)
+}
+
+// add adds one name; "" is dir itself.
+func (s *Snapshot) add(dir int, name, path string, parent fileID) error {
+	var st unix.Statx_t
+	const want = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+	err := again(func() error {
+		return unix.Statx(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, want, &st)
+	})
+	if err != nil {
+		return err
+	}
+	id := fileID{major: st.Dev_major, minor: st.Dev_minor, ino: st.Ino}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		id.born = st.Btime
+	}
+	mark := stamp{
+		mode: uint32(st.Mode), uid: st.Uid, gid: st.Gid, size: int64(st.Size),
+		mtime: st.Mtime, ctime: st.Ctime,
+	}
+	if mark.isDir() {
+		mark.parent, mark.name = parent, name
+	}
+	s.names[path], s.inodes[id] = id, mark
+	return nil
+}
+
+// SameRoot tells whether both are of one directory, though its names may have
+// changed.
+func (s *Snapshot) SameRoot(other *Snapshot) bool { return s.names[""] == other.names[""] }
+
+// Len is the number of files and directories, each once however many names it has.
+func (s *Snapshot) Len() int64 { return int64(len(s.inodes)) }
+
+// Bytes is the sum of the sizes of the files.
+func (s *Snapshot) Bytes() int64 {
+	var sum int64
+	for _, mark := range s.inodes {
+		if mark.mode&unix.S_IFMT == unix.S_IFREG {
+			sum += mark.size
+		}
+	}
+	return sum
+}
+
+// Equal tells whether nothing at all was changed in between, times included.
+func (s *Snapshot) Equal(later *Snapshot) bool {
+	if len(s.names) != len(later.names) || len(s.inodes) != len(later.inodes) {
+		return false
+	}
+	for id, now := range later.inodes {
+		if was, ok := s.inodes[id]; !ok || was != now {
+			return false
+		}
+	}
+	for path, id := range later.names {
+		if s.names[path] != id {
+			return false
+		}
+	}
+	return true
+}
+
+// Changes counts what is different in a later snapshot, as fs.Tree.Changes does. It
+// cannot look as closely: a file whose ctime alone is different is Modified, though
+// it may have been given what it had.
+func (s *Snapshot) Changes(later *Snapshot) fs.Changes {
+	var c fs.Changes
+	for id, now := range later.inodes {
+		was, ok := s.inodes[id]
+		switch {
+		case !ok:
+			c.Created++
+		case now.modified(was):
+			c.Modified++
+		default:
+			continue
+		}
+		if now.mode&unix.S_IFMT == unix.S_IFREG {
+			c.Bytes += now.size
+		}
+	}
+	for id := range s.inodes {
+		if _, ok := later.inodes[id]; !ok {
+			c.Removed++
+		}
+	}
+	return c
+}
+
+// modified tells whether more than the size and the times that follow from its names
+// is different of a directory, or anything of another file.
+func (s stamp) modified(was stamp) bool {
+	if !s.isDir() {
+		return s != was
+	}
+	if s.mtime == was.mtime && s.ctime != was.ctime {
+		return true // no name was made or removed, so it was something of its own
+	}
+	s.size, s.mtime, s.ctime = was.size, was.mtime, was.ctime
+	return s != was
+}
+
+// settlePatience bounds the waiting of Settle: the clock of a file server may be
+// ahead of ours.
+const settlePatience = 100 * time.Millisecond
+
+// Settle waits until whatever is changed from now on gets another ctime than the
+// snapshot has seen: file systems take it from a clock that ticks in milliseconds
+// (CLOCK_REALTIME_COARSE, clock_gettime(2)).
+func (s *Snapshot) Settle(ctx context.Context) error {
+	newest := s.newest()
+	for end := time.Now().Add(settlePatience); time.Now().Before(end); {
+		var now unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now) != nil || later(now, newest) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func later(now unix.Timespec, t unix.StatxTimestamp) bool {
+	return now.Sec > t.Sec || now.Sec == t.Sec && now.Nsec > int64(t.Nsec)
+}
+
+func (s *Snapshot) newest() (t unix.StatxTimestamp) {
+	for _, mark := range s.inodes {
+		if later(unix.Timespec{Sec: mark.ctime.Sec, Nsec: int64(mark.ctime.Nsec)}, t) {
+			t = mark.ctime
+		}
+	}
+	return t
+}
+
+// FileNumber is how the kernel names a file that somebody has open.
+type FileNumber struct {
+	Major, Minor uint32 // of the file system
+	Ino          uint64
+}
+
+// Numbers gives all files of the snapshot, for those who look for who uses them.
+func (s *Snapshot) Numbers() map[FileNumber]bool {
+	all := make(map[FileNumber]bool, len(s.inodes))
+	for id := range s.inodes {
+		all[FileNumber{id.major, id.minor, id.ino}] = true
+	}
+	return all
+}
