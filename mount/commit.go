@@ -198,6 +198,9 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 			return fmt.Errorf("%w: %s: %w", ErrCommit, h.url.Redacted(), err)
 		}
 	}
+	if err := h.confirm(ctx); err != nil {
+		return commitError(err)
+	}
 	progress := h.progress(PhaseCommitting, 0)
 	opts.Progress = progress.report
 	next := h.log.Next(h.record(req, res))
@@ -212,7 +215,7 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 		},
 	})
 	if err != nil {
-		return commitError(err)
+		return h.overtaken(ctx, commitError(err))
 	}
 	progress.done()
 	res.Stored, res.Deleted, res.Revision, res.Size = !empty, empty, info.Revision, info.Size
@@ -232,15 +235,21 @@ func commitError(err error) error {
 	return fmt.Errorf("%w: %w", ErrCommit, err)
 }
 
-// confirm asks the client whether the commit may be made visible. A client that
-// is gone does not answer, and that is a no.
+// confirm asks the client whether the commit may be sent, and made visible. A client
+// that is gone does not answer, and that is a no.
 func (h *hosted) confirm(ctx context.Context) error {
 	return h.server.conn.Call(ctx, callConfirm, mountID{ID: h.req.ID}, nil)
 }
 
 func (h *hosted) record(req closeRequest, res *Result) archive.Record {
 	host, _ := os.Hostname() // a record without a host is one
-	rec := archive.Record{ID: req.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: host, Changed: res.Changes}
+	rec := archive.Record{
+		ID: req.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: host, Changed: res.Changes,
+		Origin: h.req.Origin,
+	}
+	if _, ok := h.step(); ok { // nobody could ask for another's
+		rec.Result = req.Result
+	}
 	if h.log != nil {
 		rec.Parent = h.log.Record.ID
 	}

@@ -109,6 +109,9 @@ func (h *hosted) open(ctx context.Context) error {
 		err = context.Cause(ctx)
 	}
 	if err == nil {
+		err = h.checkOnce()
+	}
+	if err == nil {
 		err = h.mount()
 	}
 	if err != nil {

@@ -45,6 +45,7 @@ type Mount struct {
 	watchers  []func(Progress) // guarded by mu
 
 	stepResult []byte // guarded by mu; what SetResult was given
+	refusal    error  // guarded by mu; what Options.BeforeStore said last
 }
 
 // Open mounts the workspace of a URL, see package store for its forms. The
@@ -53,8 +54,9 @@ type Mount struct {
 //
 // Errors: store.ErrURL, store.ErrNotAllowed, store.ErrUnreachable,
 // store.ErrNotArchive, archive.ErrFormat, archive.ErrLimit, ErrLimit,
-// ErrCannotMount, ErrNoServer, ErrServerLost, and ctx's. After an error nothing
-// is mounted.
+// ErrCannotMount, ErrNoServer, ErrServerLost, and ctx's; for a step (see
+// Options.Origin) a *CommittedError where it has taken effect already, and
+// store.ErrUnknown where nobody can tell. After an error nothing is mounted.
 func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	u, err := store.ParseURL(url)
 	if err != nil {
@@ -64,6 +66,9 @@ func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	m.closing <- struct{}{}
 	if opts != nil {
 		m.opts = *opts
+	}
+	if m.opts.Origin, err = m.origin(); err != nil {
+		return nil, err
 	}
 	if err := checkHost(); err != nil {
 		return nil, err
@@ -135,6 +140,7 @@ func (m *Mount) request(memDir string) openRequest {
 		Owner:     fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
 		KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: m.spill, GraceNS: int64(grace),
+		Origin: m.opts.Origin, Since: m.opts.Since,
 	}
 	if o := m.opts.Owner; o != nil {
 		req.KeepOwner = o.Keep
@@ -254,9 +260,9 @@ func (m *Mount) Revoke() {
 	m.Abandon()
 }
 
-// SetResult says what the step of Options.Origin gives, to be kept with the
-// commit for whoever tries the step again. ErrLimit beyond archive.MaxResult
-// bytes, ErrClosed.
+// SetResult says what the step of Options.Origin gives, to be kept with the commit
+// for whoever tries the step again; of work that is no step it is not kept. ErrLimit
+// beyond archive.MaxResult bytes, ErrClosed.
 func (m *Mount) SetResult(p []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -266,7 +272,7 @@ func (m *Mount) SetResult(p []byte) error {
 	case len(p) > archive.MaxResult:
 		return fmt.Errorf("set result %s: %w: %d bytes, at most %d are kept", m.path, ErrLimit, len(p), archive.MaxResult)
 	}
-	m.stepResult = p
+	m.stepResult = slices.Clone(p)
 	return nil
 }
 
@@ -280,7 +286,8 @@ func (m *Mount) SetResult(p []byte) error {
 // happened and Close can be called again. After everything else the mount is
 // over, and Close gives the same answer again. Further errors: store.ErrConflict
 // (a *store.ConflictError; nothing was stored), store.ErrUnknown, ErrCommit,
-// ErrUnmounted, ErrServerLost.
+// ErrUnmounted, ErrServerLost; for a step that another attempt has committed
+// meanwhile a *CommittedError instead of the conflict.
 func (m *Mount) Close(ctx context.Context) (Result, error) {
 	select {
 	case <-m.closing:
@@ -292,7 +299,7 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 		m.session.clear(m)
 		return res, err
 	}
-	req := closeRequest{ID: m.id, Commit: m.wanted(), CommitID: m.commitID}
+	req := m.closeRequest()
 	var reply closeReply
 	if err := m.call(ctx, callClose, req, &reply); err != nil {
 		return m.closeLost(ctx, req, err)
@@ -307,8 +314,25 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 	return reply.Result, err
 }
 
-// closeError puts ctx's own cause beside the error that it made.
+func (m *Mount) closeRequest() closeRequest {
+	req := closeRequest{ID: m.id, Commit: m.wanted(), CommitID: m.commitID}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refusal = nil; req.Commit {
+		req.Result = m.stepResult
+	}
+	return req
+}
+
+// closeError puts the errors that have not gone through the server beside the one
+// that they made there: what Options.BeforeStore said, and ctx's own cause.
 func (m *Mount) closeError(ctx context.Context, err error) error {
+	m.mu.Lock()
+	refusal := m.refusal
+	m.mu.Unlock()
+	if refusal != nil {
+		return fmt.Errorf("%w%w", err, hidden{refusal})
+	}
 	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
 		return fmt.Errorf("%w: %w", err, cause)
 	}
@@ -322,7 +346,7 @@ func (m *Mount) closeLost(ctx context.Context, req closeRequest, err error) (Res
 	res := Result{Revision: m.revision}
 	var lost *ServerLostError
 	if errors.As(err, &lost) && req.Commit {
-		lost.Stored = m.storedAfterAll(ctx, &res)
+		err = m.storedAfterAll(ctx, lost, &res)
 	}
 	m.finish(res, err)
 	m.session.clear(m)
@@ -332,36 +356,42 @@ func (m *Mount) closeLost(ctx context.Context, req closeRequest, err error) (Res
 // lostPatience bounds the question what a dead server has stored.
 const lostPatience = 30 * time.Second
 
-// storedAfterAll looks at the store for the commit of a server that died.
-func (m *Mount) storedAfterAll(ctx context.Context, res *Result) string {
-	const unknown = "its commit may have been stored: "
+// storedAfterAll looks at the store for the commit of a server that died, and puts
+// what it sees into lost and res. Where another attempt has committed the step
+// meanwhile the error is a *CommittedError too.
+func (m *Mount) storedAfterAll(ctx context.Context, lost *ServerLostError, res *Result) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostPatience)
 	defer cancel()
+	head, log, err := m.readLog(ctx)
+	step, isStep := m.opts.Origin.StepID()
+	rec := log.Find(step)
+	switch {
+	case errors.Is(err, store.ErrNotExist):
+		lost.Stored = "there is no stored archive"
+	case err == nil && log.Has(m.commitID):
+		lost.Stored = "its commit was stored"
+		res.Stored, res.Revision, res.CommitID, res.Size = true, head.Revision, m.commitID, head.Size
+	case isStep && rec != nil:
+		lost.Stored = "nothing was stored"
+		return fmt.Errorf("%w: %w", lost, newCommittedError(m.url, rec, head.Revision))
+	case m.revision != "" && head.Revision == m.revision && (m.url.Scheme == "file" || m.url.Scheme == "mem"):
+		lost.Stored = "nothing was stored"
+	case err != nil:
+		lost.Stored = "its commit may have been stored: " + err.Error()
+	default:
+		lost.Stored = "its commit may have been stored: the last request may still arrive"
+	}
+	return lost
+}
+
+// readLog reads the log of the archive that is there now.
+func (m *Mount) readLog(ctx context.Context) (store.Info, *archive.Log, error) {
 	st, err := store.OpenBucket(ctx, m.url)
 	if err != nil {
-		return unknown + err.Error()
+		return store.Info{}, nil, err
 	}
 	defer st.Close()
-	obj, err := st.Open(ctx, m.url.Key)
-	if errors.Is(err, store.ErrNotExist) {
-		return "there is no stored archive"
-	}
-	if err != nil {
-		return unknown + err.Error()
-	}
-	defer obj.Close()
-	info := obj.Info()
-	log, err := archive.ReadLog(obj, info.Size)
-	switch {
-	case err == nil && log.Has(m.commitID):
-		res.Stored, res.Revision, res.CommitID, res.Size = true, info.Revision, m.commitID, info.Size
-		return "its commit was stored"
-	case info.Revision == m.revision && (m.url.Scheme == "file" || m.url.Scheme == "mem"):
-		return "nothing was stored"
-	case err != nil:
-		return unknown + err.Error()
-	}
-	return unknown + "the last request may still arrive"
+	return store.ReadLog(ctx, st, m.url.Key)
 }
 
 // wanted reports whether Close is to store.
@@ -379,7 +409,11 @@ func (m *Mount) confirm(ctx context.Context) error {
 	if m.opts.BeforeStore == nil {
 		return nil
 	}
-	return m.opts.BeforeStore(ctx)
+	err := m.opts.BeforeStore(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refusal = err
+	return err
 }
 
 func (m *Mount) outcome() (Result, error, bool) {

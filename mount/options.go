@@ -59,18 +59,26 @@ type Options struct {
 	// Suid and AllowOther, and the proof that nobody writes any more when the
 	// workspace is stored.
 	Plain bool
-	// Origin says whose work this is; the log of the archive keeps it. With an
-	// Execution the work is a step that takes effect once: where the log has it
-	// already, at Open or after a conflict, the error is a *CommittedError. Open
-	// sets Origin.Workspace.
+	// Origin says whose work this is; the log of the archive keeps it, see
+	// [archive.Origin]. With an Execution, and without ReadOnly, the work is a step
+	// that takes effect once: where the log has it already, at Open or after a
+	// conflict, the error is a *CommittedError. Open sets Origin.Workspace, to
+	// [store.URL.Identity].
+	//
+	// What is in no log cannot be found: a step that changed nothing stored nothing,
+	// and is done again; the log of an emptied workspace goes with its archive,
+	// unless KeepEmpty is set; and other tools that write the archive leave no log.
 	Origin archive.Origin
-	// Since is when the execution began at the earliest. Where a full log does not
-	// reach back so far, Open gives store.ErrUnknown for a step, rather than let it
+	// Since is when the execution began at the earliest, by the clock of whoever
+	// began it. Where a full log does not reach back so far, and 10 seconds more for
+	// clocks that differ, Open gives store.ErrUnknown for a step, rather than let it
 	// be done twice. Zero: not known, and not checked.
 	Since time.Time
-	// BeforeStore is asked before a commit is sent to the store, and right before
-	// the request that makes it visible. An error ends the commit with that error,
-	// and nothing is stored. It may be asked more often.
+	// BeforeStore is asked before the first byte of a commit is sent to the store,
+	// and again right before the request that makes it visible, or that deletes the
+	// archive of an emptied workspace. An error ends the commit with an error that
+	// wraps it and is ErrCommit, and nothing is stored. Where requests are sent again
+	// it is asked more often. Its context ends when the commit is cancelled.
 	BeforeStore func(context.Context) error
 	// Progress is told of long work, at most some times a second, from one
 	// goroutine.

@@ -7,6 +7,7 @@ import (
 	iofs "io/fs"
 	"log/slog"
 	"syscall"
+	"time"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
@@ -62,6 +63,9 @@ type openRequest struct {
 	MaxInodes int64  `json:"maxInodes,omitempty"`
 	Spill     string `json:"spill,omitempty"` // canonical
 	GraceNS   int64  `json:"graceNs"`
+
+	Origin archive.Origin `json:"origin"`
+	Since  time.Time      `json:"since,omitzero"`
 }
 
 type openReply struct {
@@ -73,6 +77,7 @@ type closeRequest struct {
 	ID       uint64           `json:"id"`
 	Commit   bool             `json:"commit"`
 	CommitID archive.CommitID `json:"commitId,omitempty"`
+	Result   []byte           `json:"result,omitempty"` // of the step
 }
 
 // closeReply carries the result beside an error: a commit that failed has
@@ -122,6 +127,7 @@ var wireKinds = []struct {
 	{"format", archive.ErrFormat},
 	{"archive-limit", archive.ErrLimit},
 	{"portable", archive.ErrPortable},
+	{"already-committed", ErrAlreadyCommitted},
 	{"busy", ErrBusy},
 	{"cannot-mount", ErrCannotMount},
 	{"unmounted", ErrUnmounted},
@@ -148,6 +154,8 @@ type wireError struct {
 	Conflict *store.ConflictError `json:"conflict,omitempty"`
 	Busy     *BusyError           `json:"busy,omitempty"`
 	Host     *HostError           `json:"host,omitempty"`
+
+	Committed *CommittedError `json:"committed,omitempty"`
 }
 
 // Error gives the text of the other side.
@@ -164,6 +172,9 @@ func (e *wireError) Unwrap() []error {
 	}
 	if e.Host != nil {
 		errs = append(errs, e.Host)
+	}
+	if e.Committed != nil {
+		errs = append(errs, e.Committed)
 	}
 	for _, name := range e.Kinds {
 		for _, k := range wireKinds {
@@ -185,6 +196,7 @@ func encodeError(err error) json.RawMessage {
 	errors.As(err, &w.Conflict)
 	errors.As(err, &w.Busy)
 	errors.As(err, &w.Host)
+	errors.As(err, &w.Committed)
 	b, merr := json.Marshal(w)
 	if merr != nil {
 		b, _ = json.Marshal(wireError{Text: err.Error()}) // a struct of strings always encodes

@@ -100,7 +100,7 @@ func (m *commit) gone(err error) (Info, error) {
 // look decides by the archive that is there. refusal is the store's answer to
 // the last try.
 func (m *commit) look(ctx context.Context, refusal error) (Info, error) {
-	info, log, err := m.head(ctx)
+	info, log, err := ReadLog(ctx, m.store, m.key)
 	switch {
 	case err == nil && m.req.ID != "" && log.Has(m.req.ID):
 		if log.Record.ID != m.req.ID {
@@ -124,9 +124,11 @@ func (m *commit) neverStored(head Info, log *archive.Log) bool {
 	return !m.req.Delete && m.req.ID != "" && log != nil && head.Revision != m.req.Replace
 }
 
-// head reads the log of the archive that is there.
-func (m *commit) head(ctx context.Context) (Info, *archive.Log, error) {
-	o, err := m.store.Open(ctx, m.key)
+// ReadLog reads the commit log of the archive that key has now, and nothing else of
+// it; nil if it has no log. Where the archive is there, its Info is given with an
+// error too. Errors: those of Store.Open, *archive.FormatError, archive.ErrLimit.
+func ReadLog(ctx context.Context, s Store, key string) (Info, *archive.Log, error) {
+	o, err := s.Open(ctx, key)
 	if err != nil {
 		return Info{}, nil, err
 	}

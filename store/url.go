@@ -58,6 +58,15 @@ func (u URL) String() string {
 	return s
 }
 
+// Identity is scheme://bucket/key in canonical form, without options: the name that
+// a log of commits has for the workspace. Options say how to get at the workspace,
+// and may differ from one worker to the next, so stores that only options tell apart
+// (two endpoints, two accounts) have equal identities for equal keys.
+func (u URL) Identity() string {
+	u.Query = ""
+	return u.String()
+}
+
 // Redacted is String without the value of any option that could be a secret,
 // for logs, mount tables and messages.
 func (u URL) Redacted() string {

@@ -218,3 +218,21 @@ func TestRedacted(t *testing.T) {
 		}
 	}
 }
+
+func TestIdentity(t *testing.T) {
+	tests := []struct{ url, want string }{
+		{"s3a://bucket/a/b?region=eu&endpoint=http://h", "s3://bucket/a/b"},
+		{"abfs://box@account.dfs.core.windows.net/key", "azblob://box/key"},
+		{"/srv/ws//", "file:///srv/ws"},
+		{"memory://bucket/key", "mem://bucket/key"},
+	}
+	for _, tt := range tests {
+		u, err := ParseURL(tt.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := u.Identity(); got != tt.want {
+			t.Errorf("Identity of %s = %s, want %s", tt.url, got, tt.want)
+		}
+	}
+}

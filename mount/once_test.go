@@ -1,0 +1,204 @@
+package mount
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/store"
+)
+
+// stepOptions are the options of one attempt of a step.
+func stepOptions(execution, step string, attempt int32) *Options {
+	return &Options{
+		Origin: archive.Origin{Execution: execution, Step: step, Attempt: attempt, WorkflowType: "Orders"},
+		Grace:  time.Minute,
+	}
+}
+
+// refused gives the error of an Open; if there is none it closes the mount again.
+func (f *fixture) refused(key string, opts *Options) error {
+	f.t.Helper()
+	m, err := f.tryOpen(key, opts)
+	if err == nil {
+		f.close(m, false)
+	}
+	return err
+}
+
+// work writes one file, sets a result and marks.
+func (f *fixture) work(m *Mount, content, result string) {
+	f.t.Helper()
+	f.write(m, "name", content)
+	if err := m.SetResult([]byte(result)); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := m.Commit(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// step does a step whole.
+func (f *fixture) step(key string, opts *Options, result string) Result {
+	f.t.Helper()
+	m := f.open(key, opts)
+	f.work(m, result, result)
+	return f.close(m, false)
+}
+
+// A read-only mount stores nothing, and is no step.
+func TestReadOnlyIsNoStep(t *testing.T) {
+	f := newFixture(t)
+	f.step("k", stepOptions("run", "1", 1), "one")
+	opts := stepOptions("run", "1", 2)
+	opts.ReadOnly = true
+	f.close(f.open("k", opts), false)
+}
+
+// A conflict with the work of others, with another step, or with a deletion stays a
+// conflict.
+func TestOtherConflictsStay(t *testing.T) {
+	tests := []struct {
+		name  string
+		other func(*fixture)
+	}{
+		{"nobody's work", func(f *fixture) { f.commit("k", "name", "other") }},
+		{"another step", func(f *fixture) { f.step("k", stepOptions("run", "2", 1), "other") }},
+		{"deleted", func(f *fixture) {
+			if err := os.Remove(f.archive("k")); err != nil {
+				f.t.Fatal(err)
+			}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.commit("k", "name", "0")
+			m := f.open("k", stepOptions("run", "1", 1))
+			f.work(m, "mine", "mine")
+			tt.other(f)
+			_, err := m.Close(t.Context())
+			var conflict *store.ConflictError
+			if !errors.As(err, &conflict) || errors.Is(err, ErrAlreadyCommitted) {
+				t.Errorf("Close = %v, want a conflict", err)
+			}
+		})
+	}
+}
+
+// What came in between cannot be read: the conflict stands, and says why nobody
+// looked whether it is with another attempt.
+func TestConflictWithADamagedArchive(t *testing.T) {
+	f := newFixture(t)
+	f.step("k", stepOptions("run", "1", 1), "one")
+	m := f.open("k", stepOptions("run", "2", 1))
+	f.work(m, "mine", "mine")
+	damaged := f.bytes("k")
+	for i := len(damaged) - 60; i < len(damaged)-30; i++ {
+		damaged[i] ^= 0x55
+	}
+	if err := os.WriteFile(f.archive("k"), damaged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err := m.Close(t.Context())
+	if !errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "is not known") || errors.Is(err, archive.ErrFormat) {
+		t.Errorf("Close = %v, want a conflict alone, with the reason why the log was not read", err)
+	}
+}
+
+func TestOriginsThatAreRefused(t *testing.T) {
+	f := newFixture(t)
+	if _, err := f.tryOpen("k", stepOptions("run\xff", "", 1)); err == nil || !strings.Contains(err.Error(), "not UTF-8") {
+		t.Errorf("Open = %v, want a word on UTF-8", err)
+	}
+	opts := stepOptions("run", "1", 1)
+	opts.Origin.Worker = strings.Repeat("w", maxOrigin)
+	if _, err := f.tryOpen("k", opts); !errors.Is(err, ErrLimit) {
+		t.Errorf("Open = %v, want ErrLimit", err)
+	}
+	m := f.open("k", nil)
+	if err := m.SetResult(make([]byte, archive.MaxResult+1)); !errors.Is(err, ErrLimit) {
+		t.Errorf("SetResult = %v, want ErrLimit", err)
+	}
+	f.close(m, false)
+	if err := m.SetResult(nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("SetResult = %v, want ErrClosed", err)
+	}
+}
+
+// store makes an empty archive with a log.
+func (f *fixture) store(key string, log *archive.Log) {
+	f.t.Helper()
+	home, err := fs.NewArenaHome(1 << 20)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer home.Close()
+	tree, err := fs.New(home, nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer tree.Close()
+	var b bytes.Buffer
+	if _, err := archive.NewWriter(&b, nil).WriteTree(f.t.Context(), tree, log); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := os.WriteFile(f.archive(key), b.Bytes(), 0o644); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// past stores an archive with a log of n commits, one in a second, the last one at
+// the time given, and the records that change gives them.
+func (f *fixture) past(key string, n int, last time.Time, change func(i int, rec *archive.Record)) {
+	f.t.Helper()
+	var log *archive.Log
+	for i := range n {
+		rec := archive.Record{ID: archive.NewCommitID(), Time: last.Add(-time.Duration(n-1-i) * time.Second)}
+		change(i, &rec)
+		log = log.Next(rec)
+	}
+	f.store(key, log)
+}
+
+func TestTheLogReachesBack(t *testing.T) {
+	last := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
+	const full = archive.MaxLog + 1
+	oldest := last.Add(-archive.MaxLog * time.Second)
+	tests := []struct {
+		name    string
+		commits int
+		since   time.Time
+		want    error
+	}{
+		{"room for more", archive.MaxLog, last.Add(-time.Hour), nil},
+		{"since is not known", full, time.Time{}, nil},
+		{"long after the oldest", full, last, nil},
+		{"just after the oldest", full, oldest.Add(clockSkew + time.Second), nil},
+		{"within the clocks' difference", full, oldest.Add(clockSkew), store.ErrUnknown},
+		{"long before the oldest", full, oldest.Add(-time.Hour), store.ErrUnknown},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.past("k", tt.commits, last, func(int, *archive.Record) {})
+			opts := stepOptions("run", "1", 1)
+			opts.Since = tt.since
+			err := f.refused("k", opts)
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("Open = %v, want %v", err, tt.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), "workdir-mount log") {
+				t.Errorf("Open = %v, want what to do", err)
+			}
+			if err := f.refused("k", &Options{Since: tt.since}); err != nil {
+				t.Errorf("Open for what is no step = %v", err)
+			}
+		})
+	}
+}
