@@ -9,15 +9,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
-	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/store"
-)
-
-// Intervals of the barrier.
-const (
-	unmountRetry   = 20 * time.Millisecond // between two attempts to unmount a busy mount
-	endPatience    = time.Second           // what the connection has at least to end after umount(2) returned 0
-	unseenPatience = 5 * time.Second       // how much longer a mount may be in use by nobody that is found
 )
 
 // close unmounts and, if the client says so, commits. A *BusyError leaves the
@@ -30,10 +22,10 @@ func (h *hosted) close(ctx context.Context, req closeRequest) (Result, error) {
 	}
 	defer h.end()
 	h.setState(stateUnmounting)
-	if err := h.unmount(ctx); err != nil {
+	if err := h.view.withdraw(ctx, time.Now().Add(time.Duration(h.req.GraceNS))); err != nil {
 		return h.notUnmounted(req, err)
 	}
-	res := Result{Revision: h.info.Revision, Changes: h.changes()}
+	res := Result{Revision: h.info.Revision, Changes: h.view.changes()}
 	if req.Commit {
 		h.setState(stateCommitting)
 		err = h.commit(ctx, req, &res)
@@ -53,28 +45,17 @@ func again(err error) error { return fmt.Errorf("%w%w", err, hidden{errCloseAgai
 func (h *hosted) notUnmounted(req closeRequest, err error) (Result, error) {
 	res := Result{Revision: h.info.Revision}
 	if !errors.Is(err, ErrUnmounted) {
-		if !h.unmounted {
+		if h.view.shown() {
 			h.setState(stateMounted)
 		}
 		return res, again(err)
 	}
-	res.Changes, res.Traffic = h.changes(), store.TrafficOf(h.store)
-	h.unmounted = h.hasEnded()
+	res.Changes, res.Traffic = h.view.changes(), store.TrafficOf(h.store)
 	h.discard()
 	if !req.Commit {
 		return res, nil // nothing was wanted of it
 	}
 	return res, fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.req.Dir, err)
-}
-
-// changes ends the work on the tree and sums it up. A poisoned tree is not
-// touched: the operation that panicked may have left a lock of it locked.
-func (h *hosted) changes() fs.Changes {
-	if h.tree.Poisoned() {
-		return fs.Changes{}
-	}
-	h.tree.Freeze()
-	return h.tree.Changes()
 }
 
 // hidden is an error that matches but has no text of its own.
@@ -83,108 +64,14 @@ type hidden struct{ err error }
 func (hidden) Error() string   { return "" }
 func (h hidden) Unwrap() error { return h.err }
 
-// unmount is the barrier: our own umount(2), then the end of the connection.
-// *BusyError after the grace period; ErrUnmounted if somebody else ended the
-// mount.
-func (h *hosted) unmount(ctx context.Context) error {
-	deadline := time.Now().Add(time.Duration(h.req.GraceNS))
-	if !h.unmounted {
-		if err := h.unmountName(ctx, deadline); err != nil {
-			return err
-		}
-		h.unmounted = true
-	}
-	if least := time.Now().Add(endPatience); deadline.Before(least) {
-		deadline = least
-	}
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
-	for {
-		select {
-		case <-h.conn.Done():
-			if h.conn.Wait() != nil { // aborted meanwhile: dirty pages may be gone
-				return ErrUnmounted
-			}
-			return nil
-		case <-timer.C:
-			if err := h.busy(deadline); err != nil {
-				return err
-			}
-			timer.Reset(unmountRetry)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// unmountName calls umount(2) until it succeeds.
-func (h *hosted) unmountName(ctx context.Context, deadline time.Time) error {
-	for {
-		if h.hasEnded() {
-			return ErrUnmounted
-		}
-		if err := h.checkOnTop(); err != nil {
-			return err
-		}
-		err := kernelUnmount(h.req.Dir)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, errStillMounted) {
-			return &HostError{Path: h.req.Dir, What: "unmount: " + err.Error()}
-		}
-		if err := h.busy(deadline); err != nil {
-			return err
-		}
-		select {
-		case <-h.conn.Done():
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(unmountRetry):
-		}
-	}
-}
-
-// checkOnTop sees to it that umount(2) meets our mount and no other.
-func (h *hosted) checkOnTop() error {
-	table, err := mountTable("self")
-	if err != nil {
-		return &HostError{Path: h.req.Dir, What: "read the mount table: " + err.Error()}
-	}
-	top, ok := topMountAt(table, h.req.Dir)
-	if ok && top.dev == h.dev {
-		return nil
-	}
-	for _, e := range table {
-		if e.path == h.req.Dir && e.dev == h.dev {
-			return &BusyError{Path: h.req.Dir, Processes: []Process{{Name: top.source, Use: "something is mounted over it"}}}
-		}
-	}
-	return ErrUnmounted
-}
-
-// busy gives a *BusyError once the deadline has passed, nil while there is reason to
-// wait on. A process that is ending lets go of its files when they are not to be seen
-// in /proc any more (do_exit in the kernel's kernel/exit.c), and a machine with much
-// to do takes its time for that, and for the end of a connection.
-func (h *hosted) busy(deadline time.Time) error {
-	if time.Now().Before(deadline) {
-		return nil
-	}
-	users := usersOf(h.dev)
-	if len(users) == 0 && time.Now().Before(deadline.Add(unseenPatience)) {
-		return nil
-	}
-	return &BusyError{Path: h.req.Dir, Processes: users}
-}
-
 // commit stores the tree as the successor of what was opened. The barrier has
 // been passed.
 func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) error {
-	if err := h.tree.Err(); err != nil {
-		return fmt.Errorf("%w: %s: some of the work is lost: %w", ErrCommit, h.url.Redacted(), err)
+	changed, err := h.view.take(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrCommit, h.url.Redacted(), err)
 	}
-	if !h.tree.Changed() {
+	if !changed {
 		return nil
 	}
 	empty := h.tree.Empty() && !h.req.KeepEmpty
@@ -215,7 +102,7 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 		},
 	})
 	if err != nil {
-		return h.overtaken(ctx, commitError(err))
+		return h.overtaken(ctx, commitError(err, h.view.cause()))
 	}
 	progress.done()
 	res.Stored, res.Deleted, res.Revision, res.Size = !empty, empty, info.Revision, info.Size
@@ -227,10 +114,13 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 }
 
 // commitError tells "nothing was stored" from the cases in which that is not
-// the word.
-func commitError(err error) error {
+// the word. cause is what is behind an error of reading the tree, if anything is.
+func commitError(err, cause error) error {
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrUnknown) {
 		return err
+	}
+	if cause != nil {
+		err = cause
 	}
 	return fmt.Errorf("%w: %w", ErrCommit, err)
 }
@@ -238,6 +128,9 @@ func commitError(err error) error {
 // confirm asks the client whether the commit may be sent, and made visible. A client
 // that is gone does not answer, and that is a no.
 func (h *hosted) confirm(ctx context.Context) error {
+	if err := h.view.confirm(ctx); err != nil {
+		return err
+	}
 	return h.server.conn.Call(ctx, callConfirm, mountID{ID: h.req.ID}, nil)
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
-	"github.com/workdir/workdir/fs/fusefs"
 	"github.com/workdir/workdir/store"
 )
 
@@ -36,6 +34,7 @@ type hosted struct {
 	server   *server       // immutable
 	req      openRequest   // immutable
 	opened   time.Time     // immutable
+	view     view          // immutable
 	warnings warnings      // has its own lock
 	op       chan struct{} // holds one token: whoever has it opens, closes or detaches
 
@@ -46,18 +45,15 @@ type hosted struct {
 	log   *archive.Log // nil if it has none
 	homes []fs.Home    // the mount's own, in the order of closing
 	tree  *fs.Tree
-	conn  *fusefs.Conn // nil before the mount
-	dev   string       // "major:minor"
 
-	mu        sync.Mutex
-	state     string             // guarded by mu
-	stop      context.CancelFunc // guarded by mu; ends the operation that runs
-	unmounted bool               // guarded by op; our own umount(2) has succeeded
-	mounted   bool               // guarded by op; the mountpoint may still have to be detached
+	mu    sync.Mutex
+	state string             // guarded by mu
+	stop  context.CancelFunc // guarded by mu; ends the operation that runs
 }
 
 func newHosted(s *server, req openRequest) *hosted {
 	h := &hosted{server: s, req: req, opened: time.Now(), op: make(chan struct{}, 1), state: stateOpening}
+	h.view = newView(h)
 	h.op <- struct{}{}
 	return h
 }
@@ -112,7 +108,7 @@ func (h *hosted) open(ctx context.Context) error {
 		err = h.checkOnce()
 	}
 	if err == nil {
-		err = h.mount()
+		err = h.show(ctx)
 	}
 	if err != nil {
 		h.discard()
@@ -231,56 +227,21 @@ func (h *hosted) own(home fs.Home) {
 	}
 }
 
-// mount shows the tree at the mountpoint.
-func (h *hosted) mount() error {
-	if h.req.ReadOnly {
-		h.tree.Freeze()
-	}
-	session := h.server.sessionDir()
-	if err := writeRecord(session, h.req.ID, record{Path: h.req.Dir, Made: h.req.Made}); err != nil {
+// show shows the tree to tools, after a record for whoever may have to clean up.
+func (h *hosted) show(ctx context.Context) error {
+	if err := writeRecord(h.server.sessionDir(), h.req.ID, record{Path: h.req.Dir, Made: h.req.Made}); err != nil {
 		return &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
 	}
-	fd, err := kernelMount(h.req.Dir, h.url.Redacted(), h.req.mountFlags)
-	if err != nil {
-		return err
-	}
-	h.mounted = true
-	h.conn, err = fusefs.Serve(fd, h.tree, &fusefs.Options{
-		ReadOnly:    h.req.ReadOnly,
-		Passthrough: h.req.Spill == "" && kernelPassesThrough(), // the kernel does not tell us of ENOSPC, so it cannot spill
-		Logger:      slog.New(noteHandler{server: h.server, id: h.req.ID}),
-	})
-	if err == nil {
-		err = h.conn.WaitMount()
-	}
-	if err != nil {
-		return &HostError{Path: h.req.Dir, What: "FUSE: " + err.Error()}
-	}
-	return h.findDevice()
-}
-
-// findDevice learns the device number of the mount, by which its users are
-// found, and tunes its write back.
-func (h *hosted) findDevice() error {
-	table, err := mountTable("self")
-	if err != nil {
-		return &HostError{Path: h.req.Dir, What: "read the mount table: " + err.Error()}
-	}
-	e, ok := topMountAt(table, h.req.Dir)
-	if !ok || !e.isOurs() {
-		return &HostError{Path: h.req.Dir, What: "the mount is not in the mount table"}
-	}
-	h.dev = e.dev
-	var major, minor uint32
-	if _, err := fmt.Sscanf(e.dev, "%d:%d", &major, &minor); err == nil {
-		fusefs.TuneBDI(major, minor)
-	}
-	return nil
+	return h.view.show(ctx)
 }
 
 // watch tells the client when the mount ends though nobody closes it.
 func (h *hosted) watch() {
-	<-h.conn.Done()
+	ended := h.view.ended()
+	if ended == nil {
+		return
+	}
+	<-ended
 	h.mu.Lock()
 	state := h.state
 	h.mu.Unlock()
@@ -289,36 +250,18 @@ func (h *hosted) watch() {
 	}
 }
 
-// hasEnded reports whether the FUSE connection is over.
-func (h *hosted) hasEnded() bool {
-	select {
-	case <-h.conn.Done():
-		return true
-	default:
-		return false
-	}
-}
-
 // discard gives back whatever the mount has: it is not to be stored, or has
 // been. The caller has the token.
 func (h *hosted) discard() {
 	h.setState(stateClosed)
-	if h.mounted && !h.unmounted {
-		_ = kernelDetach(h.req.Dir) // somebody may have unmounted it already
-	}
-	if h.req.Made {
-		os.Remove(h.req.Dir)
-	}
+	h.view.drop()
 	os.Remove(recordPath(h.server.sessionDir(), h.req.ID))
 	h.server.freeing.Go(h.free)
 }
 
-// free waits for the last request, which a copy of the mount may keep away, and
-// frees the memory.
+// free waits until nobody can ask for the tree any more, and frees the memory.
 func (h *hosted) free() {
-	if h.conn != nil {
-		<-h.conn.Done()
-	}
+	h.view.wait()
 	if h.tree != nil && !h.tree.Poisoned() { // a lock of a poisoned one may be locked for ever
 		_ = h.tree.Close() // memory only
 	}
@@ -347,19 +290,13 @@ func (h *hosted) status() Status {
 	h.mu.Lock()
 	state := h.state
 	h.mu.Unlock()
-	if state == stateOpening || state == stateClosed || h.tree.Poisoned() {
-		return Status{State: state, ServerPID: os.Getpid(), Opened: h.opened}
+	st := Status{State: state, ServerPID: os.Getpid(), Opened: h.opened}
+	if state == stateOpening || state == stateClosed {
+		return st
 	}
-	st := h.tree.StatFS()
-	changes := h.tree.Changes() // looks at what the kernel writes to by itself, so that it counts
-	bytes, inodes := h.tree.Usage()
-	return Status{
-		State: state, Revision: h.info.Revision, Changes: changes,
-		Bytes: bytes, MaxBytes: int64(st.Blocks) * 4096, // StatFS counts blocks of 4 KiB
-		Inodes: inodes, MaxInodes: int64(st.Files),
-		ServerPID: os.Getpid(), Opened: h.opened, Requests: h.conn.Stats(),
-		Traffic: store.TrafficOf(h.store),
-	}
+	st.Revision, st.Traffic = h.info.Revision, store.TrafficOf(h.store)
+	h.view.status(&st)
+	return st
 }
 
 // mountpoint is where a mount goes that was given no directory.

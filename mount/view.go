@@ -1,0 +1,45 @@
+package mount
+
+import (
+	"context"
+	"time"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// view is a way to show the tree of a hosted mount to tools, and to get back what
+// they made of it. Who holds hosted.op calls its methods, but for ended, status and
+// wait, which anybody may call once show has succeeded.
+type view interface {
+	// show shows the tree in the directory. After an error the caller calls drop.
+	show(ctx context.Context) error
+	// ended is closed when tools do not reach the tree any more, whoever ended that;
+	// nil where nobody else can.
+	ended() <-chan struct{}
+	// withdraw is the barrier: after it nobody uses the directory, and what tools have
+	// written is there. A *BusyError after the deadline; ErrUnmounted if somebody else
+	// ended the view, and what was written last may be missing.
+	withdraw(ctx context.Context, deadline time.Time) error
+	// shown reports whether tools still reach the tree at the directory.
+	shown() bool
+	// changes ends the work and sums it up.
+	changes() fs.Changes
+	// take sees to it that hosted.tree is what tools have left, and reports whether
+	// that is different from what was opened, in which case alone it need be there.
+	take(ctx context.Context) (changed bool, err error)
+	// confirm is asked right before a commit is made visible: nothing that take gave
+	// may have changed.
+	confirm(ctx context.Context) error
+	// cause gives what is behind an error of reading the tree; nil if nothing is.
+	cause() error
+	// drop stops showing the tree, whatever happens to it. It waits for nobody.
+	drop()
+	// wait waits until nobody can ask for the tree any more.
+	wait()
+	// status adds what the view knows.
+	status(st *Status)
+}
+
+func newView(h *hosted) view {
+	return &fuseView{h: h}
+}

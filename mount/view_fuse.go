@@ -1,0 +1,239 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/fs/fusefs"
+)
+
+// Intervals of the barrier.
+const (
+	unmountRetry   = 20 * time.Millisecond // between two attempts to unmount a busy mount
+	endPatience    = time.Second           // what the connection has at least to end after umount(2) returned 0
+	unseenPatience = 5 * time.Second       // how much longer a mount may be in use by nobody that is found
+)
+
+// fuseView shows the tree in a FUSE mount. Its fields are guarded by hosted.op, and
+// those that show sets are immutable after it.
+type fuseView struct {
+	h         *hosted      // immutable
+	conn      *fusefs.Conn // set by show; nil before the mount
+	dev       string       // set by show; "major:minor"
+	unmounted bool         // our own umount(2) has succeeded, or there is nothing to unmount any more
+	mounted   bool         // the mountpoint may still have to be detached
+}
+
+// show mounts the tree.
+func (v *fuseView) show(context.Context) error {
+	if v.h.req.ReadOnly {
+		v.h.tree.Freeze()
+	}
+	fd, err := kernelMount(v.h.req.Dir, v.h.url.Redacted(), v.h.req.mountFlags)
+	if err != nil {
+		return err
+	}
+	v.mounted = true
+	v.conn, err = fusefs.Serve(fd, v.h.tree, &fusefs.Options{
+		ReadOnly:    v.h.req.ReadOnly,
+		Passthrough: v.h.req.Spill == "" && kernelPassesThrough(), // the kernel does not tell us of ENOSPC, so it cannot spill
+		Logger:      slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
+	})
+	if err == nil {
+		err = v.conn.WaitMount()
+	}
+	if err != nil {
+		return &HostError{Path: v.h.req.Dir, What: "FUSE: " + err.Error()}
+	}
+	return v.findDevice()
+}
+
+// findDevice learns the device number of the mount, by which its users are
+// found, and tunes its write back.
+func (v *fuseView) findDevice() error {
+	table, err := mountTable("self")
+	if err != nil {
+		return &HostError{Path: v.h.req.Dir, What: "read the mount table: " + err.Error()}
+	}
+	e, ok := topMountAt(table, v.h.req.Dir)
+	if !ok || !e.isOurs() {
+		return &HostError{Path: v.h.req.Dir, What: "the mount is not in the mount table"}
+	}
+	v.dev = e.dev
+	var major, minor uint32
+	if _, err := fmt.Sscanf(e.dev, "%d:%d", &major, &minor); err == nil {
+		fusefs.TuneBDI(major, minor)
+	}
+	return nil
+}
+
+// ended implements view.
+func (v *fuseView) ended() <-chan struct{} { return v.conn.Done() }
+
+// hasEnded reports whether the FUSE connection is over.
+func (v *fuseView) hasEnded() bool {
+	select {
+	case <-v.conn.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// withdraw is our own umount(2), then the end of the connection.
+func (v *fuseView) withdraw(ctx context.Context, deadline time.Time) error {
+	err := v.unmount(ctx, deadline)
+	if errors.Is(err, ErrUnmounted) {
+		v.unmounted = v.hasEnded()
+	}
+	return err
+}
+
+func (v *fuseView) unmount(ctx context.Context, deadline time.Time) error {
+	if !v.unmounted {
+		if err := v.unmountName(ctx, deadline); err != nil {
+			return err
+		}
+		v.unmounted = true
+	}
+	if least := time.Now().Add(endPatience); deadline.Before(least) {
+		deadline = least
+	}
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	for {
+		select {
+		case <-v.conn.Done():
+			if v.conn.Wait() != nil { // aborted meanwhile: dirty pages may be gone
+				return ErrUnmounted
+			}
+			return nil
+		case <-timer.C:
+			if err := v.busy(deadline); err != nil {
+				return err
+			}
+			timer.Reset(unmountRetry)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// unmountName calls umount(2) until it succeeds.
+func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
+	for {
+		if v.hasEnded() {
+			return ErrUnmounted
+		}
+		if err := v.checkOnTop(); err != nil {
+			return err
+		}
+		err := kernelUnmount(v.h.req.Dir)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errStillMounted) {
+			return &HostError{Path: v.h.req.Dir, What: "unmount: " + err.Error()}
+		}
+		if err := v.busy(deadline); err != nil {
+			return err
+		}
+		select {
+		case <-v.conn.Done():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(unmountRetry):
+		}
+	}
+}
+
+// checkOnTop sees to it that umount(2) meets our mount and no other.
+func (v *fuseView) checkOnTop() error {
+	table, err := mountTable("self")
+	if err != nil {
+		return &HostError{Path: v.h.req.Dir, What: "read the mount table: " + err.Error()}
+	}
+	top, ok := topMountAt(table, v.h.req.Dir)
+	if ok && top.dev == v.dev {
+		return nil
+	}
+	for _, e := range table {
+		if e.path == v.h.req.Dir && e.dev == v.dev {
+			return &BusyError{Path: v.h.req.Dir, Processes: []Process{{Name: top.source, Use: "something is mounted over it"}}}
+		}
+	}
+	return ErrUnmounted
+}
+
+// busy gives a *BusyError once the deadline has passed, nil while there is reason to
+// wait on. A process that is ending lets go of its files when they are not to be seen
+// in /proc any more (do_exit in the kernel's kernel/exit.c), and a machine with much
+// to do takes its time for that, and for the end of a connection.
+func (v *fuseView) busy(deadline time.Time) error {
+	if time.Now().Before(deadline) {
+		return nil
+	}
+	users := usersOf(v.dev)
+	if len(users) == 0 && time.Now().Before(deadline.Add(unseenPatience)) {
+		return nil
+	}
+	return &BusyError{Path: v.h.req.Dir, Processes: users}
+}
+
+// changes ends the work on the tree and sums it up. A poisoned tree is not
+// touched: the operation that panicked may have left a lock of it locked.
+func (v *fuseView) changes() fs.Changes {
+	if v.h.tree.Poisoned() {
+		return fs.Changes{}
+	}
+	v.h.tree.Freeze()
+	return v.h.tree.Changes()
+}
+
+// shown implements view, as does what follows.
+func (v *fuseView) shown() bool { return !v.unmounted }
+
+func (v *fuseView) take(context.Context) (changed bool, err error) {
+	if err := v.h.tree.Err(); err != nil {
+		return false, fmt.Errorf("some of the work is lost: %w", err)
+	}
+	return v.h.tree.Changed(), nil
+}
+
+// confirm has nothing to ask: the barrier was the proof.
+func (v *fuseView) confirm(context.Context) error { return nil }
+
+func (v *fuseView) cause() error { return nil }
+
+func (v *fuseView) drop() {
+	if v.mounted && !v.unmounted {
+		_ = kernelDetach(v.h.req.Dir) // somebody may have unmounted it already
+	}
+	if v.h.req.Made {
+		os.Remove(v.h.req.Dir)
+	}
+}
+
+// wait waits for the last request, which a copy of the mount may keep away.
+func (v *fuseView) wait() {
+	if v.conn != nil {
+		<-v.conn.Done()
+	}
+}
+
+func (v *fuseView) status(st *Status) {
+	tree := v.h.tree
+	if tree.Poisoned() {
+		return
+	}
+	limits := tree.StatFS()
+	st.Changes = tree.Changes() // looks at what the kernel writes to by itself, so that it counts
+	st.Bytes, st.Inodes = tree.Usage()
+	st.MaxBytes, st.MaxInodes = int64(limits.Blocks)*4096, int64(limits.Files) // StatFS counts blocks of 4 KiB
+	st.Requests = v.conn.Stats()
+}
