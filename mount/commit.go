@@ -86,7 +86,7 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 		}
 	}
 	if err := h.confirm(ctx); err != nil {
-		return commitError(err)
+		return commitError(err, nil)
 	}
 	progress := h.progress(PhaseCommitting, 0)
 	opts.Progress = progress.report
