@@ -47,8 +47,8 @@ type hosted struct {
 	tree  *fs.Tree
 
 	mu    sync.Mutex
-	state string             // guarded by mu
-	stop  context.CancelFunc // guarded by mu; ends the operation that runs
+	state string                  // guarded by mu
+	stop  context.CancelCauseFunc // guarded by mu; ends the operation that runs
 }
 
 func newHosted(s *server, req openRequest) *hosted {
@@ -66,10 +66,10 @@ func (h *hosted) begin(ctx context.Context) (context.Context, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, stop := context.WithCancelCause(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.stop = cancel
+	h.stop = stop
 	return ctx, nil
 }
 
@@ -83,7 +83,7 @@ func (h *hosted) cancel() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stop != nil {
-		h.stop()
+		h.stop(nil)
 	}
 }
 

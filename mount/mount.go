@@ -46,6 +46,8 @@ type Mount struct {
 
 	stepResult []byte // guarded by mu; what SetResult was given
 	refusal    error  // guarded by mu; what Options.BeforeStore said last
+
+	revoked sync.Once // tells the server
 }
 
 // Open mounts the workspace of a URL, see package store for its forms. The
@@ -250,14 +252,6 @@ func (m *Mount) Abandon() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.abandoned = true
-}
-
-// Revoke is for one who has lost the right to the workspace: the mount is
-// abandoned, and from now on read-only for whatever reaches the server (EROFS; a
-// descriptor in passthrough can still write into memory, where it is lost). It
-// unmounts nothing; Close does.
-func (m *Mount) Revoke() {
-	m.Abandon()
 }
 
 // SetResult says what the step of Options.Origin gives, to be kept with the commit

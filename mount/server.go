@@ -118,6 +118,8 @@ func (s *server) handle(ctx context.Context, method string, body json.RawMessage
 		return s.close(ctx, body)
 	case callStatus:
 		return s.status(body)
+	case callRevoke:
+		return struct{}{}, s.revoke(body)
 	case noteCancel:
 		return nil, s.cancel(body)
 	}
@@ -222,6 +224,14 @@ func (s *server) cancel(body json.RawMessage) error {
 	h, err := s.find(body)
 	if err == nil {
 		h.cancel()
+	}
+	return err
+}
+
+func (s *server) revoke(body json.RawMessage) error {
+	h, err := s.find(body)
+	if err == nil {
+		h.revoke()
 	}
 	return err
 }

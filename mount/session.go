@@ -83,13 +83,33 @@ func getSession(ctx context.Context, runDir string) (*session, error) {
 	return s, nil
 }
 
-// Start starts the server process now rather than at the first Open, and checks
-// that this host allows mounts. It may be called again.
-func Start(ctx context.Context) error {
+// StartOptions are the options of mounts that StartWith looks at. nil and the zero
+// value are good.
+type StartOptions struct {
+	RunDir string // as Options.RunDir
+	Plain  bool   // as Options.Plain: neither FUSE nor a server process is needed
+}
+
+// Start is StartWith without options.
+func Start(ctx context.Context) error { return StartWith(ctx, nil) }
+
+// StartWith checks that this host allows the mounts that will be opened with opts,
+// and starts their server process now rather than at the first Open, so that a
+// program which cannot work says so when it begins. It may be called again. Errors:
+// ErrCannotMount, ErrNoServer, ctx's.
+func StartWith(ctx context.Context, opts *StartOptions) error {
+	var o StartOptions
+	if opts != nil {
+		o = *opts
+	}
+	if o.Plain {
+		_, err := ensureRunDir(o.RunDir)
+		return err
+	}
 	if err := checkHost(); err != nil {
 		return err
 	}
-	_, err := getSession(ctx, "")
+	_, err := getSession(ctx, o.RunDir)
 	return err
 }
 

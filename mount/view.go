@@ -8,14 +8,16 @@ import (
 )
 
 // view is a way to show the tree of a hosted mount to tools, and to get back what
-// they made of it. Who holds hosted.op calls its methods, but for ended, status and
-// wait, which anybody may call once show has succeeded.
+// they made of it. Who holds hosted.op calls its methods, but for ended, freeze,
+// status and wait, which anybody may call once show has succeeded.
 type view interface {
 	// show shows the tree in the directory. After an error the caller calls drop.
 	show(ctx context.Context) error
 	// ended is closed when tools do not reach the tree any more, whoever ended that;
 	// nil where nobody else can.
 	ended() <-chan struct{}
+	// freeze makes the directory read-only for good, as far as that is in our power.
+	freeze()
 	// withdraw is the barrier: after it nobody uses the directory, and what tools have
 	// written is there. A *BusyError after the deadline; ErrUnmounted if somebody else
 	// ended the view, and what was written last may be missing.

@@ -75,6 +75,13 @@ func (v *fuseView) findDevice() error {
 // ended implements view.
 func (v *fuseView) ended() <-chan struct{} { return v.conn.Done() }
 
+// freeze freezes the tree, unless it is poisoned: a lock of it may be locked for ever.
+func (v *fuseView) freeze() {
+	if !v.h.req.ReadOnly && !v.h.tree.Poisoned() {
+		v.h.tree.Freeze()
+	}
+}
+
 // hasEnded reports whether the FUSE connection is over.
 func (v *fuseView) hasEnded() bool {
 	select {

@@ -26,6 +26,7 @@ const (
 	callOpen   = "open"
 	callClose  = "close"
 	callStatus = "status"
+	callRevoke = "revoke"
 	noteCancel = "cancel" // ends an open or close that is under way
 )
 

@@ -1,0 +1,35 @@
+package mount
+
+import "context"
+
+// Revoke is for one who has lost the right to the workspace: the mount is
+// abandoned, a commit that is under way is cancelled, unless its last request is on
+// its way, and from now on the mount is read-only for whatever reaches the server
+// (EROFS). What the kernel keeps to itself is lost: pages that it has yet to write
+// back, and what a tool writes through a descriptor in passthrough.
+//
+// Revoke unmounts nothing; Close does. It never waits for the server.
+func (m *Mount) Revoke() {
+	m.Abandon()
+	m.revoked.Do(func() {
+		// Not a notification, which would be dropped where the server does not keep up.
+		// The end of the connection ends the call.
+		go func() { _ = m.session.conn.Call(context.Background(), callRevoke, mountID{ID: m.id}, nil) }()
+	})
+}
+
+// revoke is Mount.Revoke in the server. An unmount that runs goes on: the commit
+// behind it is refused by the client.
+func (h *hosted) revoke() {
+	h.mu.Lock()
+	state, stop := h.state, h.stop
+	h.mu.Unlock()
+	switch state {
+	case stateOpening, stateCommitting:
+		if stop != nil {
+			stop(ErrAbandoned)
+		}
+	case stateMounted, stateUnmounting:
+		h.view.freeze()
+	}
+}
