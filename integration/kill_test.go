@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/integration/internal/proc"
 )
 
 // The kill test takes its seed and its number of kills from the environment, so
@@ -167,7 +169,7 @@ func (k *killer) settle(what string, w *running) {
 	k.t.Helper()
 	if !eventually(func() bool { return len(k.processes()) == 0 }) {
 		for _, pid := range k.processes() {
-			k.t.Errorf("%s: left running: %d: %s", what, pid, commandLine(pid))
+			k.t.Errorf("%s: left running: %d: %s", what, pid, proc.CommandLine(pid))
 		}
 		k.t.FailNow()
 	}
@@ -317,7 +319,9 @@ func (w *running) kill(target []string, delay time.Duration) {
 		}
 	}
 	for _, fd := range fds {
-		awaitExit(w.k.t, fd)
+		if err := proc.AwaitExit(fd); err != nil {
+			w.k.t.Fatal(err)
+		}
 		unix.Close(fd)
 	}
 }
@@ -344,25 +348,9 @@ func (w *running) pidfds(target []string) []int {
 // it has none yet.
 func (w *running) findServer() int {
 	for _, pid := range w.k.processes() {
-		if name, _, _ := strings.Cut(commandLine(pid), " "); filepath.Base(name) == "workdir-server" {
+		if name, _, _ := strings.Cut(proc.CommandLine(pid), " "); filepath.Base(name) == "workdir-server" {
 			return pid
 		}
 	}
 	return 0
-}
-
-// awaitExit waits until every thread of a process has ended (pidfd_open(2)).
-func awaitExit(t *testing.T, pidfd int) {
-	t.Helper()
-	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	for {
-		n, err := unix.Poll(fds, int(time.Minute/time.Millisecond))
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n != 1 {
-			t.Fatalf("a killed process did not end within a minute: %v", err)
-		}
-		return
-	}
 }

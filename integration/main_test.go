@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -9,12 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/workdir/workdir/integration/internal/proc"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -249,7 +248,7 @@ func (e *env) checkNothingLeft() {
 	e.t.Helper()
 	if !eventually(func() bool { return len(e.processes()) == 0 }) {
 		for _, pid := range e.processes() {
-			e.t.Errorf("left running: process %d: %s", pid, commandLine(pid))
+			e.t.Errorf("left running: process %d: %s", pid, proc.CommandLine(pid))
 		}
 	}
 	for _, path := range e.mounts() {
@@ -265,73 +264,15 @@ func (e *env) checkNothingLeft() {
 
 // mounts are the workspaces mounted in this env, in our mount namespace.
 func (e *env) mounts() []string {
-	var paths []string
-	for _, m := range mountTable(e.t) {
-		if strings.HasPrefix(m.fsType, "fuse") && (strings.HasPrefix(m.path, e.root+"/") || strings.Contains(m.source, e.root+"/")) {
-			paths = append(paths, m.path)
-		}
+	paths, err := proc.FuseMounts(e.root)
+	if err != nil {
+		e.t.Error(err)
 	}
 	return paths
 }
 
-// mounted is a line of the mount table, see proc_pid_mountinfo(5).
-type mounted struct{ path, fsType, source, options string }
-
-// mountTable reads our mount table. Paths of these tests have no characters that
-// are escaped there.
-func mountTable(t *testing.T) []mounted {
-	t.Helper()
-	b, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var table []mounted
-	lines := bufio.NewScanner(bytes.NewReader(b))
-	for lines.Scan() {
-		left, right, _ := strings.Cut(lines.Text(), " - ")
-		l, r := strings.Fields(left), strings.Fields(right)
-		if len(l) >= 6 && len(r) >= 2 {
-			table = append(table, mounted{path: l[4], options: l[5], fsType: r[0], source: r[1]})
-		}
-	}
-	return table
-}
-
 // processes are those that this env's commands started, and have not ended.
-func (e *env) processes() []int {
-	var pids []int
-	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails on a bad pattern only
-	mark := []byte(envVariable + "=" + e.root + "\x00")
-	for _, dir := range dirs {
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		if b, err := os.ReadFile(dir + "/environ"); err == nil && bytes.Contains(b, mark) && alive(pid) {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
-// alive reports whether a process runs. One that has ended and waits for its
-// parent does not.
-func alive(pid int) bool {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return false
-	}
-	state := bytes.TrimLeft(b[bytes.LastIndexByte(b, ')')+1:], " ")
-	return len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
-}
-
-func commandLine(pid int) string {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(bytes.ReplaceAll(b, []byte{0}, []byte{' '}))
-}
+func (e *env) processes() []int { return proc.Marked(envVariable + "=" + e.root) }
 
 // sessions are the records of clients in the run directories.
 func (e *env) sessions() []string {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/integration/internal/proc"
 )
 
 // job is an exec whose command says "ready" and then waits to be signalled.
@@ -219,7 +221,7 @@ func lockStore(e *env) (release func()) {
 func (e *env) server() int {
 	e.t.Helper()
 	isServer := func(pid int) bool {
-		name, _, _ := strings.Cut(commandLine(pid), " ")
+		name, _, _ := strings.Cut(proc.CommandLine(pid), " ")
 		return filepath.Base(name) == "workdir-server"
 	}
 	pids := slices.DeleteFunc(e.processes(), func(pid int) bool { return !isServer(pid) })
@@ -272,7 +274,7 @@ func TestServerStoppedUnderTheCommand(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the watchdog", func() bool { return !alive(pid) })
+	waitFor(t, "the watchdog", func() bool { return !proc.Alive(pid) })
 	j.signalGroup(syscall.SIGTERM) // test(1) takes ENOTCONN for a no
 	code, said := j.end()
 	if code != 107 || !strings.Contains(said, "did not answer") {

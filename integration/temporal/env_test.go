@@ -1,0 +1,193 @@
+package temporal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/integration/internal/proc"
+	"github.com/workdir/workdir/integration/stores"
+	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/workspace"
+)
+
+// env is what one test has for itself: a store, task queues, and workers with run
+// directories. At the end of the test nothing may be left of it: no mount, no
+// process, no session, nothing beside the archives.
+type env struct {
+	t        *testing.T
+	root     string // short, since paths of sockets are
+	storeDir string // "" where the store is no directory
+	bucket   string // URL of the store, with %s for the key
+	queue    string // task queue of its activities
+	vars     []string
+	workers  []*workerProcess
+}
+
+// envVariable marks every process that a test starts, and what those start, with
+// the directory of its env.
+const envVariable = "WORKDIR_INTEGRATION_ENV"
+
+// newEnv gives a test an env with a file store.
+func newEnv(t *testing.T) *env {
+	t.Helper()
+	root, err := os.MkdirTemp("/tmp", "wd")
+	noError(t, err)
+	e := &env{t: t, root: root, storeDir: filepath.Join(root, "store"), queue: t.Name() + "-" + filepath.Base(root)}
+	e.bucket = "file://" + e.storeDir + "/%s"
+	noError(t, os.Mkdir(e.storeDir, 0o755))
+	noError(t, os.Mkdir(e.notes(), 0o755))
+	t.Cleanup(e.end)
+	return e
+}
+
+// newS3Env gives a test an env whose store is an S3 server of its own.
+func newS3Env(t *testing.T) *env {
+	t.Helper()
+	e := newEnv(t)
+	s, err := stores.Start(t.Context(), stores.S3)
+	noError(t, err)
+	t.Cleanup(func() { noError(t, s.Stop()) })
+	noError(t, s.MakeBucket(t.Context(), "bucket"))
+	e.storeDir, e.bucket, e.vars = "", s.URL("bucket", "%s"), s.Env()
+	for _, variable := range e.vars {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value) // this process looks at the archives
+	}
+	return e
+}
+
+// url names a workspace in the store.
+func (e *env) url(key string) string { return strings.Replace(e.bucket, "%s", key, 1) }
+
+// archive is the file of a workspace in a file store.
+func (e *env) archive(key string) string { return filepath.Join(e.storeDir, key+".tar.gz") }
+
+// file gives the content of a file in a workspace at rest.
+func (e *env) file(key, path string) string {
+	e.t.Helper()
+	var b bytes.Buffer
+	_, err := workspace.Cat(e.t.Context(), e.url(key), []string{path}, &b, nil)
+	noError(e.t, err)
+	return b.String()
+}
+
+// notes is the directory by which tests and activities tell each other what has
+// happened, see config.note: a file for each thing.
+func (e *env) notes() string { return filepath.Join(e.root, "notes") }
+
+// note tells the activities that something has happened.
+func (e *env) note(name string) {
+	e.t.Helper()
+	noError(e.t, os.WriteFile(filepath.Join(e.notes(), name), nil, 0o644))
+}
+
+// awaitNote waits until an activity has told that something has happened.
+func (e *env) awaitNote(name string) {
+	e.t.Helper()
+	waitFor(e.t, "note "+name, func() bool {
+		_, err := os.Lstat(filepath.Join(e.notes(), name))
+		return err == nil
+	})
+}
+
+// exists reports whether a workspace has an archive.
+func (e *env) exists(key string) bool {
+	e.t.Helper()
+	_, err := store.Stat(e.t.Context(), e.url(key))
+	if err != nil && !errors.Is(err, store.ErrNotExist) {
+		e.t.Fatal(err)
+	}
+	return err == nil
+}
+
+// log gives the records of the commits in a workspace, newest first.
+func (e *env) log(key string) []archive.Record {
+	e.t.Helper()
+	log, _, err := workspace.Log(e.t.Context(), e.url(key))
+	noError(e.t, err)
+	if log == nil {
+		e.t.Fatalf("%s has no log", e.url(key))
+	}
+	return append([]archive.Record{log.Record}, log.Past...)
+}
+
+// end ends the workers, holds the env against its promise, and removes it.
+func (e *env) end() {
+	for _, w := range e.workers {
+		w.end()
+	}
+	e.checkNothingLeft()
+	for _, pid := range e.processes() {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // reported already; it may have ended
+	}
+	for _, path := range e.mounts() {
+		_ = syscall.Unmount(path, syscall.MNT_DETACH) // likewise
+	}
+	if err := os.RemoveAll(e.root); err != nil {
+		e.t.Error(err)
+	}
+}
+
+// checkNothingLeft reports what is left when all workers have ended. What killed
+// ones left in their run directories is cleared away first as the next worker
+// there would do it.
+func (e *env) checkNothingLeft() {
+	e.t.Helper()
+	if eventually("the end of all processes", func() bool { return len(e.processes()) == 0 }) != nil {
+		for _, pid := range e.processes() {
+			e.t.Errorf("left running: process %d: %s", pid, proc.CommandLine(pid))
+		}
+	}
+	for _, w := range e.workers {
+		if err := mount.CleanUp(context.Background(), w.runDir()); err != nil {
+			e.t.Error(err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(w.runDir(), "s-*")); len(left) > 0 { // fails on a bad pattern only
+			e.t.Errorf("left in the run directory of %s: %q", w.name, left)
+		}
+	}
+	for _, path := range e.mounts() {
+		e.t.Errorf("left mounted: %s", path)
+	}
+	for _, path := range e.litter() {
+		e.t.Errorf("left beside the archives: %s", path)
+	}
+}
+
+// processes are those that this env's workers are, or started, and have not ended.
+func (e *env) processes() []int { return proc.Marked(envVariable + "=" + e.root) }
+
+// mounts are the workspaces mounted in this env.
+func (e *env) mounts() []string {
+	paths, err := proc.FuseMounts(e.root)
+	if err != nil {
+		e.t.Error(err)
+	}
+	return paths
+}
+
+// litter is what is in a file store and is no archive.
+func (e *env) litter() []string {
+	if e.storeDir == "" {
+		return nil
+	}
+	var paths []string
+	err := filepath.WalkDir(e.storeDir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && (!strings.HasSuffix(path, ".tar.gz") || strings.HasPrefix(d.Name(), ".")) {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil {
+		e.t.Error(err)
+	}
+	return paths
+}

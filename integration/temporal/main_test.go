@@ -1,0 +1,78 @@
+package temporal
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/workdir/workdir/mount"
+)
+
+func TestMain(m *testing.M) {
+	mount.Init()
+	if config := os.Getenv(configVariable); config != "" {
+		os.Exit(workerMain(config))
+	}
+	os.Exit(startAndRun(m))
+}
+
+// startAndRun runs the tests with a Temporal server.
+func startAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("/tmp", "wd")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		server, err = startServer(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if err := server.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stop the Temporal server:", err)
+		return 1
+	}
+	return code
+}
+
+// warnings is a log of what is worth reading when a test has failed.
+func warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// waitLimit is how long a test waits for anything.
+const waitLimit = 2 * time.Minute
+
+// waitFor polls a condition, for waitLimit at most.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	if err := eventually(what, cond); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually is waitFor, for goroutines that are not the test's.
+func eventually(what string, cond func() bool) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(waitLimit)
+	defer limit.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			return errors.New("waited in vain for " + what)
+		}
+	}
+	return nil
+}
+
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
