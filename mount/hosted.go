@@ -1,18 +1,14 @@
 package mount
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/workdir/workdir/archive"
-	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/store"
 )
 
@@ -39,12 +35,10 @@ type hosted struct {
 	op       chan struct{} // holds one token: whoever has it opens, closes or detaches
 
 	// Set by open, immutable after it.
-	url   store.URL
-	store store.Store
-	info  store.Info   // of the archive that was opened; zero if there was none
-	log   *archive.Log // nil if it has none
-	homes []fs.Home    // the mount's own, in the order of closing
-	tree  *fs.Tree
+	url    store.URL
+	store  store.Store
+	shared *sharedTree // whose loaded is; nil if it is the mount's own
+	loaded
 
 	mu    sync.Mutex
 	state string                  // guarded by mu
@@ -119,7 +113,7 @@ func (h *hosted) open(ctx context.Context) error {
 	return nil
 }
 
-// load opens the store and fills the tree.
+// load opens the store and fills the tree, or finds one that is shared.
 func (h *hosted) load(ctx context.Context) error {
 	var err error
 	if h.url, err = store.ParseURL(h.req.URL); err != nil {
@@ -128,103 +122,24 @@ func (h *hosted) load(ctx context.Context) error {
 	if h.store, err = store.OpenBucket(ctx, h.url); err != nil {
 		return err
 	}
-	if err := h.newTree(); err != nil {
-		return err
+	if h.req.ReadOnly {
+		return h.loadShared(ctx)
 	}
-	if err := h.writable(ctx); err != nil {
+	if err := store.Writable(ctx, h.store, h.url.Key); err != nil {
 		h.warn(archive.Warning{Text: "a commit will fail: " + err.Error()})
 	}
-	obj, err := h.store.Open(ctx, h.url.Key)
-	if errors.Is(err, store.ErrNotExist) {
-		h.tree.Seal()
-		return nil
-	}
+	l := h.loader()
+	obj, err := l.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer obj.Close()
-	h.info = obj.Info()
-	progress := h.progress(PhaseOpening, h.info.Size)
-	opts := &archive.ReaderOptions{Owner: &h.req.Owner, Devices: h.req.Dev, Warn: h.warn, Progress: progress.report}
-	if h.req.KeepOwner {
-		opts.Owner = nil
-	}
-	r := archive.NewReader(obj, opts)
-	if h.log, err = r.Load(ctx, h.tree); err != nil {
-		return h.loadError(err)
-	}
-	progress.done()
-	h.tree.Seal()
-	return nil
-}
-
-// writable tells early what a commit would fail of.
-func (h *hosted) writable(ctx context.Context) error {
-	if h.req.ReadOnly {
-		return nil
-	}
-	return store.Writable(ctx, h.store, h.url.Key)
-}
-
-func (h *hosted) loadError(err error) error {
-	err = fmt.Errorf("open %s: %w", h.url.Redacted(), err)
-	if errors.Is(err, syscall.ENOSPC) {
-		return fmt.Errorf("%w: %w; raise MaxBytes (--max-bytes) or MaxInodes (--max-inodes)", ErrLimit, err)
-	}
+	h.loaded, err = l.load(ctx, obj)
 	return err
 }
 
-// newTree makes the tree over its home.
-func (h *hosted) newTree() error {
-	home, err := h.newHome()
-	if err != nil {
-		return fmt.Errorf("open %s: %w", h.url.Redacted(), err)
-	}
-	h.tree, err = fs.New(home, &fs.Options{
-		MaxBytes:  h.maxBytes(),
-		MaxInodes: cmp.Or(h.req.MaxInodes, h.server.budget.inodes()),
-		Owner:     h.req.Owner,
-	})
-	return err
-}
-
-// newHome gives the home of the tree's content. A limit of the mount's own is the
-// size of a home of its own.
-func (h *hosted) newHome() (home fs.Home, err error) {
-	if h.req.MaxBytes > 0 {
-		home, err = h.server.budget.ownHome(h.req.MaxBytes)
-		h.own(home)
-	} else {
-		home, err = h.server.budget.sharedHome()
-	}
-	if err != nil || h.req.Spill == "" {
-		return home, err
-	}
-	home, err = fs.NewSpillHome(home, h.req.Spill)
-	if err != nil {
-		return nil, &HostError{Path: h.req.Spill, What: err.Error(), Hint: "choose another spill directory, one that can be written to"}
-	}
-	h.own(home)
-	return home, nil
-}
-
-// maxBytes is the limit that the tree keeps. Beyond it is the disk where there is
-// a spill directory.
-func (h *hosted) maxBytes() int64 {
-	switch {
-	case h.req.Spill != "":
-		return 0
-	case h.req.MaxBytes > 0:
-		return h.req.MaxBytes
-	}
-	return h.server.budget.total
-}
-
-// own remembers a home that goes with the mount.
-func (h *hosted) own(home fs.Home) {
-	if home != nil {
-		h.homes = append([]fs.Home{home}, h.homes...)
-	}
+// loader gives what loads the mount's archive, for the mount alone.
+func (h *hosted) loader() *loader {
+	return &loader{budget: &h.server.budget, url: h.url, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
 }
 
 // show shows the tree to tools, after a record for whoever may have to clean up.
@@ -262,11 +177,10 @@ func (h *hosted) discard() {
 // free waits until nobody can ask for the tree any more, and frees the memory.
 func (h *hosted) free() {
 	h.view.wait()
-	if h.tree != nil && !h.tree.Poisoned() { // a lock of a poisoned one may be locked for ever
-		_ = h.tree.Close() // memory only
-	}
-	for _, home := range h.homes {
-		_ = home.Close() // likewise
+	if h.shared != nil {
+		h.shared.release(h)
+	} else {
+		h.loaded.free()
 	}
 	if h.store != nil {
 		_ = h.store.Close() // nothing is written through it any more

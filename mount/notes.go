@@ -62,13 +62,13 @@ const progressInterval = 100 * time.Millisecond
 
 // progress tells the client how far something is. It is used by one goroutine.
 type progress struct {
-	h    *hosted
+	tell func(Progress)
 	now  Progress
 	last time.Time
 }
 
 func (h *hosted) progress(phase Phase, total int64) *progress {
-	return &progress{h: h, now: Progress{Phase: phase, Total: total}}
+	return &progress{tell: h.tellProgress, now: Progress{Phase: phase, Total: total}}
 }
 
 func (p *progress) report(bytes int64) {
@@ -87,8 +87,11 @@ func (p *progress) done() {
 	p.send()
 }
 
-func (p *progress) send() {
-	p.h.server.conn.Notify(noteProgress, progressNote{ID: p.h.req.ID, Progress: p.now})
+func (p *progress) send() { p.tell(p.now) }
+
+// tellProgress sends to the client. It never waits.
+func (h *hosted) tellProgress(p Progress) {
+	h.server.conn.Notify(noteProgress, progressNote{ID: h.req.ID, Progress: p})
 }
 
 // noteHandler is a slog.Handler that sends to the client's log.

@@ -18,7 +18,10 @@ type Options struct {
 	// Dir is the mountpoint, an empty directory. "" makes one under the run
 	// directory and removes it at the end.
 	Dir string
-	// ReadOnly mounts read-only, enforced by the kernel (EROFS).
+	// ReadOnly mounts read-only, enforced by the kernel (EROFS). Read-only mounts
+	// of one server that show the same revision, with the same URL, owner and
+	// limits, share it: it is fetched once and is in memory once, however many
+	// there are.
 	ReadOnly bool
 	// MaxBytes limits the content in memory, in bytes; beyond it tools get
 	// ENOSPC. So much is set aside of what the server has for all its mounts, half
@@ -141,7 +144,7 @@ type Status struct {
 	State     string            `json:"state"` // "mounted", "unmounting", "committing", "closed"
 	Revision  store.Revision    `json:"revision"`
 	Changes   fs.Changes        `json:"changes"`
-	Bytes     int64             `json:"bytes"` // content, in whole pages
+	Bytes     int64             `json:"bytes"` // content, in whole pages; mounts that share their content have it together
 	Inodes    int64             `json:"inodes"`
 	MaxBytes  int64             `json:"maxBytes"` // what this mount, or all mounts that share a home, may take
 	MaxInodes int64             `json:"maxInodes"`
@@ -149,5 +152,5 @@ type Status struct {
 	ClientPID int               `json:"clientPid"`
 	Opened    time.Time         `json:"opened"`
 	Requests  map[string]uint64 `json:"requests,omitempty"` // FUSE requests by operation
-	Traffic   store.Traffic     `json:"traffic,omitempty"`  // with the store; nil for one without a network
+	Traffic   store.Traffic     `json:"traffic,omitempty"`  // with the store; nil for one without a network; of shared content, with the mount that came first
 }

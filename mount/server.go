@@ -35,6 +35,7 @@ type server struct {
 	ending  bool               // guarded by mu; the client is gone, no mount may be made
 
 	budget  budget         // has its own lock
+	sharing sharing        // likewise
 	freeing sync.WaitGroup // what closed mounts had
 }
 

@@ -13,7 +13,7 @@ import (
 // init registers it in the client and in the server.
 type counted struct {
 	store.Store
-	gets, puts, sent atomic.Int64
+	gets, heads, puts, sent, received atomic.Int64
 }
 
 func init() {
@@ -25,7 +25,31 @@ func init() {
 
 func (c *counted) Open(ctx context.Context, key string) (store.Object, error) {
 	c.gets.Add(1)
-	return c.Store.Open(ctx, key)
+	obj, err := c.Store.Open(ctx, key)
+	return &countedObject{obj, &c.received}, err
+}
+
+func (c *counted) Stat(ctx context.Context, key string) (store.Info, error) {
+	c.heads.Add(1)
+	return c.Store.Stat(ctx, key)
+}
+
+// countedObject counts the bytes that are read.
+type countedObject struct {
+	store.Object
+	received *atomic.Int64
+}
+
+func (o *countedObject) Read(p []byte) (int, error) {
+	n, err := o.Object.Read(p)
+	o.received.Add(int64(n))
+	return n, err
+}
+
+func (o *countedObject) ReadAt(p []byte, off int64) (int, error) {
+	n, err := o.Object.ReadAt(p, off)
+	o.received.Add(int64(n))
+	return n, err
 }
 
 func (c *counted) Put(ctx context.Context, key string, write func(io.Writer) error, opts *store.PutOptions) (store.Info, error) {
@@ -37,8 +61,9 @@ func (c *counted) Put(ctx context.Context, key string, write func(io.Writer) err
 
 func (c *counted) Traffic() store.Traffic {
 	return store.Traffic{
-		"get": {Count: c.gets.Load()},
-		"put": {Count: c.puts.Load(), Sent: c.sent.Load()},
+		"get":  {Count: c.gets.Load(), Received: c.received.Load()},
+		"head": {Count: c.heads.Load()},
+		"put":  {Count: c.puts.Load(), Sent: c.sent.Load()},
 	}
 }
 

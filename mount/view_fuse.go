@@ -31,9 +31,6 @@ type fuseView struct {
 
 // show mounts the tree.
 func (v *fuseView) show(context.Context) error {
-	if v.h.req.ReadOnly {
-		v.h.tree.Freeze()
-	}
 	fd, err := kernelMount(v.h.req.Dir, v.h.url.Redacted(), v.h.req.mountFlags)
 	if err != nil {
 		return err
@@ -195,7 +192,7 @@ func (v *fuseView) busy(deadline time.Time) error {
 // changes ends the work on the tree and sums it up. A poisoned tree is not
 // touched: the operation that panicked may have left a lock of it locked.
 func (v *fuseView) changes() fs.Changes {
-	if v.h.tree.Poisoned() {
+	if v.h.req.ReadOnly || v.h.tree.Poisoned() {
 		return fs.Changes{}
 	}
 	v.h.tree.Freeze()
@@ -239,7 +236,9 @@ func (v *fuseView) status(st *Status) {
 		return
 	}
 	limits := tree.StatFS()
-	st.Changes = tree.Changes() // looks at what the kernel writes to by itself, so that it counts
+	if !v.h.req.ReadOnly {
+		st.Changes = tree.Changes() // looks at what the kernel writes to by itself, so that it counts
+	}
 	st.Bytes, st.Inodes = tree.Usage()
 	st.MaxBytes, st.MaxInodes = int64(limits.Blocks)*4096, int64(limits.Files) // StatFS counts blocks of 4 KiB
 	st.Requests = v.conn.Stats()

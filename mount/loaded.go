@@ -1,0 +1,146 @@
+package mount
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/store"
+)
+
+// loaded is an archive in memory: what a mount shows.
+type loaded struct {
+	info  store.Info   // of the archive; zero if there was none
+	log   *archive.Log // nil if it has none
+	tree  *fs.Tree     // nil if it could not be made
+	homes []fs.Home    // the tree's own, in the order of closing
+}
+
+// loader reads the archive of a mount into a tree.
+type loader struct {
+	budget   *budget
+	url      store.URL
+	store    store.Store
+	req      *openRequest
+	warn     func(archive.Warning)
+	progress func(Progress)
+}
+
+// open opens the archive; nil if there is none.
+func (l *loader) open(ctx context.Context) (store.Object, error) {
+	obj, err := l.store.Open(ctx, l.url.Key)
+	if errors.Is(err, store.ErrNotExist) {
+		return nil, nil
+	}
+	return obj, err
+}
+
+// load fills a new tree from obj, which it closes; nil stands for no archive. What
+// it gives is to be freed, also beside an error.
+func (l *loader) load(ctx context.Context, obj store.Object) (loaded, error) {
+	var c loaded
+	if obj != nil {
+		defer obj.Close()
+		c.info = obj.Info()
+	}
+	err := l.newTree(&c)
+	if err == nil && obj != nil {
+		err = l.read(ctx, obj, &c)
+	}
+	if err != nil {
+		return c, err
+	}
+	c.tree.Seal()
+	if l.req.ReadOnly {
+		c.tree.Freeze()
+	}
+	return c, nil
+}
+
+func (l *loader) read(ctx context.Context, obj store.Object, c *loaded) (err error) {
+	p := &progress{tell: l.progress, now: Progress{Phase: PhaseOpening, Total: c.info.Size}}
+	opts := &archive.ReaderOptions{Owner: &l.req.Owner, Devices: l.req.Dev, Warn: l.warn, Progress: p.report}
+	if l.req.KeepOwner {
+		opts.Owner = nil
+	}
+	if c.log, err = archive.NewReader(obj, opts).Load(ctx, c.tree); err != nil {
+		return l.readError(err)
+	}
+	p.done()
+	return nil
+}
+
+func (l *loader) readError(err error) error {
+	err = fmt.Errorf("open %s: %w", l.url.Redacted(), err)
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%w: %w; raise MaxBytes (--max-bytes) or MaxInodes (--max-inodes)", ErrLimit, err)
+	}
+	return err
+}
+
+// newTree makes the tree over its home.
+func (l *loader) newTree(c *loaded) error {
+	home, err := l.newHome(c)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", l.url.Redacted(), err)
+	}
+	c.tree, err = fs.New(home, &fs.Options{
+		MaxBytes:  l.maxBytes(),
+		MaxInodes: cmp.Or(l.req.MaxInodes, l.budget.inodes()),
+		Owner:     l.req.Owner,
+	})
+	return err
+}
+
+// newHome gives the home of the tree's content. A limit of the mount's own is the
+// size of a home of its own.
+func (l *loader) newHome(c *loaded) (home fs.Home, err error) {
+	if l.req.MaxBytes > 0 {
+		home, err = l.budget.ownHome(l.req.MaxBytes)
+		c.own(home)
+	} else {
+		home, err = l.budget.sharedHome()
+	}
+	if err != nil || l.req.Spill == "" {
+		return home, err
+	}
+	home, err = fs.NewSpillHome(home, l.req.Spill)
+	if err != nil {
+		return nil, &HostError{Path: l.req.Spill, What: err.Error(), Hint: "choose another spill directory, one that can be written to"}
+	}
+	c.own(home)
+	return home, nil
+}
+
+// maxBytes is the limit that the tree keeps. Beyond it is the disk where there is
+// a spill directory.
+func (l *loader) maxBytes() int64 {
+	switch {
+	case l.req.Spill != "":
+		return 0
+	case l.req.MaxBytes > 0:
+		return l.req.MaxBytes
+	}
+	return l.budget.total
+}
+
+// own remembers a home that goes with the tree.
+func (c *loaded) own(home fs.Home) {
+	if home != nil {
+		c.homes = append([]fs.Home{home}, c.homes...)
+	}
+}
+
+// free frees the memory. Nobody uses the tree any more.
+func (c *loaded) free() {
+	if c.tree != nil && !c.tree.Poisoned() { // a lock of a poisoned one may be locked for ever
+		_ = c.tree.Close() // memory only
+	}
+	for _, home := range c.homes {
+		_ = home.Close() // likewise
+	}
+}

@@ -1,0 +1,312 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/store"
+)
+
+// sharing has the trees of read-only mounts. Those that show the same revision of
+// the same workspace in the same way share one tree, which is fetched once, takes
+// memory once, and is freed with the last of them. Each has a mountpoint and a FUSE
+// connection of its own.
+//
+// A shared tree is frozen, so that nothing in it is of one connection alone but the
+// kernel's lookup counts. Those are added up, and a connection that ends without
+// its FORGETs, as an unmount does, leaves some behind: that keeps no inode which the
+// tree would not keep by its name. No content is lent to the kernel, because
+// that is for mounts that can be written to (see fusefs.Options.Passthrough).
+//
+// A panic in an operation poisons the tree, since it may have left a lock of it
+// locked, and so all mounts that share it; later ones load another.
+type sharing struct {
+	mu     sync.Mutex
+	groups map[shareKey]*shareGroup // guarded by mu; no empty ones
+}
+
+// shareKey says which mounts can share a tree: all that makes a difference to it
+// but the revision.
+type shareKey struct {
+	url, memDir         string
+	owner               fs.Owner
+	keepOwner, dev      bool
+	maxBytes, maxInodes int64
+	spill               string
+}
+
+// shareGroup is what mounts of one key have. Its fields are guarded by sharing.mu.
+type shareGroup struct {
+	trees   map[store.Revision]*sharedTree
+	opening chan struct{} // closed when the one who opens the archive has done so; nil if nobody does
+}
+
+// sharedTree is one of the trees. It is loaded in a goroutine of its own, so that
+// no mount which is given up takes it from the others.
+type sharedTree struct {
+	sharing *sharing           // immutable
+	key     shareKey           // immutable
+	stop    context.CancelFunc // immutable; ends the loading
+	users   []*hosted          // guarded by sharing.mu
+
+	done   chan struct{} // closed when the next three are set, immutable after it
+	loaded loaded
+	warned []archive.Warning
+	err    error
+}
+
+// shareKey says with whom the mount can share its tree.
+func (h *hosted) shareKey() shareKey {
+	return shareKey{
+		url: h.req.URL, memDir: h.req.MemDir, owner: h.req.Owner, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
+		maxBytes: h.req.MaxBytes, maxInodes: h.req.MaxInodes, spill: h.req.Spill,
+	}
+}
+
+// loadShared gives the mount the tree that is shared.
+func (h *hosted) loadShared(ctx context.Context) (err error) {
+	if h.shared, err = h.server.sharing.acquire(ctx, h); err != nil {
+		return err
+	}
+	select {
+	case <-h.shared.done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if h.shared.err != nil {
+		return h.shared.err
+	}
+	h.loaded = h.shared.loaded
+	for _, w := range h.shared.warned {
+		h.warn(w)
+	}
+	return nil
+}
+
+// acquire gives the tree that shows what the store has now, for h, who calls
+// release. It may still be loading.
+//
+// Who finds nobody else opens the archive. All others ask the store for the
+// revision, also while somebody opens, for that one may have been told of a revision
+// that was replaced before they came.
+func (s *sharing) acquire(ctx context.Context, h *hosted) (*sharedTree, error) {
+	key := h.shareKey()
+	var rev *store.Revision // nil until it was asked for
+	for {
+		t, wait := s.look(key, rev, h)
+		switch {
+		case t != nil:
+			return t, nil
+		case wait == nil:
+			return s.open(ctx, key, h)
+		case rev == nil:
+			now, err := h.revisionNow(ctx)
+			if err != nil {
+				return nil, err
+			}
+			rev = &now
+		default:
+			select {
+			case <-wait:
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}
+	}
+}
+
+// revisionNow asks the store which archive there is; "" if there is none.
+func (h *hosted) revisionNow(ctx context.Context) (store.Revision, error) {
+	info, err := h.store.Stat(ctx, h.url.Key)
+	if err != nil && !errors.Is(err, store.ErrNotExist) {
+		return "", err
+	}
+	return info.Revision, nil
+}
+
+// ready is what look gives to those who need not wait, but must ask first.
+var ready = closedChannel()
+
+func closedChannel() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// look gives the tree of a revision, which h uses from now on. Without one, it gives
+// what to wait for before the next look; nil if h is the one to open the archive,
+// which it then must do. rev is nil where it is not known.
+func (s *sharing) look(key shareKey, rev *store.Revision, h *hosted) (t *sharedTree, wait <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.groups[key]
+	if g == nil {
+		g = &shareGroup{trees: map[store.Revision]*sharedTree{}}
+		if s.groups == nil {
+			s.groups = map[shareKey]*shareGroup{}
+		}
+		s.groups[key] = g
+	}
+	if rev != nil {
+		if t := g.use(*rev, h); t != nil {
+			return t, nil
+		}
+	}
+	switch {
+	case g.opening != nil:
+		return nil, g.opening
+	case rev == nil && len(g.trees) > 0:
+		return nil, ready
+	}
+	g.opening = make(chan struct{})
+	return nil, nil
+}
+
+// use gives the tree of a revision to h; nil if there is none that is any good.
+// Preconditions: sharing.mu is held.
+func (g *shareGroup) use(rev store.Revision, h *hosted) *sharedTree {
+	t := g.trees[rev]
+	if t == nil || t.isPoisoned() {
+		return nil
+	}
+	t.users = append(t.users, h)
+	return t
+}
+
+// isPoisoned tells whether the tree is loaded and gives EIO for ever.
+func (t *sharedTree) isPoisoned() bool {
+	select {
+	case <-t.done:
+		return t.err == nil && t.loaded.tree.Poisoned()
+	default:
+		return false
+	}
+}
+
+// open opens the archive, and begins to load it if nobody has the same revision.
+// The caller has been told to by look.
+func (s *sharing) open(ctx context.Context, key shareKey, h *hosted) (*sharedTree, error) {
+	life, stop := context.WithCancel(context.WithoutCancel(ctx)) // of the tree
+	unbind := context.AfterFunc(ctx, stop)
+	t := &sharedTree{sharing: s, key: key, stop: stop, done: make(chan struct{})}
+	l := h.loader()
+	l.warn, l.progress = t.warn, t.progress
+	obj, err := l.open(life)
+	if !unbind() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		stop()
+		closeObject(obj)
+		s.opened(key, "", nil, nil)
+		return nil, err
+	}
+	var rev store.Revision
+	if obj != nil {
+		rev = obj.Info().Revision
+	}
+	if other := s.opened(key, rev, t, h); other != t {
+		stop()
+		closeObject(obj)
+		return other, nil
+	}
+	go t.load(life, l, rev, obj)
+	return t, nil
+}
+
+func closeObject(obj store.Object) {
+	if obj != nil {
+		obj.Close()
+	}
+}
+
+// opened ends the opening of an archive. It gives the tree of that revision for h to
+// use: t, or another that is there already. A nil t says that opening has failed.
+func (s *sharing) opened(key shareKey, rev store.Revision, t *sharedTree, h *hosted) *sharedTree {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.groups[key]
+	close(g.opening)
+	g.opening = nil
+	if t == nil {
+		s.tidyLocked(key)
+		return nil
+	}
+	if other := g.use(rev, h); other != nil {
+		return other
+	}
+	g.trees[rev] = t
+	return g.use(rev, h)
+}
+
+// load fills the tree. One that failed is for those alone who wait for it.
+func (t *sharedTree) load(ctx context.Context, l *loader, rev store.Revision, obj store.Object) {
+	t.loaded, t.err = l.load(ctx, obj)
+	t.sharing.mu.Lock()
+	defer t.sharing.mu.Unlock()
+	if t.err != nil {
+		t.leaveLocked()
+	}
+	close(t.done)
+}
+
+// warn keeps a warning for all mounts.
+func (t *sharedTree) warn(w archive.Warning) {
+	if len(t.warned) < maxWarnings && !slices.Contains(t.warned, w) {
+		t.warned = append(t.warned, w)
+	}
+}
+
+// progress tells all who wait how far the loading is.
+func (t *sharedTree) progress(p Progress) {
+	t.sharing.mu.Lock()
+	users := slices.Clone(t.users)
+	t.sharing.mu.Unlock()
+	for _, h := range users {
+		h.tellProgress(p)
+	}
+}
+
+// release ends the use of the tree by h. With the last one it is freed.
+func (t *sharedTree) release(h *hosted) {
+	t.sharing.mu.Lock()
+	i := slices.Index(t.users, h)
+	t.users = slices.Delete(t.users, i, i+1)
+	last := len(t.users) == 0
+	if last {
+		t.leaveLocked()
+	}
+	t.sharing.mu.Unlock()
+	if last {
+		t.stop()
+		<-t.done
+		t.loaded.free()
+	}
+}
+
+// leaveLocked sees to it that nobody else comes to use the tree.
+// Preconditions: sharing.mu is held.
+func (t *sharedTree) leaveLocked() {
+	g := t.sharing.groups[t.key]
+	if g == nil {
+		return
+	}
+	for rev, other := range g.trees {
+		if other == t {
+			delete(g.trees, rev)
+		}
+	}
+	t.sharing.tidyLocked(t.key)
+}
+
+// tidyLocked forgets a group that nobody uses.
+// Preconditions: sharing.mu is held.
+func (s *sharing) tidyLocked(key shareKey) {
+	if g := s.groups[key]; g != nil && len(g.trees) == 0 && g.opening == nil {
+		delete(s.groups, key)
+	}
+}
