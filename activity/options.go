@@ -1,22 +1,41 @@
 package activity
 
 import (
-	"context"
+	"fmt"
+	"strings"
 	"time"
 
+	"go.temporal.io/sdk/converter"
+
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 )
 
 // DefaultCloseTimeout bounds unmounting and storing.
 const DefaultCloseTimeout = 10 * time.Minute
 
-// Options of Do and Wrap. nil and the zero value are good.
+// Options of Do, Wrap, Register and the interceptor. nil and the zero value are
+// good.
 type Options struct {
-	// ReadOnly mounts read-only, enforced by the kernel (EROFS).
+	// ReadOnly mounts read-only, enforced by the kernel (EROFS). Such a visit is
+	// no step: nothing of it is recorded, and it is never left out.
 	ReadOnly bool
 	// AutoCommit marks the mount on every clean return. A function that called
 	// Abandon, and a read-only mount, stay unmarked.
 	AutoCommit bool
+	// Step names the piece of work, for activities that do several on one
+	// workspace in an order that is not the same in every attempt. It must not be
+	// a number. "": the how-manieth of the activity on that workspace it is.
+	Step string
+	// Vars gives variables of the URL beside those of every activity, and instead
+	// of them. nil: there are no others.
+	Vars VarsFunc
+	// DataConverter encodes what the function returns, to be kept with the commit
+	// for an attempt that finds it done, and heartbeat details that are sent
+	// again. Give it the one of the worker's client: with an encrypting one the
+	// kept result is encrypted too, without it the result stands in the archive as
+	// JSON. nil: the SDK's default.
+	DataConverter converter.DataConverter
 	// MaxBytes limits the content in memory, in bytes; beyond it tools get
 	// ENOSPC. 0: what is left of the server's budget.
 	MaxBytes int64
@@ -26,24 +45,53 @@ type Options struct {
 	// tools get ENOSPC.
 	Spill string
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
-	// archive is deleted.
+	// archive is deleted, and with it the record that the step was done.
 	KeepEmpty bool
 	// Portable refuses to commit what the Python temporal-workdir cannot read.
 	Portable bool
+	// Plain gives a plain directory instead of a mount, where FUSE is forbidden;
+	// see mount.Options for what it cannot give.
+	Plain bool
 	// Grace is how long unmounting waits for processes that still use the
 	// workspace. 0: mount.DefaultGrace.
 	Grace time.Duration
 	// RunDir is as mount.Options.RunDir. "": mount.DefaultRunDir.
 	RunDir string
 	// CloseTimeout bounds unmounting and storing once the function has returned.
-	// The end of the activity's context does not cut it short, since the mount
-	// must go in any case. A worker's WorkerStopTimeout should exceed it, or the
-	// time that storing takes. 0: DefaultCloseTimeout.
+	// A worker's WorkerStopTimeout should exceed the time that storing takes. 0:
+	// DefaultCloseTimeout.
 	CloseTimeout time.Duration
 }
 
-// mountOptions are those of mount.Open for an activity.
-func (o *Options) mountOptions(ctx context.Context) *mount.Options {
+// VarsFunc gives variables of a URL from the arguments of the activity; the
+// context is not among them. Do has no arguments to give.
+type VarsFunc func(args []any) (map[string]string, error)
+
+// Vars is a VarsFunc for activities with one argument, as Wrap makes them.
+func Vars[In any](fn func(In) map[string]string) VarsFunc {
+	return func(args []any) (map[string]string, error) {
+		if len(args) != 1 {
+			return nil, fmt.Errorf("variables from the argument: the activity has %d arguments, and the function for them takes one", len(args))
+		}
+		in, ok := args[0].(In)
+		if !ok {
+			return nil, fmt.Errorf("variables from the argument: it is a %T, and the function for them takes %T", args[0], in)
+		}
+		return fn(in), nil
+	}
+}
+
+// check refuses options that can never work.
+func (o *Options) check() error {
+	if o.Step != "" && strings.Trim(o.Step, "0123456789") == "" {
+		return fmt.Errorf("%w: %q is a number, and numbers are given to steps without a name; choose another", ErrStep, o.Step)
+	}
+	return nil
+}
+
+// mountOptions are those of mount.Open for a visit.
+func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Options {
+	o := v.opts
 	return &mount.Options{
 		ReadOnly:    o.ReadOnly,
 		MaxBytes:    o.MaxBytes,
@@ -51,10 +99,14 @@ func (o *Options) mountOptions(ctx context.Context) *mount.Options {
 		Spill:       o.Spill,
 		KeepEmpty:   o.KeepEmpty,
 		Portable:    o.Portable,
+		Plain:       o.Plain,
 		Grace:       o.Grace,
 		RunDir:      o.RunDir,
-		BeforeStore: func(context.Context) error { return ended(ctx) },
-		Logger:      logger(ctx),
+		Origin:      origin,
+		Since:       since,
+		BeforeStore: v.mayStore,
+		Progress:    v.progress,
+		Logger:      v.log,
 	}
 }
 
@@ -70,10 +122,9 @@ func (o *Options) lingerInterval() time.Duration {
 	return max(o.Grace, time.Second)
 }
 
-// ended is why the activity may not commit any more; nil while it may.
-func ended(ctx context.Context) error {
-	if ctx.Err() == nil {
-		return nil
+func (o *Options) dataConverter() converter.DataConverter {
+	if o.DataConverter != nil {
+		return o.DataConverter
 	}
-	return context.Cause(ctx)
+	return converter.GetDefaultDataConverter()
 }

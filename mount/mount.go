@@ -246,6 +246,10 @@ func (m *Mount) Commit() error {
 	return nil
 }
 
+// Marked tells whether Close is to store the workspace: it is marked, and neither
+// abandoned nor read-only.
+func (m *Mount) Marked() bool { return m.wanted() }
+
 // Abandon takes the mark back, for good: whatever comes, this mount stores
 // nothing, unless its last request is already on the way.
 func (m *Mount) Abandon() {

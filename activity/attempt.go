@@ -1,0 +1,156 @@
+package activity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	sdk "go.temporal.io/sdk/activity"
+)
+
+// attempt is one attempt of an activity, shared by all its visits, nested or one
+// after the other. It must not lead to the context of the activity, see byObject.
+type attempt struct {
+	info      *sdk.Info // immutable; a copy; nil outside of Temporal
+	execution string    // immutable; "" outside of Temporal
+	tested    bool      // immutable; it runs in a test environment of the SDK
+	countable bool      // immutable; every visit of the attempt comes to this object
+
+	mu     sync.Mutex
+	visits map[*visit]bool                 // guarded by mu; those under way
+	steps  map[string]map[string]stepState // guarded by mu; by workspace and step
+	lost   error                           // guarded by mu; why the attempt is not current any more
+	pulse  *pulse                          // guarded by mu; nil without visits or without a heartbeat timeout
+
+	memory memory
+}
+
+// stepState is what became of a step in this attempt.
+type stepState int
+
+const (
+	stepRunning stepState = iota + 1
+	stepSpent
+)
+
+func newAttempt(info *sdk.Info) *attempt {
+	return &attempt{info: info, visits: map[*visit]bool{}, steps: map[string]map[string]stepState{}}
+}
+
+// remote tells whether the server knows the attempt and can be asked about it.
+func (a *attempt) remote() bool {
+	return a.info != nil && !a.info.IsLocalActivity
+}
+
+// beginStep gives the name of the next step on a workspace: name, or the smallest
+// number that no step of this attempt has. ErrStep.
+func (a *attempt) beginStep(workspace, name string) (string, error) {
+	if a.execution == "" {
+		return name, nil
+	}
+	if name == "" && !a.countable {
+		return "", fmt.Errorf("%w: the steps of this activity cannot be counted, since an interceptor gives it other information each time; name each by Options.Step", ErrStep)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	steps := a.steps[workspace]
+	if steps == nil {
+		steps = map[string]stepState{}
+		a.steps[workspace] = steps
+	}
+	if name == "" {
+		for n := 1; name == "" || steps[name] != 0; n++ {
+			name = strconv.Itoa(n)
+		}
+	}
+	switch steps[name] {
+	case stepRunning:
+		return "", fmt.Errorf("%w: %q on %s is under way in this attempt already; give each step another name", ErrStep, name, workspace)
+	case stepSpent:
+		return "", fmt.Errorf("%w: %q on %s is done in this attempt already; give each step another name", ErrStep, name, workspace)
+	}
+	steps[name] = stepRunning
+	return name, nil
+}
+
+// endStep says whether a step is spent. Otherwise it can be begun again.
+func (a *attempt) endStep(workspace, step string, spent bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if spent {
+		a.steps[workspace][step] = stepSpent
+	} else {
+		delete(a.steps[workspace], step)
+	}
+}
+
+// enter begins a visit: from now on the attempt is kept alive.
+func (a *attempt) enter(v *visit) {
+	if a.remote() {
+		a.memory.load(v.ctx, v.log)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.visits[v] = true
+	if a.pulse == nil && a.remote() && a.info.HeartbeatTimeout > 0 {
+		a.pulse = a.startPulse(context.WithoutCancel(v.ctx))
+	}
+}
+
+// exit ends a visit. With the last one the heartbeats stop, before it returns.
+func (a *attempt) exit(v *visit) {
+	a.mu.Lock()
+	delete(a.visits, v)
+	var last *pulse
+	if len(a.visits) == 0 {
+		last, a.pulse = a.pulse, nil
+	}
+	a.mu.Unlock()
+	if last != nil {
+		last.end()
+	}
+}
+
+// lose ends the right of every visit to commit, at once.
+func (a *attempt) lose(cause error) {
+	a.mu.Lock()
+	if a.lost == nil {
+		a.lost = cause
+	}
+	visits := make([]*visit, 0, len(a.visits))
+	for v := range a.visits {
+		visits = append(visits, v)
+	}
+	a.mu.Unlock()
+	for _, v := range visits {
+		v.lose(cause)
+	}
+}
+
+// ended is why a visit may not commit; nil while it may.
+func (a *attempt) ended(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lost
+}
+
+// contextError gives the end of a context with its cause: the SDK reports an
+// activity as cancelled if it finds one of both.
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return &endError{err: err, cause: cause}
+}
+
+// endError is the end of a context, told by its cause.
+type endError struct{ err, cause error }
+
+func (e *endError) Error() string   { return e.cause.Error() }
+func (e *endError) Unwrap() []error { return []error{e.cause, e.err} }

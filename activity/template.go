@@ -1,0 +1,332 @@
+package activity
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	sdk "go.temporal.io/sdk/activity"
+
+	"github.com/workdir/workdir/store"
+)
+
+// builtins are the variables of every template. The Python temporal-workdir has
+// the same ones.
+var builtins = map[string]func(*sdk.Info) string{
+	"workflow_id":        func(i *sdk.Info) string { return i.WorkflowExecution.ID },
+	"workflow_run_id":    func(i *sdk.Info) string { return i.WorkflowExecution.RunID },
+	"workflow_type":      workflowType,
+	"workflow_namespace": workflowNamespace,
+	"namespace":          func(i *sdk.Info) string { return i.Namespace },
+	"activity_id":        func(i *sdk.Info) string { return i.ActivityID },
+	"activity_run_id":    func(i *sdk.Info) string { return i.ActivityRunID },
+	"activity_type":      func(i *sdk.Info) string { return i.ActivityType.Name },
+	"attempt":            func(i *sdk.Info) string { return strconv.Itoa(int(i.Attempt)) },
+	"task_queue":         func(i *sdk.Info) string { return i.TaskQueue },
+}
+
+func workflowType(i *sdk.Info) string {
+	if i.WorkflowType == nil {
+		return ""
+	}
+	return i.WorkflowType.Name
+}
+
+// workflowNamespace is empty for an activity that no workflow started.
+func workflowNamespace(i *sdk.Info) string {
+	if i.WorkflowExecution.ID == "" {
+		return ""
+	}
+	return i.Namespace
+}
+
+// builtinValues gives the variables of an activity. Without info, outside of
+// Temporal, all are empty.
+func builtinValues(info *sdk.Info) map[string]string {
+	values := make(map[string]string, len(builtins))
+	for name, get := range builtins {
+		values[name] = ""
+		if info != nil {
+			values[name] = get(info)
+		}
+	}
+	return values
+}
+
+// CheckTemplate says what is wrong with a URL that may have variables, see the
+// package comment. vars are the variables that there are beside the ten of every
+// activity. The error is store.ErrURL.
+func CheckTemplate(url string, vars ...string) error {
+	t, err := parseTemplate(url)
+	if err != nil {
+		return err
+	}
+	return t.checkNames(slices.Concat(vars, builtinNames()))
+}
+
+func builtinNames() []string { return slices.Collect(maps.Keys(builtins)) }
+
+// template is a URL whose key may have variables. It is immutable.
+type template struct {
+	raw      string
+	url      store.URL // its Key is the part before segments, with a slash at the end if it is not empty
+	segments [][]part  // of the rest of the key, cut at the slashes that the template itself has
+}
+
+// part is a piece of a segment.
+type part struct {
+	text     string // as it is, or the name of a variable
+	variable bool
+}
+
+// parseTemplate splits a URL, and then its key at the variables. The URL must be
+// good as it stands, so that no value can give it another scheme, bucket or option.
+func parseTemplate(raw string) (*template, error) {
+	t := &template{raw: raw}
+	if err := t.checkPlace(); err != nil {
+		return nil, err
+	}
+	u, err := store.ParseURL(raw)
+	if err != nil {
+		return nil, err
+	}
+	key, fixed := u.Key, ""
+	if relative(raw) {
+		// The working directory is before what was written, and is no template.
+		wd, err := store.ParsePrefix(".")
+		if err != nil {
+			return nil, err
+		}
+		if wd.Key != "" {
+			fixed = wd.Key + "/"
+		}
+		key = strings.TrimPrefix(key, fixed)
+	}
+	u.Key = fixed
+	t.url = u
+	for s := range strings.SplitSeq(key, "/") {
+		parts, err := t.parseSegment(s)
+		if err != nil {
+			return nil, err
+		}
+		t.segments = append(t.segments, parts)
+	}
+	return t, nil
+}
+
+// relative tells a path that does not begin with a slash.
+func relative(raw string) bool {
+	first, _, _ := strings.Cut(raw, "/")
+	return !strings.HasPrefix(raw, "/") && !strings.Contains(first, ":")
+}
+
+// bad is the error for a template.
+func (t *template) bad(format string, args ...any) error {
+	return fmt.Errorf("url template %q: %w: %s", redactTemplate(t.raw), store.ErrURL, fmt.Sprintf(format, args...))
+}
+
+// redactTemplate leaves the options out, which may be secrets.
+func redactTemplate(raw string) string {
+	place, _, found := strings.Cut(raw, "?")
+	if found {
+		place += "?…"
+	}
+	if i, at := strings.Index(place, "://"), strings.LastIndex(place, "@"); i >= 0 && at > i {
+		if user := place[i+len("://") : at]; strings.Contains(user, ":") {
+			place = place[:i+len("://")] + "REDACTED" + place[at:]
+		}
+	}
+	return place
+}
+
+const onlyInKey = "variables can stand in the key only; write the %s out"
+
+// checkPlace refuses braces in front of the key and behind it.
+func (t *template) checkPlace() error {
+	place, query, _ := strings.Cut(t.raw, "?")
+	if strings.ContainsAny(query, "{}") {
+		return t.bad(onlyInKey, "options")
+	}
+	scheme, rest, found := strings.Cut(place, ":")
+	if !found || strings.Contains(scheme, "/") {
+		return nil // a path
+	}
+	if strings.ContainsAny(scheme, "{}") {
+		return t.bad(onlyInKey, "scheme")
+	}
+	bucket, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
+	if strings.HasPrefix(rest, "//") && strings.ContainsAny(bucket, "{}") {
+		return t.bad(onlyInKey, "bucket")
+	}
+	return nil
+}
+
+// parseSegment splits text at {name}. {{ and }} are braces, as in Python's
+// str.format.
+func (t *template) parseSegment(s string) ([]part, error) {
+	var parts []part
+	var text strings.Builder
+	for s != "" {
+		i := strings.IndexAny(s, "{}")
+		if i < 0 {
+			text.WriteString(s)
+			break
+		}
+		text.WriteString(s[:i])
+		brace := s[i]
+		s = s[i+1:]
+		switch {
+		case strings.HasPrefix(s, string(brace)):
+			text.WriteByte(brace)
+			s = s[1:]
+			continue
+		case brace == '}':
+			return nil, t.bad("a single \"}\"; write \"}}\" for a brace")
+		}
+		name, rest, found := strings.Cut(s, "}")
+		if !found {
+			return nil, t.bad("\"{%s\" is not closed in its segment; write \"{name}\", or \"{{\" for a brace", s)
+		}
+		if !isName(name) {
+			return nil, t.bad("{%s} is no variable; a name is of letters, digits and underscores, and \"{{\" is a brace", name)
+		}
+		if text.Len() > 0 {
+			parts = append(parts, part{text: text.String()})
+			text.Reset()
+		}
+		parts = append(parts, part{text: name, variable: true})
+		s = rest
+	}
+	if text.Len() > 0 {
+		parts = append(parts, part{text: text.String()})
+	}
+	return parts, nil
+}
+
+func isName(s string) bool {
+	for i, r := range s {
+		if r != '_' && (r > unicode.MaxASCII || !unicode.IsLetter(r)) && (i == 0 || !unicode.IsDigit(r)) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// names gives the variables of the template, in order, each once.
+func (t *template) names() []string {
+	var names []string
+	for _, segment := range t.segments {
+		for _, p := range segment {
+			if p.variable && !slices.Contains(names, p.text) {
+				names = append(names, p.text)
+			}
+		}
+	}
+	return names
+}
+
+// checkNames refuses variables that are not known.
+func (t *template) checkNames(known []string) error {
+	for _, name := range t.names() {
+		if !slices.Contains(known, name) {
+			sorted := slices.Sorted(slices.Values(known))
+			return t.bad("unknown variable {%s}; the known ones are %s", name, strings.Join(slices.Compact(sorted), ", "))
+		}
+	}
+	return nil
+}
+
+// expand puts values in. They are inserted once, as they are: a slash in one
+// makes a sub-path, braces are braces. A value that would give a key that is no
+// good is refused by name.
+func (t *template) expand(values map[string]string) (store.URL, error) {
+	if err := t.checkNames(slices.Collect(maps.Keys(values))); err != nil {
+		return store.URL{}, err
+	}
+	segments := make([]string, len(t.segments))
+	for i, parts := range t.segments {
+		var b strings.Builder
+		for _, p := range parts {
+			if !p.variable {
+				b.WriteString(p.text)
+				continue
+			}
+			value := values[p.text]
+			if why := t.badValue(value); why != "" {
+				return store.URL{}, t.bad("{%s} is %q: %s", p.text, value, why)
+			}
+			b.WriteString(value)
+		}
+		segments[i] = b.String()
+		if err := t.checkSegment(parts, segments[i], values); err != nil {
+			return store.URL{}, err
+		}
+	}
+	u := t.url
+	u.Key += strings.Join(segments, "/")
+	return u, t.checkResult(u, values)
+}
+
+// badValue says why a value can be in no key; "" if it can.
+func (t *template) badValue(value string) string {
+	switch {
+	case !utf8.ValidString(value):
+		return "it is not UTF-8"
+	case strings.ContainsFunc(value, unicode.IsControl):
+		return "a control character cannot be in a key"
+	case strings.ContainsAny(value, "#?"):
+		return "\"#\" and \"?\" cannot be in a key"
+	case t.url.Scheme == "azblob" && strings.Contains(value, `\`):
+		return `a "\" cannot be in a key`
+	}
+	return ""
+}
+
+// checkSegment refuses a segment that values have made empty, or a step to
+// another directory.
+func (t *template) checkSegment(parts []part, expanded string, values map[string]string) error {
+	if !slices.ContainsFunc(parts, func(p part) bool { return p.variable }) {
+		return nil // it is as the user wrote it
+	}
+	for s := range strings.SplitSeq(expanded, "/") {
+		switch s {
+		case "":
+			return t.bad("%s: the key would have an empty segment", settings(parts, values))
+		case ".", "..":
+			return t.bad("%s: the key would have the segment %q", settings(parts, values), s)
+		}
+	}
+	return nil
+}
+
+// settings tells the values of the variables of a segment.
+func settings(parts []part, values map[string]string) string {
+	var list []string
+	for _, p := range parts {
+		if p.variable {
+			list = append(list, fmt.Sprintf("{%s} is %q", p.text, values[p.text]))
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// checkResult sees to it that a store reads the same out of the URL that was put
+// together.
+func (t *template) checkResult(u store.URL, values map[string]string) error {
+	read, err := store.ParseURL(u.String())
+	if err == nil && read == u {
+		return nil
+	}
+	if err == nil {
+		err = fmt.Errorf("it would be read as the key %q", read.Key)
+	}
+	var list []part
+	for _, name := range t.names() {
+		list = append(list, part{text: name, variable: true})
+	}
+	return t.bad("%s: %v", settings(list, values), err)
+}
