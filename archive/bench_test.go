@@ -118,3 +118,43 @@ func BenchmarkUnpack(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkLog measures what the log adds to an open and to a commit.
+func BenchmarkLog(b *testing.B) {
+	for name, log := range map[string]*Log{
+		"one-workflow":  stepLog(MaxLog, 1, 0),
+		"own-workflows": stepLog(MaxLog, MaxLog, 0),
+		"results":       stepLog(MaxLog, 1, 4000),
+	} {
+		benchLog(b, name, log)
+	}
+}
+
+func benchLog(b *testing.B, name string, log *Log) {
+	e := encoded(b, log)
+	rec := log.Record
+	rec.ID = NewCommitID()
+	b.Run(name+"/decode", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := e.decode(DefaultLimits().LogBytes); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(len(e.payload))/1e3, "kB")
+		b.ReportMetric(float64(len(log.past.rows))/1e3, "kB-rows")
+	})
+	b.Run(name+"/next+encode", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := log.Next(rec).encode(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run(name+"/find", func(b *testing.B) {
+		for b.Loop() {
+			if log.Find(StepID{}) != nil {
+				b.Fatal("found")
+			}
+		}
+	})
+}

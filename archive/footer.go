@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // The empty gzip members behind the tar. The layout is docs/format.md's.
@@ -15,6 +16,7 @@ type subfield [2]byte
 
 var (
 	subLog    = subfield{'W', 'L'} // a chunk of the log's payload
+	subResult = subfield{'W', 'R'} // a chunk of the results
 	subFooter = subfield{'W', 'F'}
 )
 
@@ -29,6 +31,7 @@ const (
 	footerBytes  = 128
 	footerSize   = memberHead + footerBytes + emptyBody
 	footerFormat = 1
+	maxMember    = memberHead + maxChunk + emptyBody
 )
 
 var (
@@ -149,13 +152,13 @@ func parseFooter(p []byte) (*footer, error) {
 }
 
 // tailRead is how much of an archive's end ReadLog reads at first: more than a
-// full log of small records needs.
-const tailRead = 64 << 10
+// full log takes without results.
+const tailRead = 128 << 10
 
 // ReadLog gives the log of the archive of size bytes behind r, from one read of
-// its end, or two where the log is long. It is nil, without an error, where the
-// archive has none. The tar itself is not looked at. Errors: a *FormatError, a
-// *LimitError, or r's own.
+// its end, or two where log and results are long. It is nil, without an error,
+// where the archive has none. The tar itself is not looked at. Errors: a
+// *FormatError, a *LimitError, or r's own.
 func ReadLog(r io.ReaderAt, size int64) (*Log, error) {
 	tail := make([]byte, min(size, tailRead))
 	if err := readFullAt(r, tail, size-int64(len(tail))); err != nil {
@@ -165,16 +168,18 @@ func ReadLog(r io.ReaderAt, size int64) (*Log, error) {
 	if f == nil {
 		return nil, err
 	}
-	if err := f.check(size, DefaultLimits().LogBytes); err != nil {
+	maxLog := DefaultLimits().LogBytes
+	if err := f.check(size, maxLog); err != nil {
 		return nil, err
 	}
-	chain := make([]byte, f.logLen)
+	// What follows results is nothing of ours: one member of it is enough.
+	behind := make([]byte, min(size-footerSize-f.logOff, f.logLen+membersBytes(MaxResults)+maxMember))
 	if from := f.logOff - (size - int64(len(tail))); from >= 0 {
-		copy(chain, tail[from:])
-	} else if err := readFullAt(r, chain, f.logOff); err != nil {
+		copy(behind, tail[from:])
+	} else if err := readFullAt(r, behind, f.logOff); err != nil {
 		return nil, err
 	}
-	return f.decodeChain(chain)
+	return f.decodeMembers(behind, maxLog)
 }
 
 func readFullAt(r io.ReaderAt, p []byte, off int64) error {
@@ -207,17 +212,20 @@ func findFooter(tail []byte) (*footer, error) {
 	return nil, nil
 }
 
-// endsWithChunk tells whether p ends with a member that holds a chunk of a log.
+// endsWithChunk tells whether p ends with a member that holds a chunk of log or
+// results.
 func endsWithChunk(p []byte) bool {
-	p = p[max(0, len(p)-memberHead-maxChunk-emptyBody):]
+	p = p[max(0, len(p)-maxMember):]
 	for from := 0; ; from++ {
 		i := bytes.Index(p[from:], []byte{0x1f, 0x8b, 8, flagExtra})
 		if i < 0 {
 			return false
 		}
 		from += i
-		if _, size, ok := parseEmptyMember(p[from:], subLog); ok && size == len(p)-from {
-			return true
+		for _, id := range []subfield{subLog, subResult} {
+			if _, size, ok := parseEmptyMember(p[from:], id); ok && size == len(p)-from {
+				return true
+			}
 		}
 	}
 }
@@ -241,30 +249,80 @@ func (f *footer) check(size, maxLog int64) error {
 		f.logLen > size-footerSize || f.logOff > size-footerSize-f.logLen {
 		return formatErr("", "the footer points outside of the archive")
 	}
-	if f.logLen > f.logRaw+(f.logRaw/maxChunk+1)*(memberHead+emptyBody) {
+	if f.logLen > membersBytes(f.logRaw)+memberHead+emptyBody {
 		return formatErr("", "the footer gives the commit log two lengths")
 	}
 	return nil
 }
 
-// decodeChain gives the log that the members of chain hold.
-func (f *footer) decodeChain(chain []byte) (*Log, error) {
-	payload := make([]byte, 0, f.logRaw)
-	for len(chain) > 0 {
-		p, size, ok := parseEmptyMember(chain, subLog)
-		if !ok {
-			return nil, formatErr("", "the commit log is damaged")
-		}
-		payload = append(payload, p...)
-		chain = chain[size:]
+var errLogDamaged = &FormatError{Reason: "the commit log is damaged"}
+
+// decodeMembers gives the log of the members in behind, which begins with the log
+// chain and may end within a member that is neither log nor result.
+func (f *footer) decodeMembers(behind []byte, maxLog int64) (*Log, error) {
+	payload, rest := joinMembers(behind[:f.logLen], subLog)
+	if len(rest) > 0 {
+		return nil, errLogDamaged
 	}
-	return f.decodePayload(payload)
+	results, _ := joinMembers(behind[f.logLen:], subResult)
+	return f.decode(payload, results, maxLog)
 }
 
-// decodePayload checks payload against the footer and decodes it.
-func (f *footer) decodePayload(payload []byte) (*Log, error) {
+// decode checks payload against the footer and decodes it.
+func (f *footer) decode(payload, results []byte, maxLog int64) (*Log, error) {
 	if int64(len(payload)) != f.logRaw || crc32c(payload) != f.logCRC {
-		return nil, formatErr("", "the commit log is damaged")
+		return nil, errLogDamaged
 	}
-	return decodeLog(payload)
+	e := encodedLog{payload: payload, results: results}
+	return e.decode(maxLog)
+}
+
+// joinMembers gives what the members of the kind id carry with which p begins, and
+// what follows them.
+func joinMembers(p []byte, id subfield) (joined, rest []byte) {
+	for {
+		payload, size, ok := parseEmptyMember(p, id)
+		if !ok {
+			return joined, p
+		}
+		joined, p = append(joined, payload...), p[size:]
+	}
+}
+
+// appendMembers appends members of the kind id that carry payload.
+func appendMembers(out []byte, id subfield, payload []byte) []byte {
+	for c := range slices.Chunk(payload, maxChunk) {
+		out = append(out, emptyMember(id, c)...)
+	}
+	return out
+}
+
+// membersBytes is the size of members that carry n bytes.
+func membersBytes(n int64) int64 {
+	return n + (n+maxChunk-1)/maxChunk*(memberHead+emptyBody)
+}
+
+// maxLogBytes is what a log can have that is written: some readers do not bear
+// more than 2,048 empty members one after another.
+const maxLogBytes = 2000 * maxChunk
+
+// tail gives the empty members that go behind a first member of the given
+// figures: the chain of the log's payload, the results, and the footer.
+func (l *Log) tail(first memberSum, maxLog int64) ([]byte, error) {
+	e, err := l.encode()
+	if err != nil {
+		return nil, err
+	}
+	if err := over("LogBytes", e.size(), min(maxLog, maxLogBytes), ""); err != nil {
+		return nil, err
+	}
+	out := make([]byte, 0, membersBytes(int64(len(e.payload)))+membersBytes(int64(len(e.results)))+footerSize)
+	out = appendMembers(out, subLog, e.payload)
+	f := footer{
+		first:  first,
+		logOff: first.packed, logLen: int64(len(out)),
+		logRaw: int64(len(e.payload)), logCRC: crc32c(e.payload),
+	}
+	out = appendMembers(out, subResult, e.results)
+	return append(out, f.encode()...), nil
 }

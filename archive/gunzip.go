@@ -205,7 +205,7 @@ func (g *gunzip) more() (bool, error) {
 		return false, err
 	}
 	if len(head) == 0 {
-		return false, g.tail.end()
+		return false, g.tail.atEnd()
 	}
 	if isGzip(head) {
 		return true, nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"syscall"
@@ -291,6 +292,39 @@ func testLog(n int) *Log {
 		l = l.Next(Record{
 			ID: id(i), Time: at(i), Tool: "workdir test", Host: "host",
 			Changed: fs.Changes{Created: 1, Modified: 2, Removed: 3, Bytes: 4},
+		})
+	}
+	return l
+}
+
+// stepLog is a log with n earlier commits, each a step of one of some workflows
+// that takes turns on three workers, with a result of the given size.
+func stepLog(n, workflows, size int) *Log {
+	r := rand.New(rand.NewPCG(1, 2))
+	uuid := func(r *rand.Rand) string {
+		return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", r.Uint32(), r.Uint32()>>16, r.Uint32()>>16, r.Uint32()>>16, r.Uint64()>>16)
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	var l *Log
+	for i := range n + 1 {
+		at = at.Add(time.Duration(r.Int64N(int64(time.Minute))))
+		run := uuid(rand.New(rand.NewPCG(3, uint64(i%workflows))))
+		workflow := fmt.Sprintf("order-%d", i%workflows)
+		activity := fmt.Sprint(5 + 6*(i/workflows))
+		worker := fmt.Sprintf("worker-%d", r.IntN(3))
+		l = l.Next(Record{
+			ID:   CommitID(strings.ReplaceAll(uuid(r), "-", "")),
+			Time: at, Tool: "workdir/v1.2.3", Host: worker,
+			Changed: fs.Changes{Created: r.Int64N(5), Modified: r.Int64N(50), Removed: r.Int64N(2), Bytes: r.Int64N(1 << 20)},
+			Origin: Origin{
+				Workspace: "s3://bucket/jobs/" + workflow,
+				Execution: `temporal:["default","` + workflow + `","` + run + `","` + activity + `"]`,
+				Step:      "1", Attempt: 1 + r.Int32N(2), Namespace: "default",
+				WorkflowID: workflow, RunID: run, WorkflowType: "OrderWorkflow",
+				ActivityID: activity, ActivityType: []string{"Fetch", "Build", "Test", "Report"}[i%4],
+				TaskQueue: "orders", Worker: "17@" + worker + "@",
+			},
+			Result: bytes.Repeat([]byte("r"), size),
 		})
 	}
 	return l

@@ -16,7 +16,7 @@ type Limits struct {
 	XattrBytes    int64 // value of one extended attribute; 64 KiB, as XATTR_SIZE_MAX
 	MetaBytes     int64 // names, link targets, extended attributes and extents (16 each) of all entries; 1 GiB
 	SparseExtents int64 // extents of one sparse file; 1,000,000
-	LogBytes      int64 // the commit log; 16 MiB
+	LogBytes      int64 // the commit log, packed and unpacked, and its results; 16,000,000, the most that a Writer writes
 }
 
 // DefaultLimits gives the limits that hold where none are given.
@@ -33,7 +33,7 @@ func DefaultLimits() Limits {
 		XattrBytes:    64 << 10,
 		MetaBytes:     1 << 30,
 		SparseExtents: 1_000_000,
-		LogBytes:      16 << 20,
+		LogBytes:      maxLogBytes,
 	}
 }
 

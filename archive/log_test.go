@@ -29,19 +29,23 @@ func TestCommitIDs(t *testing.T) {
 
 func TestLogNext(t *testing.T) {
 	var none *Log
-	if none.Has("x") {
+	if none.Has("x") || none.Len() != 0 || none.Find(StepID{}) != nil || !none.ReachesBack(time.Now()) {
+		t.Error("a nil log has a commit")
+	}
+	for range none.All() {
 		t.Error("a nil log has a commit")
 	}
 	l := testLog(MaxLog + 5)
-	if len(l.Past) != MaxLog {
-		t.Errorf("%d commits are remembered", len(l.Past))
+	if l.Len() != MaxLog+1 {
+		t.Errorf("%d commits are remembered", l.Len())
 	}
 	next := l.Next(Record{ID: NewCommitID(), Parent: "is overwritten"})
-	if next.Record.Parent != l.Record.ID || next.Past[0].ID != l.Record.ID || !reflect.DeepEqual(next.Past[1], l.Past[0]) || len(next.Past) != MaxLog {
-		t.Errorf("next is %+v, %d", next.Record, len(next.Past))
+	was, is := slices.Collect(l.All()), slices.Collect(next.All())
+	if next.Record.Parent != l.Record.ID || len(is) != MaxLog+1 || !reflect.DeepEqual(is[1:], was[:MaxLog]) {
+		t.Errorf("next is %+v, %d", next.Record, next.Len())
 	}
-	oldest := l.Past[MaxLog-1].ID
-	if !l.Has(oldest) || next.Has(oldest) || !next.Has(l.Record.ID) || !next.Has(next.Record.ID) {
+	oldest := was[MaxLog].ID
+	if !l.Has(oldest) || next.Has(oldest) || !next.Has(l.Record.ID) || !next.Has(next.Record.ID) || next.Has("x") {
 		t.Error("the log has the wrong commits")
 	}
 }
@@ -76,10 +80,11 @@ func (c *countingReaderAt) ReadAt(p []byte, off int64) (int, error) {
 func TestLongLogTakesTwoReads(t *testing.T) {
 	log := testLog(0)
 	log.Record.Host = strings.Repeat("h", 200_000)
+	log.Record.Result = bytes.Repeat([]byte("r"), 100_000)
 	archive := pack(t, fullTree(t), log, nil)
 	reads := &countingReaderAt{ReaderAt: bytes.NewReader(archive)}
 	got, err := ReadLog(reads, int64(len(archive)))
-	if err != nil || got.Record.Host != log.Record.Host || reads.n != 2 {
+	if err != nil || got.Record.Host != log.Record.Host || !bytes.Equal(got.Record.Result, log.Record.Result) || reads.n != 2 {
 		t.Errorf("ReadLog gives %v in %d reads", err, reads.n)
 	}
 }
@@ -105,45 +110,125 @@ func TestLogIsDroppedWhereSomethingFollows(t *testing.T) {
 	}
 }
 
-// A later version may add fields to the record and sections to the log.
+// A later version may add fields to records and sections to the log.
 func TestUnknownPartsOfALogAreSkipped(t *testing.T) {
-	rec := `{"id":"000102030405060708090a0b0c0d0e0f","time":"2024-01-02T03:04:05.000000006Z","created":7,"news":{"a":[1]}}`
+	want := testLog(0)
+	rec, err := want.Record.appendIDs(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := appendRow(nil, &want.Record, &noRow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields, _, err := cutRow(string(row))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields += "\xf8\x01\x05" + "\xfa\x01\x03new" + "\xf9\x0112345678" + "\xfd\x011234" // 31 of each kind
+	rec = append(append(rec, byte(len(fields))), fields...)
 	payload := appendSection(nil, "NEWS", []byte("anything"))
-	payload = appendSection(payload, tagRecord, []byte(rec))
-	log, err := decodeLog(payload)
-	want := &Log{Record: Record{
-		ID: "000102030405060708090a0b0c0d0e0f", Time: time.Date(2024, 1, 2, 3, 4, 5, 6, time.UTC),
-		Changed: fs.Changes{Created: 7},
-	}}
+	payload = appendSection(payload, tagRecord, rec)
+	payload = appendSection(payload, tagRoot, []byte(`{"mode":7,"news":{"a":[1]}}`))
+	want.Record.Root.Mode = 7
+	log, err := decodeLog(payload, nil)
 	if err != nil || !reflect.DeepEqual(log, want) {
 		t.Errorf("decoded %+v, %v", log, err)
 	}
 }
 
+func decodeLog(payload, results []byte) (*Log, error) {
+	e := encodedLog{payload: payload, results: results}
+	return e.decode(1 << 20)
+}
+
 func TestRefusesLogs(t *testing.T) {
-	good, err := testLog(3).encode()
-	if err != nil {
-		t.Fatal(err)
-	}
 	section := func(tag, content string) []byte { return appendSection(nil, tag, []byte(content)) }
+	good, rec := encoded(t, testLog(3)).payload, encoded(t, testLog(0)).payload
+	row := func(fields string) []byte {
+		return section(tagRecord, strings.Repeat("a", idBytes)+noID+string(rune(len(fields)))+fields)
+	}
 	for name, payload := range map[string][]byte{
-		"empty":            nil,
-		"no record":        section("NEWS", "x"),
-		"cut":              good[:len(good)-1],
-		"cut in a head":    append(bytes.Clone(good), 'x'),
-		"no JSON":          section(tagRecord, "{"),
-		"no id":            section(tagRecord, "{}"),
-		"bad id":           section(tagRecord, `{"id":"xyz"}`),
-		"bad time of root": section(tagRecord, `{"id":"000102030405060708090a0b0c0d0e0f","root":{"mode":1,"mtime_ns":1000000000}}`),
-		"past in pieces":   append(bytes.Clone(good), section(tagPast, "short")...),
-		"past too long":    append(bytes.Clone(good), section(tagPast, strings.Repeat("x", (MaxLog+1)*identitySize))...),
+		"empty":             nil,
+		"no record":         section("NEWS", "x"),
+		"cut":               good[:len(good)-1],
+		"cut in a head":     append(bytes.Clone(good), 'x'),
+		"two records":       append(bytes.Clone(good), rec...),
+		"no ids":            section(tagRecord, "short"),
+		"no row":            section(tagRecord, strings.Repeat("a", 2*idBytes)),
+		"no id":             section(tagRecord, noID+noID+"\x00"),
+		"row and more":      section(tagRecord, strings.Repeat("a", 2*idBytes)+"\x00x"),
+		"row without end":   section(tagRecord, strings.Repeat("a", 2*idBytes)+"\x80"),
+		"endless number":    row(strings.Repeat("\xff", 11)),
+		"number too large":  row("\x08" + strings.Repeat("\xff", 9) + "\x02"),
+		"no value":          row("\x10"),
+		"text for a number": row("\x12\x01x"),
+		"number for a text": row("\x80\x01\x01"),
+		"cut text":          row("\x82\x01\x05abcd"),
+		"cut unknown 64":    row("\xf9\x011234567"),
+		"cut unknown 32":    row("\xfd\x01123"),
+		"unknown wire":      row("\xfb\x01"),
+		"time far ahead":    row("\x08" + string(binary.AppendUvarint(nil, zigzag(maxSecond+1)))),
+		"time far back":     row("\x08" + string(binary.AppendUvarint(nil, zigzag(minSecond-1)))),
+		"time beyond all":   row("\x08" + string(binary.AppendUvarint(nil, zigzag(1<<63-1)))),
+		"fraction of 1":     row("\x10" + string(binary.AppendUvarint(nil, maxNsec+1))),
+		"result of 2":       row("\x18\x02"),
+		"attempt too large": row("\x20" + string(binary.AppendUvarint(nil, 1<<31))),
+		"root is no JSON":   append(bytes.Clone(rec), section(tagRoot, "{")...),
+		"bad time of root":  append(bytes.Clone(rec), section(tagRoot, `{"mode":1,"mtime_ns":1000000000}`)...),
+		"past is short":     append(bytes.Clone(rec), section(tagPast, "short")...),
+		"past of none":      append(bytes.Clone(rec), section(tagPast, "\x00\x00\x00\x00\x00\x00\x00\x00"+noID+"\x03\x00")...),
+		"past of another":   append(bytes.Clone(rec), pastOf(t, testLog(2))...),
+		"result for no row": append(bytes.Clone(good), section(tagResults, "\x04\x00\x00\x00"+"\x00\x00\x00\x00"+"\x00\x00\x00\x00")...),
+		"result of no step": append(bytes.Clone(good), section(tagResults, "\x03\x00\x00\x00"+"\x00\x00\x00\x00"+"\x00\x00\x00\x00")...),
+		"results in pieces": append(bytes.Clone(good), section(tagResults, "short")...),
+		"results for 1,002": append(bytes.Clone(good), section(tagResults, strings.Repeat("x", (MaxLog+2)*placeBytes))...),
 	} {
-		if log, err := decodeLog(payload); !errors.Is(err, ErrFormat) {
+		if log, err := decodeLog(payload, nil); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: decoded %+v, %v", name, log, err)
 		}
 	}
-	if _, err := (&Log{Record: Record{ID: "bad"}}).encode(); err == nil {
-		t.Error("a log with a bad id is encoded")
+}
+
+// encoded gives a log as it is stored.
+func encoded(tb testing.TB, l *Log) *encodedLog {
+	tb.Helper()
+	e, err := l.encode()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
+}
+
+// pastOf gives the section with the past of a log.
+func pastOf(tb testing.TB, l *Log) []byte {
+	tb.Helper()
+	p, err := l.past.encode()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return appendSection(nil, tagPast, p)
+}
+
+func TestRefusesToEncode(t *testing.T) {
+	good := testLog(1).Record
+	for name, edit := range map[string]func(r *Record){
+		"id":          func(r *Record) { r.ID = "bad" },
+		"no id":       func(r *Record) { r.ID = CommitID(strings.Repeat("0", 2*idBytes)) },
+		"parent":      func(r *Record) { r.Parent = "bad" },
+		"early time":  func(r *Record) { r.Time = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"late time":   func(r *Record) { r.Time = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"attempt":     func(r *Record) { r.Origin.Attempt = -1 },
+		"long result": func(r *Record) { r.Result = make([]byte, MaxResult+1) },
+	} {
+		bad := good
+		edit(&bad)
+		if _, err := (&Log{Record: bad}).encode(); err == nil {
+			t.Errorf("%s: a log with that is encoded", name)
+		}
+		if _, err := (&Log{Record: bad}).Next(Record{ID: NewCommitID(), Time: good.Time}).encode(); err == nil && name != "long result" {
+			t.Errorf("%s: a log with that behind it is encoded", name)
+		}
 	}
 }
 

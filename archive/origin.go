@@ -48,8 +48,8 @@ func (o *Origin) StepID() (StepID, bool) {
 	if o.Execution == "" {
 		return StepID{}, false
 	}
-	var b []byte
-	for _, s := range []string{o.Workspace, o.Execution, o.Step} {
+	b := make([]byte, 0, 512)
+	for _, s := range [...]string{o.Workspace, o.Execution, o.Step} {
 		b = binary.LittleEndian.AppendUint64(b, uint64(len(s)))
 		b = append(b, s...)
 	}

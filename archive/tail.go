@@ -1,5 +1,7 @@
 package archive
 
+var errPieces = &FormatError{Reason: "the commit log is in pieces"}
+
 // tailReader collects the commit log from the members of an archive as they
 // stream by. It comes to the same result as ReadLog, from the other end.
 type tailReader struct {
@@ -8,8 +10,10 @@ type tailReader struct {
 	members int
 	first   memberSum
 	payload []byte
+	results []byte
 	from    int64 // offset of the chain
 	to      int64 // its end; 0 where there is no chain
+	end     int64 // of the results; 0 where there are none
 	footer  *footer
 	stale   bool // something followed the footer
 }
@@ -24,13 +28,16 @@ func (t *tailReader) member(h memberInfo, sum memberSum) error {
 	}
 	id, payload := subfieldOf(h.extra)
 	switch {
-	case sum.raw > 0 || (id != subLog && id != subFooter):
+	case sum.raw > 0:
 		return t.other()
 	case id == subLog:
 		return t.chunk(h.start, sum.packed, payload)
-	default:
+	case id == subResult:
+		return t.result(h.start, sum.packed, payload)
+	case id == subFooter:
 		return t.foot(payload)
 	}
+	return t.other()
 }
 
 // other meets a member that is nothing of the log.
@@ -48,12 +55,29 @@ func (t *tailReader) chunk(start, size int64, payload []byte) error {
 	if t.to == 0 {
 		t.from, t.to = start, start
 	}
-	if start != t.to {
-		return formatErr("", "the commit log is in pieces")
+	if start != t.to || t.end > 0 {
+		return errPieces
 	}
 	t.to += size
 	t.payload = append(t.payload, payload...)
-	return over("LogBytes", int64(len(t.payload)), t.maxLog, "")
+	return t.check()
+}
+
+// result takes a chunk of the results, which follow the log.
+func (t *tailReader) result(start, size int64, payload []byte) error {
+	if t.end == 0 {
+		t.end = t.to
+	}
+	if t.to == 0 || start != t.end {
+		return errPieces
+	}
+	t.end += size
+	t.results = append(t.results, payload...)
+	return t.check()
+}
+
+func (t *tailReader) check() error {
+	return over("LogBytes", int64(len(t.payload)+len(t.results)), t.maxLog, "")
 }
 
 func (t *tailReader) foot(payload []byte) error {
@@ -70,8 +94,8 @@ func (t *tailReader) foot(payload []byte) error {
 	return nil
 }
 
-// end checks that nothing is missing at the end of the archive.
-func (t *tailReader) end() error {
+// atEnd checks that nothing is missing at the end of the archive.
+func (t *tailReader) atEnd() error {
 	if t.unfinished() {
 		return formatErr("", "it is cut off behind the tar: the commit log has no footer")
 	}
@@ -84,7 +108,7 @@ func (t *tailReader) unfinished() bool { return t.to > 0 && t.footer == nil && !
 // forget drops a log that is not at the end, where ReadLog would not find it.
 func (t *tailReader) forget() {
 	t.stale = t.stale || t.footer != nil
-	t.footer, t.payload = nil, nil
+	t.footer, t.payload, t.results = nil, nil, nil
 }
 
 // log gives the log; nil where there is none.
@@ -92,7 +116,7 @@ func (t *tailReader) log() (*Log, error) {
 	if t.footer == nil {
 		return nil, nil
 	}
-	return t.footer.decodePayload(t.payload)
+	return t.footer.decode(t.payload, t.results, t.maxLog)
 }
 
 // subfieldOf gives the first subfield of a member's FEXTRA, if it is the only one.

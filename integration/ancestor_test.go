@@ -148,7 +148,7 @@ func TestAncestorCommitsBetweenOurs(t *testing.T) {
 	for _, script := range []string{`echo 1 >log`, `echo 2 >>log`} {
 		e.mustExec(url, script)
 	}
-	if log := e.log("turns"); log == nil || len(log.Past) != 1 {
+	if log := e.log("turns"); log.Len() != 2 {
 		t.Errorf("the log after two commits = %+v, want one that has one past commit", log)
 	}
 	e.ancestor(url, `echo 3 >>log`)
@@ -156,7 +156,7 @@ func TestAncestorCommitsBetweenOurs(t *testing.T) {
 		t.Errorf("the log after a commit of the ancestor = %+v, want none", log)
 	}
 	e.mustExec(url, `echo 4 >>log`)
-	if log := e.log("turns"); log == nil || len(log.Past) != 0 || log.Record.Parent != "" {
+	if log := e.log("turns"); log.Len() != 1 || log.Record.Parent != "" {
 		t.Errorf("the log after a commit on top of the ancestor's = %+v, want one without a past", log)
 	}
 	if got := e.ancestor(url, `cat log`); got != "1\n2\n3\n4\n" {

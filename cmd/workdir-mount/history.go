@@ -29,13 +29,9 @@ type loggedCommit struct {
 
 // commitsOf gives the commits of a log, newest first.
 func commitsOf(log *archive.Log) []loggedCommit {
-	if log == nil {
-		return []loggedCommit{}
-	}
-	r := log.Record
-	commits := []loggedCommit{{r.ID, r.Parent, r.Time, r.Tool, r.Host, &r.Changed}}
-	for _, p := range log.Past {
-		commits = append(commits, loggedCommit{ID: p.ID, Time: p.Time})
+	commits := make([]loggedCommit, 0, log.Len())
+	for r := range log.All() {
+		commits = append(commits, loggedCommit{r.ID, r.Parent, r.Time, r.Tool, r.Host, &r.Changed})
 	}
 	return commits
 }

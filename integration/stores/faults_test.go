@@ -161,9 +161,9 @@ func TestCommitsThroughFaults(t *testing.T) {
 
 func checkFates(t *testing.T, log *archive.Log, all []*committer) {
 	t.Helper()
-	times := map[archive.CommitID]int{log.Record.ID: 1}
-	for _, past := range log.Past {
-		times[past.ID]++
+	times := map[archive.CommitID]int{}
+	for r := range log.All() {
+		times[r.ID]++
 	}
 	count := map[fate]int{}
 	for _, c := range all {

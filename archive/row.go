@@ -1,0 +1,220 @@
+package archive
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+)
+
+var (
+	errRow = errors.New("a record is malformed")
+
+	// noRow is what the first row says itself different from.
+	noRow = Record{Time: time.Unix(0, 0).UTC()}
+)
+
+// A row is the length of its fields and the fields, each a key and a value in the
+// wire format of Protocol Buffers. A field that is missing has the value that it
+// has in the row before. Numbers are for ever.
+const (
+	rowSeconds  = 1 // since the row before, zigzag: less than zero in a past that runs backwards
+	rowNanos    = 2
+	rowResult   = 3 // 1: the work gave a result
+	rowAttempt  = 4
+	rowCreated  = 5
+	rowModified = 6
+	rowRemoved  = 7
+	rowBytes    = 8
+	rowTexts    = 16 // the first of the texts
+)
+
+const (
+	wireVarint = 0
+	wire64     = 1
+	wireBytes  = 2
+	wire32     = 5
+)
+
+// texts are the fields from rowTexts on, in the order of their numbers.
+func (r *Record) texts() [13]*string {
+	o := &r.Origin
+	return [...]*string{
+		&r.Tool, &r.Host,
+		&o.Workspace, &o.Execution, &o.Step,
+		&o.Namespace, &o.WorkflowID, &o.RunID, &o.WorkflowType,
+		&o.ActivityID, &o.ActivityType, &o.TaskQueue, &o.Worker,
+	}
+}
+
+// counts are the fields from rowCreated on, in the order of their numbers.
+func (r *Record) counts() [4]*int64 {
+	c := &r.Changed
+	return [...]*int64{&c.Created, &c.Modified, &c.Removed, &c.Bytes}
+}
+
+// Bounds of a time, seconds since 1970: the years 1 to 9999.
+const (
+	minSecond = -62135596800
+	maxSecond = 253402300799
+)
+
+// appendRow appends the row of r behind that of before.
+func appendRow(out []byte, r, before *Record) ([]byte, error) {
+	sec := r.Time.Unix()
+	if sec < minSecond || sec > maxSecond {
+		return nil, errors.New("the time of a commit is not within the years 1 to 9999")
+	}
+	if r.Origin.Attempt < 0 {
+		return nil, errors.New("the attempt of a commit is below zero")
+	}
+	var f []byte
+	f = appendVarint(f, rowSeconds, zigzag(sec-before.Time.Unix()), 0)
+	f = appendVarint(f, rowNanos, uint64(r.Time.Nanosecond()), uint64(before.Time.Nanosecond()))
+	f = appendVarint(f, rowResult, r.gave(), before.gave())
+	f = appendVarint(f, rowAttempt, uint64(r.Origin.Attempt), uint64(before.Origin.Attempt))
+	counts, countsBefore := r.counts(), before.counts()
+	for i, n := range counts {
+		f = appendVarint(f, rowCreated+i, uint64(*n), uint64(*countsBefore[i]))
+	}
+	texts, textsBefore := r.texts(), before.texts()
+	for i, s := range texts {
+		if *s != *textsBefore[i] {
+			f = binary.AppendUvarint(f, uint64(rowTexts+i)<<3|wireBytes)
+			f = binary.AppendUvarint(f, uint64(len(*s)))
+			f = append(f, *s...)
+		}
+	}
+	out = binary.AppendUvarint(out, uint64(len(f)))
+	return append(out, f...), nil
+}
+
+func appendVarint(out []byte, number int, v, before uint64) []byte {
+	if v == before {
+		return out
+	}
+	out = binary.AppendUvarint(out, uint64(number)<<3|wireVarint)
+	return binary.AppendUvarint(out, v)
+}
+
+// gave is 1 where the work gave a result, kept or not.
+func (r *Record) gave() uint64 {
+	if r.Dropped || r.Result != nil {
+		return 1
+	}
+	return 0
+}
+
+func zigzag(n int64) uint64   { return uint64(n<<1) ^ uint64(n>>63) }
+func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
+
+// cutRow splits the first row off rows.
+func cutRow(rows string) (fields, rest string, err error) {
+	n, rest, err := cutUvarint(rows)
+	if err != nil || n > uint64(len(rest)) {
+		return "", "", errRow
+	}
+	return rest[:n], rest[n:], nil
+}
+
+// cutUvarint splits a varint off s.
+func cutUvarint(s string) (v uint64, rest string, err error) {
+	for i := range min(len(s), binary.MaxVarintLen64) {
+		c := s[i]
+		if i == binary.MaxVarintLen64-1 && c > 1 {
+			break
+		}
+		v |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			return v, s[i+1:], nil
+		}
+	}
+	return 0, "", errRow
+}
+
+// apply makes r, the row before, the row of the given fields.
+func (r *Record) apply(fields string) error {
+	for fields != "" {
+		key, rest, err := cutUvarint(fields)
+		if err != nil {
+			return err
+		}
+		number := key >> 3
+		switch key & 7 {
+		case wireVarint:
+			var v uint64
+			if v, fields, err = cutUvarint(rest); err == nil {
+				err = r.setNumber(number, v)
+			}
+		case wireBytes:
+			var text string
+			if text, fields, err = cutRow(rest); err == nil {
+				err = r.setText(number, text)
+			}
+		case wire64:
+			fields, err = skip(rest, 8)
+		case wire32:
+			fields, err = skip(rest, 4)
+		default:
+			err = errRow
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func skip(s string, n int) (string, error) {
+	if len(s) < n {
+		return "", errRow
+	}
+	return s[n:], nil
+}
+
+func (r *Record) setNumber(number, v uint64) error {
+	switch number {
+	case rowSeconds:
+		sec := unzigzag(v)
+		if sec < minSecond-maxSecond || sec > maxSecond-minSecond {
+			return errRow
+		}
+		if sec += r.Time.Unix(); sec < minSecond || sec > maxSecond {
+			return errRow
+		}
+		r.Time = time.Unix(sec, int64(r.Time.Nanosecond())).UTC()
+	case rowNanos:
+		if v > maxNsec {
+			return errRow
+		}
+		r.Time = time.Unix(r.Time.Unix(), int64(v)).UTC()
+	case rowResult:
+		if v > 1 {
+			return errRow
+		}
+		r.Dropped = v == 1
+	case rowAttempt:
+		if v > math.MaxInt32 {
+			return errRow
+		}
+		r.Origin.Attempt = int32(v)
+	case rowCreated, rowModified, rowRemoved, rowBytes:
+		*r.counts()[number-rowCreated] = int64(v)
+	default:
+		if texts := r.texts(); number >= rowTexts && number < rowTexts+uint64(len(texts)) {
+			return errRow
+		}
+	}
+	return nil
+}
+
+func (r *Record) setText(number uint64, text string) error {
+	texts := r.texts()
+	switch {
+	case number < rowTexts && number >= rowSeconds && number <= rowBytes:
+		return errRow
+	case number >= rowTexts && number < rowTexts+uint64(len(texts)):
+		*texts[number-rowTexts] = text
+	}
+	return nil
+}

@@ -1,0 +1,381 @@
+package archive
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestStepLogRoundTrip(t *testing.T) {
+	for _, c := range []struct{ n, workflows, size int }{{0, 1, 10}, {1, 1, 0}, {MaxLog, 7, 4000}, {20, 20, 200_000}} {
+		want := stepLog(c.n, c.workflows, c.size)
+		want.Record.Root = testLog(0).Record.Root
+		archive := pack(t, newTree(t), want, nil)
+		_, got := mustLoad(t, archive, nil)
+		want.Record.Root = got.Record.Root
+		if !reflect.DeepEqual(slices.Collect(got.All()), slices.Collect(want.All())) || !reflect.DeepEqual(got.Next(Record{}), want.Next(Record{})) {
+			t.Errorf("%+v: the log comes back as another one", c)
+		}
+		reads := &countingReaderAt{ReaderAt: bytes.NewReader(archive)}
+		fromEnd, err := ReadLog(reads, int64(len(archive)))
+		if err != nil || !reflect.DeepEqual(fromEnd, got) || reads.n > 2 {
+			t.Errorf("%+v: ReadLog gives %v in %d reads", c, err, reads.n)
+		}
+	}
+}
+
+// The log of a thousand steps is small, and read at once.
+func TestFullLogIsSmall(t *testing.T) {
+	log := stepLog(MaxLog, 1, 0)
+	if n := len(encoded(t, log).payload); n > 70<<10 {
+		t.Errorf("a full log takes %d bytes", n)
+	}
+	archive := pack(t, newTree(t), stepLog(MaxLog, MaxLog, 0), nil)
+	reads := &countingReaderAt{ReaderAt: bytes.NewReader(archive)}
+	if _, err := ReadLog(reads, int64(len(archive))); err != nil || reads.n != 1 {
+		t.Errorf("ReadLog gives %v in %d reads", err, reads.n)
+	}
+}
+
+func TestFind(t *testing.T) {
+	log := stepLog(50, 3, 10)
+	all := slices.Collect(log.All())
+	for i, want := range all {
+		step, ok := want.Origin.StepID()
+		if got := log.Find(step); !ok || !reflect.DeepEqual(got, want) {
+			t.Errorf("Find gives %+v for commit %d", got, i)
+		}
+	}
+	of := func(o Origin) StepID {
+		step, _ := o.StepID()
+		return step
+	}
+	origin := all[7].Origin
+	for _, other := range []Origin{
+		{Workspace: origin.Workspace + "x", Execution: origin.Execution, Step: origin.Step},
+		{Workspace: origin.Workspace, Execution: origin.Execution + "x", Step: origin.Step},
+		{Workspace: origin.Workspace, Execution: origin.Execution, Step: "2"},
+	} {
+		if got := log.Find(of(other)); got != nil {
+			t.Errorf("Find gives %+v for %+v", got, other)
+		}
+	}
+	if got := testLog(3).Find(of(Origin{})); got != nil {
+		t.Errorf("Find gives %+v for no step", got)
+	}
+	// The same step again, though nobody should.
+	rec := Record{ID: NewCommitID(), Time: log.Record.Time, Origin: origin, Result: []byte("second")}
+	if got := log.Next(rec).Next(Record{ID: NewCommitID()}).Find(of(origin)); got == nil || got.ID != rec.ID {
+		t.Errorf("Find gives %+v, which is not the newest", got)
+	}
+}
+
+// Clocks of hosts differ, but no commit is before its parent.
+func TestTimeOfACommit(t *testing.T) {
+	first := time.Unix(1_700_000_000, 5).UTC()
+	log := testLogAt(nil, first)
+	log = testLogAt(log, first.Add(-time.Hour))
+	if !log.Record.Time.Equal(first) {
+		t.Errorf("a commit with a slow clock has the time %v", log.Record.Time)
+	}
+	log = testLogAt(log, first.Add(time.Nanosecond))
+	if !log.Record.Time.Equal(first.Add(time.Nanosecond)) {
+		t.Errorf("the time of a commit is %v", log.Record.Time)
+	}
+}
+
+// testLogAt is l with one more commit that happens at t.
+func testLogAt(l *Log, t time.Time) *Log { return l.Next(Record{ID: NewCommitID(), Time: t}) }
+
+func TestReachesBack(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0).UTC()
+	log := testLogAt(nil, start)
+	if !log.ReachesBack(start.Add(-time.Hour)) {
+		t.Error("a log with its first commit does not reach back")
+	}
+	for i := range MaxLog {
+		log = testLogAt(log, start.Add(time.Duration(i)*time.Second))
+	}
+	if !log.ReachesBack(start.Add(-time.Hour)) {
+		t.Error("a full log with its first commit does not reach back")
+	}
+	// Now the first goes, and the oldest left is of the same time.
+	log = testLogAt(log, start.Add(MaxLog*time.Second))
+	_, log = mustLoad(t, pack(t, newTree(t), log, nil), nil)
+	for _, c := range []struct {
+		t    time.Time
+		want bool
+	}{{start.Add(-1), false}, {start, false}, {start.Add(1), true}} {
+		if got := log.ReachesBack(c.t); got != c.want {
+			t.Errorf("the log reaches back to %v: %v", c.t, got)
+		}
+	}
+	// A last commit whose past does not fit.
+	alone := &Log{Record: Record{ID: NewCommitID(), Parent: NewCommitID(), Time: start}}
+	if alone.ReachesBack(start) || !alone.ReachesBack(start.Add(1)) {
+		t.Error("a log that lost its past reaches back")
+	}
+}
+
+// Times that do not follow each other, which only others write, do no harm.
+func TestOddTimes(t *testing.T) {
+	var log *Log
+	var want []time.Time
+	for _, sec := range []int64{5, -7, 1 << 33, minSecond, maxSecond, 0} {
+		next := log.Next(Record{ID: NewCommitID()})
+		next.Record.Time = time.Unix(sec, 999_999_999).UTC()
+		want = append(want, next.Record.Time)
+		log = next
+	}
+	_, log = mustLoad(t, pack(t, newTree(t), log, nil), nil)
+	var got []time.Time
+	for r := range log.All() {
+		got = append(got, r.Time)
+	}
+	slices.Reverse(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the times are %v, want %v", got, want)
+	}
+}
+
+// Records that are large push the oldest ones out, and not the limit.
+func TestLargeRecords(t *testing.T) {
+	var log *Log
+	for i := range 10 {
+		log = log.Next(Record{ID: NewCommitID(), Host: strings.Repeat(fmt.Sprint(i), 1<<20)})
+	}
+	if log.Len() != 1+3 || log.ReachesBack(time.Time{}) {
+		t.Errorf("of ten commits of 1 MiB %d are there", log.Len())
+	}
+	log = log.Next(Record{ID: NewCommitID(), Host: strings.Repeat("x", 5<<20)})
+	log = log.Next(Record{ID: NewCommitID(), Host: "h"})
+	if _, got := mustLoad(t, pack(t, newTree(t), log, nil), nil); got.Len() != 1 || got.ReachesBack(time.Time{}) {
+		t.Errorf("behind a commit of 5 MiB %d are there", got.Len())
+	}
+}
+
+// Names are kept to the byte: a step is found by its hash.
+func TestNamesThatAreNoText(t *testing.T) {
+	o := Origin{Workspace: "file:///\xff", Execution: "e\x00\xfe", Step: "\n", Worker: "w\xc3"}
+	log := testLog(0).Next(Record{ID: NewCommitID(), Origin: o, Tool: "\x80", Host: "\x81"}).Next(Record{ID: NewCommitID(), Origin: o})
+	_, log = mustLoad(t, pack(t, newTree(t), log, nil), nil)
+	for i, r := range slices.Collect(log.All())[:2] {
+		if r.Origin != o || i == 1 && (r.Tool != "\x80" || r.Host != "\x81") {
+			t.Errorf("commit %d comes back as %+v", i, r)
+		}
+	}
+}
+
+// naiveLog does slowly what a Log must do; the newest commit is the first.
+type naiveLog []Record
+
+func (l naiveLog) next(rec Record) naiveLog {
+	rec.Parent = ""
+	if len(l) > 0 {
+		rec.Parent = l[0].ID
+		if rec.Time.Before(l[0].Time) {
+			rec.Time = l[0].Time
+		}
+	}
+	all := append(naiveLog{rec}, l...)
+	all = slices.Clone(all[:min(len(all), MaxLog+1)])
+	room, full := MaxResults, false
+	for i := range all {
+		room -= len(all[i].Result)
+		full = full || room < 0
+		if full && all[i].Result != nil {
+			all[i].Result, all[i].Dropped = nil, true
+		}
+	}
+	return all
+}
+
+func (l naiveLog) find(step StepID) *Record {
+	for i := range l {
+		if id, ok := l[i].Origin.StepID(); ok && id == step {
+			return &l[i]
+		}
+	}
+	return nil
+}
+
+// Commit upon commit, what a log says is what it was told.
+func TestLogModel(t *testing.T) {
+	var long *Log
+	var longNaive naiveLog
+	for range MaxLog - 5 {
+		rec := Record{ID: NewCommitID(), Time: time.Unix(1_700_000_000, 0).UTC(), Tool: "tool"}
+		long, longNaive = long.Next(rec), longNaive.next(rec)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		var log *Log
+		var naive naiveLog
+		if rapid.SampledFrom([]bool{false, false, false, true}).Draw(t, "long") {
+			log, naive = long, longNaive
+		}
+		for range rapid.IntRange(1, 15).Draw(t, "steps") {
+			rec := anyRecord(t)
+			log, naive = log.Next(rec), naive.next(rec)
+			log = through(t, log)
+		}
+		compare(t, log, naive)
+	})
+}
+
+func anyRecord(t *rapid.T) Record {
+	name := rapid.SampledFrom([]string{"", "a", "b", "\xff", "a name of some length, as they are"})
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	rec := Record{
+		ID: NewCommitID(), Time: at.Add(time.Duration(rapid.Int64Range(-1e12, 1e12).Draw(t, "time"))),
+		Tool: name.Draw(t, "tool"), Host: name.Draw(t, "host"),
+		Origin: Origin{
+			Workspace: name.Draw(t, "workspace"), Execution: name.Draw(t, "execution"), Step: name.Draw(t, "step"),
+			Attempt: rapid.Int32Range(0, 1<<31-1).Draw(t, "attempt"), Worker: name.Draw(t, "worker"),
+		},
+	}
+	rec.Changed.Bytes = rapid.Int64().Draw(t, "bytes")
+	size := rapid.SampledFrom([]int{-1, 0, 1, 7999, 8000, 8001, 300_000, MaxResult - 1, MaxResult})
+	if n := size.Draw(t, "result"); n >= 0 {
+		rec.Result = bytes.Repeat([]byte{byte(n)}, n)
+	}
+	return rec
+}
+
+// through writes the log behind a tar and reads it again.
+func through(t *rapid.T, log *Log) *Log {
+	tail, err := log.tail(memberSum{packed: 3}, DefaultLimits().LogBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := append([]byte("tar"), tail...)
+	got, err := ReadLog(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, log) {
+		t.Fatalf("the log comes back as another one: %+v, %+v", got.Record, log.Record)
+	}
+	return got
+}
+
+func compare(t *rapid.T, log *Log, naive naiveLog) {
+	i := 0
+	for r := range log.All() {
+		if !reflect.DeepEqual(*r, naive[i]) {
+			t.Fatalf("commit %d of %d is %+v, want %+v", i, log.Len(), r, naive[i])
+		}
+		i++
+	}
+	if i != len(naive) || log.Len() != i {
+		t.Fatalf("%d commits are there, want %d", i, len(naive))
+	}
+	for _, r := range naive[:min(len(naive), 20)] {
+		step, ok := r.Origin.StepID()
+		if got := log.Find(step); ok && !reflect.DeepEqual(got, naive.find(step)) {
+			t.Fatalf("Find gives %+v, want %+v", got, naive.find(step))
+		}
+	}
+}
+
+func TestRefusesResults(t *testing.T) {
+	log := stepLog(3, 1, 0)
+	log.Record.Result = []byte("one")
+	log.results = []result{{0, []byte("two")}, {2, []byte{}}}
+	e := encoded(t, log)
+	if _, err := decodeLog(e.payload, e.results); err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(e.payload, []byte(tagResults)) + sectionHead
+	put := func(off int, v uint32) []byte {
+		p := bytes.Clone(e.payload)
+		binary.LittleEndian.PutUint32(p[at+off:], v)
+		return p
+	}
+	for name, c := range map[string]struct{ payload, results []byte }{
+		"missing":           {e.payload, nil},
+		"too short":         {e.payload, []byte("onetw")},
+		"too long":          {e.payload, []byte("onetwo!")},
+		"damaged":           {e.payload, []byte("onetwa")},
+		"exchanged":         {e.payload, []byte("twoone")},
+		"huge in all":       {e.payload, make([]byte, MaxResults+1)},
+		"not told of":       {encoded(t, stepLog(3, 1, 0)).payload, []byte("one")},
+		"of the same twice": {put(placeBytes, 0), e.results},
+		"out of order":      {put(0, 2), e.results},
+		"of no commit":      {put(2*placeBytes, 4), e.results},
+		"of far off":        {put(2*placeBytes, 1<<32-1), e.results},
+		"huge":              {put(4, 1<<32-1), e.results},
+		"longer than all":   {put(4, 7), e.results},
+		"of another sum":    {put(8, 0), e.results},
+	} {
+		if log, err := decodeLog(c.payload, c.results); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: decoded %+v, %v", name, log, err)
+		}
+	}
+}
+
+// Bombs and logs of too many commits.
+func TestRefusesPasts(t *testing.T) {
+	log := testLog(3)
+	good, err := log.past.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(off int, v uint32) []byte {
+		p := bytes.Clone(good)
+		binary.LittleEndian.PutUint32(p[off:], v)
+		return p
+	}
+	bomb := past{ids: log.past.ids, rows: strings.Repeat("\x00", 20<<20)}
+	full := testLog(MaxLog)
+	tooMany := past{ids: full.past.ids[:idBytes] + full.past.ids, rows: full.past.rows + "\x00"}
+	extra := past{ids: log.past.ids, rows: log.past.rows + "\x00"}
+	less := past{ids: log.past.ids, rows: log.past.rows[:len(log.past.rows)-2]}
+	noIDs := past{ids: log.past.ids[:idBytes] + noID + log.past.ids[2*idBytes:], rows: log.past.rows}
+	encode := func(p past) []byte {
+		out, err := p.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	rec, err := log.Record.appendIDs(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rec, err = appendRow(rec, &log.Record, &noRow); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		past []byte
+		ok   bool
+	}{
+		"good":            {good, true},
+		"bomb":            {encode(bomb), false},
+		"1,001 commits":   {encode(tooMany), false},
+		"one row more":    {encode(extra), false},
+		"one row less":    {encode(less), false},
+		"no id":           {encode(noIDs), false},
+		"says it is more": {put(4, uint32(len(log.past.rows)+1)), false},
+		"says it is less": {put(4, uint32(len(log.past.rows)-1)), false},
+		"says it is huge": {put(4, 1<<32-1), false},
+		"many commits":    {put(0, 1<<32-1), false},
+		"no commits":      {put(0, 0), false},
+		"cut":             {good[:len(good)-1], false},
+		"bytes behind":    {append(bytes.Clone(good), 0), false},
+		"nothing":         {nil, false},
+	} {
+		payload := appendSection(appendSection(nil, tagRecord, rec), tagPast, c.past)
+		_, err := (&encodedLog{payload: payload}).decode(DefaultLimits().LogBytes)
+		if c.ok != (err == nil) || err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: decoding gives %v", name, err)
+		}
+	}
+}
