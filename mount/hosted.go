@@ -38,7 +38,7 @@ type hosted struct {
 	url    store.URL
 	store  store.Store
 	shared *sharedTree // whose loaded is; nil if it is the mount's own
-	loaded
+	loaded             // its tree changes with a plain directory, under op
 
 	mu    sync.Mutex
 	state string                  // guarded by mu
@@ -144,7 +144,11 @@ func (h *hosted) loader() *loader {
 
 // show shows the tree to tools, after a record for whoever may have to clean up.
 func (h *hosted) show(ctx context.Context) error {
-	if err := writeRecord(h.server.sessionDir(), h.req.ID, record{Path: h.req.Dir, Made: h.req.Made}); err != nil {
+	r, err := h.view.record()
+	if err == nil {
+		err = writeRecord(h.server.sessionDir(), h.req.ID, r)
+	}
+	if err != nil {
 		return &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
 	}
 	return h.view.show(ctx)
@@ -177,14 +181,20 @@ func (h *hosted) discard() {
 // free waits until nobody can ask for the tree any more, and frees the memory.
 func (h *hosted) free() {
 	h.view.wait()
+	h.freeTree()
+	if h.store != nil {
+		_ = h.store.Close() // nothing is written through it any more
+	}
+}
+
+// freeTree gives up the tree, which nobody uses any more.
+func (h *hosted) freeTree() {
 	if h.shared != nil {
 		h.shared.release(h)
 	} else {
 		h.loaded.free()
 	}
-	if h.store != nil {
-		_ = h.store.Close() // nothing is written through it any more
-	}
+	h.shared, h.tree, h.homes = nil, nil, nil
 }
 
 // detach is the end of a mount whose client is gone: nothing is stored.

@@ -88,21 +88,28 @@ func (l *loader) newTree(c *loaded) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", l.url.Redacted(), err)
 	}
-	c.tree, err = fs.New(home, &fs.Options{
-		MaxBytes:  l.maxBytes(),
-		MaxInodes: cmp.Or(l.req.MaxInodes, l.budget.inodes()),
-		Owner:     l.req.Owner,
-	})
+	c.tree, err = fs.New(home, &fs.Options{MaxBytes: l.maxBytes(), MaxInodes: l.maxInodes(), Owner: l.req.Owner})
 	return err
 }
+
+// maxInodes is how many files and directories the tree may have.
+func (l *loader) maxInodes() int64 { return cmp.Or(l.req.MaxInodes, l.budget.inodes()) }
+
+// plainMemory is how much content on its way to a plain directory is kept in memory,
+// in bytes; there is a spill directory for the rest.
+const plainMemory = 64 << 20
 
 // newHome gives the home of the tree's content. A limit of the mount's own is the
 // size of a home of its own.
 func (l *loader) newHome(c *loaded) (home fs.Home, err error) {
-	if l.req.MaxBytes > 0 {
+	switch {
+	case l.req.Plain:
+		home, err = newHome(plainMemory)
+		c.own(home)
+	case l.req.MaxBytes > 0:
 		home, err = l.budget.ownHome(l.req.MaxBytes)
 		c.own(home)
-	} else {
+	default:
 		home, err = l.budget.sharedHome()
 	}
 	if err != nil || l.req.Spill == "" {

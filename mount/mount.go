@@ -72,10 +72,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	if m.opts.Origin, err = m.origin(); err != nil {
 		return nil, err
 	}
-	if err := checkHost(); err != nil {
-		return nil, err
-	}
-	if m.session, err = getSession(ctx, m.opts.RunDir); err != nil {
+	if m.session, err = getSession(ctx, m.opts.RunDir, m.opts.Plain); err != nil {
 		return nil, err
 	}
 	if err := m.open(ctx); err != nil {
@@ -95,7 +92,7 @@ func (m *Mount) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if m.spill, err = checkSpill(m.opts.Spill); err != nil {
+	if m.spill, err = m.spillDir(); err != nil {
 		return err
 	}
 	if err := m.prepareDir(); err != nil {
@@ -139,8 +136,8 @@ func (m *Mount) request(memDir string) openRequest {
 	}
 	req := openRequest{
 		ID: m.id, URL: m.url.String(), MemDir: memDir, Dir: m.path, Made: m.made,
-		Owner:     fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
-		KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
+		Owner: fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
+		Plain: m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: m.spill, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since,
 	}
@@ -176,7 +173,7 @@ func (m *Mount) callError(ctx context.Context, err error) error {
 	select {
 	case <-m.session.conn.Done():
 		<-m.session.lost
-		return &ServerLostError{PID: m.session.proc.Pid, Cause: m.session.cause()}
+		return &ServerLostError{PID: m.session.pid(), Cause: m.session.cause()}
 	default:
 		return err
 	}

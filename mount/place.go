@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -21,8 +22,30 @@ func (m *Mount) prepareDir() (err error) {
 		m.made = true
 		return nil
 	}
-	m.path, err = checkMountpoint(m.opts.Dir)
+	if m.opts.Plain {
+		m.path, err = m.checkPlainDir(m.opts.Dir)
+	} else {
+		m.path, err = checkMountpoint(m.opts.Dir)
+	}
 	return err
+}
+
+// checkPlainDir gives the canonical path of an empty directory that no workspace is
+// in. Unlike a mountpoint it may be one where something is mounted, such as a volume.
+func (m *Mount) checkPlainDir(dir string) (string, error) {
+	real, err := canonicalDir(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range records(m.session.dir) {
+		if r.Path != "" && within(real, r.Path) {
+			return "", &HostError{Path: real, What: "the directory is in the workspace " + r.Path, Hint: "choose a directory outside of it"}
+		}
+	}
+	if err := refuseOwnMount(real, "the directory"); err != nil {
+		return "", err
+	}
+	return real, checkEmptyDir(real)
 }
 
 // checkMountpoint gives the canonical path of an empty directory that nothing is
@@ -33,16 +56,9 @@ func checkMountpoint(dir string) (string, error) {
 		return "", &HostError{Path: dir, What: err.Error()}
 	}
 	clearMount(record{Path: abs}) // before anything looks at it: a dead mount answers ENOTCONN
-	real, err := filepath.EvalSymlinks(abs)
-	switch {
-	case !utf8.ValidString(abs), !utf8.ValidString(real):
-		return "", &HostError{Path: real, What: "the name of the mountpoint is not UTF-8", Hint: "choose another directory"}
-	case errors.Is(err, os.ErrNotExist):
-		return "", &HostError{Path: abs, What: "the mountpoint does not exist", Hint: "make it: mkdir -p"}
-	case errors.Is(err, unix.ENOTCONN):
-		return "", &HostError{Path: abs, What: "a dead mount lies there", Hint: "clear it away with fusermount3 -uz or umount -l"}
-	case err != nil:
-		return "", &HostError{Path: abs, What: err.Error()}
+	real, err := canonicalDir(abs)
+	if err != nil {
+		return "", err
 	}
 	clearMount(record{Path: real})
 	table, err := mountTable("self")
@@ -56,6 +72,26 @@ func checkMountpoint(dir string) (string, error) {
 		return "", err
 	}
 	return real, checkEmptyDir(real)
+}
+
+// canonicalDir gives the canonical path of a mountpoint that is there.
+func canonicalDir(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", &HostError{Path: dir, What: err.Error()}
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	switch {
+	case !utf8.ValidString(abs), !utf8.ValidString(real):
+		return "", &HostError{Path: real, What: "the name of the mountpoint is not UTF-8", Hint: "choose another directory"}
+	case errors.Is(err, os.ErrNotExist):
+		return "", &HostError{Path: abs, What: "the mountpoint does not exist", Hint: "make it: mkdir -p"}
+	case errors.Is(err, unix.ENOTCONN):
+		return "", &HostError{Path: abs, What: "a dead mount lies there", Hint: "clear it away with fusermount3 -uz or umount -l"}
+	case err != nil:
+		return "", &HostError{Path: abs, What: err.Error()}
+	}
+	return real, nil
 }
 
 func checkEmptyDir(dir string) error {
@@ -97,6 +133,15 @@ func (m *Mount) refuseOwnStore() error {
 	return nil
 }
 
+// spillDir gives the canonical path of the spill directory, "" for none. A plain
+// workspace has one in any case, for content on its way to the directory.
+func (m *Mount) spillDir() (string, error) {
+	if m.opts.Plain {
+		return checkSpill(cmp.Or(m.opts.Spill, os.TempDir()))
+	}
+	return checkSpill(m.opts.Spill)
+}
+
 // checkSpill gives the canonical path of a spill directory, "" for none. It must
 // not be in a mount of ours, where the server would wait for itself.
 func checkSpill(dir string) (string, error) {
@@ -120,5 +165,18 @@ func (m *Mount) checkAllowed() error {
 	if o != nil && os.Geteuid() != 0 && (o.Keep || int(o.UID) != os.Geteuid()) {
 		return &HostError{Path: m.opts.Dir, What: "only root can mount with another owner", Hint: "leave the option out, or mount as root"}
 	}
+	if m.opts.Plain {
+		return checkPlainFlags(m.opts.Dir, m.flags())
+	}
 	return checkFlags(m.opts.Dir, m.flags())
+}
+
+// checkPlainFlags says what a plain directory cannot give.
+func checkPlainFlags(dir string, f mountFlags) error {
+	for name, asked := range map[string]bool{"Suid (--suid)": f.Suid, "Dev (--dev)": f.Dev, "AllowOther (--allow-other)": f.AllowOther} {
+		if asked {
+			return &HostError{Path: dir, What: "a plain directory cannot give " + name, Hint: "leave the option out, or mount by FUSE"}
+		}
+	}
+	return nil
 }

@@ -230,15 +230,28 @@ type Remote struct {
 }
 
 // Find finds the mount that a path lies in, and the process that owns it. runDir
-// is the owner's run directory ("": the usual places of the user who mounted).
+// is the owner's run directory ("": the usual places of the user who mounted, or for
+// a plain workspace of the one who asks).
 // It works for the owner's user and root. ErrNotMounted.
 func Find(_ context.Context, path, runDir string) (*Remote, error) {
+	abs, err := absolute(path)
+	if err != nil {
+		return nil, err
+	}
+	if r := findPlain(abs, runDir); r != nil {
+		return r, nil
+	}
 	table, err := mountTable("self")
 	if err != nil {
 		return nil, &HostError{Path: path, What: "read the mount table: " + err.Error(), Hint: "is /proc mounted?"}
 	}
-	e, err := findMount(table, path)
+	e, err := findMount(table, abs)
 	if err != nil {
+		if real, evalErr := filepath.EvalSymlinks(abs); evalErr == nil && real != abs {
+			if r := findPlain(real, runDir); r != nil {
+				return r, nil
+			}
+		}
 		return nil, err
 	}
 	dirs := []string{runDir}
@@ -258,13 +271,38 @@ func Find(_ context.Context, path, runDir string) (*Remote, error) {
 	return nil, fmt.Errorf("%s: %w that can be reached: no record of it in %v; was it mounted with another --run-dir, by another user, or in a container?", e.path, ErrNotMounted, dirs)
 }
 
+// findPlain finds the plain workspace that a path lies in; nil if there is none. It is
+// in no mount table, so the records are all that tells.
+func findPlain(abs, runDir string) *Remote {
+	for _, session := range sessionsIn(runDir) {
+		for _, r := range records(session) {
+			if r.Plain != nil && within(abs, r.Path) {
+				return &Remote{path: r.Path, session: session}
+			}
+		}
+	}
+	return nil
+}
+
+// sessionsIn gives the sessions of a run directory; "" stands for the usual ones of
+// this user, if they are that user's indeed.
+func sessionsIn(runDir string) []string {
+	if runDir != "" {
+		return sessionDirs(runDir)
+	}
+	var all []string
+	for _, dir := range runDirs(os.Geteuid()) {
+		var st unix.Stat_t
+		if unix.Lstat(dir, &st) == nil && int(st.Uid) == os.Geteuid() {
+			all = append(all, sessionDirs(dir)...)
+		}
+	}
+	return all
+}
+
 // findMount leads from a path to our mount that it lies in: first as it is
 // written, which touches nothing, then with its links resolved.
-func findMount(table []mountEntry, path string) (mountEntry, error) {
-	abs, err := absolute(path)
-	if err != nil {
-		return mountEntry{}, err
-	}
+func findMount(table []mountEntry, abs string) (mountEntry, error) {
 	if e, ok := mountOf(table, abs); ok && e.isOurs() {
 		return e, nil
 	}
@@ -290,13 +328,10 @@ func absolute(path string) (string, error) {
 }
 
 // List gives the status of all mounts of this user in a run directory ("":
-// DefaultRunDir), of whatever process.
+// DefaultRunDir and PlainRunDir), of whatever process.
 func List(ctx context.Context, runDir string) ([]Status, error) {
-	if runDir == "" {
-		runDir = DefaultRunDir()
-	}
 	all := []Status{}
-	for _, session := range sessionDirs(runDir) {
+	for _, session := range sessionsIn(runDir) {
 		var some []Status
 		r := &Remote{session: session}
 		err := r.call(ctx, remoteList, &some, nil)

@@ -23,7 +23,7 @@ import (
 //	    stderr          what the server process printed: the trace of a crash
 //	    control.sock    where the client answers commands of other processes
 //	    mounts/N.json   one record for each mount, written before mounting
-//	    mN/             mountpoints that we made
+//	    mN/             mountpoints that we made, and plain workspaces
 const (
 	sessionPrefix = "s-"
 	lockName      = "lock"
@@ -36,11 +36,19 @@ const (
 type record struct {
 	Path string `json:"path"`
 	Made bool   `json:"made"` // the mountpoint is ours to remove
+	// Plain is the directory that shows the workspace; nil where it is mounted.
+	Plain *dirID `json:"plain,omitempty"`
 }
 
 // DefaultRunDir is /run/workdir for root and /run/user/UID/workdir for others,
 // or, where those cannot be, /tmp/workdir-UID.
 func DefaultRunDir() string { return runDirs(os.Geteuid())[0] }
+
+// PlainRunDir is the run directory of plain workspaces, /tmp/workdir-UID: their content
+// lies in it, and /run is in memory, small, and often forbids to execute what is in it.
+func PlainRunDir() string { return plainRunDir(os.Geteuid()) }
+
+func plainRunDir(uid int) string { return "/tmp/workdir-" + strconv.Itoa(uid) }
 
 // runDirs are the places where the run directory of a user may be, the default
 // first.
@@ -49,7 +57,7 @@ func runDirs(uid int) []string {
 	if uid != 0 {
 		parent = filepath.Join("/run/user", strconv.Itoa(uid))
 	}
-	fallback := "/tmp/workdir-" + strconv.Itoa(uid)
+	fallback := plainRunDir(uid)
 	if unix.Access(parent, unix.W_OK|unix.X_OK) != nil {
 		return []string{fallback}
 	}
@@ -148,12 +156,20 @@ func newSessionDir(ctx context.Context, runDir string) (dir string, lock *os.Fil
 }
 
 // CleanUp clears away what killed clients and servers left in the run directory
-// ("": DefaultRunDir): dead mounts, mountpoints, records. What is alive is left
-// alone. A run directory that does not exist is clean.
+// ("": DefaultRunDir and PlainRunDir): dead mounts, mountpoints, plain workspaces,
+// records. What is alive is left alone. A run directory that does not exist is clean.
 func CleanUp(ctx context.Context, runDir string) error {
-	if runDir == "" {
-		runDir = DefaultRunDir()
+	if runDir != "" {
+		return cleanUp(ctx, runDir)
 	}
+	var errs []error
+	for _, dir := range runDirs(os.Geteuid()) {
+		errs = append(errs, cleanUp(ctx, dir))
+	}
+	return errors.Join(errs...)
+}
+
+func cleanUp(ctx context.Context, runDir string) error {
 	if _, err := os.Lstat(runDir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -240,9 +256,13 @@ func clearMounts(session string) {
 }
 
 // clearMount detaches what is mounted at the recorded path if it is a mount of
-// ours that no server answers for.
+// ours that no server answers for, and removes what a plain workspace left.
 func clearMount(r record) {
 	if r.Path == "" {
+		return
+	}
+	if r.Plain != nil {
+		_ = clearPlain(r.Path, r.Made, *r.Plain) // what cannot be removed stays
 		return
 	}
 	for range 8 { // several may lie on top of each other

@@ -24,10 +24,12 @@ const (
 )
 
 // server is the process that has the trees and answers FUSE. It serves one
-// client and ends with it.
+// client and ends with it. Plain workspaces need no process of their own: theirs is in
+// the client, see session.startLocal.
 type server struct {
-	conn *ipc.Conn
-	lock *os.File // immutable; the session's lock
+	conn  *ipc.Conn
+	lock  *os.File // immutable; the session's lock
+	local bool     // immutable; it lives in its client's process, which goes on without it
 
 	mu      sync.Mutex
 	session string             // guarded by mu; set by hello
@@ -52,8 +54,18 @@ func serverMain() int {
 	}
 	sock.Close()
 	syscall.CloseOnExec(serverLockFD)
-	s := &server{hosted: map[uint64]*hosted{}, lock: os.NewFile(serverLockFD, lockName)}
+	newServer(os.NewFile(serverLockFD, lockName)).serve(nc)
+	return 0
+}
+
+func newServer(lock *os.File) *server {
+	s := &server{hosted: map[uint64]*hosted{}, lock: lock}
 	s.budget.total = memoryLimit() / 2
+	return s
+}
+
+// serve serves the client at the other end of nc until it is gone.
+func (s *server) serve(nc net.Conn) {
 	ready := make(chan struct{})
 	s.conn = ipc.New(nc, func(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
 		<-ready
@@ -62,7 +74,6 @@ func serverMain() int {
 	close(ready)
 	<-s.conn.Done()
 	s.end()
-	return 0
 }
 
 // end detaches every mount, stores nothing, and removes the session.
@@ -82,7 +93,9 @@ func (s *server) end() {
 	if session != "" {
 		removeSession(session)
 	}
-	_ = store.RemoveMem() // the client's, if it is gone; else it stays
+	if !s.local {
+		_ = store.RemoveMem() // the client's, if it is gone; else it stays
+	}
 }
 
 // awaitFreed waits for a moment until what closed mounts had is freed: spill

@@ -43,7 +43,7 @@ type session struct {
 	ping   time.Duration // immutable; pingInterval
 	lock   *os.File      // immutable; held as long as we live
 	conn   *ipc.Conn
-	proc   *os.Process
+	proc   *os.Process   // nil for a local server
 	remote *remoteServer // guarded by mu; answers commands of other processes, nil before it does
 
 	lost    chan struct{} // closed when the server is gone, and its mounts are known to be dead
@@ -57,29 +57,43 @@ type session struct {
 	dead   map[uint64]*Mount // guarded by mu; of a lost server, and not closed yet
 }
 
-// sessions are the servers of this process, by run directory.
+// sessions are the servers of this process.
 var sessions = struct {
 	sync.Mutex
-	byRunDir map[string]*session
-}{byRunDir: map[string]*session{}}
+	all map[sessionKey]*session
+}{all: map[sessionKey]*session{}}
+
+type sessionKey struct {
+	runDir string
+	local  bool // for plain workspaces, without a process
+}
 
 // getSession gives the server for a run directory, and starts it if there is
-// none.
-func getSession(ctx context.Context, runDir string) (*session, error) {
+// none. That of plain workspaces needs neither FUSE nor a process. ErrCannotMount,
+// ErrNoServer.
+func getSession(ctx context.Context, runDir string, plain bool) (*session, error) {
+	if !plain {
+		if err := checkHost(); err != nil {
+			return nil, err
+		}
+	} else if runDir == "" {
+		runDir = PlainRunDir()
+	}
 	runDir, err := ensureRunDir(runDir)
 	if err != nil {
 		return nil, err
 	}
+	key := sessionKey{runDir, plain}
 	sessions.Lock()
 	defer sessions.Unlock()
-	if s := sessions.byRunDir[runDir]; s != nil && !s.isLost() {
+	if s := sessions.all[key]; s != nil && !s.isLost() {
 		return s, nil
 	}
-	s, err := startSession(ctx, runDir)
+	s, err := startSession(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	sessions.byRunDir[runDir] = s
+	sessions.all[key] = s
 	return s, nil
 }
 
@@ -102,14 +116,7 @@ func StartWith(ctx context.Context, opts *StartOptions) error {
 	if opts != nil {
 		o = *opts
 	}
-	if o.Plain {
-		_, err := ensureRunDir(o.RunDir)
-		return err
-	}
-	if err := checkHost(); err != nil {
-		return err
-	}
-	_, err := getSession(ctx, o.RunDir)
+	_, err := getSession(ctx, o.RunDir, o.Plain)
 	return err
 }
 
@@ -132,14 +139,14 @@ func checkHost() error {
 func Stop(ctx context.Context) error {
 	sessions.Lock()
 	defer sessions.Unlock()
-	for runDir, s := range sessions.byRunDir {
+	for key, s := range sessions.all {
 		if s.openMounts() > 0 {
 			continue
 		}
 		if err := s.end(ctx); err != nil {
 			return err
 		}
-		delete(sessions.byRunDir, runDir)
+		delete(sessions.all, key)
 	}
 	return nil
 }
@@ -174,19 +181,23 @@ func (s *session) isLost() bool {
 }
 
 // startSession clears away what others left, and starts a server.
-func startSession(ctx context.Context, runDir string) (*session, error) {
-	if err := CleanUp(ctx, runDir); err != nil {
+func startSession(ctx context.Context, key sessionKey) (*session, error) {
+	if err := CleanUp(ctx, key.runDir); err != nil {
 		return nil, err
 	}
-	dir, lock, err := newSessionDir(ctx, runDir)
+	dir, lock, err := newSessionDir(ctx, key.runDir)
 	if err != nil {
-		return nil, &HostError{Path: runDir, What: "make a session: " + err.Error()}
+		return nil, &HostError{Path: key.runDir, What: "make a session: " + err.Error()}
 	}
 	s := &session{
-		dir: dir, runDir: runDir, lock: lock, ping: pingInterval, mounts: map[uint64]*Mount{},
+		dir: dir, runDir: key.runDir, lock: lock, ping: pingInterval, mounts: map[uint64]*Mount{},
 		lost: make(chan struct{}), exited: make(chan struct{}),
 	}
-	if err := s.startServer(); err != nil {
+	start := s.startServer
+	if key.local {
+		start = s.startLocal
+	}
+	if err := start(); err != nil {
 		lock.Close()
 		removeSession(dir)
 		return nil, err
@@ -246,6 +257,28 @@ func (s *session) startServer() error {
 	}()
 	s.conn = ipc.New(nc, s.handle, codec)
 	return nil
+}
+
+// startLocal serves in this process. Nobody waits for the server of a plain directory
+// while the kernel keeps this process waiting, as with FUSE.
+func (s *session) startLocal() error {
+	ours, theirs := net.Pipe()
+	srv := newServer(s.lock)
+	srv.local = true
+	go func() {
+		srv.serve(theirs)
+		close(s.exited)
+	}()
+	s.conn = ipc.New(ours, s.handle, codec)
+	return nil
+}
+
+// pid is the process that serves.
+func (s *session) pid() int {
+	if s.proc == nil {
+		return os.Getpid()
+	}
+	return s.proc.Pid
 }
 
 func (s *session) hello(ctx context.Context) error {
@@ -347,6 +380,10 @@ func (s *session) kill(why string) {
 		s.killed = why
 	}
 	s.mu.Unlock()
+	if s.proc == nil {
+		s.conn.Close() // which ends a local server
+		return
+	}
 	_ = s.proc.Kill() // it may be dead already
 }
 
@@ -361,7 +398,7 @@ func (s *session) watchEnd() {
 	}
 	s.conn.Close()
 	s.remoteServer().close()
-	lost := ServerLostError{PID: s.proc.Pid, Cause: s.cause()}
+	lost := ServerLostError{PID: s.pid(), Cause: s.cause()}
 	s.mu.Lock()
 	s.dead, s.mounts = s.mounts, map[uint64]*Mount{}
 	mounts := slices.Collect(maps.Values(s.dead))

@@ -61,7 +61,8 @@ func selfBinary() (string, error) {
 // freezes the whole calling program while the kernel reads from the mount
 // (fork is a vfork). The command is started by a shim outside of the mount. Do
 // not set Dir, Path or Args[0] to [3] of what you get. A name that cannot be
-// found or run exits with 127 or 126.
+// found or run exits with 127 or 126. For a plain workspace in a program that has no
+// shim (see [Init]) it is an ordinary exec.Command with a Dir.
 func Command(ctx context.Context, m *Mount, name string, arg ...string) *exec.Cmd {
 	return CommandIn(ctx, m, "", name, arg...)
 }
@@ -70,6 +71,11 @@ func Command(ctx context.Context, m *Mount, name string, arg ...string) *exec.Cm
 // mountpoint.
 func CommandIn(ctx context.Context, m *Mount, dir, name string, arg ...string) *exec.Cmd {
 	binary, err := selfBinary()
+	if err != nil && m.opts.Plain { // nothing can freeze, so the shim is not needed
+		cmd := exec.CommandContext(ctx, name, arg...)
+		cmd.Dir = m.Path(dir)
+		return cmd
+	}
 	cmd := exec.CommandContext(ctx, binary)
 	if err != nil {
 		cmd.Err = err

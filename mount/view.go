@@ -11,6 +11,8 @@ import (
 // they made of it. Who holds hosted.op calls its methods, but for ended, freeze,
 // status and wait, which anybody may call once show has succeeded.
 type view interface {
+	// record is what the next process needs in order to clear away what show makes.
+	record() (record, error)
 	// show shows the tree in the directory. After an error the caller calls drop.
 	show(ctx context.Context) error
 	// ended is closed when tools do not reach the tree any more, whoever ended that;
@@ -43,5 +45,8 @@ type view interface {
 }
 
 func newView(h *hosted) view {
+	if h.req.Plain {
+		return &plainView{h: h}
+	}
 	return &fuseView{h: h}
 }

@@ -29,6 +29,11 @@ type fuseView struct {
 	mounted   bool         // the mountpoint may still have to be detached
 }
 
+// record implements view.
+func (v *fuseView) record() (record, error) {
+	return record{Path: v.h.req.Dir, Made: v.h.req.Made}, nil
+}
+
 // show mounts the tree.
 func (v *fuseView) show(context.Context) error {
 	fd, err := kernelMount(v.h.req.Dir, v.h.url.Redacted(), v.h.req.mountFlags)

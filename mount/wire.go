@@ -58,6 +58,7 @@ type openRequest struct {
 	Owner     fs.Owner `json:"owner"`
 	KeepOwner bool     `json:"keepOwner,omitempty"`
 	mountFlags
+	Plain     bool   `json:"plain,omitempty"` // then there is a Spill
 	KeepEmpty bool   `json:"keepEmpty,omitempty"`
 	Portable  bool   `json:"portable,omitempty"`
 	MaxBytes  int64  `json:"maxBytes,omitempty"`

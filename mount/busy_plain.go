@@ -1,0 +1,108 @@
+package mount
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs/fsdir"
+)
+
+// mountedWithin looks for a file system that somebody has mounted in a directory.
+func mountedWithin(dir string) (Process, bool) {
+	table, err := mountTable("self")
+	if err != nil {
+		return Process{}, false
+	}
+	for _, e := range table {
+		if e.path != dir && within(e.path, dir) {
+			return Process{Name: e.path, Use: "something is mounted in it"}, true
+		}
+	}
+	return Process{}, false
+}
+
+// usersOfDir finds the processes, ours too, that use a plain directory: by
+// descriptor, working directory, root or mapping of one of its files, which are
+// known by number, or by path where the process sees the paths that we see. The
+// former finds processes in other mount namespaces, the latter removed files.
+// Processes of other users are found only by root.
+func usersOfDir(dir string, files map[fsdir.FileNumber]bool) []Process {
+	procs, _ := filepath.Glob("/proc/[0-9]*") // fails on a bad pattern only
+	ownNS, _ := os.Readlink("/proc/self/ns/mnt")
+	var found []Process
+	for _, proc := range procs {
+		pid, err := strconv.Atoi(filepath.Base(proc))
+		if err != nil {
+			continue
+		}
+		u := dirUser{proc: proc, dir: dir, files: files}
+		ns, err := os.Readlink(proc + "/ns/mnt")
+		u.paths = err == nil && ns == ownNS
+		if use := u.use(); use != "" {
+			found = append(found, Process{PID: pid, Name: processName(proc), Use: use})
+		}
+		if len(found) == maxNamed {
+			break
+		}
+	}
+	slices.SortFunc(found, func(a, b Process) int { return a.PID - b.PID })
+	return found
+}
+
+// dirUser is a process that may use a directory.
+type dirUser struct {
+	proc  string // its directory in /proc
+	dir   string
+	files map[fsdir.FileNumber]bool
+	paths bool // its paths mean what ours do
+}
+
+// use says how the process uses the directory, "" if it does not.
+func (u *dirUser) use() string {
+	fds, _ := filepath.Glob(u.proc + "/fd/*") // fails on a bad pattern only
+	switch {
+	case slices.ContainsFunc(fds, u.leads):
+		return "descriptor"
+	case u.leads(u.proc + "/cwd"):
+		return "working directory"
+	case u.leads(u.proc + "/root"):
+		return "root"
+	case u.maps():
+		return "mapping"
+	}
+	return ""
+}
+
+// leads reports whether a link of /proc leads into the directory. It asks for what
+// the kernel knows already, and sends no request to a file system
+// (AT_STATX_DONT_SYNC, statx(2)).
+func (u *dirUser) leads(link string) bool {
+	path, err := os.Readlink(link)
+	if err != nil || !strings.HasPrefix(path, "/") {
+		return false // a socket, for one
+	}
+	if u.paths && within(path, u.dir) {
+		return true
+	}
+	var st unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st) != nil {
+		return false
+	}
+	return u.files[fsdir.FileNumber{Major: st.Dev_major, Minor: st.Dev_minor, Ino: st.Ino}]
+}
+
+// maps looks for a mapped file of the directory by its path, see proc_pid_maps(5):
+// the number of its device there is not always the one that stat(2) gives.
+func (u *dirUser) maps() bool {
+	if !u.paths {
+		return false
+	}
+	b, err := os.ReadFile(u.proc + "/maps")
+	return err == nil && bytes.Contains(b, []byte(" "+u.dir+"/"))
+}

@@ -1,0 +1,290 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/fs/fsdir"
+)
+
+// plainView shows the tree as files in a plain directory, for Options.Plain. The tree
+// is unpacked there and given up; what tools have left is loaded into a new one.
+// Whether anything is different the directory itself tells, by ctimes.
+//
+// But for op, its fields are guarded by hosted.op.
+type plainView struct {
+	h      *hosted         // immutable
+	dir    dirID           // of the directory
+	opened *fsdir.Snapshot // set by show, immutable after it
+	lost   fsdir.Lost      // set by show
+	closed *fsdir.Snapshot // set by withdraw
+	broken error           // set by withdraw; why the directory cannot be read
+	files  *fsdir.Files    // set by take
+
+	// looking is held while the directory is looked at, so that we are not found
+	// among those who use it.
+	looking sync.Mutex
+}
+
+// plainRetry is the time between two looks for those who use a directory, for which
+// the descriptors of all processes are listed.
+const plainRetry = 100 * time.Millisecond
+
+// readOnlyMask is what read-only files and directories lack.
+const readOnlyMask = 0o222
+
+func (v *plainView) path() string { return v.h.req.Dir }
+
+// record implements view, as does what follows.
+func (v *plainView) record() (r record, err error) {
+	v.dir, err = dirIDOf(v.path())
+	return record{Path: v.path(), Made: v.h.req.Made, Plain: &v.dir}, err
+}
+
+func (v *plainView) show(ctx context.Context) error {
+	left := map[string][]string{}
+	opts := &fsdir.UnpackOptions{
+		KeepOwner: os.Geteuid() == 0,
+		Root:      v.h.req.Made,
+		RootTime:  v.h.req.Made,
+		LeftOut:   func(path, name string) { left[path] = append(left[path], name) },
+	}
+	if v.h.req.ReadOnly {
+		opts.Mask = readOnlyMask
+	}
+	if _, err := fsdir.Unpack(ctx, v.h.tree, v.path(), opts); err != nil {
+		return v.showError(err)
+	}
+	if len(left) > 0 {
+		v.h.warn(archive.Warning{Text: fmt.Sprintf("extended attributes of %d files are not to be seen: the file system of %s does not take them", len(left), v.path())})
+	}
+	if err := v.remember(ctx, left); err != nil {
+		return fmt.Errorf("open %s in %s: %w", v.h.url.Redacted(), v.path(), err)
+	}
+	v.h.freeTree()
+	return v.checkSize(v.opened)
+}
+
+// showError says what to do about a full disk.
+func (v *plainView) showError(err error) error {
+	err = fmt.Errorf("open %s in %s: %w", v.h.url.Redacted(), v.path(), err)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w; choose a directory on a larger disk (--dir, or --run-dir)", ErrLimit, err)
+	}
+	return err
+}
+
+// remember keeps what the directory looks like, and what of the tree it does not
+// hold.
+func (v *plainView) remember(ctx context.Context, left map[string][]string) (err error) {
+	if v.opened, err = fsdir.Take(ctx, v.path()); err != nil {
+		return err
+	}
+	if v.h.req.ReadOnly {
+		return nil
+	}
+	if v.lost, err = fsdir.FindLost(v.h.tree, v.opened, left); err != nil {
+		return err
+	}
+	return v.opened.Settle(ctx)
+}
+
+// checkSize holds a directory against MaxBytes. ErrLimit.
+func (v *plainView) checkSize(s *fsdir.Snapshot) error {
+	limit, size := v.h.req.MaxBytes, s.Bytes()
+	if limit == 0 || size <= limit {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: its files have %d bytes, and MaxBytes (--max-bytes) is %d; raise it", v.path(), ErrLimit, size, limit)
+}
+
+// freeze cannot be: what tools write from now on is lost with the directory.
+func (v *plainView) freeze() {}
+
+// ended is never: a directory does not end.
+func (v *plainView) ended() <-chan struct{} { return nil }
+
+// withdraw waits until no process is found that uses the directory. That is all that
+// can be had: those of other users are not seen.
+func (v *plainView) withdraw(ctx context.Context, deadline time.Time) error {
+	for {
+		users, err := v.look(ctx)
+		switch {
+		case err == nil && len(users) == 0, errors.Is(err, ErrUnmounted), ctx.Err() != nil:
+			return err
+		case err != nil && !errors.Is(err, fsdir.ErrChanged):
+			v.broken = err
+			return nil
+		case !time.Now().Before(deadline):
+			return &BusyError{Path: v.path(), Processes: users}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(min(plainRetry, time.Until(deadline))):
+		}
+	}
+}
+
+// look finds those who use the directory; where there is nobody, it keeps what the
+// directory looks like.
+func (v *plainView) look(ctx context.Context) ([]Process, error) {
+	v.looking.Lock()
+	defer v.looking.Unlock()
+	if id, err := dirIDOf(v.path()); err != nil || id != v.dir {
+		return nil, fmt.Errorf("%w: the directory %s is not there any more, or is another one", ErrUnmounted, v.path())
+	}
+	if p, ok := mountedWithin(v.path()); ok {
+		return []Process{p}, nil
+	}
+	now, err := fsdir.Take(ctx, v.path())
+	if err != nil {
+		return nil, err
+	}
+	if users := usersOfDir(v.path(), now.Numbers()); len(users) > 0 {
+		return users, nil
+	}
+	v.closed, err = fsdir.Take(ctx, v.path()) // they may have ended just now
+	return nil, err
+}
+
+// shown is always: nothing ends it but drop.
+func (v *plainView) shown() bool { return true }
+
+func (v *plainView) changes() fs.Changes {
+	if v.closed == nil {
+		return fs.Changes{}
+	}
+	return v.opened.Changes(v.closed)
+}
+
+// take loads what the directory holds.
+func (v *plainView) take(ctx context.Context) (changed bool, err error) {
+	if v.broken != nil {
+		return false, v.broken
+	}
+	if v.opened.Equal(v.closed) {
+		return false, nil
+	}
+	if err := v.checkSize(v.closed); err != nil {
+		return false, err
+	}
+	if v.files, err = fsdir.Open(v.path()); err != nil {
+		return false, err
+	}
+	home, err := newHome(leastShared) // of no content: that stays in the directory
+	if err != nil {
+		return false, err
+	}
+	v.h.own(home)
+	limits := &fs.Options{MaxInodes: v.h.loader().maxInodes(), Owner: v.h.req.Owner}
+	if v.h.tree, err = fs.New(home, limits); err != nil {
+		return false, err
+	}
+	if err := v.files.Load(ctx, v.h.tree, &fsdir.LoadOptions{Warn: v.h.warn}); err != nil {
+		return false, v.takeError(err)
+	}
+	return true, v.lost.Restore(v.h.tree, v.closed)
+}
+
+func (v *plainView) takeError(err error) error {
+	err = fmt.Errorf("%s: %w", v.path(), err)
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%w: %w; raise MaxInodes (--max-inodes)", ErrLimit, err)
+	}
+	return err
+}
+
+// confirm looks whether anything was changed since withdraw.
+func (v *plainView) confirm(ctx context.Context) error {
+	v.looking.Lock()
+	defer v.looking.Unlock()
+	now, err := fsdir.Take(ctx, v.path())
+	if err == nil && !v.closed.Equal(now) {
+		err = fsdir.ErrChanged
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", v.path(), err)
+	}
+	return nil
+}
+
+func (v *plainView) cause() error {
+	if v.files == nil {
+		return nil
+	}
+	return v.files.Err()
+}
+
+func (v *plainView) drop() {
+	if v.files != nil {
+		v.files.Close()
+	}
+	if v.dir == (dirID{}) {
+		return // nothing was shown
+	}
+	if err := clearPlain(v.path(), v.h.req.Made, v.dir); err != nil {
+		v.h.server.note(v.h.req.ID, slog.LevelWarn, "the directory of the workspace is not removed", [2]string{"cause", err.Error()})
+	}
+}
+
+// wait has nobody to wait for.
+func (v *plainView) wait() {}
+
+func (v *plainView) status(st *Status) {
+	v.looking.Lock()
+	defer v.looking.Unlock()
+	st.MaxBytes, st.MaxInodes = v.h.req.MaxBytes, v.h.loader().maxInodes()
+	now, err := fsdir.Take(context.Background(), v.path())
+	if err != nil {
+		return // it changes just now, or is being removed
+	}
+	st.Changes, st.Bytes, st.Inodes = v.opened.Changes(now), now.Bytes(), now.Len()
+}
+
+// dirID is one directory, whatever its name.
+type dirID struct {
+	Dev uint64 `json:"dev"`
+	Ino uint64 `json:"ino"`
+}
+
+func dirIDOf(dir string) (dirID, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return dirID{}, &os.PathError{Op: "lstat", Path: dir, Err: err}
+	}
+	return dirID{uint64(st.Dev), st.Ino}, nil
+}
+
+// clearPlain removes what is in a directory that showed a workspace, and the
+// directory itself if we made it. It goes into no mount, and leaves a directory
+// alone that is another one.
+func clearPlain(dir string, made bool, id dirID) error {
+	now, err := dirIDOf(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if now != id {
+		return fmt.Errorf("%s is another directory now", dir)
+	}
+	if p, ok := mountedWithin(dir); ok {
+		return fmt.Errorf("%s: %s: %s", dir, p.Use, p.Name)
+	}
+	if made {
+		return fsdir.Remove(dir)
+	}
+	return fsdir.Clear(dir)
+}
