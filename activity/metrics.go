@@ -43,11 +43,17 @@ const (
 // since Prometheus refuses anything else.
 const (
 	labelScheme    = "scheme"    // of the URL: file, mem, s3, gs, azblob, or a program's own
-	labelMode      = "mode"      // rw, ro
+	labelMode      = "mode"      // modeWrite, modeRead
 	labelOutcome   = "outcome"   // of a commit: stored, deleted, unchanged
 	labelPoint     = "point"     // where a replay was found out: open, commit
 	labelReason    = "reason"    // an abortReason, or an error's type
 	labelOperation = "operation" // kind of request, see store.Traffic
+)
+
+// Values of labelMode.
+const (
+	modeWrite = "rw"
+	modeRead  = "ro"
 )
 
 // abortReason is why a visit ended without a commit.
@@ -80,9 +86,9 @@ type observer struct {
 // observe begins a visit: its open is timed from here. ctx need not be an
 // activity's; then there are no metrics, and the log is slog's default.
 func observe(ctx context.Context, scheme string, readOnly bool) *observer {
-	mode := "rw"
+	mode := modeWrite
 	if readOnly {
-		mode = "ro"
+		mode = modeRead
 	}
 	o := &observer{
 		metrics: client.MetricsNopHandler,
@@ -158,6 +164,9 @@ func (o *observer) closed(m *mount.Mount, wanted bool, res mount.Result, err err
 		o.aborted(m.URL(), abortCommit, err)
 	case wanted:
 		o.committed(m, took, res)
+	case res.Changes.Total() > 0 && o.level.mode == modeWrite:
+		o.end(metricReleased, "", "", slog.LevelInfo, "workspace closed, its changes were not marked and are dropped", "url", m.URL(),
+			"created", res.Changes.Created, "modified", res.Changes.Modified, "removed", res.Changes.Removed, "bytes", res.Changes.Bytes, "took", took)
 	default:
 		o.end(metricReleased, "", "", slog.LevelDebug, "workspace closed, nothing was to be stored", "url", m.URL(), "took", took)
 	}

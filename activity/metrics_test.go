@@ -196,6 +196,19 @@ func TestGauges(t *testing.T) {
 	}
 }
 
+// Work that nobody marked is lost without an error, so the log says so.
+func TestLogOfDroppedChanges(t *testing.T) {
+	o, metrics, log := newTestObserver(t)
+	var res mount.Result
+	res.Changes.Created = 3
+	o.closed(&mount.Mount{}, false, res, nil)
+	metrics.want(t, map[string]int64{"workdir_opens{}": 1, "workdir_released{}": 1})
+	last := (*log)[len(*log)-1]
+	if !strings.HasPrefix(last, "info workspace closed, its changes were not marked") || !strings.Contains(last, "created 3") {
+		t.Errorf("log %q", last)
+	}
+}
+
 func TestLogOfACommit(t *testing.T) {
 	o, metrics, log := newTestObserver(t)
 	o.closed(&mount.Mount{}, true, mount.Result{Stored: true, Revision: "r2", CommitID: "c1"}, nil)

@@ -1,0 +1,279 @@
+package activity_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
+)
+
+// build is an activity that knows nothing of workspaces but how it starts its
+// tools.
+func build(ctx context.Context, what string) (string, error) {
+	out, err := wdactivity.Command(ctx, "sh", "-c", `cat "$WORKDIR_CONFIG/flags" && echo "$0" >built && pwd`, what).CombinedOutput()
+	return string(out), err
+}
+
+// rules are those of a worker: build has a workspace for writing and a read-only
+// one, nobuild has none, and everything else is not named.
+func (b *bench) rules() *wdactivity.InterceptorOptions {
+	return &wdactivity.InterceptorOptions{RunDir: b.runDir, Rules: []wdactivity.Rule{
+		{Activity: "nobuild"},
+		{Activity: "*build", Workspaces: []wdactivity.RuleWorkspace{
+			{URL: b.url("ws"), AutoCommit: true},
+			{Name: "config", URL: b.url("config"), ReadOnly: true},
+		}},
+	}}
+}
+
+// activityEnv is the SDK's environment for one activity, with interceptors.
+func activityEnv(t *testing.T, name string, fn any, interceptors ...interceptor.WorkerInterceptor) *testsuite.TestActivityEnvironment {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet)
+	env := suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(worker.Options{Interceptors: interceptors})
+	env.SetTestTimeout(time.Minute)
+	env.RegisterActivityWithOptions(fn, sdk.RegisterOptions{Name: name})
+	return env
+}
+
+func TestInterceptorMountsByActivityType(t *testing.T) {
+	b := newBench(t)
+	seed(t, b, "config", "flags", "-O2\n")
+	env := activityEnv(t, "build", build, wdactivity.NewInterceptor(b.rules()))
+	value, err := env.ExecuteActivity("build", "all")
+	require.NoError(t, err)
+	var out string
+	require.NoError(t, value.Get(&out))
+	require.True(t, strings.HasPrefix(out, "-O2\n"+b.runDir), "output %q", out)
+	b.noMounts()
+	b.wantStored("ws", "built", "all\n")
+	b.wantStored("config", "flags", "-O2\n")
+}
+
+func TestInterceptorLeavesOtherActivitiesAlone(t *testing.T) {
+	for _, name := range []string{"nobuild", "other"} {
+		b := newBench(t)
+		env := activityEnv(t, name, func(ctx context.Context) error {
+			if _, ok := wdactivity.Workspace(ctx); ok {
+				return errors.New("there is a workspace")
+			}
+			return nil
+		}, wdactivity.NewInterceptor(b.rules()))
+		_, err := env.ExecuteActivity(name)
+		require.NoError(t, err)
+	}
+}
+
+func TestInterceptorGivesWorkspacesByName(t *testing.T) {
+	b := newBench(t)
+	seed(t, b, "config", "flags", "-O2\n")
+	env := activityEnv(t, "build", func(ctx context.Context) error {
+		main, ok := wdactivity.Workspace(ctx)
+		config, ok2 := wdactivity.WorkspaceNamed(ctx, "config")
+		if !ok || !ok2 || main == config {
+			return fmt.Errorf("workspaces %v, %v", main, config)
+		}
+		if _, ok := wdactivity.WorkspaceNamed(ctx, ""); ok {
+			return errors.New("a workspace without a name was found by name")
+		}
+		if err := os.WriteFile(config.Path("flags"), nil, 0o644); err == nil {
+			return errors.New("a write to a read-only workspace worked")
+		}
+		want := []string{
+			"WORKDIR=" + main.Path(), "WORKDIR_URL=" + b.url("ws"),
+			"WORKDIR_CONFIG=" + config.Path(), "WORKDIR_CONFIG_URL=" + b.url("config"),
+		}
+		env := strings.Join(wdactivity.Environ(ctx), "\n") + "\n"
+		for _, v := range want {
+			if !strings.Contains(env, v+"\n") {
+				return fmt.Errorf("no %s in the environment", v)
+			}
+		}
+		return nil
+	}, wdactivity.NewInterceptor(b.rules()))
+	_, err := env.ExecuteActivity("build")
+	require.NoError(t, err)
+}
+
+func TestInterceptorStoresNothingOfAnActivityThatFails(t *testing.T) {
+	b := newBench(t)
+	seed(t, b, "config", "flags", "-O2\n")
+	env := activityEnv(t, "build", func(ctx context.Context) error {
+		if _, err := build(ctx, "half"); err != nil {
+			return err
+		}
+		return errWork
+	}, wdactivity.NewInterceptor(b.rules()))
+	_, err := env.ExecuteActivity("build")
+	require.ErrorContains(t, err, errWork.Error())
+	b.noMounts()
+	b.wantNoArchive("ws")
+}
+
+// A nested Do is the innermost workspace, for tools as well.
+func TestEnvironInDo(t *testing.T) {
+	b := newBench(t)
+	seed(t, b, "config", "flags", "-O2\n")
+	env := activityEnv(t, "build", func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("inner"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
+			out, err := wdactivity.Command(ctx, "sh", "-c", `echo "$PWD $WORKDIR"`).Output()
+			if want := m.Path() + " " + m.Path() + "\n"; string(out) != want {
+				return "", fmt.Errorf("paths of tools are %q, want %q", out, want)
+			}
+			return "", err
+		})
+	}, wdactivity.NewInterceptor(b.rules()))
+	_, err := env.ExecuteActivity("build")
+	require.NoError(t, err)
+}
+
+func TestCommandWithoutAWorkspace(t *testing.T) {
+	err := wdactivity.Command(t.Context(), "true").Run()
+	require.ErrorContains(t, err, "no workspace in the context")
+}
+
+// buildTwice runs build as an activity or as a local one.
+func buildTwice(ctx workflow.Context, local bool) (string, error) {
+	var out string
+	if local {
+		ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{StartToCloseTimeout: time.Minute})
+		return out, workflow.ExecuteLocalActivity(ctx, "build", "in a workflow").Get(ctx, &out)
+	}
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
+	return out, workflow.ExecuteActivity(ctx, "build", "in a workflow").Get(ctx, &out)
+}
+
+func TestInterceptorInAWorkflow(t *testing.T) {
+	for _, local := range []bool{false, true} {
+		t.Run(fmt.Sprintf("local=%v", local), func(t *testing.T) {
+			b := newBench(t)
+			seed(t, b, "config", "flags", "-O2\n")
+			var suite testsuite.WorkflowTestSuite
+			suite.SetLogger(quiet)
+			env := suite.NewTestWorkflowEnvironment()
+			env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(b.rules())}})
+			env.RegisterActivityWithOptions(build, sdk.RegisterOptions{Name: "build"})
+			env.ExecuteWorkflow(buildTwice, local)
+			require.True(t, env.IsWorkflowCompleted())
+			require.NoError(t, env.GetWorkflowError())
+			b.noMounts()
+			b.wantStored("ws", "built", "in a workflow\n")
+		})
+	}
+}
+
+// around notes what is stored when an activity begins and when it has ended, as
+// the span of a tracing interceptor would be long.
+type around struct {
+	interceptor.WorkerInterceptorBase
+	look func() bool
+	seen []bool
+}
+
+func (a *around) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	i := &aroundActivity{outer: a}
+	i.Next = next
+	return i
+}
+
+type aroundActivity struct {
+	interceptor.ActivityInboundInterceptorBase
+	outer *around
+}
+
+func (i *aroundActivity) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	i.outer.seen = append(i.outer.seen, i.outer.look())
+	defer func() { i.outer.seen = append(i.outer.seen, i.outer.look()) }()
+	return i.Next.ExecuteActivity(ctx, in)
+}
+
+// An interceptor that comes before ours, such as one for tracing, is around the
+// open and the commit.
+func TestInterceptorBeforeOursIsAroundTheCommit(t *testing.T) {
+	b := newBench(t)
+	seed(t, b, "config", "flags", "-O2\n")
+	stored := func() bool {
+		_, err := store.Stat(context.Background(), b.url("ws"))
+		return err == nil
+	}
+	span := &around{look: stored}
+	var beneath bool
+	env := activityEnv(t, "build", func(ctx context.Context) error {
+		beneath = len(span.seen) == 1
+		_, err := build(ctx, "x")
+		return err
+	}, span, wdactivity.NewInterceptor(b.rules()))
+	_, err := env.ExecuteActivity("build")
+	require.NoError(t, err)
+	require.True(t, beneath)
+	require.Equal(t, []bool{false, true}, span.seen)
+}
+
+func TestInterceptorOptionsCheck(t *testing.T) {
+	type W = []wdactivity.RuleWorkspace
+	tests := []struct {
+		name  string
+		rules []wdactivity.Rule
+		want  string // part of the error; "" for none
+	}{
+		{"good", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/{workflow_id}"}, {Name: "c", URL: "mem://b/c", ReadOnly: true}}}}, ""},
+		{"no activity", []wdactivity.Rule{{}}, "rule 1 (): activity: write the name"},
+		{"twice", []wdactivity.Rule{{Activity: "a"}, {Activity: "a"}}, "rule 2 (a): rule 1 is for the same"},
+		{"no url", []wdactivity.Rule{{Activity: "a", Workspaces: W{{}}}}, "workspace 1:"},
+		{"variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/{order}"}}}}, "unknown variable {order}"},
+		{"variable from the arguments", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/{order}", Vars: func([]any) (map[string]string, error) { return nil, nil }}}}}, ""},
+		{"two for writing", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {Name: "two", URL: "mem://b/2"}}}}, "workspace 2: a second one for writing"},
+		{"read-only commit", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", ReadOnly: true, AutoCommit: true}}}}, "autoCommit: a read-only"},
+		{"no name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {URL: "mem://b/2", ReadOnly: true}}}}, "workspace 2: name: it is needed"},
+		{"bad name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{Name: "a b", URL: "mem://b/1"}}}}, "name: \"a b\""},
+		{"same name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{Name: "x", URL: "mem://b/1"}, {Name: "x", URL: "mem://b/2", ReadOnly: true}}}}, "name: x is given"},
+		{"same url", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {Name: "x", URL: "mem://b/1", ReadOnly: true}}}}, "url: mem://b/1 is given"},
+		{"same variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {Name: "url", URL: "mem://b/2", ReadOnly: true}}}}, "env: WORKDIR_URL is given"},
+		{"bad variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Env: "A=B"}}}}, "env: \"A=B\""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			opts := &wdactivity.InterceptorOptions{Rules: test.rules}
+			err := opts.Check()
+			if test.want == "" {
+				require.NoError(t, err)
+				wdactivity.NewInterceptor(opts)
+				return
+			}
+			require.ErrorContains(t, err, test.want)
+			require.Panics(t, func() { wdactivity.NewInterceptor(opts) })
+		})
+	}
+}
+
+func TestInterceptorOptionsFromJSON(t *testing.T) {
+	var got wdactivity.InterceptorOptions
+	err := json.Unmarshal([]byte(`{"plain": true, "rules": [{"activity": "build*", "workspaces": [
+		{"name": "src", "url": "s3://b/{workflow_id}", "env": "SRC", "autoCommit": true, "grace": "3s", "maxBytes": 1024}
+	]}]}`), &got)
+	require.NoError(t, err)
+	want := wdactivity.InterceptorOptions{Plain: true, Rules: []wdactivity.Rule{{Activity: "build*", Workspaces: []wdactivity.RuleWorkspace{{
+		Name: "src", URL: "s3://b/{workflow_id}", Env: "SRC", AutoCommit: true, Grace: wdactivity.Duration(3 * time.Second), MaxBytes: 1024,
+	}}}}}
+	require.Equal(t, want, got)
+	text, err := json.Marshal(got)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"grace":"3s"`)
+}
