@@ -153,6 +153,7 @@ func (v *visit) close(wanted bool) (mount.Result, error) {
 	v.obs.closing(ctx, v.mount)
 	res, err := v.mount.Close(ctx)
 	v.obs.closed(v.mount, wanted, res, err)
+	v.tell(visitEnd{result: res})
 	select {
 	case <-v.mount.Done():
 	default:
@@ -160,6 +161,13 @@ func (v *visit) close(wanted bool) (mount.Result, error) {
 		go closeLater(v.mount, v.opts.lingerInterval())
 	}
 	return res, err
+}
+
+// tell tells Options.closed.
+func (v *visit) tell(e visitEnd) {
+	if v.opts.closed != nil {
+		v.opts.closed(e)
+	}
 }
 
 // closingContext bounds unmounting and storing; before that, nothing does.

@@ -61,6 +61,14 @@ type Options struct {
 	// A worker's WorkerStopTimeout should exceed the time that storing takes. 0:
 	// DefaultCloseTimeout.
 	CloseTimeout time.Duration
+
+	closed func(visitEnd) // told when the workspace is closed, or another attempt has committed it; nil: nobody
+}
+
+// visitEnd is what became of a workspace.
+type visitEnd struct {
+	result    mount.Result          // of Close
+	committed *mount.CommittedError // another attempt's commit, whose result is given; nil: none
 }
 
 // VarsFunc gives variables of a URL from the arguments of the activity; the

@@ -152,6 +152,7 @@ func (v *visit) replay(done *mount.CommittedError, out any) (ending, error) {
 	if err := decodeReplay(v.converter, done, out); err != nil {
 		return endRefused, toTemporal(err)
 	}
+	v.tell(visitEnd{committed: done})
 	return endReplayed, nil
 }
 

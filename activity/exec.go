@@ -1,0 +1,281 @@
+package activity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/mount"
+)
+
+// ExecInput is what workdir.Exec is asked to do.
+type ExecInput struct {
+	// Workspace is the URL of the workspace, a template.
+	Workspace string `json:"workspace"`
+	// Argv is the command: a program, looked up in PATH, and its arguments. No shell
+	// reads it.
+	Argv []string `json:"argv"`
+	// Env is added to the environment of the command.
+	Env map[string]string `json:"env,omitempty"`
+	// Stdin is what the command reads. "": nothing.
+	Stdin string `json:"stdin,omitempty"`
+	// Dir is the working directory of the command, relative to the workspace. "":
+	// the workspace itself.
+	Dir string `json:"dir,omitempty"`
+	// TimeoutSeconds ends the command after that time. 0: not before the activity's
+	// own end.
+	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"`
+	// ReadOnly mounts the workspace read-only.
+	ReadOnly bool `json:"readOnly,omitempty"`
+	// Mounts are further workspaces, by name, read-only. The command finds their
+	// paths in WORKDIR_NAME.
+	Mounts map[string]string `json:"mounts,omitempty"`
+	// Commit tells whether a command that exits with 0 has its changes stored. nil
+	// is true.
+	Commit *bool `json:"commit,omitempty"`
+	// FailOnExit makes an activity error of type workdir.Exit of any other end of
+	// the command. By default that is a result.
+	FailOnExit bool `json:"failOnExit,omitempty"`
+}
+
+// ExecResult is what workdir.Exec gives.
+type ExecResult struct {
+	// ExitCode of the command, as a shell gives it: 126 or 127 where it cannot be run
+	// or found, 128 and the signal's number where a signal ended it.
+	ExitCode int `json:"exitCode"`
+	// Signal that ended it, such as "SIGKILL".
+	Signal string `json:"signal,omitempty"`
+	// TimedOut tells that TimeoutSeconds ended it.
+	TimedOut bool `json:"timedOut,omitempty"`
+	// Stdout and Stderr are the last 64 KiB of each; what is not UTF-8 is replaced.
+	Stdout          string `json:"stdout"`
+	Stderr          string `json:"stderr"`
+	StdoutTruncated bool   `json:"stdoutTruncated,omitempty"`
+	StderrTruncated bool   `json:"stderrTruncated,omitempty"`
+	// Stored tells that the changes are the workspace's next revision; Deleted that
+	// the workspace was empty and its archive is deleted.
+	Stored  bool `json:"stored"`
+	Deleted bool `json:"deleted,omitempty"`
+	// Revision is the archive that is the workspace now, as far as this activity
+	// knows; "" if there is none, and where the result was replayed.
+	Revision string `json:"revision,omitempty"`
+	// Commit identifies the commit in the archive's log, if Stored.
+	Commit string `json:"commit,omitempty"`
+	// Changes is what the command changed, stored or not.
+	Changes ExecChanges `json:"changes"`
+	// Replayed tells that an earlier attempt did all this; the command was not run
+	// again.
+	Replayed bool `json:"replayed,omitempty"`
+}
+
+// ExecChanges counts entries of the workspace, and bytes of content.
+type ExecChanges struct {
+	Created  int64 `json:"created"`
+	Modified int64 `json:"modified"`
+	Removed  int64 `json:"removed"`
+	Bytes    int64 `json:"bytes"`
+}
+
+// exec is workdir.Exec.
+func (r *ready) exec(ctx context.Context, in ExecInput) (ExecResult, error) {
+	x := execCall{ready: r, in: in}
+	if err := x.check(ctx); err != nil {
+		return ExecResult{}, err
+	}
+	opts := r.opts
+	opts.ReadOnly = in.ReadOnly
+	var ended visitEnd
+	opts.closed = func(e visitEnd) { ended = e }
+	out, err := Do(ctx, x.url, &opts, func(ctx context.Context, m *mount.Mount) (ExecResult, error) {
+		return x.enter(ctx, m, slices.Sorted(maps.Keys(in.Mounts)))
+	})
+	x.killLeft(err)
+	if err != nil {
+		return ExecResult{}, err
+	}
+	out.tell(ended)
+	return out, nil
+}
+
+// execCall is one call of workdir.Exec.
+type execCall struct {
+	ready   *ready
+	in      ExecInput
+	url     string            // of the workspace, a literal template
+	mounts  map[string]string // as in.Mounts, likewise
+	process *command          // set once it runs
+}
+
+// check refuses what makes no sense, and what is not allowed, before anything is
+// mounted.
+func (x *execCall) check(ctx context.Context) error {
+	in := &x.in
+	switch {
+	case len(in.Argv) == 0 || in.Argv[0] == "":
+		return badInput("argv: a command is needed")
+	case in.Dir != "" && !filepath.IsLocal(in.Dir):
+		return badInput("dir: %q is not in the workspace; write a relative path", in.Dir)
+	case in.TimeoutSeconds < 0 || in.TimeoutSeconds > math.MaxInt64/float64(time.Second):
+		return badInput("timeoutSeconds: %v is no time", in.TimeoutSeconds)
+	}
+	if slices.ContainsFunc(in.Argv, hasNUL) || hasNUL(in.Dir) {
+		return badInput("argv, dir: a NUL byte cannot be passed to a command")
+	}
+	for name, value := range in.Env {
+		if !goodEnv.MatchString(name) || hasNUL(value) {
+			return badInput("env: %q is no variable for a command", name)
+		}
+	}
+	return x.checkURLs(ctx)
+}
+
+func (x *execCall) checkURLs(ctx context.Context) error {
+	u, err := x.ready.workspace(ctx, "workspace", x.in.Workspace)
+	if err != nil {
+		return err
+	}
+	x.url, x.mounts = literal(u.String()), map[string]string{}
+	for name, text := range x.in.Mounts {
+		other, err := x.ready.workspace(ctx, "mounts: "+name, text)
+		switch {
+		case err != nil:
+			return err
+		case !goodName.MatchString(name):
+			return badInput("mounts: the name %q is not of letters, digits, - and _", name)
+		case other == u:
+			return badInput("mounts: %s is the workspace itself", name)
+		}
+		x.mounts[name] = literal(other.String())
+	}
+	return nil
+}
+
+// literal is the template of exactly this URL.
+func literal(url string) string {
+	place, query, found := strings.Cut(url, "?")
+	place = strings.NewReplacer("{", "{{", "}", "}}").Replace(place)
+	if found {
+		place += "?" + query
+	}
+	return place
+}
+
+func hasNUL(s string) bool { return strings.ContainsRune(s, 0) }
+
+// enter mounts those of the further workspaces that are left, and runs the
+// command.
+func (x *execCall) enter(ctx context.Context, m *mount.Mount, left []string) (ExecResult, error) {
+	if len(left) == 0 {
+		return x.run(ctx, m)
+	}
+	opts := x.ready.opts
+	opts.ReadOnly = true
+	return Do(ctx, x.mounts[left[0]], &opts, func(ctx context.Context, other *mount.Mount) (ExecResult, error) {
+		ctx = withNamed(ctx, named{{name: left[0], env: pathVariable(left[0], false), m: other}})
+		return x.enter(ctx, m, left[1:])
+	})
+}
+
+// run runs the command, and marks the workspace where it is to be stored.
+func (x *execCall) run(ctx context.Context, m *mount.Mount) (ExecResult, error) {
+	cmd := mount.CommandIn(context.WithoutCancel(ctx), m, x.in.Dir, x.in.Argv[0], x.in.Argv[1:]...)
+	cmd.Env = x.environ(ctx, m)
+	cmd.Stdin = strings.NewReader(x.in.Stdin)
+	x.process = &command{cmd: cmd, timeout: time.Duration(x.in.TimeoutSeconds * float64(time.Second))}
+	sdk.GetLogger(ctx).Debug("running a command", "url", m.URL(), "program", x.in.Argv[0])
+	end, err := x.process.run(ctx)
+	if err != nil {
+		return ExecResult{}, err
+	}
+	out := x.result(end)
+	switch {
+	case end.code != 0 && x.in.FailOnExit:
+		return ExecResult{}, x.exitError(out)
+	case end.code == 0 && !x.in.ReadOnly && (x.in.Commit == nil || *x.in.Commit):
+		return out, m.Commit()
+	}
+	return out, nil
+}
+
+// environ is the environment of the command. What the workflow gives comes last
+// and counts.
+func (x *execCall) environ(ctx context.Context, m *mount.Mount) []string {
+	env := slices.Clone(x.ready.environ)
+	if x.ready.environ == nil {
+		env = os.Environ()
+	}
+	list, _ := ctx.Value(namedKey{}).(named)
+	for _, w := range append(named{{env: variable, m: m}}, list...) {
+		env = append(env, w.env+"="+w.m.Path(), urlVariable(w.env)+"="+w.m.URL())
+	}
+	for name, value := range x.in.Env {
+		env = append(env, name+"="+value)
+	}
+	return env
+}
+
+// result tells of the command alone.
+func (x *execCall) result(end exit) ExecResult {
+	p := x.process
+	out := ExecResult{
+		ExitCode: end.code, TimedOut: end.timedOut,
+		Stdout: p.stdout.text(), StdoutTruncated: p.stdout.truncated(),
+		Stderr: p.stderr.text(), StderrTruncated: p.stderr.truncated(),
+	}
+	if end.signal != 0 {
+		out.Signal = unix.SignalName(end.signal)
+	}
+	return out
+}
+
+func (x *execCall) exitError(out ExecResult) error {
+	text := strings.TrimSpace(out.Stderr)
+	if i := strings.LastIndexByte(text, '\n'); i >= 0 {
+		text = text[i+1:]
+	}
+	return temporal.NewApplicationErrorWithOptions(
+		strings.TrimSuffix("exec "+x.in.Argv[0]+": "+out.ended()+": "+text, ": "),
+		TypeExit, temporal.ApplicationErrorOptions{Details: []any{out}})
+}
+
+// killLeft ends what a command that exited with 0 has left in its group, where
+// that kept the workspace from being stored: the error names it.
+func (x *execCall) killLeft(err error) {
+	if errors.Is(err, mount.ErrBusy) && x.process != nil {
+		x.process.kill(unix.SIGKILL)
+	}
+}
+
+// ended is how the command ended, in words.
+func (r *ExecResult) ended() string {
+	switch {
+	case r.TimedOut:
+		return "it took too long and was ended"
+	case r.Signal != "":
+		return "ended by " + r.Signal
+	}
+	return fmt.Sprintf("exit code %d", r.ExitCode)
+}
+
+// tell adds what became of the workspace.
+func (r *ExecResult) tell(e visitEnd) {
+	if c := e.committed; c != nil {
+		r.Replayed, r.Stored, r.Commit = true, true, string(c.Record.ID)
+		r.Changes = ExecChanges(c.Record.Changed)
+		return
+	}
+	r.Stored, r.Deleted = e.result.Stored, e.result.Deleted
+	r.Revision, r.Commit = string(e.result.Revision), string(e.result.CommitID)
+	r.Changes = ExecChanges(e.result.Changes)
+}

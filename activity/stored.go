@@ -1,0 +1,193 @@
+package activity
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/store"
+)
+
+// maxListed is how many workspaces workdir.List gives at most: with long names
+// still below the 2 MiB that Temporal takes.
+const maxListed = 1000
+
+// ListInput is what workdir.List is asked for.
+type ListInput struct {
+	// Prefix is the URL above the workspaces, a template.
+	Prefix string `json:"prefix"`
+	// Limit is how many are given at most; 0 and more than 1,000 mean 1,000.
+	Limit int `json:"limit,omitempty"`
+	// After gives only those whose names sort after this one, to go on with.
+	After string `json:"after,omitempty"`
+}
+
+// ListResult is what workdir.List gives.
+type ListResult struct {
+	Workspaces []Listed `json:"workspaces"` // sorted by name
+	// More tells that there are further ones: ask again with After.
+	More bool `json:"more,omitempty"`
+}
+
+// Listed is one workspace.
+type Listed struct {
+	Name     string    `json:"name"`
+	URL      string    `json:"url"`  // without options
+	Size     int64     `json:"size"` // of the archive, bytes
+	ModTime  time.Time `json:"modTime"`
+	Revision string    `json:"revision"`
+}
+
+// list is workdir.List: the workspaces directly beneath a prefix.
+func (r *ready) list(ctx context.Context, in ListInput) (ListResult, error) {
+	u, err := r.prefix(ctx, in.Prefix)
+	if err != nil {
+		return ListResult{}, err
+	}
+	all, err := store.List(ctx, u.String())
+	if err != nil {
+		return ListResult{}, toTemporal(err)
+	}
+	limit := in.Limit
+	if limit <= 0 || limit > maxListed {
+		limit = maxListed
+	}
+	out := ListResult{Workspaces: []Listed{}}
+	for _, w := range all {
+		if w.Name <= in.After {
+			continue
+		}
+		if len(out.Workspaces) == limit {
+			out.More = true
+			break
+		}
+		found, err := store.ParseURL(w.URL)
+		if err != nil {
+			return ListResult{}, toTemporal(err)
+		}
+		out.Workspaces = append(out.Workspaces, Listed{
+			Name: w.Name, URL: shown(found), Size: w.Size, ModTime: w.ModTime.UTC(), Revision: string(w.Revision),
+		})
+	}
+	return out, nil
+}
+
+// DeleteInput is what workdir.Delete is asked to remove.
+type DeleteInput struct {
+	// Workspace is the URL, a template.
+	Workspace string `json:"workspace"`
+	// Revision is the one that is meant. "": whatever is there, which for an attempt
+	// that is tried again may be what somebody has stored since.
+	Revision string `json:"revision,omitempty"`
+}
+
+// DeleteResult is what workdir.Delete gives.
+type DeleteResult struct {
+	// Deleted is false where there was nothing to delete.
+	Deleted bool `json:"deleted"`
+}
+
+// delete is workdir.Delete. Another revision than the one that was named is a
+// conflict, which is not retried.
+func (r *ready) delete(ctx context.Context, in DeleteInput) (DeleteResult, error) {
+	u, err := r.workspace(ctx, "workspace", in.Workspace)
+	if err != nil {
+		return DeleteResult{}, err
+	}
+	if in.Revision == "" {
+		deleted, err := store.Delete(ctx, u.String())
+		return DeleteResult{Deleted: deleted}, toTemporal(err)
+	}
+	deleted, err := store.DeleteRevision(ctx, u.String(), store.Revision(in.Revision))
+	return DeleteResult{Deleted: deleted}, forGood(err)
+}
+
+// CopyInput is what workdir.Copy is asked to copy.
+type CopyInput struct {
+	// From and To are URLs, templates.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Replace is the revision of To that the copy takes the place of. "": there must
+	// be none.
+	Replace string `json:"replace,omitempty"`
+	// ReplaceAny lets the copy take the place of whatever is there.
+	ReplaceAny bool `json:"replaceAny,omitempty"`
+}
+
+// CopyResult is what workdir.Copy gives.
+type CopyResult struct {
+	// From is the revision that was copied, and Revision what To is now.
+	From     string `json:"from"`
+	Revision string `json:"revision"`
+	Size     int64  `json:"size"` // of the archive, bytes
+	// Present tells that To had the very commit of From already, from an earlier
+	// attempt or another copy, and nothing was done.
+	Present bool `json:"present,omitempty"`
+}
+
+// copy is workdir.Copy. A destination with another archive than was expected is a
+// conflict, which is not retried, unless it has the commit that was to be copied.
+func (r *ready) copy(ctx context.Context, in CopyInput) (CopyResult, error) {
+	from, err := r.workspace(ctx, "from", in.From)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	to, err := r.workspace(ctx, "to", in.To)
+	if err != nil {
+		return CopyResult{}, err
+	}
+	done, err := store.Copy(ctx, from.String(), to.String(), &store.CopyOptions{Replace: store.Revision(in.Replace), ReplaceAny: in.ReplaceAny})
+	if err == nil {
+		return CopyResult{From: string(done.From.Revision), Revision: string(done.To.Revision), Size: done.To.Size}, nil
+	}
+	if errors.Is(err, store.ErrConflict) {
+		if there, ok := present(ctx, from, to); ok {
+			return there, nil
+		}
+		return CopyResult{}, forGood(err)
+	}
+	return CopyResult{}, toTemporal(err)
+}
+
+// present reports whether the archive of to is the commit that from is at. An
+// archive without a log, or that cannot be looked at, is not.
+func present(ctx context.Context, from, to store.URL) (CopyResult, bool) {
+	source, sourceID, err := head(ctx, from)
+	if err != nil || sourceID == "" {
+		return CopyResult{}, false
+	}
+	target, targetID, err := head(ctx, to)
+	if err != nil || targetID != sourceID {
+		return CopyResult{}, false
+	}
+	return CopyResult{From: string(source.Revision), Revision: string(target.Revision), Size: target.Size, Present: true}, true
+}
+
+// head gives the archive of a workspace and the commit that made it, "" where it
+// has no log.
+func head(ctx context.Context, u store.URL) (store.Info, archive.CommitID, error) {
+	s, err := store.OpenBucket(ctx, u)
+	if err != nil {
+		return store.Info{}, "", err
+	}
+	defer s.Close()
+	o, err := s.Open(ctx, u.Key)
+	if err != nil {
+		return store.Info{}, "", err
+	}
+	defer o.Close()
+	log, err := archive.ReadLog(o, o.Info().Size)
+	if err != nil || log == nil {
+		return o.Info(), "", err
+	}
+	return o.Info(), log.Record.ID, nil
+}
+
+// forGood is toTemporal for a condition that no further attempt can meet.
+func forGood(err error) error {
+	if errors.Is(err, store.ErrConflict) {
+		return applicationError(err, TypeConflict, false, store.ErrConflict.Error())
+	}
+	return toTemporal(err)
+}
