@@ -112,8 +112,11 @@ type CommittedError struct {
 }
 
 func (e *CommittedError) Error() string {
-	s := fmt.Sprintf("%s: %v by attempt %d at %s (commit %s)", e.URL, ErrAlreadyCommitted,
-		e.Record.Origin.Attempt, e.Record.Time.UTC().Format(time.RFC3339), e.Record.ID)
+	s := fmt.Sprintf("%s: %v", e.URL, ErrAlreadyCommitted)
+	if n := e.Record.Origin.Attempt; n > 0 {
+		s += fmt.Sprintf(" by attempt %d", n)
+	}
+	s += fmt.Sprintf(" at %s (commit %s)", e.Record.Time.UTC().Format(time.RFC3339), e.Record.ID)
 	if e.Record.Dropped {
 		s += "; its result is not kept any more"
 	}

@@ -15,6 +15,7 @@ import (
 
 type execFlags struct {
 	mountFlags
+	stepFlags
 	explicit      bool
 	killLeftovers bool
 }
@@ -32,19 +33,32 @@ The command finds WORKDIR (the mountpoint) and WORKDIR_URL in its environment.
 With --explicit, exit 0 alone stores nothing: something in the command runs
 workdir-mount commit "$WORKDIR".
 
+With --execution the work takes effect once, however often it is tried: where an
+earlier attempt, or one that overlaps with this one, has stored its changes, those
+count, the command is not run or its changes are discarded, and the exit code is 0.
+--result-file keeps what the command has to say with its changes (docs/cli.md).
+
 The exit code is the command's own, 128 plus the number of the signal that ended
-it, 126 or 127 if it cannot be run or found, or 100 to 110 for errors of
+it, 126 or 127 if it cannot be run or found, or 100 to 111 for errors of
 workdir-mount (docs/cli.md). SIGINT, SIGTERM, SIGHUP and SIGQUIT go to the
 command; while its changes are being stored the first of them cancels that.`,
 		Example: `  workdir-mount exec file:///tmp/ws/job-1 -- make test
   workdir-mount exec --read-only /tmp/ws/job-1 -- git log
+  workdir-mount exec --execution "$ID" --attempt 2 s3://bucket/job-1 -- make test
   workdir-mount exec --explicit /tmp/ws/job-1 -- sh -c 'make && workdir-mount commit "$WORKDIR"'`,
 		Args: execArgs,
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.exec(&f, args[0], args[1:])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.mountFlags.resolve(args[0]); err != nil {
+				return err
+			}
+			if err := f.stepFlags.resolve(cmd.Flags(), &f.mountFlags); err != nil {
+				return err
+			}
+			return a.exec(&f, args[1:])
 		},
 	}
-	f.register(cmd.Flags())
+	f.mountFlags.register(cmd.Flags())
+	f.stepFlags.register(cmd.Flags())
 	cmd.Flags().StringVar(&f.Dir, "dir", "", "mountpoint, an empty directory (default: one is made in the run directory)")
 	cmd.Flags().BoolVar(&f.explicit, "explicit", false, "store only if something in the command runs workdir-mount commit")
 	cmd.Flags().BoolVar(&f.killLeftovers, "kill-leftovers", false, "end processes of the command that still use the workspace after it, rather than store nothing")
@@ -64,8 +78,8 @@ func execArgs(cmd *cobra.Command, args []string) error {
 // exec is the command. The signals have a meaning in each phase: before the
 // command runs they end us, then they go to it, and at the end they cancel the
 // commit.
-func (a *app) exec(f *execFlags, url string, argv []string) error {
-	if err := f.resolve(url); err != nil {
+func (a *app) exec(f *execFlags, argv []string) error {
+	if err := f.clearResult(); err != nil {
 		return err
 	}
 	if f.killLeftovers {
@@ -80,9 +94,9 @@ func (a *app) exec(f *execFlags, url string, argv []string) error {
 	})
 	defer a.stopServer()
 	if err != nil {
-		return err
+		return a.notRun(&f.stepFlags, err)
 	}
-	end := a.runIn(m, sigs, argv)
+	end := a.runIn(m, sigs, f, argv)
 	err = a.markEnd(m, f, end)
 	result, closeErr := a.closeAfter(m, sigs, f, end)
 	if closeErr != nil {
@@ -109,10 +123,10 @@ func (e ending) String() string {
 }
 
 // runIn runs the command in the mount until it ends.
-func (a *app) runIn(m *mount.Mount, sigs <-chan os.Signal, argv []string) ending {
+func (a *app) runIn(m *mount.Mount, sigs <-chan os.Signal, f *execFlags, argv []string) ending {
 	cmd := mount.Command(context.Background(), m, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = a.environment(m)
+	cmd.Env = f.withoutStep(a.environment(m))
 	j := newJob(cmd)
 	defer j.close()
 	if err := cmd.Start(); err != nil {
@@ -141,7 +155,14 @@ func (a *app) markEnd(m *mount.Mount, f *execFlags, end ending) error {
 		m.Abandon()
 		return nil
 	}
-	if f.explicit || f.ReadOnly {
+	if f.ReadOnly {
+		return nil
+	}
+	if err := f.keepResult(m); err != nil {
+		m.Abandon()
+		return err
+	}
+	if f.explicit {
 		return nil
 	}
 	if err := m.Commit(); err != nil && !errors.Is(err, mount.ErrAbandoned) {
@@ -172,11 +193,17 @@ func (a *app) report(m *mount.Mount, f *execFlags, end ending, result mount.Resu
 	if a.json {
 		closed := newClosedMount(m.URL(), m.Path(), result)
 		closed.ExitCode = &end.code
+		var committed *mount.CommittedError
+		if errors.As(err, &committed) {
+			closed.replay(committed)
+		}
 		if jsonErr := printJSON(a.stderr, closed); jsonErr != nil {
 			return jsonErr
 		}
 	}
 	switch {
+	case errors.Is(err, mount.ErrAlreadyCommitted):
+		return a.replayed(&f.stepFlags, err, "what this attempt did is discarded")
 	case errors.Is(err, mount.ErrServerLost):
 		return err
 	case end.err != nil:

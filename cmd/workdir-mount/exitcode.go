@@ -24,6 +24,7 @@ const (
 	exitLimit       = 108 // the workspace does not fit
 	exitUnknown     = 109 // the commit may have been stored
 	exitOther       = 110 // anything else of ours
+	exitNoResult    = 111 // the step is done, and its result is not kept any more
 )
 
 // exitSignal is what a shell adds to the number of the signal that ended a
@@ -39,6 +40,7 @@ var exitTable = []struct {
 	name string // as docs/errors.md calls it
 	code int
 }{
+	{mount.ErrAlreadyCommitted, "mount.ErrAlreadyCommitted", exitNoResult},
 	{store.ErrUnknown, "store.ErrUnknown", exitUnknown},
 	{store.ErrConflict, "store.ErrConflict", exitConflict},
 	{mount.ErrServerLost, "mount.ErrServerLost", exitServerLost},

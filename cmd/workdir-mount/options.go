@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
@@ -34,6 +35,9 @@ type mountFlags struct {
 	Dev        bool `json:"dev"`
 
 	Grace time.Duration `json:"grace"`
+
+	origin archive.Origin // of the work of exec, as is the next
+	since  time.Time
 }
 
 func (f *mountFlags) register(flags *pflag.FlagSet) {
@@ -126,6 +130,8 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		RunDir:    a.runDir,
 		Progress:  bar.update,
 		Logger:    a.log,
+		Origin:    f.origin,
+		Since:     f.since,
 
 		AllowOther: f.AllowOther,
 		Suid:       f.Suid,

@@ -59,6 +59,7 @@ type closedMount struct {
 	URL      string `json:"url"`
 	Path     string `json:"path"`
 	ExitCode *int   `json:"exitCode,omitempty"` // of the command that exec ran
+	Replayed bool   `json:"replayed,omitempty"` // revision and commitId are of another attempt, see stepFlags
 	mount.Result
 }
 

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/pflag"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount"
+)
+
+// resultVariable tells the command of exec where its result is to be.
+const resultVariable = "WORKDIR_RESULT_FILE"
+
+// stepVariables are the flags that can be given in the environment too.
+var stepVariables = []struct{ flag, variable string }{
+	{"execution", "WORKDIR_EXECUTION"},
+	{"step", "WORKDIR_STEP"},
+	{"attempt", "WORKDIR_ATTEMPT"},
+	{"since", "WORKDIR_SINCE"},
+}
+
+// stepFlags say which step of an execution the command of exec is. A step takes
+// effect once, however often it is tried.
+type stepFlags struct {
+	execution, step string
+	attempt         int32
+	since           instant
+	resultFile      string // absolute after resolve
+}
+
+func (s *stepFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&s.execution, "execution", "", "identity of the work, the same for all attempts and for no other work: it takes effect once (environment: WORKDIR_EXECUTION)")
+	flags.StringVar(&s.step, "step", "", "tells the pieces of work of one execution in one workspace apart (environment: WORKDIR_STEP)")
+	flags.Int32Var(&s.attempt, "attempt", 0, "number of the attempt, for the log (environment: WORKDIR_ATTEMPT)")
+	flags.Var(&s.since, "since", "when the execution began, such as 2026-05-17T12:00:00Z: a log that does not reach back so far is an error (environment: WORKDIR_SINCE)")
+	flags.StringVar(&s.resultFile, "result-file", "", "file outside the workspace that the command writes: kept with the commit, and written again where the command is not run")
+}
+
+// instant is a flag for a point in time.
+type instant struct{ time.Time }
+
+// Set reads a flag.
+func (i *instant) Set(s string) (err error) {
+	if i.Time, err = time.Parse(time.RFC3339Nano, s); err != nil {
+		return fmt.Errorf("%q is no time; write for example 2026-05-17T12:00:00Z", s)
+	}
+	return nil
+}
+
+func (i *instant) String() string {
+	if i.IsZero() {
+		return ""
+	}
+	return i.Format(time.RFC3339Nano)
+}
+
+// Type is what the help calls the value.
+func (i *instant) Type() string { return "time" }
+
+// resolve takes what flags do not say from the environment, checks it, and tells f
+// whose work it is.
+func (s *stepFlags) resolve(flags *pflag.FlagSet, f *mountFlags) error {
+	if f.ReadOnly && flags.Changed("execution") {
+		return badFlag("--execution", "does not go with --read-only, which stores nothing")
+	}
+	if err := s.fromEnvironment(flags); err != nil {
+		return err
+	}
+	if s.execution == "" {
+		return s.noStep(flags)
+	}
+	for _, name := range []string{s.execution, s.step} {
+		if !utf8.ValidString(name) {
+			return &statusError{code: exitUsage, err: fmt.Errorf("the name %q of the execution or step is not UTF-8", name)}
+		}
+	}
+	if s.attempt < 0 {
+		return badFlag("--attempt", "is negative")
+	}
+	f.origin = archive.Origin{Execution: s.execution, Step: s.step, Attempt: s.attempt}
+	f.since = s.since.Time
+	return s.resolveResult(f.Dir)
+}
+
+func (s *stepFlags) fromEnvironment(flags *pflag.FlagSet) error {
+	for _, v := range stepVariables {
+		value := os.Getenv(v.variable)
+		if value == "" || flags.Changed(v.flag) {
+			continue
+		}
+		if err := flags.Set(v.flag, value); err != nil {
+			return badFlag(v.variable, "is wrong: "+err.Error())
+		}
+	}
+	return nil
+}
+
+// noStep refuses what has no meaning without an execution, rather than do without
+// the guarantee that was asked for.
+func (s *stepFlags) noStep(flags *pflag.FlagSet) error {
+	if flags.Changed("execution") {
+		return badFlag("--execution", "is empty")
+	}
+	for _, flag := range []string{"step", "attempt", "since", "result-file"} {
+		if flags.Changed(flag) {
+			return badFlag("--"+flag, "needs --execution, or WORKDIR_EXECUTION in the environment")
+		}
+	}
+	return nil
+}
+
+// resolveResult makes the result file independent of the working directory. In the
+// mountpoint it could not be written where nothing is mounted.
+func (s *stepFlags) resolveResult(mountpoint string) error {
+	if s.resultFile == "" {
+		return nil
+	}
+	abs, err := filepath.Abs(s.resultFile)
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return badFlag("--result-file", "is in no directory: "+err.Error())
+	}
+	s.resultFile = filepath.Join(dir, filepath.Base(abs))
+	if info, err := os.Stat(s.resultFile); err == nil && !info.Mode().IsRegular() {
+		return badFlag("--result-file", s.resultFile+" is not a regular file")
+	}
+	if mountpoint == "" {
+		return nil
+	}
+	if real, err := filepath.EvalSymlinks(mountpoint); err == nil && strings.HasPrefix(s.resultFile, real+"/") {
+		return badFlag("--result-file", "is in the mountpoint, where nothing is mounted if the command is not run; choose a file outside")
+	}
+	return nil
+}
+
+// clearResult makes the result file empty, so that what is in it after the command
+// is what the command has written.
+func (s *stepFlags) clearResult() error {
+	if s.resultFile == "" {
+		return nil
+	}
+	return s.writeResult(nil)
+}
+
+func (s *stepFlags) writeResult(result []byte) error {
+	if err := os.WriteFile(s.resultFile, result, 0o666); err != nil {
+		return fmt.Errorf("result file: %w", err)
+	}
+	return nil
+}
+
+// keepResult gives what the command has written to the mount, for its commit.
+func (s *stepFlags) keepResult(m *mount.Mount) error {
+	if s.resultFile == "" {
+		return nil
+	}
+	result, err := readResult(s.resultFile)
+	if err != nil {
+		return fmt.Errorf("%w: result file %s: %w", mount.ErrCommit, s.resultFile, err)
+	}
+	return m.SetResult(result)
+}
+
+// readResult reads what a command has left in its result file.
+func readResult(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("not a regular file any more")
+	case info.Size() > archive.MaxResult:
+		return nil, fmt.Errorf("%d bytes, at most %d are kept", info.Size(), archive.MaxResult)
+	}
+	return os.ReadFile(name)
+}
+
+// replayed is the end of a step that was committed by another attempt: its result is
+// given again. did says what this one has done. err is returned if it is another
+// one, or if the result is asked for and not there any more.
+func (a *app) replayed(s *stepFlags, err error, did string) error {
+	var c *mount.CommittedError
+	if !errors.As(err, &c) || s.resultFile != "" && c.Record.Dropped {
+		return err
+	}
+	if s.resultFile != "" {
+		if err := s.writeResult(c.Record.Result); err != nil {
+			return err
+		}
+	}
+	a.note("%v; %s", c, did)
+	return nil
+}
+
+// notRun is replayed for a command that was not run.
+func (a *app) notRun(s *stepFlags, err error) error {
+	var c *mount.CommittedError
+	if a.json && errors.As(err, &c) {
+		closed := newClosedMount(c.URL, "", mount.Result{})
+		closed.replay(c)
+		if jsonErr := printJSON(a.stderr, closed); jsonErr != nil {
+			return jsonErr
+		}
+	}
+	return a.replayed(s, err, "nothing was run")
+}
+
+// replay puts the commit of the other attempt in the place of ours.
+func (c *closedMount) replay(e *mount.CommittedError) {
+	c.Replayed, c.Revision, c.CommitID = true, e.Revision, e.Record.ID
+}
+
+// withoutStep is an environment for the command. The step is what exec does: were
+// its name inherited, two commands that this one runs would be one step of another
+// workspace.
+func (s *stepFlags) withoutStep(env []string) []string {
+	out := make([]string, 0, len(env)+1)
+	for _, e := range env {
+		if name, _, _ := strings.Cut(e, "="); !isStepVariable(name) {
+			out = append(out, e)
+		}
+	}
+	if s.resultFile != "" {
+		out = append(out, resultVariable+"="+s.resultFile)
+	}
+	return out
+}
+
+func isStepVariable(name string) bool {
+	for _, v := range stepVariables {
+		if v.variable == name {
+			return true
+		}
+	}
+	return name == resultVariable
+}
