@@ -19,6 +19,7 @@ func playRole(role string) int {
 	Init()
 	m, err := Open(context.Background(), os.Getenv("WORKDIR_TEST_URL"), &Options{
 		RunDir: os.Getenv("WORKDIR_TEST_RUN"), Dir: os.Getenv("WORKDIR_TEST_DIR"), Grace: time.Minute,
+		Plain: os.Getenv("WORKDIR_TEST_PLAIN") != "",
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -75,9 +76,9 @@ func (f *fixture) role(role, dir string, env ...string) *exec.Cmd {
 
 // mounted starts a client that waits, and gives it with its server's number and
 // its mountpoint.
-func (f *fixture) mounted(dir string) (client *exec.Cmd, server int, path string) {
+func (f *fixture) mounted(dir string, env ...string) (client *exec.Cmd, server int, path string) {
 	f.t.Helper()
-	client = f.role("wait", dir)
+	client = f.role("wait", dir, env...)
 	stdin, err := client.StdinPipe()
 	if err != nil {
 		f.t.Fatal(err)

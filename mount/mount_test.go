@@ -28,11 +28,12 @@ type fixture struct {
 	t      *testing.T
 	dir    string // of the store
 	runDir string
+	plain  bool // the workspaces are plain directories
 }
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, dir: t.TempDir(), runDir: filepath.Join(t.TempDir(), "run")}
+	f := &fixture{t: t, dir: t.TempDir(), runDir: filepath.Join(t.TempDir(), "run"), plain: isPlain(t)}
 	t.Cleanup(func() {
 		if err := Stop(context.Background()); err != nil {
 			t.Error(err)
@@ -81,6 +82,7 @@ func (f *fixture) tryOpen(key string, opts *Options) (*Mount, error) {
 	if opts != nil {
 		o = *opts
 	}
+	o.Plain = o.Plain || f.plain
 	if o.RunDir == "" {
 		o.RunDir = f.runDir
 	}
@@ -356,7 +358,7 @@ func TestOpenCanBeCancelled(t *testing.T) {
 	f.commit("k", "name", strings.Repeat("x", 1<<20))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Open(ctx, f.url("k"), &Options{RunDir: f.runDir}); !errors.Is(err, context.Canceled) {
+	if _, err := Open(ctx, f.url("k"), &Options{RunDir: f.runDir, Plain: f.plain}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Open = %v, want context.Canceled", err)
 	}
 	f.noMountLeftNow()
@@ -373,7 +375,7 @@ func (f *fixture) noMountLeftNow() {
 func TestMemLivesAsLongAsTheClient(t *testing.T) {
 	f := newFixture(t)
 	for want := range 2 {
-		m, err := Open(t.Context(), "mem://bucket/key", &Options{RunDir: f.runDir})
+		m, err := Open(t.Context(), "mem://bucket/key", &Options{RunDir: f.runDir, Plain: f.plain})
 		if err != nil {
 			t.Fatal(err)
 		}

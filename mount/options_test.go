@@ -15,7 +15,7 @@ import (
 
 func TestOwner(t *testing.T) {
 	f := newFixture(t)
-	m := f.open("k", &Options{AllowOther: true})
+	m := f.open("k", &Options{AllowOther: !f.plain})
 	f.write(m, "name", "content")
 	if err := os.Chown(m.Path("name"), 1234, 2345); err != nil {
 		t.Fatal(err)

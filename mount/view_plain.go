@@ -252,18 +252,25 @@ func (v *plainView) status(st *Status) {
 	st.Changes, st.Bytes, st.Inodes = v.opened.Changes(now), now.Bytes(), now.Len()
 }
 
-// dirID is one directory, whatever its name.
+// dirID is one directory for good, whatever its name: the number of one that was
+// removed is used again, by one that was born later.
 type dirID struct {
-	Dev uint64 `json:"dev"`
-	Ino uint64 `json:"ino"`
+	Major uint32 `json:"major"`
+	Minor uint32 `json:"minor"`
+	Ino   uint64 `json:"ino"`
+	Born  int64  `json:"born,omitempty"` // nanoseconds since 1970; 0 where the file system does not know
 }
 
 func dirIDOf(dir string) (dirID, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		return dirID{}, &os.PathError{Op: "lstat", Path: dir, Err: err}
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+		return dirID{}, &os.PathError{Op: "statx", Path: dir, Err: err}
 	}
-	return dirID{uint64(st.Dev), st.Ino}, nil
+	id := dirID{Major: st.Dev_major, Minor: st.Dev_minor, Ino: st.Ino}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		id.Born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return id, nil
 }
 
 // clearPlain removes what is in a directory that showed a workspace, and the

@@ -120,10 +120,6 @@ func (s *Snapshot) add(dir int, name, path string, parent fileID) error {
 	return nil
 }
 
-// SameRoot tells whether both are of one directory, though its names may have
-// changed.
-func (s *Snapshot) SameRoot(other *Snapshot) bool { return s.names[""] == other.names[""] }
-
 // Len is the number of files and directories, each once however many names it has.
 func (s *Snapshot) Len() int64 { return int64(len(s.inodes)) }
 
