@@ -13,8 +13,11 @@ import (
 )
 
 const (
-	// spoolBuffer is how many bytes a spool gathers before it writes.
-	spoolBuffer = 512 << 10
+	// spoolBuffer is how many bytes a spool gathers before it writes, but for the
+	// first times: most archives are small.
+	spoolBuffer      = 512 << 10
+	firstSpoolBuffer = 32 << 10
+	spoolGrowth      = 4 // of the buffer, each time
 
 	// spoolBlock is the unit, in bytes, in which runs of zeros become holes.
 	spoolBlock = 4096
@@ -36,7 +39,7 @@ type Spool struct {
 	mu     sync.Mutex // guards what follows
 	end    int64      // where the next byte goes: written and what buf holds
 	room   int64      // how far memory is taken, in whole pages
-	buf    []byte     // from written on; its capacity is spoolBuffer, or 0 while it is not needed
+	buf    []byte     // from written on; its capacity grows up to spoolBuffer, and is 0 while it is not needed
 	closed bool
 }
 
@@ -121,7 +124,7 @@ func (s *Spool) add(fill func(*addition) error) (Base, error) {
 		return nil, fmt.Errorf("add to spool: %w", syscall.EBADF)
 	}
 	if s.buf == nil {
-		s.buf = make([]byte, 0, spoolBuffer)
+		s.buf = make([]byte, 0, firstSpoolBuffer)
 	}
 	a := &addition{spool: s, start: s.end}
 	err := fill(a)
@@ -193,6 +196,9 @@ func (s *Spool) space(n int) ([]byte, error) {
 		if err := s.flush(); err != nil {
 			return nil, err
 		}
+		if size := cap(s.buf) * spoolGrowth; size <= spoolBuffer {
+			s.buf = make([]byte, 0, size)
+		}
 	}
 	return s.buf[len(s.buf) : len(s.buf)+n], nil
 }
@@ -223,7 +229,7 @@ func (s *Spool) reserve() error {
 	if need <= s.room {
 		return nil
 	}
-	err := s.take(need + spoolBuffer)
+	err := s.take(need + int64(cap(s.buf)))
 	if errors.Is(err, syscall.ENOSPC) {
 		err = s.take(need)
 	}

@@ -36,9 +36,10 @@ type server struct {
 	hosted  map[uint64]*hosted // guarded by mu
 	ending  bool               // guarded by mu; the client is gone, no mount may be made
 
-	budget  budget         // has its own lock
-	sharing sharing        // likewise
-	freeing sync.WaitGroup // what closed mounts had
+	budget    budget  // has its own lock
+	sharing   sharing // likewise
+	transfers transfers
+	freeing   sync.WaitGroup // what closed mounts had
 }
 
 // serverMain serves the client at the other end of descriptor 3 until it is
@@ -54,6 +55,7 @@ func serverMain() int {
 	}
 	sock.Close()
 	syscall.CloseOnExec(serverLockFD)
+	go trimWhenQuiet(context.Background()) // until the process ends
 	newServer(os.NewFile(serverLockFD, lockName)).serve(nc)
 	return 0
 }

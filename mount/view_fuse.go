@@ -24,6 +24,7 @@ const (
 type fuseView struct {
 	h         *hosted      // immutable
 	conn      *fusefs.Conn // set by show; nil before the mount
+	transfer  int          // set by show; bytes of the largest request
 	dev       string       // set by show; "major:minor"
 	unmounted bool         // our own umount(2) has succeeded, or there is nothing to unmount any more
 	mounted   bool         // the mountpoint may still have to be detached
@@ -41,7 +42,9 @@ func (v *fuseView) show(context.Context) error {
 		return err
 	}
 	v.mounted = true
+	v.transfer = v.h.server.transfers.take()
 	v.conn, err = fusefs.Serve(fd, v.h.tree, &fusefs.Options{
+		MaxTransfer: v.transfer,
 		ReadOnly:    v.h.req.ReadOnly,
 		Passthrough: v.h.req.Spill == "" && kernelPassesThrough(), // the kernel does not tell us of ENOSPC, so it cannot spill
 		Logger:      slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
@@ -233,6 +236,7 @@ func (v *fuseView) wait() {
 	if v.conn != nil {
 		<-v.conn.Done()
 	}
+	v.h.server.transfers.give(v.transfer)
 }
 
 func (v *fuseView) status(st *Status) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -36,6 +37,10 @@ type Options struct {
 	// initial user namespace and Linux 6.9; without them all goes through READ and
 	// WRITE, which is right and slow. It counts for nothing with ReadOnly.
 	Passthrough bool
+	// MaxTransfer is the size of the largest READ and WRITE, in bytes. The buffers
+	// that a connection waits for requests with, three or more, are as large. 0 is
+	// 1 MiB, and more than that is not had.
+	MaxTransfer int
 	// Logger gets panics and protocol errors; nil is slog.Default.
 	Logger *slog.Logger
 	// Disable names what is to be kept from the kernel, so that tests can walk the
@@ -109,9 +114,9 @@ func endOf(fd int) error {
 	if err := poll(fd); err != nil {
 		return err
 	}
-	// Shorter than the longest request, a buffer is refused before the kernel looks
-	// at anything else.
-	_, err := unix.Read(fd, make([]byte, maxTransfer+blockSize))
+	buf := probeBuffers.Get().(*probeBuffer)
+	defer probeBuffers.Put(buf)
+	_, err := unix.Read(fd, buf[:])
 	switch {
 	case errors.Is(err, unix.ENODEV):
 		return nil
@@ -120,6 +125,12 @@ func endOf(fd int) error {
 	}
 	return fmt.Errorf("fuse connection ended: %w", err)
 }
+
+// probeBuffer is what endOf reads with. Shorter than the longest request, a buffer
+// is refused before the kernel looks at anything else.
+type probeBuffer [maxTransfer + blockSize]byte
+
+var probeBuffers = sync.Pool{New: func() any { return new(probeBuffer) }}
 
 // poll returns nil if the connection behind fd is gone, which the kernel shows as
 // POLLERR (fs/fuse/dev.c, fuse_dev_poll).

@@ -47,7 +47,7 @@ var features = map[string]feature{
 func (o *Options) mountOptions() (*fuse.MountOptions, []op, error) {
 	mo := &fuse.MountOptions{
 		Name:                     "workdir",
-		MaxWrite:                 maxTransfer,
+		MaxWrite:                 o.transfer(),
 		MaxReadAhead:             maxTransfer,
 		MaxBackground:            maxBackground,
 		ExplicitDataCacheControl: true, // or a stat after a write drops the pages
@@ -75,6 +75,13 @@ func (o *Options) mountOptions() (*fuse.MountOptions, []op, error) {
 		off = append(off, f.ops...)
 	}
 	return mo, off, nil
+}
+
+func (o *Options) transfer() int {
+	if o.MaxTransfer <= 0 {
+		return maxTransfer
+	}
+	return min(o.MaxTransfer, maxTransfer)
 }
 
 func (o *Options) logger() *slog.Logger {

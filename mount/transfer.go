@@ -1,0 +1,33 @@
+package mount
+
+import "sync/atomic"
+
+// A connection waits for requests with some buffers, each as large as the largest
+// request: 3 MiB for requests of 1 MiB. The first mounts of a server have them so
+// large; where there are more, each has less, which takes a quarter of that and
+// costs large transfers that are not passed through some of their speed.
+const (
+	largeTransfer  = maxIO     // bytes
+	smallTransfer  = 256 << 10 // bytes
+	largeTransfers = 16        // mounts
+)
+
+// transfers counts the mounts with large requests.
+type transfers struct{ large atomic.Int64 }
+
+// take gives the size of the largest request of a new mount, in bytes, to be given
+// back.
+func (t *transfers) take() int {
+	if t.large.Add(1) <= largeTransfers {
+		return largeTransfer
+	}
+	t.large.Add(-1)
+	return smallTransfer
+}
+
+// give takes back what take gave.
+func (t *transfers) give(size int) {
+	if size == largeTransfer {
+		t.large.Add(-1)
+	}
+}
