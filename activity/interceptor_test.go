@@ -149,8 +149,8 @@ func TestCommandWithoutAWorkspace(t *testing.T) {
 	require.ErrorContains(t, err, "no workspace in the context")
 }
 
-// buildTwice runs build as an activity or as a local one.
-func buildTwice(ctx workflow.Context, local bool) (string, error) {
+// buildWorkflow runs build as an activity or as a local one.
+func buildWorkflow(ctx workflow.Context, local bool) (string, error) {
 	var out string
 	if local {
 		ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{StartToCloseTimeout: time.Minute})
@@ -170,7 +170,7 @@ func TestInterceptorInAWorkflow(t *testing.T) {
 			env := suite.NewTestWorkflowEnvironment()
 			env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(b.rules())}})
 			env.RegisterActivityWithOptions(build, sdk.RegisterOptions{Name: "build"})
-			env.ExecuteWorkflow(buildTwice, local)
+			env.ExecuteWorkflow(buildWorkflow, local)
 			require.True(t, env.IsWorkflowCompleted())
 			require.NoError(t, env.GetWorkflowError())
 			b.noMounts()
@@ -276,4 +276,62 @@ func TestInterceptorOptionsFromJSON(t *testing.T) {
 	text, err := json.Marshal(got)
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"grace":"3s"`)
+}
+
+// lostResult is an interceptor around ours that loses the result of the first
+// attempt, as a worker does that dies after the commit.
+type lostResult struct {
+	interceptor.WorkerInterceptorBase
+}
+
+func (l *lostResult) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	i := &lostActivity{}
+	i.Next = next
+	return i
+}
+
+type lostActivity struct {
+	interceptor.ActivityInboundInterceptorBase
+}
+
+func (i *lostActivity) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	out, err := i.Next.ExecuteActivity(ctx, in)
+	if err == nil && sdk.GetInfo(ctx).Attempt == 1 {
+		return nil, errors.New("the worker died")
+	}
+	return out, err
+}
+
+// twoAttempts runs an activity in a workflow whose first attempt is lost after its
+// commit, and gives the result of the second one.
+func twoAttempts(t *testing.T, out any, register func(worker.ActivityRegistry), inner []interceptor.WorkerInterceptor, name string, input any) {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet)
+	env := suite.NewTestWorkflowEnvironment()
+	env.SetWorkerOptions(worker.Options{Interceptors: append([]interceptor.WorkerInterceptor{&lostResult{}}, inner...)})
+	register(env)
+	env.ExecuteWorkflow(func(ctx workflow.Context) (json.RawMessage, error) {
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
+		var out json.RawMessage
+		return out, workflow.ExecuteActivity(ctx, name, input).Get(ctx, &out)
+	})
+	require.NoError(t, env.GetWorkflowError())
+	require.NoError(t, env.GetWorkflowResult(out))
+}
+
+func TestInterceptorGivesTheResultOfAnEarlierAttempt(t *testing.T) {
+	b := newBench(t)
+	seed(t, b, "config", "flags", "-O2\n")
+	runs := 0
+	var out string
+	twoAttempts(t, &out, func(w worker.ActivityRegistry) {
+		w.RegisterActivityWithOptions(func(ctx context.Context, what string) (string, error) {
+			runs++
+			_, err := build(ctx, what)
+			return fmt.Sprint("run ", runs), err
+		}, sdk.RegisterOptions{Name: "build"})
+	}, []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(b.rules())}, "build", "all")
+	require.Equal(t, "run 1", out)
+	require.Equal(t, 1, runs)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	sdk "go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
 
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
@@ -31,11 +35,12 @@ type capturedValues struct {
 	mu     sync.Mutex
 	counts map[string]int64   // guarded by mu
 	gauges map[string]float64 // guarded by mu
+	most   map[string]float64 // guarded by mu; the largest value of a gauge
 	timers map[string]int     // guarded by mu; how often
 }
 
 func newCaptured() *captured {
-	return &captured{all: &capturedValues{counts: map[string]int64{}, gauges: map[string]float64{}, timers: map[string]int{}}}
+	return &captured{all: &capturedValues{counts: map[string]int64{}, gauges: map[string]float64{}, most: map[string]float64{}, timers: map[string]int{}}}
 }
 
 func (c *captured) key(name string) string {
@@ -76,6 +81,7 @@ func (m capturedMetric) Update(v float64) {
 	m.all.mu.Lock()
 	defer m.all.mu.Unlock()
 	m.all.gauges[m.name] = v
+	m.all.most[m.name] = max(m.all.most[m.name], v)
 }
 
 func (m capturedMetric) Record(time.Duration) {
@@ -220,5 +226,54 @@ func TestLogOfACommit(t *testing.T) {
 		if !strings.Contains(last, part) {
 			t.Errorf("%q is not in %q", part, last)
 		}
+	}
+}
+
+// What an activity does reaches the handler and the log of its worker.
+func TestMetricsOfAnActivity(t *testing.T) {
+	metrics, log := newCaptured(), &lines{}
+	var suite testsuite.WorkflowTestSuite
+	suite.SetMetricsHandler(metrics)
+	suite.SetLogger(log)
+	env := suite.NewTestActivityEnvironment()
+	opts := &Options{AutoCommit: true, RunDir: filepath.Join(t.TempDir(), "run")}
+	t.Cleanup(func() {
+		if err := mount.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	env.RegisterActivityWithOptions(Wrap("file://"+t.TempDir()+"/ws", func(_ context.Context, m *mount.Mount, size int) (bool, error) {
+		return true, os.WriteFile(m.Path("f"), make([]byte, size), 0o600)
+	}, opts), sdk.RegisterOptions{Name: "work"})
+	if _, err := env.ExecuteActivity("work", 100_000); err != nil {
+		t.Fatal(err)
+	}
+	// The labels are those of the SDK and ours; the test suite takes a 0 for the
+	// workflow's type.
+	in := func(name, ours string) string {
+		return name + "{activity_type=work,mode=rw," + ours + "scheme=file,task_queue=default-test-taskqueue,workflow_type=0}"
+	}
+	stored := metrics.all.counts[in("workdir_bytes_stored", "")]
+	want := map[string]int64{
+		in("workdir_opens", ""):                  1,
+		in("workdir_commits", "outcome=stored,"): 1,
+		in("workdir_bytes_stored", ""):           stored,
+		in("workdir_bytes_changed", ""):          100_000,
+	}
+	maps.DeleteFunc(metrics.all.counts, func(name string, _ int64) bool { return !strings.HasPrefix(name, "workdir_") })
+	metrics.want(t, want)
+	if stored == 0 {
+		t.Error("stored 0 bytes")
+	}
+	for _, name := range []string{"workdir_open_latency", "workdir_commit_latency"} {
+		if n := metrics.all.timers[in(name, "")]; n != 1 {
+			t.Errorf("%s was timed %d times", name, n)
+		}
+	}
+	if most := metrics.all.most[in("workdir_memory", "")]; most < 100_000 {
+		t.Errorf("memory was at most %v bytes", most)
+	}
+	if !slices.ContainsFunc(*log, func(l string) bool { return strings.HasPrefix(l, "info workspace committed") }) {
+		t.Errorf("log %q", *log)
 	}
 }

@@ -139,6 +139,21 @@ func TestExecKeepsTheEndOfLongOutput(t *testing.T) {
 	require.NotContains(t, res.Stdout[:100], "\uFFFD")
 }
 
+// An attempt that finds the commit of an earlier one gives its result.
+func TestExecIsReplayed(t *testing.T) {
+	b := newBench(t)
+	var res wdactivity.ExecResult
+	twoAttempts(t, &res, func(w worker.ActivityRegistry) {
+		wdactivity.RegisterActivities(w, &wdactivity.ReadyOptions{Allow: []string{b.url("")}, Options: b.options()})
+	}, nil, "workdir.Exec", map[string]any{"workspace": b.url("ws"), "argv": []string{"sh", "-c", "echo line >>f; wc -l <f"}})
+	require.NotEmpty(t, res.Commit)
+	res.Commit = ""
+	require.Equal(t, wdactivity.ExecResult{
+		Stdout: "1\n", Stored: true, Replayed: true, Changes: wdactivity.ExecChanges{Created: 1, Bytes: 5},
+	}, res)
+	b.wantStored("ws", "f", "line\n")
+}
+
 // The command and its children end with the activity.
 func TestExecEndsWithTheActivity(t *testing.T) {
 	b := newBench(t)
