@@ -24,4 +24,16 @@
 // open, no copy of the mount lives in another namespace, and what the tree holds
 // is what the tools have written. A mount that ended in any other way, or that
 // is still in use after [Options.Grace], is not stored.
+//
+// # Once
+//
+// Work that is tried again after a crash can have an identity, [Options.Origin],
+// and is then a step: the log in the archive knows that it was committed, by which
+// attempt, and what it gave ([Mount.SetResult]). The log is read when the workspace
+// is opened and after a conflict, so that of several attempts, one after the other
+// or at once, one takes effect, and all get its result in a [*CommittedError]. Who
+// learns that an attempt of his is not the current one any more says so by
+// [Mount.Revoke], or by [Options.BeforeStore], which is asked at the last moment.
+// A process that is stopped between that question and the request can still commit;
+// its successor then gets its result.
 package mount
