@@ -264,7 +264,10 @@ func (f *footer) decodeMembers(behind []byte, maxLog int64) (*Log, error) {
 	if len(rest) > 0 {
 		return nil, errLogDamaged
 	}
-	results, _ := joinMembers(behind[f.logLen:], subResult)
+	results, rest := joinMembers(behind[f.logLen:], subResult)
+	if _, _, more := parseEmptyMember(rest, subResult); more {
+		return nil, errPieces
+	}
 	return f.decode(payload, results, maxLog)
 }
 
@@ -278,15 +281,21 @@ func (f *footer) decode(payload, results []byte, maxLog int64) (*Log, error) {
 }
 
 // joinMembers gives what the members of the kind id carry with which p begins, and
-// what follows them.
+// what follows them. Only the last of those that carry results may have room left.
 func joinMembers(p []byte, id subfield) (joined, rest []byte) {
 	for {
 		payload, size, ok := parseEmptyMember(p, id)
-		if !ok {
+		if !ok || id == subResult && !follows(joined, payload) {
 			return joined, p
 		}
 		joined, p = append(joined, payload...), p[size:]
 	}
+}
+
+// follows tells whether a member that carries payload can be the next one of the
+// results, of which those in joined are full.
+func follows(joined, payload []byte) bool {
+	return len(joined)%maxChunk == 0 && len(payload) > 0 && len(payload) <= maxChunk
 }
 
 // appendMembers appends members of the kind id that carry payload.

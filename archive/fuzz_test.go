@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/workdir/workdir/fs"
 )
@@ -58,6 +60,75 @@ func FuzzReadLog(f *testing.F) {
 		p = append(bytes.Clone(p), foot.encode()...)
 		_, _ = ReadLog(bytes.NewReader(p), int64(len(p)))
 	})
+}
+
+// FuzzLog decodes a log whose checksums are right. What it tells can be written
+// again, and then says the same.
+func FuzzLog(f *testing.F) {
+	for _, log := range []*Log{testLog(0), testLog(2), stepLog(3, 2, 5)} {
+		e, err := log.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		row, err := appendRow(nil, &log.Record, &noRow)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(e.payload, e.results, []byte(log.past.rows))
+		f.Add(e.payload, e.results, row)
+	}
+	f.Fuzz(func(t *testing.T, payload, results, rows []byte) {
+		fuzzLog(t, payload, results)
+		// Rows that fuzzing could not deflate.
+		p := past{rows: string(rows)}
+		n := 0
+		for rest := p.rows; rest != "" && n < MaxLog; n++ {
+			var err error
+			if _, rest, err = cutRow(rest); err != nil {
+				break
+			}
+		}
+		last := testLog(0).Record
+		last.Parent = CommitID(strings.Repeat("01", idBytes))
+		p.ids = strings.Repeat("\x01", (n+1)*idBytes)
+		rec, err := last.appendIDs(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rec, err = appendRow(rec, &last, &noRow); err != nil {
+			t.Fatal(err)
+		}
+		packed, err := p.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fuzzLog(t, appendSection(appendSection(nil, tagRecord, rec), tagPast, packed), nil)
+	})
+}
+
+func fuzzLog(t *testing.T, payload, results []byte) {
+	log, err := decodeLog(payload, results)
+	if err != nil {
+		if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
+			t.Fatalf("decoding says %v", err)
+		}
+		return
+	}
+	log.ReachesBack(time.Now())
+	log.Find(StepID{})
+	for _, l := range []*Log{log, log.Next(Record{ID: NewCommitID(), Time: log.Record.Time})} {
+		e, err := l.encode()
+		if err != nil {
+			t.Fatalf("encoding again says %v", err)
+		}
+		again, err := decodeLog(e.payload, e.results)
+		if err != nil {
+			t.Fatalf("decoding again says %v", err)
+		}
+		if !reflect.DeepEqual(slices.Collect(again.All()), slices.Collect(l.All())) {
+			t.Fatalf("the log comes back as another one:\n%+v\n%+v", again, l)
+		}
+	}
 }
 
 func seed(f *testing.F, add func([]byte)) {

@@ -236,7 +236,10 @@ func TestRefusesToEncode(t *testing.T) {
 func TestEveryBitBehindTheTar(t *testing.T) {
 	tree := newTree(t)
 	maker{t, tree}.mtime("", 1, 2)
-	archive := pack(t, tree, testLog(2), nil)
+	log := testLog(2)
+	log.Record.Result = []byte("result")
+	log = log.Next(Record{ID: CommitID(strings.Repeat("ab", idBytes)), Result: []byte("last"), Origin: Origin{Execution: "e"}})
+	archive := pack(t, tree, log, nil)
 	_, want := mustLoad(t, archive, nil)
 	from := len(archive) - len(tailOf(t, archive))
 	for bit := from * 8; bit < len(archive)*8; bit++ {
@@ -308,7 +311,7 @@ func withLog(t *testing.T, member []byte, log *Log) []byte {
 	if !ok {
 		t.Fatal("no gzip member")
 	}
-	tail, err := log.tail(memberSum{packed: int64(len(member)), raw: int64(len(raw)), crc: crc32.ChecksumIEEE(raw)}, 1<<20)
+	tail, err := log.tail(memberSum{packed: int64(len(member)), raw: int64(len(raw)), crc: crc32.ChecksumIEEE(raw)}, maxLogBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +334,16 @@ func TestFooterOfAnotherTar(t *testing.T) {
 }
 
 func TestReadLogOfAHostileFooter(t *testing.T) {
-	archive := pack(t, newTree(t), testLog(2), nil)
+	for _, size := range []int{-1, 0, 20_000} {
+		log := testLog(2)
+		if size >= 0 {
+			log.Record.Result = make([]byte, size)
+		}
+		testHostileFooter(t, pack(t, newTree(t), log, nil))
+	}
+}
+
+func testHostileFooter(t *testing.T, archive []byte) {
 	f, err := findFooter(archive)
 	if err != nil {
 		t.Fatal(err)
@@ -345,6 +357,7 @@ func TestReadLogOfAHostileFooter(t *testing.T) {
 		"payload far off":    func(f *footer) { f.logRaw = 1 << 62 },
 		"other offset":       func(f *footer) { f.logOff++; f.logLen-- },
 		"other length":       func(f *footer) { f.logLen-- },
+		"results as log":     func(f *footer) { f.logLen += 26 },
 		"other payload":      func(f *footer) { f.logRaw++ },
 		"other sum":          func(f *footer) { f.logCRC++ },
 	} {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/workdir/workdir/fs"
 )
 
 func TestStepLogRoundTrip(t *testing.T) {
@@ -282,6 +284,76 @@ func compare(t *rapid.T, log *Log, naive naiveLog) {
 		if got := log.Find(step); ok && !reflect.DeepEqual(got, naive.find(step)) {
 			t.Fatalf("Find gives %+v, want %+v", got, naive.find(step))
 		}
+	}
+}
+
+// Load and ReadLog want the results where one result can be found by itself.
+func TestPlaceOfResults(t *testing.T) {
+	log := testLog(1)
+	log.Record.Result = bytes.Repeat([]byte("r"), maxChunk+10)
+	member := tgz()
+	archive := withLog(t, bytes.Clone(member), log)
+	e := encoded(t, log)
+	chain := appendMembers(nil, subLog, e.payload)
+	results := appendMembers(nil, subResult, e.results)
+	foot := archive[len(archive)-footerSize:]
+	halves := slices.Concat(emptyMember(subResult, e.results[:10]), emptyMember(subResult, e.results[10:]))
+	later := emptyMember(subfield{'W', 'X'}, []byte("of a later version"))
+	for name, c := range map[string]struct {
+		tail []byte
+		ok   bool
+	}{
+		"as it is":             {slices.Concat(chain, results), true},
+		"something behind":     {slices.Concat(chain, results, later), true},
+		"missing":              {chain, false},
+		"something between":    {slices.Concat(chain, later, results), false},
+		"in front":             {slices.Concat(results, chain), false},
+		"twice":                {slices.Concat(chain, results, results), false},
+		"an empty one behind":  {slices.Concat(chain, results, emptyMember(subResult, nil)), false},
+		"something within":     {slices.Concat(chain, results[:maxMember], later, results[maxMember:]), false},
+		"cut elsewhere":        {slices.Concat(chain, halves), false},
+		"one behind the other": {slices.Concat(chain, results, later, results), false},
+	} {
+		p := slices.Concat(member, c.tail, foot)
+		_, got, err := load(t, p, nil)
+		if c.ok != (err == nil && bytes.Equal(got.Record.Result, log.Record.Result)) || !c.ok && !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: Load gives %v", name, err)
+		}
+		if name == "one behind the other" {
+			continue // ReadLog does not look there
+		}
+		got, err = ReadLog(bytes.NewReader(p), int64(len(p)))
+		if c.ok != (err == nil && bytes.Equal(got.Record.Result, log.Record.Result)) || !c.ok && !errors.Is(err, ErrFormat) {
+			t.Errorf("%s: ReadLog gives %v", name, err)
+		}
+	}
+}
+
+// emptyTreeOf gives a tree with the root that log tells of.
+func emptyTreeOf(t *testing.T, log *Log) *fs.Tree {
+	tree, _ := mustLoad(t, withLog(t, tgz(), log), nil)
+	return tree
+}
+
+// The limit holds for log and results together, in writer and reader.
+func TestLogBytes(t *testing.T) {
+	_, log := mustLoad(t, pack(t, newTree(t), stepLog(20, 1, 100_000), nil), nil) // with the root
+	size := encoded(t, log).size()
+	for _, limit := range []int64{size - 1, 100_000, size} {
+		lim := &Limits{LogBytes: limit}
+		var out bytes.Buffer
+		_, err := NewWriter(&out, &WriterOptions{Limits: lim}).WriteTree(t.Context(), emptyTreeOf(t, log), log)
+		if ok := err == nil; ok != (limit == size) || !ok && !errors.Is(err, ErrLimit) {
+			t.Errorf("with a limit of %d for %d bytes WriteTree says %v", limit, size, err)
+		}
+		_, _, err = load(t, withLog(t, tgz(), log), &ReaderOptions{Limits: lim})
+		if ok := err == nil; ok != (limit == size) || !ok && !errors.Is(err, ErrLimit) {
+			t.Errorf("with a limit of %d for %d bytes Load says %v", limit, size, err)
+		}
+	}
+	log.Record.Host = strings.Repeat("h", maxLogBytes)
+	if _, err := log.tail(memberSum{}, 1<<40); !errors.Is(err, ErrLimit) {
+		t.Errorf("a log beyond what readers bear is written: %v", err)
 	}
 }
 

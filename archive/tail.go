@@ -68,7 +68,7 @@ func (t *tailReader) result(start, size int64, payload []byte) error {
 	if t.end == 0 {
 		t.end = t.to
 	}
-	if t.to == 0 || start != t.end {
+	if t.to == 0 || start != t.end || !follows(t.results, payload) {
 		return errPieces
 	}
 	t.end += size
