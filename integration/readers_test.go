@@ -1,7 +1,9 @@
 package integration
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"maps"
 	"os"
 	"os/exec"
@@ -97,6 +99,7 @@ func TestOtherProgramsTestOurs(t *testing.T) {
 		`gzip -t "$1"`,
 		`gzip -t <"$1"`,
 		`busybox gzip -t "$1"`,
+		`pigz -t "$1"`,
 		`tar -tzf "$1" >/dev/null`,
 		`tar -dzf "$1" -C ` + src,
 		`bsdtar -tf "$1" >/dev/null`,
@@ -150,16 +153,27 @@ func writeTo(t *testing.T, tree *workdirfs.Tree, path string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var log *archive.Log
-	for range 400 { // a log of more than one chunk
-		log = log.Next(archive.Record{ID: archive.NewCommitID(), Time: time.Unix(1_700_000_000, 0), Tool: "test"})
-	}
-	if _, err := archive.NewWriter(f, nil).WriteTree(context.Background(), tree, log); err != nil {
+	if _, err := archive.NewWriter(f, nil).WriteTree(context.Background(), tree, fullLog()); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// fullLog gives a log with as many commits and as much of results as there can be.
+func fullLog() *archive.Log {
+	var log *archive.Log
+	result := make([]byte, archive.MaxResults/(archive.MaxLog+1))
+	for i := range archive.MaxLog + 1 {
+		_, _ = rand.Read(result) // never fails
+		log = log.Next(archive.Record{
+			ID: archive.NewCommitID(), Time: time.Unix(1_700_000_000+int64(i), 0), Tool: "test",
+			Origin: archive.Origin{Workspace: "file:///jobs/job", Execution: string(archive.NewCommitID()), Step: "1"},
+			Result: bytes.Clone(result),
+		})
+	}
+	return log
 }
 
 // kept gives a snapshot as a program keeps it.
