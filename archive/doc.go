@@ -10,9 +10,14 @@
 //
 // gzip members that decompress to nothing are invisible to every reader of tar,
 // and their header has room for 64 KiB of anything. So the log travels in empty
-// members behind the one that holds the tar, and a last member of fixed size, the
-// footer, says where the log is. The archive stays a plain tar.gz, and [ReadLog]
-// needs one or two reads of its end. docs/format.md is the specification.
+// members behind the one that holds the tar, the results of steps in others behind
+// it, and a last member of fixed size, the footer, says where the log is. The
+// archive stays a plain tar.gz, and [ReadLog] needs one or two reads of its end.
+// docs/format.md is the specification.
+//
+// A log is carried from archive to archive, so a [Log] keeps the records of the
+// past as they are stored, each row what differs from the row before, and decodes
+// them only for who asks.
 //
 // # Hostile input
 //

@@ -66,16 +66,9 @@ func FuzzReadLog(f *testing.F) {
 // again, and then says the same.
 func FuzzLog(f *testing.F) {
 	for _, log := range []*Log{testLog(0), testLog(2), stepLog(3, 2, 5)} {
-		e, err := log.encode()
-		if err != nil {
-			f.Fatal(err)
-		}
-		row, err := appendRow(nil, &log.Record, &noRow)
-		if err != nil {
-			f.Fatal(err)
-		}
+		e := encoded(f, log)
 		f.Add(e.payload, e.results, []byte(log.past.rows))
-		f.Add(e.payload, e.results, row)
+		f.Add(e.payload, e.results, recordOf(f, &log.Record)[2*idBytes:])
 	}
 	f.Fuzz(func(t *testing.T, payload, results, rows []byte) {
 		fuzzLog(t, payload, results)
@@ -91,18 +84,11 @@ func FuzzLog(f *testing.F) {
 		last := testLog(0).Record
 		last.Parent = CommitID(strings.Repeat("01", idBytes))
 		p.ids = strings.Repeat("\x01", (n+1)*idBytes)
-		rec, err := last.appendIDs(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if rec, err = appendRow(rec, &last, &noRow); err != nil {
-			t.Fatal(err)
-		}
 		packed, err := p.encode()
 		if err != nil {
 			t.Fatal(err)
 		}
-		fuzzLog(t, appendSection(appendSection(nil, tagRecord, rec), tagPast, packed), nil)
+		fuzzLog(t, appendSection(appendSection(nil, tagRecord, recordOf(t, &last)), tagPast, packed), nil)
 	})
 }
 

@@ -113,20 +113,13 @@ func TestLogIsDroppedWhereSomethingFollows(t *testing.T) {
 // A later version may add fields to records and sections to the log.
 func TestUnknownPartsOfALogAreSkipped(t *testing.T) {
 	want := testLog(0)
-	rec, err := want.Record.appendIDs(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	row, err := appendRow(nil, &want.Record, &noRow)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields, _, err := cutRow(string(row))
+	rec := recordOf(t, &want.Record)
+	fields, _, err := cutRow(string(rec[2*idBytes:]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fields += "\xf8\x01\x05" + "\xfa\x01\x03new" + "\xf9\x0112345678" + "\xfd\x011234" // 31 of each kind
-	rec = append(append(rec, byte(len(fields))), fields...)
+	rec = append(append(rec[:2*idBytes], byte(len(fields))), fields...)
 	payload := appendSection(nil, "NEWS", []byte("anything"))
 	payload = appendSection(payload, tagRecord, rec)
 	payload = appendSection(payload, tagRoot, []byte(`{"mode":7,"news":{"a":[1]}}`))
@@ -198,6 +191,19 @@ func encoded(tb testing.TB, l *Log) *encodedLog {
 		tb.Fatal(err)
 	}
 	return e
+}
+
+// recordOf gives the content of the section that tells of a record.
+func recordOf(tb testing.TB, r *Record) []byte {
+	tb.Helper()
+	out, err := r.appendIDs(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if out, err = appendRow(out, r, &noRow); err != nil {
+		tb.Fatal(err)
+	}
+	return out
 }
 
 // pastOf gives the section with the past of a log.

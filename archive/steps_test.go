@@ -418,13 +418,7 @@ func TestRefusesPasts(t *testing.T) {
 		}
 		return out
 	}
-	rec, err := log.Record.appendIDs(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rec, err = appendRow(rec, &log.Record, &noRow); err != nil {
-		t.Fatal(err)
-	}
+	rec := recordOf(t, &log.Record)
 	for name, c := range map[string]struct {
 		past []byte
 		ok   bool

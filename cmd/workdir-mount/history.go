@@ -1,12 +1,15 @@
 package main
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -16,48 +19,145 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// loggedCommit is what log and verify --json tell of a commit. Of earlier ones
-// than the last, id and time are kept alone.
+// loggedCommit is what log and verify --json tell of a commit.
 type loggedCommit struct {
-	ID      archive.CommitID `json:"id"`
-	Parent  archive.CommitID `json:"parent,omitempty"`
-	Time    time.Time        `json:"time"`
-	Tool    string           `json:"tool,omitempty"`
-	Host    string           `json:"host,omitempty"`
-	Changes *fs.Changes      `json:"changes,omitempty"`
+	ID            archive.CommitID `json:"id"`
+	Parent        archive.CommitID `json:"parent,omitempty"`
+	Time          time.Time        `json:"time"`
+	Tool          string           `json:"tool,omitempty"`
+	Host          string           `json:"host,omitempty"`
+	Changes       fs.Changes       `json:"changes"`
+	Origin        archive.Origin   `json:"origin,omitzero"`
+	ResultBytes   *int             `json:"resultBytes,omitempty"` // of the result that is kept
+	ResultDropped bool             `json:"resultDropped,omitempty"`
 }
 
-// commitsOf gives the commits of a log, newest first.
-func commitsOf(log *archive.Log) []loggedCommit {
+// commitsOf gives the commits of a log, newest first, at most n unless n is 0.
+func commitsOf(log *archive.Log, n uint) []loggedCommit {
 	commits := make([]loggedCommit, 0, log.Len())
 	for r := range log.All() {
-		commits = append(commits, loggedCommit{r.ID, r.Parent, r.Time, r.Tool, r.Host, &r.Changed})
+		c := loggedCommit{
+			ID: r.ID, Parent: r.Parent, Time: r.Time, Tool: r.Tool, Host: r.Host, Changes: r.Changed,
+			Origin: r.Origin, ResultDropped: r.Dropped,
+		}
+		if r.Result != nil {
+			size := len(r.Result)
+			c.ResultBytes = &size
+		}
+		if commits = append(commits, c); uint(len(commits)) == n {
+			break
+		}
 	}
 	return commits
 }
 
-func (c loggedCommit) String() string {
-	s := fmt.Sprintf("%s  %s", c.ID, c.Time.Local().Format(time.DateTime))
-	if c.Changes != nil {
-		s += fmt.Sprintf("  %s on %s: %d created, %d modified, %d removed",
-			workspace.Printable(c.Tool), workspace.Printable(c.Host), c.Changes.Created, c.Changes.Modified, c.Changes.Removed)
+// shownID is how much of a commit's id a line shows: enough to tell those of a log
+// apart.
+const shownID = 8
+
+// columns are what a line tells of a commit; "" where there is nothing to tell.
+func (c *loggedCommit) columns() [7]string {
+	o := &c.Origin
+	var attempt, step string
+	if o.Attempt > 0 {
+		attempt = fmt.Sprintf("attempt %d", o.Attempt)
 	}
-	return s
+	if o.Step != "" {
+		step = "step " + o.Step
+	}
+	changes := fmt.Sprintf("%d created, %d modified, %d removed", c.Changes.Created, c.Changes.Modified, c.Changes.Removed)
+	return [...]string{
+		c.Time.Local().Format(time.DateTime), string(c.ID[:shownID]),
+		attempt, shortened(c.work()), shortened(step), shortened(c.where()), changes,
+	}
+}
+
+// work says what committed: the types of workflow and activity, else the execution,
+// else the program.
+func (c *loggedCommit) work() string {
+	o := &c.Origin
+	switch {
+	case o.WorkflowType != "" && o.ActivityType != "":
+		return o.WorkflowType + "/" + o.ActivityType
+	case o.WorkflowType != "" || o.ActivityType != "":
+		return o.WorkflowType + o.ActivityType
+	}
+	return cmp.Or(o.Execution, c.Tool)
+}
+
+// where names host and worker. A worker's identity mostly has the host in it.
+func (c *loggedCommit) where() string {
+	switch w := c.Origin.Worker; {
+	case w == "":
+		return c.Host
+	case strings.Contains(w, c.Host):
+		return w
+	default:
+		return c.Host + "/" + w
+	}
+}
+
+// shownText is how many characters of a name stand in a line.
+const shownText = 48
+
+// shortened makes a name fit for a line.
+func shortened(s string) string {
+	s = workspace.Printable(s)
+	if utf8.RuneCountInString(s) <= shownText {
+		return s
+	}
+	return string([]rune(s)[:shownText-3]) + "..."
+}
+
+// String is the line without what there is nothing to tell of.
+func (c *loggedCommit) String() string {
+	columns := c.columns()
+	return strings.Join(slices.DeleteFunc(columns[:], func(s string) bool { return s == "" }), "  ")
+}
+
+// printCommits prints a line for each commit, in columns. One that has nothing in
+// any line is left out.
+func printCommits(out io.Writer, commits []loggedCommit) error {
+	lines := make([][7]string, len(commits))
+	var used [7]bool
+	for i := range commits {
+		lines[i] = commits[i].columns()
+		for k, s := range lines[i] {
+			used[k] = used[k] || s != ""
+		}
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, line := range lines {
+		var shown []string
+		for k, s := range line {
+			if used[k] {
+				shown = append(shown, cmp.Or(s, "-"))
+			}
+		}
+		fmt.Fprintln(w, strings.Join(shown, "\t"))
+	}
+	return w.Flush()
 }
 
 func (a *app) logCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "log URL",
+	var number uint
+	cmd := &cobra.Command{
+		Use:   "log [flags] URL",
 		Short: "Show the commits of a workspace",
-		Long: `log shows the commits that led to a workspace's archive, newest first: the last one
-with program, host and number of changes, and up to 1,000 before it with id and time.
-An archive that another program wrote has none.`,
-		Example: `  workdir-mount log s3://bucket/jobs/job-1`,
-		Args:    cobra.ExactArgs(1),
+		Long: `log shows the commits that led to a workspace's archive, the last 1,001 of them, newest
+first, a line each: when, the beginning of the commit's id, which attempt, of what (workflow
+and activity type, the execution, or the program), which step, from where, and how much
+changed. --json tells all that is known, but for the results of steps, of which it tells the
+size. An archive that another program wrote has no commits.`,
+		Example: `  workdir-mount log s3://bucket/jobs/job-1
+  workdir-mount log -n 1 --json s3://bucket/jobs/job-1`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return untilSignal(func(ctx context.Context) error { return a.showLog(ctx, args[0]) })
+			return untilSignal(func(ctx context.Context) error { return a.showLog(ctx, args[0], number) })
 		},
 	}
+	cmd.Flags().UintVarP(&number, "number", "n", 0, "show the newest `N` commits only; 0: all")
+	return cmd
 }
 
 // workspaceLog is what log --json tells.
@@ -67,25 +167,19 @@ type workspaceLog struct {
 	Commits  []loggedCommit `json:"commits"`
 }
 
-func (a *app) showLog(ctx context.Context, url string) error {
+func (a *app) showLog(ctx context.Context, url string, number uint) error {
 	log, info, err := workspace.Log(ctx, url)
 	if err != nil {
 		return err
 	}
-	commits := commitsOf(log)
+	commits := commitsOf(log, number)
 	if a.json {
 		return printJSON(a.stdout, workspaceLog{store.Redacted(url), info.Revision, commits})
 	}
-	if len(commits) == 0 {
+	if log == nil {
 		a.note("there is no commit log: another program wrote this archive")
 	}
-	return a.toStdout(ctx, func(w io.Writer) error {
-		out := bufio.NewWriter(w)
-		for _, c := range commits {
-			fmt.Fprintln(out, c)
-		}
-		return out.Flush()
-	})
+	return a.toStdout(ctx, func(w io.Writer) error { return printCommits(w, commits) })
 }
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -127,7 +221,7 @@ func (a *app) verify(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	commits := commitsOf(r.Log)
+	commits := commitsOf(r.Log, 0)
 	v := verified{
 		storedWorkspace: newStoredWorkspace(url, r.Info),
 		Names:           r.Names, Files: r.Files, Directories: r.Directories, Symlinks: r.Symlinks, Others: r.Others,

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +18,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -62,6 +67,7 @@ func TestScripts(t *testing.T) {
 			"gone":    scriptGone,
 			"fifo":    scriptFIFO,
 			"mkdirs":  scriptMkdirs,
+			"commits": scriptCommits,
 		},
 	})
 }
@@ -121,6 +127,43 @@ func scriptMkdirs(ts *testscript.TestScript, neg bool, args []string) {
 	for _, dir := range args[1:] {
 		ts.Check(os.Mkdir(ts.MkAbs(dir), os.FileMode(mode)))
 	}
+}
+
+// scriptCommits writes an archive whose log has the commits of a file of JSON, a
+// line each, the oldest first: commits ARCHIVE FILE
+func scriptCommits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: commits archive file")
+	}
+	var log *archive.Log
+	in := json.NewDecoder(strings.NewReader(ts.ReadFile(args[1])))
+	for in.More() {
+		var r archive.Record
+		ts.Check(in.Decode(&r))
+		log = log.Next(r)
+	}
+	ts.Check(writeArchive(ts.MkAbs(args[0]), log))
+}
+
+func writeArchive(path string, log *archive.Log) error {
+	home, err := fs.NewArenaHome(1 << 20)
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	tree, err := fs.New(home, nil)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	var out bytes.Buffer
+	if _, err := archive.NewWriter(&out, nil).WriteTree(context.Background(), tree, log); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, out.Bytes(), 0o644)
 }
 
 func mountsBelow(dir string) []string {
