@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
@@ -95,6 +96,23 @@ func (b *bench) wantStored(name, file, want string) {
 	if got, ok := b.stored(name, file); !ok || got != want {
 		b.t.Errorf("stored %s/%s is %q, %v; want %q", name, file, got, ok, want)
 	}
+}
+
+// log gives the log of a stored workspace.
+func (b *bench) log(name string) *archive.Log {
+	b.t.Helper()
+	ctx := context.Background()
+	u, err := store.ParseURL(b.url(name))
+	require.NoError(b.t, err)
+	st, err := store.OpenBucket(ctx, u)
+	require.NoError(b.t, err)
+	defer st.Close()
+	obj, err := st.Open(ctx, u.Key)
+	require.NoError(b.t, err)
+	defer obj.Close()
+	log, err := archive.ReadLog(obj, obj.Info().Size)
+	require.NoError(b.t, err)
+	return log
 }
 
 func (b *bench) wantNoArchive(name string) {

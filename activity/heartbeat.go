@@ -178,11 +178,11 @@ type passKey struct{}
 // outbound is the SDK's side of an activity, with an ear for heartbeats.
 type outbound struct {
 	interceptor.ActivityOutboundInterceptorBase
-	attempt   *attempt
+	attempt   *attempt // nil: the one that the heartbeat's context belongs to
 	converter converter.DataConverter
 }
 
-// listen gives next with an ear for heartbeats.
+// listen gives next with an ear for heartbeats, of all activities if a is nil.
 func listen(next interceptor.ActivityOutboundInterceptor, a *attempt, dc converter.DataConverter) *outbound {
 	o := &outbound{attempt: a, converter: dc}
 	o.Next = next
@@ -194,7 +194,11 @@ func (o *outbound) RecordHeartbeat(ctx context.Context, details ...any) {
 		o.Next.RecordHeartbeat(ctx, details...)
 		return
 	}
-	o.attempt.memory.send(ctx, o.converter, details, o.Next.RecordHeartbeat)
+	a := o.attempt
+	if a == nil {
+		a = attemptOf(ctx)
+	}
+	a.memory.send(ctx, o.converter, details, o.Next.RecordHeartbeat)
 }
 
 // Keys of what a visit's context has.

@@ -113,9 +113,9 @@ func execution(ctx context.Context, info *sdk.Info) (id string, tested bool) {
 	case info.IsLocalActivity:
 		names = append(names, "local") // these are counted apart
 	}
-	env, tested := testEnvironment(ctx)
+	tested = isTest(ctx)
 	if tested {
-		names = append(names, env)
+		names = append(names, environment(ctx))
 	}
 	b, _ := json.Marshal(names) // strings always encode
 	return "temporal:" + string(b), tested
@@ -125,24 +125,30 @@ func execution(ctx context.Context, info *sdk.Info) (id string, tested bool) {
 // Source: newTestWorkflowEnvironmentImpl in internal/internal_workflow_testsuite.go.
 const mockPackage = "go.temporal.io/api/workflowservicemock/v1"
 
-var (
-	testEnvironments byObject[weak.Pointer[byte], string]
-	lastEnvironment  atomic.Uint64
-)
-
-// testEnvironment tells whether ctx is of a test environment of the SDK, and of
-// which: all of them use the same ids, so that the second test of a process would
-// find its work done by the first.
-func testEnvironment(ctx context.Context) (id string, ok bool) {
-	create := func() string { return fmt.Sprintf("test environment %d", lastEnvironment.Add(1)) }
+// isTest tells whether ctx is of a test environment of the SDK. Local activities
+// have no client there.
+func isTest(ctx context.Context) bool {
 	c := sdk.GetClient(ctx)
 	if v := reflect.ValueOf(c); c == nil || v.Kind() == reflect.Pointer && v.IsNil() {
-		return create(), true // executeLocalActivity in the test suite has no client
+		return true
 	}
-	service := reflect.ValueOf(c.WorkflowService())
-	if service.Kind() != reflect.Pointer || service.Type().Elem().PkgPath() != mockPackage {
-		return "", false
+	service := reflect.TypeOf(c.WorkflowService())
+	return service != nil && service.Kind() == reflect.Pointer && service.Elem().PkgPath() == mockPackage
+}
+
+var (
+	environments    byObject[weak.Pointer[byte], string]
+	lastEnvironment atomic.Uint64
+)
+
+// environment names the test environment of ctx. All of them give their workflows
+// and activities the same ids, so that the second test of a process would find its
+// work done by the first; each has a channel of its own.
+func environment(ctx context.Context) string {
+	create := func() string { return fmt.Sprintf("test environment %d", lastEnvironment.Add(1)) }
+	p := (*byte)(reflect.ValueOf(sdk.GetWorkerStopChannel(ctx)).UnsafePointer())
+	if p == nil {
+		return create()
 	}
-	p := (*byte)(service.UnsafePointer())
-	return of(&testEnvironments, p, weak.Make(p), create), true
+	return of(&environments, p, weak.Make(p), create)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 
 	"github.com/workdir/workdir/mount"
@@ -29,16 +30,17 @@ func NewInterceptor(opts *InterceptorOptions) interceptor.WorkerInterceptor {
 	if err != nil {
 		panic(err)
 	}
-	return &workerInterceptor{rules: rules}
+	return &workerInterceptor{rules: rules, converter: (&Options{DataConverter: opts.DataConverter}).dataConverter()}
 }
 
 type workerInterceptor struct {
 	interceptor.WorkerInterceptorBase
-	rules []rule // immutable
+	rules     []rule                  // immutable
+	converter converter.DataConverter // immutable
 }
 
 func (w *workerInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	i := &activityInterceptor{rules: w.rules}
+	i := &activityInterceptor{rules: w.rules, converter: w.converter}
 	i.Next = next
 	return i
 }
@@ -46,7 +48,14 @@ func (w *workerInterceptor) InterceptActivity(_ context.Context, next intercepto
 // activityInterceptor is one attempt of an activity.
 type activityInterceptor struct {
 	interceptor.ActivityInboundInterceptorBase
-	rules []rule // immutable
+	rules     []rule                  // immutable
+	converter converter.DataConverter // immutable
+}
+
+// Init has the heartbeats of the activity heard from its beginning; a Do in it
+// hears only those that follow.
+func (i *activityInterceptor) Init(out interceptor.ActivityOutboundInterceptor) error {
+	return i.Next.Init(listen(out, nil, i.converter))
 }
 
 // ExecuteActivity runs the activity in the workspaces of its rule.

@@ -104,21 +104,14 @@ func (v *visit) prepare(ctx context.Context, t *template, args []any) error {
 	v.converter = v.attempt.resultConverter(ctx, v.opts.dataConverter())
 	v.obs = observe(ctx, v.url.Scheme, v.opts.ReadOnly)
 	if !v.opts.ReadOnly && v.attempt.execution != "" {
-		v.step, err = v.attempt.beginStep(v.workspace(), v.opts.Step)
+		v.step, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step)
 	}
 	return err
 }
 
-// workspace is the URL without options: what steps are counted by.
-func (v *visit) workspace() string {
-	u := v.url
-	u.Query = ""
-	return u.String()
-}
-
 func (v *visit) endStep(spent bool) {
 	if v.step != "" {
-		v.attempt.endStep(v.workspace(), v.step, spent)
+		v.attempt.endStep(v.url.Identity(), v.step, spent)
 	}
 }
 

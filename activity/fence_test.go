@@ -1,0 +1,223 @@
+package activity_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+
+	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/mount"
+)
+
+// commitOne is an activity that commits one line.
+func commitOne(b *bench) func(ctx context.Context) (string, error) {
+	var runs atomic.Int32
+	return func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), adder("x", &runs))
+	}
+}
+
+func TestFenceIsAskedBeforeTheUploadAndBeforeTheEnd(t *testing.T) {
+	b, s := newBench(t), newServer(t)
+	_, err := runInWorkflow(t, suiteOptions{activity: func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
+			sdk.RecordHeartbeat(ctx, "mine")
+			return "", add(m, "x")
+		})
+	}})
+	require.NoError(t, err)
+	asked := s.questions()
+	require.Len(t, asked, 2)
+	for _, q := range asked {
+		require.NotEmpty(t, q.TaskToken)
+		require.Len(t, q.Details, 1)
+		require.Equal(t, "default-test-namespace", q.Namespace)
+		require.Equal(t, "default-test-workflow-id", q.WorkflowID)
+		require.Equal(t, "act", q.ActivityType)
+	}
+}
+
+func TestFenceThatSaysNo(t *testing.T) {
+	answers := map[string]error{
+		"replaced":  serviceerror.NewNotFound("no such attempt"),
+		"cancelled": temporal.NewCanceledError(),
+		"paused":    sdk.ErrActivityPaused,
+		"reset":     sdk.ErrActivityReset,
+		"refused":   serviceerror.NewPermissionDenied("no", ""),
+	}
+	for name, answer := range answers {
+		for _, at := range []string{"first", "second"} {
+			t.Run(name+", "+at+" question", func(t *testing.T) {
+				b := newBench(t)
+				list := []error{answer}
+				if at == "second" {
+					list = []error{nil, answer}
+				}
+				s := newServer(t, list...)
+				_, err := runInWorkflow(t, suiteOptions{activity: commitOne(b)})
+				wantType(t, err, wdactivity.TypeFenced, true)
+				require.ErrorContains(t, err, answer.Error())
+				require.Len(t, s.questions(), len(list))
+				b.noMounts()
+				b.wantNoArchive("ws")
+			})
+		}
+	}
+}
+
+func TestFenceIsAskedAgainWhileTheServerIsAway(t *testing.T) {
+	b := newBench(t)
+	s := newServer(t, serviceerror.NewUnavailable("away"), context.DeadlineExceeded, serviceerror.NewResourceExhausted(0, "busy"))
+	_, err := runInWorkflow(t, suiteOptions{activity: commitOne(b)})
+	require.NoError(t, err)
+	require.Len(t, s.questions(), 5)
+	b.wantStored("ws", "lines", "x\n")
+}
+
+// The server is away until the time of the commit is over.
+func TestFenceWithoutAnAnswer(t *testing.T) {
+	b, s := newBench(t), newServer(t)
+	for range 1000 {
+		s.answers = append(s.answers, serviceerror.NewUnavailable("away"))
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	s.onAsk = func(n int) {
+		if n == 3 {
+			cancel(errWork)
+		}
+	}
+	_, err := run(t, ctx, commitOne(b))
+	wantType(t, err, wdactivity.TypeFenced, true)
+	require.ErrorContains(t, err, errWork.Error())
+	b.noMounts()
+	b.wantNoArchive("ws")
+}
+
+// Every mount of the attempt loses the right to commit with the first that is told.
+func TestLossEndsAllMountsOfTheAttempt(t *testing.T) {
+	b := newBench(t)
+	newServer(t, serviceerror.NewNotFound("no such attempt"))
+	_, err := run(t, context.Background(), func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("outer"), b.options(), func(ctx context.Context, outer *mount.Mount) (string, error) {
+			if err := add(outer, "outer"); err != nil {
+				return "", err
+			}
+			_, err := wdactivity.Do(ctx, b.url("inner"), b.options(), func(_ context.Context, inner *mount.Mount) (string, error) {
+				return "", add(inner, "inner")
+			})
+			if !errors.Is(err, wdactivity.ErrFenced) {
+				return "", err
+			}
+			<-ctx.Done()
+			var notFound *serviceerror.NotFound
+			if !errors.As(context.Cause(ctx), &notFound) {
+				return "", context.Cause(ctx)
+			}
+			for os.WriteFile(outer.Path("late"), nil, 0o644) == nil {
+			}
+			return "", nil // as if it had not seen the end
+		})
+	})
+	wantType(t, err, wdactivity.TypeFenced, true)
+	b.noMounts()
+	b.wantNoArchive("outer")
+	b.wantNoArchive("inner")
+}
+
+// The SDK reports an activity as cancelled if its error is of the cancellation.
+func TestEndsOfTheContext(t *testing.T) {
+	tests := []struct {
+		name  string
+		cause error
+		want  func(error) bool
+	}{
+		{"cancelled", temporal.NewCanceledError(), temporal.IsCanceledError},
+		{"paused", sdk.ErrActivityPaused, nil},
+		{"reset", sdk.ErrActivityReset, nil},
+		{"replaced", serviceerror.NewNotFound("no such attempt"), nil},
+		{"worker stops", worker.ErrWorkerShutdown, nil},
+	}
+	for _, test := range tests {
+		for _, moment := range []string{"before the open", "before the mark", "after the mark"} {
+			t.Run(test.name+" "+moment, func(t *testing.T) {
+				b := newBench(t)
+				ctx, cancel := context.WithCancelCause(context.Background())
+				if moment == "before the open" {
+					cancel(test.cause)
+				}
+				_, err := run(t, ctx, func(ctx context.Context) (string, error) {
+					return wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
+						if moment == "before the mark" {
+							cancel(test.cause)
+							<-ctx.Done()
+							for m.Commit() == nil { // it is revoked at any moment
+							}
+							return "", m.Commit()
+						}
+						err := add(m, "x")
+						cancel(test.cause)
+						<-ctx.Done()
+						return "", err
+					})
+				})
+				b.noMounts()
+				b.wantNoArchive("ws")
+				if test.want != nil {
+					require.True(t, test.want(err), "%v", err)
+					return
+				}
+				wantType(t, err, wdactivity.TypeFenced, true)
+				require.ErrorContains(t, err, test.cause.Error())
+			})
+		}
+	}
+}
+
+func TestErrorsMatchInTheProcess(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	_, err := wdactivity.Do(ctx, b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
+		err := add(m, "x")
+		cancel(errWork)
+		return "", err
+	})
+	require.ErrorIs(t, err, wdactivity.ErrFenced)
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, errWork)
+	wantType(t, err, wdactivity.TypeFenced, true)
+}
+
+// A deadline that the caller of Do sets is its own affair: the activity goes on.
+func TestDeadlineOfTheCaller(t *testing.T) {
+	b, heard := newBench(t), newBeats()
+	_, err := runInWorkflow(t, suiteOptions{heartbeat: time.Second, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
+		short, cancel := context.WithCancel(ctx)
+		_, err := wdactivity.Do(short, b.url("a"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
+			err := add(m, "x")
+			heard.wait(1)
+			cancel()
+			<-ctx.Done()
+			return "", err
+		})
+		if !errors.Is(err, wdactivity.ErrFenced) {
+			return "", err
+		}
+		_, err = wdactivity.Do(ctx, b.url("b"), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
+			heard.wait(3) // the SDK has not taken the end of a heartbeat's context for the activity's
+			return "", add(m, "x")
+		})
+		return "", err
+	}})
+	require.NoError(t, err)
+	b.wantNoArchive("a")
+	b.wantStored("b", "lines", "x\n")
+}
