@@ -40,6 +40,7 @@ func tryMount(ctx context.Context, place string, opts *Options, report func(stor
 	m, err := Open(ctx, "mem://workdir-doctor/"+rand.Text(), &Options{RunDir: runDir, Logger: opts.Logger})
 	if err != nil {
 		report(hostCheck(name, "", err))
+		report(tryPlain(ctx, opts))
 		return
 	}
 	inside := workInTrial(ctx, m)

@@ -212,7 +212,7 @@ func (a *app) report(m *mount.Mount, f *execFlags, end ending, result mount.Resu
 		a.reportFailure(end, result, err)
 		return &statusError{code: end.code}
 	case err != nil:
-		return busyAtEnd(err)
+		return busyAtEnd(f, err)
 	}
 	a.reportSuccess(f, result)
 	return nil
@@ -238,12 +238,16 @@ func (a *app) reportSuccess(f *execFlags, result mount.Result) {
 }
 
 // busyAtEnd is the error of a mount that is busy though its client ends now.
-func busyAtEnd(err error) error {
+func busyAtEnd(f *execFlags, err error) error {
 	var busy *mount.BusyError
 	if !errors.As(err, &busy) {
 		return err
 	}
+	end := "the mount is detached"
+	if f.Plain {
+		end = "the next command removes the directory"
+	}
 	return &statusError{code: exitBusy, err: fmt.Errorf(
-		"unmount %s: still in use by %s; nothing is stored and the mount is detached; let the command wait for what it starts, or use --kill-leftovers",
-		busy.Path, processList(busy.Processes))}
+		"unmount %s: still in use by %s; nothing is stored and %s; let the command wait for what it starts, or use --kill-leftovers",
+		busy.Path, processList(busy.Processes), end)}
 }

@@ -29,6 +29,7 @@ type mountFlags struct {
 	MaxInodes int64    `json:"maxInodes"`
 	Spill     string   `json:"spill"`
 	Owner     owner    `json:"owner"`
+	Plain     bool     `json:"plain"`
 
 	AllowOther bool `json:"allowOther"`
 	Suid       bool `json:"suid"`
@@ -48,6 +49,7 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.Int64Var(&f.MaxInodes, "max-inodes", 0, "number of files and directories (default: one for each KiB of half of the memory limit)")
 	flags.StringVar(&f.Spill, "spill", "", "directory on disk for content that memory has no room for (default: tools get ENOSPC)")
 	flags.Var(&f.Owner, "owner", "whom the files belong to: UID, UID:GID, or keep for those whom the archive names; for root (default: the user who mounts)")
+	flags.BoolVar(&f.Plain, "plain", false, "give the workspace as a plain directory, for hosts without FUSE: nothing but mode bits enforces --read-only, --max-bytes is looked at when it is opened and stored, and only the processes that are found show that it is still in use")
 	flags.BoolVar(&f.AllowOther, "allow-other", false, "let other users into the mount, as far as permissions allow")
 	flags.BoolVar(&f.Suid, "suid", false, "let set-user-ID programs have their effect; for root")
 	flags.BoolVar(&f.Dev, "dev", false, "accept device nodes; for root")
@@ -66,6 +68,11 @@ func (f *mountFlags) resolve(url string) error {
 	}
 	if f.Grace <= 0 {
 		return badFlag("--grace", "must be more than 0, such as 10s")
+	}
+	for flag, given := range map[string]bool{"--allow-other": f.AllowOther, "--dev": f.Dev, "--suid": f.Suid} {
+		if f.Plain && given {
+			return badFlag(flag, "is nothing that a plain directory can give; leave it or --plain out")
+		}
 	}
 	for _, dir := range []*string{&f.Dir, &f.Spill} {
 		if *dir == "" {
@@ -124,6 +131,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		MaxInodes: f.MaxInodes,
 		Spill:     f.Spill,
 		Owner:     f.Owner.Is,
+		Plain:     f.Plain,
 		KeepEmpty: f.KeepEmpty,
 		Portable:  f.Portable,
 		Grace:     f.Grace,

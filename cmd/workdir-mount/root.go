@@ -88,7 +88,7 @@ where the cloud's own tools take them.`,
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.runDir, "run-dir", os.Getenv(runDirVariable),
-		"private directory for mountpoints and the records of what runs (default: "+mount.DefaultRunDir()+"; environment: "+runDirVariable+")")
+		"private directory for mountpoints and the records of what runs (default: "+mount.DefaultRunDir()+", for --plain "+mount.PlainRunDir()+"; environment: "+runDirVariable+")")
 	flags.BoolVar(&a.json, "json", false, "print results as JSON")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print errors only")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more of what is done")

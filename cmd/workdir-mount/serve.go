@@ -17,8 +17,11 @@ import (
 // serve keeps a mount until it is over: closed by a command of another process,
 // ended by umount(8), lost with its server, or closed by a signal. A mount that
 // is busy when a signal asks for its end stays; the next signal tries again.
-func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal) (mount.Result, error) {
-	gone := watchMountpoint(m.Path())
+func (a *app) serve(m *mount.Mount, f *mountFlags, sigs <-chan os.Signal) (mount.Result, error) {
+	var gone <-chan struct{}
+	if !f.Plain { // a plain directory is in no mount table
+		gone = watchMountpoint(m.Path())
+	}
 	for {
 		select {
 		case <-m.Done():
