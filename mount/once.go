@@ -62,8 +62,8 @@ func (h *hosted) checkOnce() error {
 	}
 	return &store.Error{
 		Op: "open", Object: h.url.Redacted(), Kind: store.ErrUnknown,
-		Cause: fmt.Errorf("the log keeps the last %d commits, and since %s (less %v for clocks that differ) there were more: whether this step is among those that it has forgotten is not known",
-			archive.MaxLog+1, since.UTC().Format(time.RFC3339), clockSkew),
+		Cause: fmt.Errorf("the log has forgotten commits since %s, when the execution began, or within the %v before it that clocks may differ: whether this step is among them is not known",
+			since.UTC().Format(time.RFC3339), clockSkew),
 		Todo: "look at the workspace and at workdir-mount log before the step is done again, as a new execution",
 	}
 }

@@ -45,6 +45,15 @@ func TestPlainLife(t *testing.T) {
 		"damaged in between":    TestConflictWithADamagedArchive,
 		"origins":               TestOriginsThatAreRefused,
 		"the log reaches back":  TestTheLogReachesBack,
+		"a step":                TestAStepIsDoneOnce,
+		"no step":               TestNoExecutionNoStep,
+		"overlapping attempts":  TestOverlappingAttempts,
+		"a copy's steps":        TestACopyHasDoneNothing,
+		"emptied, its steps":    TestEmptiedWorkspaceForgetsItsSteps,
+		"largest result":        TestLargestResult,
+		"dropped result":        TestDroppedResult,
+		"before store twice":    TestBeforeStoreIsAskedTwice,
+		"revoked commit":        TestRevokeEndsACommit,
 	} {
 		t.Run(name, test)
 	}

@@ -77,6 +77,22 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
+func TestRevokePlain(t *testing.T) {
+	f := newFixture(t)
+	m := f.openPlain("k", Options{Grace: time.Minute})
+	f.write(m, "name", "content")
+	if err := m.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	m.Revoke()
+	if res := f.close(m, false); res.Stored || f.bytes("k") != nil {
+		t.Errorf("result = %+v, want nothing stored", res)
+	}
+	if _, err := os.Lstat(m.Path()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory after Close: %v, want it gone", err)
+	}
+}
+
 // A commit that is asking whether it may go on is ended by the loss of the right to.
 func TestRevokeEndsACommit(t *testing.T) {
 	f := newFixture(t)

@@ -57,7 +57,7 @@ func TestOverlappingAttempts(t *testing.T) {
 				if !mem {
 					return f.open("k", opts)
 				}
-				opts.RunDir = f.runDir
+				opts.RunDir, opts.Plain = f.runDir, f.plain
 				m, err := Open(t.Context(), "mem://bucket/overlapping", opts)
 				if err != nil {
 					t.Fatal(err)

@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/store"
 )
 
@@ -44,6 +46,15 @@ func TestParticularsSurviveTheWay(t *testing.T) {
 	var host *HostError
 	if !errors.As(err, &host) || host.Hint != "get one" {
 		t.Errorf("host error arrived as %+v", host)
+	}
+	when := time.Date(2026, 5, 17, 12, 0, 0, 123456789, time.UTC)
+	err = decodeError(encodeError(fmt.Errorf("close %w", &CommittedError{URL: "mem://b/k", Revision: "r", Record: archive.Record{
+		ID: "id", Time: when, Origin: archive.Origin{Execution: "e", Attempt: 3}, Result: []byte("\xff\x00"), Dropped: true,
+	}})))
+	var committed *CommittedError
+	if !errors.As(err, &committed) || committed.Revision != "r" || !committed.Record.Time.Equal(when) ||
+		committed.Record.Origin.Attempt != 3 || string(committed.Record.Result) != "\xff\x00" || !committed.Record.Dropped {
+		t.Errorf("committed arrived as %+v", committed)
 	}
 }
 
