@@ -35,6 +35,7 @@ type bench struct {
 	t      *testing.T
 	runDir string
 	store  string
+	plain  bool // ready-made activities use plain directories
 }
 
 func newBench(t *testing.T) *bench {

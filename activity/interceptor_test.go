@@ -54,17 +54,23 @@ func activityEnv(t *testing.T, name string, fn any, interceptors ...interceptor.
 }
 
 func TestInterceptorMountsByActivityType(t *testing.T) {
-	b := newBench(t)
-	seed(t, b, "config", "flags", "-O2\n")
-	env := activityEnv(t, "build", build, wdactivity.NewInterceptor(b.rules()))
-	value, err := env.ExecuteActivity("build", "all")
-	require.NoError(t, err)
-	var out string
-	require.NoError(t, value.Get(&out))
-	require.True(t, strings.HasPrefix(out, "-O2\n"+b.runDir), "output %q", out)
-	b.noMounts()
-	b.wantStored("ws", "built", "all\n")
-	b.wantStored("config", "flags", "-O2\n")
+	for _, plain := range []bool{false, true} {
+		t.Run(fmt.Sprintf("plain=%v", plain), func(t *testing.T) {
+			b := newBench(t)
+			seed(t, b, "config", "flags", "-O2\n")
+			rules := b.rules()
+			rules.Plain = plain
+			env := activityEnv(t, "build", build, wdactivity.NewInterceptor(rules))
+			value, err := env.ExecuteActivity("build", "all")
+			require.NoError(t, err)
+			var out string
+			require.NoError(t, value.Get(&out))
+			require.True(t, strings.HasPrefix(out, "-O2\n"+b.runDir), "output %q", out)
+			b.noMounts()
+			b.wantStored("ws", "built", "all\n")
+			b.wantStored("config", "flags", "-O2\n")
+		})
+	}
 }
 
 func TestInterceptorLeavesOtherActivitiesAlone(t *testing.T) {

@@ -28,6 +28,7 @@ func TestPreflight(t *testing.T) {
 		is   error
 	}{
 		{"host", wdactivity.PreflightOptions{}, "", nil},
+		{"plain", wdactivity.PreflightOptions{Plain: true}, "", nil},
 		{"spill", wdactivity.PreflightOptions{Spill: []string{b.store}}, "", nil},
 		{"bad spill", wdactivity.PreflightOptions{Spill: []string{b.store, file}}, file, nil},
 		{"bad run directory", wdactivity.PreflightOptions{RunDir: file}, file, nil},

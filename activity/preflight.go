@@ -73,6 +73,9 @@ func tryMounts(ctx context.Context, opts *PreflightOptions) (err error) {
 		m, err := mount.Open(ctx, "file://"+filepath.Join(dir, "empty"), &mount.Options{
 			Plain: opts.Plain, RunDir: opts.RunDir, Spill: s, Logger: logger(ctx),
 		})
+		if errors.Is(err, mount.ErrCannotMount) && !opts.Plain {
+			return fmt.Errorf("%w; or choose plain directories instead of mounts (Options.Plain, InterceptorOptions.Plain, PreflightOptions.Plain)", err)
+		}
 		if err != nil {
 			return err
 		}

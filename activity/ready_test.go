@@ -31,6 +31,7 @@ func (b *bench) ready(ctx context.Context, name, input string) (string, error) {
 	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx})
 	opts := b.options()
 	opts.Grace = time.Second
+	opts.Plain = b.plain
 	wdactivity.RegisterActivities(env, &wdactivity.ReadyOptions{Allow: []string{b.url("")}, Options: opts})
 	value, err := env.ExecuteActivity(name, json.RawMessage(strings.ReplaceAll(input, "STORE", "file://"+b.store)))
 	if err != nil {
@@ -62,27 +63,32 @@ func wantType(t *testing.T, err error, typ string, retryable bool) *temporal.App
 }
 
 func TestExec(t *testing.T) {
-	b := newBench(t)
-	seed(t, b, "config", "flags", "-O2\n")
-	res := b.exec(`{
-		"workspace": "STORE/ws", "mounts": {"config": "STORE/config"}, "env": {"WHAT": "all"}, "stdin": "from stdin",
-		"argv": ["sh", "-c", "cat; cat \"$WORKDIR_CONFIG/flags\"; echo oops >&2; mkdir sub; echo $WHAT >sub/made"]
-	}`)
-	require.Equal(t, "from stdin-O2\n", res.Stdout)
-	require.Equal(t, "oops\n", res.Stderr)
-	require.Zero(t, res.ExitCode)
-	require.True(t, res.Stored)
-	require.NotEmpty(t, res.Commit)
-	require.Equal(t, wdactivity.ExecChanges{Created: 2, Bytes: 4}, res.Changes)
-	info, err := store.Stat(t.Context(), b.url("ws"))
-	require.NoError(t, err)
-	require.Equal(t, string(info.Revision), res.Revision)
-	b.noMounts()
+	for _, plain := range []bool{false, true} {
+		t.Run(fmt.Sprintf("plain=%v", plain), func(t *testing.T) {
+			b := newBench(t)
+			b.plain = plain
+			seed(t, b, "config", "flags", "-O2\n")
+			res := b.exec(`{
+				"workspace": "STORE/ws", "mounts": {"config": "STORE/config"}, "env": {"WHAT": "all"}, "stdin": "from stdin",
+				"argv": ["sh", "-c", "cat; cat \"$WORKDIR_CONFIG/flags\"; echo oops >&2; mkdir sub; echo $WHAT >sub/made"]
+			}`)
+			require.Equal(t, "from stdin-O2\n", res.Stdout)
+			require.Equal(t, "oops\n", res.Stderr)
+			require.Zero(t, res.ExitCode)
+			require.True(t, res.Stored)
+			require.NotEmpty(t, res.Commit)
+			require.Equal(t, wdactivity.ExecChanges{Created: 2, Bytes: 4}, res.Changes)
+			info, err := store.Stat(t.Context(), b.url("ws"))
+			require.NoError(t, err)
+			require.Equal(t, string(info.Revision), res.Revision)
+			b.noMounts()
 
-	res = b.exec(`{"workspace": "STORE/ws", "dir": "sub", "argv": ["sh", "-c", "cat made; pwd"]}`)
-	require.True(t, strings.HasPrefix(res.Stdout, "all\n") && strings.HasSuffix(res.Stdout, "/sub\n"), res.Stdout)
-	require.False(t, res.Stored)
-	require.Equal(t, string(info.Revision), res.Revision)
+			res = b.exec(`{"workspace": "STORE/ws", "dir": "sub", "argv": ["sh", "-c", "cat made; pwd"]}`)
+			require.True(t, strings.HasPrefix(res.Stdout, "all\n") && strings.HasSuffix(res.Stdout, "/sub\n"), res.Stdout)
+			require.False(t, res.Stored)
+			require.Equal(t, string(info.Revision), res.Revision)
+		})
+	}
 }
 
 // What a command did that did not exit with 0, or that was not to be committed,
