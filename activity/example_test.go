@@ -50,7 +50,7 @@ func ExampleNewInterceptor() {
 // The plugin's rules come from a file, and the worker does not start where mounts
 // are not possible.
 func ExampleNewPlugin() {
-	mount.Init() // first line of main
+	mount.Init()                                // first line of main
 	text, err := os.ReadFile("workspaces.json") // {"rules": [{"activity": "Compile", "workspaces": [{"url": "s3://…", "autoCommit": true}]}]}
 	if err != nil {
 		log.Fatal(err)
