@@ -2,6 +2,7 @@ package mount
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -184,5 +185,35 @@ func TestServerStopped(t *testing.T) {
 	}
 	if _, err := m.Close(t.Context()); !errors.Is(err, ErrServerLost) {
 		t.Errorf("Close = %v, want ErrServerLost", err)
+	}
+}
+
+// The server looks at its own mountpoint, and must not ask itself.
+func TestDeviceAt(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("key", nil)
+	if err := os.Mkdir(m.Path("dir"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	table, err := mountTable("self")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, _ := topMountAt(table, m.Path())
+	before, err := m.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := deviceAt(m.Path()); got != entry.dev || got == "" {
+		t.Errorf("at the mountpoint is %q, want %q", got, entry.dev)
+	}
+	after, err := m.Status(t.Context())
+	if err != nil || !maps.Equal(after.Requests, before.Requests) {
+		t.Errorf("the server was asked: %v, before %v; %v", after.Requests, before.Requests, err)
+	}
+	for _, path := range []string{m.Path("dir"), f.dir, f.dir + "/none"} {
+		if got := deviceAt(path); got != "" {
+			t.Errorf("at %s is %q, which is no mountpoint", path, got)
+		}
 	}
 }

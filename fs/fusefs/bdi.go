@@ -2,7 +2,8 @@ package fusefs
 
 import (
 	"fmt"
-	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // TuneBDI sets what the kernel allows a mount in memory: read-ahead of 1 MiB, and
@@ -20,11 +21,11 @@ func TuneBDI(major, minor uint32) {
 		{"strict_limit", "0"},
 		{"max_ratio", "100"},
 	} {
-		f, err := os.OpenFile(dir+s.name, os.O_WRONLY, 0)
+		fd, err := unix.Open(dir+s.name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			continue
 		}
-		_, _ = f.WriteString(s.value)
-		_ = f.Close()
+		_, _ = unix.Write(fd, []byte(s.value))
+		_ = unix.Close(fd)
 	}
 }
