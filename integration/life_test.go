@@ -48,8 +48,10 @@ func init() {
 type lives struct {
 	clientFiles, serverFiles           int
 	clientGoroutines, serverGoroutines int
+	clientMaps, serverMaps             int // mappings of memory
 	mounts                             int
 	serverMemory                       int64 // anonymous, bytes
+	content                            int64 // of all mounts that share a home, bytes
 }
 
 // count counts. Goroutines and descriptors of what was closed last may take a
@@ -72,6 +74,7 @@ func (e *env) count(server int, census string) lives {
 	return lives{
 		clientFiles: openFiles(e.t, os.Getpid()), serverFiles: openFiles(e.t, server),
 		clientGoroutines: runtime.NumGoroutine(), serverGoroutines: goroutines,
+		clientMaps: mappings(e.t, os.Getpid()), serverMaps: mappings(e.t, server),
 		mounts: len(e.mounts()), serverMemory: anonymousMemory(e.t, server),
 	}
 }
@@ -83,6 +86,25 @@ func openFiles(t *testing.T, pid int) int {
 		t.Fatal(err)
 	}
 	return len(names)
+}
+
+// content is what all mounts have that share the home of an empty one.
+func content(t *testing.T, empty *mount.Mount) int64 {
+	t.Helper()
+	var st unix.Statfs_t
+	if err := unix.Statfs(empty.Path(), &st); err != nil {
+		t.Fatal(err)
+	}
+	return int64(st.Blocks-st.Bfree) * st.Bsize
+}
+
+func mappings(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Count(b, []byte("\n"))
 }
 
 func anonymousMemory(t *testing.T, pid int) int64 {
@@ -115,8 +137,8 @@ func (e *env) client() *mount.Options {
 	return &mount.Options{RunDir: e.runDir, Logger: slog.New(slog.NewTextHandler(e.t.Output(), nil))}
 }
 
-// Of a thousand mounts in a row, some stored, nothing stays: no descriptor, no
-// goroutine, no mount, no memory.
+// Of a thousand mounts in a row, some stored, some that share a tree, some plain
+// directories, nothing stays: no descriptor, no goroutine, no mount, no memory.
 func TestThousandMounts(t *testing.T) {
 	const warm, all = 50, 1000
 	e := newEnv(t)
@@ -135,12 +157,14 @@ func TestThousandMounts(t *testing.T) {
 	for i := range all {
 		if i == warm {
 			before = e.count(status.ServerPID, census)
+			before.content = content(t, keep)
 		}
 		shortLife(t, e, opts, i)
 	}
 	var after lives
 	if !eventually(func() bool {
 		after = e.count(status.ServerPID, census)
+		after.content = content(t, keep)
 		return after.leaks(before) == ""
 	}) {
 		t.Errorf("after %d mounts: %s", all-warm, after.leaks(before))
@@ -154,24 +178,45 @@ func TestThousandMounts(t *testing.T) {
 func shortLife(t *testing.T, e *env, opts *mount.Options, i int) {
 	t.Helper()
 	o := *opts
-	o.ReadOnly = i%3 == 2
-	if i%3 == 1 {
+	switch i % 5 {
+	case 1:
 		o.MaxBytes = 8 << 20
+	case 2:
+		o.ReadOnly = true
+	case 3:
+		o.ReadOnly = true
+		twin := shortOpen(t, e, &o, i)
+		defer shortClose(t, twin, i)
+	case 4:
+		o.Plain = true
 	}
-	m, err := mount.Open(t.Context(), e.url("k"), &o)
-	if err != nil {
-		t.Fatalf("mount %d: %v", i, err)
-	}
+	m := shortOpen(t, e, &o, i)
 	if !o.ReadOnly {
 		if err := os.WriteFile(m.Path("file"), bytes.Repeat([]byte{byte(i)}, 1<<16), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if i%20 == 0 {
+		if i%20 < 5 {
 			if err := m.Commit(); err != nil {
 				t.Fatal(err)
 			}
 		}
+	} else if _, err := os.ReadFile(m.Path("file")); err != nil {
+		t.Fatal(err)
 	}
+	shortClose(t, m, i)
+}
+
+func shortOpen(t *testing.T, e *env, opts *mount.Options, i int) *mount.Mount {
+	t.Helper()
+	m, err := mount.Open(t.Context(), e.url("k"), opts)
+	if err != nil {
+		t.Fatalf("mount %d: %v", i, err)
+	}
+	return m
+}
+
+func shortClose(t *testing.T, m *mount.Mount, i int) {
+	t.Helper()
 	if _, err := m.Close(t.Context()); err != nil {
 		t.Fatalf("mount %d: %v", i, err)
 	}
@@ -191,7 +236,10 @@ func (l lives) leaks(before lives) string {
 		{"descriptors of the server", int64(before.serverFiles), int64(l.serverFiles), few},
 		{"goroutines of the client", int64(before.clientGoroutines), int64(l.clientGoroutines), few},
 		{"goroutines of the server", int64(before.serverGoroutines), int64(l.serverGoroutines), few},
+		{"mappings of the client", int64(before.clientMaps), int64(l.clientMaps), few},
+		{"mappings of the server", int64(before.serverMaps), int64(l.serverMaps), few},
 		{"mounts", int64(before.mounts), int64(l.mounts), 0},
+		{"bytes of content", before.content, l.content, 0},
 		{"bytes of the server", before.serverMemory, l.serverMemory, someMemory},
 	} {
 		if c.now > c.before+c.more {
