@@ -123,12 +123,20 @@ func StartWith(ctx context.Context, opts *StartOptions) error {
 // checkHost says what this host lacks before anything is tried.
 func checkHost() error {
 	fd, err := openFuse("")
-	if err != nil {
-		return err
+	if err == nil {
+		unix.Close(fd)
+		if os.Geteuid() != 0 {
+			_, err = fusermount()
+		}
 	}
-	unix.Close(fd)
-	if os.Geteuid() != 0 {
-		_, err = fusermount()
+	var host *HostError
+	if errors.As(err, &host) {
+		const way = "do without FUSE in a plain directory (Options.Plain, --plain)"
+		if host.Hint == "" {
+			host.Hint = way
+		} else {
+			host.Hint += "; or " + way
+		}
 	}
 	return err
 }
