@@ -429,6 +429,42 @@ func TestPlainSomethingMountedInIt(t *testing.T) {
 	}
 }
 
+// On tmpfs a write through a mapping sets no time. Once such a change was taken for
+// none, and lost without a word.
+func TestPlainMappedWrite(t *testing.T) {
+	for name, dir := range map[string]string{"tmpfs": "/dev/shm", "disk": ""} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.commit("k", "name", "content")
+			own, err := os.MkdirTemp(dir, "workdir-test-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(own)
+			m := f.openPlain("k", Options{Dir: own})
+			file, err := os.OpenFile(m.Path("name"), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := unix.Mmap(int(file.Fd()), 0, len("content"), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			file.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			copy(page, "CONTENT")
+			if err := unix.Munmap(page); err != nil {
+				t.Fatal(err)
+			}
+			if res := f.close(m, true); !res.Stored || res.Changes.Modified != 1 {
+				t.Errorf("result = %+v, want one modified file", res)
+			}
+			if got := f.content("k", "name"); got != "CONTENT" {
+				t.Errorf("content = %q", got)
+			}
+		})
+	}
+}
+
 func BenchmarkPlain(b *testing.B) {
 	const files = 10_000
 	ctx := context.Background()

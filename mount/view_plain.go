@@ -29,6 +29,7 @@ type plainView struct {
 	lost   fsdir.Lost      // set by show
 	closed *fsdir.Snapshot // set by withdraw
 	broken error           // set by withdraw; why the directory cannot be read
+	sums   bool            // set by show; times do not tell of all changes, so content must
 	files  *fsdir.Files    // set by take
 
 	// looking is held while the directory is looked at, so that we are not found
@@ -61,6 +62,12 @@ func (v *plainView) show(ctx context.Context) error {
 	}
 	if v.h.req.ReadOnly {
 		opts.Mask = readOnlyMask
+	} else {
+		told, err := fsdir.TellsOfMappings(ctx, v.path())
+		if err != nil {
+			return v.showError(err)
+		}
+		v.sums = !told
 	}
 	if _, err := fsdir.Unpack(ctx, v.h.tree, v.path(), opts); err != nil {
 		return v.showError(err)
@@ -87,7 +94,7 @@ func (v *plainView) showError(err error) error {
 // remember keeps what the directory looks like, and what of the tree it does not
 // hold.
 func (v *plainView) remember(ctx context.Context, left map[string][]string) (err error) {
-	if v.opened, err = fsdir.Take(ctx, v.path()); err != nil {
+	if v.opened, err = fsdir.Take(ctx, v.path(), v.sums); err != nil {
 		return err
 	}
 	if v.h.req.ReadOnly {
@@ -147,14 +154,14 @@ func (v *plainView) look(ctx context.Context) ([]Process, error) {
 	if p, ok := mountedWithin(v.path()); ok {
 		return []Process{p}, nil
 	}
-	now, err := fsdir.Take(ctx, v.path())
+	now, err := fsdir.Take(ctx, v.path(), false)
 	if err != nil {
 		return nil, err
 	}
 	if users := usersOfDir(v.path(), now.Numbers()); len(users) > 0 {
 		return users, nil
 	}
-	v.closed, err = fsdir.Take(ctx, v.path()) // they may have ended just now
+	v.closed, err = fsdir.Take(ctx, v.path(), v.sums) // they may have ended just now
 	return nil, err
 }
 
@@ -209,7 +216,7 @@ func (v *plainView) takeError(err error) error {
 func (v *plainView) confirm(ctx context.Context) error {
 	v.looking.Lock()
 	defer v.looking.Unlock()
-	now, err := fsdir.Take(ctx, v.path())
+	now, err := fsdir.Take(ctx, v.path(), false)
 	if err == nil && !v.closed.Equal(now) {
 		err = fsdir.ErrChanged
 	}
@@ -245,7 +252,7 @@ func (v *plainView) status(st *Status) {
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	st.MaxBytes, st.MaxInodes = v.h.req.MaxBytes, v.h.loader().maxInodes()
-	now, err := fsdir.Take(context.Background(), v.path())
+	now, err := fsdir.Take(context.Background(), v.path(), false)
 	if err != nil {
 		return // it changes just now, or is being removed
 	}

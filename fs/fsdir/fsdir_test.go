@@ -26,7 +26,7 @@ func check(t *testing.T, err error) {
 
 func take(t *testing.T, dir string) *fsdir.Snapshot {
 	t.Helper()
-	s, err := fsdir.Take(t.Context(), dir)
+	s, err := fsdir.Take(t.Context(), dir, false)
 	check(t, err)
 	check(t, s.Settle(t.Context()))
 	return s

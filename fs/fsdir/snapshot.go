@@ -11,10 +11,12 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Snapshot is what a directory looked like: names and attributes, no content. Two
-// of them tell what was changed in between, whoever did it and however: whatever
-// changes a file changes its ctime, which nobody can set.
+// Snapshot is what a directory looked like: names, attributes, and if asked for a sum
+// of the content. Two of them tell what was changed in between, whoever did it and
+// however: whatever changes a file changes its ctime, which nobody can set. The one
+// exception is what TellsOfMappings is about.
 type Snapshot struct {
+	sums   bool              // it has sums of content
 	names  map[string]fileID // by path; the directory itself is ""
 	inodes map[fileID]stamp
 }
@@ -34,20 +36,31 @@ type stamp struct {
 	mtime, ctime   unix.StatxTimestamp
 	parent         fileID // of a directory, which has one name
 	name           string // likewise
+	sum            uint64 // of the content, if the snapshot has sums
 }
 
-func (s stamp) isDir() bool { return s.mode&unix.S_IFMT == unix.S_IFDIR }
+func (s stamp) isDir() bool  { return s.mode&unix.S_IFMT == unix.S_IFDIR }
+func (s stamp) isFile() bool { return s.mode&unix.S_IFMT == unix.S_IFREG }
 
-// Take makes a snapshot. ErrChanged where the directory changes meanwhile, as far as
-// that is seen; else errors of the file system, with the path in their text.
-func Take(ctx context.Context, dir string) (*Snapshot, error) {
+// comparable gives the stamp without what only one of two snapshots has.
+func (s stamp) comparable(a, b *Snapshot) stamp {
+	if !a.sums || !b.sums {
+		s.sum = 0
+	}
+	return s
+}
+
+// Take makes a snapshot, with sums of the content if they are asked for, for which all
+// of it is read. ErrChanged where the directory changes meanwhile, as far as that is
+// seen; else errors of the file system, with the path in their text.
+func Take(ctx context.Context, dir string, sums bool) (*Snapshot, error) {
 	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(root)
-	s := &Snapshot{names: map[string]fileID{}, inodes: map[fileID]stamp{}}
-	if err := s.add(root, "", "", fileID{}); err != nil {
+	s := &Snapshot{sums: sums, names: map[string]fileID{}, inodes: map[fileID]stamp{}}
+	if err := s.add(ctx, root, "", "", fileID{}); err != nil {
 		return nil, err
 	}
 	return s, s.directory(ctx, root, "")
@@ -72,7 +85,7 @@ func (s *Snapshot) directory(ctx context.Context, fd int, path string) error {
 }
 
 func (s *Snapshot) entry(ctx context.Context, dir int, name, path string, parent fileID) error {
-	err := s.add(dir, name, path, parent)
+	err := s.add(ctx, dir, name, path, parent)
 	if err != nil {
 		return gone(path, err)
 	}
@@ -96,7 +109,7 @@ func gone(path string, err error) error {
 }
 
 // add adds one name; "" is dir itself.
-func (s *Snapshot) add(dir int, name, path string, parent fileID) error {
+func (s *Snapshot) add(ctx context.Context, dir int, name, path string, parent fileID) error {
 	var st unix.Statx_t
 	const want = unix.STATX_BASIC_STATS | unix.STATX_BTIME
 	err := again(func() error {
@@ -116,6 +129,13 @@ func (s *Snapshot) add(dir int, name, path string, parent fileID) error {
 	if mark.isDir() {
 		mark.parent, mark.name = parent, name
 	}
+	if _, seen := s.inodes[id]; s.sums && !seen && mark.isFile() {
+		if mark.sum, err = s.sumOf(ctx, dir, name, mark.size); err != nil {
+			return err
+		}
+	} else if seen {
+		mark.sum = s.inodes[id].sum
+	}
 	s.names[path], s.inodes[id] = id, mark
 	return nil
 }
@@ -127,7 +147,7 @@ func (s *Snapshot) Len() int64 { return int64(len(s.inodes)) }
 func (s *Snapshot) Bytes() int64 {
 	var sum int64
 	for _, mark := range s.inodes {
-		if mark.mode&unix.S_IFMT == unix.S_IFREG {
+		if mark.isFile() {
 			sum += mark.size
 		}
 	}
@@ -140,7 +160,8 @@ func (s *Snapshot) Equal(later *Snapshot) bool {
 		return false
 	}
 	for id, now := range later.inodes {
-		if was, ok := s.inodes[id]; !ok || was != now {
+		was, ok := s.inodes[id]
+		if !ok || was.comparable(s, later) != now.comparable(s, later) {
 			return false
 		}
 	}
@@ -162,12 +183,12 @@ func (s *Snapshot) Changes(later *Snapshot) fs.Changes {
 		switch {
 		case !ok:
 			c.Created++
-		case now.modified(was):
+		case now.comparable(s, later).modified(was.comparable(s, later)):
 			c.Modified++
 		default:
 			continue
 		}
-		if now.mode&unix.S_IFMT == unix.S_IFREG {
+		if now.isFile() {
 			c.Bytes += now.size
 		}
 	}
@@ -199,8 +220,9 @@ const settlePatience = 100 * time.Millisecond
 // Settle waits until whatever is changed from now on gets another ctime than the
 // snapshot has seen: file systems take it from a clock that ticks in milliseconds
 // (CLOCK_REALTIME_COARSE, clock_gettime(2)).
-func (s *Snapshot) Settle(ctx context.Context) error {
-	newest := s.newest()
+func (s *Snapshot) Settle(ctx context.Context) error { return settle(ctx, s.newest()) }
+
+func settle(ctx context.Context, newest unix.StatxTimestamp) error {
 	for end := time.Now().Add(settlePatience); time.Now().Before(end); {
 		var now unix.Timespec
 		if unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now) != nil || later(now, newest) {
