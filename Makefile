@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 BUILD := build
 
-.PHONY: all build demo test test-unit test-integration bench conformance lint deps-demo deps-test deps-bench clean
+.PHONY: all build demo test test-unit test-integration bench conformance lint deps-demo deps-examples deps-test deps-bench clean
 
 all: build
 
@@ -15,6 +15,7 @@ build:
 
 demo: deps-demo build
 	scripts/demo.sh $(BUILD)/workdir-mount
+	scripts/demo-temporal.sh $(BUILD)/workdir-mount
 
 # Everything, with the race detector; a skipped test is a failure.
 test: deps-test
@@ -36,6 +37,9 @@ lint: deps-test
 
 deps-demo:
 	@scripts/deps.sh demo
+
+deps-examples:
+	@scripts/deps.sh examples
 
 deps-test:
 	@scripts/deps.sh test

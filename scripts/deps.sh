@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs, with apt, pip and cargo, what the demo, the tests or the benchmarks need
-# and is missing. Usage: scripts/deps.sh demo|test|bench
+# Installs, with apt, pip and cargo, what the demo, the examples, the tests or the
+# benchmarks need and is missing. Usage: scripts/deps.sh demo|examples|test|bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
-what=${1:?usage: scripts/deps.sh demo|test|bench}
+what=${1:?usage: scripts/deps.sh demo|examples|test|bench}
+tests() { [ "$what" = test ] || [ "$what" = bench ]; }
 
 # have COMMAND...: is one of these commands there?
 have() {
@@ -23,7 +24,13 @@ need() {
 need fuse3 fusermount3
 need git git
 need sqlite3 sqlite3
+need gnuplot-nox gnuplot
 if [ "$what" != demo ]; then
+	need python3 python3
+	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
+	need npm npm
+fi
+if tests; then
 	need gcc gcc # for the race detector
 	[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 	need libarchive-tools bsdtar
@@ -33,11 +40,8 @@ if [ "$what" != demo ]; then
 	need rsync rsync
 	need attr setfattr
 	need util-linux unshare
-	need python3 python3
 	need make make
-	need npm npm
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
-	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 	need stress-ng stress-ng
 	# pjdfstest wants Rust 1.85. Debian 12 has that as cargo-web only: its cargo is
 	# of Rust 1.63.
@@ -64,7 +68,8 @@ if [ ${#missing[@]} -gt 0 ]; then
 	DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-# The Python temporal-workdir, whose archives we share both ways.
+# The Python temporal-workdir, whose archives we share both ways, and with it
+# Temporal's SDK for Python.
 if [ "$what" != demo ] && ! build/_venv/bin/python -c 'import temporal_workdir' >/dev/null 2>&1; then
 	echo "installing the Python temporal-workdir into build/_venv" >&2
 	python3 -m venv build/_venv
@@ -72,7 +77,7 @@ if [ "$what" != demo ] && ! build/_venv/bin/python -c 'import temporal_workdir' 
 fi
 
 # The clients by which the Python temporal-workdir reaches the three clouds.
-if [ "$what" != demo ] && ! build/_venv/bin/python -c 'import s3fs, gcsfs, adlfs' >/dev/null 2>&1; then
+if tests && ! build/_venv/bin/python -c 'import s3fs, gcsfs, adlfs' >/dev/null 2>&1; then
 	echo "installing s3fs, gcsfs and adlfs into build/_venv" >&2
 	build/_venv/bin/python -m pip install --quiet --disable-pip-version-check s3fs gcsfs adlfs
 fi
@@ -86,7 +91,7 @@ go_tool() {
 }
 
 # The servers that stand for the three clouds.
-if [ "$what" != demo ]; then
+if tests; then
 	mkdir -p build/tools/bin
 	go_tool versitygw github.com/versity/versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
 	go_tool fake-gcs-server github.com/fsouza/fake-gcs-server github.com/fsouza/fake-gcs-server v1.56.1

@@ -14,6 +14,13 @@ type rule struct {
 	tests   []string // of ours, for its test files alone
 }
 
+// example is the rule of a program that shows how packages are used.
+var example = rule{
+	ours:    []string{"activity", "mount", "store", "store/drivers/...", "examples/internal/play"},
+	foreign: []string{"go.temporal.io/"},
+	tests:   []string{"workspace"},
+}
+
 // table is the architecture, from the top down. Packages of the standard library
 // and golang.org/x/sys are free for all. Test files may import more, see
 // testsMay.
@@ -45,6 +52,14 @@ var table = map[string]rule{
 	"archive":                      {ours: []string{"fs"}, foreign: []string{"github.com/klauspost/pgzip", "github.com/klauspost/compress"}},
 	"fs":                           {},
 	"bench":                        {ours: []string{"archive", "fs", "mount", "store", "store/drivers/azure", "store/drivers/gs", "store/drivers/s3"}, foreign: []string{"cloud.google.com/go/storage", "github.com/Azure/", "github.com/aws/", "google.golang.org/api/option"}},
+	"examples/internal/play":       {ours: []string{"mount"}, foreign: []string{"go.temporal.io/"}},
+	"examples/hello":               example,
+	"examples/pipeline":            example,
+	"examples/buildfarm":           example,
+	"examples/scratch":             example,
+	"examples/nightly":             example,
+	"examples/migrate":             example,
+	"examples/guide":               example,
 	"internal/ipc":                 {},
 	"internal/deptest":             {},
 	"internal/testreport":          {},

@@ -1,0 +1,75 @@
+// Hello is the smallest workflow whose activities share a directory: each adds a
+// line to a file that follows them from worker to worker.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"log/slog"
+	"os"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/mount"
+)
+
+// Greet adds a line to a file of the workspace, and gives the whole file.
+func Greet(_ context.Context, ws *mount.Mount, name string) (string, error) {
+	f, err := os.OpenFile(ws.Path("greetings.txt"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(f, "hello, %s\n", name)
+	if err := f.Close(); err != nil {
+		return "", err
+	}
+	all, err := os.ReadFile(ws.Path("greetings.txt"))
+	return string(all), err
+}
+
+// Hello greets two, one after the other.
+func Hello(ctx workflow.Context) (all string, err error) {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, HeartbeatTimeout: 10 * time.Second})
+	for _, name := range []string{"world", "workspace"} {
+		if err := workflow.ExecuteActivity(ctx, "Greet", name).Get(ctx, &all); err != nil {
+			return "", err
+		}
+	}
+	return all, nil
+}
+
+func main() {
+	mount.Init() // first line: the server of the mounts is this program, run again
+	store := flag.String("store", "file:///tmp/workdir-examples", "`URL` under which workspaces are kept")
+	flag.Parse()
+	c, err := client.Dial(client.Options{HostPort: os.Getenv("TEMPORAL_ADDRESS"), Logger: sdklog.NewStructuredLogger(slog.Default())})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	w := worker.New(c, "hello", worker.Options{})
+	w.RegisterWorkflow(Hello)
+	wdactivity.Register(w, "Greet", *store+"/{workflow_id}", Greet, &wdactivity.Options{AutoCommit: true})
+	if err := w.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer w.Stop()
+
+	run, err := c.ExecuteWorkflow(context.Background(), client.StartWorkflowOptions{ID: "hello-1", TaskQueue: "hello"}, Hello)
+	if err != nil {
+		log.Fatal(err)
+	}
+	var all string
+	if err := run.Get(context.Background(), &all); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(all)
+}

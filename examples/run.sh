@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Plays an example: a Temporal server, a worker, a workflow and its outcome, and
+# nothing stays behind. What an example needs is installed with
+# "scripts/deps.sh examples".
+# Usage: examples/run.sh hello|pipeline|buildfarm|scratch|python|typescript|migrate [STORE-URL]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+name=${1:-}
+case $name in
+hello | pipeline | buildfarm | scratch | python | typescript | migrate) ;;
+*)
+	sed -n 's/^# Usage: /usage: /p' "$0" >&2
+	exit 2
+	;;
+esac
+
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/workdir-example.XXXXXX")
+trap 'rm -rf --one-file-system "$tmp"' EXIT
+store=${2:-file://$tmp/store}
+mkdir "$tmp/store" "$tmp/bin"
+go build -o "$tmp/bin/workdir-mount" ./cmd/workdir-mount
+export PATH=$tmp/bin:$PATH
+
+# A git repository of real source, made of an archive that "go build" has fetched.
+repository() {
+	local source
+	source=$(go mod download -json github.com/klauspost/compress | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+	mkdir "$tmp/repository"
+	cp -r "$source/." "$tmp/repository"
+	chmod -R u+w "$tmp/repository"
+	git -C "$tmp/repository" init -q
+	git -C "$tmp/repository" add -A
+	git -C "$tmp/repository" -c user.name=example -c user.email=example@localhost commit -qm "the source"
+}
+
+# The SDK for TypeScript needs a newer node than some distributions have; the tests
+# have one of their own.
+node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null ||
+	PATH=$PWD/build/tools/azurite/node_modules/.bin:$PATH
+
+case $name in
+python) play=(build/_venv/bin/python examples/python/main.py --store "$store") ;;
+typescript)
+	dir=build/examples/typescript
+	mkdir -p "$dir"
+	cp -r examples/typescript/. "$dir"
+	[ "$dir/node_modules/.package-lock.json" -nt examples/typescript/package.json ] ||
+		npm install --silent --no-fund --no-audit --prefix "$dir" >/dev/null
+	npm run --silent --prefix "$dir" build
+	play=(node "$dir/lib/main.js" "$store")
+	;;
+*)
+	go build -o "$tmp/bin/$name" "./examples/$name"
+	play=("$tmp/bin/$name" -store "$store")
+	;;
+esac
+case $name in
+pipeline) play+=("$(go env GOROOT)/src" "$tmp/plot.svg") ;;
+buildfarm)
+	repository
+	play+=("$tmp/repository")
+	;;
+esac
+
+# The worker of the other language, beside ours.
+both() {
+	local beside code=0
+	build/_venv/bin/python examples/migrate/ancestor.py --store "$store" &
+	beside=$!
+	"$@" || code=$?
+	kill "$beside"
+	wait "$beside" 2>/dev/null || true
+	return "$code"
+}
+if [ "$name" = migrate ]; then
+	export -f both
+	export store
+	play=(bash -euo pipefail -c 'both "$@"' migrate "${play[@]}")
+fi
+
+# What workers log is shown only if the example fails.
+export log=$tmp/log
+scripts/with-temporal.sh bash -c '"$@" 2>"$log"' play "${play[@]}" || {
+	cat "$log" >&2
+	exit 1
+}
+
+printf '\nWhat is in the store:\n'
+workdir-mount ls -l -r "$store/"
+[ -e "$tmp/plot.svg" ] && echo "  $(stat -c %s "$tmp/plot.svg") bytes  plot.svg, which the last activity took out"
+printf '\nThe commits of %s-1:\n' "$name"
+workdir-mount log "$store/$name-1"
