@@ -429,7 +429,7 @@ func TestPlainSomethingMountedInIt(t *testing.T) {
 	}
 }
 
-// On tmpfs a write through a mapping sets no time. Once such a change was taken for
+// On tmpfs a write through a mapping that was read before sets no time. Once such a change was taken for
 // none, and lost without a word.
 func TestPlainMappedWrite(t *testing.T) {
 	for name, dir := range map[string]string{"tmpfs": "/dev/shm", "disk": ""} {
@@ -450,6 +450,9 @@ func TestPlainMappedWrite(t *testing.T) {
 			file.Close()
 			if err != nil {
 				t.Fatal(err)
+			}
+			if read := string(page); read != "content" { // so that the pages are mapped
+				t.Fatalf("content = %q", read)
 			}
 			copy(page, "CONTENT")
 			if err := unix.Munmap(page); err != nil {

@@ -11,8 +11,9 @@ import (
 )
 
 // TellsOfMappings tells whether the file system of a directory sets the times of a
-// file that is written through a mapping. tmpfs, for one, does not (its
-// vm_operations have no page_mkwrite, mm/shmem.c): there only the content tells.
+// file that is written through a mapping. tmpfs, for one, does not where the page was
+// read through it before (no page_mkwrite in mm/shmem.c, so that a page is mapped
+// writable at once, vma_wants_writenotify): there only the content tells.
 // It tries, with a file in the directory that is gone afterwards, once for each file
 // system.
 func TellsOfMappings(ctx context.Context, dir string) (bool, error) {
@@ -60,7 +61,9 @@ func tryMapping(ctx context.Context, dir int) (bool, error) {
 	if err != nil {
 		return true, nil // nobody writes through mappings there
 	}
-	page[0] = 1
+	if page[0] == 0 { // as it is; the page must be read first
+		page[0] = 1
+	}
 	if err := errors.Join(unix.Msync(page, unix.MS_SYNC), unix.Munmap(page), unix.Fstat(fd, &after)); err != nil {
 		return false, named(name, err)
 	}
