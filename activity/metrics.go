@@ -67,6 +67,9 @@ const (
 	abortCommit  abortReason = "commit"  // Close failed
 )
 
+// sampleInterval is the time between two looks at what a mount holds.
+const sampleInterval = 10 * time.Second
+
 // observer tells the SDK's metrics and log what becomes of one visit: of one
 // workspace, from its open to its close. Every visit that was opened has exactly
 // one ending: committed, released, conflict, fenced, replayed or aborted; the
@@ -75,12 +78,14 @@ type observer struct {
 	metrics client.MetricsHandler // immutable
 	log     *slog.Logger          // immutable
 	level   levelKey              // immutable
+	every   time.Duration         // immutable; between two samples of what a mount holds
 
 	mu    sync.Mutex
-	since time.Time // guarded by mu; when what is timed now began
-	ended bool      // guarded by mu; the ending is told
-	taken int64     // guarded by mu; bytes that levels counts for this visit
-	held  bool      // guarded by mu; levels counts this visit
+	since time.Time          // guarded by mu; when what is timed now began
+	ended bool               // guarded by mu; the ending is told
+	taken int64              // guarded by mu; bytes that levels counts for this visit
+	held  bool               // guarded by mu; levels counts this visit
+	stop  context.CancelFunc // ends the samples; guarded by mu; nil without any
 }
 
 // observe begins a visit: its open is timed from here. ctx need not be an
@@ -94,6 +99,7 @@ func observe(ctx context.Context, scheme string, readOnly bool) *observer {
 		metrics: client.MetricsNopHandler,
 		log:     logger(ctx),
 		level:   levelKey{scheme: scheme, mode: mode},
+		every:   sampleInterval,
 		since:   time.Now(),
 	}
 	if sdk.IsActivity(ctx) {
@@ -112,11 +118,39 @@ func (o *observer) opened(m *mount.Mount) {
 	took := o.lap()
 	o.count(metricOpens, 1)
 	o.metrics.Timer(metricOpenLatency).Record(took)
+	o.hold(m)
+	o.log.Debug("workspace opened", "url", m.URL(), "path", m.Path(), "revision", m.Revision(), "took", took)
+}
+
+// hold counts the visit in the gauges from now on, and looks now and then at what
+// its mount holds.
+func (o *observer) hold(m *mount.Mount) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.held = true
 	levels.add(o.level, o.metrics, 1, 0)
-	o.mu.Unlock()
-	o.log.Debug("workspace opened", "url", m.URL(), "path", m.Path(), "revision", m.Revision(), "took", took)
+	if o.metrics == client.MetricsNopHandler {
+		return // nobody sees them
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	o.stop = stop
+	go o.sample(ctx, m)
+}
+
+// sample looks at what a mount holds until ctx ends.
+func (o *observer) sample(ctx context.Context, m *mount.Mount) {
+	tick := time.NewTicker(o.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if st, err := m.Status(ctx); err == nil {
+			o.sampled(st)
+		}
+	}
 }
 
 // openFailed tells that nothing was mounted: the step is committed already, which
@@ -259,6 +293,10 @@ func (o *observer) release() {
 		levels.add(o.level, o.metrics, -1, -o.taken)
 	}
 	o.held, o.taken = false, 0
+	if o.stop != nil {
+		o.stop()
+		o.stop = nil
+	}
 }
 
 func (o *observer) count(metric string, n int64) {

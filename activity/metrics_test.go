@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -88,6 +89,12 @@ func (m capturedMetric) Record(time.Duration) {
 	m.all.mu.Lock()
 	defer m.all.mu.Unlock()
 	m.all.timers[m.name]++
+}
+
+func (c *captured) gauge(name string) float64 {
+	c.all.mu.Lock()
+	defer c.all.mu.Unlock()
+	return c.all.gauges[name]
 }
 
 // want fails unless exactly the counters of want were counted.
@@ -212,6 +219,37 @@ func TestLogOfDroppedChanges(t *testing.T) {
 	last := (*log)[len(*log)-1]
 	if !strings.HasPrefix(last, "info workspace closed, its changes were not marked") || !strings.Contains(last, "created 3") {
 		t.Errorf("log %q", last)
+	}
+}
+
+// What a mount holds is looked at while it is mounted, not only at its end.
+func TestSamplesOfAMount(t *testing.T) {
+	metrics := newCaptured()
+	o := observe(t.Context(), "file", false)
+	o.metrics, o.log, o.every = metrics, slog.New(slog.DiscardHandler), time.Millisecond
+	m, err := mount.Open(t.Context(), "file://"+t.TempDir()+"/ws", &mount.Options{RunDir: filepath.Join(t.TempDir(), "run")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := mount.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	o.opened(m)
+	if err := os.WriteFile(m.Path("f"), make([]byte, 100_000), 0o600); err != nil {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(time.Minute); metrics.gauge("workdir_memory{}") < 100_000; {
+		if time.Now().After(deadline) {
+			t.Fatal("the memory was not looked at")
+		}
+		runtime.Gosched()
+	}
+	res, err := m.Close(t.Context())
+	o.closed(m, false, res, err)
+	if v := metrics.gauge("workdir_memory{}"); v != 0 {
+		t.Errorf("memory after the end is %v bytes", v)
 	}
 }
 
