@@ -162,3 +162,18 @@ func TestRenderMounts(t *testing.T) {
 		}
 	}
 }
+
+func TestGoBenchmarks(t *testing.T) {
+	const out = "goos: linux\nBenchmarkMany/read-only-2 \t 1\t 12.5 ns/op\t 384.5 KiB/mount\t 2 files\nPASS\nok x 1s\n"
+	got := parseGoBenchmarks(out)
+	if r := got["BenchmarkMany/read-only"]; len(got) != 1 || r["KiB/mount"] != 384.5 || r["files"] != 2 {
+		t.Errorf("parseGoBenchmarks = %v", got)
+	}
+	var b strings.Builder
+	renderServers(&b, goBenchmarks{"BenchmarkManyMounts/read-only": {"KiB/mount-rest": 285}}, goBenchmarks{"BenchmarkCommitSmall": {"disk-p50-ms": 1.6}})
+	for _, want := range []string{"| read-only, one revision | 0 | 0 | 285 |", "| disk alone | 1.6 | 0.0 |"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the page has no %q:\n%s", want, b.String())
+		}
+	}
+}

@@ -9,4 +9,4 @@ shift
 here=$(realpath "$(dirname "$0")/..")
 (cd "$here" && go build -o build/bench ./bench)
 exec "$here/build/bench" -workdir-mount "$binary" -python "$here/build/_venv/bin/python" \
-	-rounds "${ROUNDS:-3}" -source "${SOURCE:-$(go env GOROOT)/src}" "$@"
+	-module "$here" -rounds "${ROUNDS:-3}" -source "${SOURCE:-$(go env GOROOT)/src}" "$@"

@@ -36,6 +36,7 @@ type config struct {
 	parts                  string
 	transfer               int64  // bytes of the archive that is transferred
 	output                 string // directory
+	module                 string // directory of this module
 }
 
 func run() error {
@@ -47,8 +48,9 @@ func run() error {
 	flag.StringVar(&c.python, "python", "build/_venv/bin/python", "a Python that has temporal-workdir")
 	flag.StringVar(&c.source, "source", "", "the directory that makes up the workspace")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often everything is measured")
-	flag.StringVar(&c.parts, "parts", "archives,mounts,transfers", "what is measured")
+	flag.StringVar(&c.parts, "parts", "archives,mounts,transfers,servers", "what is measured")
 	flag.Int64Var(&c.transfer, "transfer", 1<<30, "how large an archive is transferred, in bytes")
+	flag.StringVar(&c.module, "module", ".", "the directory of this module, with go.mod")
 	flag.StringVar(&c.output, "o", "", "write the page to this directory, as benchmarks.md, and the plots below it")
 	flag.Parse()
 	if c.source == "" || flag.NArg() > 0 || c.rounds < 1 {
@@ -99,8 +101,12 @@ func measureParts(ctx context.Context, c config) (string, []plot, error) {
 				return "", nil, err
 			}
 			renderTransfers(&page, results)
+		case "servers":
+			if err := measureServers(ctx, c, &page); err != nil {
+				return "", nil, err
+			}
 		default:
-			return "", nil, fmt.Errorf("no part %q: there are archives, mounts and transfers", part)
+			return "", nil, fmt.Errorf("no part %q: there are archives, mounts, transfers and servers", part)
 		}
 	}
 	page.WriteString(epilogue(c))

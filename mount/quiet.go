@@ -14,9 +14,9 @@ import (
 // anything of them was ever touched. So a server that has become quiet would keep
 // memory for nothing until it is busy again.
 const (
-	quietTime  = 2 * time.Second // between two looks; who allocates less than quietBytes meanwhile is quiet
+	quietTime  = 2 * time.Second // between two looks; who makes less garbage than quietBytes meanwhile is quiet
 	quietBytes = 1 << 20
-	trimBytes  = 16 << 20 // allocated since the last trim, that make another one worth while
+	trimBytes  = 16 << 20 // of garbage at most, since the last trim, that make another one worth while
 )
 
 // allocated is the sum of all that was ever allocated, in bytes.
@@ -27,11 +27,12 @@ func allocated() uint64 {
 }
 
 // trimWhenQuiet gives memory back to the kernel whenever the process has become
-// quiet, until ctx ends.
-func trimWhenQuiet(ctx context.Context) {
+// quiet, until ctx ends. garbage tells how much garbage there may have been so far, in
+// bytes.
+func trimWhenQuiet(ctx context.Context, garbage func() uint64) {
 	tick := time.NewTicker(quietTime)
 	defer tick.Stop()
-	last := allocated()
+	last := garbage()
 	trimmed := last
 	for {
 		select {
@@ -39,11 +40,11 @@ func trimWhenQuiet(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now := allocated()
+		now := garbage()
 		if quiet := now-last < quietBytes; quiet && now-trimmed > trimBytes {
 			runtime.GC() // a pool lets go of its buffers with the second collection
 			debug.FreeOSMemory()
-			now = allocated()
+			now = garbage()
 			trimmed = now
 		}
 		last = now

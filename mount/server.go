@@ -55,8 +55,9 @@ func serverMain() int {
 	}
 	sock.Close()
 	syscall.CloseOnExec(serverLockFD)
-	go trimWhenQuiet(context.Background()) // until the process ends
-	newServer(os.NewFile(serverLockFD, lockName)).serve(nc)
+	s := newServer(os.NewFile(serverLockFD, lockName))
+	go trimWhenQuiet(context.Background(), s.transfers.garbage) // until the process ends
+	s.serve(nc)
 	return 0
 }
 

@@ -10,10 +10,16 @@ const (
 	largeTransfer  = maxIO     // bytes
 	smallTransfer  = 256 << 10 // bytes
 	largeTransfers = 16        // mounts
+
+	waitingBuffers = 3 // that a connection has, at least
 )
 
-// transfers counts the mounts with large requests.
-type transfers struct{ large atomic.Int64 }
+// transfers counts the mounts with large requests, and what mounts that are gone had
+// for buffers.
+type transfers struct {
+	large atomic.Int64
+	gone  atomic.Uint64 // bytes
+}
 
 // take gives the size of the largest request of a new mount, in bytes, to be given
 // back.
@@ -27,7 +33,12 @@ func (t *transfers) take() int {
 
 // give takes back what take gave.
 func (t *transfers) give(size int) {
+	t.gone.Add(waitingBuffers * uint64(size))
 	if size == largeTransfer {
 		t.large.Add(-1)
 	}
 }
+
+// garbage tells how much garbage there may have been so far, in bytes: all that was
+// allocated, and the buffers of mounts that are gone, which had lived long.
+func (t *transfers) garbage() uint64 { return allocated() + t.gone.Load() }

@@ -40,7 +40,8 @@ func TestTrimWhenQuiet(t *testing.T) {
 		return m.NumForcedGC
 	}
 	synctest.Test(t, func(t *testing.T) {
-		go trimWhenQuiet(t.Context())
+		var all transfers
+		go trimWhenQuiet(t.Context(), all.garbage)
 		synctest.Wait()
 		for range 2 * trimBytes / quietBytes {
 			garbage = make([]byte, quietBytes)
@@ -57,6 +58,14 @@ func TestTrimWhenQuiet(t *testing.T) {
 		pause(10 * quietTime)
 		if n := forced() - before; n != 2 {
 			t.Errorf("%d collections in all, want 2", n)
+		}
+		for range 10 { // mounts end, which allocates nothing
+			all.give(all.take())
+		}
+		pause(quietTime)
+		pause(quietTime)
+		if n := forced() - before; n != 4 {
+			t.Errorf("%d collections after mounts have ended, want 4", n)
 		}
 	})
 }
