@@ -36,4 +36,9 @@
 // [Mount.Revoke], or by [Options.BeforeStore], which is asked at the last moment.
 // A process that is stopped between that question and the request can still commit;
 // its successor then gets its result.
+//
+// # Without FUSE
+//
+// With [Options.Plain] the tree is shown in a plain directory, see docs/plain.md. Its
+// server runs in the client's process, and needs neither Init nor a kernel with FUSE.
 package mount

@@ -56,11 +56,15 @@ type Options struct {
 	// one server.
 	RunDir string
 	// Plain gives the workspace as a plain directory instead of a mount, for places
-	// where FUSE is forbidden: it is exported when the workspace is opened, and
-	// imported when it is closed. Marks, conditions, log and errors are the same.
-	// What it cannot give: ReadOnly that the kernel enforces, MaxBytes, Spill, Dev,
-	// Suid and AllowOther, and the proof that nobody writes any more when the
-	// workspace is stored.
+	// where FUSE is forbidden, see docs/plain.md: it is exported when the workspace is
+	// opened, and imported when it is closed, in this process. Marks, conditions, log
+	// and errors are the same. RunDir is then PlainRunDir by default.
+	//
+	// What it cannot give: ReadOnly is by mode bits; MaxBytes, the sum of the sizes of
+	// the files, and MaxInodes are looked at by Open and Close alone (ErrLimit); Spill
+	// is for content on its way to the directory; Dev, Suid and AllowOther are
+	// ErrCannotMount; and that nobody writes any more when the workspace is stored is
+	// known of those processes alone that are found in /proc.
 	Plain bool
 	// Origin says whose work this is; the log of the archive keeps it, see
 	// [archive.Origin]. With an Execution, and without ReadOnly, the work is a step
