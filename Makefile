@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 BUILD := build
 
-.PHONY: all build demo test test-unit test-integration bench conformance lint deps-demo deps-examples deps-test deps-bench clean
+.PHONY: all build demo test test-unit test-integration bench conformance torture lint deps-demo deps-examples deps-test deps-bench clean
 
 all: build
 
@@ -28,6 +28,10 @@ test-unit:
 # The conformance suites with their large figures; takes hours. As root.
 conformance: deps-test
 	scripts/conformance.sh
+
+# 10,000 appends by workers that are killed 2,500 times; takes hours. As root.
+torture: deps-test
+	scripts/torture.sh
 
 bench: deps-bench build
 	bench/compare.sh $(BUILD)/workdir-mount -o docs

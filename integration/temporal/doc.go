@@ -33,7 +33,7 @@
 //
 // [workerProcess] has Kill, Stop (SIGSTOP), Cont, Shutdown (SIGTERM), Start and
 // MountServer. Each worker reaches the server through a [proxy] of its own, whose
-// interceptor sees each request before and after the server does: there a test
+// handler sees each request before and after the server does: there a test
 // holds it, refuses it, or kills its sender:
 //
 //	w.set(func(c *call, forward func() error) error {
@@ -46,7 +46,8 @@
 //
 // [run] is a workflow under way: result, history, count (of events), pending,
 // awaitPending and awaitAttempt (activities that are under way, with their attempts,
-// failures and details), cancel. waitFor waits for any condition. An activity says
+// failures and details), cancel. waitFor waits for any condition, and
+// [env.onStored] follows the commits. An activity says
 // what it is at by files outside of its workspace, see [config.note] and
 // [env.awaitNote].
 package temporal

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -23,12 +24,15 @@ import (
 // process, no session, nothing beside the archives.
 type env struct {
 	t        *testing.T
-	root     string // short, since paths of sockets are
-	storeDir string // "" where the store is no directory
-	bucket   string // URL of the store, with %s for the key
-	queue    string // task queue of its activities
-	vars     []string
+	root     string   // short, since paths of sockets are
+	storeDir string   // "" where the store is no directory
+	bucket   string   // URL of the store, with %s for the key
+	queue    string   // task queue of its activities
+	vars     []string // of the workers
 	workers  []*workerProcess
+
+	mu     sync.Mutex
+	stored func() // see onStored; guarded by mu
 }
 
 // envVariable marks every process that a test starts, and what those start, with
@@ -56,7 +60,8 @@ func newS3Env(t *testing.T) *env {
 	noError(t, err)
 	t.Cleanup(func() { noError(t, s.Stop()) })
 	noError(t, s.MakeBucket(t.Context(), "bucket"))
-	e.storeDir, e.bucket, e.vars = "", s.URL("bucket", "%s"), s.Env()
+	e.storeDir, e.vars = "", s.Env()
+	e.bucket = strings.Replace(s.URL("bucket", "%s"), s.Address, e.watchUploads(s.Address), 1)
 	for _, variable := range e.vars {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value) // this process looks at the archives
@@ -116,7 +121,36 @@ func (e *env) log(key string) []archive.Record {
 	if log == nil {
 		e.t.Fatalf("%s has no log", e.url(key))
 	}
-	return append([]archive.Record{log.Record}, log.Past...)
+	records := make([]archive.Record, 0, log.Len())
+	for r := range log.All() {
+		records = append(records, *r)
+	}
+	return records
+}
+
+// onStored calls fn whenever an archive was stored, before the one who stores it
+// knows that it was, as far as that can be done: a file store does not wait.
+func (e *env) onStored(fn func()) {
+	e.t.Helper()
+	e.mu.Lock()
+	e.stored = fn
+	e.mu.Unlock()
+	if e.storeDir == "" {
+		return // watchUploads does it
+	}
+	stop, err := watchRenames(e.storeDir, fn)
+	noError(e.t, err)
+	e.t.Cleanup(stop)
+}
+
+// tellStored tells the one who asked to be told.
+func (e *env) tellStored() {
+	e.mu.Lock()
+	stored := e.stored
+	e.mu.Unlock()
+	if stored != nil {
+		stored()
+	}
 }
 
 // end ends the workers, holds the env against its promise, and removes it.

@@ -13,32 +13,37 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// The program "hold" has one activity, which makes a file in the workspace, says
-// "opened" and then waits for "go", and gives its attempt.
+// The program "hold" has an activity of that name which makes a file NAME in the
+// workspace, notes "opened-NAME" and waits for "go-NAME", then marks the workspace
+// and gives its attempt. "stubborn" is the same and does not care what becomes of
+// its context.
 func init() {
 	programs["hold"] = func(w worker.Worker, c *config) {
-		hold := func(ctx context.Context, ws *mount.Mount, name string) (int, error) {
+		hold := func(ctx, wait context.Context, ws *mount.Mount, name string) (int, error) {
 			if err := os.WriteFile(ws.Path(name), []byte("here\n"), 0o644); err != nil {
 				return 0, err
 			}
-			if err := c.note("opened"); err != nil {
+			if err := c.note("opened-" + name); err != nil {
 				return 0, err
 			}
-			if err := c.await(ctx, "go"); err != nil {
+			if err := c.await(wait, "go-"+name); err != nil {
 				return 0, err
 			}
 			return int(activity.GetInfo(ctx).Attempt), ws.Commit()
 		}
 		opts := &wdactivity.Options{RunDir: c.RunDir}
-		w.RegisterActivityWithOptions(wdactivity.Wrap(c.url("job"), hold, opts), activity.RegisterOptions{Name: "hold"})
+		wdactivity.Register(w, "hold", c.url("job"), func(ctx context.Context, ws *mount.Mount, name string) (int, error) {
+			return hold(ctx, ctx, ws, name)
+		}, opts)
+		wdactivity.Register(w, "stubborn", c.url("job"), func(ctx context.Context, ws *mount.Mount, name string) (int, error) {
+			return hold(ctx, context.Background(), ws, name)
+		}, opts)
 	}
 }
 
-// hold is a workflow of the activity of the same name.
-func hold(e *env) func(workflow.Context) (int, error) {
-	return func(ctx workflow.Context) (int, error) {
-		return execute[int](e.activities(ctx), "hold", "file")
-	}
+// one is a workflow of one activity, which takes a string.
+func one[T any](e *env, name, arg string) func(workflow.Context) (T, error) {
+	return func(ctx workflow.Context) (T, error) { return execute[T](e.activities(ctx), name, arg) }
 }
 
 // An attempt whose worker or mount server is killed while it works has no effect,
@@ -48,8 +53,8 @@ func TestKilledWhileItWorks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)
 			w := e.newWorker(workerOptions{Program: "hold"})
-			r := startWorkflow(e, hold(e))
-			e.awaitNote("opened")
+			r := startWorkflow(e, one[int](e, "hold", "file"))
+			e.awaitNote("opened-file")
 			if !w.Kill(who) {
 				t.Fatal("there was nothing to kill")
 			}
@@ -59,7 +64,7 @@ func TestKilledWhileItWorks(t *testing.T) {
 			if who&workerOnly != 0 {
 				noError(t, w.Start())
 			}
-			e.note("go")
+			e.note("go-file")
 			attempt, err := r.result()
 			noError(t, err)
 			if attempt < 2 {
@@ -72,5 +77,28 @@ func TestKilledWhileItWorks(t *testing.T) {
 				t.Errorf("%d commits, want 1", n)
 			}
 		})
+	}
+}
+
+// A worker that is stopped long enough to be replaced has no effect either.
+func TestStoppedWhileItWorks(t *testing.T) {
+	e := newEnv(t)
+	first := e.newWorker(workerOptions{Program: "hold"})
+	r := startWorkflow(e, one[int](e, "hold", "file"))
+	e.awaitNote("opened-file")
+	first.Stop(both)
+	e.newWorker(workerOptions{Program: "hold"})
+	r.awaitAttempt(2)
+	e.note("go-file")
+	attempt, err := r.result()
+	noError(t, err)
+	if attempt < 2 {
+		t.Errorf("attempt %d gave the result, want a later one than the first", attempt)
+	}
+	before := e.log("job")
+	first.Cont()
+	noError(t, first.Shutdown())
+	if after := e.log("job"); len(after) != len(before) {
+		t.Errorf("the stopped worker committed: %d commits, were %d", len(after), len(before))
 	}
 }

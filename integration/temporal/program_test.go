@@ -26,6 +26,10 @@ type program func(w worker.Worker, c *config)
 // function; it must not replace another file's.
 var programs = map[string]program{}
 
+// workerSetup changes the options of the workers of a program, by its name: an
+// interceptor or a plugin. Most have none.
+var workerSetup = map[string]func(o *worker.Options, c *config) error{}
+
 // config is what a worker process is told by the test that starts it.
 type config struct {
 	Name    string            `json:"name"`    // identity of the worker
@@ -107,12 +111,18 @@ func runWorker(encoded string) error {
 		return err
 	}
 	defer conn.Close()
-	w := worker.New(conn, c.Queue, worker.Options{
+	opts := worker.Options{
 		Identity:                           c.Name,
 		DisableWorkflowWorker:              !c.Workflows,
 		MaxConcurrentActivityExecutionSize: c.Concurrent,
 		WorkerStopTimeout:                  c.StopTimeout,
-	})
+	}
+	if setup := workerSetup[c.Program]; setup != nil {
+		if err := setup(&opts, &c); err != nil {
+			return err
+		}
+	}
+	w := worker.New(conn, c.Queue, opts)
 	p(w, &c)
 	if err := w.Start(); err != nil {
 		return err

@@ -27,10 +27,10 @@ func (c *call) Request(m proto.Message) error { return proto.Unmarshal(c.request
 // Reply decodes into m what the server answered, once it was forwarded.
 func (c *call) Reply(m proto.Message) error { return proto.Unmarshal(c.reply, m) }
 
-// interceptor decides what becomes of a call: forward gives it to the server and
-// waits for the answer. What the interceptor returns, the worker gets: the
+// handler decides what becomes of a call: forward gives it to the server and
+// waits for the answer. What the handler returns, the worker gets: the
 // server's answer if it is nil, else the error. Calls come concurrently.
-type interceptor func(c *call, forward func() error) error
+type handler func(c *call, forward func() error) error
 
 // proxy stands between one worker process and the Temporal server.
 type proxy struct {
@@ -39,7 +39,7 @@ type proxy struct {
 	back    *grpc.ClientConn
 
 	mu        sync.Mutex
-	intercept interceptor // guarded by mu; nil: every call is forwarded
+	intercept handler // guarded by mu; nil: every call is forwarded
 }
 
 // maxMessage is beyond what Temporal allows in one message.
@@ -70,14 +70,14 @@ func (p *proxy) close() {
 	_ = p.back.Close() // nothing of it is wanted any more
 }
 
-// set takes an interceptor for the calls that begin from now on; nil for none.
-func (p *proxy) set(i interceptor) {
+// set takes a handler for the calls that begin from now on; nil for none.
+func (p *proxy) set(h handler) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.intercept = i
+	p.intercept = h
 }
 
-func (p *proxy) current() interceptor {
+func (p *proxy) current() handler {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.intercept
@@ -96,8 +96,8 @@ func (p *proxy) handle(_ any, stream grpc.ServerStream) error {
 	}
 	forward := func() error { return p.forward(stream, full, c) }
 	var err error
-	if i := p.current(); i != nil {
-		err = i(c, forward)
+	if h := p.current(); h != nil {
+		err = h(c, forward)
 	} else {
 		err = forward()
 	}

@@ -27,7 +27,7 @@ type workerOptions struct {
 	Workflows   bool   // it runs workflows, and so local activities, as well
 	Concurrent  int    // activities at once; 0: the SDK's default
 	StopTimeout time.Duration
-	Intercept   interceptor // see proxy.set
+	Intercept   handler // see proxy.set
 }
 
 // workerProcess is a worker of its own process, process group, identity, run

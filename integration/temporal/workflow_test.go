@@ -28,18 +28,25 @@ var workflows atomic.Int64
 // [env.activities].
 func startWorkflow[T any](e *env, fn func(workflow.Context) (T, error)) *run[T] {
 	e.t.Helper()
-	name := fmt.Sprintf("%s-workflow-%d", e.queue, workflows.Add(1))
-	w := worker.New(server.client, name, worker.Options{LocalActivityWorkerOnly: true, WorkflowPanicPolicy: worker.FailWorkflow})
+	name := fmt.Sprintf("workflow-%d", workflows.Add(1))
+	queue := e.queue + "-" + name
+	w := worker.New(server.client, queue, worker.Options{LocalActivityWorkerOnly: true, WorkflowPanicPolicy: worker.FailWorkflow})
 	w.RegisterWorkflowWithOptions(fn, workflow.RegisterOptions{Name: name})
 	noError(e.t, w.Start())
 	e.t.Cleanup(w.Stop)
-	return startNamed[T](e, name, name)
+	return startNamed[T](e, queue, name)
 }
 
-// startNamed starts a workflow that some worker on a task queue runs.
+// taskTimeout is how soon a workflow's task is given to another worker.
+const taskTimeout = 2 * time.Second
+
+// startNamed starts a workflow that some worker on a task queue runs. Its id is not
+// that of another test's.
 func startNamed[T any](e *env, queue, name string, args ...any) *run[T] {
 	e.t.Helper()
-	r, err := server.client.ExecuteWorkflow(e.t.Context(), client.StartWorkflowOptions{ID: name + "-id", TaskQueue: queue}, name, args...)
+	r, err := server.client.ExecuteWorkflow(e.t.Context(), client.StartWorkflowOptions{
+		ID: fmt.Sprintf("%s-%s-%d", e.queue, name, workflows.Add(1)), TaskQueue: queue, WorkflowTaskTimeout: taskTimeout,
+	}, name, args...)
 	noError(e.t, err)
 	return &run[T]{WorkflowRun: r, env: e}
 }
