@@ -175,11 +175,8 @@ func skip(s string, n int) (string, error) {
 func (r *Record) setNumber(number, v uint64) error {
 	switch number {
 	case rowSeconds:
-		sec := unzigzag(v)
-		if sec < minSecond-maxSecond || sec > maxSecond-minSecond {
-			return errRow
-		}
-		if sec += r.Time.Unix(); sec < minSecond || sec > maxSecond {
+		sec := r.Time.Unix() + unzigzag(v) // what overflows is far out of bounds too
+		if sec < minSecond || sec > maxSecond {
 			return errRow
 		}
 		r.Time = time.Unix(sec, int64(r.Time.Nanosecond())).UTC()

@@ -55,7 +55,7 @@ func (t *tailReader) chunk(start, size int64, payload []byte) error {
 	if t.to == 0 {
 		t.from, t.to = start, start
 	}
-	if start != t.to || t.end > 0 {
+	if start != t.to {
 		return errPieces
 	}
 	t.to += size
