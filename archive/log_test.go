@@ -157,6 +157,8 @@ func TestRefusesLogs(t *testing.T) {
 		"no value":          row("\x10"),
 		"text for a number": row("\x12\x01x"),
 		"number for a text": row("\x80\x01\x01"),
+		"64 for a number":   row("\x1112345678"),
+		"32 for a text":     row("\x85\x011234"),
 		"cut text":          row("\x82\x01\x05abcd"),
 		"cut unknown 64":    row("\xf9\x011234567"),
 		"cut unknown 32":    row("\xfd\x01123"),

@@ -27,6 +27,7 @@ const (
 	rowRemoved  = 7
 	rowBytes    = 8
 	rowTexts    = 16 // the first of the texts
+	textCount   = 13
 )
 
 const (
@@ -37,7 +38,7 @@ const (
 )
 
 // texts are the fields from rowTexts on, in the order of their numbers.
-func (r *Record) texts() [13]*string {
+func (r *Record) texts() [textCount]*string {
 	o := &r.Origin
 	return [...]*string{
 		&r.Tool, &r.Host,
@@ -132,6 +133,17 @@ func cutUvarint(s string) (v uint64, rest string, err error) {
 	return 0, "", errRow
 }
 
+// wireOf gives the wire type of a field that is known.
+func wireOf(number uint64) (wire uint64, known bool) {
+	switch {
+	case number >= rowSeconds && number <= rowBytes:
+		return wireVarint, true
+	case number >= rowTexts && number < rowTexts+textCount:
+		return wireBytes, true
+	}
+	return 0, false
+}
+
 // apply makes r, the row before, the row of the given fields.
 func (r *Record) apply(fields string) error {
 	for fields != "" {
@@ -139,8 +151,11 @@ func (r *Record) apply(fields string) error {
 		if err != nil {
 			return err
 		}
-		number := key >> 3
-		switch key & 7 {
+		number, wire := key>>3, key&7
+		if want, known := wireOf(number); known && want != wire {
+			return errRow
+		}
+		switch wire {
 		case wireVarint:
 			var v uint64
 			if v, fields, err = cutUvarint(rest); err == nil {
@@ -149,7 +164,7 @@ func (r *Record) apply(fields string) error {
 		case wireBytes:
 			var text string
 			if text, fields, err = cutRow(rest); err == nil {
-				err = r.setText(number, text)
+				r.setText(number, text)
 			}
 		case wire64:
 			fields, err = skip(rest, 8)
@@ -197,21 +212,12 @@ func (r *Record) setNumber(number, v uint64) error {
 		r.Origin.Attempt = int32(v)
 	case rowCreated, rowModified, rowRemoved, rowBytes:
 		*r.counts()[number-rowCreated] = int64(v)
-	default:
-		if texts := r.texts(); number >= rowTexts && number < rowTexts+uint64(len(texts)) {
-			return errRow
-		}
 	}
 	return nil
 }
 
-func (r *Record) setText(number uint64, text string) error {
-	texts := r.texts()
-	switch {
-	case number < rowTexts && number >= rowSeconds && number <= rowBytes:
-		return errRow
-	case number >= rowTexts && number < rowTexts+uint64(len(texts)):
-		*texts[number-rowTexts] = text
+func (r *Record) setText(number uint64, text string) {
+	if _, known := wireOf(number); known {
+		*r.texts()[number-rowTexts] = text
 	}
-	return nil
 }
