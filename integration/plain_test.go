@@ -77,3 +77,17 @@ func TestPlainToolInAnotherNamespace(t *testing.T) {
 		t.Errorf("content = %q", got)
 	}
 }
+
+// What its own owner may not read cannot be packed by an ordinary user. It is an error
+// that names it, nothing is stored, and nothing stays.
+func TestPlainUnreadable(t *testing.T) {
+	for name, script := range map[string]string{
+		"file":      "echo content >closed; chmod 0 closed",
+		"directory": "mkdir closed; touch closed/file; chmod 0 closed",
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t).as(someUser)
+			e.refused(e.command("exec", "--plain", e.url("k"), "--", "sh", "-c", script), 106, "closed", "permission denied", "nothing was stored")
+		})
+	}
+}
