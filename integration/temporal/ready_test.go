@@ -1,0 +1,94 @@
+package temporal
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	wdactivity "github.com/workdir/workdir/activity"
+)
+
+// The program "ready" has the ready-made activities, by a plugin, which tries the
+// host first.
+func init() {
+	programs["ready"] = func(worker.Worker, *config) {}
+	workerSetup["ready"] = func(o *worker.Options, c *config) error {
+		plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{
+			Ready: &wdactivity.ReadyOptions{Allow: []string{c.url("")}, Options: &wdactivity.Options{RunDir: c.RunDir}},
+		})
+		o.Plugins = []worker.Plugin{plugin}
+		return err
+	}
+}
+
+// execInput asks workdir.Exec, as a workflow of any language would.
+type execInput map[string]any
+
+// A command whose worker dies after the commit is not run again: the next attempt
+// has its output.
+func TestExecTakesEffectOnce(t *testing.T) {
+	e := newEnv(t)
+	e.newWorker(workerOptions{Program: "ready"}).killBefore("RespondActivityTaskCompleted")
+	r := startWorkflow(e, func(ctx workflow.Context) (wdactivity.ExecResult, error) {
+		return execute[wdactivity.ExecResult](e.activities(ctx), "workdir.Exec", execInput{
+			"workspace": e.url("{workflow_id}"), "argv": []string{"sh", "-c", "echo once >>lines; cat lines"},
+		})
+	})
+	got, err := r.result()
+	noError(t, err)
+	if got.Stdout != "once\n" || !got.Replayed || !got.Stored || got.Commit == "" {
+		t.Errorf("result %+v", got)
+	}
+	if log := e.log(r.GetID()); len(log) != 1 || string(log[0].ID) != got.Commit || log[0].Origin.ActivityType != wdactivity.ExecActivity {
+		t.Errorf("log %+v", log)
+	}
+	if lines := e.file(r.GetID(), "lines"); lines != "once\n" {
+		t.Errorf("stored %q", lines)
+	}
+}
+
+// A workflow that is cancelled takes the command with it, its children too, and
+// nothing is stored.
+func TestExecIsCancelled(t *testing.T) {
+	e := newEnv(t)
+	e.newWorker(workerOptions{Program: "ready"})
+	r := startWorkflow(e, func(ctx workflow.Context) (wdactivity.ExecResult, error) {
+		opts := options(e.queue)
+		opts.WaitForCancellation = true
+		return execute[wdactivity.ExecResult](workflow.WithActivityOptions(ctx, opts), "workdir.Exec", execInput{
+			"workspace": e.url("job"), "argv": []string{"sh", "-c", fmt.Sprintf("touch f %s/running; sleep 1000 & sleep 1000", e.notes())},
+		})
+	})
+	e.awaitNote("running")
+	r.cancel()
+	if _, err := r.result(); err == nil || !strings.Contains(err.Error(), "canceled") {
+		t.Errorf("result %v", err)
+	}
+	if e.exists("job") {
+		t.Error("something is stored")
+	}
+}
+
+// Where FUSE is missing a worker with the plugin does not start, and says why.
+func TestPreflightWithoutFUSE(t *testing.T) {
+	e := newEnv(t)
+	encoded, err := json.Marshal(config{
+		Name: "w", Address: server.address, Queue: e.queue, Program: "ready", Bucket: e.bucket, RunDir: e.root + "/run", Notes: e.notes(),
+	})
+	noError(t, err)
+	self, err := os.Executable()
+	noError(t, err)
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind /dev/null /dev/fuse && exec "$0"`, self)
+	cmd.Env = slices.Concat(os.Environ(), []string{configVariable + "=" + string(encoded), envVariable + "=" + e.root})
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "preflight: ") || !strings.Contains(string(out), "/dev/fuse") {
+		t.Errorf("the worker ended with %v: %s", err, out)
+	}
+}
