@@ -16,6 +16,7 @@ esac
 
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/workdir-example.XXXXXX")
 trap 'rm -rf --one-file-system "$tmp"' EXIT
+export TMPDIR=$tmp
 store=${2:-file://$tmp/store}
 mkdir "$tmp/store" "$tmp/bin"
 go build -o "$tmp/bin/workdir-mount" ./cmd/workdir-mount
@@ -87,6 +88,8 @@ scripts/with-temporal.sh bash -c '"$@" 2>"$log"' play "${play[@]}" || {
 
 printf '\nWhat is in the store:\n'
 workdir-mount ls -l -r "$store/"
-[ -e "$tmp/plot.svg" ] && echo "  $(stat -c %s "$tmp/plot.svg") bytes  plot.svg, which the last activity took out"
-printf '\nThe commits of %s-1:\n' "$name"
-workdir-mount log "$store/$name-1"
+[ ! -e "$tmp/plot.svg" ] || echo "  $(stat -c %s "$tmp/plot.svg") bytes  plot.svg, which the last activity took out"
+workspace=$name-1
+[ "$name" != buildfarm ] || workspace+=/s2/cmd/s2c
+printf '\nThe commits of %s:\n' "$workspace"
+workdir-mount log "$store/$workspace"

@@ -136,7 +136,7 @@ func build(ctx context.Context, ws *mount.Mount, job Job, c config) (Built, erro
 		return Built{}, err
 	}
 	name := job.Command[strings.LastIndex(job.Command, "/")+1:]
-	version, err := sh(`"bin/$1" -help 2>&1 | grep -i version | head -1`, name)
+	version, err := sh(`"bin/$1" -help 2>&1 | head -1`, name)
 	if err != nil {
 		return Built{}, err
 	}

@@ -8,6 +8,7 @@ it finds the commit, and gives the result that was stored with it.
 import argparse
 import asyncio
 import os
+import sys
 from datetime import timedelta
 
 from temporalio import activity, workflow
@@ -64,3 +65,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+    sys.stdout.flush()
+    os._exit(0)  # threads of the SDK may crash the interpreter while it ends
