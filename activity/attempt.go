@@ -12,6 +12,8 @@ import (
 
 // attempt is one attempt of an activity, shared by all its visits, nested or one
 // after the other. It must not lead to the context of the activity, see byObject.
+//
+// Locks: mu before a visit's mu; memory.mu is held by itself.
 type attempt struct {
 	info      *sdk.Info // immutable; a copy; nil outside of Temporal
 	execution string    // immutable; "" outside of Temporal

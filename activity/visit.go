@@ -77,7 +77,7 @@ func enter(ctx context.Context, t *template, opts *Options, args []any, out any,
 		return endReturned, v.failed(err)
 	}
 	done, stored, err := v.keep(result, out)
-	spent = stored || err == nil && v.opts.Step == ""
+	spent = err == nil && (stored || v.opts.Step == "")
 	return done, err
 }
 
