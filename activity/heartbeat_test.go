@@ -182,6 +182,71 @@ func TestDetailsWithACodec(t *testing.T) {
 	}
 }
 
+// contexts is an interceptor that keeps the contexts of heartbeats.
+type contexts struct {
+	interceptor.WorkerInterceptorBase
+	mu   sync.Mutex
+	seen []context.Context // guarded by mu
+}
+
+func (c *contexts) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	in := &contextsInbound{contexts: c}
+	in.Next = next
+	return in
+}
+
+type contextsInbound struct {
+	interceptor.ActivityInboundInterceptorBase
+	contexts *contexts
+}
+
+func (i *contextsInbound) Init(out interceptor.ActivityOutboundInterceptor) error {
+	o := &contextsOutbound{contexts: i.contexts}
+	o.Next = out
+	return i.Next.Init(o)
+}
+
+type contextsOutbound struct {
+	interceptor.ActivityOutboundInterceptorBase
+	contexts *contexts
+}
+
+func (o *contextsOutbound) RecordHeartbeat(ctx context.Context, details ...any) {
+	o.contexts.mu.Lock()
+	o.contexts.seen = append(o.contexts.seen, ctx)
+	o.contexts.mu.Unlock()
+	o.Next.RecordHeartbeat(ctx, details...)
+}
+
+// The SDK goes on using the context of a heartbeat, and takes its end for that of
+// the activity. So the end of a context that the caller of Do made must not end
+// those of our heartbeats.
+func TestHeartbeatsOutliveTheCallersContext(t *testing.T) {
+	b, heard, c := newBench(t), newBeats(), &contexts{}
+	_, err := runInWorkflow(t, suiteOptions{
+		heartbeat: time.Second, listener: heard.listen, interceptors: []interceptor.WorkerInterceptor{c},
+		activity: func(ctx context.Context) (string, error) {
+			short, cancel := context.WithCancel(ctx)
+			defer cancel()
+			_, err := wdactivity.Do(short, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
+				heard.wait(1)
+				cancel()
+				<-ctx.Done()
+				return "", nil
+			})
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for _, seen := range c.seen {
+				if seen.Err() != nil {
+					return "", errors.New("the context of a heartbeat has ended")
+				}
+			}
+			return "", err
+		},
+	})
+	require.NoError(t, err)
+}
+
 // Without a heartbeat timeout nobody waits for heartbeats, and a unit test hears
 // those of its activity alone.
 func TestNoHeartbeatOfOursWithoutATimeout(t *testing.T) {

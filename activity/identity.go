@@ -51,13 +51,12 @@ func (b *byObject[K, V]) forget(key K) {
 // environment, uses them again.
 //
 // Source: WithActivityTask and WithLocalActivityTask in the SDK's
-// internal/activity.go make a WorkflowType for each attempt. A standalone activity
-// has none; it has a task token, which comes with each poll. In WorkflowTestSuite
-// the attempts of one activity share their token, hence the number.
+// internal/activity.go make a WorkflowType for each attempt, also of a local
+// activity. A standalone activity has none; it has a task token, which comes with
+// each poll. (In WorkflowTestSuite the attempts of one activity share their token.)
 type attemptKey struct {
 	workflowType weak.Pointer[workflow.Type]
 	token        weak.Pointer[byte]
-	number       int32
 }
 
 var attempts byObject[attemptKey, *attempt]
@@ -82,10 +81,10 @@ func attemptOf(ctx context.Context) *attempt {
 		return a
 	}
 	if t := info.WorkflowType; t != nil && t == again.WorkflowType {
-		return of(&attempts, t, attemptKey{workflowType: weak.Make(t), number: info.Attempt}, create)
+		return of(&attempts, t, attemptKey{workflowType: weak.Make(t)}, create)
 	}
 	if t := info.TaskToken; len(t) > 0 && len(again.TaskToken) > 0 && &t[0] == &again.TaskToken[0] {
-		return of(&attempts, &t[0], attemptKey{token: weak.Make(&t[0]), number: info.Attempt}, create)
+		return of(&attempts, &t[0], attemptKey{token: weak.Make(&t[0])}, create)
 	}
 	a := create()
 	a.countable = false
