@@ -195,6 +195,15 @@ func (c *contexts) InterceptActivity(_ context.Context, next interceptor.Activit
 	return in
 }
 
+// take gives the contexts and keeps them no longer: a test environment never goes.
+func (c *contexts) take() []context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seen := c.seen
+	c.seen = nil
+	return seen
+}
+
 type contextsInbound struct {
 	interceptor.ActivityInboundInterceptorBase
 	contexts *contexts
@@ -234,9 +243,7 @@ func TestHeartbeatsOutliveTheCallersContext(t *testing.T) {
 				<-ctx.Done()
 				return "", nil
 			})
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			for _, seen := range c.seen {
+			for _, seen := range c.take() {
 				if seen.Err() != nil {
 					return "", errors.New("the context of a heartbeat has ended")
 				}
