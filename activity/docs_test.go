@@ -94,6 +94,22 @@ func TestEveryLogLineIsDocumented(t *testing.T) {
 	}
 }
 
+func TestEveryFieldOfARuleIsDocumented(t *testing.T) {
+	_, section, _ := strings.Cut(readDoc(t, "docs", "activities.md"), "\n## Rules")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, v := range []any{InterceptorOptions{}, Rule{}, RuleWorkspace{}} {
+		for f := range reflect.TypeOf(v).Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if yaml, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); yaml != name {
+				t.Errorf("%T.%s is %q in JSON and %q in YAML", v, f.Name, name, yaml)
+			}
+			if name != "-" && !strings.Contains(section, "`"+name+"`") && !strings.Contains(section, name+":") {
+				t.Errorf("docs/activities.md: no %s of %T", name, v)
+			}
+		}
+	}
+}
+
 func TestEveryFieldOfTheReadyMadeActivitiesIsDocumented(t *testing.T) {
 	doc := readDoc(t, "docs", "activities.md")
 	for activity, types := range map[string][]any{
@@ -102,8 +118,11 @@ func TestEveryFieldOfTheReadyMadeActivitiesIsDocumented(t *testing.T) {
 		DeleteActivity: {DeleteInput{}, DeleteResult{}},
 		CopyActivity:   {CopyInput{}, CopyResult{}},
 	} {
-		_, section, _ := strings.Cut(doc, "\n## "+activity+"\n")
-		section, _, _ = strings.Cut(section, "\n## ")
+		_, section, found := strings.Cut(doc, "\n### "+activity+"\n")
+		section, _, _ = strings.Cut(section, "\n### ")
+		if !found {
+			t.Errorf("docs/activities.md has no section %s", activity)
+		}
 		for _, v := range types {
 			for f := range reflect.TypeOf(v).Fields() {
 				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
