@@ -3,7 +3,9 @@ package activity_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
 	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
 	wdactivity "github.com/workdir/workdir/activity"
@@ -180,6 +184,28 @@ func TestEndsOfTheContext(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A commit that the end of the worker cut off tells what to set.
+func TestWorkerStopTimeoutIsNamed(t *testing.T) {
+	b := newBench(t)
+	var text strings.Builder // written under the handler's lock, and read when the activity is over
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(&text, nil))))
+	env := suite.NewTestActivityEnvironment()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx})
+	env.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
+			err := add(m, "x")
+			cancel(worker.ErrWorkerShutdown)
+			<-ctx.Done()
+			return "", err
+		})
+	}, sdk.RegisterOptions{Name: "act"})
+	_, err := env.ExecuteActivity("act")
+	wantType(t, err, wdactivity.TypeFenced, true)
+	require.Contains(t, text.String(), "WorkerStopTimeout")
 }
 
 func TestErrorsMatchInTheProcess(t *testing.T) {

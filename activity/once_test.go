@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	commonpb "go.temporal.io/api/common/v1"
 	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/testsuite"
 
 	wdactivity "github.com/workdir/workdir/activity"
@@ -329,6 +331,49 @@ func TestReplayOfAnotherKindOfResult(t *testing.T) {
 	wantType(t, err, wdactivity.TypeAlreadyCommitted, false)
 	require.EqualValues(t, 1, runs.Load())
 	require.EqualValues(t, 2, attempts.Load())
+}
+
+// What is kept of a result is what the data converter makes of it: with a codec
+// that encrypts, the archive has no plain text.
+func TestResultGoesThroughTheDataConverter(t *testing.T) {
+	b := newBench(t)
+	opts := b.options()
+	opts.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), secretCodec{})
+	var got string
+	_, err := runInWorkflow(t, suiteOptions{attempts: 2, activity: func(ctx context.Context) (string, error) {
+		var err error
+		got, err = wdactivity.Do(ctx, b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (string, error) {
+			return "plain text", add(m, "x")
+		})
+		if err == nil && sdk.GetInfo(ctx).Attempt == 1 {
+			return "", errWork
+		}
+		return "", err
+	}})
+	require.NoError(t, err)
+	require.Equal(t, "plain text", got)
+	kept := b.log("ws").Record.Result
+	require.NotEmpty(t, kept)
+	require.NotContains(t, string(kept), "plain text")
+}
+
+// secretCodec flips all bits.
+type secretCodec struct{}
+
+func (secretCodec) Encode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	var flipped []*commonpb.Payload
+	for _, p := range payloads {
+		data := make([]byte, len(p.GetData()))
+		for i, c := range p.GetData() {
+			data[i] = ^c
+		}
+		flipped = append(flipped, &commonpb.Payload{Metadata: p.GetMetadata(), Data: data})
+	}
+	return flipped, nil
+}
+
+func (c secretCodec) Decode(payloads []*commonpb.Payload) ([]*commonpb.Payload, error) {
+	return c.Encode(payloads)
 }
 
 func TestResultsOfEveryShape(t *testing.T) {
