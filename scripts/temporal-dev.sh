@@ -14,12 +14,15 @@ program=$root/build/temporal-dev
 build() {
 	cd "$root/integration"
 	mkdir -p "$root/build"
+	exec 9>"$program.lock"
+	flock 9 # two that write the program at once would start a half of it
 	local total
 	total=$(go list -deps ./cmd/temporal-dev | wc -l)
 	go build -buildvcs=false -v -o "$program" ./cmd/temporal-dev 2>&1 | awk -v total="$total" '
 		!/^[a-z0-9.]+(\/[^ ]*)?$/ { print; next } # what is no package is an error
 		NR == 1 { print "building the Temporal server: takes minutes the first time" }
 		NR % 100 == 0 { printf "building the Temporal server: %d packages compiled, %d at most\n", NR, total }' >&2
+	exec 9>&-
 }
 
 if [ "${1:-}" = --build ]; then

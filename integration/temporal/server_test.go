@@ -22,7 +22,7 @@ const namespace = "default"
 // queues and workflow ids of its own.
 var server *temporalServer
 
-// temporalServer is a running cmd/temporal-dev, all in memory.
+// temporalServer is a running cmd/temporal-dev.
 type temporalServer struct {
 	address string // host and port of the frontend
 	client  client.Client
@@ -30,8 +30,8 @@ type temporalServer struct {
 }
 
 // startServer builds the server, which takes minutes the first time, starts it and
-// connects to it.
-func startServer(dir string) (*temporalServer, error) {
+// connects to it. dir is for its log; args are added to its own.
+func startServer(dir string, args ...string) (*temporalServer, error) {
 	program, err := buildServer()
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func startServer(dir string) (*temporalServer, error) {
 		return nil, err
 	}
 	defer stderr.Close()
-	s := &temporalServer{cmd: exec.Command(program, "--port", "0", "--namespace", namespace)}
+	s := &temporalServer{cmd: exec.Command(program, append([]string{"--port", "0", "--namespace", namespace}, args...)...)}
 	s.cmd.Stderr = stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing stays behind a test that is killed
 	stdout, err := s.cmd.StdoutPipe()

@@ -84,7 +84,7 @@ func freePorts(wish, n int) ([]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find a port: %w", err)
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()        // nobody has connected
 		ports[i] = l.Addr().(*net.TCPAddr).Port // a TCP listener has no other
 	}
 	return ports, nil
