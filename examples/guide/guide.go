@@ -122,8 +122,8 @@ func Plugin(config []byte) (*temporal.SimplePlugin, error) {
 // attempt passes by those that are in the store.
 func Long(ctx context.Context, url string, opts *wdactivity.Options, parts int) (int, error) {
 	for part := range parts {
-		activity.RecordHeartbeat(ctx, part)
-		_, err := wdactivity.Do(ctx, url, opts, func(_ context.Context, ws *mount.Mount) (int, error) {
+		_, err := wdactivity.Do(ctx, url, opts, func(ctx context.Context, ws *mount.Mount) (int, error) {
+			activity.RecordHeartbeat(ctx, part)
 			if err := appendLine(ws.Path("parts"), fmt.Sprint(part)); err != nil {
 				return 0, err
 			}
