@@ -21,7 +21,8 @@ build() {
 	go build -buildvcs=false -v -o "$program" ./cmd/temporal-dev 2>&1 | awk -v total="$total" '
 		!/^[a-z0-9.]+(\/[^ ]*)?$/ { print; next } # what is no package is an error
 		NR == 1 { print "building the Temporal server: takes minutes the first time" }
-		NR % 100 == 0 { printf "building the Temporal server: %d packages compiled, %d at most\n", NR, total }' >&2
+		NR % 100 == 0 { printf "building the Temporal server: %d packages compiled, %d at most\n", NR, total }
+		{ fflush() }' >&2
 	exec 9>&-
 }
 
