@@ -55,13 +55,20 @@ func newEnv(t *testing.T) *env {
 // newS3Env gives a test an env whose store is an S3 server of its own.
 func newS3Env(t *testing.T) *env {
 	t.Helper()
+	return newS3EnvBehind(t, func(e *env, s *stores.Server) string { return e.watchUploads(s.Address) })
+}
+
+// newS3EnvBehind is newS3Env with something between the server and all who use it,
+// which front starts and gives the address of.
+func newS3EnvBehind(t *testing.T, front func(*env, *stores.Server) string) *env {
+	t.Helper()
 	e := newEnv(t)
 	s, err := stores.Start(t.Context(), stores.S3)
 	noError(t, err)
 	t.Cleanup(func() { noError(t, s.Stop()) })
 	noError(t, s.MakeBucket(t.Context(), "bucket"))
 	e.storeDir, e.vars = "", s.Env()
-	e.bucket = strings.Replace(s.URL("bucket", "%s"), s.Address, e.watchUploads(s.Address), 1)
+	e.bucket = strings.Replace(s.URL("bucket", "%s"), s.Address, front(e, s), 1)
 	for _, variable := range e.vars {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value) // this process looks at the archives

@@ -49,12 +49,19 @@ type workerProcess struct {
 // newWorker starts a worker process and waits until it polls.
 func (e *env) newWorker(opts workerOptions) *workerProcess {
 	e.t.Helper()
+	w := e.addWorker(opts)
+	noError(e.t, w.Start())
+	return w
+}
+
+// addWorker gives a worker that does not run yet.
+func (e *env) addWorker(opts workerOptions) *workerProcess {
+	e.t.Helper()
 	p, err := newProxy(server.address)
 	noError(e.t, err)
 	p.set(opts.Intercept)
 	w := &workerProcess{proxy: p, name: fmt.Sprintf("w%d", len(e.workers)), env: e, opts: opts}
 	e.workers = append(e.workers, w)
-	noError(e.t, w.Start())
 	return w
 }
 
