@@ -15,7 +15,8 @@
 //
 // # Locks
 //
-// No lock of this package is held while code of a caller runs, with one
-// exception: the file driver calls PutOptions.Before under the lock of the
-// directory, because nothing may come between that call and the rename.
+// No lock of this package is held while code of a caller runs: one that takes long,
+// or is stopped, must not keep other writers waiting. So the file driver calls
+// PutOptions.Before right before it takes the lock of the directory, and once more
+// where that took long.
 package store

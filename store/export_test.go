@@ -1,6 +1,10 @@
 package store
 
-import "golang.org/x/sys/unix"
+import (
+	"context"
+
+	"golang.org/x/sys/unix"
+)
 
 // NewFileStore gives a store of the file driver beneath a directory.
 func NewFileStore(root string) Store { return &fileStore{root: root, sys: durable} }
@@ -16,6 +20,23 @@ func NewFileStoreWith(root string, flock func(fd, how int) error, fsync func(fd 
 		s.sys.fsync = fsync
 	}
 	return s
+}
+
+// Freshness is how old an answer of PutOptions.Before may be.
+const Freshness = freshness
+
+// LockDir takes the lock of a directory, as a writer does.
+func LockDir(ctx context.Context, path string) (unlock func(), err error) {
+	d, err := openDir(path, unix.O_RDONLY, &durable)
+	if err != nil {
+		return nil, err
+	}
+	release, err := d.lock(ctx)
+	if err != nil {
+		d.close()
+		return nil, err
+	}
+	return func() { release(); d.close() }, nil
 }
 
 // IsDir says whether fd is a directory.

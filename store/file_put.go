@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,13 +70,21 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 	if err := t.fill(ctx, write); err != nil {
 		return Info{}, err
 	}
-	unlock, err := d.lock(ctx)
+	found, err := examine(t.file)
+	if err != nil {
+		return Info{}, err
+	}
+	unlock, old, err := d.lockFor(ctx, p, opts.Replace, opts.Before)
 	if err != nil {
 		return Info{}, err
 	}
 	defer unlock()
-	info, stored, err = t.publish(ctx, p, opts)
-	return info, err
+	keepOwner(t.file, old)
+	stored, err = t.publish(p, old == nil)
+	if err != nil {
+		return Info{}, err
+	}
+	return found.info(p.key), nil
 }
 
 // vanished turns the ENOENT of a directory into its meaning for a Put.
@@ -109,45 +118,55 @@ func (d *dir) compare(p place, want Revision) (*unix.Stat_t, error) {
 	return found.stat, nil
 }
 
-// askLocked compares, calls before, and compares again, since before may take long
-// and tools that do not know the lock do not wait for it.
-//
-// Preconditions: the directory is locked.
-func (d *dir) askLocked(ctx context.Context, p place, want Revision, before func(context.Context) error) (*unix.Stat_t, error) {
-	if err := ContextError(ctx); err != nil {
-		return nil, err
+// freshness is how old a caller's permission to write may be when the write is done.
+const freshness = time.Second
+
+// lockFor takes the lock of the directory for a write that replaces the revision
+// want, and gives the stat of the archive as compare does. before is asked without
+// the lock, since a caller that takes long, or is stopped, must not keep all other
+// writers of the directory waiting; so it is asked again where the lock, or
+// anything else, took longer than freshness.
+func (d *dir) lockFor(ctx context.Context, p place, want Revision, before func(context.Context) error) (unlock func(), old *unix.Stat_t, err error) {
+	for {
+		if err := ContextError(ctx); err != nil {
+			return nil, nil, err
+		}
+		if _, err := d.compare(p, want); err != nil {
+			return nil, nil, err
+		}
+		if before != nil {
+			if err := before(ctx); err != nil {
+				return nil, nil, &callerError{err}
+			}
+		}
+		asked := time.Now()
+		unlock, err := d.lock(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		old, err := d.compare(p, want)
+		if err == nil && (before == nil || time.Since(asked) < freshness) {
+			return unlock, old, nil
+		}
+		unlock()
+		if err != nil {
+			return nil, nil, err
+		}
 	}
-	old, err := d.compare(p, want)
-	if err != nil || before == nil {
-		return old, err
-	}
-	if err := before(ctx); err != nil {
-		return nil, &callerError{err}
-	}
-	return d.compare(p, want)
 }
 
 // publish makes the temporary file the archive. stored says whether it may be,
 // also where there is an error.
 //
 // Preconditions: the directory is locked and the file durable.
-func (t *temp) publish(ctx context.Context, p place, opts *PutOptions) (info Info, stored bool, err error) {
-	found, err := examine(t.file)
-	if err != nil {
-		return Info{}, false, err
-	}
-	old, err := t.dir.askLocked(ctx, p, opts.Replace, opts.Before)
-	if err != nil {
-		return Info{}, false, err
-	}
-	keepOwner(t.file, old)
-	if stored, err = t.rename(p, old == nil); err != nil {
-		return Info{}, stored, err
+func (t *temp) publish(p place, create bool) (stored bool, err error) {
+	if stored, err = t.rename(p, create); err != nil {
+		return stored, err
 	}
 	if err := t.dir.sync(); err != nil {
-		return Info{}, true, fmt.Errorf("%w: the directory could not be made durable: %w", ErrUnknown, err)
+		return true, fmt.Errorf("%w: the directory could not be made durable: %w", ErrUnknown, err)
 	}
-	return found.info(p.key), true, nil
+	return true, nil
 }
 
 // rename gives the file the archive's name. A new archive is kept from taking
@@ -297,17 +316,14 @@ func (s *fileStore) delete(ctx context.Context, key string, rev Revision, before
 		return err
 	}
 	defer d.close()
-	unlock, err := d.lock(ctx)
+	if _, err := d.stat(p.name); err != nil {
+		return err
+	}
+	unlock, _, err := d.lockFor(ctx, p, rev, before)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if _, err := d.stat(p.name); err != nil {
-		return err
-	}
-	if _, err := d.askLocked(ctx, p, rev, before); err != nil {
-		return err
-	}
 	if err := again(func() error { return unix.Unlinkat(d.fd, p.name, 0) }); err != nil {
 		return err
 	}

@@ -288,6 +288,44 @@ func TestFileChangedInBefore(t *testing.T) {
 	}
 }
 
+// A caller that is asked, and does not answer, once kept all other writers of the
+// directory waiting for the lock.
+func TestFileOthersGoOnWhileBeforeAsks(t *testing.T) {
+	s := store.NewFileStore(t.TempDir())
+	_, err := s.Put(t.Context(), "key", writes("slow"), &store.PutOptions{Before: func(ctx context.Context) error {
+		_, err := s.Put(ctx, "other", writes("other"), nil)
+		if err == nil {
+			_, err = s.Put(ctx, "key", writes("fast"), nil)
+		}
+		return err
+	}})
+	wantError(t, err, store.ErrConflict)
+}
+
+// What a caller said long ago, before it waited for the lock, does not count.
+func TestFileAsksAgainAfterALongWait(t *testing.T) {
+	root := t.TempDir()
+	s := store.NewFileStore(root)
+	unlock, err := store.LockDir(t.Context(), root)
+	noError(t, err)
+	asked := make(chan struct{}, 2)
+	go func() {
+		<-asked
+		<-time.After(store.Freshness)
+		unlock()
+	}()
+	n := 0
+	_, err = s.Put(t.Context(), "key", writes("content"), &store.PutOptions{Before: func(context.Context) error {
+		n++
+		asked <- struct{}{}
+		return nil
+	}})
+	noError(t, err)
+	if n < 2 {
+		t.Errorf("asked %d times, want once more after the lock", n)
+	}
+}
+
 // An fsync that fails before the rename has stored nothing; after it nobody knows.
 func TestFileSyncFails(t *testing.T) {
 	root := t.TempDir()
