@@ -78,11 +78,14 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 	if err != nil {
 		return Info{}, err
 	}
-	defer unlock()
 	keepOwner(t.file, old)
-	stored, err = t.publish(p, old == nil)
+	stored, err = t.rename(p, old == nil)
+	unlock() // others need not wait for the disk: whoever comes next makes this durable too
 	if err != nil {
 		return Info{}, err
+	}
+	if err := d.sync(); err != nil {
+		return Info{}, fmt.Errorf("%w: the directory could not be made durable: %w", ErrUnknown, err)
 	}
 	return found.info(p.key), nil
 }
@@ -155,22 +158,11 @@ func (d *dir) lockFor(ctx context.Context, p place, want Revision, before func(c
 	}
 }
 
-// publish makes the temporary file the archive. stored says whether it may be,
-// also where there is an error.
+// rename gives the file the archive's name. A new archive is kept from taking
+// the place of one that a tool without the lock has just made. stored says whether
+// the file may be the archive, also where there is an error.
 //
 // Preconditions: the directory is locked and the file durable.
-func (t *temp) publish(p place, create bool) (stored bool, err error) {
-	if stored, err = t.rename(p, create); err != nil {
-		return stored, err
-	}
-	if err := t.dir.sync(); err != nil {
-		return true, fmt.Errorf("%w: the directory could not be made durable: %w", ErrUnknown, err)
-	}
-	return true, nil
-}
-
-// rename gives the file the archive's name. A new archive is kept from taking
-// the place of one that a tool without the lock has just made.
 func (t *temp) rename(p place, create bool) (stored bool, err error) {
 	fd := t.dir.fd
 	err = unix.EINVAL
@@ -323,8 +315,9 @@ func (s *fileStore) delete(ctx context.Context, key string, rev Revision, before
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	if err := again(func() error { return unix.Unlinkat(d.fd, p.name, 0) }); err != nil {
+	err = again(func() error { return unix.Unlinkat(d.fd, p.name, 0) })
+	unlock()
+	if err != nil {
 		return err
 	}
 	if err := d.sync(); err != nil {
