@@ -104,10 +104,13 @@ func (e *env) note(name string) {
 // awaitNote waits until an activity has told that something has happened.
 func (e *env) awaitNote(name string) {
 	e.t.Helper()
-	waitFor(e.t, "note "+name, func() bool {
-		_, err := os.Lstat(filepath.Join(e.notes(), name))
-		return err == nil
-	})
+	waitFor(e.t, "note "+name, func() bool { return e.noted(name) })
+}
+
+// noted reports whether an activity has told that something has happened.
+func (e *env) noted(name string) bool {
+	_, err := os.Lstat(filepath.Join(e.notes(), name))
+	return err == nil
 }
 
 // exists reports whether a workspace has an archive.

@@ -2,6 +2,7 @@ package temporal
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,7 +17,19 @@ func TestMain(m *testing.M) {
 	if config := os.Getenv(configVariable); config != "" {
 		os.Exit(workerMain(config))
 	}
+	flag.Parse()
+	setParallel()
 	os.Exit(startAndRun(m))
+}
+
+// setParallel lets more tests run side by side than there are processors, unless
+// somebody says otherwise: most of their time they wait for timeouts of the server.
+func setParallel() {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", "6") // the flag is there, and takes numbers
+	}
 }
 
 // startAndRun runs the tests with a Temporal server.
