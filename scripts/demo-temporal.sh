@@ -32,12 +32,13 @@ start_worker() {
 	mkdir -p "$tmp/disk-$1"
 	TMPDIR="$tmp/disk-$1" setsid "$tmp/nightly" -store "file://$store" -run-dir "$tmp/run-$1" -identity "worker $1" worker >>"$tmp/worker-$1.log" 2>&1 &
 	pids[$1]=$!
+	say "worker $1 starts, as ${pids[$1]}@$(uname -n)"
 }
 
 # lose NAME: kill -9 for everything on that machine at once, as when it is lost.
 lose() {
-	# shellcheck disable=SC2046 # one word for each process
-	kill -9 $(machine "$1")
+	# shellcheck disable=SC2046 # one word for each process, some of which have ended
+	kill -9 $(machine "$1") 2>/dev/null || true
 	wait "${pids[$1]}" 2>/dev/null || true
 }
 
@@ -106,11 +107,10 @@ say "the archive is still the one of the first step; nobody is left"
 
 start_worker "$first"
 start_worker "$second"
-say "both workers are started again"
 wait "$workflow" || die "the workflow failed"
 say "the workflow is done"
 
-step "What Temporal saw"
+step "The outcome, and what Temporal saw"
 cat "$tmp/outcome"
 
 step "What the archive says: who committed what, attempt by attempt"

@@ -86,7 +86,7 @@ func start(c client.Client, source, plot string) error {
 	if err := run.Get(ctx, &slowest); err != nil {
 		return err
 	}
-	fmt.Print("The slowest tests:\n", slowest, "\nWhat Temporal saw:\n")
+	fmt.Print("  The slowest tests:\n", slowest, "  The activities:\n")
 	return attempts(ctx, c)
 }
 
