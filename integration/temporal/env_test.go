@@ -23,7 +23,7 @@ import (
 // directories. At the end of the test nothing may be left of it: no mount, no
 // process, no session, nothing beside the archives.
 type env struct {
-	t        *testing.T
+	t        testing.TB
 	root     string   // short, since paths of sockets are
 	storeDir string   // "" where the store is no directory
 	bucket   string   // URL of the store, with %s for the key
@@ -40,7 +40,7 @@ type env struct {
 const envVariable = "WORKDIR_INTEGRATION_ENV"
 
 // newEnv gives a test an env with a file store.
-func newEnv(t *testing.T) *env {
+func newEnv(t testing.TB) *env {
 	t.Helper()
 	root, err := os.MkdirTemp("/tmp", "wd")
 	noError(t, err)
@@ -53,7 +53,7 @@ func newEnv(t *testing.T) *env {
 }
 
 // newS3Env gives a test an env whose store is an S3 server of its own.
-func newS3Env(t *testing.T) *env {
+func newS3Env(t testing.TB) *env {
 	t.Helper()
 	return newS3EnvBehind(t, func(e *env, s *stores.Server) string { return e.watchUploads(s.Address) })
 }

@@ -13,7 +13,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	mount.Init()
+	if os.Getenv(noFUSEVariable) == "" { // where there is no FUSE nobody needs it
+		mount.Init()
+	}
 	if config := os.Getenv(configVariable); config != "" {
 		os.Exit(workerMain(config))
 	}
@@ -60,7 +62,7 @@ func warnings() *slog.Logger {
 const waitLimit = 2 * time.Minute
 
 // waitFor polls a condition, for waitLimit at most.
-func waitFor(t *testing.T, what string, cond func() bool) {
+func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	if err := eventually(what, cond); err != nil {
 		t.Fatal(err)
@@ -83,7 +85,7 @@ func eventually(what string, cond func() bool) error {
 	return nil
 }
 
-func noError(t *testing.T, err error) {
+func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

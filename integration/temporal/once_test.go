@@ -58,17 +58,18 @@ func appendLine(_ context.Context, ws *mount.Mount, line string) (int, error) {
 func TestExactlyOnce(t *testing.T) {
 	for _, c := range []struct {
 		name           string
-		env            func(*testing.T) *env
-		args           map[string]string
+		env            func(testing.TB) *env
+		opts           workerOptions
 		appends, kills int
 	}{
 		{name: "file", env: newEnv, appends: 200, kills: 50},
-		{name: "plain", env: newEnv, args: map[string]string{"plain": "yes"}, appends: 40, kills: 10},
+		{name: "plain", env: newEnv, opts: workerOptions{Args: map[string]string{"plain": "yes"}, NoFUSE: true}, appends: 40, kills: 10},
 		{name: "s3", env: newS3Env, appends: 40, kills: 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			appends, kills := numberFromEnv(t, appendsVariable, c.appends), numberFromEnv(t, killsVariable, c.kills)
-			exactlyOnce(c.env(t), workerOptions{Program: "append", Args: c.args}, appends, kills)
+			c.opts.Program = "append"
+			exactlyOnce(c.env(t), c.opts, appends, kills)
 		})
 	}
 }
@@ -146,7 +147,7 @@ func firstDifference(got, want string) string {
 	return "the end"
 }
 
-func numberFromEnv(t *testing.T, name string, otherwise int) int {
+func numberFromEnv(t testing.TB, name string, otherwise int) int {
 	t.Helper()
 	v := os.Getenv(name)
 	if v == "" {

@@ -25,6 +25,7 @@ type workerOptions struct {
 	Queue       string // task queue; "": the env's
 	RunDir      string // name of its run directory; "": one of its own
 	Workflows   bool   // it runs workflows, and so local activities, as well
+	NoFUSE      bool   // it has neither /dev/fuse nor fusermount3, and does not call mount.Init
 	Concurrent  int    // activities at once; 0: the SDK's default
 	StopTimeout time.Duration
 	Intercept   handler // see proxy.set
@@ -91,6 +92,19 @@ func (w *workerProcess) config() config {
 	}
 }
 
+// noFUSEVariable is in the environment of workers without FUSE.
+const noFUSEVariable = "WORKDIR_TEMPORAL_NO_FUSE"
+
+// withoutFUSE runs $0 in the same process where there is neither /dev/fuse nor
+// fusermount3. The directory $1 becomes its /dev.
+const withoutFUSE = `
+	mkdir -p "$1"
+	mount -t tmpfs none "$1"
+	for n in null zero full random urandom; do touch "$1/$n"; mount --bind "/dev/$n" "$1/$n"; done
+	mount --bind /dev/null "$(command -v fusermount3)"
+	mount --rbind "$1" /dev
+	exec "$0"`
+
 // Start starts the process, again after a Kill or a Shutdown, and waits until it
 // polls.
 func (w *workerProcess) Start() error {
@@ -104,7 +118,12 @@ func (w *workerProcess) Start() error {
 	}
 	defer log.Close()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), configVariable+"="+string(encoded), envVariable+"="+w.env.root, w.mark())
+	if w.opts.NoFUSE {
+		if cmd, err = w.withoutFUSE(); err != nil {
+			return err
+		}
+	}
+	cmd.Env = append(append(os.Environ(), cmd.Env...), configVariable+"="+string(encoded), envVariable+"="+w.env.root, w.mark())
 	cmd.Env = append(cmd.Env, w.env.vars...)
 	cmd.Stderr = log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // nothing stays behind a test that is killed
@@ -128,6 +147,17 @@ func (w *workerProcess) Start() error {
 		return fmt.Errorf("worker %s is not ready: %q, %w: %s", w.name, line, err, w.log())
 	}
 	return nil
+}
+
+// withoutFUSE is the command of a worker with workerOptions.NoFUSE.
+func (w *workerProcess) withoutFUSE() (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("unshare", "--mount", "sh", "-ec", withoutFUSE, self, filepath.Join(w.env.root, "dev"))
+	cmd.Env = []string{noFUSEVariable + "=yes"}
+	return cmd, nil
 }
 
 // log gives the end of what the worker processes have said.
