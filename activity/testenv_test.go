@@ -21,7 +21,8 @@ import (
 
 // suiteOptions are of one run of one activity in a workflow of the test suite.
 type suiteOptions struct {
-	activity  any // function of the shape func(context.Context) (string, error)
+	activity  any                           // function of the shape func(context.Context) (string, error)
+	register  func(worker.ActivityRegistry) // instead of activity: registers "act", which takes a string
 	heartbeat time.Duration
 	attempts  int32
 	local     bool
@@ -29,6 +30,7 @@ type suiteOptions struct {
 	converter converter.DataConverter
 
 	interceptors []interceptor.WorkerInterceptor
+	plugins      []worker.Plugin
 }
 
 // runInWorkflow executes an activity, with its attempts, as a workflow does.
@@ -41,7 +43,7 @@ func runInWorkflow(t *testing.T, o suiteOptions) (string, error) {
 	if o.converter != nil {
 		env.SetDataConverter(o.converter)
 	}
-	env.SetWorkerOptions(worker.Options{Interceptors: o.interceptors})
+	env.SetWorkerOptions(worker.Options{Interceptors: o.interceptors, Plugins: o.plugins})
 	if o.listener != nil {
 		env.SetOnActivityHeartbeatListener(func(_ *sdk.Info, details converter.EncodedValues) {
 			var v any
@@ -51,7 +53,8 @@ func runInWorkflow(t *testing.T, o suiteOptions) (string, error) {
 			o.listener(v)
 		})
 	}
-	env.RegisterActivityWithOptions(o.activity, sdk.RegisterOptions{Name: "act"})
+	o.registerWith(env)
+	args := o.args()
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context) (string, error) {
 		var out string
 		retry := &temporal.RetryPolicy{InitialInterval: time.Millisecond, MaximumAttempts: max(o.attempts, 1)}
@@ -60,7 +63,7 @@ func runInWorkflow(t *testing.T, o suiteOptions) (string, error) {
 			return out, workflow.ExecuteLocalActivity(ctx, o.activity).Get(ctx, &out)
 		}
 		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, HeartbeatTimeout: o.heartbeat, RetryPolicy: retry})
-		err := workflow.ExecuteActivity(ctx, "act").Get(ctx, &out)
+		err := workflow.ExecuteActivity(ctx, "act", args...).Get(ctx, &out)
 		return out, err
 	}, workflow.RegisterOptions{Name: "wf"})
 	env.ExecuteWorkflow("wf")
@@ -70,6 +73,23 @@ func runInWorkflow(t *testing.T, o suiteOptions) (string, error) {
 		return "", err
 	}
 	return out, env.GetWorkflowResult(&out)
+}
+
+// registerWith registers the activity as "act".
+func (o *suiteOptions) registerWith(w worker.ActivityRegistry) {
+	if o.register != nil {
+		o.register(w)
+		return
+	}
+	w.RegisterActivityWithOptions(o.activity, sdk.RegisterOptions{Name: "act"})
+}
+
+// args are the activity's arguments.
+func (o *suiteOptions) args() []any {
+	if o.register != nil {
+		return []any{""}
+	}
+	return nil
 }
 
 // server answers the fence, as a Temporal server does.
