@@ -16,7 +16,7 @@ import (
 func BenchmarkActivity(b *testing.B) {
 	for _, name := range []string{"plain", "touch", "append"} {
 		b.Run(name, func(b *testing.B) {
-			e := newEnv(b)
+			e := newEnvFor(b)
 			e.newWorker(workerOptions{Program: "load"})
 			runWorkflow(e, once[int](e, name, "line")) // the server is there from now on
 			var took []time.Duration

@@ -40,7 +40,13 @@ type env struct {
 const envVariable = "WORKDIR_INTEGRATION_ENV"
 
 // newEnv gives a test an env with a file store.
-func newEnv(t testing.TB) *env {
+func newEnv(t *testing.T) *env {
+	t.Helper()
+	return newEnvFor(t)
+}
+
+// newEnvFor is newEnv, for benchmarks too.
+func newEnvFor(t testing.TB) *env {
 	t.Helper()
 	root, err := os.MkdirTemp("/tmp", "wd")
 	noError(t, err)
@@ -53,7 +59,7 @@ func newEnv(t testing.TB) *env {
 }
 
 // newS3Env gives a test an env whose store is an S3 server of its own.
-func newS3Env(t testing.TB) *env {
+func newS3Env(t *testing.T) *env {
 	t.Helper()
 	return newS3EnvBehind(t, func(e *env, s *stores.Server) string { return e.watchUploads(s.Address) })
 }

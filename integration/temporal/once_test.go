@@ -58,7 +58,7 @@ func appendLine(_ context.Context, ws *mount.Mount, line string) (int, error) {
 func TestExactlyOnce(t *testing.T) {
 	for _, c := range []struct {
 		name           string
-		env            func(testing.TB) *env
+		env            func(*testing.T) *env
 		opts           workerOptions
 		appends, kills int
 	}{

@@ -1,11 +1,7 @@
 package temporal
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 
@@ -73,22 +69,5 @@ func TestExecIsCancelled(t *testing.T) {
 	}
 	if e.exists("job") {
 		t.Error("something is stored")
-	}
-}
-
-// Where FUSE is missing a worker with the plugin does not start, and says why.
-func TestPreflightWithoutFUSE(t *testing.T) {
-	e := newEnv(t)
-	encoded, err := json.Marshal(config{
-		Name: "w", Address: server.address, Queue: e.queue, Program: "ready", Bucket: e.bucket, RunDir: e.root + "/run", Notes: e.notes(),
-	})
-	noError(t, err)
-	self, err := os.Executable()
-	noError(t, err)
-	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind /dev/null /dev/fuse && exec "$0"`, self)
-	cmd.Env = slices.Concat(os.Environ(), []string{configVariable + "=" + string(encoded), envVariable + "=" + e.root})
-	out, err := cmd.CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "preflight: ") || !strings.Contains(string(out), "/dev/fuse") {
-		t.Errorf("the worker ended with %v: %s", err, out)
 	}
 }

@@ -60,27 +60,14 @@ func init() {
 	}
 }
 
-// fails runs an activity that must end by an application error of a type, in one
-// attempt, and gives that error.
-func (e *env) fails(typ, activity string, args ...any) *temporal.ApplicationError {
-	e.t.Helper()
-	r := startWorkflow(e, func(ctx workflow.Context) (string, error) {
-		return execute[string](e.activities(ctx), activity, args...)
-	})
-	return r.fails(typ)
-}
-
 // fails waits for the end of a workflow, which must be an application error of a
-// type, after one attempt.
+// type.
 func (r *run[T]) fails(typ string) *temporal.ApplicationError {
 	r.env.t.Helper()
 	_, err := r.result()
 	var app *temporal.ApplicationError
 	if !errors.As(err, &app) || app.Type() != typ {
 		r.env.t.Fatalf("error = %v, want one of type %s", err, typ)
-	}
-	if again := r.failures(); len(again) > 0 {
-		r.env.t.Errorf("tried again after %q", again)
 	}
 	return app
 }
@@ -99,10 +86,12 @@ func once[T any](e *env, name string, args ...any) func(workflow.Context) (T, er
 // by a type of its own.
 func TestNoFUSE(t *testing.T) {
 	e := newEnv(t)
-	err := e.addWorker(workerOptions{Program: "ways", NoFUSE: true}).Start()
-	for _, word := range []string{"preflight", "/dev/fuse", "Options.Plain"} {
-		if err == nil || !strings.Contains(err.Error(), word) {
-			t.Errorf("the worker's error is %v, want one with %q", err, word)
+	for _, program := range []string{"ways", "ready"} {
+		err := e.addWorker(workerOptions{Program: program, NoFUSE: true}).Start()
+		for _, word := range []string{"preflight: ", "/dev/fuse", "Options.Plain"} {
+			if err == nil || !strings.Contains(err.Error(), word) {
+				t.Errorf("the error of a worker %q is %v, want one with %q", program, err, word)
+			}
 		}
 	}
 	e.newWorker(workerOptions{Program: "hold", NoFUSE: true})
@@ -201,8 +190,11 @@ func TestConflictWithoutRetry(t *testing.T) {
 func TestResultTooLarge(t *testing.T) {
 	e := newEnv(t)
 	e.newWorker(workerOptions{Program: "large"})
-	if app := e.fails(wdactivity.TypeLimit, "large", archive.MaxResult+1); !app.NonRetryable() {
-		t.Errorf("%v can be retried", app)
+	r := startWorkflow(e, func(ctx workflow.Context) (string, error) {
+		return execute[string](e.activities(ctx), "large", archive.MaxResult+1)
+	})
+	if app, again := r.fails(wdactivity.TypeLimit), r.failures(); !app.NonRetryable() || len(again) > 0 {
+		t.Errorf("%v was tried again after %q", app, again)
 	}
 	e.checkNoEffect()
 }
@@ -212,24 +204,15 @@ func TestResultTooLarge(t *testing.T) {
 func TestResultDropped(t *testing.T) {
 	e := newEnv(t)
 	w := e.newWorker(workerOptions{Program: "hold"})
-	killed := make(chan struct{})
-	w.set(func(c *call, forward func() error) error {
-		if c.Method != "RespondActivityTaskCompleted" {
-			return forward()
-		}
-		w.Kill(both)
-		close(killed)
-		return errKilled
-	})
+	awaitKill := w.killBeforeCompletion()
 	e.note("go-file")
 	r := startWorkflow(e, one[int](e, "hold", "file"))
-	<-killed
-	w.set(nil)
+	awaitKill()
 	for i := range archive.MaxResults/archive.MaxResult + 1 {
 		e.commitResult(i)
 	}
 	noError(t, w.Start())
-	app := r.failsAfterKill(wdactivity.TypeAlreadyCommitted)
+	app := r.fails(wdactivity.TypeAlreadyCommitted)
 	head, err := store.Stat(t.Context(), e.url("job"))
 	noError(t, err)
 	records := e.log("job")
@@ -239,17 +222,6 @@ func TestResultDropped(t *testing.T) {
 	if got != want || !app.NonRetryable() {
 		t.Errorf("details = %+v, want %+v; non-retryable %v", got, want, app.NonRetryable())
 	}
-}
-
-// failsAfterKill is fails where attempts before have ended with their worker.
-func (r *run[T]) failsAfterKill(typ string) *temporal.ApplicationError {
-	r.env.t.Helper()
-	_, err := r.result()
-	var app *temporal.ApplicationError
-	if !errors.As(err, &app) || app.Type() != typ {
-		r.env.t.Fatalf("error = %v, want one of type %s", err, typ)
-	}
-	return app
 }
 
 // commitResult commits a step of another execution to the workspace, with as large a
