@@ -164,14 +164,15 @@ func TestRenderMounts(t *testing.T) {
 }
 
 func TestGoBenchmarks(t *testing.T) {
-	const out = "goos: linux\nBenchmarkMany/read-only-2 \t 1\t 12.5 ns/op\t 384.5 KiB/mount\t 2 files\nPASS\nok x 1s\n"
+	const out = "goos: linux\nBenchmarkMany/read-only-2 \t 1\t 12.5 ns/op\t 384.5 KiB/mount\t 2 files\nBenchmarkLoud-2 \tlevel=WARN msg=\"not now\"\n 300\t 7 ns/op\nPASS\nok x 1s\n"
 	got := parseGoBenchmarks(out)
-	if r := got["BenchmarkMany/read-only"]; len(got) != 1 || r["KiB/mount"] != 384.5 || r["files"] != 2 {
+	if r := got["BenchmarkMany/read-only"]; len(got) != 2 || r["KiB/mount"] != 384.5 || r["files"] != 2 || got["BenchmarkLoud"]["ns/op"] != 7 {
 		t.Errorf("parseGoBenchmarks = %v", got)
 	}
 	var b strings.Builder
 	renderServers(&b, goBenchmarks{"BenchmarkManyMounts/read-only": {"KiB/mount-rest": 285}}, goBenchmarks{"BenchmarkCommitSmall": {"disk-p50-ms": 1.6}})
-	for _, want := range []string{"| read-only, one revision | 0 | 0 | 285 |", "| disk alone | 1.6 | 0.0 |"} {
+	renderActivities(&b, goBenchmarks{"BenchmarkActivity/plain": {"p50-ms": 4}, "BenchmarkActivity/touch": {"p50-ms": 11.5}})
+	for _, want := range []string{"| read-only, one revision | 0 | 0 | 285 |", "| disk alone | 1.6 | 0.0 |", "| nothing, in a workspace | 11.5 | 0.0 | 7.5 |"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the page has no %q:\n%s", want, b.String())
 		}

@@ -48,7 +48,7 @@ func run() error {
 	flag.StringVar(&c.python, "python", "build/_venv/bin/python", "a Python that has temporal-workdir")
 	flag.StringVar(&c.source, "source", "", "the directory that makes up the workspace")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often everything is measured")
-	flag.StringVar(&c.parts, "parts", "archives,mounts,transfers,servers", "what is measured")
+	flag.StringVar(&c.parts, "parts", "archives,mounts,transfers,servers,activities", "what is measured")
 	flag.Int64Var(&c.transfer, "transfer", 1<<30, "how large an archive is transferred, in bytes")
 	flag.StringVar(&c.module, "module", ".", "the directory of this module, with go.mod")
 	flag.StringVar(&c.output, "o", "", "write the page to this directory, as benchmarks.md, and the plots below it")
@@ -105,8 +105,12 @@ func measureParts(ctx context.Context, c config) (string, []plot, error) {
 			if err := measureServers(ctx, c, &page); err != nil {
 				return "", nil, err
 			}
+		case "activities":
+			if err := measureActivities(ctx, c, &page); err != nil {
+				return "", nil, err
+			}
 		default:
-			return "", nil, fmt.Errorf("no part %q: there are archives, mounts, transfers and servers", part)
+			return "", nil, fmt.Errorf("no part %q: there are archives, mounts, transfers, servers and activities", part)
 		}
 	}
 	page.WriteString(epilogue(c))

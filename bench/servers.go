@@ -22,9 +22,9 @@ var ways = []struct{ bench, name string }{
 // goBenchmarks are the figures of Go benchmarks: those of "Benchmark…/sub" by unit.
 type goBenchmarks map[string]map[string]float64
 
-// runGoBenchmarks runs benchmarks of package mount, n times each.
-func runGoBenchmarks(ctx context.Context, module, pattern string, n int) (goBenchmarks, error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "./mount", "-run", "^$", "-bench", pattern, "-benchtime", fmt.Sprintf("%dx", n))
+// runGoBenchmarks runs benchmarks of a package, by its path in a module, n times each.
+func runGoBenchmarks(ctx context.Context, module, pkg, pattern string, n int) (goBenchmarks, error) {
+	cmd := exec.CommandContext(ctx, "go", "test", pkg, "-run", "^$", "-bench", pattern, "-benchtime", fmt.Sprintf("%dx", n))
 	cmd.Dir, cmd.Stderr = module, os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -33,34 +33,44 @@ func runGoBenchmarks(ctx context.Context, module, pattern string, n int) (goBenc
 	return parseGoBenchmarks(string(out)), nil
 }
 
-// parseGoBenchmarks reads lines "BenchmarkName/sub-2 1 12 ns/op 3 unit …".
+// parseGoBenchmarks reads lines "BenchmarkName/sub-2 1 12 ns/op 3 unit …". A log may
+// have come between the name and the figures.
 func parseGoBenchmarks(out string) goBenchmarks {
 	all := goBenchmarks{}
+	name := ""
 	for line := range strings.Lines(out) {
 		f := strings.Fields(line)
-		if len(f) < 4 || !strings.HasPrefix(f[0], "Benchmark") {
+		if len(f) > 0 && strings.HasPrefix(f[0], "Benchmark") {
+			name, f = f[0], f[1:]
+		}
+		if len(f) < 3 || !isNumber(f[0]) || !isNumber(f[1]) || name == "" {
 			continue
 		}
-		name := f[0]
 		if i := strings.LastIndex(name, "-"); i > 0 {
 			name = name[:i] // the number of processors
 		}
 		all[name] = map[string]float64{}
-		for i := 2; i+1 < len(f); i += 2 {
+		for i := 1; i+1 < len(f); i += 2 {
 			all[name][f[i+1]], _ = strconv.ParseFloat(f[i], 64) // what is no number is 0
 		}
+		name = ""
 	}
 	return all
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
 }
 
 // measureServers writes what many mounts cost one server, and how long the opening
 // and closing of a small workspace takes.
 func measureServers(ctx context.Context, c config, b *strings.Builder) error {
-	many, err := runGoBenchmarks(ctx, c.module, "ManyMounts", 1)
+	many, err := runGoBenchmarks(ctx, c.module, "./mount", "ManyMounts", 1)
 	if err != nil {
 		return err
 	}
-	small, err := runGoBenchmarks(ctx, c.module, "Small", 500)
+	small, err := runGoBenchmarks(ctx, c.module, "./mount", "Small", 500)
 	if err != nil {
 		return err
 	}

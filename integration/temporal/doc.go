@@ -29,7 +29,7 @@
 // of nothing but a [config]; config.Args carries what is particular to a test.
 // Workflows run in the test's own process, so that killed workers end activities
 // only; workerOptions.Workflows and [startNamed] are for those that are to run in a
-// worker (local activities).
+// worker (local activities). workerOptions.NoFUSE is a worker where FUSE is forbidden.
 //
 // [workerProcess] has Kill, Stop (SIGSTOP), Cont, Shutdown (SIGTERM), Start and
 // MountServer. Each worker reaches the server through a [proxy] of its own, whose

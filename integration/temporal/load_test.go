@@ -52,8 +52,8 @@ func init() {
 	programs["load"] = func(w worker.Worker, c *config) {
 		programs["append"](w, c)
 		opts := &wdactivity.Options{AutoCommit: true, RunDir: c.RunDir}
-		gates := map[string]func(context.Context) error{"a": c.gate("go-a"), "b": c.gate("go-b")}
-		for round, all := range gates {
+		for _, round := range []string{"a", "b"} {
+			all := c.gate("go-" + round)
 			wdactivity.Register(w, "crowd-"+round, c.url("crowd-{activity_id}"), func(ctx context.Context, ws *mount.Mount, _ any) (bool, error) {
 				if err := os.WriteFile(ws.Path("file"), bytes.Repeat([]byte(round), contentOfOne), 0o644); err != nil {
 					return false, err
@@ -180,6 +180,10 @@ func (w *workerProcess) servers() []int {
 // Activities one after the other, each of which stores a commit, take no more memory
 // the more they are. The log of the workspace is full after the first thousand.
 func TestOneAfterTheOther(t *testing.T) {
+	t.Run("sequence", oneAfterTheOther) // as scripts/torture.sh calls it
+}
+
+func oneAfterTheOther(t *testing.T) {
 	e := newEnv(t)
 	w := e.newWorker(workerOptions{Program: "load"})
 	n := numberFromEnv(t, sequenceVariable, 300)
