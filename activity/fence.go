@@ -17,6 +17,12 @@ const (
 	fenceCall  = 10 * time.Second       // one question, where the heartbeat timeout does not say less
 	fenceLeast = time.Second            // one question at least: the SDK waits no shorter for an answer
 	fencePause = 200 * time.Millisecond // between two questions
+
+	// The SDK holds heartbeats back for 80 % of the heartbeat timeout, for this long
+	// where there is none, and at most for that long, if the worker's options do not
+	// say otherwise (getHeartbeatThrottleInterval in internal_task_handlers.go).
+	sdkPause    = 30 * time.Second
+	sdkPauseMax = 60 * time.Second
 )
 
 // mayStore is mount.Options.BeforeStore: it asks whether this attempt is still the
@@ -99,6 +105,31 @@ var askServer = func(ctx context.Context, v *visit, o client.RecordActivityHeart
 		return nil
 	}
 	return sdk.GetClient(v.ctx).RecordActivityHeartbeatWithOptions(ctx, o)
+}
+
+// shareCancellation lets the SDK hear of a cancellation that the fence was told of
+// first, and waits until ctx has ended by it: only then does the SDK report an
+// activity as cancelled, and else as failed (Execute in internal_task_handlers.go).
+// It takes no longer than the SDK would have taken to hear of it by itself. In a
+// test environment there is nobody to hear it from.
+func (a *attempt) shareCancellation(ctx context.Context) {
+	a.mu.Lock()
+	lost := a.lost
+	a.mu.Unlock()
+	if !temporal.IsCanceledError(lost) || a.tested || ctx.Err() != nil {
+		return
+	}
+	patience := sdkPause
+	if t := a.info.HeartbeatTimeout; t > 0 {
+		patience = min(t, sdkPauseMax)
+	}
+	a.memory.last(context.WithoutCancel(ctx)) // a cancelled activity is not tried again
+	timer := time.NewTimer(patience + fenceCall)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
 
 // isLoss tells the answers by which the server says that the attempt is not the

@@ -124,22 +124,35 @@ func previousDetails(ctx context.Context, n int) ([]any, error) {
 	return details, nil
 }
 
-// resend sends the last details once more.
+// resend sends the last details once more, or nothing where they cannot be had.
 func (m *memory) resend(ctx context.Context) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.unknown {
-		sdk.RecordHeartbeat(context.WithValue(ctx, passKey{}, true), m.details...)
+		m.beatLocked(ctx)
 	}
 }
 
+// last sends a heartbeat of an attempt after which there is none: where its details
+// cannot be had, it has none.
+func (m *memory) last(ctx context.Context) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.beatLocked(ctx)
+}
+
+func (m *memory) beatLocked(ctx context.Context) {
+	sdk.RecordHeartbeat(context.WithValue(ctx, passKey{}, true), m.details...)
+}
+
 // send passes on a heartbeat of the activity and remembers its details as they
-// are now: the caller may change what they point to.
+// are now: the caller may change what they point to. The end of ctx does not end it,
+// see startPulse: a visit's context ends before the activity's.
 func (m *memory) send(ctx context.Context, dc converter.DataConverter, details []any, next func(context.Context, ...any)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.loaded, m.unknown, m.details = true, false, snapshot(dc, details)
-	next(context.WithValue(ctx, passKey{}, true), details...)
+	next(context.WithValue(context.WithoutCancel(ctx), passKey{}, true), details...)
 }
 
 // snapshot encodes details. It is what the payload converters make of them, before

@@ -49,7 +49,7 @@ type visit struct {
 
 // enter makes a visit: it opens the workspace, runs fn in it, and closes it. out
 // points to where a replayed result goes.
-func enter(ctx context.Context, t *template, opts *Options, args []any, out any, fn func(context.Context, *mount.Mount) (any, error)) (ending, error) {
+func enter(ctx context.Context, t *template, opts *Options, args []any, out any, fn func(context.Context, *mount.Mount) (any, error)) (done ending, err error) {
 	if opts == nil {
 		opts = &Options{}
 	}
@@ -59,11 +59,16 @@ func enter(ctx context.Context, t *template, opts *Options, args []any, out any,
 	}
 	v.attempt.enter(v)
 	defer v.attempt.exit(v)
+	defer func() {
+		if err != nil {
+			v.attempt.shareCancellation(ctx)
+		}
+	}()
 	// From here on the step must be ended, also by a panic.
 	spent := false
 	defer func() { v.endStep(spent) }()
 
-	done, err := v.open(out)
+	done, err = v.open(out)
 	if done != endReturned {
 		spent = done == endReplayed
 		return done, err

@@ -87,11 +87,7 @@ func TestCancelled(t *testing.T) {
 			}
 			_, err := r.result()
 			var canceled *temporal.CanceledError
-			var app *temporal.ApplicationError
-			// Where the fence hears of it before the SDK does, the SDK allows the
-			// activity no cancellation.
-			fenced := name == "stubborn" && errors.As(err, &app) && app.Type() == wdactivity.TypeFenced
-			if !errors.As(err, &canceled) && !fenced {
+			if !errors.As(err, &canceled) {
 				t.Errorf("error = %v, want a cancellation", err)
 			}
 			e.checkNoEffect()
