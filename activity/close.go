@@ -15,7 +15,7 @@ import (
 // keep ends a visit whose function returned nil. stored says that the store was
 // changed for it, in this attempt or in another.
 func (v *visit) keep(result, out any) (end ending, stored bool, err error) {
-	if v.opts.AutoCommit && !v.opts.ReadOnly {
+	if v.autoCommits() {
 		// The function may have abandoned the mount, and whatever else is wrong
 		// with it Close tells in more detail.
 		_ = v.mount.Commit()
@@ -66,13 +66,11 @@ func (v *visit) refuse(wanted bool, cause error) (ending, bool, error) {
 		v.obs.fenced(v.mount.URL(), cause)
 	}
 	v.mount.Abandon()
-	if _, err := v.close(false); err != nil {
-		return endRefused, false, toTemporal(v.about(err))
-	}
-	if !wanted {
+	_, err := v.close(false)
+	if err == nil && !wanted {
 		return endReturned, false, nil
 	}
-	return endRefused, false, toTemporal(v.fenced(cause, nil))
+	return endRefused, false, toTemporal(v.fenced(cause, err))
 }
 
 // closeError makes the error of a visit of the one that Close gave. missing says

@@ -169,7 +169,11 @@ type fencedError struct {
 }
 
 func (e *fencedError) Error() string {
-	return fmt.Sprintf("%s %s: %v; nothing is stored: %v", e.op, e.url, ErrFenced, e.cause)
+	s := fmt.Sprintf("%s %s: %v; nothing is stored: %v", e.op, e.url, ErrFenced, e.cause)
+	if errors.Is(e.err, mount.ErrBusy) {
+		s += "; " + e.err.Error() // it names what the activity has left behind
+	}
+	return s
 }
 
 func (e *fencedError) Unwrap() []error {

@@ -3,6 +3,7 @@ package activity_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -183,6 +184,69 @@ func TestEndsOfTheContext(t *testing.T) {
 				require.ErrorContains(t, err, test.cause.Error())
 			})
 		}
+	}
+}
+
+// An activity that was cancelled and left something behind was reported as failed.
+func TestCancelledAndBusy(t *testing.T) {
+	b := newBench(t)
+	opts := b.options()
+	opts.Grace = time.Millisecond
+	ctx, cancel := context.WithCancelCause(context.Background())
+	var left *os.File
+	var mounted *mount.Mount
+	_, err := run(t, ctx, func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), opts, func(ctx context.Context, m *mount.Mount) (string, error) {
+			if err := write(m, "f", "new"); err != nil {
+				return "", err
+			}
+			var err error
+			mounted = m
+			left, err = os.Open(m.Path("f"))
+			cancel(temporal.NewCanceledError())
+			<-ctx.Done()
+			return "", err
+		})
+	})
+	require.True(t, temporal.IsCanceledError(err), "%v", err)
+	require.NoError(t, left.Close())
+	b.wantNoArchive("ws")
+	<-mounted.Done()
+}
+
+// An activity with AutoCommit that goes on after its end and returns no error was
+// reported as done, with nothing stored: the mark was still to come when the mount
+// was revoked.
+func TestEndBeforeAutoCommit(t *testing.T) {
+	for _, abandoned := range []bool{false, true} {
+		t.Run(fmt.Sprintf("abandoned=%v", abandoned), func(t *testing.T) {
+			b := newBench(t)
+			opts := b.options()
+			opts.AutoCommit = true
+			ctx, cancel := context.WithCancelCause(context.Background())
+			_, err := run(t, ctx, func(ctx context.Context) (string, error) {
+				return wdactivity.Do(ctx, b.url("ws"), opts, func(ctx context.Context, m *mount.Mount) (string, error) {
+					if err := write(m, "f", "new"); err != nil {
+						return "", err
+					}
+					if abandoned {
+						m.Abandon()
+					}
+					cancel(worker.ErrWorkerShutdown)
+					<-ctx.Done()
+					for write(m, "late", "new") == nil { // it is revoked at any moment
+					}
+					return "result", nil // as if it had not seen the end
+				})
+			})
+			b.noMounts()
+			b.wantNoArchive("ws")
+			if abandoned {
+				require.NoError(t, err)
+				return
+			}
+			wantType(t, err, wdactivity.TypeFenced, true)
+		})
 	}
 }
 

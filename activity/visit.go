@@ -43,7 +43,7 @@ type visit struct {
 	mount   *mount.Mount    // guarded by mu; nil before it is open, and not changed after
 	closing context.Context // guarded by mu; bounds unmounting and storing; nil before
 	revoked bool            // guarded by mu
-	wanted  bool            // guarded by mu; it was marked when it was revoked
+	wanted  bool            // guarded by mu; it was marked when it was revoked, or would have been yet
 	refusal error           // guarded by mu; what mayStore said
 }
 
@@ -57,6 +57,7 @@ func enter(ctx context.Context, t *template, opts *Options, args []any, out any,
 	if err := v.prepare(ctx, t, args); err != nil {
 		return endRefused, toTemporal(err)
 	}
+	defer v.cancel(nil) // or a ctx outside of Temporal would keep it as long as it lives
 	v.attempt.enter(v)
 	defer v.attempt.exit(v)
 	defer func() {
@@ -86,6 +87,9 @@ func enter(ctx context.Context, t *template, opts *Options, args []any, out any,
 	return done, err
 }
 
+// autoCommits tells whether a clean return marks the mount.
+func (v *visit) autoCommits() bool { return v.opts.AutoCommit && !v.opts.ReadOnly }
+
 // prepare finds out which workspace and which step the visit is for.
 func (v *visit) prepare(ctx context.Context, t *template, args []any) error {
 	if err := v.opts.check(); err != nil {
@@ -103,8 +107,6 @@ func (v *visit) prepare(ctx context.Context, t *template, args []any) error {
 	if v.url, err = t.expand(values); err != nil {
 		return err
 	}
-	// No end of a visit cancels its context: the SDK may go on using the context of
-	// a heartbeat, see startPulse.
 	v.ctx, v.cancel = context.WithCancelCause(ctx)
 	v.converter = v.attempt.resultConverter(ctx, v.opts.dataConverter())
 	v.obs = observe(ctx, v.url.Scheme, v.opts.ReadOnly)
@@ -184,7 +186,7 @@ func (v *visit) lose(cause error) {
 	m, first := v.mount, !v.revoked
 	v.revoked = v.revoked || m != nil
 	if m != nil && first {
-		v.wanted = m.Marked()
+		v.wanted = m.Marked() || v.autoCommits() && !m.Abandoned()
 	}
 	v.mu.Unlock()
 	if m != nil && first {

@@ -161,10 +161,7 @@ func (h *hosted) watch() {
 		return
 	}
 	<-ended
-	h.mu.Lock()
-	state := h.state
-	h.mu.Unlock()
-	if state == stateMounted {
+	if h.stateNow() == stateMounted {
 		h.server.conn.Notify(noteEnded, endedNote{ID: h.req.ID, Cause: ErrUnmounted.Error()})
 	}
 }
@@ -205,15 +202,19 @@ func (h *hosted) detach() {
 	if _, err := h.begin(ctx); err == nil {
 		defer h.end()
 	}
-	if h.state != stateClosed {
+	if h.stateNow() != stateClosed {
 		h.discard()
 	}
 }
 
-func (h *hosted) status() Status {
+func (h *hosted) stateNow() string {
 	h.mu.Lock()
-	state := h.state
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	return h.state
+}
+
+func (h *hosted) status() Status {
+	state := h.stateNow()
 	st := Status{State: state, ServerPID: os.Getpid(), Opened: h.opened}
 	if state == stateOpening || state == stateClosed {
 		return st

@@ -255,6 +255,13 @@ func (m *Mount) Abandon() {
 	m.abandoned = true
 }
 
+// Abandoned tells whether Abandon was called, or Revoke.
+func (m *Mount) Abandoned() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.abandoned
+}
+
 // SetResult says what the step of Options.Origin gives, to be kept with the commit
 // for whoever tries the step again; of work that is no step it is not kept. ErrLimit
 // beyond archive.MaxResult bytes, ErrClosed.
