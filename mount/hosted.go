@@ -94,15 +94,10 @@ func (h *hosted) open(ctx context.Context) error {
 		return err
 	}
 	defer h.end()
-	err = h.load(ctx)
-	if err == nil {
-		err = context.Cause(ctx)
-	}
-	if err == nil {
-		err = h.checkOnce()
-	}
-	if err == nil {
+	if err = h.prepare(ctx); err == nil {
 		err = h.show(ctx)
+	} else {
+		h.freeTree() // before the answer: whoever opens after it finds nothing of this one
 	}
 	if err != nil {
 		h.discard()
@@ -111,6 +106,17 @@ func (h *hosted) open(ctx context.Context) error {
 	h.setState(stateMounted)
 	go h.watch()
 	return nil
+}
+
+// prepare makes all that show needs.
+func (h *hosted) prepare(ctx context.Context) error {
+	if err := h.load(ctx); err != nil {
+		return err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return h.checkOnce()
 }
 
 // load opens the store and fills the tree, or finds one that is shared.

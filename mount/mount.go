@@ -100,7 +100,7 @@ func (m *Mount) open(ctx context.Context) error {
 	}
 	m.session.add(m)
 	var reply openReply
-	err = m.call(ctx, callOpen, m.request(mem), &reply)
+	err = m.session.conn.CallToEnd(ctx, callOpen, m.request(mem), &reply)
 	if err == nil && ctx.Err() != nil {
 		_, _ = m.Close(context.WithoutCancel(ctx)) // not marked: it only unmounts
 		return context.Cause(ctx)
@@ -152,16 +152,6 @@ func (m *Mount) request(memDir string) openRequest {
 
 func (m *Mount) flags() mountFlags {
 	return mountFlags{ReadOnly: m.opts.ReadOnly, AllowOther: m.opts.AllowOther, Suid: m.opts.Suid, Dev: m.opts.Dev}
-}
-
-// call asks the server for something that must have a definite end: when ctx
-// ends the server is told to stop, and its answer is waited for all the same.
-func (m *Mount) call(ctx context.Context, method string, in, out any) error {
-	stop := context.AfterFunc(ctx, func() {
-		m.session.conn.Notify(noteCancel, mountID{ID: m.id})
-	})
-	defer stop()
-	return m.session.conn.Call(context.WithoutCancel(ctx), method, in, out)
 }
 
 // callError says what the end of the connection means, and gives ctx's own cause
@@ -303,7 +293,7 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 	}
 	req := m.closeRequest()
 	var reply closeReply
-	if err := m.call(ctx, callClose, req, &reply); err != nil {
+	if err := m.session.conn.CallToEnd(ctx, callClose, req, &reply); err != nil {
 		return m.closeLost(ctx, req, err)
 	}
 	var err error

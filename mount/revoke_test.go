@@ -130,7 +130,7 @@ func TestRevokeWithAStoppedServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10_000 { // more than socket and queue take
-		m.session.conn.Notify(noteCancel, mountID{ID: m.id})
+		m.session.conn.Notify(callPing, nil)
 	}
 	m.Revoke()
 	if err := syscall.Kill(st.ServerPID, syscall.SIGCONT); err != nil {

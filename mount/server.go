@@ -137,8 +137,6 @@ func (s *server) handle(ctx context.Context, method string, body json.RawMessage
 		return s.status(body)
 	case callRevoke:
 		return struct{}{}, s.revoke(body)
-	case noteCancel:
-		return nil, s.cancel(body)
 	}
 	return nil, fmt.Errorf("unknown call %q", method)
 }
@@ -235,14 +233,6 @@ func (s *server) status(body json.RawMessage) (any, error) {
 		return nil, err
 	}
 	return h.status(), nil
-}
-
-func (s *server) cancel(body json.RawMessage) error {
-	h, err := s.find(body)
-	if err == nil {
-		h.cancel()
-	}
-	return err
 }
 
 func (s *server) revoke(body json.RawMessage) error {

@@ -271,7 +271,8 @@ func (t *sharedTree) progress(p Progress) {
 	}
 }
 
-// release ends the use of the tree by h. With the last one it is freed.
+// release ends the use of the tree by h. With the last one nobody comes to use it any
+// more, and it is freed as soon as its loading has ended.
 func (t *sharedTree) release(h *hosted) {
 	t.sharing.mu.Lock()
 	i := slices.Index(t.users, h)
@@ -283,8 +284,10 @@ func (t *sharedTree) release(h *hosted) {
 	t.sharing.mu.Unlock()
 	if last {
 		t.stop()
-		<-t.done
-		t.loaded.free()
+		h.server.freeing.Go(func() {
+			<-t.done
+			t.loaded.free()
+		})
 	}
 }
 

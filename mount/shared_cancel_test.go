@@ -60,7 +60,10 @@ func (g *gated) Open(ctx context.Context, key string) (store.Object, error) {
 		}
 	}
 	obj, err := g.Store.Open(ctx, key)
-	return &gatedObject{obj, ctx, key}, err
+	if err != nil {
+		return nil, err
+	}
+	return &gatedObject{obj, ctx, key}, nil
 }
 
 func (g *gated) Stat(ctx context.Context, key string) (store.Info, error) {
@@ -100,20 +103,36 @@ func (f *fixture) awaitSize(name string, size int64) {
 
 // opening is an Open that is under way.
 type opening struct {
+	run    func()
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the next two are set
 	mount  *Mount
 	err    error
 }
 
+// begin opens url, in a goroutine.
 func (f *fixture) begin(url string) *opening {
+	o := f.prepare(url)
+	go o.run()
+	return o
+}
+
+// prepare gives an Open that run does.
+func (f *fixture) prepare(url string) *opening {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	o := &opening{cancel: cancel, done: make(chan struct{})}
-	go func() {
+	o.run = func() {
 		defer close(o.done)
 		o.mount, o.err = Open(ctx, url, &Options{RunDir: f.runDir, ReadOnly: true})
-	}()
+	}
 	return o
+}
+
+func (o *opening) awaitCanceled(t *testing.T) {
+	t.Helper()
+	if <-o.done; !errors.Is(o.err, context.Canceled) {
+		t.Errorf("Open = %v, want context.Canceled", o.err)
+	}
 }
 
 // Who is given up while it opens or loads takes nothing from those who wait for the
@@ -132,10 +151,7 @@ func TestOpenerOfSharedTreeIsCancelled(t *testing.T) {
 			second, third := f.begin(url), f.begin(url)
 			f.awaitSize("stats", 2)
 			first.cancel()
-			<-first.done
-			if !errors.Is(first.err, context.Canceled) {
-				t.Errorf("the first has %v", first.err)
-			}
+			first.awaitCanceled(t)
 			f.awaitSize("opens", int64(c.opens))
 			if err := os.WriteFile(filepath.Join(f.dir, "gate"), nil, 0o644); err != nil {
 				t.Fatal(err)
@@ -169,14 +185,25 @@ func TestLoadingThatNobodyWaitsForEnds(t *testing.T) {
 	f.awaitSize("stats", 1)
 	for _, o := range all {
 		o.cancel()
-		if <-o.done; !errors.Is(o.err, context.Canceled) {
-			t.Errorf("Open = %v", o.err)
-		}
+		o.awaitCanceled(t)
 	}
 	again := f.begin(url)
 	f.awaitSize("opens", 2) // and not the tree of before
 	again.cancel()
-	if <-again.done; !errors.Is(again.err, context.Canceled) {
-		t.Errorf("Open = %v", again.err)
+	again.awaitCanceled(t)
+}
+
+// An Open that was given up before the server knew of it once waited for the store
+// for ever.
+func TestOpenIsCancelledBeforeItBegins(t *testing.T) {
+	f := newFixture(t)
+	f.commit("key", "file", "content") // and so there is a server
+	for _, at := range []string{"open", "read"} {
+		for range 10 {
+			o := f.prepare("gated://bucket" + f.dir + "/key?" + at)
+			o.cancel()
+			go o.run()
+			o.awaitCanceled(t)
+		}
 	}
 }

@@ -316,12 +316,14 @@ func TestPoisonedTreeIsNotShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s sharing
-	key, rev, first, second := shareKey{url: "mem://a/b"}, store.Revision("1"), &hosted{}, &hosted{}
+	srv := newServer(nil)
+	defer srv.freeing.Wait()
+	s := &srv.sharing
+	key, rev, first, second := shareKey{url: "mem://a/b"}, store.Revision("1"), &hosted{server: srv}, &hosted{server: srv}
 	if got, wait := s.look(key, nil, first); got != nil || wait != nil {
 		t.Fatal("the first is not told to open")
 	}
-	own := &sharedTree{sharing: &s, key: key, stop: func() {}, done: make(chan struct{}), loaded: loaded{tree: tree}}
+	own := &sharedTree{sharing: s, key: key, stop: func() {}, done: make(chan struct{}), loaded: loaded{tree: tree}}
 	s.opened(key, rev, own, first)
 	close(own.done)
 	if got, _ := s.look(key, &rev, second); got != own {

@@ -27,7 +27,6 @@ const (
 	callClose  = "close"
 	callStatus = "status"
 	callRevoke = "revoke"
-	noteCancel = "cancel" // ends an open or close that is under way
 )
 
 // Calls and notifications of the server to its client.

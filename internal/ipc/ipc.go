@@ -146,22 +146,9 @@ func (c *Conn) Drain(ctx context.Context) {
 // Call asks the peer and decodes its answer into out, unless out is nil. When
 // ctx ends first the peer is told so and ctx's cause is returned.
 func (c *Conn) Call(ctx context.Context, method string, in, out any) error {
-	body, err := json.Marshal(in)
+	id, answer, err := c.ask(ctx, method, in)
+	defer c.forget(id)
 	if err != nil {
-		return fmt.Errorf("call %s: %w", method, err)
-	}
-	answer := make(chan frame, 1)
-	c.mu.Lock()
-	c.nextID++
-	id := c.nextID
-	c.waiting[id] = answer
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		delete(c.waiting, id)
-		c.mu.Unlock()
-	}()
-	if err := c.send(ctx, frame{ID: id, Kind: kindCall, Method: method, Body: body}); err != nil {
 		return err
 	}
 	select {
@@ -173,6 +160,49 @@ func (c *Conn) Call(ctx context.Context, method string, in, out any) error {
 	case <-c.done:
 		return ErrClosed
 	}
+}
+
+// CallToEnd is Call for what must have a definite end: when ctx ends the peer is
+// told so, whenever that is, and its answer is waited for all the same.
+func (c *Conn) CallToEnd(ctx context.Context, method string, in, out any) error {
+	id, answer, err := c.ask(context.WithoutCancel(ctx), method, in)
+	defer c.forget(id)
+	if err != nil {
+		return err
+	}
+	// Behind the call in the queue, so that the peer knows what to cancel.
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.send(context.Background(), frame{ID: id, Kind: kindCancel}) // fails only when the connection has ended
+	})
+	defer stop()
+	select {
+	case f := <-answer:
+		return c.result(f, out)
+	case <-c.done:
+		return ErrClosed
+	}
+}
+
+// ask sends a call. The caller calls forget, whatever comes of it.
+func (c *Conn) ask(ctx context.Context, method string, in any) (id uint64, answer <-chan frame, err error) {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return 0, nil, fmt.Errorf("call %s: %w", method, err)
+	}
+	wait := make(chan frame, 1)
+	c.mu.Lock()
+	c.nextID++
+	id = c.nextID
+	c.waiting[id] = wait
+	c.mu.Unlock()
+	return id, wait, c.send(ctx, frame{ID: id, Kind: kindCall, Method: method, Body: body})
+}
+
+// forget ends the wait for an answer.
+func (c *Conn) forget(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, id)
 }
 
 func (c *Conn) result(f frame, out any) error {

@@ -82,6 +82,20 @@ func TestCancelReachesTheHandler(t *testing.T) {
 	<-cancelled
 }
 
+// A call that was cancelled before it was sent was once answered as if nobody had.
+func TestCallToEndWaitsForTheAnswer(t *testing.T) {
+	l, _ := pair(t, refuse, func(ctx context.Context, _ *Conn, _ string, _ json.RawMessage) (any, error) {
+		<-ctx.Done()
+		return "the end", nil
+	})
+	early, cancel := context.WithCancel(t.Context())
+	cancel()
+	var got string
+	if err := l.CallToEnd(early, "m", nil, &got); err != nil || got != "the end" {
+		t.Errorf("CallToEnd = %q, %v; want the end", got, err)
+	}
+}
+
 func TestTheEndReachesEverybody(t *testing.T) {
 	started, cancelled := make(chan struct{}), make(chan struct{})
 	l, r := pair(t, refuse, func(ctx context.Context, _ *Conn, _ string, _ json.RawMessage) (any, error) {
