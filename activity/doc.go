@@ -106,6 +106,10 @@
 // server is away it is asked again as long as the attempt has time. A local
 // activity is known to its own worker alone, and its context is asked instead.
 //
+// An activity that was cancelled by request ends as cancelled. Where the fence is the
+// one that hears of it, the visit returns when the SDK has heard of it too, which
+// takes up to 80 % of the heartbeat timeout.
+//
 // # What cannot be had
 //
 //   - A process that is stopped between the answer and the last request to the
