@@ -289,7 +289,7 @@ func TestErrorsMatchInTheProcess(t *testing.T) {
 // A deadline that the caller of Do sets is its own affair: the activity goes on.
 func TestDeadlineOfTheCaller(t *testing.T) {
 	b, heard := newBench(t), newBeats()
-	_, err := runInWorkflow(t, suiteOptions{heartbeat: time.Second, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
+	_, err := runInWorkflow(t, suiteOptions{heartbeat: beat, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
 		short, cancel := context.WithCancel(ctx)
 		_, err := wdactivity.Do(short, b.url("a"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
 			err := add(m, "x")

@@ -53,7 +53,7 @@ func (b *beats) wait(n int) {
 // an activity alive carry the user's, as they were when the user sent them.
 func TestKeepAliveSendsTheUsersDetails(t *testing.T) {
 	b, heard := newBench(t), newBeats()
-	_, err := runInWorkflow(t, suiteOptions{heartbeat: time.Second, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
+	_, err := runInWorkflow(t, suiteOptions{heartbeat: beat, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
 		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, _ *mount.Mount) (string, error) {
 			progress := []int{1}
 			sdk.RecordHeartbeat(ctx, progress)
@@ -72,7 +72,7 @@ func TestKeepAliveSendsTheUsersDetails(t *testing.T) {
 func TestDetailsSentThroughADerivedContext(t *testing.T) {
 	b, heard := newBench(t), newBeats()
 	type key struct{}
-	_, err := runInWorkflow(t, suiteOptions{heartbeat: time.Second, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
+	_, err := runInWorkflow(t, suiteOptions{heartbeat: beat, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
 		return wdactivity.Do(ctx, b.url("a"), b.options(), func(ctx context.Context, _ *mount.Mount) (string, error) {
 			return wdactivity.Do(ctx, b.url("b"), b.options(), func(ctx context.Context, _ *mount.Mount) (string, error) {
 				derived, cancel := context.WithTimeout(context.WithValue(ctx, key{}, 1), time.Minute)
@@ -91,7 +91,7 @@ func TestDetailsSentThroughADerivedContext(t *testing.T) {
 
 func TestKeepAliveSendsTheDetailsOfTheAttemptBefore(t *testing.T) {
 	b, heard := newBench(t), newBeats()
-	_, err := runInWorkflow(t, suiteOptions{heartbeat: time.Second, attempts: 2, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
+	_, err := runInWorkflow(t, suiteOptions{heartbeat: beat, attempts: 2, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
 		if sdk.GetInfo(ctx).Attempt == 1 {
 			sdk.RecordHeartbeat(ctx, "of attempt 1")
 			return "", errWork
@@ -119,7 +119,7 @@ func equal[T comparable](got, want T) error {
 
 func TestKeepAliveInventsNoDetails(t *testing.T) {
 	b, heard := newBench(t), newBeats()
-	_, err := runInWorkflow(t, suiteOptions{heartbeat: time.Second, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
+	_, err := runInWorkflow(t, suiteOptions{heartbeat: beat, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
 		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(context.Context, *mount.Mount) (string, error) {
 			heard.wait(1)
 			return "", nil
@@ -135,7 +135,7 @@ func TestKeepAliveInventsNoDetails(t *testing.T) {
 func TestDetailsSentBeforeDo(t *testing.T) {
 	b, heard := newBench(t), newBeats()
 	_, err := runInWorkflow(t, suiteOptions{
-		heartbeat: time.Second, listener: heard.listen,
+		heartbeat: beat, listener: heard.listen,
 		interceptors: []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(nil)},
 		activity: func(ctx context.Context) (string, error) {
 			sdk.RecordHeartbeat(ctx, "before")
@@ -161,7 +161,7 @@ func TestDetailsWithACodec(t *testing.T) {
 			opts.DataConverter = zlib
 		}
 		_, err := runInWorkflow(t, suiteOptions{
-			heartbeat: time.Second, attempts: 2, listener: heard.listen, converter: zlib,
+			heartbeat: beat, attempts: 2, listener: heard.listen, converter: zlib,
 			activity: func(ctx context.Context) (string, error) {
 				n := len(heard.all())
 				return wdactivity.Do(ctx, b.url("ws"), opts, func(ctx context.Context, m *mount.Mount) (string, error) {
@@ -233,7 +233,7 @@ func (o *contextsOutbound) RecordHeartbeat(ctx context.Context, details ...any) 
 func TestHeartbeatsOutliveTheCallersContext(t *testing.T) {
 	b, heard, c := newBench(t), newBeats(), &contexts{}
 	_, err := runInWorkflow(t, suiteOptions{
-		heartbeat: time.Second, listener: heard.listen, interceptors: []interceptor.WorkerInterceptor{c},
+		heartbeat: beat, listener: heard.listen, interceptors: []interceptor.WorkerInterceptor{c},
 		activity: func(ctx context.Context) (string, error) {
 			short, cancel := context.WithCancel(ctx)
 			defer cancel()
@@ -272,7 +272,7 @@ func TestNoHeartbeatOfOursWithoutATimeout(t *testing.T) {
 func TestAttemptsAreForgotten(t *testing.T) {
 	b := newBench(t)
 	for range 5 {
-		_, err := runInWorkflow(t, suiteOptions{attempts: 3, heartbeat: time.Second, activity: func(ctx context.Context) (string, error) {
+		_, err := runInWorkflow(t, suiteOptions{attempts: 3, heartbeat: beat, activity: func(ctx context.Context) (string, error) {
 			_, err := wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
 				sdk.RecordHeartbeat(ctx, "mine")
 				return "", add(m, "x")

@@ -33,6 +33,10 @@ type suiteOptions struct {
 	plugins      []worker.Plugin
 }
 
+// beat is the heartbeat timeout of tests. The SDK sends at 80 % of it, and its test
+// environment has no mercy, so a fifth of it is what a busy machine may lose.
+const beat = 3 * time.Second
+
 // runInWorkflow executes an activity, with its attempts, as a workflow does.
 func runInWorkflow(t *testing.T, o suiteOptions) (string, error) {
 	t.Helper()
