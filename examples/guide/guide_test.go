@@ -32,6 +32,13 @@ func newEnv(t *testing.T) (env *testsuite.TestActivityEnvironment, store string,
 	return suite.NewTestActivityEnvironment(), "file://" + filepath.Join(dir, "store"), &wdactivity.Options{Plain: true, RunDir: filepath.Join(dir, "run")}
 }
 
+// The tests may be run by make, whose child would then say where it is.
+func TestMain(m *testing.M) {
+	os.Unsetenv("MAKEFLAGS")
+	os.Unsetenv("MAKELEVEL")
+	os.Exit(m.Run())
+}
+
 func TestBuild(t *testing.T) {
 	env, store, opts := newEnv(t)
 	Register(env, store, opts)
