@@ -288,6 +288,24 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	}
 }
 
+// A command that was started and came after the unmount once worked in the empty
+// mountpoint, and nobody was told.
+func TestCommandAfterTheUnmount(t *testing.T) {
+	f := newFixture(t)
+	dir := t.TempDir() // stays
+	m := f.open("k", &Options{Dir: dir})
+	cmd := Command(t.Context(), m, "sh", "-c", "echo lost >lost")
+	f.close(m, false)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitCannotRun || !strings.Contains(string(out), ErrNotMounted.Error()) {
+		t.Errorf("command = %q, %v, want exit code %d", out, err, exitCannotRun)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("the mountpoint has %v, %v", left, err)
+	}
+}
+
 func TestCommandRunsInTheMount(t *testing.T) {
 	f := newFixture(t)
 	m := f.open("k", nil)

@@ -81,20 +81,32 @@ func CommandIn(ctx context.Context, m *Mount, dir, name string, arg ...string) *
 		cmd.Err = err
 	}
 	cmd.Dir = "/"
-	cmd.Args = append([]string{shimName, m.Path(dir), name}, arg...)
+	view := shimMounted
+	if m.opts.Plain {
+		view = shimPlain
+	}
+	cmd.Args = append([]string{shimName, m.Path(dir), name, view}, arg...)
 	return cmd
 }
 
-// shimMain changes to the directory args[0] and becomes the command args[1:].
+// What the shim is told of the directory.
+const (
+	shimMounted = "mounted"
+	shimPlain   = "plain"
+)
+
+// shimMain changes to the directory args[0] and becomes the command args[1] with
+// the arguments args[3:]. args[2] says what the directory must be.
 func shimMain(args []string) int {
-	if len(args) < 2 {
+	if len(args) < 3 {
 		fmt.Fprintln(os.Stderr, shimName+": for internal use")
 		return exitCannotRun
 	}
-	if err := os.Chdir(args[0]); err != nil {
+	if err := enter(args[0], args[2] == shimMounted); err != nil {
 		fmt.Fprintf(os.Stderr, "workdir: %v\n", err)
 		return exitCannotRun
 	}
+	args = append(args[:2:2], args[3:]...)
 	_ = os.Setenv("PWD", args[0]) // fails on names and values that a path cannot be
 	path, err := exec.LookPath(args[1])
 	if errors.Is(err, exec.ErrDot) {
@@ -108,6 +120,22 @@ func shimMain(args []string) int {
 		return exitNotFound
 	}
 	return exitCannotRun
+}
+
+// enter changes to a directory, which must be on a FUSE mount if mounted is set: a
+// command that comes after the unmount would otherwise work in the empty mountpoint.
+func enter(dir string, mounted bool) error {
+	if err := os.Chdir(dir); err != nil {
+		return err
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(".", &st); err != nil {
+		return &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if mounted && st.Type != unix.FUSE_SUPER_MAGIC {
+		return fmt.Errorf("%s: %w: it was closed before the command could start", dir, ErrNotMounted)
+	}
+	return nil
 }
 
 // plainCause drops the words that package exec puts around a cause.
