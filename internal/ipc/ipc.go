@@ -158,7 +158,7 @@ func (c *Conn) Call(ctx context.Context, method string, in, out any) error {
 		c.trySend(frame{ID: id, Kind: kindCancel})
 		return context.Cause(ctx)
 	case <-c.done:
-		return ErrClosed
+		return c.last(answer, out)
 	}
 }
 
@@ -179,6 +179,17 @@ func (c *Conn) CallToEnd(ctx context.Context, method string, in, out any) error 
 	case f := <-answer:
 		return c.result(f, out)
 	case <-c.done:
+		return c.last(answer, out)
+	}
+}
+
+// last gives the answer that came before the end of the connection, where both
+// were seen at once; else ErrClosed.
+func (c *Conn) last(answer <-chan frame, out any) error {
+	select {
+	case f := <-answer:
+		return c.result(f, out)
+	default:
 		return ErrClosed
 	}
 }
