@@ -24,6 +24,9 @@ func (v *visit) keep(result, out any) (end ending, stored bool, err error) {
 	if cause := v.attempt.ended(v.ctx); cause != nil {
 		return v.refuse(wanted, cause)
 	}
+	if !wanted {
+		v.mount.Abandon() // whoever the function left behind cannot mark it any more
+	}
 	if wanted && v.step != "" {
 		if err := v.setResult(result); err != nil {
 			v.leave(abortCommit, err)

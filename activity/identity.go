@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"weak"
@@ -116,8 +117,17 @@ func execution(ctx context.Context, info *sdk.Info) (id string, tested bool) {
 	if tested {
 		names = append(names, environment(ctx))
 	}
-	b, _ := json.Marshal(names) // strings always encode
-	return "temporal:" + string(b), tested
+	return "temporal:" + jsonList(names), tested
+}
+
+// jsonList gives a JSON array as most languages write it: package json also escapes
+// what has a meaning in HTML.
+func jsonList(names []string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(names) // strings always encode
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // mockPackage is where the service of the SDK's test environments comes from.

@@ -30,7 +30,7 @@ async def run(url: str, *command: str, step: str = "1") -> str:
         result = Path(tmp, "result")
         process = await asyncio.create_subprocess_exec(
             "workdir-mount", "exec",
-            "--execution", "temporal:" + json.dumps(execution, separators=(",", ":")),
+            "--execution", "temporal:" + json.dumps(execution, ensure_ascii=False, separators=(",", ":")),
             "--step", step,
             "--attempt", str(info.attempt),
             "--since", info.scheduled_time.isoformat(),
