@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
+	"path"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/integration/stores"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -108,7 +112,7 @@ func TestZombies(t *testing.T) {
 				}
 				t.Run(step.name+"/"+name+"/"+when, func(t *testing.T) {
 					t.Parallel()
-					newZombie(t, step, who).run(late)
+					newZombie(newEnv(t), step, who).run(late)
 				})
 			}
 		}
@@ -124,7 +128,42 @@ func TestStoppedMountServer(t *testing.T) {
 		}
 		t.Run(step.name, func(t *testing.T) {
 			t.Parallel()
-			newZombie(t, step, mountServer).run(true)
+			newZombie(newEnv(t), step, mountServer).run(true)
+		})
+	}
+}
+
+// On an object store a request can be on its way while its sender is stopped, and
+// arrive when the successor's commit is there: the condition refuses it.
+func TestZombieRequests(t *testing.T) {
+	first := func(r *http.Request) bool { return r.Method == http.MethodPut && r.URL.Query().Has("partNumber") }
+	last := func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploadId") }
+	whole := func(r *http.Request) bool { return r.Method == http.MethodPut && path.Base(r.URL.Path) == "job.tar.gz" }
+	for _, c := range []struct {
+		name    string
+		bulk    int64
+		request func(*http.Request) bool
+		held    bool // until the zombie is woken; else as far as its sender came
+	}{
+		{name: "a part of the upload", bulk: zombieBulk, request: first},
+		{name: "the end of the upload, late", bulk: zombieBulk, request: last, held: true},
+		{name: "the whole archive, late", request: whole, held: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e, g := newGatedEnv(t)
+			newZombie(e, zombieStep{name: c.name, bulk: c.bulk, arm: func(z *zombie) {
+				var met atomic.Bool
+				g.set(func(_ string, r *http.Request) stores.Fault {
+					if !c.request(r) || met.Swap(true) {
+						return stores.None
+					}
+					z.stop()
+					if c.held {
+						<-z.woken
+					}
+					return stores.None
+				})
+			}}, both).run(true)
 		})
 	}
 }
@@ -145,8 +184,7 @@ type zombie struct {
 	heartbeats int // since the work was marked; guarded by mu
 }
 
-func newZombie(t *testing.T, step zombieStep, who target) *zombie {
-	e := newEnv(t)
+func newZombie(e *env, step zombieStep, who target) *zombie {
 	z := &zombie{e: e, step: step, who: who, stopped: make(chan struct{}), woken: make(chan struct{})}
 	// With one slot it asks for no other task while it has one, and so gets none
 	// while it is stopped.
