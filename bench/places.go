@@ -101,10 +101,13 @@ func serveBelow(dir, program string, args []string) (*opened, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how a server ends is its own business, and in cmd.ProcessState
+		close(ended)
+	}()
 	p := &opened{path: mnt, servers: []int{cmd.Process.Pid}, close: func() error { return endServer(cmd, mnt, ended) }}
-	if err := waitMounted(mnt, ended); err != nil {
+	if err := waitMounted(mnt, cmd, ended); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", program, err), p.close())
 	}
 	return p, nil
@@ -114,7 +117,7 @@ func serveBelow(dir, program string, args []string) (*opened, error) {
 const patience = 20 * time.Second
 
 // waitMounted waits until another file system is at path.
-func waitMounted(path string, ended chan error) error {
+func waitMounted(path string, cmd *exec.Cmd, ended <-chan struct{}) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	late := time.After(patience)
@@ -124,9 +127,8 @@ func waitMounted(path string, ended chan error) error {
 			return err
 		}
 		select {
-		case err := <-ended:
-			ended <- nil
-			return fmt.Errorf("ended before it mounted: %v", err)
+		case <-ended:
+			return fmt.Errorf("ended before it mounted: %v", cmd.ProcessState)
 		case <-late:
 			return errors.New("did not mount")
 		case <-tick.C:
@@ -141,14 +143,14 @@ func sameDevice(a, b string) (bool, error) {
 }
 
 // endServer unmounts, by force if need be, and waits for the server's end.
-func endServer(cmd *exec.Cmd, mnt string, ended chan error) error {
+func endServer(cmd *exec.Cmd, mnt string, ended <-chan struct{}) error {
 	err := unix.Unmount(mnt, 0)
 	if err != nil {
 		_ = unix.Unmount(mnt, unix.MNT_DETACH) // it may not be mounted at all
 		_ = cmd.Process.Signal(unix.SIGTERM)   // nor alive
 	}
 	select {
-	case <-ended: // how a server ends is its own business
+	case <-ended:
 	case <-time.After(patience):
 		err = errors.Join(err, cmd.Process.Kill())
 		<-ended

@@ -29,18 +29,18 @@ const (
 
 // iocb is struct iocb of linux/aio_abi.h, as little-endian machines have it.
 type iocb struct {
-	data      uint64
-	key       uint32
-	rwFlags   uint32
-	opcode    uint16
-	priority  int16
-	fd        uint32
-	buf       uintptr
-	bytes     uint64
-	offset    int64
-	reserved2 uint64
-	flags     uint32
-	eventFd   uint32
+	_      uint64 // data
+	_      uint32 // key
+	_      uint32 // rw_flags
+	opcode uint16
+	_      int16 // priority
+	fd     uint32
+	buf    uintptr
+	bytes  uint64
+	offset int64
+	_      uint64 // reserved2
+	_      uint32 // flags
+	_      uint32 // resfd
 }
 
 // ioEvent is struct io_event of linux/aio_abi.h.

@@ -90,5 +90,6 @@ func (h *hosted) overtaken(ctx context.Context, conflict error) error {
 	case err == nil, errors.Is(err, store.ErrNotExist): // an archive that was deleted has no log
 		return conflict
 	}
-	return fmt.Errorf("%w (whether it is with another attempt of this step is not known: %v)", conflict, err) //nolint:errorlint // the condition is the conflict alone
+	// The condition is the conflict alone.
+	return fmt.Errorf("%w (whether it is with another attempt of this step is not known: %v)", conflict, err)
 }

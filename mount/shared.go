@@ -214,7 +214,7 @@ func (s *sharing) open(ctx context.Context, key shareKey, h *hosted) (*sharedTre
 		closeObject(obj)
 		return other, nil
 	}
-	go t.load(life, l, rev, obj)
+	go t.load(life, l, obj)
 	return t, nil
 }
 
@@ -244,7 +244,7 @@ func (s *sharing) opened(key shareKey, rev store.Revision, t *sharedTree, h *hos
 }
 
 // load fills the tree. One that failed is for those alone who wait for it.
-func (t *sharedTree) load(ctx context.Context, l *loader, rev store.Revision, obj store.Object) {
+func (t *sharedTree) load(ctx context.Context, l *loader, obj store.Object) {
 	t.loaded, t.err = l.load(ctx, obj)
 	t.sharing.mu.Lock()
 	defer t.sharing.mu.Unlock()

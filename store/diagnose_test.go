@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -118,7 +117,6 @@ func TestDiagnoseBadURL(t *testing.T) {
 // odd is a store that can do one thing wrong.
 type odd struct {
 	store.Store
-	mu  sync.Mutex
 	put func(opts *store.PutOptions, send func() (store.Info, error)) (store.Info, error)
 
 	remove func(rev *store.Revision) error

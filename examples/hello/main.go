@@ -49,27 +49,34 @@ func main() {
 	mount.Init() // first line: the server of the mounts is this program, run again
 	store := flag.String("store", "file:///tmp/workdir-examples", "`URL` under which workspaces are kept")
 	flag.Parse()
+	if err := run(*store); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(store string) error {
 	c, err := client.Dial(client.Options{HostPort: os.Getenv("TEMPORAL_ADDRESS"), Logger: sdklog.NewStructuredLogger(slog.Default())})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer c.Close()
 
 	w := worker.New(c, "hello", worker.Options{})
 	w.RegisterWorkflow(Hello)
-	wdactivity.Register(w, "Greet", *store+"/{workflow_id}", Greet, &wdactivity.Options{AutoCommit: true})
+	wdactivity.Register(w, "Greet", store+"/{workflow_id}", Greet, &wdactivity.Options{AutoCommit: true})
 	if err := w.Start(); err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer w.Stop()
 
-	run, err := c.ExecuteWorkflow(context.Background(), client.StartWorkflowOptions{ID: "hello-1", TaskQueue: "hello"}, Hello)
+	hello, err := c.ExecuteWorkflow(context.Background(), client.StartWorkflowOptions{ID: "hello-1", TaskQueue: "hello"}, Hello)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	var all string
-	if err := run.Get(context.Background(), &all); err != nil {
-		log.Fatal(err)
+	if err := hello.Get(context.Background(), &all); err != nil {
+		return err
 	}
 	fmt.Print(all)
+	return nil
 }

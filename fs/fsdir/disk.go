@@ -75,7 +75,7 @@ type diskFile struct {
 	used  int64
 }
 
-// ErrChanged: a file is not what it was when it was found.
+// ErrChanged says that a file is not what it was when it was found.
 var ErrChanged = errors.New("it changed while it was imported")
 
 // base gives the content of the file that fd is of, if that is still the one of st.

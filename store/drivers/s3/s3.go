@@ -88,7 +88,7 @@ func openURL(ctx context.Context, u store.URL) (*backend, error) {
 	var opener s3blob.URLOpener
 	bucket, err := opener.OpenBucketURL(ctx, &url.URL{Scheme: s3blob.Scheme, Host: u.Bucket, RawQuery: query.Encode()})
 	if err != nil {
-		return nil, openError(err, u)
+		return nil, openError(err)
 	}
 	defer bucket.Close()
 	var client *awss3.Client
@@ -109,7 +109,7 @@ func openURL(ctx context.Context, u store.URL) (*backend, error) {
 
 // openError gives the cause of gocloud's refusal without its text, which holds the
 // whole URL.
-func openError(err error, u store.URL) error {
+func openError(err error) error {
 	if cause := errors.Unwrap(err); cause != nil {
 		err = cause
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -27,10 +28,7 @@ func TestUploadGivenUp(t *testing.T) {
 	const parts = 5
 	for n := range parts {
 		f := newFixture(t)
-		passed := make([]fault, n)
-		for i := range passed {
-			passed[i] = pass
-		}
+		passed := slices.Repeat([]fault{pass}, n)
 		f.m.fails("part", append(passed, refuse(Denied))...)
 		f.wantError(f.put("key", large(parts), f.base.Revision, nil), store.ErrNotAllowed)
 		f.holds("key", baseContent)
