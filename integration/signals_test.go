@@ -32,6 +32,7 @@ type job struct {
 // one, and waits until its command is ready.
 func startJob(e *env, terminal bool, script string) *job {
 	e.t.Helper()
+	proc.HearSignals()
 	j := &job{e: e, cmd: e.execCommand(e.url("k"), script)}
 	var out io.Reader
 	if terminal {
