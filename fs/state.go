@@ -58,6 +58,9 @@ func (t *Tree) Freeze() {
 	}
 }
 
+// Frozen tells whether Freeze was called.
+func (t *Tree) Frozen() bool { return t.state.Load()&stateFrozen != 0 }
+
 // passThrough waits until those who hold a lock now have given it back.
 func passThrough(l sync.Locker) {
 	l.Lock()

@@ -135,9 +135,11 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 
 // written taints the tree where the kernel's writeback has lost bytes. The write(2)
 // that they came from has returned long ago, and nothing makes the tool ask again. A
-// frozen tree is one that was given up: it gets no more, and has nothing to lose.
+// frozen tree is one that was given up: it gets no more, and has nothing to lose. EROFS
+// alone does not tell: a disk that content has spilled to says it too.
 func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Status) (uint32, fuse.Status) {
-	if in.WriteFlags&fuse.WRITE_CACHE != 0 && st != fuse.EROFS && (st != fuse.OK || int(count) < want) {
+	lost := st != fuse.OK || int(count) < want
+	if in.WriteFlags&fuse.WRITE_CACHE != 0 && lost && !s.tree.Frozen() {
 		s.tree.Taint(fmt.Errorf("write back inode %d: %d of %d bytes at %d: %w",
 			in.NodeId, count, want, in.Offset, syscall.Errno(st)))
 	}
