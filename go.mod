@@ -2,6 +2,9 @@ module github.com/workdir/workdir
 
 go 1.26.0
 
+// Tools, and what examples install, which may have Go code of its own.
+ignore ./build
+
 require (
 	cloud.google.com/go/auth v0.23.2
 	cloud.google.com/go/storage v1.67.0
