@@ -134,13 +134,8 @@ func (d *dir) lockFor(ctx context.Context, p place, want Revision, before func(c
 		if err := ContextError(ctx); err != nil {
 			return nil, nil, err
 		}
-		if _, err := d.compare(p, want); err != nil {
+		if err := d.ask(ctx, p, want, before); err != nil {
 			return nil, nil, err
-		}
-		if before != nil {
-			if err := before(ctx); err != nil {
-				return nil, nil, &callerError{err}
-			}
 		}
 		asked := time.Now()
 		unlock, err := d.lock(ctx)
@@ -156,6 +151,20 @@ func (d *dir) lockFor(ctx context.Context, p place, want Revision, before func(c
 			return nil, nil, err
 		}
 	}
+}
+
+// ask calls before, which may be nil, unless the conflict is plain to see already.
+func (d *dir) ask(ctx context.Context, p place, want Revision, before func(context.Context) error) error {
+	if before == nil {
+		return nil
+	}
+	if _, err := d.compare(p, want); err != nil {
+		return err
+	}
+	if err := before(ctx); err != nil {
+		return &callerError{err}
+	}
+	return nil
 }
 
 // rename gives the file the archive's name. A new archive is kept from taking
