@@ -24,10 +24,10 @@ func (v *visit) keep(result, out any) (end ending, stored bool, err error) {
 	if cause := v.attempt.ended(v.ctx); cause != nil {
 		return v.refuse(wanted, cause)
 	}
-	if !wanted {
+	switch {
+	case !wanted:
 		v.mount.Abandon() // whoever the function left behind cannot mark it any more
-	}
-	if wanted && v.step != "" {
+	case v.step != "":
 		if err := v.setResult(result); err != nil {
 			v.leave(abortCommit, err)
 			return endRefused, false, toTemporal(err)
