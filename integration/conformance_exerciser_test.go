@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/workdir/workdir/internal/testenv"
 )
 
 // exerciseModes are ways to use a file: those of the classic fsx beyond its plain
@@ -30,7 +32,7 @@ var exercisePhases = []string{"new", "committed", "foreign"}
 // On tmpfs the same holds, or the test is wrong.
 func TestExerciser(t *testing.T) {
 	first := seed(t)
-	ops := numberFromEnv(t, fsxVariable, defaultFsx) / (len(ways) * len(exercisePhases) * len(exerciseModes))
+	ops := testenv.Number(t, fsxVariable, defaultFsx) / (len(ways) * len(exercisePhases) * len(exerciseModes))
 	t.Run("tmpfs", func(t *testing.T) {
 		all := newExercisers(t, first)
 		all.without = "zero" // see docs/semantics.md

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/workdir/workdir/internal/testenv"
 )
 
 const defaultFsx = 300_000 // operations, of all runs together
@@ -62,7 +64,7 @@ var fsxModes = []struct{ name, config string }{
 // new, or one that the archive holds and nobody has read yet.
 func TestFsx(t *testing.T) {
 	first := seed(t)
-	ops := numberFromEnv(t, fsxVariable, defaultFsx) / (len(ways) * len(fsxModes) * 2)
+	ops := testenv.Number(t, fsxVariable, defaultFsx) / (len(ways) * len(fsxModes) * 2)
 	onWays(t, func(e *env, w way) {
 		url := e.url("fsx")
 		for _, when := range []string{"new", "from the archive"} {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/workdir/workdir/internal/testenv"
 )
 
 // defaultSQLiteKills is for each journal mode, by all ways together.
@@ -22,7 +24,7 @@ const sqliteBatch = 100
 // are done.
 func TestSQLiteKilled(t *testing.T) {
 	first := seed(t)
-	kills := numberFromEnv(t, sqliteVariable, defaultSQLiteKills) / len(ways)
+	kills := testenv.Number(t, sqliteVariable, defaultSQLiteKills) / len(ways)
 	for _, mode := range []string{"wal", "delete"} {
 		t.Run(mode, func(t *testing.T) {
 			onWays(t, func(e *env, w way) {

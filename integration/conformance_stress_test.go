@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/testenv"
 )
 
 const (
@@ -39,7 +41,7 @@ func init() { roles["stress"] = stress }
 // one has stored.
 func TestStress(t *testing.T) {
 	first := seed(t)
-	rounds := max(1, numberFromEnv(t, stressVariable, defaultStress)/stressRound/len(ways))
+	rounds := max(1, testenv.Number(t, stressVariable, defaultStress)/stressRound/len(ways))
 	onWays(t, func(e *env, w way) {
 		url := e.url("stress")
 		done := map[string]int{}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/workdir/workdir/internal/testenv"
 )
 
 // stressors of stress-ng that CI runs: those that verify file content or names.
@@ -50,7 +52,7 @@ func TestStressNg(t *testing.T) {
 func (e *env) stressNg(dir string) map[string][]string {
 	e.t.Helper()
 	args := []string{"--verify", "--temp-path", dir, "-v"}
-	seconds := numberFromEnv(e.t, stressNgVariable, 0)
+	seconds := testenv.Number(e.t, stressNgVariable, 0)
 	if seconds > 0 {
 		args = append(args, "--class", "filesystem", "--sequential", "1", "-t", strconv.Itoa(seconds))
 		if excluded := slices.Sorted(maps.Keys(exclusions(e.t, "stress-ng"))); len(excluded) > 0 {

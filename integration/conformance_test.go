@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/workdir/workdir/internal/testenv"
 )
 
 // Conformance suites take their figures from the environment: small ones by
@@ -82,7 +84,7 @@ func tool(t *testing.T, name string) string {
 // seed gives the seed of a random test, and prints it.
 func seed(t *testing.T) int {
 	t.Helper()
-	n := numberFromEnv(t, seedVariable, int(time.Now().UnixNano()&0xffffffff))
+	n := testenv.Number(t, seedVariable, int(time.Now().UnixNano()&0xffffffff))
 	t.Logf("%s=%d", seedVariable, n)
 	return n
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/integration/internal/proc"
+	"github.com/workdir/workdir/internal/testenv"
 )
 
 // The kill test takes its seed and its number of kills from the environment, so
@@ -40,8 +41,8 @@ var killPhases = []string{
 // the new one, whole, what Close has said is true, and the next Open leaves
 // nothing behind.
 func TestKills(t *testing.T) {
-	seed := numberFromEnv(t, seedVariable, int(time.Now().UnixNano()&0xffffffff))
-	kills := numberFromEnv(t, killsVariable, defaultKills)
+	seed := testenv.Number(t, seedVariable, int(time.Now().UnixNano()&0xffffffff))
+	kills := testenv.Number(t, killsVariable, defaultKills)
 	t.Logf("%s=%d %s=%d", seedVariable, seed, killsVariable, kills)
 	for mounts := 1; mounts <= 3; mounts += 2 {
 		t.Run(fmt.Sprintf("%d mounts", mounts), func(t *testing.T) {
@@ -53,19 +54,6 @@ func TestKills(t *testing.T) {
 			t.Log(k.summary())
 		})
 	}
-}
-
-func numberFromEnv(t *testing.T, name string, otherwise int) int {
-	t.Helper()
-	v := os.Getenv(name)
-	if v == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }
 
 // killer runs workloads and kills them.

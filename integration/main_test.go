@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -231,48 +230,30 @@ func needRoot(t *testing.T) {
 // end holds the env against its promise, and removes it.
 func (e *env) end() {
 	e.checkNothingLeft()
-	for _, pid := range e.processes() {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // reported already; it may have ended
-	}
-	for _, path := range e.mounts() {
-		_ = syscall.Unmount(path, syscall.MNT_DETACH) // likewise
-	}
-	if err := os.RemoveAll(e.root); err != nil {
-		e.t.Error(err)
-	}
+	e.place().Remove()
 }
 
 // checkNothingLeft reports mounts, processes, sessions and temporary files of
 // this env. A server that has lost its client has a moment to end.
 func (e *env) checkNothingLeft() {
 	e.t.Helper()
-	if !eventually(func() bool { return len(e.processes()) == 0 }) {
-		for _, pid := range e.processes() {
-			e.t.Errorf("left running: process %d: %s", pid, proc.CommandLine(pid))
-		}
-	}
-	for _, path := range e.mounts() {
-		e.t.Errorf("left mounted: %s", path)
-	}
+	eventually(func() bool { return len(e.processes()) == 0 }) // Report tells
 	for _, path := range e.sessions() {
 		e.t.Errorf("left in the run directory: %s", path)
 	}
-	for _, path := range e.litter() {
-		e.t.Errorf("left beside the archives: %s", path)
-	}
+	e.place().Report()
+}
+
+// place is where to look for what is left.
+func (e *env) place() *proc.Place {
+	return &proc.Place{T: e.t, Root: e.root, Store: e.storeDir, Mark: envVariable + "=" + e.root}
 }
 
 // mounts are the workspaces mounted in this env, in our mount namespace.
-func (e *env) mounts() []string {
-	paths, err := proc.FuseMounts(e.root)
-	if err != nil {
-		e.t.Error(err)
-	}
-	return paths
-}
+func (e *env) mounts() []string { return e.place().Mounts() }
 
 // processes are those that this env's commands started, and have not ended.
-func (e *env) processes() []int { return proc.Marked(envVariable + "=" + e.root) }
+func (e *env) processes() []int { return e.place().Processes() }
 
 // sessions are the records of clients in the run directories.
 func (e *env) sessions() []string {
@@ -281,19 +262,7 @@ func (e *env) sessions() []string {
 }
 
 // litter is what is in the store and is no archive.
-func (e *env) litter() []string {
-	var paths []string
-	err := filepath.WalkDir(e.storeDir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && (!strings.HasSuffix(path, ".tar.gz") || strings.HasPrefix(d.Name(), ".")) {
-			paths = append(paths, path)
-		}
-		return err
-	})
-	if err != nil {
-		e.t.Error(err)
-	}
-	return paths
-}
+func (e *env) litter() []string { return e.place().Litter() }
 
 func TestExecThenExec(t *testing.T) {
 	e := newEnv(t)

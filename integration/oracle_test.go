@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -40,10 +41,10 @@ var oracleWays = []string{"passthrough", "writeback"}
 // and -rapid.seed with the seed to repeat it.
 func TestOracle(t *testing.T) {
 	needRoot(t)
-	must(t, flag.Set("rapid.checks", strconv.Itoa(numberFromEnv(t, checksVariable, 150))))
+	must(t, flag.Set("rapid.checks", strconv.Itoa(testenv.Number(t, checksVariable, 150))))
 	must(t, flag.Set("rapid.nofailfile", "true"))
 	if seed := flag.Lookup("rapid.seed").Value; seed.String() == "0" {
-		must(t, seed.Set(strconv.Itoa(numberFromEnv(t, seedVariable, 1))))
+		must(t, seed.Set(strconv.Itoa(testenv.Number(t, seedVariable, 1))))
 	}
 	for _, way := range oracleWays {
 		t.Run(way, func(t *testing.T) {

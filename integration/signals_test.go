@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/integration/internal/proc"
+	"github.com/workdir/workdir/internal/testenv"
 )
 
 // job is an exec whose command says "ready" and then waits to be signalled.
@@ -32,7 +33,7 @@ type job struct {
 // one, and waits until its command is ready.
 func startJob(e *env, terminal bool, script string) *job {
 	e.t.Helper()
-	proc.HearSignals()
+	testenv.HearSignals()
 	j := &job{e: e, cmd: e.execCommand(e.url("k"), script)}
 	var out io.Reader
 	if terminal {

@@ -1,71 +1,13 @@
 package mount
 
 import (
-	"context"
-	"io"
-	"sync/atomic"
 	"testing"
 
-	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/store/storetest"
 )
 
-// counted is a file store that counts its requests, as those of the clouds do.
-// init registers it in the client and in the server.
-type counted struct {
-	store.Store
-	gets, heads, puts, sent, received atomic.Int64
-}
-
-func init() {
-	store.Register("counted", func(ctx context.Context, _ store.URL) (store.Store, error) {
-		s, err := store.OpenBucket(ctx, store.URL{Scheme: "file"})
-		return &counted{Store: s}, err
-	})
-}
-
-func (c *counted) Open(ctx context.Context, key string) (store.Object, error) {
-	c.gets.Add(1)
-	obj, err := c.Store.Open(ctx, key)
-	return &countedObject{obj, &c.received}, err
-}
-
-func (c *counted) Stat(ctx context.Context, key string) (store.Info, error) {
-	c.heads.Add(1)
-	return c.Store.Stat(ctx, key)
-}
-
-// countedObject counts the bytes that are read.
-type countedObject struct {
-	store.Object
-	received *atomic.Int64
-}
-
-func (o *countedObject) Read(p []byte) (int, error) {
-	n, err := o.Object.Read(p)
-	o.received.Add(int64(n))
-	return n, err
-}
-
-func (o *countedObject) ReadAt(p []byte, off int64) (int, error) {
-	n, err := o.Object.ReadAt(p, off)
-	o.received.Add(int64(n))
-	return n, err
-}
-
-func (c *counted) Put(ctx context.Context, key string, write func(io.Writer) error, opts *store.PutOptions) (store.Info, error) {
-	info, err := c.Store.Put(ctx, key, write, opts)
-	c.puts.Add(1)
-	c.sent.Add(info.Size)
-	return info, err
-}
-
-func (c *counted) Traffic() store.Traffic {
-	return store.Traffic{
-		"get":  {Count: c.gets.Load(), Received: c.received.Load()},
-		"head": {Count: c.heads.Load()},
-		"put":  {Count: c.puts.Load(), Sent: c.sent.Load()},
-	}
-}
+// In the client and in the server.
+func init() { storetest.RegisterCounted("counted") }
 
 func TestTraffic(t *testing.T) {
 	f := newFixture(t)

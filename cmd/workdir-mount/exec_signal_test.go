@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/store"
 )
 
@@ -30,20 +30,10 @@ type client struct {
 	stderr bytes.Buffer  // read it after wait
 }
 
-// hearSignals lets this process take the signals that it was started to ignore, as
-// nohup does, since what it starts would ignore them too.
-func hearSignals() {
-	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
-		if signal.Ignored(sig) {
-			signal.Notify(make(chan os.Signal, 1), sig)
-		}
-	}
-}
-
 // newClient prepares workdir-mount without a controlling terminal.
 func newClient(t *testing.T, args ...string) *client {
 	t.Helper()
-	hearSignals()
+	testenv.HearSignals()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

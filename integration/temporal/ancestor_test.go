@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/workspace"
 )
 
@@ -55,8 +56,8 @@ func TestAncestorUnderKills(t *testing.T) {
 
 func ancestorUnderKills(e *env) {
 	e.t.Helper()
-	appends, kills := numberFromEnv(e.t, ancestorAppendsVariable, 10), numberFromEnv(e.t, ancestorKillsVariable, 0)
-	seed := numberFromEnv(e.t, seedVariable, int(time.Now().UnixNano()&0xffffffff))
+	appends, kills := testenv.Number(e.t, ancestorAppendsVariable, 10), testenv.Number(e.t, ancestorKillsVariable, 0)
+	seed := testenv.Number(e.t, seedVariable, int(time.Now().UnixNano()&0xffffffff))
 	k := newKiller(e, appends, kills, rand.New(rand.NewPCG(uint64(seed), 0)))
 	for range 3 {
 		k.add(workerOptions{Program: "ancestor"})

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/workdir/workdir/archive"
@@ -114,10 +113,7 @@ func (e *env) awaitNote(name string) {
 }
 
 // noted reports whether an activity has told that something has happened.
-func (e *env) noted(name string) bool {
-	_, err := os.Lstat(filepath.Join(e.notes(), name))
-	return err == nil
-}
+func (e *env) noted(name string) bool { return noted(e.notes(), name) }
 
 // exists reports whether a workspace has an archive.
 func (e *env) exists(key string) bool {
@@ -175,15 +171,7 @@ func (e *env) end() {
 		w.end()
 	}
 	e.checkNothingLeft()
-	for _, pid := range e.processes() {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // reported already; it may have ended
-	}
-	for _, path := range e.mounts() {
-		_ = syscall.Unmount(path, syscall.MNT_DETACH) // likewise
-	}
-	if err := os.RemoveAll(e.root); err != nil {
-		e.t.Error(err)
-	}
+	e.place().Remove()
 }
 
 // checkNothingLeft reports what is left when all workers have ended. What killed
@@ -191,11 +179,7 @@ func (e *env) end() {
 // there would do it.
 func (e *env) checkNothingLeft() {
 	e.t.Helper()
-	if eventually("the end of all processes", func() bool { return len(e.processes()) == 0 }) != nil {
-		for _, pid := range e.processes() {
-			e.t.Errorf("left running: process %d: %s", pid, proc.CommandLine(pid))
-		}
-	}
+	_ = eventually("the end of all processes", func() bool { return len(e.processes()) == 0 }) // Report tells
 	for _, w := range e.workers {
 		if err := mount.CleanUp(context.Background(), w.runDir()); err != nil {
 			e.t.Error(err)
@@ -204,40 +188,19 @@ func (e *env) checkNothingLeft() {
 			e.t.Errorf("left in the run directory of %s: %q", w.name, left)
 		}
 	}
-	for _, path := range e.mounts() {
-		e.t.Errorf("left mounted: %s", path)
-	}
-	for _, path := range e.litter() {
-		e.t.Errorf("left beside the archives: %s", path)
-	}
+	e.place().Report()
+}
+
+// place is where to look for what is left.
+func (e *env) place() *proc.Place {
+	return &proc.Place{T: e.t, Root: e.root, Store: e.storeDir, Mark: envVariable + "=" + e.root}
 }
 
 // processes are those that this env's workers are, or started, and have not ended.
-func (e *env) processes() []int { return proc.Marked(envVariable + "=" + e.root) }
+func (e *env) processes() []int { return e.place().Processes() }
 
 // mounts are the workspaces mounted in this env.
-func (e *env) mounts() []string {
-	paths, err := proc.FuseMounts(e.root)
-	if err != nil {
-		e.t.Error(err)
-	}
-	return paths
-}
+func (e *env) mounts() []string { return e.place().Mounts() }
 
 // litter is what is in a file store and is no archive.
-func (e *env) litter() []string {
-	if e.storeDir == "" {
-		return nil
-	}
-	var paths []string
-	err := filepath.WalkDir(e.storeDir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && (!strings.HasSuffix(path, ".tar.gz") || strings.HasPrefix(d.Name(), ".")) {
-			paths = append(paths, path)
-		}
-		return err
-	})
-	if err != nil {
-		e.t.Error(err)
-	}
-	return paths
-}
+func (e *env) litter() []string { return e.place().Litter() }

@@ -17,6 +17,7 @@ import (
 
 	wdactivity "github.com/workdir/workdir/activity"
 	"github.com/workdir/workdir/integration/internal/proc"
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -186,7 +187,7 @@ func TestOneAfterTheOther(t *testing.T) {
 func oneAfterTheOther(t *testing.T) {
 	e := newEnv(t)
 	w := e.newWorker(workerOptions{Program: "load"})
-	n := numberFromEnv(t, sequenceVariable, 300)
+	n := testenv.Number(t, sequenceVariable, 300)
 	warm := min(n/3, 2*appendsOfOneRun)
 	e.appendFrom(0, warm)
 	serving := w.MountServer()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	wdactivity "github.com/workdir/workdir/activity"
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -67,7 +67,7 @@ func TestExactlyOnce(t *testing.T) {
 		{name: "s3", env: newS3Env, appends: 40, kills: 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			appends, kills := numberFromEnv(t, appendsVariable, c.appends), numberFromEnv(t, killsVariable, c.kills)
+			appends, kills := testenv.Number(t, appendsVariable, c.appends), testenv.Number(t, killsVariable, c.kills)
 			c.opts.Program = "append"
 			exactlyOnce(c.env(t), c.opts, appends, kills)
 		})
@@ -76,7 +76,7 @@ func TestExactlyOnce(t *testing.T) {
 
 func exactlyOnce(e *env, opts workerOptions, appends, kills int) {
 	e.t.Helper()
-	seed := numberFromEnv(e.t, seedVariable, int(time.Now().UnixNano()&0xffffffff))
+	seed := testenv.Number(e.t, seedVariable, int(time.Now().UnixNano()&0xffffffff))
 	e.t.Logf("%s=%d %s=%d %s=%d", seedVariable, seed, appendsVariable, appends, killsVariable, kills)
 	k := newKiller(e, appends, kills, rand.New(rand.NewPCG(uint64(seed), 0)))
 	for range 3 {
@@ -145,17 +145,4 @@ func firstDifference(got, want string) string {
 		}
 	}
 	return "the end"
-}
-
-func numberFromEnv(t testing.TB, name string, otherwise int) int {
-	t.Helper()
-	v := os.Getenv(name)
-	if v == "" {
-		return otherwise
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }

@@ -56,8 +56,10 @@ func (c *config) note(name string) error {
 }
 
 // noted reports whether something has happened, in this process or another one.
-func (c *config) noted(name string) bool {
-	_, err := os.Lstat(filepath.Join(c.Notes, name))
+func (c *config) noted(name string) bool { return noted(c.Notes, name) }
+
+func noted(notes, name string) bool {
+	_, err := os.Lstat(filepath.Join(notes, name))
 	return err == nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"go.temporal.io/sdk/activity"
@@ -16,49 +15,10 @@ import (
 
 	wdactivity "github.com/workdir/workdir/activity"
 	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/store/storetest"
 )
 
-// counted is a file store that counts how often archives are opened and how much is
-// read of them, as those of the clouds do. Its scheme is "counted".
-type counted struct {
-	store.Store
-	gets, received atomic.Int64
-}
-
-func init() {
-	store.Register("counted", func(ctx context.Context, _ store.URL) (store.Store, error) {
-		s, err := store.OpenBucket(ctx, store.URL{Scheme: "file"})
-		return &counted{Store: s}, err
-	})
-}
-
-func (c *counted) Open(ctx context.Context, key string) (store.Object, error) {
-	c.gets.Add(1)
-	obj, err := c.Store.Open(ctx, key)
-	return &countedObject{obj, &c.received}, err
-}
-
-func (c *counted) Traffic() store.Traffic {
-	return store.Traffic{"get": {Count: c.gets.Load(), Received: c.received.Load()}}
-}
-
-// countedObject counts the bytes that are read.
-type countedObject struct {
-	store.Object
-	received *atomic.Int64
-}
-
-func (o *countedObject) Read(p []byte) (int, error) {
-	n, err := o.Object.Read(p)
-	o.received.Add(int64(n))
-	return n, err
-}
-
-func (o *countedObject) ReadAt(p []byte, off int64) (int, error) {
-	n, err := o.Object.ReadAt(p, off)
-	o.received.Add(int64(n))
-	return n, err
-}
+func init() { storetest.RegisterCounted("counted") }
 
 // countedURL names a workspace of a file store by the scheme that counts.
 func (c *config) countedURL(key string) string {

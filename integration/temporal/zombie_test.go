@@ -298,9 +298,7 @@ func (z *zombie) countHeartbeat() int {
 // atUpload stops the zombie while its archive is beside the place that it is for.
 func (z *zombie) atUpload() {
 	go func() {
-		for len(z.e.litter()) == 0 && !isClosed(z.woken) {
-			time.Sleep(time.Millisecond)
-		}
+		_ = eventually("an upload", func() bool { return len(z.e.litter()) > 0 || isClosed(z.woken) }) // run misses the stop
 		z.stop()
 	}()
 }

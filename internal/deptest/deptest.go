@@ -30,7 +30,7 @@ var table = map[string]rule{
 		foreign: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/cheggaaa/pb/v3"},
 	},
 	"activity": {ours: []string{"archive", "mount", "store"}, foreign: []string{"go.temporal.io/"}},
-	"mount":    {ours: []string{"fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc"}},
+	"mount":    {ours: []string{"fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc"}, tests: []string{"store/storetest"}},
 	"store/drivers/s3": {
 		ours:    []string{"store", "store/drivers/internal/cloud"},
 		foreign: []string{"gocloud.dev/", "github.com/aws/"},
@@ -63,6 +63,7 @@ var table = map[string]rule{
 	"internal/ipc":                 {},
 	"internal/deptest":             {},
 	"internal/testreport":          {},
+	"internal/testenv":             {},
 }
 
 // testsMay is what any test file may import beyond its package's rule.
