@@ -77,11 +77,11 @@ func Register[In, Out any](w worker.ActivityRegistry, name, url string, fn func(
 
 // mustTemplate panics if a URL or options can never work.
 func mustTemplate(url string, opts *Options) *template {
-	t, err := parseTemplate(url)
-	if err == nil && (opts == nil || opts.Vars == nil) {
-		err = t.checkNames(builtinNames())
+	if opts == nil {
+		opts = &Options{}
 	}
-	if err == nil && opts != nil {
+	t, err := newTemplate(url, opts.Vars)
+	if err == nil {
 		err = opts.check()
 	}
 	if err != nil {

@@ -175,12 +175,6 @@ func beneath(key, prefix string) bool {
 	return prefix == "" || key == prefix || strings.HasPrefix(key, prefix+"/")
 }
 
-// shown is a URL for a workflow: without the options, which are the worker's.
-func shown(u store.URL) string {
-	u.Query = ""
-	return u.String()
-}
-
 // badInput is the error for what a workflow asked.
 func badInput(format string, args ...any) error {
 	return temporal.NewApplicationErrorWithOptions(fmt.Sprintf(format, args...), TypeInput, temporal.ApplicationErrorOptions{NonRetryable: true})

@@ -175,9 +175,7 @@ func (o *InterceptorOptions) compileWorkspace(w *RuleWorkspace, first bool) (wor
 		return c, fmt.Errorf("env: %q is no name of an environment variable", c.env)
 	}
 	var err error
-	if c.tmpl, err = parseTemplate(w.URL); err == nil && w.Vars == nil {
-		err = CheckTemplate(w.URL)
-	}
+	c.tmpl, err = newTemplate(w.URL, w.Vars)
 	c.opts = &Options{
 		ReadOnly: w.ReadOnly, AutoCommit: w.AutoCommit, MaxBytes: w.MaxBytes, MaxInodes: w.MaxInodes, Spill: w.Spill,
 		KeepEmpty: w.KeepEmpty, Portable: w.Portable, Grace: time.Duration(w.Grace), CloseTimeout: time.Duration(w.CloseTimeout),

@@ -67,7 +67,7 @@ func (r *ready) list(ctx context.Context, in ListInput) (ListResult, error) {
 			return ListResult{}, toTemporal(err)
 		}
 		out.Workspaces = append(out.Workspaces, Listed{
-			Name: w.Name, URL: shown(found), Size: w.Size, ModTime: w.ModTime.UTC(), Revision: string(w.Revision),
+			Name: w.Name, URL: found.Identity(), Size: w.Size, ModTime: w.ModTime.UTC(), Revision: string(w.Revision),
 		})
 	}
 	return out, nil

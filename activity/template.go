@@ -118,6 +118,16 @@ func parseTemplate(raw string) (*template, error) {
 	return t, nil
 }
 
+// newTemplate parses a template whose variables are known when the worker starts,
+// unless a function gives more of them later.
+func newTemplate(url string, more VarsFunc) (*template, error) {
+	t, err := parseTemplate(url)
+	if err == nil && more == nil {
+		err = t.checkNames(builtinNames())
+	}
+	return t, err
+}
+
 // relative tells a path that does not begin with a slash.
 func relative(raw string) bool {
 	first, _, _ := strings.Cut(raw, "/")
