@@ -19,18 +19,29 @@ const maxNamed = 32
 // working directory, root, mapping, or by a mount of it in their namespace. dev
 // is "major:minor". Processes of other users are found only by root.
 func usersOf(dev string) []Process {
-	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails on a bad pattern only
-	var found []Process
 	seen := map[string]bool{} // mount namespaces that are known to hold the mount, or not
 	ownNS, _ := os.Readlink("/proc/self/ns/mnt")
 	seen[ownNS] = true
+	return processesThat(func(dir string, pid int) string {
+		if pid == os.Getpid() {
+			return ""
+		}
+		return useOf(dir, dev, seen)
+	})
+}
+
+// processesThat gives the processes for which use says something, by their directory
+// in /proc and their number; maxNamed at most, sorted by number.
+func processesThat(use func(dir string, pid int) string) []Process {
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails on a bad pattern only
+	var found []Process
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil || pid == os.Getpid() {
+		if err != nil {
 			continue
 		}
-		if use := useOf(dir, dev, seen); use != "" {
-			found = append(found, Process{PID: pid, Name: processName(dir), Use: use})
+		if u := use(dir, pid); u != "" {
+			found = append(found, Process{PID: pid, Name: processName(dir), Use: u})
 		}
 		if len(found) == maxNamed {
 			break

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -33,26 +32,12 @@ func mountedWithin(dir string) (Process, bool) {
 // former finds processes in other mount namespaces, the latter removed files.
 // Processes of other users are found only by root.
 func usersOfDir(dir string, files map[fsdir.FileNumber]bool) []Process {
-	procs, _ := filepath.Glob("/proc/[0-9]*") // fails on a bad pattern only
 	ownNS, _ := os.Readlink("/proc/self/ns/mnt")
-	var found []Process
-	for _, proc := range procs {
-		pid, err := strconv.Atoi(filepath.Base(proc))
-		if err != nil {
-			continue
-		}
-		u := dirUser{proc: proc, dir: dir, files: files}
+	return processesThat(func(proc string, _ int) string {
 		ns, err := os.Readlink(proc + "/ns/mnt")
-		u.paths = err == nil && ns == ownNS
-		if use := u.use(); use != "" {
-			found = append(found, Process{PID: pid, Name: processName(proc), Use: use})
-		}
-		if len(found) == maxNamed {
-			break
-		}
-	}
-	slices.SortFunc(found, func(a, b Process) int { return a.PID - b.PID })
-	return found
+		u := dirUser{proc: proc, dir: dir, files: files, paths: err == nil && ns == ownNS}
+		return u.use()
+	})
 }
 
 // dirUser is a process that may use a directory.

@@ -235,7 +235,11 @@ func (m *Mount) Commit() error {
 
 // Marked tells whether Close is to store the workspace: it is marked, and neither
 // abandoned nor read-only.
-func (m *Mount) Marked() bool { return m.wanted() }
+func (m *Mount) Marked() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.marked && !m.abandoned && !m.opts.ReadOnly
+}
 
 // Abandon takes the mark back, for good: whatever comes, this mount stores
 // nothing, unless its last request is already on the way.
@@ -307,7 +311,7 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 }
 
 func (m *Mount) closeRequest() closeRequest {
-	req := closeRequest{ID: m.id, Commit: m.wanted(), CommitID: m.commitID}
+	req := closeRequest{ID: m.id, Commit: m.Marked(), CommitID: m.commitID}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refusal = nil; req.Commit {
@@ -386,16 +390,9 @@ func (m *Mount) readLog(ctx context.Context) (store.Info, *archive.Log, error) {
 	return store.ReadLog(ctx, st, m.url.Key)
 }
 
-// wanted reports whether Close is to store.
-func (m *Mount) wanted() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.marked && !m.abandoned && !m.opts.ReadOnly
-}
-
 // confirm is the server's question right before a commit becomes visible.
 func (m *Mount) confirm(ctx context.Context) error {
-	if !m.wanted() {
+	if !m.Marked() {
 		return ErrAbandoned
 	}
 	if m.opts.BeforeStore == nil {
