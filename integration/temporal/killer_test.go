@@ -34,7 +34,7 @@ var fates = [][]target{{workerOnly}, {mountServer}, {workerOnly, mountServer}, {
 // killer kills workers while they work, and starts them again.
 type killer struct {
 	env     *env
-	workers []*workerProcess
+	workers []*victim
 	appends int // in all
 	kills   int // in all
 
@@ -45,10 +45,17 @@ type killer struct {
 	done   int            // activities that have completed
 	armed  int            // kills that were planned
 	next   *kill          // planned; nil: none
-	active *workerProcess // whose activity began last
+	active *victim        // whose activity began last
 	since  time.Time      // when that was
 	took   time.Duration  // by an activity, about
 	met    map[string]int // kills that met a living process, by what they were
+}
+
+// victim is a worker that will be killed.
+type victim struct {
+	*workerProcess
+
+	dying sync.Mutex // held from its kill until it is ready again
 }
 
 // kill is a kill that is planned.
@@ -65,7 +72,7 @@ func newKiller(e *env, appends, kills int, r *rand.Rand) *killer {
 
 // add starts a worker that will be killed.
 func (k *killer) add(opts workerOptions) {
-	w := k.env.newWorker(opts)
+	w := &victim{workerProcess: k.env.newWorker(opts)}
 	w.set(func(c *call, forward func() error) error { return k.intercept(w, c, forward) })
 	k.workers = append(k.workers, w)
 }
@@ -94,7 +101,7 @@ func (k *killer) finish() {
 var errKilled = status.Error(codes.Unavailable, "the worker is killed")
 
 // intercept follows what a worker says to the server.
-func (k *killer) intercept(w *workerProcess, c *call, forward func() error) error {
+func (k *killer) intercept(w *victim, c *call, forward func() error) error {
 	switch c.Method {
 	case "PollActivityTaskQueue":
 		err := forward()
@@ -122,7 +129,7 @@ func (k *killer) intercept(w *workerProcess, c *call, forward func() error) erro
 }
 
 // began notes who works.
-func (k *killer) began(w *workerProcess) {
+func (k *killer) began(w *victim) {
 	k.mu.Lock()
 	k.active, k.since = w, time.Now()
 	k.mu.Unlock()
@@ -150,11 +157,14 @@ func (k *killer) ended() {
 		at:     1.2 * k.rand.Float64(),
 		other:  k.rand.IntN(5) == 0,
 	}
+	if k.armed == k.kills { // no time is left for another one
+		k.next.moment, k.next.fate = completing, fates[0]
+	}
 }
 
 // meet does the kill that is planned if its moment has come for w, nil for the
 // active worker. It reports whether it has killed; the worker is started again.
-func (k *killer) meet(now moment, w *workerProcess) bool {
+func (k *killer) meet(now moment, w *victim) bool {
 	k.mu.Lock()
 	plan := k.next
 	if plan == nil || plan.moment != now {
@@ -180,8 +190,10 @@ func (k *killer) meet(now moment, w *workerProcess) bool {
 	return true
 }
 
-func (k *killer) kill(w *workerProcess, plan *kill) {
+func (k *killer) kill(w *victim, plan *kill) {
 	defer k.going.Done()
+	w.dying.Lock()
+	defer w.dying.Unlock()
 	hit := false
 	for _, who := range plan.fate {
 		hit = w.Kill(who) || hit
