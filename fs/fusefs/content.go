@@ -122,6 +122,9 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 	if int64(off) < 0 {
 		return 0, fuse.EINVAL
 	}
+	if !s.has(fuse.CAP_WRITEBACK_CACHE) {
+		s.overtaken.begins(in)
+	}
 	killPriv := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
 	var count int
 	errno := s.killing(n, killPriv, func() syscall.Errno {
@@ -133,11 +136,14 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 	return uint32(count), status(errno)
 }
 
-// written taints the tree where the kernel's writeback has lost bytes. The write(2)
+// written is what comes after a WRITE. It taints the tree where the kernel's writeback has lost bytes. The write(2)
 // that they came from has returned long ago, and nothing makes the tool ask again. A
 // frozen tree is one that was given up: it gets no more, and has nothing to lose. EROFS
 // alone does not tell: a disk that content has spilled to says it too.
 func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Status) (uint32, fuse.Status) {
+	if !s.has(fuse.CAP_WRITEBACK_CACHE) {
+		s.overtaken.ended(in, count, s.kernel)
+	}
 	lost := st != fuse.OK || int(count) < want
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 && lost && !s.tree.Frozen() {
 		s.tree.Taint(fmt.Errorf("write back inode %d: %d of %d bytes at %d: %w",

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -50,13 +51,36 @@ type childConfig struct {
 // panicName makes the child's Lookup panic.
 const panicName = "panic-please"
 
-type panicky struct{ fuse.RawFileSystem }
+// slowWrite begins a write(2) that the child holds back until the node's pages have
+// been written back.
+const slowWrite = "slow write"
 
-func (p panicky) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+// faulty does on request what is rare.
+type faulty struct {
+	fuse.RawFileSystem
+	writtenBack chan struct{} // gets one for each WRITE of the kernel's writeback
+}
+
+func (f faulty) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	if name == panicName {
 		panic("as asked")
 	}
-	return p.RawFileSystem.Lookup(cancel, in, name, out)
+	return f.RawFileSystem.Lookup(cancel, in, name, out)
+}
+
+func (f faulty) Writev(cancel <-chan struct{}, in *fuse.WriteIn, pieces [][]byte) (uint32, fuse.Status) {
+	back := in.WriteFlags&fuse.WRITE_CACHE != 0
+	if !back && bytes.HasPrefix(pieces[0], []byte(slowWrite)) {
+		<-f.writtenBack
+	}
+	count, st := f.RawFileSystem.Writev(cancel, in, pieces)
+	if back {
+		select {
+		case f.writtenBack <- struct{}{}:
+		default:
+		}
+	}
+	return count, st
 }
 
 // runChild serves the /dev/fuse that is descriptor 3 and answers the questions of
@@ -78,7 +102,7 @@ func runChild(config string) error {
 	if err != nil {
 		return err
 	}
-	g.ops = panicky{g.ops}
+	g.ops = faulty{g.ops, make(chan struct{}, 1)}
 	conn, err := serve(3, g, mo)
 	if err != nil {
 		return err
@@ -117,6 +141,7 @@ func (cfg *childConfig) tree() (*fs.Tree, error) {
 // reply is the child's answer; only what was asked for is set.
 type reply struct {
 	Stats map[string]uint64
+	Bytes []byte             // of the file "f"
 	Err   string             // of the tree
 	End   string             // what Conn.Wait said
 	Walk  map[string]fs.Attr // by path
@@ -129,6 +154,17 @@ func answer(question string, conn *Conn, tree *fs.Tree) reply {
 		r.Stats = conn.Stats()
 	case "err":
 		r.Err = fmt.Sprint(tree.Err())
+	case "f":
+		n, errno := tree.Lookup(tree.Root(), "f")
+		if errno != 0 {
+			r.Err = errno.Error()
+			return r
+		}
+		defer tree.Unref(n, 1)
+		r.Bytes = make([]byte, tree.Attr(n).Size)
+		if _, errno := tree.ReadAt(n, r.Bytes, 0); errno != 0 {
+			r.Err = errno.Error()
+		}
 	case "wait":
 		r.End = fmt.Sprint(conn.Wait())
 	case "walk":
@@ -203,7 +239,7 @@ func (m *testMount) start(cfg childConfig, dev *os.File) {
 	}
 }
 
-// ask asks the child: "stats", "err", "wait" or "walk".
+// ask asks the child: "stats", "err", "f", "wait" or "walk".
 func (m *testMount) ask(question string) reply {
 	m.tb.Helper()
 	var r reply

@@ -32,8 +32,9 @@ type server struct {
 	caps   uint64 // those of wanted that the kernel has
 	kernel notifier
 
-	shown   shown
-	lending *lending // nil without passthrough; immutable
+	shown     shown
+	overtaken overtaken
+	lending   *lending // nil without passthrough; immutable
 
 	removal atomic.Int64 // when a name was removed last, nanoseconds since 1970; see withRoom
 }
