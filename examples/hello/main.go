@@ -21,16 +21,8 @@ import (
 )
 
 // Greet adds a line to a file of the workspace, and gives the whole file.
-func Greet(_ context.Context, ws *mount.Mount, name string) (string, error) {
-	f, err := os.OpenFile(ws.Path("greetings.txt"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return "", err
-	}
-	fmt.Fprintf(f, "hello, %s\n", name)
-	if err := f.Close(); err != nil {
-		return "", err
-	}
-	all, err := os.ReadFile(ws.Path("greetings.txt"))
+func Greet(ctx context.Context, ws *mount.Mount, name string) (string, error) {
+	all, err := mount.Command(ctx, ws, "sh", "-c", `echo "hello, $0" >>greetings.txt && cat greetings.txt`, name).Output()
 	return string(all), err
 }
 
@@ -49,34 +41,23 @@ func main() {
 	mount.Init() // first line: the server of the mounts is this program, run again
 	store := flag.String("store", "file:///tmp/workdir-examples", "`URL` under which workspaces are kept")
 	flag.Parse()
-	if err := run(*store); err != nil {
-		log.Fatal(err)
-	}
-}
-
-func run(store string) error {
 	c, err := client.Dial(client.Options{HostPort: os.Getenv("TEMPORAL_ADDRESS"), Logger: sdklog.NewStructuredLogger(slog.Default())})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-
+	check(err)
 	w := worker.New(c, "hello", worker.Options{})
 	w.RegisterWorkflow(Hello)
-	wdactivity.Register(w, "Greet", store+"/{workflow_id}", Greet, &wdactivity.Options{AutoCommit: true})
-	if err := w.Start(); err != nil {
-		return err
-	}
-	defer w.Stop()
+	wdactivity.Register(w, "Greet", *store+"/{workflow_id}", Greet, &wdactivity.Options{AutoCommit: true})
+	check(w.Start())
 
-	hello, err := c.ExecuteWorkflow(context.Background(), client.StartWorkflowOptions{ID: "hello-1", TaskQueue: "hello"}, Hello)
-	if err != nil {
-		return err
-	}
-	var all string
-	if err := hello.Get(context.Background(), &all); err != nil {
-		return err
-	}
+	ctx, all := context.Background(), ""
+	hello, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "hello-1", TaskQueue: "hello"}, Hello)
+	check(err)
+	check(hello.Get(ctx, &all))
+	w.Stop()
 	fmt.Print(all)
-	return nil
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
 }
