@@ -15,7 +15,7 @@ import (
 // for O_TRUNC by SETATTR.
 //
 // With passthrough it lends the content to the kernel where it can, and leaves the
-// rest to READ and WRITE. O_TRUNC comes with it then.
+// rest to READ and WRITE. For O_TRUNC a SETATTR follows, here too.
 func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if s.lending == nil {
 		return fuse.ENOSYS
@@ -24,25 +24,7 @@ func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 	if st != fuse.OK {
 		return st
 	}
-	if in.Flags&unix.O_TRUNC != 0 {
-		if st := s.truncate(n, in); st != fuse.OK {
-			return st
-		}
-	}
 	return s.lending.acquire(in.NodeId, n, opener{in.Uid, in.Flags}, out)
-}
-
-// truncate does what O_TRUNC asks for.
-func (s *server) truncate(n *fs.Inode, in *fuse.OpenIn) fuse.Status {
-	change := fs.SetAttr{Valid: fs.SetSize}
-	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
-		change.Valid |= fs.SetKillPriv
-	}
-	s.modifies(&change)
-	return status(s.killing(n, change.Valid&fs.SetKillPriv != 0, func() syscall.Errno {
-		_, errno := s.tree.SetAttr(n, &change)
-		return errno
-	}))
 }
 
 // killing calls change, which takes suid, sgid and security.capability from n if
@@ -122,7 +104,7 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 	if int64(off) < 0 {
 		return 0, fuse.EINVAL
 	}
-	if !s.has(fuse.CAP_WRITEBACK_CACHE) {
+	if in.WriteFlags&fuse.WRITE_CACHE != 0 && !s.has(fuse.CAP_WRITEBACK_CACHE) {
 		s.overtaken.begins(in)
 	}
 	killPriv := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
@@ -136,13 +118,14 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 	return uint32(count), status(errno)
 }
 
-// written is what comes after a WRITE. It taints the tree where the kernel's writeback has lost bytes. The write(2)
-// that they came from has returned long ago, and nothing makes the tool ask again. A
-// frozen tree is one that was given up: it gets no more, and has nothing to lose. EROFS
-// alone does not tell: a disk that content has spilled to says it too.
+// written is what comes after a WRITE. It taints the tree where the kernel's writeback
+// has lost bytes. The write(2) that they came from has returned long ago, and nothing
+// makes the tool ask again. A frozen tree is one that was given up: it gets no more,
+// and has nothing to lose. EROFS alone does not tell: a disk that content has spilled
+// to says it too.
 func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Status) (uint32, fuse.Status) {
 	if !s.has(fuse.CAP_WRITEBACK_CACHE) {
-		s.overtaken.ended(in, count, s.kernel)
+		s.keepInStep(in, count)
 	}
 	lost := st != fuse.OK || int(count) < want
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 && lost && !s.tree.Frozen() {
@@ -150,6 +133,17 @@ func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Statu
 			in.NodeId, count, want, in.Offset, syscall.Errno(st)))
 	}
 	return count, st
+}
+
+// keepInStep makes the kernel drop what a WRITE has made old, where there is no
+// writeback cache: pages, see overtaken, and attributes that were asked for before a
+// writeback, which the kernel would keep (fs/fuse/file.c, fuse_writepage_end).
+func (s *server) keepInStep(in *fuse.WriteIn, count uint32) {
+	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
+		s.changed(in.NodeId)
+		return
+	}
+	s.overtaken.ended(in, count, s.kernel)
 }
 
 // modify runs verb, which changes the content of n, and then clears suid, sgid and

@@ -10,18 +10,16 @@ import (
 // capabilities are those that we ask of the kernel beyond go-fuse's own. Each is
 // used where the kernel has it.
 //
-// CAP_ATOMIC_O_TRUNC must never be among them while OPEN is answered with ENOSYS:
-// the kernel would leave O_TRUNC to an OPEN that it no longer sends.
+// CAP_ATOMIC_O_TRUNC must never be among them. While OPEN is answered with ENOSYS the
+// kernel would leave O_TRUNC to an OPEN that it no longer sends. With passthrough it
+// would send OPEN without the locks that keep a truncation apart from the writes of
+// a file that is not lent (fs/fuse/file.c, fuse_open): what is appended at that time
+// would go to where the end was before.
 const capabilities = fuse.CAP_WRITEBACK_CACHE |
 	fuse.CAP_HANDLE_KILLPRIV_V2 | // we clear suid and sgid, so no GETXATTR before each write
 	fuse.CAP_NO_OPENDIR_SUPPORT |
 	fuse.CAP_EXPORT_SUPPORT | // LOOKUP of "." and "..", by which file handles outlive the kernel's memory
 	fuse.CAP_ABORT_ERROR // an abort reads as ECONNABORTED, an unmount as ENODEV
-
-// withPassthrough are those that passthrough needs, and the writeback cache is what
-// it excludes (fs/fuse/inode.c, process_init_reply). go-fuse asks for passthrough
-// unless it is disabled.
-const withPassthrough = fuse.CAP_PASSTHROUGH | fuse.CAP_ATOMIC_O_TRUNC
 
 // feature is something that can be kept from the kernel: a capability, or an
 // operation that is then answered with ENOSYS.
@@ -60,7 +58,7 @@ func (o *Options) mountOptions() (*fuse.MountOptions, []op, error) {
 	case o.ReadOnly:
 		mo.DisabledCapabilities = fuse.CAP_WRITEBACK_CACHE | fuse.CAP_PASSTHROUGH
 	case o.Passthrough:
-		mo.ExtraCapabilities |= withPassthrough
+		mo.ExtraCapabilities |= fuse.CAP_PASSTHROUGH // excludes the writeback cache (fs/fuse/inode.c, process_init_reply)
 		mo.DisabledCapabilities = fuse.CAP_WRITEBACK_CACHE
 	default:
 		mo.DisabledCapabilities = fuse.CAP_PASSTHROUGH

@@ -51,14 +51,13 @@ type childConfig struct {
 // panicName makes the child's Lookup panic.
 const panicName = "panic-please"
 
-// slowWrite begins a write(2) that the child holds back until the node's pages have
-// been written back.
+// slowWrite begins a write(2) that the child holds back until it is asked to let go.
 const slowWrite = "slow write"
 
 // faulty does on request what is rare.
 type faulty struct {
 	fuse.RawFileSystem
-	writtenBack chan struct{} // gets one for each WRITE of the kernel's writeback
+	held, release chan struct{} // one each for a slow write
 }
 
 func (f faulty) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
@@ -69,18 +68,11 @@ func (f faulty) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, o
 }
 
 func (f faulty) Writev(cancel <-chan struct{}, in *fuse.WriteIn, pieces [][]byte) (uint32, fuse.Status) {
-	back := in.WriteFlags&fuse.WRITE_CACHE != 0
-	if !back && bytes.HasPrefix(pieces[0], []byte(slowWrite)) {
-		<-f.writtenBack
+	if in.WriteFlags&fuse.WRITE_CACHE == 0 && bytes.HasPrefix(pieces[0], []byte(slowWrite)) {
+		f.held <- struct{}{}
+		<-f.release
 	}
-	count, st := f.RawFileSystem.Writev(cancel, in, pieces)
-	if back {
-		select {
-		case f.writtenBack <- struct{}{}:
-		default:
-		}
-	}
-	return count, st
+	return f.RawFileSystem.Writev(cancel, in, pieces)
 }
 
 // runChild serves the /dev/fuse that is descriptor 3 and answers the questions of
@@ -102,14 +94,15 @@ func runChild(config string) error {
 	if err != nil {
 		return err
 	}
-	g.ops = faulty{g.ops, make(chan struct{}, 1)}
+	faults := faulty{g.ops, make(chan struct{}), make(chan struct{})}
+	g.ops = faults
 	conn, err := serve(3, g, mo)
 	if err != nil {
 		return err
 	}
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
-		if err := json.NewEncoder(os.Stdout).Encode(answer(in.Text(), conn, tree)); err != nil {
+		if err := json.NewEncoder(os.Stdout).Encode(answer(in.Text(), conn, tree, faults)); err != nil {
 			return err
 		}
 	}
@@ -147,13 +140,17 @@ type reply struct {
 	Walk  map[string]fs.Attr // by path
 }
 
-func answer(question string, conn *Conn, tree *fs.Tree) reply {
+func answer(question string, conn *Conn, tree *fs.Tree, faults faulty) reply {
 	var r reply
 	switch question {
 	case "stats":
 		r.Stats = conn.Stats()
 	case "err":
 		r.Err = fmt.Sprint(tree.Err())
+	case "held":
+		<-faults.held
+	case "release":
+		faults.release <- struct{}{}
 	case "f":
 		n, errno := tree.Lookup(tree.Root(), "f")
 		if errno != 0 {
@@ -239,7 +236,8 @@ func (m *testMount) start(cfg childConfig, dev *os.File) {
 	}
 }
 
-// ask asks the child: "stats", "err", "f", "wait" or "walk".
+// ask asks the child: "stats", "err", "f", "held" (waits for a slow write), "release",
+// "wait" or "walk".
 func (m *testMount) ask(question string) reply {
 	m.tb.Helper()
 	var r reply

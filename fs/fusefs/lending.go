@@ -83,13 +83,17 @@ func (l *lending) acquire(node uint64, n *fs.Inode, by opener, out *fuse.OpenOut
 		if !off {
 			l.lend(o)
 		}
+		if !o.lent && l.tree.WasLent(n) {
+			// Pages may be older than what was written past them. Now nobody uses
+			// them. If each open(2) dropped them, it would take one from a write(2)
+			// that is on its way, and a READ could bring it back as it was before.
+			l.kernel.InodeNotify(node, 0, 0) // fails where there are none
+		}
 		close(o.chosen)
 	}
 	<-o.chosen
 	if !o.lent {
-		if !l.tree.WasLent(n) { // else pages may be older than what was written past them
-			out.OpenFlags = fuse.FOPEN_KEEP_CACHE
-		}
+		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
 		return fuse.OK
 	}
 	if by.flags&unix.O_ACCMODE == unix.O_RDWR {

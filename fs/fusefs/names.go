@@ -54,9 +54,6 @@ func (s *server) Forget(node, count uint64) {
 	if n := s.tree.Get(node); n != nil {
 		s.tree.Unref(n, count)
 	}
-	if s.tree.Get(node) == nil {
-		s.overtaken.forget(node)
-	}
 }
 
 // newEntry answers an operation that makes a name in a directory.

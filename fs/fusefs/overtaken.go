@@ -3,69 +3,77 @@ package fusefs
 import (
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// overtaken keeps the kernel's pages in step with a file that two write to at once
-// without the writeback cache: one by write(2), the other through memory.
+// overtaken keeps the kernel's pages in step with the tree where there is no
+// writeback cache.
 //
-// The former's bytes go into the page, and from there into a WRITE during which the
-// page is not locked (fs/fuse/file.c, fuse_fill_write_pages). A store over them can
-// be written back meanwhile, by a WRITE that was sent later and is served sooner. The
-// file then has the bytes of the first, and the page, for ever, those of the second:
-// what tools see would not be what is stored. So the pages of a WRITE that was
-// overtaken are dropped. Both orders are right, as neither writer had returned.
+// There a write(2) puts its bytes into the page, and then into a WRITE during which
+// the page is not locked (fs/fuse/file.c, fuse_fill_write_pages). Somebody can store
+// over them through memory meanwhile, and the WRITE that writes this back, though it
+// is sent later, be served sooner. The file would have the bytes of the first, and
+// the page, for ever, those of the second: what tools see would not be what is stored.
+// So a WRITE that was overtaken drops what it has in common with those that did.
+// Both orders are right, for none of the two had returned.
 //
 // The kernel numbers requests in the order in which it sends them (fs/fuse/dev.c,
 // fuse_dev_queue_req). The zero value is ready for use.
 type overtaken struct {
-	newest sync.Map // uint64, a node, to *atomic.Uint64, the number of the newest WRITE that wrote pages of it back
+	newest atomic.Uint64 // number of the newest writeback
+
+	mu      sync.Mutex
+	last    [128]writeback // a ring; guarded by mu
+	next    int            // place of the oldest; guarded by mu
+	dropped uint64         // number of the newest that is not in last any more; guarded by mu
 }
 
-// begins notes a WRITE that is about to change its node.
+// writeback is a WRITE of pages that were stored to through memory.
+type writeback struct {
+	unique, node uint64
+	begin, end   int64 // in bytes
+}
+
+// begins notes a writeback that is about to change its node.
 func (o *overtaken) begins(in *fuse.WriteIn) {
-	if in.WriteFlags&fuse.WRITE_CACHE == 0 {
-		return
-	}
-	newest, known := o.newest.Load(in.NodeId)
-	if !known {
-		newest, _ = o.newest.LoadOrStore(in.NodeId, new(atomic.Uint64))
-	}
-	n := newest.(*atomic.Uint64)
-	for old := n.Load(); old < in.Unique && !n.CompareAndSwap(old, in.Unique); old = n.Load() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dropped = max(o.dropped, o.last[o.next].unique)
+	o.last[o.next] = writeback{in.Unique, in.NodeId, int64(in.Offset), int64(in.Offset) + int64(in.Size)}
+	o.next = (o.next + 1) % len(o.last)
+	if o.newest.Load() < in.Unique {
+		o.newest.Store(in.Unique)
 	}
 }
 
-// dropPatience is how long a WRITE that was overtaken waits until its pages are
-// dropped.
-const dropPatience = 10 * time.Millisecond
-
-// ended drops the pages of a WRITE that has changed its node and was overtaken. One
-// that begins after this has looked does not overtake any more. The kernel may hold a
-// lock of the pages until the WRITE is answered, so it does not wait for long.
+// ended drops the pages of a WRITE of write(2) that has changed its node, as far as it
+// was overtaken. A writeback that begins after this has looked does not overtake it.
+// Those pages are not locked by the WRITE, or they could not have been written back.
 func (o *overtaken) ended(in *fuse.WriteIn, count uint32, kernel notifier) {
-	if in.WriteFlags&fuse.WRITE_CACHE != 0 || count == 0 {
+	if o.newest.Load() < in.Unique || count == 0 {
 		return
 	}
-	newest, known := o.newest.Load(in.NodeId)
-	if !known || newest.(*atomic.Uint64).Load() < in.Unique {
-		return
+	begin, end := int64(in.Offset), int64(in.Offset)+int64(count)
+	common, all := o.since(in.Unique, in.NodeId, begin, end)
+	for _, w := range common {
+		kernel.InodeNotify(w.node, w.begin, w.end-w.begin) // fails where there is nothing to drop
 	}
-	node, off := in.NodeId, int64(in.Offset) // in is gone with the answer
-	dropped := make(chan struct{})
-	go func() {
-		defer close(dropped)
-		kernel.InodeNotify(node, off, int64(count)) // fails where there is nothing to drop
-	}()
-	limit := time.NewTimer(dropPatience)
-	defer limit.Stop()
-	select {
-	case <-dropped:
-	case <-limit.C:
+	if !all {
+		go kernel.InodeNotify(in.NodeId, begin, end-begin) // the WRITE may have locked a part of it until it is answered
 	}
 }
 
-// forget is for a node that is gone.
-func (o *overtaken) forget(node uint64) { o.newest.Delete(node) }
+// since gives what writebacks of a node that have a higher number have in common with
+// a range of it, and whether that is all: what is long ago is not known.
+func (o *overtaken) since(unique, node uint64, begin, end int64) (common []writeback, all bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, w := range o.last {
+		w.begin, w.end = max(w.begin, begin), min(w.end, end)
+		if w.node == node && w.unique > unique && w.begin < w.end {
+			common = append(common, w)
+		}
+	}
+	return common, o.dropped < unique
+}

@@ -4,53 +4,70 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Where a store through memory overtakes a write(2) of the same bytes, the file ends
-// as one of the two has it, and the mount shows what will be stored. A file with suid
-// is not lent, so that both go by the server.
+// Where a write(2) is overtaken by what the kernel has sent later, the mount shows in
+// the end what will be stored. A file with suid is not lent, so that all goes by the
+// server.
 func TestWriteOvertaken(t *testing.T) {
+	const before = "what the file had before"
+	storeThroughMemory := func(t *testing.T, _ string, page []byte) {
+		page[0] = 'S'
+		must(t, unix.Munmap(page)) // writes it back, as msync(2) does, but not behind the write
+	}
+	openAndRead := func(t *testing.T, path string, page []byte) {
+		must(t, unix.Munmap(page))
+		_, err := os.ReadFile(path) // the open drops the page, if the file was ever lent
+		must(t, err)
+	}
 	for _, c := range []struct {
-		name string
-		cfg  childConfig
+		name  string
+		cfg   childConfig
+		files map[string]string // by which the test begins
+		by    func(t *testing.T, path string, page []byte)
 	}{
-		{"passthrough", childConfig{Passed: true}},
-		{"passthrough without a kernel for it", childConfig{Passed: true, Disable: []string{"passthrough"}}},
-		{"no writeback", childConfig{Disable: []string{"writeback"}}},
+		{"passthrough, a store", childConfig{Passed: true}, map[string]string{"f": before}, storeThroughMemory},
+		{"passthrough, a read", childConfig{Passed: true}, nil, openAndRead},
+		{"passthrough without a kernel for it", childConfig{Passed: true, Disable: []string{"passthrough"}}, nil, storeThroughMemory},
+		{"no writeback", childConfig{Disable: []string{"writeback"}}, nil, storeThroughMemory},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.cfg.Files = map[string]string{"f": "what the file had before"}
+			c.cfg.Files = c.files
 			m := newMount(t, c.cfg)
 			path := filepath.Join(m.dir, "f")
+			if c.files == nil {
+				must(t, os.WriteFile(path, []byte(before), 0o644))
+			}
 			must(t, os.Chmod(path, 0o644|os.ModeSetuid))
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
 			must(t, err)
 			defer f.Close()
 			page, err := unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 			must(t, err)
-			_ = page[0] // the page is there, and so will not be locked
+
+			if page[0] != before[0] { // the page is there, and so will not be locked
+				t.Fatalf("mapped: %q, want %q", page[:len(before)], before)
+			}
 			wrote := make(chan error)
 			go func() {
 				_, err := f.WriteAt([]byte(slowWrite), 0)
 				wrote <- err
 			}()
-			for page[0] != slowWrite[0] {
-				time.Sleep(time.Millisecond) // until the write is on its way
-			}
-			page[0] = 'S'
-			must(t, unix.Munmap(page)) // writes it back, as msync(2) does, but not behind the write
+			m.ask("held")
+			c.by(t, path, page)
+			m.ask("release")
 			must(t, <-wrote)
 
-			shown, err := os.ReadFile(path)
+			shown := make([]byte, len(before))
+			_, err = f.ReadAt(shown, 0) // no other open, which could drop the page
 			must(t, err)
 			stored := m.ask("f").Bytes
 			if string(shown) != string(stored) {
 				t.Errorf("the mount shows %q and stores %q", shown, stored)
 			}
-			if want := slowWrite + "what the file had before"[len(slowWrite):]; string(stored) != want {
+			if want := slowWrite + before[len(slowWrite):]; string(stored) != want {
 				t.Errorf("stored: %q, want %q", stored, want)
 			}
 		})
