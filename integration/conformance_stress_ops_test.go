@@ -106,9 +106,13 @@ func (s *stressor) mode() uint32 {
 func (s *stressor) part() (off, n int64) {
 	off, n = s.rand.Int64N(stressFile-stressIO), 1+s.rand.Int64N(stressIO)
 	if s.rand.IntN(2) == 0 {
-		off, n = off&^(stressPage-1), (n+stressPage-1)&^(stressPage-1)
+		off, n = wholePages(off, n)
 	}
 	return off, n
+}
+
+func wholePages(off, n int64) (int64, int64) {
+	return off &^ (stressPage - 1), (n + stressPage - 1) &^ (stressPage - 1)
 }
 
 // fill gives n bytes, the same everywhere, and never zero.
@@ -226,9 +230,15 @@ func (s *stressor) truncate() error {
 	return s.with(unix.O_WRONLY, func(fd int) error { return unix.Ftruncate(fd, size) })
 }
 
+// fallocate empties whole pages only: the kernel clears the others in memory alone,
+// and a store of another process to one of them can bring the bytes back
+// (docs/semantics.md, Two at once).
 func (s *stressor) fallocate(mode uint32) error {
 	return s.with(unix.O_RDWR, func(fd int) error {
 		off, n := s.part()
+		if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
+			off, n = wholePages(off, n)
+		}
 		return unix.Fallocate(fd, mode, off, n)
 	})
 }

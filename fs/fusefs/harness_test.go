@@ -148,7 +148,11 @@ func answer(question string, conn *Conn, tree *fs.Tree, faults faulty) reply {
 	case "err":
 		r.Err = fmt.Sprint(tree.Err())
 	case "held":
-		<-faults.held
+		select {
+		case <-faults.held:
+		case <-time.After(30 * time.Second):
+			r.Err = "there is no slow write"
+		}
 	case "release":
 		faults.release <- struct{}{}
 	case "f":

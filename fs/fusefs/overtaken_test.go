@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +40,7 @@ func TestWriteOvertaken(t *testing.T) {
 			path := filepath.Join(m.dir, "f")
 			if c.files == nil {
 				must(t, os.WriteFile(path, []byte(before), 0o644))
+				awaitRelease(t, m, c.cfg) // or what is opened next is lent too
 			}
 			must(t, os.Chmod(path, 0o644|os.ModeSetuid))
 			f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -55,7 +57,9 @@ func TestWriteOvertaken(t *testing.T) {
 				_, err := f.WriteAt([]byte(slowWrite), 0)
 				wrote <- err
 			}()
-			m.ask("held")
+			if r := m.ask("held"); r.Err != "" {
+				t.Fatal(r.Err)
+			}
 			c.by(t, path, page)
 			m.ask("release")
 			must(t, <-wrote)
@@ -71,6 +75,17 @@ func TestWriteOvertaken(t *testing.T) {
 				t.Errorf("stored: %q, want %q", stored, want)
 			}
 		})
+	}
+}
+
+// awaitRelease waits for a RELEASE, which comes after close(2) has returned.
+func awaitRelease(t *testing.T, m *testMount, cfg childConfig) {
+	t.Helper()
+	for tries := 0; cfg.Passed && m.ask("stats").Stats["RELEASE"] == 0; tries++ {
+		if tries > 10_000 {
+			t.Fatal("no RELEASE came")
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
