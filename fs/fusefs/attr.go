@@ -15,9 +15,8 @@ func (s *server) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOu
 	if st != fuse.OK {
 		return st
 	}
-	s.shows(in.NodeId)
-	a := s.tree.Attr(n)
-	out.AttrValid = s.lending.attrValid(in.NodeId)
+	a, valid := s.attr(n)
+	out.AttrValid = valid
 	setAttr(&out.Attr, &a)
 	return fuse.OK
 }
@@ -31,15 +30,15 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 		return fuse.Status(unix.EFBIG)
 	}
 	change := changeOf(in)
-	if s.isFileTruncate(in) {
+	if isFileTruncate(in) {
 		s.modifies(&change)
 	}
 	s.completeTimes(&change, n)
+	out.AttrValid = s.lending.changedAttrValid(in.NodeId)
 	a, errno := s.tree.SetAttr(n, &change)
 	if errno != 0 {
 		return status(errno)
 	}
-	out.AttrValid = s.lending.attrValid(in.NodeId)
 	setAttr(&out.Attr, &a)
 	return fuse.OK
 }
@@ -83,14 +82,11 @@ func changeOf(in *fuse.SetAttrIn) fs.SetAttr {
 	return c
 }
 
-// isFileTruncate tells ftruncate(2) and O_TRUNC from truncate(2). Where O_TRUNC does
-// not come with OPEN, it looks like truncate(2) to nothing (fs/fuse/dir.c,
-// fuse_do_setattr); it is the more frequent of the two.
-func (s *server) isFileTruncate(in *fuse.SetAttrIn) bool {
-	if in.Valid&fuse.FATTR_SIZE == 0 {
-		return false
-	}
-	return in.Valid&fuse.FATTR_FH != 0 || in.Size == 0 && !s.has(fuse.CAP_ATOMIC_O_TRUNC)
+// isFileTruncate tells ftruncate(2) and O_TRUNC from truncate(2). O_TRUNC looks like
+// truncate(2) to nothing (fs/fuse/dir.c, fuse_do_setattr); it is the more frequent of
+// the two.
+func isFileTruncate(in *fuse.SetAttrIn) bool {
+	return in.Valid&fuse.FATTR_SIZE != 0 && (in.Valid&fuse.FATTR_FH != 0 || in.Size == 0)
 }
 
 // modifies makes c a change of mtime, whatever the size was: ftruncate(2) and O_TRUNC
@@ -131,9 +127,8 @@ func (s *server) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) 
 	if st != fuse.OK {
 		return st
 	}
-	s.shows(in.NodeId)
-	a := s.tree.Attr(n)
-	out.AttrValid = s.lending.attrValid(in.NodeId)
+	a, valid := s.attr(n)
+	out.AttrValid = valid
 	out.Statx = fuse.Statx{
 		Mask:      unix.STATX_BASIC_STATS | unix.STATX_BTIME,
 		Blksize:   blockSize,

@@ -75,12 +75,14 @@ func (s *server) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Read
 }
 
 func (s *server) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32, fuse.Status) {
+	s.begins(in)
 	count, st := s.write(in, p, in.Offset)
 	return s.written(in, count, len(p), st)
 }
 
 // Writev is WRITE whose bytes come in several pieces.
 func (s *server) Writev(_ <-chan struct{}, in *fuse.WriteIn, pieces [][]byte) (uint32, fuse.Status) {
+	s.begins(in)
 	var done uint32
 	want := 0
 	st := fuse.OK
@@ -103,9 +105,6 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 	}
 	if int64(off) < 0 {
 		return 0, fuse.EINVAL
-	}
-	if in.WriteFlags&fuse.WRITE_CACHE != 0 && !s.has(fuse.CAP_WRITEBACK_CACHE) {
-		s.overtaken.begins(in)
 	}
 	killPriv := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
 	var count int
@@ -133,6 +132,13 @@ func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Statu
 			in.NodeId, count, want, in.Offset, syscall.Errno(st)))
 	}
 	return count, st
+}
+
+// begins is what comes before a WRITE, see keepInStep.
+func (s *server) begins(in *fuse.WriteIn) {
+	if in.WriteFlags&fuse.WRITE_CACHE != 0 && !s.has(fuse.CAP_WRITEBACK_CACHE) {
+		s.overtaken.begins(in)
+	}
 }
 
 // keepInStep makes the kernel drop what a WRITE has made old, where there is no

@@ -19,7 +19,7 @@ func (s *server) FsyncDir(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return f
 
 // ReadDir serves kernels that do not ask for attributes with the names.
 func (s *server) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return s.list(in, func(e fuse.DirEntry, _ *fs.Inode, _ *fs.Attr) bool {
+	return s.list(in, func(e fuse.DirEntry, _ *fs.Inode, _ *fs.Attr, _ uint64) bool {
 		return out.AddDirEntry(e)
 	})
 }
@@ -28,13 +28,13 @@ func (s *server) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryL
 // zero size would truncate the pages of a file. "." and ".." have no node id,
 // which the kernel takes as "no reference given".
 func (s *server) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return s.list(in, func(e fuse.DirEntry, n *fs.Inode, a *fs.Attr) bool {
+	return s.list(in, func(e fuse.DirEntry, n *fs.Inode, a *fs.Attr, valid uint64) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry == nil || e.Off <= cookieDotDot {
 			return entry != nil
 		}
 		s.tree.Ref(n)
-		s.setEntry(entry, a)
+		setEntry(entry, a, valid)
 		return true
 	})
 }
@@ -47,16 +47,15 @@ const (
 
 // list adds the names of a directory after in.Offset, which is 0 or the cookie of
 // an earlier name, until add finds no more room. The kernel asks again then.
-func (s *server) list(in *fuse.ReadIn, add func(fuse.DirEntry, *fs.Inode, *fs.Attr) bool) fuse.Status {
+func (s *server) list(in *fuse.ReadIn, add func(e fuse.DirEntry, n *fs.Inode, a *fs.Attr, valid uint64) bool) fuse.Status {
 	dir, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
 	}
 	s.touch(dir)
 	each := func(d fs.Dirent) bool {
-		s.shows(d.Inode.Ino())
-		a := s.tree.Attr(d.Inode)
-		return add(fuse.DirEntry{Name: d.Name, Ino: a.Ino, Mode: a.Mode, Off: d.Cookie}, d.Inode, &a)
+		a, valid := s.attr(d.Inode)
+		return add(fuse.DirEntry{Name: d.Name, Ino: a.Ino, Mode: a.Mode, Off: d.Cookie}, d.Inode, &a, valid)
 	}
 	if in.Offset < cookieDot && !each(fs.Dirent{Name: ".", Inode: dir, Cookie: cookieDot}) {
 		return fuse.OK

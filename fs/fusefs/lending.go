@@ -85,7 +85,7 @@ func (l *lending) acquire(node uint64, n *fs.Inode, by opener, out *fuse.OpenOut
 		}
 		if !o.lent && l.tree.WasLent(n) {
 			// Pages may be older than what was written past them. Now nobody uses
-			// them. If each open(2) dropped them, it would take one from a write(2)
+			// them. If each open(2) dropped them, it would drop the page of a write(2)
 			// that is on its way, and a READ could bring it back as it was before.
 			l.kernel.InodeNotify(node, 0, 0) // fails where there are none
 		}
@@ -132,6 +132,33 @@ func (l *lending) attrValid(node uint64) uint64 {
 		}
 	}
 	return cacheFor
+}
+
+// changedAttrValid is attrValid for the answer to a change of a node. The kernel takes
+// its attributes for the newest (fs/fuse/dir.c, fuse_do_setattr), though pages of a
+// file that is open and not lent, when they are written back at the same time, change
+// them again.
+func (l *lending) changedAttrValid(node uint64) uint64 {
+	if l != nil && l.cached(node) {
+		return 0
+	}
+	return l.attrValid(node)
+}
+
+// cached tells whether a node is open, and the kernel has pages of it.
+func (l *lending) cached(node uint64) bool {
+	l.mu.Lock()
+	o := l.open[node]
+	l.mu.Unlock()
+	if o == nil {
+		return false
+	}
+	select {
+	case <-o.chosen:
+		return !o.lent
+	default:
+		return true // it may be
+	}
 }
 
 // lend lends the content of an inode to the kernel, where that is possible.

@@ -126,13 +126,16 @@ func (s *server) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse
 	if st != fuse.OK {
 		return st
 	}
-	return s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	valid := s.lending.changedAttrValid(in.Oldnodeid)
+	st = s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		if errno := s.tree.Link(dir, name, n); errno != 0 {
 			return nil, errno
 		}
 		s.tree.Ref(n)
 		return n, 0
 	})
+	out.AttrValid = min(out.AttrValid, valid)
+	return st
 }
 
 func (s *server) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {

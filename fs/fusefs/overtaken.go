@@ -15,8 +15,8 @@ import (
 // over them through memory meanwhile, and the WRITE that writes this back, though it
 // is sent later, be served sooner. The file would have the bytes of the first, and
 // the page, for ever, those of the second: what tools see would not be what is stored.
-// So a WRITE that was overtaken drops what it has in common with those that did.
-// Both orders are right, for none of the two had returned.
+// So a WRITE that was overtaken drops what it has in common with the writebacks that
+// overtook it. Both orders are right, for none of the two had returned.
 //
 // The kernel numbers requests in the order in which it sends them (fs/fuse/dev.c,
 // fuse_dev_queue_req). The zero value is ready for use.

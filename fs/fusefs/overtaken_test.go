@@ -20,7 +20,7 @@ func TestWriteOvertaken(t *testing.T) {
 	}
 	openAndRead := func(t *testing.T, path string, page []byte) {
 		must(t, unix.Munmap(page))
-		_, err := os.ReadFile(path) // the open drops the page, if the file was ever lent
+		_, err := os.ReadFile(path) // once the open dropped the page of a file that was ever lent
 		must(t, err)
 	}
 	for _, c := range []struct {

@@ -82,17 +82,24 @@ func (s *server) inode(node uint64) (*fs.Inode, fuse.Status) {
 
 // entry fills out for n. The caller has taken the reference that goes with it.
 func (s *server) entry(n *fs.Inode, out *fuse.EntryOut) {
-	s.shows(n.Ino())
-	a := s.tree.Attr(n)
-	s.setEntry(out, &a)
+	a, valid := s.attr(n)
+	setEntry(out, &a, valid)
 }
 
-// setEntry fills out with attributes that were looked up after shows.
-func (s *server) setEntry(out *fuse.EntryOut, a *fs.Attr) {
+// attr gives the attributes of n for the kernel, and for how long it may keep them, in
+// seconds. The order matters: a file that has changed since then has to be among those
+// shown, and one whose mapping has ended among those that are mapped.
+func (s *server) attr(n *fs.Inode) (a fs.Attr, valid uint64) {
+	s.shows(n.Ino())
+	valid = s.lending.attrValid(n.Ino())
+	return s.tree.Attr(n), valid
+}
+
+func setEntry(out *fuse.EntryOut, a *fs.Attr, valid uint64) {
 	out.NodeId = a.Ino
 	out.Generation = generation
 	out.EntryValid = cacheFor
-	out.AttrValid = s.lending.attrValid(a.Ino)
+	out.AttrValid = valid
 	setAttr(&out.Attr, a)
 }
 
