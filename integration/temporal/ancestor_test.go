@@ -63,7 +63,11 @@ func ancestorUnderKills(e *env) {
 		k.add(workerOptions{Program: "ancestor"})
 	}
 	k.begin()
-	reached := runWorkflow(e, appendWhilePossible(e, appends))
+	timeout := time.Minute // a slow machine alone doubles nothing
+	if kills > 0 {
+		timeout = 2 * time.Second
+	}
+	reached := runWorkflow(e, appendWhilePossible(e, appends, timeout))
 	k.going.Wait()
 
 	var lines bytes.Buffer
@@ -89,12 +93,12 @@ func ancestorUnderKills(e *env) {
 }
 
 // appendWhilePossible is a workflow of appends, one after the other, until one
-// fails in every attempt. It gives how many were done.
-func appendWhilePossible(e *env, appends int) func(workflow.Context) (int, error) {
+// fails in every attempt. It gives how many were done. An attempt is lost after timeout.
+func appendWhilePossible(e *env, appends int, timeout time.Duration) func(workflow.Context) (int, error) {
 	return func(ctx workflow.Context) (int, error) {
 		limited := options(e.queue)
 		limited.HeartbeatTimeout = 0 // it sends none
-		limited.StartToCloseTimeout = 2 * time.Second
+		limited.StartToCloseTimeout = timeout
 		limited.RetryPolicy = &temporal.RetryPolicy{InitialInterval: 20 * time.Millisecond, BackoffCoefficient: 1, MaximumAttempts: 20}
 		ctx = workflow.WithActivityOptions(ctx, limited)
 		for i := range appends {
