@@ -212,8 +212,8 @@ func (o *oracle) one(p op) {
 		o.remount()
 		return
 	}
-	if !o.world.passthrough() && o.model.truncatesToSame(p) {
-		return // docs/semantics.md, truncate-to-the-same-size
+	if o.model.truncatesToSame(p) && (!o.world.passthrough() || p.n == 0) {
+		return // docs/semantics.md, truncate-to-the-same-size and truncate-of-an-empty-file
 	}
 	want := o.model.do(p)
 	if want == answerSkip {

@@ -30,22 +30,13 @@ var probes = map[string]probe{
 	"atime-of-cached-pages": now(func(t *testing.T, dir string) string {
 		return atimeAfterReading(t, filepath.Join(dir, "f"), filepath.Join(dir, "f"))
 	}),
-	"noatime":               now(noAtime),
-	"suid-given-while-open": now(suidGivenWhileOpen),
-	"sgid-of-another-group": now(sgidOfAnotherGroup),
-	"truncate-to-the-same-size": now(func(t *testing.T, dir string) string {
-		name := filepath.Join(dir, "f")
-		must(t, os.WriteFile(name, []byte("content"), 0o644))
-		before := statOf(t, dir, "f")
-		tick()
-		must(t, unix.Truncate(name, before.Size))
-		if statOf(t, dir, "f").Mtim == before.Mtim {
-			return "the same mtime"
-		}
-		return "a new mtime"
-	}),
-	"zero-range":     onFile(func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_ZERO_RANGE, 0, 4096) }),
-	"collapse-range": onFile(func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_COLLAPSE_RANGE, 0, 4096) }),
+	"noatime":                   now(noAtime),
+	"suid-given-while-open":     now(suidGivenWhileOpen),
+	"sgid-of-another-group":     now(sgidOfAnotherGroup),
+	"truncate-to-the-same-size": truncatedToSame("content"),
+	"truncate-of-an-empty-file": truncatedToSame(""),
+	"zero-range":                onFile(func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_ZERO_RANGE, 0, 4096) }),
+	"collapse-range":            onFile(func(fd int) error { return unix.Fallocate(fd, unix.FALLOC_FL_COLLAPSE_RANGE, 0, 4096) }),
 	"file-flags": onFile(func(fd int) error {
 		_, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS)
 		return err
@@ -396,3 +387,18 @@ func deadServer(t *testing.T, w *oracleWorld) string {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// truncatedToSame tells whether truncate(2) to the size that a file has is a change.
+func truncatedToSame(content string) probe {
+	return now(func(t *testing.T, dir string) string {
+		name := filepath.Join(dir, "f")
+		must(t, os.WriteFile(name, []byte(content), 0o644))
+		before := statOf(t, dir, "f")
+		tick()
+		must(t, unix.Truncate(name, before.Size))
+		if statOf(t, dir, "f").Mtim == before.Mtim {
+			return "the same mtime"
+		}
+		return "a new mtime"
+	})
+}
