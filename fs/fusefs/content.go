@@ -29,7 +29,7 @@ func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 
 // killing calls change, which takes suid, sgid and security.capability from n if
 // kill is set. The kernel then drops what it knows of the size and the times, but
-// not of the mode (fs/fuse/file.c, fuse_write_update_attr and fuse_open), by which
+// not of the mode (fs/fuse/file.c, fuse_write_update_attr), by which
 // it would go on to execute n with privileges: the notice makes it ask.
 func (s *server) killing(n *fs.Inode, kill bool, change func() syscall.Errno) syscall.Errno {
 	had := kill && s.tree.Privileged(n)
