@@ -29,8 +29,8 @@ func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 
 // killing calls change, which takes suid, sgid and security.capability from n if
 // kill is set. The kernel then drops what it knows of the size and the times, but
-// not of the mode (fs/fuse/file.c, fuse_write_update_attr), by which
-// it would go on to execute n with privileges: the notice makes it ask.
+// not of the mode (fs/fuse/file.c, fuse_write_update_attr), by which it would go on to
+// execute n with privileges: the notice makes it ask.
 func (s *server) killing(n *fs.Inode, kill bool, change func() syscall.Errno) syscall.Errno {
 	had := kill && s.tree.Privileged(n)
 	errno := change()
@@ -123,9 +123,7 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 // and has nothing to lose. EROFS alone does not tell: a disk that content has spilled
 // to says it too.
 func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Status) (uint32, fuse.Status) {
-	if !s.has(fuse.CAP_WRITEBACK_CACHE) {
-		s.keepInStep(in, count)
-	}
+	s.keepInStep(in, count)
 	lost := st != fuse.OK || int(count) < want
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 && lost && !s.tree.Frozen() {
 		s.tree.Taint(fmt.Errorf("write back inode %d: %d of %d bytes at %d: %w",
@@ -145,11 +143,13 @@ func (s *server) begins(in *fuse.WriteIn) {
 // writeback cache: pages, see overtaken, and attributes that were asked for before a
 // writeback, which the kernel would keep (fs/fuse/file.c, fuse_writepage_end).
 func (s *server) keepInStep(in *fuse.WriteIn, count uint32) {
-	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
+	switch {
+	case s.has(fuse.CAP_WRITEBACK_CACHE):
+	case in.WriteFlags&fuse.WRITE_CACHE != 0:
 		s.changed(in.NodeId)
-		return
+	default:
+		s.overtaken.ended(in, count, s.kernel)
 	}
-	s.overtaken.ended(in, count, s.kernel)
 }
 
 // modify runs verb, which changes the content of n, and then clears suid, sgid and

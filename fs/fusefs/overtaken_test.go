@@ -81,12 +81,13 @@ func TestWriteOvertaken(t *testing.T) {
 // awaitRelease waits for a RELEASE, which comes after close(2) has returned.
 func awaitRelease(t *testing.T, m *testMount, cfg childConfig) {
 	t.Helper()
-	for tries := 0; cfg.Passed && m.ask("stats").Stats["RELEASE"] == 0; tries++ {
-		if tries > 10_000 {
+	until := time.Now().Add(30 * time.Second)
+	wait(func() bool {
+		if time.Now().After(until) {
 			t.Fatal("no RELEASE came")
 		}
-		time.Sleep(time.Millisecond)
-	}
+		return cfg.Passed && m.ask("stats").Stats["RELEASE"] == 0
+	})
 }
 
 func must(t *testing.T, err error) {
