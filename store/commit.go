@@ -100,21 +100,37 @@ func (m *commit) gone(err error) (Info, error) {
 // look decides by the archive that is there. refusal is the store's answer to
 // the last try.
 func (m *commit) look(ctx context.Context, refusal error) (Info, error) {
-	info, log, err := ReadLog(ctx, m.store, m.key)
+	info, log, err := m.readLog(ctx)
 	switch {
 	case err == nil && m.req.ID != "" && log.Has(m.req.ID):
 		if log.Record.ID != m.req.ID {
 			info = Info{Key: m.key}
 		}
 		return info, nil
-	case m.lost == nil:
-		return Info{}, refusal
-	case err == nil && m.neverStored(info, log):
+	case m.lost == nil && (err == nil || m.req.ID == "" || notOurs(err)),
+		err == nil && m.neverStored(info, log):
 		return Info{}, refusal
 	case err != nil:
 		return Info{}, m.unknown(errors.Join(refusal, err))
 	}
 	return Info{}, m.unknown(refusal)
+}
+
+// readLog reads the log of the archive that is there, again where others replace the
+// archive meanwhile.
+func (m *commit) readLog(ctx context.Context) (Info, *archive.Log, error) {
+	for n := 1; ; n++ {
+		info, log, err := ReadLog(ctx, m.store, m.key)
+		if n == commitTries || !errors.Is(err, ErrConflict) {
+			return info, log, err
+		}
+	}
+}
+
+// notOurs says whether the error of a look at the log tells what is there, which is
+// nothing that a commit of ours made.
+func notOurs(err error) bool {
+	return errors.Is(err, ErrNotExist) || errors.Is(err, ErrNotArchive) || errors.Is(err, archive.ErrLimit) || errors.As(err, new(*archive.FormatError))
 }
 
 // neverStored says whether what is there proves that no earlier try of this
@@ -139,9 +155,11 @@ func ReadLog(ctx context.Context, s Store, key string) (Info, *archive.Log, erro
 
 // unknown is the error where nobody can tell whether the commit is stored.
 func (m *commit) unknown(cause error) error {
+	if m.lost != nil {
+		cause = fmt.Errorf("%w (the answer to an earlier try was lost: %w)", cause, m.lost)
+	}
 	return &Error{
-		Op: "commit", Object: m.key, Kind: ErrUnknown,
-		Cause: fmt.Errorf("%w (the answer to an earlier try was lost: %w)", cause, m.lost),
-		Todo:  "look at the workspace before the work is repeated",
+		Op: "commit", Object: m.key, Kind: ErrUnknown, Cause: cause,
+		Todo: "look at the workspace before the work is repeated",
 	}
 }

@@ -218,6 +218,37 @@ func TestCommitRepeatedBySDK(t *testing.T) {
 	})
 }
 
+// A conflict is certain only once the log has been looked at: ours may have been sent
+// twice by somebody on the way.
+func TestCommitConflictWithWhom(t *testing.T) {
+	twice := func(send func() error) error { _ = send(); return send() }
+	replaced := storetest.Fail(store.ErrConflict) // while the log was read
+	for name, tc := range map[string]struct {
+		other bool // somebody else came first
+		reads []storetest.Fault
+		want  error
+	}{
+		"ours, which nobody can read":  {false, []storetest.Fault{storetest.Fail(errBroken)}, store.ErrUnknown},
+		"ours, read at last":           {false, []storetest.Fault{replaced, replaced}, nil},
+		"other, which nobody can read": {true, []storetest.Fault{storetest.Fail(errBroken)}, store.ErrUnknown},
+		"other, read at last":          {true, []storetest.Fault{replaced}, store.ErrConflict},
+		"other, removed since":         {true, []storetest.Fault{storetest.Fail(store.ErrNotExist)}, store.ErrConflict},
+		"no archive":                   {true, []storetest.Fault{storetest.Fail(store.ErrNotArchive)}, store.ErrConflict},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			c := newCommits(t, twice)
+			if tc.other {
+				c.put(pack(t, c.base), c.rev)
+			}
+			c.faulty.FailReads(tc.reads...)
+			_, err := c.commit()
+			if !errors.Is(err, tc.want) || tc.want == store.ErrConflict && errors.Is(err, store.ErrUnknown) {
+				t.Errorf("the error is %v, want %v", err, tc.want)
+			}
+		})
+	}
+}
+
 var errBroken = errors.New("the store is broken")
 
 // Where nobody can tell, the answer is ErrUnknown and never "nothing stored".

@@ -53,6 +53,9 @@ func (e *bucketError) Unwrap() error { return e.err }
 
 // refusal says what an error of the backend means.
 func (s *cloudStore) refusal(err error) Refusal {
+	if errors.As(err, new(*doubledError)) {
+		return Refusal{Meaning: Broken, Todo: "something between this machine and the store sends requests twice; try again later"}
+	}
 	r := s.backend.Classify(err)
 	if r.Meaning == Other || r.Meaning == Broken {
 		if m, ok := broken(err); ok {

@@ -230,11 +230,28 @@ func (t *scratch) wantRefusal(err error, what string) error {
 
 // refused gives the error of a request that should have been done.
 func (t *scratch) refused(err error) error {
-	if t.s.refusal(err).Meaning == Unsupported {
+	switch t.s.refusal(err).Meaning {
+	case Unsupported:
 		return notConditional("the server does not know requests with conditions", err)
+	case Changed:
+		return &doubledError{t.name, err}
 	}
 	return err
 }
+
+// doubledError is the refusal of a change to a scratch object because of its revision,
+// which says nothing of conditions and nothing of the archive: nobody else knows the
+// object, so what changed it was a copy of a request of ours, which a load balancer or
+// proxy had sent before.
+type doubledError struct {
+	name string
+	err  error
+}
+
+func (e *doubledError) Error() string {
+	return fmt.Sprintf("a request reached the scratch object %s twice: %v", e.name, e.err)
+}
+func (e *doubledError) Unwrap() error { return e.err }
 
 func notConditional(what string, err error) error {
 	cause := errors.New(what)
@@ -256,7 +273,10 @@ func (t *scratch) remove(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return t.s.backend.Delete(ctx, t.name, a.Revision)
+		if err = t.s.backend.Delete(ctx, t.name, a.Revision); err != nil && t.s.refusal(err).Meaning == Changed {
+			return &doubledError{t.name, err}
+		}
+		return err
 	})
 	if err == nil || t.s.refusal(err).Meaning == NotFound {
 		return nil

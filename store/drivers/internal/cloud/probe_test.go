@@ -62,6 +62,44 @@ func TestProbe(t *testing.T) {
 	f.holds("dir/key", []byte("new"))
 }
 
+// Where something between us and the store sends a request twice, the answer to the
+// second says that the scratch object has changed. That is no conflict of the archive's
+// writers, and says nothing of the server.
+func TestProbeDoubled(t *testing.T) {
+	doubled := func(_ context.Context, do func() error) error { _ = do(); return do() }
+	for kind, faults := range map[string][]fault{
+		"put":      {doubled},                            // that makes the scratch object
+		"put more": {pass, pass, doubled},                // that replaces it
+		"delete":   {doubled},                            // not found is as good
+		"remove":   {refuse(Changed)},                    // a copy comes between
+		"complete": {pass, pass, doubled, pass, doubled}, // refuses the copy in its own way
+	} {
+		m := newMemory()
+		f := &fixture{T: t, m: m, s: newMemoryStore(t, m)}
+		content := []byte("new")
+		request, _, _ := strings.Cut(kind, " ")
+		switch request {
+		case "complete":
+			content = large(2)
+		case "remove":
+			request = "delete"
+		}
+		m.fails(request, faults...)
+		f.noError(f.put("dir/key", content, "", nil))
+		if len(m.objects) != 1 || len(m.faults[request]) > 0 {
+			t.Errorf("%s: at the store are %d objects; %d faults were not met", kind, len(m.objects), len(m.faults[request]))
+		}
+	}
+	m := newMemory()
+	f := &fixture{T: t, m: m, s: newMemoryStore(t, m)}
+	m.fails("put", doubled, doubled, doubled)
+	err := f.put("dir/key", []byte("new"), "", nil)
+	f.wantError(err, store.ErrUnreachable)
+	if errors.Is(err, store.ErrConflict) || len(m.objects) != 0 {
+		t.Errorf("at the store are %d objects, and the error is %v", len(m.objects), err)
+	}
+}
+
 // A bucket in which nothing can be removed would keep our scratch objects, and the
 // archives of emptied workspaces.
 func TestProbeNotRemoved(t *testing.T) {
