@@ -54,7 +54,7 @@ func (e *bucketError) Unwrap() error { return e.err }
 // refusal says what an error of the backend means.
 func (s *cloudStore) refusal(err error) Refusal {
 	if errors.As(err, new(*doubledError)) {
-		return Refusal{Meaning: Broken, Todo: "something between this machine and the store sends requests twice; try again later"}
+		return Refusal{Meaning: Broken, Todo: "something on the way to the store sends requests twice, or its conditions never hold; try again, and look with \"workdir-mount doctor\""}
 	}
 	r := s.backend.Classify(err)
 	if r.Meaning == Other || r.Meaning == Broken {

@@ -241,15 +241,15 @@ func (t *scratch) refused(err error) error {
 
 // doubledError is the refusal of a change to a scratch object because of its revision,
 // which says nothing of conditions and nothing of the archive: nobody else knows the
-// object, so what changed it was a copy of a request of ours, which a load balancer or
-// proxy had sent before.
+// object, so what changed it was most likely a copy of a request of ours, which a load
+// balancer or proxy had sent before.
 type doubledError struct {
 	name string
 	err  error
 }
 
 func (e *doubledError) Error() string {
-	return fmt.Sprintf("a request reached the scratch object %s twice: %v", e.name, e.err)
+	return fmt.Sprintf("the scratch object %s, which nobody else knows, had changed: %v", e.name, e.err)
 }
 func (e *doubledError) Unwrap() error { return e.err }
 
