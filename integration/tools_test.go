@@ -162,15 +162,34 @@ var tools = []struct{ name, work, again string }{
 			test "$(wc -l <log)" = 2`,
 	},
 	{
+		name: "CMake",
+		work: `
+			mkdir src
+			printf '%s\n' 'cmake_minimum_required(VERSION 3.13)' 'project(hello C)' 'add_executable(hello hello.c)' >src/CMakeLists.txt
+			echo 'int main(void) { return 42; }' >src/hello.c
+			cmake -S src -B build
+			cmake --build build
+			build/hello && exit 1 || test $? = 42`,
+		again: `
+			cmake -S src -B build # refuses a build directory that was made for another path
+			cmake --build build >"$1/out"
+			! grep -q Building "$1/out" # what was built counts
+			sed -i s/42/43/ src/hello.c
+			cmake --build build
+			build/hello && exit 1 || test $? = 43`,
+	},
+	{
 		name: "Python venv",
 		work: `
 			unset PYTHONDONTWRITEBYTECODE
-			/usr/bin/python3 -m venv --without-pip venv
+			/usr/bin/python3 -m venv venv
+			venv/bin/pip --version
 			venv/bin/python -c 'import json, sys; assert sys.prefix != sys.base_prefix'
 			printf 'def f():\n    return 42\n' >module.py
 			venv/bin/python -c 'import module; assert module.f() == 42'
 			test -d __pycache__`,
 		again: `
+			venv/bin/pip --version # a script whose first line is the interpreter's path
 			venv/bin/python -c 'import sys, module; assert sys.prefix != sys.base_prefix and module.f() == 42'`,
 	},
 	{
@@ -226,14 +245,15 @@ with open("mapped", "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as
         assert m[off:off+len(text)] == text, off
 ' "$1"; }`
 
-// Unmodified tools work in a mount, and find their work in the next one.
+// Unmodified tools work in a mount, and find their work in the next one, at the same
+// path: git worktrees, a venv and CMake's build directories note where they are.
 func TestTools(t *testing.T) {
 	for _, tool := range tools {
 		t.Run(tool.name, func(t *testing.T) {
 			e := newEnv(t)
-			mountpoint, outside := e.mkdir("m"), e.mkdir("outside") // git worktrees and a venv know where they are
+			outside := e.mkdir("outside")
 			for _, script := range []string{tool.work, tool.again, `rm -rf ./*; test -z "$(ls)"`} {
-				t.Log(mustRun(t, e.command("exec", "--dir", mountpoint, e.url("tool"), "--", "sh", "-euc", script, "sh", outside)))
+				t.Log(mustRun(t, e.command("exec", e.url("tool"), "--", "sh", "-euc", script, "sh", outside)))
 			}
 		})
 	}

@@ -77,8 +77,9 @@ func removeTrialRunDir(dir string) {
 	if Stop(ctx) != nil || len(sessionDirs(dir)) > 0 {
 		return
 	}
-	_ = os.Remove(filepath.Join(dir, ".lock"))
-	_ = os.Remove(dir)
+	for _, name := range []string{".lock", mountpointsName, ""} {
+		_ = os.Remove(filepath.Join(dir, name))
+	}
 }
 
 func mountedBy() string {

@@ -2,9 +2,7 @@ package mount
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -177,7 +175,7 @@ func (h *hosted) watch() {
 func (h *hosted) discard() {
 	h.setState(stateClosed)
 	h.view.drop()
-	os.Remove(recordPath(h.server.sessionDir(), h.req.ID))
+	giveBack(h.server.sessionDir(), h.req.ID, h.req.Dir, h.req.Made)
 	h.server.freeing.Go(h.free)
 }
 
@@ -228,9 +226,4 @@ func (h *hosted) status() Status {
 	st.Revision, st.Traffic = h.info.Revision, store.TrafficOf(h.store)
 	h.view.status(&st)
 	return st
-}
-
-// mountpoint is where a mount goes that was given no directory.
-func mountpoint(session string, id uint64) string {
-	return filepath.Join(session, fmt.Sprintf("m%d", id))
 }

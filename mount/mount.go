@@ -95,7 +95,7 @@ func (m *Mount) open(ctx context.Context) error {
 	if m.spill, err = m.spillDir(); err != nil {
 		return err
 	}
-	if err := m.prepareDir(); err != nil {
+	if err := m.prepareDir(ctx); err != nil {
 		return err
 	}
 	m.session.add(m)
@@ -109,9 +109,6 @@ func (m *Mount) open(ctx context.Context) error {
 		err = m.callError(ctx, err)
 		m.session.drop(m)
 		m.session.clear(m)
-		if m.made {
-			os.Remove(m.path)
-		}
 		return err
 	}
 	m.revision, m.warnings = reply.Revision, reply.Warnings

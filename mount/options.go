@@ -15,8 +15,10 @@ const DefaultGrace = 10 * time.Second
 
 // Options of Open. nil and the zero value are good.
 type Options struct {
-	// Dir is the mountpoint, an empty directory. "" makes one under the run
-	// directory and removes it at the end.
+	// Dir is the mountpoint, an empty directory. "" makes one under the run directory
+	// and removes it at the end. Its path follows from the URL, so that absolute paths
+	// in a workspace stay right; where another mount uses it, this one gets another path
+	// and logs that.
 	Dir string
 	// ReadOnly mounts read-only, enforced by the kernel (EROFS). Read-only mounts
 	// of one server that show the same revision, with the same URL, owner and

@@ -2,6 +2,7 @@ package mount
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,15 +13,10 @@ import (
 
 // prepareDir finds, checks or makes the mountpoint. It gives its canonical path
 // to the mount.
-func (m *Mount) prepareDir() (err error) {
+func (m *Mount) prepareDir(ctx context.Context) (err error) {
 	m.id = m.session.newID()
 	if m.opts.Dir == "" {
-		m.path = mountpoint(m.session.dir, m.id)
-		if err := os.Mkdir(m.path, 0o700); err != nil {
-			return &HostError{Path: m.path, What: "make mountpoint: " + err.Error()}
-		}
-		m.made = true
-		return nil
+		return m.takeMountpoint(ctx)
 	}
 	if m.opts.Plain {
 		m.path, err = m.checkPlainDir(m.opts.Dir)

@@ -54,6 +54,10 @@ func TestPlainLife(t *testing.T) {
 		"dropped result":        TestDroppedResult,
 		"before store twice":    TestBeforeStoreIsAskedTwice,
 		"revoked commit":        TestRevokeEndsACommit,
+		"same mountpoint":       TestMountpointIsTheSameEachTime,
+		"mountpoint in use":     TestMountpointInUse,
+		"another's mountpoint":  TestMountpointOfAnotherProcess,
+		"nobody's mountpoint":   TestMountpointThatNobodyHas,
 	} {
 		t.Run(name, test)
 	}

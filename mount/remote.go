@@ -276,7 +276,7 @@ func Find(_ context.Context, path, runDir string) (*Remote, error) {
 func findPlain(abs, runDir string) *Remote {
 	for _, session := range sessionsIn(runDir) {
 		for _, r := range records(session) {
-			if r.Plain != nil && within(abs, r.Path) {
+			if r.Plain && within(abs, r.Path) {
 				return &Remote{path: r.Path, session: session}
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,21 +22,24 @@ import (
 //	    stderr          what the server process printed: the trace of a crash
 //	    control.sock    where the client answers commands of other processes
 //	    mounts/N.json   one record for each mount, written before mounting
-//	    mN/             mountpoints that we made, and plain workspaces
+//	RUN/mnt/NAME-DIGEST mountpoints that we made, and plain workspaces, see mountpoint.go
 const (
-	sessionPrefix = "s-"
-	lockName      = "lock"
-	stderrName    = "stderr"
-	socketName    = "control.sock"
-	recordsName   = "mounts"
+	sessionPrefix   = "s-"
+	lockName        = "lock"
+	stderrName      = "stderr"
+	socketName      = "control.sock"
+	recordsName     = "mounts"
+	mountpointsName = "mnt"
 )
 
 // record is what the next process needs in order to clear a mount away.
 type record struct {
 	Path string `json:"path"`
-	Made bool   `json:"made"` // the mountpoint is ours to remove
-	// Plain is the directory that shows the workspace; nil where it is mounted.
-	Plain *dirID `json:"plain,omitempty"`
+	Made bool   `json:"made"` // the mountpoint is ours to remove, if it is still Dir
+	// Dir is the directory at Path, beneath the mount.
+	Dir dirID `json:"dir"`
+	// Plain: the directory shows the workspace, and nothing is mounted there.
+	Plain bool `json:"plain,omitempty"`
 }
 
 // DefaultRunDir is /run/workdir for root and /run/user/UID/workdir for others,
@@ -182,6 +184,13 @@ func cleanUp(ctx context.Context, runDir string) error {
 		return fmt.Errorf("clean up %s: %w", runDir, err)
 	}
 	defer guard.Close()
+	clearDeadLocked(runDir)
+	return nil
+}
+
+// clearDeadLocked clears away the dead sessions of a run directory. The caller holds the
+// lock of the run directory.
+func clearDeadLocked(runDir string) {
 	for _, dir := range sessionDirs(runDir) {
 		if lock, dead := takeIfDead(dir); dead {
 			clearMounts(dir)
@@ -191,7 +200,6 @@ func cleanUp(ctx context.Context, runDir string) error {
 			}
 		}
 	}
-	return nil
 }
 
 func sessionDirs(runDir string) []string {
@@ -222,13 +230,18 @@ func recordPath(session string, id uint64) string {
 	return filepath.Join(session, recordsName, strconv.FormatUint(id, 10)+".json")
 }
 
-// writeRecord remembers a mount that is about to be made.
+// writeRecord remembers a mount that is about to be made. It replaces an earlier record
+// in one step, so that others never find the mount without one.
 func writeRecord(session string, id uint64, r record) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(recordPath(session, id), b, 0o600)
+	path := recordPath(session, id)
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // records reads the mounts of a session, by file.
@@ -239,7 +252,7 @@ func records(session string) map[string]record {
 		var r record
 		b, err := os.ReadFile(file)
 		if err != nil || json.Unmarshal(b, &r) != nil {
-			r = record{} // half written: the mount was not made yet
+			r = record{} // gone meanwhile
 		}
 		out[file] = r
 	}
@@ -261,8 +274,8 @@ func clearMount(r record) {
 	if r.Path == "" {
 		return
 	}
-	if r.Plain != nil {
-		_ = clearPlain(r.Path, r.Made, *r.Plain) // what cannot be removed stays
+	if r.Plain {
+		_ = clearPlain(r.Path, r.Made, r.Dir) // what cannot be removed stays
 		return
 	}
 	for range 8 { // several may lie on top of each other
@@ -278,8 +291,8 @@ func clearMount(r record) {
 			return
 		}
 	}
-	if r.Made {
-		os.Remove(r.Path) // an empty directory, or it stays
+	if id, err := dirIDOf(r.Path); r.Made && err == nil && id == r.Dir {
+		_ = unix.Rmdir(r.Path) // an empty directory, or it stays
 	}
 }
 
@@ -294,9 +307,8 @@ func isDead(path string) bool {
 // removeSession removes the files that a session consists of, one by one: never
 // a whole tree, which could lead into a mount.
 func removeSession(dir string) {
-	made, _ := filepath.Glob(filepath.Join(globEscape(dir), "m[0-9]*"))             // fails on a bad pattern only
-	recs, _ := filepath.Glob(filepath.Join(globEscape(dir), recordsName, "*.json")) // likewise
-	for _, name := range slices.Concat(made, recs) {
+	recs, _ := filepath.Glob(filepath.Join(globEscape(dir), recordsName, "*")) // fails on a bad pattern only
+	for _, name := range recs {
 		os.Remove(name)
 	}
 	for _, name := range []string{stderrName, socketName, recordsName, lockName, ""} {

@@ -180,6 +180,7 @@ func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
 	}
 	h := newHosted(s, req)
 	if err := s.add(h); err != nil {
+		h.discard()
 		return nil, err
 	}
 	if err := h.open(ctx); err != nil {

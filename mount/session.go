@@ -50,6 +50,8 @@ type session struct {
 	exited  chan struct{} // closed when the process has been reaped
 	exitErr error         // what Wait said; read after exited
 
+	taking sync.Mutex // held while a mountpoint is taken; outside of mu
+
 	mu     sync.Mutex
 	killed string            // guarded by mu; why we killed it
 	nextID uint64            // guarded by mu
@@ -426,7 +428,11 @@ func (s *session) clear(m *Mount) {
 	if !s.isDead(m) {
 		return
 	}
-	clearMount(record{Path: m.path, Made: m.made})
+	r, ok := records(s.dir)[recordPath(s.dir, m.id)]
+	if !ok {
+		r.Path = m.path
+	}
+	clearMount(r)
 	os.Remove(recordPath(s.dir, m.id))
 	s.mu.Lock()
 	delete(s.dead, m.id)

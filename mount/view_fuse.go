@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/workdir/workdir/fs"
@@ -32,7 +31,8 @@ type fuseView struct {
 
 // record implements view.
 func (v *fuseView) record() (record, error) {
-	return record{Path: v.h.req.Dir, Made: v.h.req.Made}, nil
+	id, err := dirIDOf(v.h.req.Dir)
+	return record{Path: v.h.req.Dir, Made: v.h.req.Made, Dir: id}, err
 }
 
 // show mounts the tree.
@@ -228,9 +228,6 @@ func (v *fuseView) cause() error { return nil }
 func (v *fuseView) drop() {
 	if v.mounted && !v.unmounted {
 		_ = kernelDetach(v.h.req.Dir) // somebody may have unmounted it already
-	}
-	if v.h.req.Made {
-		os.Remove(v.h.req.Dir)
 	}
 }
 

@@ -49,7 +49,7 @@ func (v *plainView) path() string { return v.h.req.Dir }
 // record implements view, as does what follows.
 func (v *plainView) record() (r record, err error) {
 	v.dir, err = dirIDOf(v.path())
-	return record{Path: v.path(), Made: v.h.req.Made, Plain: &v.dir}, err
+	return record{Path: v.path(), Made: v.h.req.Made, Dir: v.dir, Plain: true}, err
 }
 
 func (v *plainView) show(ctx context.Context) error {

@@ -59,7 +59,7 @@ command; while its changes are being stored the first of them cancels that.`,
 	}
 	f.mountFlags.register(cmd.Flags())
 	f.stepFlags.register(cmd.Flags())
-	cmd.Flags().StringVar(&f.Dir, "dir", "", "mountpoint, an empty directory (default: one is made in the run directory)")
+	cmd.Flags().StringVar(&f.Dir, "dir", "", "mountpoint, an empty directory (default: one is made in the run directory, at the same path each time)")
 	cmd.Flags().BoolVar(&f.explicit, "explicit", false, "store only if something in the command runs workdir-mount commit")
 	cmd.Flags().BoolVar(&f.killLeftovers, "kill-leftovers", false, "end processes of the command that still use the workspace after it, rather than store nothing")
 	return cmd

@@ -1,0 +1,230 @@
+package mount
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/store"
+)
+
+// A mount that is given no directory gets RUN/mnt/NAME-DIGEST, which follows from its
+// URL, so that paths that tools have noted in a workspace are right at its next mount
+// too. One mount has it at a time; others get NAME-DIGEST.2 and so on.
+//
+// A mountpoint belongs to the session that has a record of it, as long as that session
+// is alive. Mountpoints are taken under the lock of the run directory, and given back
+// without it: first the directory goes, then the record, so that nobody who takes the
+// name meanwhile loses it.
+
+const (
+	maxMountpointName = 40 // bytes of NAME
+	digestBytes       = 5  // of DIGEST, which has two digits for each
+	maxMountpoints    = 1 << 16
+)
+
+// endingPatience bounds the wait for a session whose client was killed, and whose server
+// is about to detach its mounts.
+const endingPatience = 2 * time.Second
+
+// mountpointName is a readable name for the workspace and a digest that makes it the
+// only one. It has nothing of the URL's options. Its characters mean nothing to a shell,
+// in PATH, or in the first line of a script.
+func mountpointName(u store.URL) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '_', r == '-':
+			return r
+		}
+		return '_'
+	}, u.Key[strings.LastIndexByte(u.Key, '/')+1:])
+	name = strings.TrimLeft(name, ".-")
+	sum := sha256.Sum256([]byte(u.Identity()))
+	return name[:min(len(name), maxMountpointName)] + "-" + hex.EncodeToString(sum[:digestBytes])
+}
+
+// mountpointAt is the path of the nth mountpoint of one name, from 1.
+func mountpointAt(runDir, name string, n int) string {
+	path := filepath.Join(runDir, mountpointsName, name)
+	if n > 1 {
+		path += "." + strconv.Itoa(n)
+	}
+	return path
+}
+
+// takeMountpoint makes the mountpoint of a mount that was given none, and a record of
+// it. Where the usual one is in use it says so.
+func (m *Mount) takeMountpoint(ctx context.Context) error {
+	name := mountpointName(m.url)
+	usual := mountpointAt(m.session.runDir, name, 1)
+	m.session.awaitEnding(ctx, usual)
+	path, err := m.session.takeMountpoint(ctx, m.id, name)
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return &HostError{Path: usual, What: "make the mountpoint: " + err.Error()}
+	}
+	m.path, m.made = path, true
+	if path != usual {
+		level := slog.LevelWarn
+		if m.opts.ReadOnly { // of which there may be many at once
+			level = slog.LevelInfo
+		}
+		m.logger().Log(ctx, level, "the usual mountpoint of the workspace is in use, so this mount has another path", "usual", usual, "path", path)
+	}
+	return nil
+}
+
+// takeMountpoint makes the first directory of that name that nobody has.
+func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (string, error) {
+	s.taking.Lock() // cheaper than the wait for the file's lock
+	defer s.taking.Unlock()
+	guard, err := lockRunDir(ctx, s.runDir)
+	if err != nil {
+		return "", err
+	}
+	defer guard.Close()
+	err = os.Mkdir(filepath.Join(s.runDir, mountpointsName), 0o700)
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	taken := s.paths() // at first ours alone
+	for n, all := 1, false; n < maxMountpoints; n++ {
+		path := mountpointAt(s.runDir, name, n)
+		if taken[path] {
+			continue
+		}
+		err := os.Mkdir(path, 0o700)
+		if errors.Is(err, os.ErrExist) {
+			if !all {
+				clearDeadLocked(s.runDir)
+				taken, all = recorded(s.runDir), true
+			}
+			if taken[path] || !removeMountpoint(path) {
+				continue
+			}
+			err = os.Mkdir(path, 0o700)
+		}
+		if err != nil {
+			return "", err
+		}
+		return path, s.recordMountpoint(id, path)
+	}
+	return "", fmt.Errorf("%d mountpoints of that name are in use", maxMountpoints-1)
+}
+
+func (s *session) recordMountpoint(id uint64, path string) error {
+	dir, err := dirIDOf(path)
+	if err == nil {
+		err = writeRecord(s.dir, id, record{Path: path, Made: true, Dir: dir})
+	}
+	if err != nil {
+		_ = unix.Rmdir(path) // or the next mount that wants it does
+	}
+	return err
+}
+
+// recorded are the mountpoints of all sessions of a run directory.
+func recorded(runDir string) map[string]bool {
+	all := map[string]bool{}
+	for _, dir := range sessionDirs(runDir) {
+		for _, r := range records(dir) {
+			all[r.Path] = true
+		}
+	}
+	return all
+}
+
+// removeMountpoint removes a mountpoint that no session has a record of, and reports
+// whether the name is free. One that holds files is left alone: a tool has written them
+// after the mount was gone.
+func removeMountpoint(path string) bool {
+	clearMount(record{Path: path})
+	err := unix.Rmdir(path)
+	return err == nil || errors.Is(err, unix.ENOENT)
+}
+
+// giveBack removes the mountpoint of a mount that is over, if it was made for it, and
+// then the record.
+func giveBack(session string, id uint64, path string, made bool) {
+	if made {
+		_ = unix.Rmdir(path) // what somebody has put there stays
+	}
+	os.Remove(recordPath(session, id))
+}
+
+// awaitEnding waits a moment for the session that has a path if its client has ended:
+// its server is then about to give the path back.
+func (s *session) awaitEnding(ctx context.Context, path string) {
+	if _, err := os.Lstat(path); err != nil || s.paths()[path] {
+		return
+	}
+	for end := time.Now().Add(endingPatience); time.Now().Before(end) && ctx.Err() == nil; {
+		owner := sessionOf(s.runDir, path)
+		if owner == "" || hasClient(owner) || isDeadSession(owner) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// sessionOf is the directory of the session that has a record of a path, or "".
+func sessionOf(runDir, path string) string {
+	for _, dir := range sessionDirs(runDir) {
+		for _, r := range records(dir) {
+			if r.Path == path {
+				return dir
+			}
+		}
+	}
+	return ""
+}
+
+// hasClient reports whether the client of a session is there: it listens for commands,
+// and whether it answers is of no interest. One that cannot be asked counts as there.
+func hasClient(session string) bool {
+	dir, err := os.Open(session)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	nc, err := net.DialUnix("unix", nil, socketAddr(dir))
+	if err != nil {
+		return !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT)
+	}
+	_ = nc.Close() // nothing was said
+	return true
+}
+
+func isDeadSession(session string) bool {
+	lock, dead := takeIfDead(session)
+	if lock != nil {
+		lock.Close()
+	}
+	return dead
+}
+
+// paths are the mountpoints of this session.
+func (s *session) paths() map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]bool, len(s.mounts)+len(s.dead))
+	for _, mounts := range []map[uint64]*Mount{s.mounts, s.dead} {
+		for _, m := range mounts {
+			all[m.path] = true
+		}
+	}
+	return all
+}
