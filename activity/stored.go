@@ -164,24 +164,19 @@ func present(ctx context.Context, from, to store.URL) (CopyResult, bool) {
 	return CopyResult{From: string(source.Revision), Revision: string(target.Revision), Size: target.Size, Present: true}, true
 }
 
-// head gives the archive of a workspace and the commit that made it, "" where it
-// has no log.
+// head returns the archive of a workspace, which is durable, and the commit that made
+// it, "" where it has no log.
 func head(ctx context.Context, u store.URL) (store.Info, archive.CommitID, error) {
 	s, err := store.OpenBucket(ctx, u)
 	if err != nil {
 		return store.Info{}, "", err
 	}
 	defer s.Close()
-	o, err := s.Open(ctx, u.Key)
-	if err != nil {
-		return store.Info{}, "", err
-	}
-	defer o.Close()
-	log, err := archive.ReadLog(o, o.Info().Size)
+	info, log, err := store.ReadLog(ctx, s, u.Key)
 	if err != nil || log == nil {
-		return o.Info(), "", err
+		return info, "", err
 	}
-	return o.Info(), log.Record.ID, nil
+	return info, log.Record.ID, store.Sync(ctx, s, u.Key)
 }
 
 // forGood is toTemporal for a condition that no further attempt can meet.

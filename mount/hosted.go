@@ -114,7 +114,7 @@ func (h *hosted) prepare(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return h.checkOnce()
+	return h.checkOnce(ctx)
 }
 
 // load opens the store and fills the tree, or finds one that is shared.

@@ -377,14 +377,22 @@ func (m *Mount) storedAfterAll(ctx context.Context, lost *ServerLostError, res *
 	return lost
 }
 
-// readLog reads the log of the archive that is there now.
+// readLog reads the log of the archive that is there now, and makes it durable: a
+// server that died may not have come to that.
 func (m *Mount) readLog(ctx context.Context) (store.Info, *archive.Log, error) {
 	st, err := store.OpenBucket(ctx, m.url)
 	if err != nil {
 		return store.Info{}, nil, err
 	}
 	defer st.Close()
-	return store.ReadLog(ctx, st, m.url.Key)
+	head, log, err := store.ReadLog(ctx, st, m.url.Key)
+	if err != nil {
+		return head, nil, err
+	}
+	if err := store.Sync(ctx, st, m.url.Key); err != nil {
+		return head, nil, err
+	}
+	return head, log, nil
 }
 
 // confirm is the server's question right before a commit becomes visible.

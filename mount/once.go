@@ -47,13 +47,17 @@ func (h *hosted) step() (archive.StepID, bool) {
 }
 
 // checkOnce looks for the step in the log of what was opened. Errors: a
-// *CommittedError; store.ErrUnknown where the log cannot tell.
-func (h *hosted) checkOnce() error {
+// *CommittedError, once the step's commit is durable; store.ErrUnknown where the log
+// cannot tell; those of store.Sync.
+func (h *hosted) checkOnce(ctx context.Context) error {
 	step, ok := h.step()
 	if !ok {
 		return nil
 	}
 	if rec := h.log.Find(step); rec != nil {
+		if err := store.Sync(ctx, h.store, h.url.Key); err != nil {
+			return err
+		}
 		return fmt.Errorf("open %w", newCommittedError(h.url, rec, h.info.Revision))
 	}
 	since := h.req.Since
@@ -84,8 +88,12 @@ func (h *hosted) overtaken(ctx context.Context, conflict error) error {
 		return conflict
 	}
 	head, log, err := store.ReadLog(ctx, h.store, h.url.Key)
-	switch rec := log.Find(step); {
-	case rec != nil:
+	rec := log.Find(step)
+	if rec != nil {
+		err = store.Sync(ctx, h.store, h.url.Key)
+	}
+	switch {
+	case rec != nil && err == nil:
 		return fmt.Errorf("close %w", newCommittedError(h.url, rec, head.Revision))
 	case err == nil, errors.Is(err, store.ErrNotExist): // an archive that was deleted has no log
 		return conflict

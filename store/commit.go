@@ -19,132 +19,268 @@ type CommitRequest struct {
 	Before  func(context.Context) error // as PutOptions.Before; may be nil
 }
 
-// commitTries is how often a write is sent whose answer was lost, and
-// commitPause how long Commit waits after the first; the pause doubles.
+// Bounds of what is done about an answer that was lost.
 const (
-	commitTries = 8
-	commitPause = 100 * time.Millisecond
+	commitTries = 8                      // how often a write is sent, and how often the store is looked at after one of them
+	commitPause = 100 * time.Millisecond // after the first look; the pause doubles
+	maxPatience = time.Minute            // for a write that may still be under way at the store
 )
 
-// Commit stores the successor of one revision, or removes it, exactly once: a
-// write whose answer was lost (ErrUnknown) is sent again, the same bytes under
-// the same condition, until the answer is definite. A conflict may then be with
-// our own earlier try, so the log of the archive that is there is looked at for
-// the id of this commit.
+// Commit stores the successor of one revision, or removes it, exactly once. Where the
+// answer to the write was lost (ErrUnknown), the log of the archive that is there is
+// looked at for the id of this commit, and the same bytes are sent again, under the
+// same condition, only while what was opened is still there. A conflict may be with
+// our own earlier try, so the log is looked at then too.
 //
-// Where the commit is in that log it is done, and Commit returns nil: with the
-// Info of the archive, or, where other commits came on top of ours meanwhile,
-// with an Info that has a Key and nothing else. So does a removal, and a
-// removal of what is not there where nothing was opened.
+// Where the commit is in that log, and durable, it is done, and Commit returns nil:
+// with the Info of the archive, or, where other commits came on top of ours meanwhile,
+// with an Info that has a Key and nothing else. So does a removal, and a removal of
+// what is not there where nothing was opened.
 //
-// Errors: ErrConflict, where nothing was stored; ErrUnknown, where the store
-// gave no definite answer in several tries or before ctx ended, or answered with
-// something from which nobody can tell; those of Store.Put and Store.Delete
-// otherwise, and then nothing was stored.
+// Errors: ErrConflict, where nothing was stored; ErrUnknown, where the store gave no
+// definite answer in several tries or before ctx ended, or shows something from which
+// nobody can tell, or cannot make durable what it shows; those of Store.Put and
+// Store.Delete otherwise, and then nothing was stored.
 func Commit(ctx context.Context, s Store, key string, c *CommitRequest) (Info, error) {
-	m := commit{store: s, key: key, req: c}
-	pause := commitPause
+	m := commit{op: "commit", store: s, key: key, replace: c.Replace, remove: c.Delete, before: c.Before}
+	m.put = func(ctx context.Context, opts *PutOptions) (Info, error) { return s.Put(ctx, key, c.Write, opts) }
+	if c.ID != "" && !c.Delete {
+		m.ours = func(o Object) (finding, error) { return inLog(o, c.ID) }
+	}
+	return m.run(ctx)
+}
+
+// commit is one write, sent until its outcome is known. The last three fields are its
+// state; the others are immutable.
+type commit struct {
+	op      string // for messages
+	store   Store
+	key     string
+	replace Revision
+	remove  bool
+	before  func(context.Context) error
+	put     func(context.Context, *PutOptions) (Info, error)
+	// ours says whether an archive that took the place of what was opened has this
+	// write in it. Nil where only the absence of an archive can tell.
+	ours func(Object) (finding, error)
+
+	lost  error // of the last try whose answer was lost; nil if there was none
+	pause time.Duration
+	done  *outcome // what a look has decided; nil as long as nothing is
+}
+
+// outcome is what Commit returns.
+type outcome struct {
+	info Info
+	err  error
+}
+
+// errDecided ends a Put whose outcome a look has decided.
+var errDecided = errors.New("the outcome is known")
+
+func (m *commit) run(ctx context.Context) (Info, error) {
+	m.pause = commitPause
 	for range commitTries {
+		sent := time.Now()
 		info, err := m.send(ctx)
-		if !errors.Is(err, ErrUnknown) {
-			return m.settle(ctx, info, err)
+		switch {
+		case m.done != nil:
+		case !errors.Is(err, ErrUnknown):
+			m.done = m.settle(ctx, info, err)
+		default:
+			m.lost = err
+			m.await(ctx, time.Since(sent))
 		}
-		m.lost = err
-		select {
-		case <-ctx.Done():
-			return Info{}, m.unknown(ContextError(ctx))
-		case <-time.After(pause):
+		if m.done != nil {
+			return m.done.info, m.done.err
 		}
-		pause *= 2
 	}
 	return Info{}, m.unknown(fmt.Errorf("no definite answer in %d tries", commitTries))
 }
 
-// commit is the state of one Commit.
-type commit struct {
-	store Store
-	key   string
-	req   *CommitRequest
-	lost  error // of the last try whose answer was lost; nil if there was none
-}
-
 func (m *commit) send(ctx context.Context) (Info, error) {
-	if !m.req.Delete {
-		return m.store.Put(ctx, m.key, m.req.Write, &PutOptions{Replace: m.req.Replace, Before: m.req.Before})
+	if m.remove {
+		return Info{Key: m.key}, m.store.Delete(ctx, m.key, m.replace, m.before)
 	}
-	return Info{Key: m.key}, m.store.Delete(ctx, m.key, m.req.Replace, m.req.Before)
+	return m.put(ctx, &PutOptions{Replace: m.replace, Before: m.before, Lost: m.mayRepeat})
 }
 
-// settle gives the outcome of the commit from a definite answer to its last try.
-func (m *commit) settle(ctx context.Context, info Info, err error) (Info, error) {
+// mayRepeat is PutOptions.Lost.
+func (m *commit) mayRepeat(ctx context.Context, answer error) error {
+	m.lost = answer
+	if err := m.decide(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	return nil
+}
+
+// await looks at the store until the outcome is decided, or the write may be sent
+// again. The store may still be at work on a write that took long, as a gateway that
+// assembles parts is, and to send it again would take as long once more, so that much
+// time is given to it.
+func (m *commit) await(ctx context.Context, took time.Duration) {
+	until := time.Now().Add(min(took, maxPatience))
+	for n := 1; ; n++ {
+		err := m.decide(ctx)
+		if m.done != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			m.done = &outcome{err: m.unknown(ContextError(ctx))}
+			return
+		case <-time.After(m.pause):
+		}
+		m.pause = min(2*m.pause, maxPatience/4)
+		switch {
+		case err == nil && !time.Now().Before(until):
+			return
+		case err != nil && n == commitTries:
+			m.done = &outcome{err: m.unknown(err)}
+			return
+		}
+	}
+}
+
+// decide looks at the store after a lost answer. Nil means that the write may be sent
+// again; errDecided, that there is an outcome; else the store could not be looked at.
+func (m *commit) decide(ctx context.Context) error {
+	found, err := m.look(ctx)
+	switch found.what {
+	case unclear:
+		return err
+	case unchanged:
+		return nil
+	case stored:
+		m.done = m.durable(ctx, found.info)
+	case overtaken:
+		conflict := &ConflictError{Key: m.key, Want: m.replace, Have: found.info.Revision}
+		m.done = &outcome{err: &Error{Op: m.op, Object: m.key, Cause: conflict}}
+	default:
+		m.done = &outcome{err: m.unknown(err)}
+	}
+	return errDecided
+}
+
+// settle returns the outcome of the commit from a definite answer to its last try.
+func (m *commit) settle(ctx context.Context, info Info, err error) *outcome {
 	switch {
 	case err == nil:
-		return info, nil
-	case m.req.Delete && errors.Is(err, ErrNotExist):
-		return m.gone(err)
-	case errors.Is(err, ErrConflict), m.lost != nil:
-		return m.look(ctx, err)
+		return &outcome{info: info}
+	case m.remove && errors.Is(err, ErrNotExist):
+		return m.gone(ctx, err)
+	case m.lost == nil && (m.ours == nil || !errors.Is(err, ErrConflict)):
+		return &outcome{err: err}
 	}
-	return Info{}, err
+	found, lerr := m.look(ctx)
+	switch {
+	case found.what == stored:
+		return m.durable(ctx, found.info)
+	case found.what == overtaken, m.lost == nil && found.what != unclear:
+		return &outcome{err: err}
+	}
+	return &outcome{err: m.unknown(errors.Join(err, lerr))}
 }
 
 // gone is the outcome of a removal that found nothing to remove.
-func (m *commit) gone(err error) (Info, error) {
-	if m.lost != nil || m.req.Replace == "" {
-		return Info{Key: m.key}, nil
-	}
-	conflict := &ConflictError{Key: m.key, Want: m.req.Replace}
-	return Info{}, fmt.Errorf("%w (%w)", conflict, err)
-}
-
-// look decides by the archive that is there. refusal is the store's answer to
-// the last try.
-func (m *commit) look(ctx context.Context, refusal error) (Info, error) {
-	info, log, err := m.readLog(ctx)
+func (m *commit) gone(ctx context.Context, err error) *outcome {
 	switch {
-	case err == nil && m.req.ID != "" && log.Has(m.req.ID):
-		if log.Record.ID != m.req.ID {
-			info = Info{Key: m.key}
+	case m.lost != nil:
+		return m.durable(ctx, Info{Key: m.key})
+	case m.replace == "":
+		return &outcome{info: Info{Key: m.key}}
+	}
+	conflict := &ConflictError{Key: m.key, Want: m.replace}
+	return &outcome{err: fmt.Errorf("%w (%w)", conflict, err)}
+}
+
+// durable is the outcome where the store shows that the write is done. That it can be
+// seen does not say that it stays.
+func (m *commit) durable(ctx context.Context, info Info) *outcome {
+	if err := Sync(ctx, m.store, m.key); err != nil {
+		return &outcome{err: m.unknown(fmt.Errorf("it is there, but could not be made durable: %w", err))}
+	}
+	return &outcome{info: info}
+}
+
+// finding is what a look at the store says of a write.
+type finding struct {
+	what whatIsThere
+	info Info // of the archive that is there; a Key alone where ours is beneath it
+}
+
+type whatIsThere int
+
+const (
+	unclear   whatIsThere = iota // the store could not be looked at
+	unchanged                    // what was opened: the write is not done, or not yet
+	stored                       // the write is done
+	overtaken                    // another archive, whose log proves that the write is not done and never will be
+	foreign                      // something that tells nothing of the write
+)
+
+// look looks at what the key has now, again where others replace it meanwhile. The
+// error says what is wrong with it.
+func (m *commit) look(ctx context.Context) (found finding, err error) {
+	for range commitTries {
+		found, err = m.lookOnce(ctx)
+		if !errors.Is(err, ErrConflict) {
+			break
 		}
-		return info, nil
-	case m.lost == nil && (err == nil || m.req.ID == "" || notOurs(err)),
-		err == nil && m.neverStored(info, log):
-		return Info{}, refusal
+	}
+	return found, err
+}
+
+func (m *commit) lookOnce(ctx context.Context) (finding, error) {
+	o, err := OpenTail(ctx, m.store, m.key, LogTail)
+	switch {
+	case errors.Is(err, ErrNotExist) && m.remove:
+		return finding{stored, Info{Key: m.key}}, nil
+	case errors.Is(err, ErrNotExist) && m.replace == "":
+		return finding{what: unchanged}, nil
+	case errors.Is(err, ErrNotExist), errors.Is(err, ErrNotArchive):
+		return finding{what: foreign}, err
 	case err != nil:
-		return Info{}, m.unknown(errors.Join(refusal, err))
+		return finding{}, err
 	}
-	return Info{}, m.unknown(refusal)
-}
-
-// readLog reads the log of the archive that is there, again where others replace the
-// archive meanwhile.
-func (m *commit) readLog(ctx context.Context) (Info, *archive.Log, error) {
-	for n := 1; ; n++ {
-		info, log, err := ReadLog(ctx, m.store, m.key)
-		if n == commitTries || !errors.Is(err, ErrConflict) {
-			return info, log, err
-		}
+	defer o.Close()
+	switch {
+	case o.Info().Revision == m.replace:
+		return finding{unchanged, o.Info()}, nil
+	case m.ours == nil:
+		return finding{foreign, o.Info()}, nil
 	}
+	return m.ours(o)
 }
 
-// notOurs says whether the error of a look at the log tells what is there, which is
-// nothing that a commit of ours made.
-func notOurs(err error) bool {
-	return errors.Is(err, ErrNotExist) || errors.Is(err, ErrNotArchive) || errors.Is(err, archive.ErrLimit) || errors.As(err, new(*archive.FormatError))
+// inLog looks for a commit in the log of an archive.
+func inLog(o Object, id archive.CommitID) (finding, error) {
+	info := o.Info()
+	log, err := archive.ReadLog(o, info.Size)
+	switch {
+	case errors.Is(err, archive.ErrLimit), errors.As(err, new(*archive.FormatError)):
+		return finding{foreign, info}, err
+	case err != nil:
+		return finding{}, err
+	case log == nil:
+		return finding{foreign, info}, nil
+	case !log.Has(id):
+		return finding{overtaken, info}, nil
+	case log.Record.ID != id:
+		info = Info{Key: info.Key}
+	}
+	return finding{stored, info}, nil
 }
 
-// neverStored says whether what is there proves that no earlier try of this
-// commit was or will be stored: an archive whose log reaches back without it.
-// What was opened proves nothing; a lost request can still be on its way.
-func (m *commit) neverStored(head Info, log *archive.Log) bool {
-	return !m.req.Delete && m.req.ID != "" && log != nil && head.Revision != m.req.Replace
-}
+// LogTail is how much of an archive's end to ask for where its log is wanted, bytes:
+// more than a full log takes without results.
+const LogTail = 128 << 10
 
 // ReadLog reads the commit log of the archive that key has now, and nothing else of
-// it; nil if it has no log. Where the archive is there, its Info is given with an
+// it; nil if it has no log. Where the archive is there, its Info is returned with an
 // error too. Errors: those of Store.Open, *archive.FormatError, archive.ErrLimit.
 func ReadLog(ctx context.Context, s Store, key string) (Info, *archive.Log, error) {
-	o, err := s.Open(ctx, key)
+	o, err := OpenTail(ctx, s, key, LogTail)
 	if err != nil {
 		return Info{}, nil, err
 	}
@@ -155,11 +291,14 @@ func ReadLog(ctx context.Context, s Store, key string) (Info, *archive.Log, erro
 
 // unknown is the error where nobody can tell whether the commit is stored.
 func (m *commit) unknown(cause error) error {
-	if m.lost != nil {
+	switch {
+	case cause == nil:
+		cause = m.lost
+	case m.lost != nil:
 		cause = fmt.Errorf("%w (the answer to an earlier try was lost: %w)", cause, m.lost)
 	}
 	return &Error{
-		Op: "commit", Object: m.key, Kind: ErrUnknown, Cause: cause,
+		Op: m.op, Object: m.key, Kind: ErrUnknown, Cause: cause,
 		Todo: "look at the workspace before the work is repeated",
 	}
 }

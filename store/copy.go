@@ -112,13 +112,8 @@ func (c *copying) run(ctx context.Context) (Copied, error) {
 	if err != nil {
 		return Copied{}, err
 	}
-	info, err := c.within(ctx, o.Info(), replace)
-	if err != nil && !definite(err) {
-		info, err = c.through(ctx, o, replace)
-	}
-	if errors.Is(err, ErrUnknown) {
-		info, err = c.lookAgain(ctx, o, err)
-	}
+	m := commit{op: "copy to", store: c.to, key: c.dst.Key, replace: replace, put: c.putFrom(o), ours: isCopyOf(o)}
+	info, err := m.run(ctx)
 	if err != nil {
 		return Copied{}, err
 	}
@@ -188,32 +183,37 @@ func definite(err error) bool {
 	return false
 }
 
+// putFrom returns the write of a copy of o: the destination's store fetches the archive
+// by itself, or the bytes of o are sent to it, read anew where it asks for them again.
+func (c *copying) putFrom(o Object) func(context.Context, *PutOptions) (Info, error) {
+	again := false
+	return func(ctx context.Context, opts *PutOptions) (Info, error) {
+		info, err := c.within(ctx, o.Info(), opts)
+		if err == nil || definite(err) {
+			return info, err
+		}
+		return c.to.Put(ctx, c.dst.Key, func(w io.Writer) error {
+			if !again {
+				again = true
+				return c.send(w, o)
+			}
+			o, err := c.reopen(ctx, o.Info())
+			if err != nil {
+				return err
+			}
+			defer o.Close()
+			return c.send(w, o)
+		}, opts)
+	}
+}
+
 // within lets the destination's store fetch the archive by itself.
-func (c *copying) within(ctx context.Context, from Info, replace Revision) (Info, error) {
+func (c *copying) within(ctx context.Context, from Info, opts *PutOptions) (Info, error) {
 	to, ok := c.to.(Copier)
 	if !ok {
 		return Info{}, errors.ErrUnsupported
 	}
-	return to.CopyFrom(ctx, c.from, c.src.Key, from.Revision, c.dst.Key, &PutOptions{Replace: replace})
-}
-
-// through sends the bytes of o, which is read anew where the store asks for them
-// again. There is no commit id to look for afterwards: the destination's log may
-// well have the source's commit, from a copy that was made earlier.
-func (c *copying) through(ctx context.Context, o Object, replace Revision) (Info, error) {
-	again := false
-	return Commit(ctx, c.to, c.dst.Key, &CommitRequest{Replace: replace, Write: func(w io.Writer) error {
-		if !again {
-			again = true
-			return c.send(w, o)
-		}
-		o, err := c.reopen(ctx, o.Info())
-		if err != nil {
-			return err
-		}
-		defer o.Close()
-		return c.send(w, o)
-	}})
+	return to.CopyFrom(ctx, c.from, c.src.Key, from.Revision, c.dst.Key, opts)
 }
 
 // reopen opens the source again, if it is still the same.
@@ -264,26 +264,24 @@ func (c *copying) send(w io.Writer, o Object) error {
 	}
 }
 
-// lookAgain decides a copy whose answer was lost, by comparing what is at the
-// destination. lost is the error so far.
-func (c *copying) lookAgain(ctx context.Context, o Object, lost error) (Info, error) {
-	there, err := c.to.Open(ctx, c.dst.Key)
-	if err != nil {
-		return Info{}, errors.Join(lost, err)
+// isCopyOf says of an archive at the destination whether it is the copy of o. No commit
+// id can: the destination's log may well have the source's commit, from a copy that was
+// made earlier.
+func isCopyOf(o Object) func(Object) (finding, error) {
+	return func(there Object) (finding, error) {
+		info := there.Info()
+		if info.Size != o.Info().Size {
+			return finding{foreign, info}, nil
+		}
+		same, err := sameBytes(o, there, info.Size)
+		switch {
+		case err != nil:
+			return finding{}, err
+		case !same:
+			return finding{foreign, info}, nil
+		}
+		return finding{stored, info}, nil
 	}
-	defer there.Close()
-	info := there.Info()
-	if info.Size != o.Info().Size {
-		return Info{}, lost
-	}
-	same, err := sameBytes(o, there, info.Size)
-	if err != nil {
-		return Info{}, errors.Join(lost, err)
-	}
-	if !same {
-		return Info{}, lost
-	}
-	return info, nil
 }
 
 // sameBytes compares the first size bytes.

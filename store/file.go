@@ -91,6 +91,11 @@ func (s *fileStore) Open(ctx context.Context, key string) (Object, error) {
 	return o, nil
 }
 
+// OpenTail implements TailOpener: nothing is fetched ahead from a file.
+func (s *fileStore) OpenTail(ctx context.Context, key string, _ int64) (Object, error) {
+	return s.Open(ctx, key)
+}
+
 // Stat implements Store.
 func (s *fileStore) Stat(ctx context.Context, key string) (Info, error) {
 	o, err := s.open(ctx, key)
@@ -185,6 +190,22 @@ func (d *dir) appendInfo(infos []Info, key string) ([]Info, error) {
 	}
 	defer found.file.Close()
 	return append(infos, found.info(key)), nil
+}
+
+// Sync implements Syncer: a rename or a removal whose directory could not be flushed,
+// or has not been yet, may be undone by a crash.
+func (s *fileStore) Sync(ctx context.Context, key string) error {
+	if err := ContextError(ctx); err != nil {
+		return err
+	}
+	p, err := s.place(key)
+	if err == nil {
+		err = s.syncDir(p.dir)
+	}
+	if err != nil {
+		return s.fail("sync", key, err)
+	}
+	return nil
 }
 
 // Close implements Store.

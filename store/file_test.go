@@ -352,6 +352,59 @@ func TestFileSyncFails(t *testing.T) {
 	wantTree(t, root)
 }
 
+// A commit, a copy and a removal were once called done because they could be seen, though
+// no flush of the directory had ever succeeded.
+func TestFileSeenIsNotDurable(t *testing.T) {
+	for name, do := range map[string]func(s store.Store, url string, c *commits) error{
+		"commit": func(s store.Store, _ string, c *commits) error {
+			_, err := store.Commit(t.Context(), s, "dir/key", &store.CommitRequest{ID: c.ours.id, Write: c.ours.write})
+			return err
+		},
+		"removal": func(s store.Store, _ string, _ *commits) error {
+			_, err := store.Commit(t.Context(), s, "dir/old", &store.CommitRequest{Replace: stat(t, s, "dir/old").Revision, Delete: true})
+			return err
+		},
+		"copy": func(_ store.Store, url string, _ *commits) error {
+			_, err := store.Copy(t.Context(), url+"dir/old", url+"dir/new", nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCommits(t)
+			for _, flushed := range []int{0, 1} { // after how many failures a flush succeeds; 0: never
+				root := t.TempDir()
+				_, err := store.NewFileStore(root).Put(t.Context(), "dir/old", writes("old"), nil)
+				noError(t, err)
+				flushes := 0
+				s := store.NewFileStoreWith(root, nil, func(fd int) error {
+					if !store.IsDir(fd) {
+						return nil
+					}
+					if flushes++; flushed > 0 && flushes > flushed {
+						return nil
+					}
+					return unix.EIO
+				})
+				scheme := overDriver(t, func(store.Store) store.Store { return s })
+				err = do(s, scheme+"://any/", c)
+				if flushed > 0 {
+					noError(t, err)
+					continue
+				}
+				wantError(t, err, store.ErrUnknown)
+				wantError(t, err, unix.EIO)
+			}
+		})
+	}
+}
+
+func stat(t *testing.T, s store.Store, key string) store.Info {
+	t.Helper()
+	info, err := s.Stat(t.Context(), key)
+	noError(t, err)
+	return info
+}
+
 // What a function of the caller fails with says nothing of the store.
 func TestFileErrorsOfCaller(t *testing.T) {
 	s := store.NewFileStore(t.TempDir())

@@ -41,6 +41,11 @@ type PutOptions struct {
 	// the Put with that error, and nothing is stored. It may be called again
 	// where that request is sent again. Nil asks nobody.
 	Before func(context.Context) error
+	// Lost is called where the answer to that request was lost, before it is sent
+	// again: somebody looks whether it was done. answer is what came instead of an
+	// answer. Nil means that the request may be sent again; an error ends the Put with
+	// that error. A Lost that is nil lets the driver send it again as it sees fit.
+	Lost func(ctx context.Context, answer error) error
 }
 
 // Store keeps the archives of one bucket or directory. All methods may be called
@@ -62,8 +67,8 @@ type Store interface {
 	// opts.Replace, else ErrConflict (a *ConflictError). When it returns nil the
 	// archive is durable. On every other error but ErrUnknown nothing was stored
 	// by this call. write may be called several times or not at all, must write
-	// the same bytes each time, and must not keep its writer. An error of write
-	// or of opts.Before ends the Put and is found by errors.Is in its error.
+	// the same bytes each time, and must not keep its writer. An error of write,
+	// opts.Before or opts.Lost ends the Put and is found by errors.Is in its error.
 	Put(ctx context.Context, key string, write func(io.Writer) error, opts *PutOptions) (Info, error)
 	// Delete removes the archive of key if its revision is rev, else ErrConflict;
 	// ErrNotExist if there is none. before is as PutOptions.Before and may be nil.
@@ -95,6 +100,40 @@ type Copier interface {
 	// cannot be done between these two, and nothing was; the caller then sends
 	// the bytes.
 	CopyFrom(ctx context.Context, src Store, srcKey string, srcRev Revision, key string, opts *PutOptions) (Info, error)
+}
+
+// TailOpener is what a Store can be besides: one that opens an archive for reading
+// ranges of it. The drivers of this module all are.
+type TailOpener interface {
+	// OpenTail is Store.Open for a reader that begins with the last n bytes, and may
+	// read nothing else: no more than these is fetched before it is asked for. n may
+	// be 0, and more than the archive has.
+	OpenTail(ctx context.Context, key string, n int64) (Object, error)
+}
+
+// OpenTail opens the current archive of key as TailOpener.OpenTail does, or as
+// Store.Open where the driver has no other way.
+func OpenTail(ctx context.Context, s Store, key string, n int64) (Object, error) {
+	if t, ok := s.(TailOpener); ok {
+		return t.OpenTail(ctx, key, n)
+	}
+	return s.Open(ctx, key)
+}
+
+// Syncer is what a Store can be besides: one in which what can be seen may not be
+// durable yet, since the write that made it has failed or is not over.
+type Syncer interface {
+	// Sync makes durable what key has now: its archive, or that there is none.
+	Sync(ctx context.Context, key string) error
+}
+
+// Sync makes durable what key has now. A reader that takes what it saw in the store
+// for a commit that is done calls it first.
+func Sync(ctx context.Context, s Store, key string) error {
+	if syncer, ok := s.(Syncer); ok {
+		return syncer.Sync(ctx, key)
+	}
+	return nil
 }
 
 // Writable asks, without writing, whether a Put of key is likely to be allowed,

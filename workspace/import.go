@@ -139,7 +139,7 @@ func importing(ctx context.Context, url string, opts *ImportOptions, fill func(*
 // what is there meets the condition. A log that is damaged is lost with its
 // archive, which the user wants replaced.
 func (o *ImportOptions) replaced(ctx context.Context, s store.Store, u store.URL) (store.Revision, *archive.Log, error) {
-	obj, err := s.Open(ctx, u.Key)
+	obj, err := store.OpenTail(ctx, s, u.Key, store.LogTail)
 	if errors.Is(err, store.ErrNotExist) {
 		rev, err := store.Expected(u, "", o.Replace, o.ReplaceAny)
 		return rev, nil, err

@@ -75,6 +75,17 @@ func (o *Options) progress(phase Phase, done, total int64) {
 
 // withObject calls fn with the archive of a URL while it is open.
 func withObject(ctx context.Context, url string, fn func(store.URL, store.Object) error) error {
+	return withOpened(ctx, url, store.Store.Open, fn)
+}
+
+// withEnd is withObject for a function that reads no more than the archive's end.
+func withEnd(ctx context.Context, url string, fn func(store.URL, store.Object) error) error {
+	return withOpened(ctx, url, func(s store.Store, ctx context.Context, key string) (store.Object, error) {
+		return store.OpenTail(ctx, s, key, store.LogTail)
+	}, fn)
+}
+
+func withOpened(ctx context.Context, url string, open func(store.Store, context.Context, string) (store.Object, error), fn func(store.URL, store.Object) error) error {
 	u, err := store.ParseURL(url)
 	if err != nil {
 		return err
@@ -84,7 +95,7 @@ func withObject(ctx context.Context, url string, fn func(store.URL, store.Object
 		return err
 	}
 	defer s.Close()
-	o, err := s.Open(ctx, u.Key)
+	o, err := open(s, ctx, u.Key)
 	if err != nil {
 		return err
 	}

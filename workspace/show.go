@@ -116,7 +116,7 @@ func writeContent(ctx context.Context, w io.Writer, t *fs.Tree, e listed) error 
 // nil log where another tool wrote it. It reads the end of the archive only.
 // Errors as Tree, without ErrPath.
 func Log(ctx context.Context, url string) (log *archive.Log, info store.Info, err error) {
-	err = withObject(ctx, url, func(u store.URL, o store.Object) error {
+	err = withEnd(ctx, url, func(u store.URL, o store.Object) error {
 		info = o.Info()
 		if log, err = archive.ReadLog(o, info.Size); err != nil {
 			return fmt.Errorf("log %s: %w", u.Redacted(), err)

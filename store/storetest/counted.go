@@ -25,10 +25,24 @@ func RegisterCounted(scheme string) {
 
 // Open counts as "get", with the bytes that are read.
 func (c *Counted) Open(ctx context.Context, key string) (store.Object, error) {
-	c.gets.Add(1)
-	obj, err := c.Store.Open(ctx, key)
-	return &countedObject{obj, &c.received}, err
+	return c.open(c.Store.Open(ctx, key))
 }
+
+// OpenTail counts as "get", with the bytes that are read.
+func (c *Counted) OpenTail(ctx context.Context, key string, n int64) (store.Object, error) {
+	return c.open(store.OpenTail(ctx, c.Store, key, n))
+}
+
+func (c *Counted) open(obj store.Object, err error) (store.Object, error) {
+	c.gets.Add(1)
+	if err != nil {
+		return nil, err
+	}
+	return &countedObject{obj, &c.received}, nil
+}
+
+// Sync implements store.Syncer.
+func (c *Counted) Sync(ctx context.Context, key string) error { return store.Sync(ctx, c.Store, key) }
 
 // Stat counts as "head".
 func (c *Counted) Stat(ctx context.Context, key string) (store.Info, error) {

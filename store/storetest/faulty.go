@@ -45,7 +45,7 @@ type Faulty struct {
 	store.Store
 	mu     sync.Mutex
 	writes []Fault // of Put and Delete; guarded by mu
-	reads  []Fault // of Open and Stat; guarded by mu
+	reads  []Fault // of Open, OpenTail and Stat; guarded by mu
 	sent   int     // Puts and Deletes so far; guarded by mu
 }
 
@@ -54,7 +54,7 @@ func NewFaulty(s store.Store, writes ...Fault) *Faulty {
 	return &Faulty{Store: s, writes: writes}
 }
 
-// FailReads adds faults for the next Opens and Stats, one each.
+// FailReads adds faults for the next Opens, OpenTails and Stats, one each.
 func (f *Faulty) FailReads(reads ...Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -99,9 +99,18 @@ func (f *Faulty) Delete(ctx context.Context, key string, rev store.Revision, bef
 }
 
 // Open implements store.Store.
-func (f *Faulty) Open(ctx context.Context, key string) (o store.Object, err error) {
+func (f *Faulty) Open(ctx context.Context, key string) (store.Object, error) {
+	return f.open(func() (store.Object, error) { return f.Store.Open(ctx, key) })
+}
+
+// OpenTail implements store.TailOpener.
+func (f *Faulty) OpenTail(ctx context.Context, key string, n int64) (store.Object, error) {
+	return f.open(func() (store.Object, error) { return store.OpenTail(ctx, f.Store, key, n) })
+}
+
+func (f *Faulty) open(open func() (store.Object, error)) (o store.Object, err error) {
 	err = f.next(&f.reads, 0)(func() (err error) {
-		o, err = f.Store.Open(ctx, key)
+		o, err = open()
 		return err
 	})
 	if err != nil && o != nil {
@@ -109,6 +118,9 @@ func (f *Faulty) Open(ctx context.Context, key string) (o store.Object, err erro
 	}
 	return o, err
 }
+
+// Sync implements store.Syncer.
+func (f *Faulty) Sync(ctx context.Context, key string) error { return store.Sync(ctx, f.Store, key) }
 
 // Stat implements store.Store.
 func (f *Faulty) Stat(ctx context.Context, key string) (info store.Info, err error) {

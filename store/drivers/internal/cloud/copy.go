@@ -44,7 +44,7 @@ func (s *cloudStore) copyFrom(ctx context.Context, copier Copier, from *cloudSto
 	if err := s.probe(ctx, probeCopy, name); err != nil {
 		return Attributes{}, err
 	}
-	f := &final{s: s, kind: "copy", key: key, cond: Condition{Replace: opts.Replace}, before: opts.Before}
+	f := &final{s: s, kind: "copy", key: key, cond: Condition{Replace: opts.Replace}, before: opts.Before, look: opts.Lost}
 	f.send = func(ctx context.Context) (Attributes, error) {
 		a, err := copier.CopyFrom(ctx, from.backend, srcName, srcRev, name, f.cond)
 		if err == nil && a.ModTime.IsZero() {

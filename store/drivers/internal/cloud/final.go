@@ -25,13 +25,14 @@ type final struct {
 	kind   string // of request
 	key    string
 	cond   Condition
-	before func(context.Context) error // may be nil
+	before func(context.Context) error        // may be nil
+	look   func(context.Context, error) error // store.PutOptions.Lost; may be nil
 	send   func(context.Context) (Attributes, error)
 
 	lost error // of the last try whose answer was lost; nil if there was none
 }
 
-// do sends the request. Errors: that of before; a *store.ConflictError; ErrUnknown;
+// do sends the request. Errors: that of before or look; a *store.ConflictError; ErrUnknown;
 // the refusal; the context's, where it had ended before anything was sent.
 func (f *final) do(ctx context.Context) (Attributes, error) {
 	op := Operation(ctx, f.kind)
@@ -50,6 +51,11 @@ func (f *final) do(ctx context.Context) (Attributes, error) {
 		}
 		if !m.Again() || n == finalTries || !b.wait(ctx) {
 			return Attributes{}, f.refused(ctx, m, err)
+		}
+		if f.lost != nil && f.look != nil {
+			if err := f.look(ctx, f.lost); err != nil {
+				return Attributes{}, f.outcome(&callerError{err})
+			}
 		}
 	}
 }

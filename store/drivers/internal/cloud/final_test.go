@@ -101,6 +101,29 @@ func (f *fixture) wantSent(want ...string) {
 	}
 }
 
+// A request whose answer was lost is sent again only if nobody minds who has looked.
+func TestFinalLooksBeforeItSendsAgain(t *testing.T) {
+	for _, looked := range []error{nil, errWanted} {
+		for kind, content := range map[string][]byte{"put": []byte("new"), "complete": large(3)} {
+			f := newFixture(t)
+			f.m.fails(kind, refuse(Broken))
+			asked := 0
+			_, err := f.s.Put(t.Context(), "key", func(w io.Writer) error { _, err := w.Write(content); return err }, &store.PutOptions{
+				Replace: f.base.Revision,
+				Lost:    func(context.Context, error) error { asked++; return looked },
+			})
+			if !errors.Is(err, looked) || asked != 1 {
+				t.Errorf("%s: asked %d times, and the error is %v, want %v", kind, asked, err, looked)
+			}
+			if looked != nil {
+				f.wantError(err, store.ErrUnknown)
+				content = baseContent
+			}
+			f.holds("key", content)
+		}
+	}
+}
+
 // What becomes of the one request that makes a write visible decides what the
 // caller is told: for each content, the request's kind is another one.
 func TestFinalRequest(t *testing.T) {

@@ -22,6 +22,18 @@ func (s *cloudStore) Open(ctx context.Context, key string) (store.Object, error)
 	return o, nil
 }
 
+// OpenTail implements store.TailOpener: by one request that brings no bytes. Each ReadAt
+// then asks for its range, of the revision that was found.
+func (s *cloudStore) OpenTail(ctx context.Context, key string, _ int64) (store.Object, error) {
+	ctx = s.counted(ctx)
+	a, err := s.head(ctx, key)
+	if err != nil {
+		return nil, s.fail(ctx, "open", key, err)
+	}
+	own, cancel := context.WithCancelCause(ctx)
+	return &object{s: s, ctx: own, cancel: cancel, caller: ctx, key: key, name: s.prefix + key + suffix, info: info(key, a)}, nil
+}
+
 // openTries is how often Open looks again at an object that was empty by the first
 // request and is not by the second.
 const openTries = 5

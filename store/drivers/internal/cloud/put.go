@@ -36,7 +36,7 @@ func (s *cloudStore) put(ctx context.Context, key string, write func(io.Writer) 
 	}
 	w := &partWriter{ctx: ctx, s: s, name: name, cond: Condition{Replace: opts.Replace}, n: 1}
 	defer w.giveUp()
-	f := &final{s: s, key: key, cond: w.cond, before: opts.Before, kind: "put", send: w.put}
+	f := &final{s: s, key: key, cond: w.cond, before: opts.Before, look: opts.Lost, kind: "put", send: w.put}
 	if err := w.fill(write); err != nil {
 		return Attributes{}, f.early(ctx, err)
 	}
