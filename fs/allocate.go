@@ -30,6 +30,9 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 	if errno != 0 {
 		return errno
 	}
+	if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
+		t.replacedLocked(n, off, min(off+length, n.size))
+	}
 	t.wroteLocked(n, now())
 	return 0
 }

@@ -1,6 +1,9 @@
 package fs
 
-import "syscall"
+import (
+	"math"
+	"syscall"
+)
 
 // Attr tells the attributes of n. A removed inode has no links; the kernel
 // refuses link(2) to one that it has seen like this.
@@ -26,6 +29,9 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 		return Attr{}, errno
 	}
 	defer n.mu.Unlock()
+	if s.Valid&SetSize != 0 {
+		t.replacedLocked(n, s.Size, math.MaxInt64)
+	}
 	if s.Valid == 0 || (s.Valid == SetSize && !resized) {
 		return n.attrLocked(), 0
 	}

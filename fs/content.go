@@ -93,6 +93,7 @@ func (t *Tree) WriteAt(n *Inode, p []byte, off int64, killPriv bool) (int, sysca
 		return 0, errno
 	}
 	n.size = max(n.size, off+int64(len(p)))
+	t.replacedLocked(n, off, off+int64(len(p)))
 	if killPriv {
 		t.killPrivLocked(n)
 	}

@@ -36,7 +36,7 @@
 // Tree.mu (names, link counts, directories) is taken before Tree.spoolMu, these
 // before Inode.mu (attributes, content, extended attributes), that before
 // Spool.mu, and all of them before the locks of a home: arenaFile.mu before
-// arenaHome.mu, or descriptorCache.mu. table.mu and Tree.errMu are leaves. Never
+// arenaHome.mu, or descriptorCache.mu. table.mu, losses.mu and Tree.errMu are leaves. Never
 // two Inode.mu at once: a copy between two files locks them in turns.
 //
 // Lookup and ReadDir hold Tree.mu for reading, the verbs that change names for

@@ -41,6 +41,7 @@ const (
 	flagLent                 // the kernel writes to its backing file by itself, see Lend
 	flagFreed                // its content was freed by FreeRemoved
 	flagWasLent              // it was at some time
+	flagLost                 // bytes of it are lost, see Lose
 	flagUnseen               // memory was allocated that SEEK_DATA takes for a hole until it is written to
 	flagNew                  // it was made
 	flagData                 // content

@@ -75,13 +75,6 @@ func (t *Tree) Poison(cause error) {
 	t.log.Error("tree is poisoned: every operation fails from now on", "cause", cause)
 }
 
-// Taint is as Poison, but operations go on: a write that the tool believes in
-// was lost, so that the tree must not be committed.
-func (t *Tree) Taint(cause error) {
-	t.keepCause(cause)
-	t.log.Error("tree is tainted: it cannot be committed", "cause", cause)
-}
-
 func (t *Tree) keepCause(cause error) {
 	t.errMu.Lock()
 	defer t.errMu.Unlock()
@@ -90,11 +83,16 @@ func (t *Tree) keepCause(cause error) {
 	}
 }
 
-// Err is the first cause of Poison or Taint, nil if there is none.
+// Err is the first cause of Poison, or else what a file with a name has lost; nil
+// if the tree is what its users think it is.
 func (t *Tree) Err() error {
 	t.errMu.Lock()
-	defer t.errMu.Unlock()
-	return t.err
+	err := t.err
+	t.errMu.Unlock()
+	if err != nil {
+		return err
+	}
+	return t.lossErr()
 }
 
 // Poisoned tells whether every operation gives EIO. Attr and Get, which have no

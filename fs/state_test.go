@@ -55,7 +55,7 @@ func TestStatesOfATree(t *testing.T) {
 		{"poisoned", func(tree *Tree) { tree.Poison(cause) }, syscall.EIO, syscall.EIO, true, cause},
 		{"frozen and poisoned", func(tree *Tree) { tree.Freeze(); tree.Poison(cause) }, syscall.EIO, syscall.EIO, true, cause},
 		{
-			"tainted, then poisoned", func(tree *Tree) { tree.Taint(cause); tree.Poison(errors.New("later")) },
+			"poisoned twice", func(tree *Tree) { tree.Poison(cause); tree.Poison(errors.New("later")) },
 			syscall.EIO, syscall.EIO, true, cause,
 		},
 		{"closed", func(tree *Tree) { _ = tree.Close() }, syscall.EIO, syscall.EIO, true, nil},
@@ -87,15 +87,5 @@ func TestStatesOfATree(t *testing.T) {
 				t.Errorf("changed %t, poisoned %t, cause %v", tree.Changed(), tree.Poisoned(), tree.Err())
 			}
 		})
-	}
-}
-
-func TestTaintedTreeWorks(t *testing.T) {
-	tree := newTree(t, nil)
-	tree.Taint(errors.New("first"))
-	tree.Taint(errors.New("second"))
-	f := file(t, tree, tree.Root(), "f", "content")
-	if got := read(t, tree, f); got != "content" || tree.Err().Error() != "first" || tree.Poisoned() {
-		t.Errorf("it holds %q, cause %v", got, tree.Err())
 	}
 }

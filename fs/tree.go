@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,10 +37,11 @@ type Tree struct {
 
 	state   atomic.Uint32 // of stateFrozen and so on
 	errMu   sync.Mutex    // guards err; a leaf
-	err     error         // the first cause of Poison or Taint
-	changed atomic.Bool   // since Seal
-	removed atomic.Int64  // inodes of Seal that have no name any more
-	orphans atomic.Int64  // see Orphans
+	err     error         // the first cause of Poison
+	losses  losses
+	changed atomic.Bool  // since Seal
+	removed atomic.Int64 // inodes of Seal that have no name any more
+	orphans atomic.Int64 // see Orphans
 
 	spoolMu sync.Mutex // guards spools
 	spools  []*Spool
@@ -142,6 +144,7 @@ func (t *Tree) dropContent(n *Inode) error {
 		t.bytes.give(n.extra.xattrBytes())
 		n.extra.xattrs = nil
 	}
+	t.replacedLocked(n, 0, math.MaxInt64)
 	u, ok := n.content.(*upper)
 	n.content = nil
 	if !ok {

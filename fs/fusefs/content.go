@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"cmp"
 	"fmt"
 	"syscall"
 
@@ -117,8 +118,8 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 	return uint32(count), status(errno)
 }
 
-// written is what comes after a WRITE. It taints the tree where the kernel's writeback
-// has lost bytes. The write(2) that they came from has returned long ago, and nothing
+// written is what comes after a WRITE. It notes where the kernel's writeback has lost
+// bytes. The write(2) that they came from has returned long ago, and nothing
 // makes the tool ask again. A frozen tree is one that was given up: it gets no more,
 // and has nothing to lose. EROFS alone does not tell: a disk that content has spilled
 // to says it too.
@@ -126,10 +127,21 @@ func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Statu
 	s.keepInStep(in, count)
 	lost := st != fuse.OK || int(count) < want
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 && lost && !s.tree.Frozen() {
-		s.tree.Taint(fmt.Errorf("write back inode %d: %d of %d bytes at %d: %w",
-			in.NodeId, count, want, in.Offset, syscall.Errno(st)))
+		s.lose(in, int64(count), int64(want), st)
 	}
 	return count, st
+}
+
+// lose notes what of a WRITE from the cache was not written, and makes the kernel
+// ask before the next write(2) to the file, see refuseMore.
+func (s *server) lose(in *fuse.WriteIn, done, want int64, st fuse.Status) {
+	n := s.tree.Get(in.NodeId)
+	if n == nil {
+		s.tree.Poison(fmt.Errorf("write back inode %d, which there is not: %d bytes at %d", in.NodeId, want, in.Offset))
+		return
+	}
+	s.tree.Lose(n, int64(in.Offset)+done, want-done, cmp.Or(syscall.Errno(st), syscall.EIO))
+	s.kernel.InodeNotify(in.NodeId, -1, 0) // drops the attributes; fails where it has none
 }
 
 // begins is what comes before a WRITE, see keepInStep.

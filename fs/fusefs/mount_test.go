@@ -177,12 +177,12 @@ func changesOf(dir string) map[string]error {
 
 // A write that was answered long ago and cannot be kept must reach the tool by
 // close or fsync, and must keep the tree from being committed.
-func TestLostWritebackTaints(t *testing.T) {
+func TestLostWriteback(t *testing.T) {
 	const limit = 1 << 20
 	for _, c := range []struct {
 		name    string
 		disable []string
-		tainted bool
+		lost    bool
 	}{
 		{"writeback", nil, true},
 		{"no writeback", []string{"writeback"}, false},
@@ -198,8 +198,8 @@ func TestLostWritebackTaints(t *testing.T) {
 				t.Errorf("write beyond the limit: %v, want ENOSPC", err)
 			}
 			got := m.ask("err").Err
-			if strings.Contains(got, "write back") != c.tainted {
-				t.Errorf("tree: %s, want it tainted: %v", got, c.tainted)
+			if strings.Contains(got, "write back") != c.lost {
+				t.Errorf("tree: %s, want something lost: %v", got, c.lost)
 			}
 		})
 	}

@@ -1,0 +1,159 @@
+package fs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// losses are the bytes of files that a tool takes for written and that no backing
+// file holds. A loss ends with the content that it was in: when the bytes are
+// written again, cut off or punched out, or when the file is gone.
+type losses struct {
+	mu sync.Mutex // a leaf; guards what follows
+	of map[*Inode]*loss
+}
+
+// loss is what one file has lost.
+type loss struct {
+	cause  syscall.Errno // the first
+	ranges []byteRange   // not empty, sorted, and apart from each other
+}
+
+// byteRange is the bytes from begin up to end.
+type byteRange struct{ begin, end int64 }
+
+// maxRanges bounds what is remembered of one file. Beyond it everything between its
+// first and its last lost byte counts as lost.
+const maxRanges = 64
+
+// Lose notes that length bytes of n at byte off, which somebody was told are
+// written, could not be because of cause. While any file with a name has lost
+// something, Err is not nil.
+func (t *Tree) Lose(n *Inode, off, length int64, cause syscall.Errno) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.flags |= flagLost
+	if first := t.losses.add(n, byteRange{off, off + length}, cause); first {
+		t.log.Error("bytes that a tool takes for written are lost: no commit until their file is removed, cut or written again",
+			"inode", n.ino, "offset", off, "bytes", length, "cause", cause)
+	}
+}
+
+// Lost returns how many bytes of n are lost, and why.
+func (t *Tree) Lost(n *Inode) (bytes int64, cause syscall.Errno) {
+	n.mu.Lock()
+	lost := n.flags&flagLost != 0
+	n.mu.Unlock()
+	if !lost {
+		return 0, 0
+	}
+	return t.losses.sum(n)
+}
+
+// replacedLocked ends the loss of the bytes of n from begin up to end, which hold
+// something new now.
+// Preconditions: n.mu is held.
+func (t *Tree) replacedLocked(n *Inode, begin, end int64) {
+	if n.flags&flagLost != 0 && t.losses.cut(n, byteRange{begin, end}) {
+		n.flags &^= flagLost
+	}
+}
+
+// lossErr returns an error if a file that has a name has lost bytes.
+func (t *Tree) lossErr() error {
+	for n, l := range t.losses.all() {
+		n.mu.Lock()
+		named := n.nlink > 0
+		n.mu.Unlock()
+		if named {
+			s := l.ranges[0]
+			return fmt.Errorf("write back inode %d: %d bytes at %d: %w", n.ino, s.end-s.begin, s.begin, l.cause)
+		}
+	}
+	return nil
+}
+
+// add reports whether this is the file's first loss.
+func (ls *losses) add(n *Inode, s byteRange, cause syscall.Errno) (first bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.of[n]
+	if first = l == nil; first {
+		if ls.of == nil {
+			ls.of = map[*Inode]*loss{}
+		}
+		l = &loss{cause: cause}
+		ls.of[n] = l
+	}
+	l.ranges = joined(append(l.ranges, s))
+	return first
+}
+
+// joined sorts ranges and merges those that meet.
+func joined(ranges []byteRange) []byteRange {
+	slices.SortFunc(ranges, func(a, b byteRange) int { return cmp.Compare(a.begin, b.begin) })
+	merged := ranges[:1]
+	for _, s := range ranges[1:] {
+		if last := &merged[len(merged)-1]; s.begin <= last.end {
+			last.end = max(last.end, s.end)
+			continue
+		}
+		merged = append(merged, s)
+	}
+	if len(merged) > maxRanges {
+		merged = []byteRange{{merged[0].begin, merged[len(merged)-1].end}}
+	}
+	return merged
+}
+
+// cut reports whether n has lost nothing any more.
+func (ls *losses) cut(n *Inode, away byteRange) (none bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.of[n]
+	if l == nil {
+		return true
+	}
+	var left []byteRange
+	for _, s := range l.ranges {
+		if before := (byteRange{s.begin, min(s.end, away.begin)}); before.begin < before.end {
+			left = append(left, before)
+		}
+		if after := (byteRange{max(s.begin, away.end), s.end}); after.begin < after.end {
+			left = append(left, after)
+		}
+	}
+	if len(left) > 0 {
+		l.ranges = joined(left)
+		return false
+	}
+	delete(ls.of, n)
+	return true
+}
+
+func (ls *losses) sum(n *Inode) (bytes int64, cause syscall.Errno) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.of[n]
+	if l == nil {
+		return 0, 0
+	}
+	for _, s := range l.ranges {
+		bytes += s.end - s.begin
+	}
+	return bytes, l.cause
+}
+
+// all returns a copy.
+func (ls *losses) all() map[*Inode]loss {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	all := make(map[*Inode]loss, len(ls.of))
+	for n, l := range ls.of {
+		all[n] = loss{l.cause, slices.Clone(l.ranges)}
+	}
+	return all
+}
