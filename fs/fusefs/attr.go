@@ -15,6 +15,9 @@ func (s *server) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOu
 	if st != fuse.OK {
 		return st
 	}
+	if errno := s.refuseMore(n, in); errno != 0 {
+		return status(errno)
+	}
 	a, valid := s.attr(n)
 	out.AttrValid = valid
 	setAttr(&out.Attr, &a)
@@ -39,6 +42,7 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 	if errno != 0 {
 		return status(errno)
 	}
+	out.AttrValid = s.unlessLost(n, out.AttrValid)
 	setAttr(&out.Attr, &a)
 	return fuse.OK
 }

@@ -24,8 +24,8 @@
 //
 // A panic in an operation ends that mount and no other: the stack is logged, the
 // tree is poisoned, and every later request is answered with EIO. A writeback
-// WRITE that fails taints the tree, for the tool was told long ago that its bytes
-// are written.
+// WRITE that fails is a loss of the file, for the tool was told long ago that its
+// bytes are written; the file takes no more, see full.go.
 //
 // # Limitations
 //

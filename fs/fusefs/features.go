@@ -32,6 +32,7 @@ type feature struct {
 var features = map[string]feature{
 	"passthrough":     {caps: fuse.CAP_PASSTHROUGH},
 	"writeback":       {caps: fuse.CAP_WRITEBACK_CACHE},
+	"direct_mmap":     {caps: fuse.CAP_DIRECT_IO_ALLOW_MMAP},
 	"killpriv":        {caps: fuse.CAP_HANDLE_KILLPRIV_V2},
 	"readdirplus":     {caps: fuse.CAP_READDIRPLUS},
 	"tmpfile":         {ops: []op{opTmpfile}},
@@ -61,6 +62,7 @@ func (o *Options) mountOptions() (*fuse.MountOptions, []op, error) {
 		mo.ExtraCapabilities |= fuse.CAP_PASSTHROUGH // excludes the writeback cache (fs/fuse/inode.c, process_init_reply)
 		mo.DisabledCapabilities = fuse.CAP_WRITEBACK_CACHE
 	default:
+		mo.ExtraCapabilities |= fuse.CAP_DIRECT_IO_ALLOW_MMAP // see mustAskForRoom
 		mo.DisabledCapabilities = fuse.CAP_PASSTHROUGH
 	}
 	var off []op

@@ -112,8 +112,12 @@ func (s *server) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateO
 func (s *server) newOpen(in *fuse.CreateIn, out *fuse.CreateOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
 	return s.newEntry(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		n, errno := verb(dir)
-		if errno == 0 && s.lending != nil {
+		switch {
+		case errno != 0:
+		case s.lending != nil:
 			s.lending.acquire(n.Ino(), n, opener{in.Uid, in.Flags}, &out.OpenOut)
+		case s.mustAskForRoom():
+			out.OpenFlags |= fuse.FOPEN_DIRECT_IO
 		}
 		return n, errno
 	})

@@ -65,7 +65,8 @@ func (s *server) negotiated(offered uint64, kernel notifier) {
 	}
 }
 
-func (s *server) has(capability uint64) bool { return s.caps&capability != 0 }
+// has tells whether the kernel and we have all of the capabilities.
+func (s *server) has(capabilities uint64) bool { return s.caps&capabilities == capabilities }
 
 func (s *server) String() string { return "workdir" }
 func (s *server) SetDebug(bool)  {}
@@ -91,7 +92,7 @@ func (s *server) entry(n *fs.Inode, out *fuse.EntryOut) {
 // shown, and one whose mapping has ended among those that are mapped.
 func (s *server) attr(n *fs.Inode) (a fs.Attr, valid uint64) {
 	s.shows(n.Ino())
-	valid = s.lending.attrValid(n.Ino())
+	valid = s.unlessLost(n, s.lending.attrValid(n.Ino()))
 	return s.tree.Attr(n), valid
 }
 

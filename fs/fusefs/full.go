@@ -1,0 +1,63 @@
+package fusefs
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// Under the writeback cache write(2) puts its bytes into the kernel's pages and asks
+// for no room. What can be done about a mount that is full:
+//
+//   - A file that is made when the mount is nearly full is one that the kernel sends
+//     each write(2) of, see mustAskForRoom.
+//   - A file that lost what was written to it takes no more, see refuseMore.
+
+// nearlyFull is how much room there is at most in a mount that is nearly full, in
+// bytes: an eighth of all, but no more than this. A kernel that may hold back 1 % of
+// its dirty pages for a FUSE mount, which is the default, fills about as much before
+// the server hears of it.
+const nearlyFull = 64 << 20
+
+// mustAskForRoom tells whether a file that is made now is to be written through
+// (FOPEN_DIRECT_IO), so that write(2) says ENOSPC itself and nothing is lost. The
+// price is a request for each write(2), and that the kernel, which keeps the times,
+// does not move mtime by these (fs/fuse/file.c, fuse_direct_write_iter). Kernels before
+// 6.6 cannot map such a file.
+func (s *server) mustAskForRoom() bool {
+	if !s.has(fuse.CAP_WRITEBACK_CACHE | fuse.CAP_DIRECT_IO_ALLOW_MMAP) {
+		return false
+	}
+	st := s.tree.StatFS()
+	return st.Free < min(st.Blocks/8, nearlyFull/blockSize)
+}
+
+// refuseMore returns the errno with which a file of which written bytes are lost
+// refuses to take more, 0 for any other file and any other question. A file that found
+// no room takes more once there is room for what it has lost.
+//
+// The question is GETATTR by a handle. write(2) asks it, if the kernel may not keep
+// the file's attributes, and fails if that does (fs/fuse/file.c,
+// fuse_cache_write_iter). So do read(2) at the end of a file and lseek(2) to it;
+// stat(2) and fstat(2) ask without a handle.
+func (s *server) refuseMore(n *fs.Inode, in *fuse.GetAttrIn) syscall.Errno {
+	if in.Flags()&fuse.FUSE_GETATTR_FH == 0 || !s.has(fuse.CAP_WRITEBACK_CACHE) {
+		return 0
+	}
+	bytes, cause := s.tree.Lost(n)
+	if cause == syscall.ENOSPC && s.tree.StatFS().Free*blockSize >= uint64(bytes) {
+		return 0
+	}
+	return cause
+}
+
+// unlessLost returns valid, or 0 for a file of which written bytes are lost, so that
+// the kernel asks each time.
+func (s *server) unlessLost(n *fs.Inode, valid uint64) uint64 {
+	if bytes, _ := s.tree.Lost(n); bytes > 0 {
+		return 0
+	}
+	return valid
+}
