@@ -97,7 +97,7 @@ var attrScenarios = []scenario{
 		r.changes("open O_TRUNC of empty", func() { r.open("f", unix.O_TRUNC|unix.O_WRONLY, 0) }, "f")
 	}},
 	{"statx", func(r *recorder) {
-		before := coarse()
+		before := clock(unix.CLOCK_REALTIME_COARSE)
 		r.file("f", "12345")
 		r.must(unix.Link(r.path("f"), r.path("g")))
 		tick()

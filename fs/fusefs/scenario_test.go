@@ -245,17 +245,19 @@ func (r *recorder) times(names []string) [][2]unix.Timespec {
 	return all
 }
 
-// tick waits until the kernel's coarse clock, which stamps files, has moved on.
+// tick waits until the next stamp of a file is newer than all that there are. The
+// kernel stamps with its coarse clock, but never with less than the finest stamp that
+// it has given (ktime_get_coarse_real_ts64_mg in kernel/time/timekeeping.c), of which
+// the coarse clock may be more than one of its ticks behind.
 func tick() {
-	start := coarse()
-	for coarse() == start {
+	for start := clock(unix.CLOCK_REALTIME); clock(unix.CLOCK_REALTIME_COARSE) <= start; {
 		runtime.Gosched()
 	}
 }
 
-func coarse() int64 {
+func clock(id int32) int64 {
 	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts)
+	_ = unix.ClockGettime(id, &ts) // a clock that there is
 	return ts.Nano()
 }
 
