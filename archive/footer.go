@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
-	"io"
 	"slices"
 )
 
@@ -26,7 +26,8 @@ const (
 
 	gzipHeader   = 10 // bytes of a gzip header without optional fields
 	extraHead    = 2 + 4
-	emptyBody    = 2 + 8 // the final empty deflate block, CRC32 and ISIZE
+	gzipTrailer  = 4 + 4           // CRC32 and ISIZE
+	emptyBody    = 2 + gzipTrailer // of the final empty deflate block
 	memberHead   = gzipHeader + extraHead
 	footerBytes  = 128
 	footerSize   = memberHead + footerBytes + emptyBody
@@ -118,16 +119,16 @@ func (f *footer) encode() []byte {
 }
 
 var (
-	errNoFooter  = errors.New("no footer")
 	errBadFooter = &FormatError{Reason: "the footer behind the tar is damaged"}
+	errNewer     = errors.New("a newer version wrote it: update workdir")
 )
 
-// parseFooter reads a footer's payload. An error is errNoFooter where it is
-// nobody's footer, else a *FormatError. Later versions keep what version 1 has,
-// and say in flags what an older reader must not ignore.
+// parseFooter reads a footer's payload. Later versions keep what version 1 has, and
+// say in flags what an older reader must not ignore. Errors: *FormatError, with
+// errNewer behind it for such flags.
 func parseFooter(p []byte) (*footer, error) {
 	if len(p) != footerBytes || !bytes.Equal(p[:len(footerMagic)], footerMagic) {
-		return nil, errNoFooter
+		return nil, errBadFooter
 	}
 	le := binary.LittleEndian
 	member := emptyMember(subFooter, p)
@@ -135,7 +136,7 @@ func parseFooter(p []byte) (*footer, error) {
 		return nil, errBadFooter
 	}
 	if le.Uint32(p[footFlags:]) != 0 {
-		return nil, formatErr("", "a newer version wrote it (format %d): update workdir", le.Uint32(p[footVersion:]))
+		return nil, &FormatError{Reason: fmt.Sprintf("it is of format %d", le.Uint32(p[footVersion:])), Err: errNewer}
 	}
 	f := &footer{
 		first: memberSum{
@@ -151,101 +152,13 @@ func parseFooter(p []byte) (*footer, error) {
 	return f, nil
 }
 
-// tailRead is how much of an archive's end ReadLog reads at first: more than a
-// full log takes without results.
-const tailRead = 128 << 10
-
-// ReadLog gives the log of the archive of size bytes behind r, from one read of
-// its end, or two where log and results are long. It is nil, without an error,
-// where the archive has none. The tar itself is not looked at. Errors: a
-// *FormatError, a *LimitError, or r's own.
-func ReadLog(r io.ReaderAt, size int64) (*Log, error) {
-	tail := make([]byte, min(size, tailRead))
-	if err := readFullAt(r, tail, size-int64(len(tail))); err != nil {
-		return nil, err
-	}
-	f, err := findFooter(tail)
-	if f == nil {
-		return nil, err
-	}
-	maxLog := DefaultLimits().LogBytes
-	if err := f.check(size, maxLog); err != nil {
-		return nil, err
-	}
-	// What follows results is nothing of ours: one member of it is enough.
-	behind := make([]byte, min(size-footerSize-f.logOff, f.logLen+membersBytes(MaxResults)+maxMember))
-	if from := f.logOff - (size - int64(len(tail))); from >= 0 {
-		copy(behind, tail[from:])
-	} else if err := readFullAt(r, behind, f.logOff); err != nil {
-		return nil, err
-	}
-	return f.decodeMembers(behind, maxLog)
-}
-
-func readFullAt(r io.ReaderAt, p []byte, off int64) error {
-	if n, err := r.ReadAt(p, off); n < len(p) {
-		if err == nil || err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return &readError{err}
-	}
-	return nil
-}
-
-// findFooter reads the footer at the end of tail; nil and nil where there is
-// none. A log's chunk right before the footer's place shows that there was one.
-func findFooter(tail []byte) (*footer, error) {
-	if len(tail) < footerSize {
-		return nil, nil
-	}
-	at := len(tail) - footerSize
-	payload, _, ok := parseEmptyMember(tail[at:], subFooter)
-	if ok {
-		f, err := parseFooter(payload)
-		if !errors.Is(err, errNoFooter) {
-			return f, err
-		}
-	}
-	if endsWithChunk(tail[:at]) || endsWithChunk(tail) || looksLikeFooter(tail) {
-		return nil, errBadFooter
-	}
-	return nil, nil
-}
-
-// endsWithChunk tells whether p ends with a member that holds a chunk of log or
-// results.
-func endsWithChunk(p []byte) bool {
-	p = p[max(0, len(p)-maxMember):]
-	for from := 0; ; from++ {
-		i := bytes.Index(p[from:], []byte{0x1f, 0x8b, 8, flagExtra})
-		if i < 0 {
-			return false
-		}
-		from += i
-		for _, id := range []subfield{subLog, subResult} {
-			if _, size, ok := parseEmptyMember(p[from:], id); ok && size == len(p)-from {
-				return true
-			}
-		}
-	}
-}
-
-// looksLikeFooter tells whether p ends with what was a footer before a few of its
-// bytes changed.
-func looksLikeFooter(p []byte) bool {
-	if len(p) < footerSize {
-		return false
-	}
-	p = p[len(p)-footerSize:]
-	return bytes.Equal(p[memberHead:memberHead+len(footerMagic)], footerMagic)
-}
-
-// check holds the footer of an archive of size bytes against what is possible.
+// check holds the footer that ends at byte size of an archive against what is
+// possible.
 func (f *footer) check(size, maxLog int64) error {
 	if err := over("LogBytes", f.logRaw, maxLog, ""); err != nil {
 		return err
 	}
-	if f.logOff < 0 || f.logLen < 0 || f.logRaw < 0 || f.logOff != f.first.packed ||
+	if f.logOff < gzipTrailer || f.logLen < 0 || f.logRaw < 0 || f.logOff != f.first.packed ||
 		f.logLen > size-footerSize || f.logOff > size-footerSize-f.logLen {
 		return formatErr("", "the footer points outside of the archive")
 	}
@@ -253,31 +166,6 @@ func (f *footer) check(size, maxLog int64) error {
 		return formatErr("", "the footer gives the commit log two lengths")
 	}
 	return nil
-}
-
-var errLogDamaged = &FormatError{Reason: "the commit log is damaged"}
-
-// decodeMembers gives the log of the members in behind, which begins with the log
-// chain and may end within a member that is neither log nor result.
-func (f *footer) decodeMembers(behind []byte, maxLog int64) (*Log, error) {
-	payload, rest := joinMembers(behind[:f.logLen], subLog)
-	if len(rest) > 0 {
-		return nil, errLogDamaged
-	}
-	results, rest := joinMembers(behind[f.logLen:], subResult)
-	if _, _, more := parseEmptyMember(rest, subResult); more {
-		return nil, errPieces
-	}
-	return f.decode(payload, results, maxLog)
-}
-
-// decode checks payload against the footer and decodes it.
-func (f *footer) decode(payload, results []byte, maxLog int64) (*Log, error) {
-	if int64(len(payload)) != f.logRaw || crc32c(payload) != f.logCRC {
-		return nil, errLogDamaged
-	}
-	e := encodedLog{payload: payload, results: results}
-	return e.decode(maxLog)
 }
 
 // joinMembers gives what the members of the kind id carry with which p begins, and

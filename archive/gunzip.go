@@ -73,6 +73,7 @@ func newGunzip(ctx context.Context, r io.Reader, maxLog int64) *gunzip {
 		free:   make(chan []byte, piecesAhead+2),
 		done:   make(chan struct{}),
 	}
+	src.tail = &g.tail
 	g.wg.Add(1)
 	go func() {
 		defer g.wg.Done()
@@ -205,7 +206,7 @@ func (g *gunzip) more() (bool, error) {
 		return false, err
 	}
 	if len(head) == 0 {
-		return false, g.tail.atEnd()
+		return false, nil
 	}
 	if isGzip(head) {
 		return true, nil
@@ -218,25 +219,17 @@ func (g *gunzip) more() (bool, error) {
 
 // skipGarbage reads what follows the last member to its end.
 func (g *gunzip) skipGarbage() error {
-	var last []byte
 	buf := make([]byte, 4<<10)
 	for {
 		n, err := g.in.Read(buf)
 		g.garbage = g.garbage || len(bytes.Trim(buf[:n], "\x00")) > 0
-		last = append(last, buf[:n]...)
-		last = last[max(0, len(last)-footerSize):]
 		if err == io.EOF {
-			break
+			return nil
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if looksLikeFooter(last) || g.tail.unfinished() {
-		return formatErr("", "damaged behind the tar")
-	}
-	g.tail.forget()
-	return nil
 }
 
 // member decompresses one member's body into pieces and checks its trailer.
@@ -263,11 +256,14 @@ func (g *gunzip) member(h memberInfo) error {
 			}
 		}
 	}
-	if err := g.trailer(sum); err != nil {
+	trailer, err := g.trailer(sum)
+	if err != nil {
 		return err
 	}
 	sum.packed = g.offset() - h.start
-	return g.tail.member(h, sum)
+	follow, err := g.in.Peek(g.in.Buffered())
+	g.tail.member(h, sum, trailer[:], follow)
+	return err
 }
 
 // room gives the free part of the piece that is being filled, at least a byte.
@@ -297,30 +293,32 @@ func (g *gunzip) flush() error {
 	}
 }
 
-func (g *gunzip) trailer(sum memberSum) error {
-	var b [8]byte
+// trailer reads what ends a member, and holds the member against it.
+func (g *gunzip) trailer(sum memberSum) (b [gzipTrailer]byte, err error) {
 	if _, err := io.ReadFull(g.in, b[:]); err != nil {
-		return err
+		return b, err
 	}
 	if binary.LittleEndian.Uint32(b[:4]) != sum.crc {
-		return formatErr("", "the content does not have its checksum (CRC-32): the archive is damaged")
+		return b, formatErr("", "the content does not have its checksum (CRC-32): the archive is damaged")
 	}
 	if binary.LittleEndian.Uint32(b[4:]) != uint32(sum.raw) {
-		return formatErr("", "the content does not have its length (ISIZE): the archive is damaged")
+		return b, formatErr("", "the content does not have its length (ISIZE): the archive is damaged")
 	}
-	return nil
+	return b, nil
 }
 
-// countReader counts what is read and keeps the reader's own error.
+// countReader counts what is read, shows it to tail and keeps the reader's own error.
 type countReader struct {
-	r   io.Reader
-	n   int64
-	err error // other than io.EOF
+	r    io.Reader
+	tail *tailReader
+	n    int64
+	err  error // other than io.EOF
 }
 
 func (c *countReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
+	c.tail.add(p[:n])
 	if err != nil && err != io.EOF {
 		c.err = err
 	}

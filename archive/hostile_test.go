@@ -299,7 +299,7 @@ func TestEveryTruncationIsFoundOrHarmless(t *testing.T) {
 // tailOf gives what stands behind the tar in an archive of ours.
 func tailOf(t *testing.T, archive []byte) []byte {
 	t.Helper()
-	f, err := findFooter(archive)
+	f, err := footerAt(archive)
 	if err != nil || f == nil {
 		t.Fatal(f, err)
 	}

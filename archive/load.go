@@ -83,7 +83,7 @@ func (l *loader) progress(step int64) {
 // finish sets what waits for the end: the times of directories, and the root's
 // attributes from the log.
 func (l *loader) finish(log *Log) error {
-	if log != nil && log.Record.Root.Mode != 0 {
+	if log != nil && log.Record.Root.Mode != 0 { // a lost one has none
 		if err := l.root(&log.Record.Root); err != nil {
 			return err
 		}

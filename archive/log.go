@@ -76,15 +76,28 @@ type Log struct {
 	past    past
 	results []result // of past commits, newest first
 	err     error    // why a past commit cannot be stored
+	lost    bool     // there are commits, and nobody knows which
 }
+
+// LostLog stands for the log of an archive that has one which cannot be read. It has
+// no commits to tell of, reaches back to no time, and the commits upon it begin a new
+// log with a parent that nobody knows.
+func LostLog() *Log { return &Log{lost: true} }
+
+// Lost reports whether l is LostLog.
+func (l *Log) Lost() bool { return l != nil && l.lost }
 
 // Next gives the log of the commit rec on top of l; l may be nil and is left as
 // it is. rec's parent becomes l's commit. Clocks of hosts differ, so rec's time
 // becomes its parent's where it would be earlier. The oldest results go until
 // MaxResults holds.
 func (l *Log) Next(rec Record) *Log {
-	if l == nil {
+	switch {
+	case l == nil:
 		rec.Parent = ""
+		return &Log{Record: rec}
+	case l.lost:
+		rec.Parent = NewCommitID()
 		return &Log{Record: rec}
 	}
 	rec.Parent = l.Record.ID
@@ -100,18 +113,18 @@ func (l *Log) Next(rec Record) *Log {
 }
 
 // Len is the count of the commits that l tells of, the last one included. A nil
-// log has none.
+// or lost log has none.
 func (l *Log) Len() int {
-	if l == nil {
+	if l == nil || l.lost {
 		return 0
 	}
 	return 1 + l.past.len()
 }
 
-// All gives the commits that l tells of, newest first. A nil log has none.
+// All gives the commits that l tells of, newest first. A nil or lost log has none.
 func (l *Log) All() iter.Seq[*Record] {
 	return func(yield func(*Record) bool) {
-		if l == nil {
+		if l.Len() == 0 {
 			return
 		}
 		last := l.Record
@@ -132,9 +145,9 @@ func (l *Log) pastRecord(i int, row *Record) *Record {
 	return &r
 }
 
-// Find gives the newest commit of a step; nil if there is none, or l is nil.
+// Find gives the newest commit of a step; nil if there is none, or l is nil or lost.
 func (l *Log) Find(step StepID) *Record {
-	if l == nil {
+	if l.Len() == 0 {
 		return nil
 	}
 	if id, ok := l.Record.Origin.StepID(); ok && id == step {
@@ -156,8 +169,11 @@ func (l *Log) Find(step StepID) *Record {
 // tool wrote, reaches back for ever: it counts as no commit. Times are those of
 // the hosts that committed, and as right as their clocks.
 func (l *Log) ReachesBack(t time.Time) bool {
-	if l == nil {
+	switch {
+	case l == nil:
 		return true
+	case l.lost:
+		return false
 	}
 	oldest, parent := l.Record.Time, l.Record.Parent
 	if n := l.past.len(); n > 0 {
@@ -171,9 +187,9 @@ func (l *Log) ReachesBack(t time.Time) bool {
 }
 
 // Has tells whether the commit id made the archive or is among those before it.
-// A nil log has none.
+// A nil or lost log has none.
 func (l *Log) Has(id CommitID) bool {
-	if l == nil {
+	if l.Len() == 0 {
 		return false
 	}
 	return l.Record.ID == id || l.past.has(id)

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/workdir/workdir/fs"
@@ -13,7 +14,10 @@ type ReaderOptions struct {
 	Owner     *fs.Owner // everything belongs to it; nil keeps the archive's numbers
 	Devices   bool      // accept device nodes
 	AllXattrs bool      // keep security.*, trusted.* and system.* too, where the tree takes them
-	Warn      func(Warning)
+	// LostLog accepts an archive whose commit log cannot be read, with a warning and
+	// LostLog for a log. Who must know what was committed does not set it.
+	LostLog bool
+	Warn    func(Warning)
 	// Progress is called now and then with the count of compressed bytes read,
 	// from the goroutine that called Load.
 	Progress func(bytesRead int64)
@@ -62,6 +66,10 @@ func (r *Reader) Load(ctx context.Context, t *fs.Tree) (*Log, error) {
 		return nil, err
 	}
 	log, err := src.tail.log()
+	if err != nil && r.opts.LostLog && errors.Is(err, ErrFormat) && !errors.Is(err, errNewer) {
+		warn.warn("", "the commits that made it are not known: "+err.Error())
+		log, err = LostLog(), nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -253,11 +253,11 @@ func anyRecord(t *rapid.T) Record {
 
 // through writes the log behind a tar and reads it again.
 func through(t *rapid.T, log *Log) *Log {
-	tail, err := log.tail(memberSum{packed: 3}, DefaultLimits().LogBytes)
+	tail, err := log.tail(memberSum{packed: gzipTrailer}, DefaultLimits().LogBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive := append([]byte("tar"), tail...)
+	archive := append(make([]byte, gzipTrailer), tail...)
 	got, err := ReadLog(bytes.NewReader(archive), int64(len(archive)))
 	if err != nil {
 		t.Fatal(err)
@@ -312,15 +312,12 @@ func TestPlaceOfResults(t *testing.T) {
 		"an empty one behind":  {slices.Concat(chain, results, emptyMember(subResult, nil)), false},
 		"something within":     {slices.Concat(chain, results[:maxMember], later, results[maxMember:]), false},
 		"cut elsewhere":        {slices.Concat(chain, halves), false},
-		"one behind the other": {slices.Concat(chain, results, later, results), false},
+		"one behind the other": {slices.Concat(chain, results, later, results), true}, // only what follows the log is looked at
 	} {
 		p := slices.Concat(member, c.tail, foot)
 		_, got, err := load(t, p, nil)
 		if c.ok != (err == nil && bytes.Equal(got.Record.Result, log.Record.Result)) || !c.ok && !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: Load gives %v", name, err)
-		}
-		if name == "one behind the other" {
-			continue // ReadLog does not look there
 		}
 		got, err = ReadLog(bytes.NewReader(p), int64(len(p)))
 		if c.ok != (err == nil && bytes.Equal(got.Record.Result, log.Record.Result)) || !c.ok && !errors.Is(err, ErrFormat) {

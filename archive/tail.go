@@ -1,128 +1,111 @@
 package archive
 
-var errPieces = &FormatError{Reason: "the commit log is in pieces"}
+import (
+	"bytes"
+	"io"
+)
 
-// tailReader collects the commit log from the members of an archive as they
-// stream by. It comes to the same result as ReadLog, from the other end.
+// tailReader keeps what the reader of a log wants of an archive that streams by: the
+// bytes behind the first member, as long as they can be a log's, and the last ones.
 type tailReader struct {
 	maxLog int64
 
-	members int
-	first   memberSum
-	payload []byte
-	results []byte
-	from    int64 // offset of the chain
-	to      int64 // its end; 0 where there is no chain
-	end     int64 // of the results; 0 where there are none
-	footer  *footer
-	stale   bool // something followed the footer
+	begun bool // the first member is over
+	first memberSum
+	ours  bool   // a member of a log was met
+	head  []byte // what the archive has from offset from on
+	from  int64
+	last  []byte // what it has before the zeros at its end
+	size  int64
+	zeros int64 // at the end
 }
 
-// member takes note of a member that was read and checked. Errors: *FormatError,
-// *LimitError.
-func (t *tailReader) member(h memberInfo, sum memberSum) error {
-	t.members++
-	if t.members == 1 {
-		t.first = sum
-		return nil
+// member takes note of a member that was read and checked. follow is what was read
+// of the archive behind it.
+func (t *tailReader) member(h memberInfo, sum memberSum, trailer, follow []byte) {
+	if t.begun {
+		t.ours = t.ours || ours(subfieldOf(h.extra))
+		return
 	}
-	id, payload := subfieldOf(h.extra)
-	switch {
-	case sum.raw > 0:
-		return t.other()
-	case id == subLog:
-		return t.chunk(h.start, sum.packed, payload)
-	case id == subResult:
-		return t.result(h.start, sum.packed, payload)
-	case id == subFooter:
-		return t.foot(payload)
-	}
-	return t.other()
+	t.begun, t.first = true, sum
+	t.from = sum.packed - gzipTrailer
+	t.size = t.from
+	t.add(trailer)
+	t.add(follow)
 }
 
-// other meets a member that is nothing of the log.
-func (t *tailReader) other() error {
-	if t.footer != nil {
-		t.forget()
+// add takes the next bytes of the archive.
+func (t *tailReader) add(p []byte) {
+	if !t.begun {
+		return
 	}
-	return nil
+	t.addHead(p)
+	t.size += int64(len(p))
+	full := bytes.TrimRight(p, "\x00")
+	if len(full) == 0 {
+		t.zeros += int64(len(p))
+		return
+	}
+	t.last = append(t.last, make([]byte, min(t.zeros, tailRead))...)
+	t.last = append(t.last, full...)
+	t.zeros = int64(len(p) - len(full))
+	if len(t.last) > 4*tailRead {
+		t.last = append(t.last[:0], t.last[len(t.last)-tailRead:]...)
+	}
 }
 
-func (t *tailReader) chunk(start, size int64, payload []byte) error {
-	if t.footer != nil {
-		t.forget()
+// addHead keeps p if a log can begin and go on with it.
+func (t *tailReader) addHead(p []byte) {
+	const start = gzipTrailer + memberHead
+	if len(t.head) >= start && !t.headIsLog() {
+		return
 	}
-	if t.to == 0 {
-		t.from, t.to = start, start
+	room := gzipTrailer + membersBytes(t.maxLog) + membersBytes(MaxResults) + 2*maxMember - int64(len(t.head))
+	t.head = append(t.head, p[:min(int64(len(p)), room)]...)
+	if len(t.head) > start && !t.headIsLog() {
+		t.head = t.head[:start:start]
 	}
-	if start != t.to {
-		return errPieces
-	}
-	t.to += size
-	t.payload = append(t.payload, payload...)
-	return t.check()
 }
 
-// result takes a chunk of the results, which follow the log.
-func (t *tailReader) result(start, size int64, payload []byte) error {
-	if t.end == 0 {
-		t.end = t.to
+func (t *tailReader) headIsLog() bool {
+	p := t.head[gzipTrailer:]
+	return bytes.HasPrefix(p, memberStart) && subfield(p[gzipHeader+2:]) == subLog
+}
+
+// ReadAt returns bytes of the archive that were kept.
+func (t *tailReader) ReadAt(p []byte, off int64) (int, error) {
+	if in := off - t.from; in >= 0 && in+int64(len(p)) <= int64(len(t.head)) {
+		return copy(p, t.head[in:]), nil
 	}
-	if t.to == 0 || start != t.end || !follows(t.results, payload) {
-		return errPieces
+	end := t.size - t.zeros
+	in := off - (end - int64(len(t.last)))
+	if in < 0 {
+		return 0, errLogDamaged
 	}
-	t.end += size
-	t.results = append(t.results, payload...)
-	return t.check()
-}
-
-func (t *tailReader) check() error {
-	return over("LogBytes", int64(len(t.payload)+len(t.results)), t.maxLog, "")
-}
-
-func (t *tailReader) foot(payload []byte) error {
-	f, err := parseFooter(payload)
-	switch {
-	case err == errNoFooter:
-		return errBadFooter
-	case err != nil:
-		return err
-	case t.footer != nil || t.stale || f.first != t.first || f.logOff != t.from || f.logLen != t.to-t.from:
-		return formatErr("", "the footer behind the tar belongs to another archive")
+	clear(p)
+	copy(p, t.last[min(in, int64(len(t.last))):])
+	n := min(int64(len(p)), t.size-off)
+	if n < int64(len(p)) {
+		return int(n), io.EOF
 	}
-	t.footer = f
-	return nil
+	return int(n), nil
 }
 
-// atEnd checks that nothing is missing at the end of the archive.
-func (t *tailReader) atEnd() error {
-	if t.unfinished() {
-		return formatErr("", "it is cut off behind the tar: the commit log has no footer")
-	}
-	return nil
-}
-
-// unfinished tells that there is a log without a footer so far.
-func (t *tailReader) unfinished() bool { return t.to > 0 && t.footer == nil && !t.stale }
-
-// forget drops a log that is not at the end, where ReadLog would not find it.
-func (t *tailReader) forget() {
-	t.stale = t.stale || t.footer != nil
-	t.footer, t.payload, t.results = nil, nil, nil
-}
-
-// log gives the log; nil where there is none.
+// log returns the log of the archive, which was read to its end; nil where it has
+// none. Errors: *FormatError where it cannot be read, *LimitError.
 func (t *tailReader) log() (*Log, error) {
-	if t.footer == nil {
-		return nil, nil
+	e := ending{r: t, from: t.from, size: t.size, tar: &t.first, maxLog: t.maxLog}
+	log, err := e.read()
+	if log == nil && err == nil && t.ours {
+		return nil, errNotLast
 	}
-	return t.footer.decode(t.payload, t.results, t.maxLog)
+	return log, err
 }
 
-// subfieldOf gives the first subfield of a member's FEXTRA, if it is the only one.
-func subfieldOf(extra []byte) (id subfield, payload []byte) {
+// subfieldOf returns the id of the only subfield of a member's FEXTRA.
+func subfieldOf(extra []byte) subfield {
 	if len(extra) < 4 || int(extra[2])|int(extra[3])<<8 != len(extra)-4 {
-		return subfield{}, nil
+		return subfield{}
 	}
-	return subfield{extra[0], extra[1]}, extra[4:]
+	return subfield(extra)
 }

@@ -140,7 +140,7 @@ func (h *hosted) record(req closeRequest, res *Result) archive.Record {
 		ID: req.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: host, Changed: res.Changes,
 		Origin: h.req.Origin,
 	}
-	if _, ok := h.step(); ok { // nobody could ask for another's
+	if _, ok := h.req.step(); ok { // nobody could ask for another's
 		rec.Result = req.Result
 	}
 	if h.log != nil {

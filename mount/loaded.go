@@ -67,6 +67,8 @@ func (l *loader) read(ctx context.Context, obj store.Object, c *loaded) (err err
 	if l.req.KeepOwner {
 		opts.Owner = nil
 	}
+	_, step := l.req.step()
+	opts.LostLog = !step // which must not be done again
 	if c.log, err = archive.NewReader(obj, opts).Load(ctx, c.tree); err != nil {
 		return l.readError(err)
 	}

@@ -37,20 +37,20 @@ func (m *Mount) origin() (archive.Origin, error) {
 	return o, err
 }
 
-// step gives the step that the mount is for; false where it is for none. A mount
+// step returns the step that the mount is for; false where it is for none. A mount
 // that stores nothing is for none.
-func (h *hosted) step() (archive.StepID, bool) {
-	if h.req.ReadOnly {
+func (r *openRequest) step() (archive.StepID, bool) {
+	if r.ReadOnly {
 		return archive.StepID{}, false
 	}
-	return h.req.Origin.StepID()
+	return r.Origin.StepID()
 }
 
 // checkOnce looks for the step in the log of what was opened. Errors: a
 // *CommittedError, once the step's commit is durable; store.ErrUnknown where the log
 // cannot tell; those of store.Sync.
 func (h *hosted) checkOnce(ctx context.Context) error {
-	step, ok := h.step()
+	step, ok := h.req.step()
 	if !ok {
 		return nil
 	}
@@ -83,7 +83,7 @@ func newCommittedError(url store.URL, rec *archive.Record, rev store.Revision) *
 // it, is of the same step: another attempt was faster. Then the error is a
 // *CommittedError, and else the conflict.
 func (h *hosted) overtaken(ctx context.Context, conflict error) error {
-	step, ok := h.step()
+	step, ok := h.req.step()
 	if !ok || !errors.Is(conflict, store.ErrConflict) {
 		return conflict
 	}

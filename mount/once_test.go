@@ -91,6 +91,38 @@ func TestOtherConflictsStay(t *testing.T) {
 	}
 }
 
+// Some tools leave zeros behind an archive, and hid its log so: a step was done again.
+// What else hides a log is an error for a step.
+func TestStepOfAnArchiveThatWasAddedTo(t *testing.T) {
+	f := newFixture(t)
+	f.step("k", stepOptions("run", "1", 1), "one")
+	add := func(more string) {
+		if err := os.WriteFile(f.archive("k"), append(f.bytes("k"), more...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("\x00")
+	var done *CommittedError
+	if err := f.refused("k", stepOptions("run", "1", 2)); !errors.As(err, &done) || string(done.Record.Result) != "one" {
+		t.Errorf("with a zero behind the archive Open = %v, want the result of the step", err)
+	}
+	add("more")
+	if err := f.refused("k", stepOptions("run", "1", 2)); !errors.Is(err, archive.ErrFormat) {
+		t.Errorf("with more behind the archive Open = %v, want a refusal", err)
+	}
+	m := f.open("k", nil)
+	if !strings.Contains(strings.Join(m.Warnings(), "\n"), "commit log") {
+		t.Errorf("the warnings are %q", m.Warnings())
+	}
+	f.write(m, "name", "by no step")
+	f.close(m, true)
+	opts := stepOptions("run", "1", 3)
+	opts.Since = time.Now().Add(-time.Hour)
+	if err := f.refused("k", opts); !errors.Is(err, store.ErrUnknown) {
+		t.Errorf("after a commit upon it Open = %v, want that nobody knows", err)
+	}
+}
+
 // What came in between cannot be read: the conflict stands, and says why nobody
 // looked whether it is with another attempt.
 func TestConflictWithADamagedArchive(t *testing.T) {

@@ -236,7 +236,7 @@ func TestSharedWarningsAndErrors(t *testing.T) {
 	wg.Wait()
 	f.place("odd", append(whole, "and more"...))
 	for _, m := range f.openMany(5, f.url("odd"), *opts) {
-		if w := m.Warnings(); len(w) != 1 || !strings.Contains(w[0], "after the end") {
+		if w := m.Warnings(); len(w) != 2 || !strings.Contains(w[0], "after the end") {
 			t.Errorf("the warnings are %q", w)
 		}
 	}

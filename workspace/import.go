@@ -136,7 +136,7 @@ func importing(ctx context.Context, url string, opts *ImportOptions, fill func(*
 }
 
 // replaced gives the revision that the import takes the place of and its log, if
-// what is there meets the condition. A log that is damaged is lost with its
+// what is there meets the condition. A log that cannot be read is lost with its
 // archive, which the user wants replaced.
 func (o *ImportOptions) replaced(ctx context.Context, s store.Store, u store.URL) (store.Revision, *archive.Log, error) {
 	obj, err := store.OpenTail(ctx, s, u.Key, store.LogTail)
@@ -153,10 +153,10 @@ func (o *ImportOptions) replaced(ctx context.Context, s store.Store, u store.URL
 	if err != nil {
 		return "", nil, err
 	}
-	log, err := archive.ReadLog(obj, info.Size)
+	log, err := archive.FindLog(ctx, obj, info.Size)
 	if errors.Is(err, archive.ErrFormat) || errors.Is(err, archive.ErrLimit) {
 		o.warn("", "the archive that is replaced is damaged, and its commit log is lost")
-		return rev, nil, nil
+		return rev, archive.LostLog(), nil
 	}
 	return rev, log, err
 }

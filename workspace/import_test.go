@@ -70,6 +70,12 @@ func TestImportOverDamaged(t *testing.T) {
 	if len(warnings) != 1 || catString(t, damaged, "f") != "new" {
 		t.Errorf("the warnings are %q", warnings)
 	}
+	// Steps that were committed before are not to be done again.
+	log, _, err := workspace.Log(t.Context(), damaged)
+	noError(t, err)
+	if log.Len() != 1 || log.Record.Parent == "" {
+		t.Errorf("the log upon the damaged one is %+v", log.Record)
+	}
 }
 
 func TestImportArchive(t *testing.T) {

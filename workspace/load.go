@@ -51,6 +51,7 @@ type loadOptions struct {
 	*Options
 	content bool // to be read; else it is checked and dropped
 	devices bool // are accepted
+	needLog bool // a commit log that cannot be read is an error, and not a warning
 }
 
 // load opens the archive of a URL and loads it. The caller closes what it gets.
@@ -81,6 +82,7 @@ func loadFrom(ctx context.Context, r io.Reader, size int64, opts loadOptions) (*
 	}
 	reader := archive.NewReader(r, &archive.ReaderOptions{
 		Devices: opts.devices,
+		LostLog: !opts.needLog,
 		Warn:    opts.Warn,
 		Progress: func(done int64) {
 			opts.progress(Reading, done, size)

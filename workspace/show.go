@@ -112,13 +112,14 @@ func writeContent(ctx context.Context, w io.Writer, t *fs.Tree, e listed) error 
 	return nil
 }
 
-// Log gives the commits of a workspace and what its store tells of the archive; a
-// nil log where another tool wrote it. It reads the end of the archive only.
-// Errors as Tree, without ErrPath.
+// Log returns the commits of a workspace and what its store tells of the archive; a
+// nil log where another tool wrote it. It reads the end of the archive only, and all
+// of it where there is no log: an archive that is cut off has lost it. Errors as
+// Tree, without ErrPath.
 func Log(ctx context.Context, url string) (log *archive.Log, info store.Info, err error) {
 	err = withEnd(ctx, url, func(u store.URL, o store.Object) error {
 		info = o.Info()
-		if log, err = archive.ReadLog(o, info.Size); err != nil {
+		if log, err = archive.FindLog(ctx, o, info.Size); err != nil {
 			return fmt.Errorf("log %s: %w", u.Redacted(), err)
 		}
 		return nil

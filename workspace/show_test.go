@@ -232,6 +232,37 @@ func TestVerifyDamaged(t *testing.T) {
 	wantError(t, err, store.ErrNotExist)
 }
 
+// An archive of ours that was cut off was taken for one that another program wrote.
+func TestDamagedLog(t *testing.T) {
+	url := newURL()
+	_, err := workspace.Import(t.Context(), dirWith(t, "f", "content"), url, nil)
+	noError(t, err)
+	var b bytes.Buffer
+	_, err = workspace.ExportArchive(t.Context(), url, &b, nil)
+	noError(t, err)
+	whole := b.Bytes()
+	padded := putArchive(t, append(slices.Clone(whole), make([]byte, 1000)...))
+	log, _, err := workspace.Log(t.Context(), padded)
+	if err != nil || log.Len() != 1 {
+		t.Errorf("with zeros behind it the log is %+v, %v", log, err)
+	}
+	tarEnd := bytes.Index(whole, []byte("\x1f\x8b\x08\x04"))
+	for _, n := range []int{0, 1, 9, 10, tarEnd / 2, tarEnd - 1, tarEnd + 1, tarEnd + 20, len(whole) - 154, len(whole) - 1} {
+		_, _, err := workspace.Log(t.Context(), putArchive(t, whole[:n]))
+		wantError(t, err, archive.ErrFormat)
+	}
+	damaged := putArchive(t, append(slices.Clone(whole), "more"...))
+	_, err = workspace.Verify(t.Context(), damaged, nil)
+	wantError(t, err, archive.ErrFormat)
+	_, _, err = workspace.Log(t.Context(), damaged)
+	wantError(t, err, archive.ErrFormat)
+	var warnings []string
+	entries, err := workspace.Tree(t.Context(), damaged, "", &workspace.Options{Warn: collect(&warnings)})
+	if err != nil || len(entries) != 1 || len(warnings) != 2 {
+		t.Errorf("Tree gives %v, %v and warns %q", entries, err, warnings)
+	}
+}
+
 func TestLog(t *testing.T) {
 	url := putArchive(t, tarOf(t, file("f", "content")))
 	log, info, err := workspace.Log(t.Context(), url)
