@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -30,12 +31,16 @@ func mountedWithin(dir string) (Process, bool) {
 // descriptor, working directory, root or mapping of one of its files, which are
 // known by number, or by path where the process sees the paths that we see. The
 // former finds processes in other mount namespaces, the latter removed files.
-// Processes of other users are found only by root.
-func usersOfDir(dir string, files map[fsdir.FileNumber]bool) []Process {
+// Processes of other users are found only by root. own is the descriptor by which we
+// hold the directory ourselves, which is no use.
+func usersOfDir(dir string, own int, files map[fsdir.FileNumber]bool) []Process {
 	ownNS, _ := os.Readlink("/proc/self/ns/mnt")
-	return processesThat(func(proc string, _ int) string {
+	return processesThat(func(proc string, pid int) string {
 		ns, err := os.Readlink(proc + "/ns/mnt")
 		u := dirUser{proc: proc, dir: dir, files: files, paths: err == nil && ns == ownNS}
+		if pid == os.Getpid() {
+			u.own = proc + "/fd/" + strconv.Itoa(own)
+		}
 		return u.use()
 	})
 }
@@ -45,7 +50,8 @@ type dirUser struct {
 	proc  string // its directory in /proc
 	dir   string
 	files map[fsdir.FileNumber]bool
-	paths bool // its paths mean what ours do
+	paths bool   // its paths mean what ours do
+	own   string // the link of a descriptor that is no use; "" for none
 }
 
 // use says how the process uses the directory, "" if it does not.
@@ -69,7 +75,7 @@ func (u *dirUser) use() string {
 // (AT_STATX_DONT_SYNC, statx(2)).
 func (u *dirUser) leads(link string) bool {
 	path, err := os.Readlink(link)
-	if err != nil || !strings.HasPrefix(path, "/") {
+	if err != nil || link == u.own || !strings.HasPrefix(path, "/") {
 		return false // a socket, for one
 	}
 	if u.paths && within(path, u.dir) {

@@ -1,11 +1,14 @@
 package mount
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -132,9 +135,7 @@ func TestBothKilledIsClearedAwayByTheNextOpen(t *testing.T) {
 			}
 			client, server, path := f.mounted(dir)
 			// The server first, stopped, so that it cannot notice its client's end.
-			if err := syscall.Kill(server, syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
+			stopAndWait(t, server)
 			if err := client.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
@@ -149,6 +150,22 @@ func TestBothKilledIsClearedAwayByTheNextOpen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// stopAndWait stops a process and waits until all of its threads have stopped, which is
+// not so when kill(2) returns.
+func stopAndWait(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the process to stop", func() bool {
+		stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid)) // fails on a bad pattern only
+		return !slices.ContainsFunc(stats, func(stat string) bool {
+			b, err := os.ReadFile(stat)
+			return err == nil && !bytes.Contains(b, []byte(") T ")) // proc_pid_stat(5)
+		})
+	})
 }
 
 // killAndWait kills a process that need not be our child, and waits until every

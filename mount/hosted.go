@@ -2,6 +2,7 @@ package mount
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -152,8 +153,11 @@ func (h *hosted) show(ctx context.Context) error {
 	if err == nil {
 		err = writeRecord(h.server.sessionDir(), h.req.ID, r)
 	}
+	if err != nil && !errors.Is(err, ErrCannotMount) {
+		err = &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
+	}
 	if err != nil {
-		return &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
+		return err
 	}
 	return h.view.show(ctx)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/workdir/workdir/store"
@@ -127,9 +126,7 @@ func TestMountpointOfAnotherProcess(t *testing.T) {
 	}
 	f.close(m, false)
 	if !f.plain { // a plain workspace has one process
-		if err := syscall.Kill(server, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		stopAndWait(t, server)
 	}
 	if err := client.Process.Kill(); err != nil {
 		t.Fatal(err)

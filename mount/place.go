@@ -98,9 +98,13 @@ func checkEmptyDir(dir string) error {
 	case err != nil:
 		return &HostError{Path: dir, What: err.Error()}
 	case len(entries) > 0:
-		return &HostError{Path: dir, What: "the mountpoint is not empty", Hint: "a mount would hide what is in it; choose an empty directory"}
+		return notEmpty(dir)
 	}
 	return nil
+}
+
+func notEmpty(dir string) error {
+	return &HostError{Path: dir, What: "the mountpoint is not empty", Hint: "a mount would hide what is in it; choose an empty directory"}
 }
 
 // refuseOwnStore refuses a file URL that leads into a mount of this session:

@@ -67,7 +67,7 @@ func runDirs(uid int) []string {
 }
 
 // ensureRunDir makes the run directory, or checks that it is private to us. It
-// gives its canonical path.
+// returns its canonical path.
 func ensureRunDir(dir string) (string, error) {
 	if dir == "" {
 		dir = DefaultRunDir()
@@ -76,22 +76,20 @@ func ensureRunDir(dir string) (string, error) {
 	if err != nil {
 		return "", &HostError{Path: dir, What: err.Error()}
 	}
-	if err := os.MkdirAll(abs, 0o700); err != nil {
+	w := runDirWalk{at: -1}
+	defer w.close()
+	if err := w.to(abs); err != nil {
 		return "", &HostError{Path: abs, What: "make run directory: " + err.Error(), Hint: "choose another run directory"}
 	}
-	real, err := filepath.EvalSymlinks(abs)
-	if err != nil {
-		return "", &HostError{Path: abs, What: "run directory: " + err.Error()}
-	}
 	var st unix.Stat_t
-	if err := unix.Lstat(real, &st); err != nil {
-		return "", &HostError{Path: real, What: "run directory: " + err.Error()}
+	if err := unix.Fstat(w.at, &st); err != nil {
+		return "", &HostError{Path: w.path, What: "run directory: " + err.Error()}
 	}
 	if int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
-		return "", &HostError{Path: real, What: fmt.Sprintf("the run directory must be private: it has owner %d and mode %04o", st.Uid, st.Mode&0o7777),
+		return "", &HostError{Path: w.path, What: fmt.Sprintf("the run directory must be private: it has owner %d and mode %04o", st.Uid, st.Mode&0o7777),
 			Hint: "chmod 700 it, or choose another run directory"}
 	}
-	return real, refuseOwnMount(real, "the run directory")
+	return w.path, refuseOwnMount(w.path, "the run directory")
 }
 
 // refuseOwnMount keeps paths that the server uses out of our own mounts, where

@@ -24,7 +24,8 @@ import (
 // But for op, its fields are guarded by hosted.op.
 type plainView struct {
 	h      *hosted         // immutable
-	dir    dirID           // of the directory
+	root   *fsdir.Dir      // the directory; set by record, immutable after it
+	dir    dirID           // of root; likewise
 	opened *fsdir.Snapshot // set by show, immutable after it
 	lost   fsdir.Lost      // set by show
 	closed *fsdir.Snapshot // set by withdraw
@@ -46,9 +47,21 @@ const readOnlyMask = 0o222
 
 func (v *plainView) path() string { return v.h.req.Dir }
 
-// record implements view, as does what follows.
+// record implements view, as does what follows. It opens the directory: what is done with
+// its content goes by that descriptor, since others may own a directory above it, and
+// lead the path elsewhere.
 func (v *plainView) record() (r record, err error) {
-	v.dir, err = dirIDOf(v.path())
+	if v.root, err = fsdir.OpenCanonical(v.path()); err != nil {
+		return r, err
+	}
+	empty, err := v.root.IsEmpty()
+	switch {
+	case err != nil:
+		return r, err
+	case !empty: // the client has looked, but perhaps at another one
+		return r, notEmpty(v.path())
+	}
+	v.dir, err = dirIDOfFD(v.root.FD(), v.path())
 	return record{Path: v.path(), Made: v.h.req.Made, Dir: v.dir, Plain: true}, err
 }
 
@@ -63,13 +76,13 @@ func (v *plainView) show(ctx context.Context) error {
 	if v.h.req.ReadOnly {
 		opts.Mask = readOnlyMask
 	} else {
-		told, err := fsdir.TellsOfMappings(ctx, v.path())
+		told, err := v.root.TellsOfMappings(ctx)
 		if err != nil {
 			return v.showError(err)
 		}
 		v.sums = !told
 	}
-	if _, err := fsdir.Unpack(ctx, v.h.tree, v.path(), opts); err != nil {
+	if _, err := v.root.Unpack(ctx, v.h.tree, opts); err != nil {
 		return v.showError(err)
 	}
 	if len(left) > 0 {
@@ -94,7 +107,7 @@ func (v *plainView) showError(err error) error {
 // remember keeps what the directory looks like, and what of the tree it does not
 // hold.
 func (v *plainView) remember(ctx context.Context, left map[string][]string) (err error) {
-	if v.opened, err = fsdir.Take(ctx, v.path(), v.sums); err != nil {
+	if v.opened, err = v.root.Take(ctx, v.sums); err != nil {
 		return err
 	}
 	if v.h.req.ReadOnly {
@@ -154,14 +167,14 @@ func (v *plainView) look(ctx context.Context) ([]Process, error) {
 	if p, ok := mountedWithin(v.path()); ok {
 		return []Process{p}, nil
 	}
-	now, err := fsdir.Take(ctx, v.path(), false)
+	now, err := v.root.Take(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	if users := usersOfDir(v.path(), now.Numbers()); len(users) > 0 {
+	if users := usersOfDir(v.path(), v.root.FD(), now.Numbers()); len(users) > 0 {
 		return users, nil
 	}
-	v.closed, err = fsdir.Take(ctx, v.path(), v.sums) // they may have ended just now
+	v.closed, err = v.root.Take(ctx, v.sums) // they may have ended just now
 	return nil, err
 }
 
@@ -186,7 +199,7 @@ func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 	if err := v.checkSize(v.closed); err != nil {
 		return false, err
 	}
-	if v.files, err = fsdir.Open(v.path()); err != nil {
+	if v.files, err = v.root.Files(); err != nil {
 		return false, err
 	}
 	home, err := newHome(leastShared) // of no content: that stays in the directory
@@ -216,7 +229,7 @@ func (v *plainView) takeError(err error) error {
 func (v *plainView) confirm(ctx context.Context) error {
 	v.looking.Lock()
 	defer v.looking.Unlock()
-	now, err := fsdir.Take(ctx, v.path(), false)
+	now, err := v.root.Take(ctx, false)
 	if err == nil && !v.closed.Equal(now) {
 		err = fsdir.ErrChanged
 	}
@@ -237,10 +250,14 @@ func (v *plainView) drop() {
 	if v.files != nil {
 		v.files.Close()
 	}
-	if v.dir == (dirID{}) {
+	if v.root == nil {
 		return // nothing was shown
 	}
-	if err := clearPlain(v.path(), v.h.req.Made, v.dir); err != nil {
+	defer v.root.Close()
+	if v.dir == (dirID{}) {
+		return // likewise
+	}
+	if err := clearOpen(v.root, v.path(), v.h.req.Made); err != nil {
 		v.h.server.note(v.h.req.ID, slog.LevelWarn, "the directory of the workspace is not removed", [2]string{"cause", err.Error()})
 	}
 }
@@ -252,7 +269,7 @@ func (v *plainView) status(st *Status) {
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	st.MaxBytes, st.MaxInodes = v.h.req.MaxBytes, v.h.loader().maxInodes()
-	now, err := fsdir.Take(context.Background(), v.path(), false)
+	now, err := v.root.Take(context.Background(), false)
 	if err != nil {
 		return // it changes just now, or is being removed
 	}
@@ -268,10 +285,16 @@ type dirID struct {
 	Born  int64  `json:"born,omitempty"` // nanoseconds since 1970; 0 where the file system does not know
 }
 
-func dirIDOf(dir string) (dirID, error) {
+func dirIDOf(dir string) (dirID, error) { return dirIDAt(unix.AT_FDCWD, dir, dir) }
+
+// dirIDOfFD is dirIDOf for an open directory; path is for messages.
+func dirIDOfFD(fd int, path string) (dirID, error) { return dirIDAt(fd, "", path) }
+
+func dirIDAt(fd int, name, path string) (dirID, error) {
 	var st unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
-		return dirID{}, &os.PathError{Op: "statx", Path: dir, Err: err}
+	err := unix.Statx(fd, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st)
+	if err != nil {
+		return dirID{}, &os.PathError{Op: "statx", Path: path, Err: err}
 	}
 	id := dirID{Major: st.Dev_major, Minor: st.Dev_minor, Ino: st.Ino}
 	if st.Mask&unix.STATX_BTIME != 0 {
@@ -281,24 +304,33 @@ func dirIDOf(dir string) (dirID, error) {
 }
 
 // clearPlain removes what is in a directory that showed a workspace, and the
-// directory itself if we made it. It goes into no mount, and leaves a directory
-// alone that is another one.
+// directory itself if we made it. It leaves a directory alone that is another one.
 func clearPlain(dir string, made bool, id dirID) error {
-	now, err := dirIDOf(dir)
+	root, err := fsdir.OpenCanonical(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	defer root.Close()
+	now, err := dirIDOfFD(root.FD(), dir)
+	if err != nil {
+		return err
+	}
 	if now != id {
 		return fmt.Errorf("%s is another directory now", dir)
 	}
-	if p, ok := mountedWithin(dir); ok {
-		return fmt.Errorf("%s: %s: %s", dir, p.Use, p.Name)
+	return clearOpen(root, dir, made)
+}
+
+// clearOpen is clearPlain for a directory that is open. It goes into no mount.
+func clearOpen(root *fsdir.Dir, path string, made bool) error {
+	if p, ok := mountedWithin(path); ok {
+		return fmt.Errorf("%s: %s: %s", path, p.Use, p.Name)
 	}
-	if made {
-		return fsdir.Remove(dir)
+	if err := root.Clear(); err != nil || !made {
+		return err
 	}
-	return fsdir.Clear(dir)
+	return unix.Rmdir(path)
 }

@@ -60,13 +60,14 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 		return Exported{}, err
 	}
 	defer l.close()
-	made, err := makeEmpty(dir)
+	open, made, err := openEmpty(dir)
 	if err != nil {
 		return Exported{}, err
 	}
+	defer open.Close()
 	rootIsKnown := l.log != nil && l.log.Record.Root.Mode != 0
 	total := contentOf(l.tree)
-	entries, err := fsdir.Unpack(ctx, l.tree, dir, &fsdir.UnpackOptions{
+	entries, err := open.Unpack(ctx, l.tree, &fsdir.UnpackOptions{
 		KeepOwner: opts.KeepOwner,
 		Suid:      opts.KeepOwner, // who may not keep its owner must not lend its own rights to the owner's program
 		Root:      rootIsKnown && made,
@@ -75,57 +76,68 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 		Progress:  func(done int64) { opts.progress(Writing, done, total) },
 	})
 	if err != nil {
-		discard(dir, made)
+		discard(open, dir, made)
 		return Exported{}, fmt.Errorf("export %s to %s: %w", store.Redacted(url), dir, err)
 	}
 	return Exported{Info: l.info, Entries: entries, Bytes: total}, nil
 }
 
-// checkEmpty looks whether a directory is not there or empty.
+// checkEmpty checks that a directory is not there or empty.
 func checkEmpty(dir string) error {
-	d, err := os.Open(dir)
+	open, err := fsdir.OpenDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		defer open.Close()
+		err = refuseFull(open)
 	}
-	defer d.Close()
-	switch _, err := d.Readdirnames(1); {
-	case err == io.EOF:
-		return nil
-	case err == nil:
+	return targetError(dir, err)
+}
+
+// errNotEmpty: a directory has something in it.
+var errNotEmpty = errors.New("not empty")
+
+func refuseFull(open *fsdir.Dir) error {
+	empty, err := open.IsEmpty()
+	if err == nil && !empty {
+		err = errNotEmpty
+	}
+	return err
+}
+
+// targetError says what is wrong with the target of an export; nil for nil.
+func targetError(dir string, err error) error {
+	switch {
+	case errors.Is(err, errNotEmpty):
 		return fmt.Errorf("export to %s: %w: the directory is not empty; name another", dir, ErrTarget)
 	case errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("export to %s: %w: it is a file and no directory; name another, or one that ends in .tar.gz", dir, ErrTarget)
-	default:
-		return err
 	}
+	return err
 }
 
-// makeEmpty makes the directory if it is not there.
-func makeEmpty(dir string) (made bool, err error) {
+// openEmpty opens an empty directory, which it makes if it is not there. All work goes by
+// what is opened here: others may change the path meanwhile.
+func openEmpty(dir string) (open *fsdir.Dir, made bool, err error) {
 	err = os.Mkdir(dir, 0o700)
-	if errors.Is(err, os.ErrExist) {
-		return false, checkEmpty(dir)
+	if made = err == nil; !made && !errors.Is(err, os.ErrExist) {
+		return nil, false, err
 	}
-	return err == nil, err
+	if open, err = fsdir.OpenDir(dir); err != nil {
+		return nil, false, targetError(dir, err)
+	}
+	if err := refuseFull(open); err != nil {
+		open.Close()
+		return nil, false, targetError(dir, err)
+	}
+	return open, made, nil
 }
 
 // discard removes what an export that failed has made.
-func discard(dir string, made bool) {
-	if made {
-		os.RemoveAll(dir)
-		return
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return
-	}
-	defer func() { _ = root.Close() }() // nothing is written through it
-	entries, _ := os.ReadDir(dir)       // what cannot be read cannot be removed
-	for _, e := range entries {
-		_ = root.RemoveAll(e.Name()) // what stays is seen: the next export refuses the directory
+func discard(open *fsdir.Dir, dir string, made bool) {
+	if open.Clear() == nil && made { // what stays is seen: the next export refuses the directory
+		_ = os.Remove(dir)
 	}
 }
 

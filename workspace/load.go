@@ -142,7 +142,12 @@ func (l *loaded) newHome(opts loadOptions) (fs.Home, error) {
 
 // loadDir fills a tree from a directory, whose files it needs until it is closed.
 func loadDir(ctx context.Context, dir string, opts *Options) (*loaded, error) {
-	files, err := fsdir.Open(dir)
+	open, err := fsdir.OpenDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer open.Close()
+	files, err := open.Files()
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -22,16 +21,6 @@ type Files struct {
 	file  *diskFile // guarded by mu; the one that is open, since reads go file by file
 	fd    int       // guarded by mu; of file
 	cause error     // guarded by mu; the first error, since a tree keeps an errno only
-}
-
-// Open opens a directory. The caller closes what it gets, after the tree that it has
-// filled.
-func Open(dir string) (*Files, error) {
-	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: dir, Err: err}
-	}
-	return &Files{root: root}, nil
 }
 
 // Close closes the files. A tree that they have filled has no content any more.

@@ -1,9 +1,9 @@
 // Package fsdir makes a plain directory of a tree, and a tree of a plain directory.
 //
-// [Unpack] gives an empty directory the files of a tree; [Files] gives a tree the
+// [Dir.Unpack] gives an empty directory the files of a tree; [Files] gives a tree the
 // files of a directory, whose content stays where it is until it is read;
-// [Take] remembers what a directory looks like, so that a later look tells what was
-// changed in it; [Remove] removes a directory. It knows no stores and no mounts.
+// [Dir.Take] remembers what a directory looks like, so that a later look shows what was
+// changed in it; [Dir.Clear] empties a directory. It knows no stores and no mounts.
 //
 // # Nothing leads out
 //

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fsdir"
 )
@@ -24,9 +25,18 @@ func check(t *testing.T, err error) {
 	}
 }
 
+func open(t *testing.T, dir string) *fsdir.Dir {
+	t.Helper()
+	d, err := fsdir.OpenDir(dir)
+	check(t, err)
+	t.Cleanup(d.Close)
+	return d
+}
+
 func take(t *testing.T, dir string) *fsdir.Snapshot {
 	t.Helper()
-	s, err := fsdir.Take(t.Context(), dir, false)
+	d := open(t, dir)
+	s, err := d.Take(t.Context(), false)
 	check(t, err)
 	check(t, s.Settle(t.Context()))
 	return s
@@ -88,7 +98,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-func TestRemove(t *testing.T) {
+func TestClear(t *testing.T) {
 	outside := t.TempDir()
 	write(t, outside+"/kept", "content")
 	dir := filepath.Join(t.TempDir(), "dir")
@@ -99,30 +109,117 @@ func TestRemove(t *testing.T) {
 	check(t, unix.Mkfifo(dir+"/fifo", 0o600))
 	check(t, os.Chmod(dir+"/closed/inner", 0))
 	check(t, os.Chmod(dir+"/closed", 0o500))
-	check(t, fsdir.Clear(dir))
+	check(t, open(t, dir).Clear())
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
 		t.Errorf("after Clear: %v, %v", entries, err)
-	}
-	for range 2 {
-		check(t, fsdir.Remove(dir))
-	}
-	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("after Remove: %v", err)
 	}
 	if _, err := os.Stat(outside + "/kept"); err != nil {
 		t.Errorf("something outside was removed: %v", err)
 	}
 }
 
-func TestRemoveFollowsNoLink(t *testing.T) {
-	outside := t.TempDir()
-	write(t, outside+"/kept", "content")
-	link := filepath.Join(t.TempDir(), "link")
-	check(t, os.Symlink(outside, link))
-	if err := fsdir.Remove(link); err == nil {
-		t.Error("Remove of a link gave no error")
+// Whoever owns a directory above can lead the path elsewhere; what was opened stays.
+func TestDirStaysWhatWasOpened(t *testing.T) {
+	top := t.TempDir()
+	check(t, os.MkdirAll(top+"/mine/ws/sub", 0o755))
+	check(t, os.MkdirAll(top+"/victim/ws", 0o755))
+	write(t, top+"/victim/ws/kept", "content")
+	d := open(t, top+"/mine/ws")
+	check(t, os.Rename(top+"/mine", top+"/moved"))
+	check(t, os.Symlink(top+"/victim", top+"/mine"))
+	check(t, d.Clear())
+	if _, err := os.Stat(top + "/victim/ws/kept"); err != nil {
+		t.Errorf("another directory was cleared: %v", err)
 	}
-	if _, err := os.Stat(outside + "/kept"); err != nil {
-		t.Errorf("something outside was removed: %v", err)
+	if empty, err := d.IsEmpty(); !empty || err != nil {
+		t.Errorf("IsEmpty = %v, %v", empty, err)
+	}
+	if _, err := fsdir.OpenCanonical(top + "/mine/ws"); !errors.Is(err, unix.ENOTDIR) {
+		t.Errorf("OpenCanonical through a link: %v, want ENOTDIR", err)
+	}
+	again, err := fsdir.OpenCanonical(top + "/moved/ws")
+	check(t, err)
+	again.Close()
+}
+
+func TestClearGoesIntoNoMount(t *testing.T) {
+	victim, dir := t.TempDir(), t.TempDir()
+	write(t, victim+"/kept", "content")
+	check(t, os.MkdirAll(dir+"/sub/bound", 0o755))
+	write(t, dir+"/sub/file", "content")
+	check(t, unix.Mount(victim, dir+"/sub/bound", "", unix.MS_BIND, "")) // the same file system, so that its device says nothing
+	defer func() { check(t, unix.Unmount(dir+"/sub/bound", 0)) }()
+	if err := open(t, dir).Clear(); !errors.Is(err, unix.EXDEV) {
+		t.Errorf("Clear = %v, want EXDEV", err)
+	}
+	if _, err := os.Stat(victim + "/kept"); err != nil {
+		t.Errorf("what is mounted there was cleared: %v", err)
+	}
+	if _, err := os.Stat(dir + "/sub/file"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what could be removed was not: %v", err)
+	}
+}
+
+// fewDescriptors limits the descriptors of this process to so many more.
+func fewDescriptors(t *testing.T, more int) {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	check(t, err)
+	var was unix.Rlimit
+	check(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	few := was
+	few.Cur = uint64(len(fds) + more)
+	check(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
+	t.Cleanup(func() { check(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was)) })
+}
+
+// deepDir makes a directory with others in it, one in the other.
+func deepDir(t *testing.T, dir string, depth int) {
+	t.Helper()
+	fd, err := unix.Open(dir, unix.O_PATH, 0)
+	check(t, err)
+	for range depth {
+		check(t, unix.Mkdirat(fd, "d", 0o755))
+		next, err := unix.Openat(fd, "d", unix.O_PATH, 0)
+		check(t, err)
+		check(t, unix.Close(fd))
+		fd = next
+	}
+	check(t, unix.Close(fd))
+}
+
+// A descriptor was open for each level.
+func TestDeepDirectories(t *testing.T) {
+	const archived, deeper = 500, 3000 // levels; an archive has paths of 4,095 bytes
+	dir, copied := t.TempDir(), t.TempDir()
+	deepDir(t, dir, archived)
+	d, into := open(t, dir), open(t, copied)
+	fewDescriptors(t, 30)
+	before, err := d.Take(t.Context(), false)
+	check(t, err)
+	files, err := d.Files()
+	check(t, err)
+	defer files.Close()
+	home, err := fs.NewArenaHome(1 << 20)
+	check(t, err)
+	tree, err := fs.New(home, nil)
+	check(t, err)
+	check(t, files.Load(t.Context(), tree, nil))
+	if n, err := into.Unpack(t.Context(), tree, nil); n != archived || err != nil {
+		t.Errorf("Unpack = %d, %v", n, err)
+	}
+	after, err := into.Take(t.Context(), false)
+	check(t, err)
+	if before.Len() != archived+1 || after.Len() != archived+1 {
+		t.Errorf("%d and %d directories, want %d", before.Len(), after.Len(), archived+1)
+	}
+	check(t, d.Clear())
+	deepDir(t, dir, deeper)
+	if _, err := d.Take(t.Context(), false); !errors.Is(err, archive.ErrLimit) {
+		t.Errorf("Take of what no archive can hold: %v, want ErrLimit", err)
+	}
+	check(t, d.Clear())
+	if empty, err := d.IsEmpty(); !empty || err != nil {
+		t.Errorf("after Clear: %v, %v", empty, err)
 	}
 }

@@ -10,26 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TellsOfMappings tells whether the file system of a directory sets the times of a
+// TellsOfMappings tells whether the file system of the directory sets the times of a
 // file that is written through a mapping. tmpfs, for one, does not where the page was
 // read through it before (no page_mkwrite in mm/shmem.c, so that a page is mapped
 // writable at once, vma_wants_writenotify): there only the content tells.
 // It tries, with a file in the directory that is gone afterwards, once for each file
 // system.
-func TellsOfMappings(ctx context.Context, dir string) (bool, error) {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false, &os.PathError{Op: "open", Path: dir, Err: err}
-	}
-	defer unix.Close(fd)
+func (d *Dir) TellsOfMappings(ctx context.Context) (bool, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return false, &os.PathError{Op: "fstat", Path: dir, Err: err}
+	if err := unix.Fstat(d.fd, &st); err != nil {
+		return false, &os.PathError{Op: "fstat", Path: d.path, Err: err}
 	}
 	if known, ok := mappingsTold.Load(st.Dev); ok {
 		return known.(bool), nil
 	}
-	tells, err := tryMapping(ctx, fd)
+	tells, err := tryMapping(ctx, d.fd)
 	if err == nil {
 		mappingsTold.Store(st.Dev, tells)
 	}

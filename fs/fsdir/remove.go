@@ -3,80 +3,117 @@ package fsdir
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
 
-// Remove removes a directory with all that is in it. It follows no symbolic link,
-// does not go into other file systems, and opens directories that their owner may
-// not change. One that is not there is no error. It removes as much as it can, and
-// gives the first error.
-func Remove(dir string) error {
-	err := Clear(dir)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return os.Remove(dir)
-}
-
-// Clear removes all that is in a directory, as Remove does, and leaves the directory.
-func Clear(dir string) error {
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: dir, Err: err}
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return &os.PathError{Op: "stat", Path: dir, Err: err}
-	}
-	if err := clearDir(fd, uint64(st.Dev)); err != nil {
-		return fmt.Errorf("remove what is in %s: %w", dir, err)
+// Clear removes all that is in the directory. It follows no symbolic link, goes into no
+// mount, and opens directories that their owner may not change. It removes as much as
+// it can, and returns the first error.
+func (d *Dir) Clear() error {
+	c := &clearing{descent: newDescent(d.fd)}
+	defer c.close()
+	if err := c.run(); err != nil {
+		return fmt.Errorf("remove what is in %s: %w", d.path, err)
 	}
 	return nil
 }
 
-// clearDir removes what is in a directory of the file system dev, of which fd is a
-// descriptor by O_PATH.
-func clearDir(fd int, dev uint64) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	if uint64(st.Dev) != dev {
-		return unix.EXDEV
-	}
-	const all = unix.S_IRWXU
-	if st.Mode&all != all {
-		_ = unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), all) // what cannot be removed then says so
-	}
-	names, err := namesOf(fd)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		err = errors.Join(err, named(name, removeAt(fd, name, dev)))
-	}
-	return err
+// clearing removes what is in a directory, with one descriptor and no recursion: the
+// directory may be deeper than either can be.
+type clearing struct {
+	*descent
+	mount mountID
+	open  []clearedDir // the directories that lead to where the walk is
+	err   error        // the first
 }
 
-// removeAt removes one name.
-func removeAt(dir int, name string, dev uint64) error {
-	err := again(func() error { return unix.Unlinkat(dir, name, 0) })
+type clearedDir struct {
+	name  string   // in the one above
+	names []string // that are still to be removed
+}
+
+// mountID is what no path leads out of without crossing a mountpoint.
+type mountID struct {
+	major, minor uint32
+	id           uint64 // 0 before Linux 5.8
+}
+
+func mountOf(fd int) (mountID, error) {
+	var st unix.Statx_t
+	err := again(func() error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st) })
+	id := mountID{major: st.Dev_major, minor: st.Dev_minor}
+	if st.Mask&unix.STATX_MNT_ID != 0 {
+		id.id = st.Mnt_id
+	}
+	return id, err
+}
+
+func (c *clearing) run() (err error) {
+	if c.mount, err = mountOf(c.at); err != nil {
+		return err
+	}
+	if err := c.list(""); err != nil {
+		return err
+	}
+	for {
+		last := &c.open[len(c.open)-1]
+		if n := len(last.names); n > 0 {
+			name := last.names[n-1]
+			last.names = last.names[:n-1]
+			c.note(name, c.remove(name))
+			continue
+		}
+		if len(c.open) == 1 {
+			return c.err
+		}
+		name := last.name
+		c.open = c.open[:len(c.open)-1]
+		if err := c.leave(unix.O_PATH); err != nil {
+			return errors.Join(c.err, err)
+		}
+		c.note(name, again(func() error { return unix.Unlinkat(c.at, name, unix.AT_REMOVEDIR) }))
+	}
+}
+
+func (c *clearing) note(name string, err error) {
+	if c.err == nil {
+		c.err = named(name, err)
+	}
+}
+
+// remove removes one name, or goes into it if it is a directory.
+func (c *clearing) remove(name string) error {
+	err := again(func() error { return unix.Unlinkat(c.at, name, 0) })
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
-	fd, openErr := openDirAt(dir, name, unix.O_PATH)
-	if openErr != nil {
+	if c.enter(name, unix.O_PATH) != nil {
 		return err // it is no directory
 	}
-	defer unix.Close(fd)
-	if err := clearDir(fd, dev); err != nil {
+	if err := c.list(name); err != nil {
+		c.open = append(c.open, clearedDir{name: name}) // it may be empty
 		return err
 	}
-	return again(func() error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) })
+	return nil
+}
+
+// list notes what is in the directory that the walk has come to.
+func (c *clearing) list(name string) error {
+	if mount, err := mountOf(c.at); err != nil || mount != c.mount {
+		return errors.Join(unix.EXDEV, err)
+	}
+	var st unix.Stat_t
+	if err := again(func() error { return unix.Fstat(c.at, &st) }); err != nil {
+		return err
+	}
+	const all = unix.S_IRWXU
+	if st.Mode&all != all {
+		_ = unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", c.at), all) // what cannot be removed then says so
+	}
+	names, err := namesOf(c.at)
+	if err == nil {
+		c.open = append(c.open, clearedDir{name, names})
+	}
+	return err
 }

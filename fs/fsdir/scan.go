@@ -42,6 +42,7 @@ type scanner struct {
 	tree  *fs.Tree
 	opts  *LoadOptions
 	files *Files
+	walk  *descent
 	links map[diskID]*fs.Inode // files that have more names; each holds a reference
 
 	warned map[string]bool // classes of extended attributes
@@ -63,12 +64,14 @@ func (s *scanner) scan() error {
 	if err := unix.Fstat(s.files.root, &st); err != nil {
 		return err
 	}
-	return s.directory(s.files.root, "", s.tree.Root(), &st)
+	s.walk = newDescent(s.files.root)
+	defer s.walk.close()
+	return s.directory("", s.tree.Root(), &st)
 }
 
-// directory gives n the names and the attributes of an open directory.
-func (s *scanner) directory(fd int, path string, n *fs.Inode, st *unix.Stat_t) error {
-	names, err := namesOf(fd)
+// directory gives n the names and the attributes of the directory where the walk is.
+func (s *scanner) directory(path string, n *fs.Inode, st *unix.Stat_t) error {
+	names, err := namesOf(s.walk.at)
 	if err != nil {
 		return named(path, err)
 	}
@@ -77,39 +80,46 @@ func (s *scanner) directory(fd int, path string, n *fs.Inode, st *unix.Stat_t) e
 		if s.ctx.Err() != nil {
 			return context.Cause(s.ctx)
 		}
-		if err := s.entry(fd, name, strings.TrimPrefix(path+"/"+name, "/"), n); err != nil {
+		if err := s.entry(name, strings.TrimPrefix(path+"/"+name, "/"), n); err != nil {
 			return err
 		}
 	}
-	if err := s.xattrs(fd, path, n); err != nil {
+	if err := s.xattrs(s.walk.at, path, n); err != nil {
 		return named(path, err)
 	}
 	return named(path, s.attributes(n, st))
 }
 
-// entry adds one name to the directory n, of which dir is the descriptor.
-func (s *scanner) entry(dir int, name, path string, n *fs.Inode) error {
+// checkPath refuses a path that is longer than an archive can have, and with it trees
+// that are deeper than a recursion should be.
+func checkPath(path string) error {
 	if limit := archive.DefaultLimits().PathLen; int64(len(path)) > limit {
 		return &archive.LimitError{Limit: "PathLen", Value: int64(len(path)), Max: limit, Entry: path}
 	}
-	st, err := statAt(dir, name)
+	return nil
+}
+
+// entry adds one name to the directory n, which is where the walk is.
+func (s *scanner) entry(name, path string, n *fs.Inode) error {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	st, err := statAt(s.walk.at, name)
 	if err != nil {
 		return named(path, err)
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return s.subdirectory(dir, name, path, n)
+		return s.subdirectory(name, path, n)
 	}
-	return named(path, s.file(dir, name, path, n, &st))
+	return named(path, s.file(s.walk.at, name, path, n, &st))
 }
 
-func (s *scanner) subdirectory(dir int, name, path string, n *fs.Inode) error {
-	fd, err := openDirAt(dir, name, unix.O_RDONLY)
-	if err != nil {
+func (s *scanner) subdirectory(name, path string, n *fs.Inode) error {
+	if err := s.walk.enter(name, unix.O_RDONLY); err != nil {
 		return named(path, err)
 	}
-	defer unix.Close(fd)
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err := unix.Fstat(s.walk.at, &st); err != nil {
 		return named(path, err)
 	}
 	made, errno := s.tree.Mkdir(n, name, st.Mode&permBits, ownerOf(&st))
@@ -117,7 +127,10 @@ func (s *scanner) subdirectory(dir int, name, path string, n *fs.Inode) error {
 		return named(path, errno)
 	}
 	defer s.tree.Unref(made, 1)
-	return s.directory(fd, path, made, &st)
+	if err := s.directory(path, made, &st); err != nil {
+		return err
+	}
+	return named(path, s.walk.leave(unix.O_RDONLY))
 }
 
 func ownerOf(st *unix.Stat_t) fs.Owner { return fs.Owner{UID: st.Uid, GID: st.Gid} }

@@ -14,7 +14,7 @@ import (
 // Snapshot is what a directory looked like: names, attributes, and if asked for a sum
 // of the content. Two of them tell what was changed in between, whoever did it and
 // however: whatever changes a file changes its ctime, which nobody can set. The one
-// exception is what TellsOfMappings is about.
+// exception is what Dir.TellsOfMappings is about.
 type Snapshot struct {
 	sums   bool              // it has sums of content
 	names  map[string]fileID // by path; the directory itself is ""
@@ -52,23 +52,21 @@ func (s stamp) comparable(a, b *Snapshot) stamp {
 
 // Take makes a snapshot, with sums of the content if they are asked for, for which all
 // of it is read. ErrChanged where the directory changes meanwhile, as far as that is
-// seen; else errors of the file system, with the path in their text.
-func Take(ctx context.Context, dir string, sums bool) (*Snapshot, error) {
-	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(root)
+// seen; archive.ErrLimit where a path is longer than an archive can have; else errors of
+// the file system, with the path in their text.
+func (d *Dir) Take(ctx context.Context, sums bool) (*Snapshot, error) {
 	s := &Snapshot{sums: sums, names: map[string]fileID{}, inodes: map[fileID]stamp{}}
-	if err := s.add(ctx, root, "", "", fileID{}); err != nil {
+	if err := s.add(ctx, d.fd, "", "", fileID{}); err != nil {
 		return nil, err
 	}
-	return s, s.directory(ctx, root, "")
+	walk := newDescent(d.fd)
+	defer walk.close()
+	return s, s.directory(ctx, walk, "")
 }
 
-// directory adds what is in an open directory.
-func (s *Snapshot) directory(ctx context.Context, fd int, path string) error {
-	names, err := namesOf(fd)
+// directory adds what is in the directory where the walk is.
+func (s *Snapshot) directory(ctx context.Context, walk *descent, path string) error {
+	names, err := namesOf(walk.at)
 	if err != nil {
 		return named(path, err)
 	}
@@ -77,27 +75,31 @@ func (s *Snapshot) directory(ctx context.Context, fd int, path string) error {
 			return context.Cause(ctx)
 		}
 		at := strings.TrimPrefix(path+"/"+name, "/")
-		if err := s.entry(ctx, fd, name, at, s.names[path]); err != nil {
+		if err := s.entry(ctx, walk, name, at, s.names[path]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Snapshot) entry(ctx context.Context, dir int, name, path string, parent fileID) error {
-	err := s.add(ctx, dir, name, path, parent)
+func (s *Snapshot) entry(ctx context.Context, walk *descent, name, path string, parent fileID) error {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	err := s.add(ctx, walk.at, name, path, parent)
 	if err != nil {
 		return gone(path, err)
 	}
 	if !s.inodes[s.names[path]].isDir() {
 		return nil
 	}
-	fd, err := openDirAt(dir, name, unix.O_RDONLY)
-	if err != nil {
+	if err := walk.enter(name, unix.O_RDONLY); err != nil {
 		return gone(path, err)
 	}
-	defer unix.Close(fd)
-	return s.directory(ctx, fd, path)
+	if err := s.directory(ctx, walk, path); err != nil {
+		return err
+	}
+	return named(path, walk.leave(unix.O_RDONLY))
 }
 
 // gone says what it means that a name that was listed is not what it was.

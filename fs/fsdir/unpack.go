@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -39,23 +38,18 @@ type UnpackOptions struct {
 	Progress func(done int64)
 }
 
-// Unpack makes the files of a tree in an empty directory: content with its holes,
+// Unpack makes the files of a tree in the directory, which is empty: content with its holes,
 // permission bits, mtimes in nanoseconds, hard links, symbolic links, FIFOs, device
 // nodes, and extended attributes. It follows no symbolic link, whoever changes the
 // directory meanwhile. On error some of the files are there. It gives the number of
 // names that were made.
 //
 // Errors are those of the file system, with the path in their text.
-func Unpack(ctx context.Context, tree *fs.Tree, dir string, opts *UnpackOptions) (names int64, err error) {
+func (d *Dir) Unpack(ctx context.Context, tree *fs.Tree, opts *UnpackOptions) (names int64, err error) {
 	if opts == nil {
 		opts = &UnpackOptions{}
 	}
-	root, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, &os.PathError{Op: "open", Path: dir, Err: err}
-	}
-	defer unix.Close(root)
-	u := &unpacker{ctx: ctx, tree: tree, opts: opts, root: root}
+	u := &unpacker{ctx: ctx, tree: tree, opts: opts, root: d.fd}
 	err = u.unpack()
 	return u.entries, err
 }
@@ -69,7 +63,8 @@ type unpacker struct {
 	opts *UnpackOptions
 	root int // descriptor of the directory
 
-	open  []openedDir       // the directories that lead to where the walk is
+	walk  *descent
+	open  []string          // paths of the directories that lead to where the walk is
 	dirs  []finishedDir     // in the order in which they were made
 	links map[uint64]string // first path of files that have more names
 
@@ -77,11 +72,6 @@ type unpacker struct {
 	entries int64
 	done    int64 // bytes of content
 	buf     []byte
-}
-
-type openedDir struct {
-	fd   int
-	path string
 }
 
 type finishedDir struct {
@@ -93,8 +83,8 @@ type finishedDir struct {
 func (u *unpacker) unpack() error {
 	u.links, u.warned = map[uint64]string{}, map[string]bool{}
 	u.buf = make([]byte, readSize)
-	u.open = []openedDir{{u.root, ""}}
-	defer u.enter("")
+	u.walk, u.open = newDescent(u.root), []string{""}
+	defer u.walk.close()
 	err := u.tree.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
 		if u.ctx.Err() != nil {
 			return context.Cause(u.ctx)
@@ -104,8 +94,11 @@ func (u *unpacker) unpack() error {
 			return named(".", u.setXattrs(u.root, path, n))
 		}
 		u.entries++
-		dir, name := u.enter(path)
-		return named(path, u.make(dir, name, path, n, a))
+		dir, name, err := u.enter(path)
+		if err == nil {
+			err = u.make(dir, name, path, n, a)
+		}
+		return named(path, err)
 	})
 	if err != nil {
 		return err
@@ -126,17 +119,17 @@ func named(path string, err error) error {
 	return fmt.Errorf("%q: %w", path, err)
 }
 
-// enter gives the directory that a path is in, which is one of those that are
-// open, and closes the others.
-func (u *unpacker) enter(path string) (dir int, name string) {
+// enter goes up to the directory that a path is in, which leads to where the walk is.
+func (u *unpacker) enter(path string) (dir int, name string, err error) {
 	slash := strings.LastIndexByte(path, '/')
 	parent := path[:max(0, slash)]
-	last := len(u.open) - 1
-	for ; u.open[last].path != parent; last-- {
-		_ = unix.Close(u.open[last].fd)
+	for last := len(u.open) - 1; u.open[last] != parent; last-- {
+		if err := u.walk.leave(unix.O_RDONLY); err != nil {
+			return 0, "", err
+		}
+		u.open = u.open[:last]
 	}
-	u.open = u.open[:last+1]
-	return u.open[last].fd, path[slash+1:]
+	return u.walk.at, path[slash+1:], nil
 }
 
 // make makes one entry.
@@ -159,13 +152,12 @@ func (u *unpacker) directory(dir int, name, path string, n *fs.Inode, a fs.Attr)
 	if err := again(func() error { return unix.Mkdirat(dir, name, 0o700) }); err != nil {
 		return err
 	}
-	fd, err := openDirAt(dir, name, unix.O_RDONLY)
-	if err != nil {
+	if err := u.walk.enter(name, unix.O_RDONLY); err != nil {
 		return err
 	}
-	u.open = append(u.open, openedDir{fd, path})
+	u.open = append(u.open, path)
 	u.dirs = append(u.dirs, finishedDir{path, a})
-	return u.setXattrs(fd, path, n)
+	return u.setXattrs(u.walk.at, path, n)
 }
 
 // finish gives a directory its owner, times and mode.
