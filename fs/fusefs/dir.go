@@ -65,6 +65,7 @@ func (s *server) list(in *fuse.ReadIn, add func(e fuse.DirEntry, n *fs.Inode, a 
 		if errno != 0 {
 			return status(errno)
 		}
+		defer s.tree.Unref(parent, 1) // ".." hands none over
 		if !each(fs.Dirent{Name: "..", Inode: parent, Cookie: cookieDotDot}) {
 			return fuse.OK
 		}

@@ -244,8 +244,10 @@ func (q *requests) onInode(h fuse.InHeader) {
 func FuzzRequests(f *testing.F) {
 	f.Add([]byte("\x01\x00\x05\x00\x00\x00\x01\x00\x01\x00\x01\x02\x00\x01"))
 	f.Add([]byte("mknod, write, rename, and so on, in any order of bytes that comes to mind"))
+	f.Add([]byte("\x01\x00\x01\x00\x00\x02\x00\x01\x00\x00\x03\x00\x0b\x00\x40\x03\x00\x0c\x40\x00\x02\x00\x08\x00\x01\x00\x08\x00")) // mkdir a and a/a, two listings, rmdir
 	f.Fuzz(func(t *testing.T, data []byte) {
 		q := &requests{data: data, g: testGuard(t, &Options{}), held: map[uint64]uint64{}, open: map[uint64]uint64{}}
+		q.g.ops.(*server).negotiated(^uint64(0), &fakeKernel{})
 		q.run(t)
 	})
 }
@@ -293,5 +295,55 @@ func (q *requests) run(t *testing.T) {
 	}
 	if q.g.tree.Poisoned() {
 		t.Fatalf("an operation panicked: %v", q.g.tree.Err())
+	}
+	checkForgotten(t, q.g.tree)
+}
+
+// checkForgotten checks a tree of which the kernel has forgotten everything: its
+// inodes are those that names lead to, and none is left when the names are removed.
+func checkForgotten(t *testing.T, tree *fs.Tree) {
+	t.Helper()
+	named := map[uint64]bool{}
+	err := tree.Walk(func(_ string, _ *fs.Inode, a fs.Attr) error {
+		named[a.Ino] = true
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, inodes := tree.Usage(); inodes != int64(len(named)) {
+		t.Errorf("when all is forgotten there are %d inodes, and names of %d", inodes, len(named))
+	}
+	empty(t, tree, tree.Root())
+	if _, inodes := tree.Usage(); inodes != 1 {
+		t.Errorf("the tree is empty, and has %d inodes", inodes)
+	}
+}
+
+// empty removes all names in a directory.
+func empty(t *testing.T, tree *fs.Tree, dir *fs.Inode) {
+	t.Helper()
+	var names []string
+	errno := tree.ReadDir(dir, 0, func(d fs.Dirent) bool {
+		names = append(names, d.Name)
+		return true
+	})
+	for _, name := range names {
+		var n *fs.Inode
+		if n, errno = tree.Lookup(dir, name); errno != 0 {
+			break
+		}
+		remove := tree.Unlink
+		if tree.Attr(n).Mode&unix.S_IFMT == unix.S_IFDIR {
+			empty(t, tree, n)
+			remove = tree.Rmdir
+		}
+		tree.Unref(n, 1)
+		if errno = remove(dir, name); errno != 0 {
+			break
+		}
+	}
+	if errno != 0 {
+		t.Fatal(errno)
 	}
 }

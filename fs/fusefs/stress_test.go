@@ -167,6 +167,26 @@ func TestLimitsAreTold(t *testing.T) {
 	}
 }
 
+// Once each listing of a directory left a reference to its parent behind, so that
+// directories which were removed went on counting against the limit.
+func TestListedDirectoriesAreForgotten(t *testing.T) {
+	m := newMount(t, childConfig{MaxInodes: 10})
+	for i := range 20 {
+		deep := filepath.Join(m.dir, "a/b/c")
+		if err := os.MkdirAll(deep, 0o755); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		for dir := deep; dir != m.dir; dir = filepath.Dir(dir) {
+			if _, err := os.ReadDir(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // The time of birth comes by STATX, and stays.
 func TestBirthTime(t *testing.T) {
 	m := newMount(t, childConfig{})
