@@ -21,9 +21,12 @@ type Base interface {
 	Used() int64                       // bytes of memory or archive that it takes; for st_blocks
 }
 
-// SetBase gives a regular file that is empty its content as base. The first
-// write copies it up. The times of the file stay. EINVAL if the file is not
-// empty or not regular.
+// freer is a base whose memory the tree gives back when its file drops it.
+type freer interface{ free() error }
+
+// SetBase gives a regular file that is empty its content as base, which is that
+// file's alone from then on. The first write copies it up. The times of the file
+// stay. EINVAL if the file is not empty or not regular.
 func (t *Tree) SetBase(n *Inode, b Base) syscall.Errno {
 	if errno := t.lockChange(n); errno != 0 {
 		return errno
@@ -32,9 +35,7 @@ func (t *Tree) SetBase(n *Inode, b Base) syscall.Errno {
 	if !n.isRegular() || n.size != 0 || b == nil || b.Size() < 0 {
 		return syscall.EINVAL
 	}
-	if errno := t.dropUpperLocked(n); errno != 0 {
-		return errno
-	}
+	t.dropContentLocked(n)
 	if b.Size() > 0 {
 		n.content = b
 	}

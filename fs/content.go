@@ -23,8 +23,8 @@ func regular(n *Inode) syscall.Errno {
 	return 0
 }
 
-// contentOf gives what n holds at this moment. It stays readable as long as the
-// caller has a reference to n: only what nobody has a reference to is freed.
+// contentOf returns what n holds at this moment. A base may be freed as soon as n has
+// dropped it, so what was read of one counts only if n holds it afterwards.
 func (t *Tree) contentOf(n *Inode) (content, extent, syscall.Errno) {
 	if errno := t.refuse(); errno != 0 {
 		return nil, extent{}, errno
@@ -38,6 +38,13 @@ func (t *Tree) contentOf(n *Inode) (content, extent, syscall.Errno) {
 	return n.content, n.extentLocked(), 0
 }
 
+// holds reports whether c is still what n holds.
+func (n *Inode) holds(c content) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.content == c
+}
+
 func (n *Inode) extentLocked() extent {
 	return extent{n.size, n.flags&flagBeyond != 0, n.flags&flagUnseen != 0}
 }
@@ -45,25 +52,30 @@ func (n *Inode) extentLocked() extent {
 // ReadAt fills p from byte off of a regular file. It is short at the end and 0
 // beyond. Errors: EISDIR, EINVAL, EIO.
 func (t *Tree) ReadAt(n *Inode, p []byte, off int64) (int, syscall.Errno) {
-	c, e, errno := t.contentOf(n)
-	switch {
-	case errno != 0:
-		return 0, errno
-	case off < 0:
-		return 0, syscall.EINVAL
-	case off >= e.size:
-		return 0, 0
+	for {
+		c, e, errno := t.contentOf(n)
+		switch {
+		case errno != 0:
+			return 0, errno
+		case off < 0:
+			return 0, syscall.EINVAL
+		case off >= e.size:
+			return 0, 0
+		}
+		part := p[:min(int64(len(p)), e.size-off)]
+		if c == nil {
+			clear(part)
+			return len(part), 0
+		}
+		got, err := c.ReadAt(part, off)
+		if _, isUpper := c.(*upper); !isUpper && !n.holds(c) {
+			continue
+		}
+		if err != nil && err != io.EOF {
+			return 0, syscall.EIO
+		}
+		return got, 0
 	}
-	p = p[:min(int64(len(p)), e.size-off)]
-	if c == nil {
-		clear(p)
-		return len(p), 0
-	}
-	got, err := c.ReadAt(p, off)
-	if err != nil && err != io.EOF {
-		return 0, syscall.EIO
-	}
-	return got, 0
 }
 
 // WriteAt writes p at byte off of a regular file, growing it if need be; a gap
@@ -131,7 +143,8 @@ func (t *Tree) lockResized(n *Inode, size int64) (changed bool, errno syscall.Er
 	case size == n.size && !isUpper:
 		return changed, 0
 	case n.content == nil, size == 0 && !isUpper:
-		n.content, n.size = nil, size
+		t.dropContentLocked(n)
+		n.size = size
 		return changed, 0
 	}
 	n.mu.Unlock()

@@ -33,9 +33,9 @@ const (
 // Names stand in the order in which they were made, which is that of their
 // cookies, so that a listing goes on where it stopped whatever was removed
 // meanwhile. A name that is changed keeps its place and its cookie. A removed name
-// leaves a gap, a changed one its bytes and its place in the index; there are never
-// more of either than names and a few, so that every change costs a constant time
-// in the mean.
+// leaves a gap and its bytes, a changed one its bytes and its place in the index;
+// there is never more of each than of what lives and a little, so that every change
+// costs a constant time in the mean.
 type directory struct {
 	parent *Inode // of the root, itself
 	slots  []slot
@@ -45,6 +45,7 @@ type directory struct {
 	live   int             // names
 	stale  int             // names that were changed since the last compaction
 	head   int             // slots before it are gaps
+	text   int             // bytes of the names that live
 }
 
 // slot is one name. A gap has no inode.
@@ -110,6 +111,7 @@ func (d *directory) add(name string, n *Inode) {
 	d.cookie = max(d.cookie+1, firstCookie)
 	s := slot{inode: n, cookie: d.cookie, start: uint32(d.names.Len()), length: uint8(len(name))}
 	d.names.WriteString(name)
+	d.text += len(name)
 	d.slots = append(d.slots, s)
 	d.live++
 	switch {
@@ -126,11 +128,12 @@ func (d *directory) add(name string, n *Inode) {
 // ever.
 // Preconditions: roomFor(name) was asked.
 func (d *directory) rename(s *slot, name string) {
+	d.text += len(name) - int(s.length)
 	s.start, s.length = uint32(d.names.Len()), uint8(len(name))
 	d.names.WriteString(name)
 	d.stale++
 	switch {
-	case d.stale > d.live+scanned:
+	case d.wasteful():
 		d.compact()
 	case d.index == nil:
 	case len(d.slots)+d.stale > len(d.index)/4*3:
@@ -143,13 +146,20 @@ func (d *directory) rename(s *slot, name string) {
 // remove removes a name.
 func (d *directory) remove(s *slot) {
 	s.inode = nil
+	d.text -= int(s.length)
 	d.live--
 	for d.head < len(d.slots) && d.slots[d.head].inode == nil {
 		d.head++
 	}
-	if gaps := len(d.slots) - d.live; gaps > d.live+scanned {
+	if d.wasteful() {
 		d.compact()
 	}
+}
+
+// wasteful reports whether what was removed or changed takes too much.
+func (d *directory) wasteful() bool {
+	gaps, dead := len(d.slots)-d.live, d.names.Len()-d.text
+	return d.live == 0 || max(gaps, d.stale) > d.live+scanned || dead > d.text+maxName
 }
 
 // reindex makes the index anew, with room for half as many slots again.

@@ -9,7 +9,7 @@
 // files lives in a [Home] outside of it. It is either base, as it came from the
 // archive, which never changes; or upper, as it was written since, which has a
 // backing file of its own. The first write copies base up; to cut a file to
-// nothing drops its base. A file without content is one hole.
+// nothing drops its base. What is dropped is freed. A file without content is one hole.
 //
 // # References
 //
@@ -42,6 +42,8 @@
 // Lookup and ReadDir hold Tree.mu for reading, the verbs that change names for
 // writing. Attr, SetAttr, the verbs on content and on extended attributes do not
 // take it. A link count changes under Tree.mu and Inode.mu both, so that either
-// is enough to read it. Content is read under no lock, also to copy it up: who
-// reads has a reference, so what it reads from is not freed meanwhile.
+// is enough to read it. Content is read under no lock, also to copy it up. Upper is not
+// freed meanwhile, because the reader has a reference. Base is freed when it is
+// dropped, so a reader looks afterwards whether the inode still holds it, and reads
+// again if not.
 package fs

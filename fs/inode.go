@@ -58,7 +58,16 @@ const permBits = 0o7777
 type extra struct {
 	target string  // of a symlink; immutable
 	rdev   uint32  // of a device node; immutable
+	listed uint32  // bytes of the names of xattrs, with a NUL each
 	xattrs []xattr // sorted by name
+}
+
+// targetBytes is the length of a symlink's target; 0 for anything else.
+func (e *extra) targetBytes() int64 {
+	if e == nil {
+		return 0
+	}
+	return int64(len(e.target))
 }
 
 // stamp is a Time in 12 bytes without padding.
@@ -123,6 +132,16 @@ func newInode(mode uint32, o Owner, t Time) *Inode {
 	return n
 }
 
+// text is how many bytes of names and of a target the inode has on the heap, extended
+// attributes not counted.
+// Preconditions: nobody else uses n.
+func (n *Inode) text() int64 {
+	if n.isDir() {
+		return int64(n.dir.text)
+	}
+	return n.extra.targetBytes()
+}
+
 // moreLocked gives the place for what few inodes have.
 // Preconditions: n.mu is held.
 func (n *Inode) moreLocked() *extra {
@@ -174,6 +193,7 @@ func (n *Inode) entriesChanged(t Time, by int64) {
 func (n *Inode) linked(t Time, by int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.flags &^= flagLinkable // from its first name on, also when it has lost that
 	n.nlink = uint32(int(n.nlink) + by)
 	n.ctime = nanos(t)
 }

@@ -9,13 +9,20 @@ import (
 // blockSize is the unit of StatFS, in bytes.
 const blockSize = 4096
 
-// budget counts what is used of a limit.
+// inodeCost is what an inode with its first name takes of the heap, apart from the
+// bytes of names, targets and extended attributes; so does each further name. In
+// bytes, measured by BenchmarkHeap.
+const inodeCost = 256
+
+// budget counts what is used of a limit, and of one above it that others share.
 type budget struct {
-	max  int64 // 0: no limit; immutable
-	used atomic.Int64
+	max    int64   // 0: no limit; immutable
+	shared *budget // nil: there is none; immutable
+	used   atomic.Int64
 }
 
-// take counts n as used, unless that is beyond the limit: ENOSPC.
+// take counts n as used, unless that is beyond a limit: ENOSPC, and nothing is
+// counted. A negative n returns what was taken.
 func (b *budget) take(n int64) syscall.Errno {
 	for {
 		used := b.used.Load()
@@ -23,17 +30,81 @@ func (b *budget) take(n int64) syscall.Errno {
 			return syscall.ENOSPC
 		}
 		if b.used.CompareAndSwap(used, used+n) {
-			return 0
+			break
 		}
+	}
+	if b.shared != nil && b.shared.take(n) != 0 {
+		b.used.Add(-n)
+		return syscall.ENOSPC
+	}
+	return 0
+}
+
+// give returns n to the budget. A negative n takes more and may exceed the limit.
+func (b *budget) give(n int64) {
+	b.used.Add(-n)
+	if b.shared != nil {
+		b.shared.give(n)
 	}
 }
 
-// give takes back what was counted; less than nothing counts more, whatever the
-// limit.
-func (b *budget) give(n int64) { b.used.Add(-n) }
-
 // free is what is left.
 func (b *budget) free() int64 { return max(0, b.max-b.used.Load()) }
+
+// Heap limits what trees that share it take of the Go heap: inodes, names, targets of
+// symlinks, extended attributes, and the maps of sparse files.
+type Heap struct{ budget }
+
+// NewHeap makes a limit in bytes that live; the garbage collector needs as much
+// again. 0 is no limit.
+func NewHeap(size int64) *Heap { return &Heap{budget{max: size}} }
+
+// Inodes is how many inodes the limit allows if names are short; 0 without a limit.
+func (h *Heap) Inodes() int64 { return h.max / inodeCost }
+
+// Free is how many bytes nobody has taken.
+func (h *Heap) Free() int64 { return h.free() }
+
+// takeNode counts an inode or a further name of one, and text: the bytes of names and
+// the like that come with it. ENOSPC.
+func (t *Tree) takeNode(text int64) syscall.Errno {
+	if t.maxInodes > 0 && t.nodes() >= t.maxInodes {
+		return syscall.ENOSPC
+	}
+	if errno := t.bytes.take(text); errno != 0 {
+		return errno
+	}
+	if errno := t.heap.take(inodeCost + text); errno != 0 {
+		t.bytes.give(text)
+		return errno
+	}
+	return 0
+}
+
+// giveNode returns what takeNode counted.
+func (t *Tree) giveNode(text int64) {
+	t.bytes.give(text)
+	t.heap.give(inodeCost + text)
+}
+
+// takeText counts bytes that live on the heap: ENOSPC. A negative n returns them.
+func (t *Tree) takeText(n int64) syscall.Errno {
+	if errno := t.bytes.take(n); errno != 0 {
+		return errno
+	}
+	if errno := t.heap.take(n); errno != 0 {
+		t.bytes.give(n)
+		return errno
+	}
+	return 0
+}
+
+// giveText returns what takeText counted.
+func (t *Tree) giveText(n int64) { _ = t.takeText(-n) } // to return never fails
+
+// nodes is what counts against MaxInodes: inodes, and each name of one beyond its
+// first, as on tmpfs (shmem_link in the kernel's mm/shmem.c).
+func (t *Tree) nodes() int64 { return t.inodes.count.Load() + t.links.Load() }
 
 // takePages counts pages of content as used: ENOSPC.
 func (t *Tree) takePages(n int64) syscall.Errno {
@@ -43,17 +114,15 @@ func (t *Tree) takePages(n int64) syscall.Errno {
 	return t.bytes.take(n * pageSize)
 }
 
-// givePages takes back what takePages counted.
+// givePages returns what takePages counted.
 func (t *Tree) givePages(n int64) { t.bytes.give(n * pageSize) }
 
-// Usage tells what the tree takes: bytes of content and extended attributes, in
-// whole pages, and inodes.
-func (t *Tree) Usage() (bytes, inodes int64) {
-	return t.bytes.used.Load(), t.inodes.count.Load()
-}
+// Usage returns what the tree takes: bytes of content, in whole pages, and of names,
+// targets and extended attributes; and inodes, a further name of one counted as one.
+func (t *Tree) Usage() (bytes, inodes int64) { return t.bytes.used.Load(), t.nodes() }
 
-// StatFS tells the tighter of the tree's limits and its home's. Without any
-// limit all fields are zero, as on a tmpfs without one.
+// StatFS returns the tighter of the tree's limits and those that it shares. Without
+// any limit all fields are zero, as on a tmpfs without one.
 func (t *Tree) StatFS() StatFS {
 	total, free, err := t.home.StatFS()
 	if err != nil {
@@ -66,9 +135,23 @@ func (t *Tree) StatFS() StatFS {
 		total, free = min(total, t.bytes.max), min(free, t.bytes.free())
 	}
 	st := StatFS{Blocks: uint64(total / blockSize), Free: uint64(free / blockSize)}
-	if limit := t.maxInodes; limit > 0 {
-		st.Files = uint64(limit)
-		st.Ffree = uint64(max(0, limit-t.inodes.count.Load()))
-	}
+	st.Files, st.Ffree = t.statInodes()
 	return st
+}
+
+// statInodes returns how many inodes there may be, and how many more.
+func (t *Tree) statInodes() (files, free uint64) {
+	left := int64(math.MaxInt64)
+	if shared := t.heap.shared; shared != nil && shared.max > 0 {
+		left = shared.free() / inodeCost
+		files = uint64(shared.max / inodeCost)
+	}
+	if t.maxInodes > 0 {
+		left = min(left, max(0, t.maxInodes-t.nodes()))
+		files = uint64(t.maxInodes)
+	}
+	if files == 0 {
+		return 0, 0
+	}
+	return files, uint64(left)
 }

@@ -10,12 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eachLimit runs a test over trees that may hold so many pages: by their own
-// limit or by that of their home.
+// eachLimit runs a test over trees that may hold so many pages, and a few names: by
+// their own limit or by that of their home.
 func eachLimit(t *testing.T, pages int64, test func(t *testing.T, tree *Tree)) {
 	t.Helper()
+	const names = 10
 	for limit, size := range map[string]struct{ home, tree int64 }{
-		"own limit":    {testHomeSize, pages * pageSize},
+		"own limit":    {testHomeSize, pages*pageSize + names},
 		"home's limit": {pages * pageSize, 0},
 	} {
 		t.Run(limit, func(t *testing.T) {
@@ -107,20 +108,156 @@ func TestCopyUpBeyondTheLimitChangesNothing(t *testing.T) {
 	})
 }
 
-func TestXattrsCountAgainstTheLimit(t *testing.T) {
-	tree := newTree(t, &Options{MaxBytes: 100})
-	f := file(t, tree, tree.Root(), "f", "")
+// What lives on the heap once counted against nothing, empty extended attributes and
+// the names of links among it.
+func TestTextCountsAgainstTheLimits(t *testing.T) {
+	const long = 200
+	name, target := strings.Repeat("n", long), strings.Repeat("t", 4000)
 	value := func(n int) []byte { return []byte(strings.Repeat("v", n)) }
-	ok(t, tree.SetXattr(f, "user.a", value(50), 0))
-	want(t, tree.SetXattr(f, "user.b", value(50), 0), syscall.ENOSPC)
-	want(t, tree.SetXattr(f, "user.a", value(95), 0), syscall.ENOSPC)
-	ok(t, tree.SetXattr(f, "user.a", value(94), 0))
-	ok(t, tree.RemoveXattr(f, "user.a"))
-	ok(t, tree.SetXattr(f, "user.b", value(94), 0))
-	ok(t, tree.Unlink(tree.Root(), "f"))
-	tree.Unref(f, 1)
-	if used := tree.bytes.used.Load(); used != 0 {
-		t.Errorf("%d bytes are used after the file is gone", used)
+	for _, c := range []struct {
+		name   string
+		text   int64 // that it takes
+		inodes int64
+		do     func(tree *Tree, f *Inode) syscall.Errno
+		undo   func(tree *Tree, f *Inode) syscall.Errno
+	}{
+		{
+			"name", long, 1,
+			func(tree *Tree, _ *Inode) syscall.Errno { return made(tree)(tree.Mkdir(tree.Root(), name, 0, Owner{})) },
+			func(tree *Tree, _ *Inode) syscall.Errno { return tree.Rmdir(tree.Root(), name) },
+		},
+		{
+			"link", long, 1,
+			func(tree *Tree, f *Inode) syscall.Errno { return tree.Link(tree.Root(), name, f) },
+			func(tree *Tree, _ *Inode) syscall.Errno { return tree.Unlink(tree.Root(), name) },
+		},
+		{
+			"target", 1 + 4000, 1,
+			func(tree *Tree, _ *Inode) syscall.Errno {
+				return made(tree)(tree.Symlink(tree.Root(), "s", target, Owner{}))
+			},
+			func(tree *Tree, _ *Inode) syscall.Errno { return tree.Unlink(tree.Root(), "s") },
+		},
+		{
+			"longer name", long - 1, 0,
+			func(tree *Tree, _ *Inode) syscall.Errno { return tree.Rename(tree.Root(), "f", tree.Root(), name, 0) },
+			func(tree *Tree, _ *Inode) syscall.Errno { return tree.Rename(tree.Root(), name, tree.Root(), "f", 0) },
+		},
+		{
+			"name in another directory", long - 1, 0,
+			func(tree *Tree, _ *Inode) syscall.Errno {
+				return tree.Rename(tree.Root(), "f", tree.Root().dir.lookup("d"), name, 0)
+			},
+			func(tree *Tree, _ *Inode) syscall.Errno {
+				return tree.Rename(tree.Root().dir.lookup("d"), name, tree.Root(), "f", 0)
+			},
+		},
+		{
+			"xattr", 6 + 50 + xattrCost, 0,
+			func(tree *Tree, f *Inode) syscall.Errno { return tree.SetXattr(f, "user.a", value(50), 0) },
+			func(tree *Tree, f *Inode) syscall.Errno { return tree.RemoveXattr(f, "user.a") },
+		},
+		{
+			"empty xattr", 6 + xattrCost, 0,
+			func(tree *Tree, f *Inode) syscall.Errno { return tree.SetXattr(f, "user.a", nil, 0) },
+			func(tree *Tree, f *Inode) syscall.Errno { return tree.RemoveXattr(f, "user.a") },
+		},
+		{
+			"longer xattr", 10, 0,
+			func(tree *Tree, f *Inode) syscall.Errno { return tree.SetXattr(f, "user.z", value(10), 0) },
+			func(tree *Tree, f *Inode) syscall.Errno { return tree.SetXattr(f, "user.z", nil, 0) },
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const names, bytes, inodes = 3, 2 + 6 + xattrCost, 3 // of what is there before: "f", "d" and an empty "user.z"
+			limits := []*Options{
+				{MaxBytes: bytes + c.text, MaxInodes: inodes + c.inodes, Heap: NewHeap(names*inodeCost + bytes + c.inodes*inodeCost + c.text)},
+				{MaxBytes: bytes + c.text - 1},
+				{Heap: NewHeap(names*inodeCost + bytes + c.inodes*inodeCost + c.text - 1)},
+			}
+			if c.inodes > 0 {
+				limits = append(limits, &Options{MaxInodes: inodes})
+			}
+			for i, opts := range limits {
+				tree := newTree(t, opts)
+				f := file(t, tree, tree.Root(), "f", "")
+				tree.Unref(mkdir(t, tree, tree.Root(), "d"), 1)
+				ok(t, tree.SetXattr(f, "user.z", nil, 0))
+				if i > 0 {
+					want(t, c.do(tree, f), syscall.ENOSPC)
+				} else {
+					for range 3 {
+						ok(t, c.do(tree, f))
+						checkTree(t, tree, f)
+						ok(t, c.undo(tree, f))
+					}
+				}
+				checkTree(t, tree, f)
+				must(t, tree.Close())
+				if opts.Heap != nil && opts.Heap.used.Load() != 0 {
+					t.Errorf("%d bytes of the heap are counted after the end of the tree", opts.Heap.used.Load())
+				}
+			}
+		})
+	}
+}
+
+// made gives back the reference to what was made.
+func made(tree *Tree) func(*Inode, syscall.Errno) syscall.Errno {
+	return func(n *Inode, errno syscall.Errno) syscall.Errno {
+		if errno == 0 {
+			tree.Unref(n, 1)
+		}
+		return errno
+	}
+}
+
+// Two trees once had the limit of one each.
+func TestTreesShareTheHeap(t *testing.T) {
+	heap := NewHeap(10 * inodeCost)
+	one, other := newTree(t, &Options{Heap: heap}), newTree(t, &Options{Heap: heap, MaxInodes: 100})
+	for i := range 6 {
+		tree := []*Tree{one, other}[i%2]
+		tree.Unref(mkdir(t, tree, tree.Root(), fmt.Sprint(i)), 1)
+	}
+	if st := one.StatFS(); st.Files != 10 || st.Ffree != 1 {
+		t.Errorf("%+v", st)
+	}
+	if st := other.StatFS(); st.Files != 100 || st.Ffree != 1 {
+		t.Errorf("with a limit of its own: %+v", st)
+	}
+	tree := other
+	tree.Unref(mkdir(t, tree, tree.Root(), "x"), 1)
+	want(t, made(one)(one.Mkdir(one.Root(), "y", 0, Owner{})), syscall.ENOSPC)
+	must(t, other.Close())
+	one.Unref(mkdir(t, one, one.Root(), "y"), 1)
+	if _, err := New(one.home, &Options{Heap: NewHeap(1)}); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a tree on a heap that is full: %v", err)
+	}
+}
+
+// Removed names once stayed until there were as many as had names, and nine more,
+// in each directory.
+func TestRemovedNamesTakeLittle(t *testing.T) {
+	tree := newTree(t, nil)
+	long := func(i int) string { return fmt.Sprintf("%0255d", i) }
+	for i := range 8 {
+		file(t, tree, tree.Root(), long(i), "")
+	}
+	file(t, tree, tree.Root(), "short", "")
+	for i := range 8 {
+		ok(t, tree.Unlink(tree.Root(), long(i)))
+	}
+	for range 10 {
+		ok(t, tree.Rename(tree.Root(), "short", tree.Root(), long(0), 0))
+		ok(t, tree.Rename(tree.Root(), long(0), tree.Root(), "short", 0))
+	}
+	if d := tree.Root().dir; d.names.Len() > d.text+maxName {
+		t.Errorf("%d bytes of names for %d that live", d.names.Len(), d.text)
+	}
+	ok(t, tree.Unlink(tree.Root(), "short"))
+	if d := tree.Root().dir; cap(d.slots) != 0 || d.names.Len() != 0 {
+		t.Errorf("an empty directory has room for %d names, and %d bytes of them", cap(d.slots), d.names.Len())
 	}
 }
 
@@ -138,29 +275,37 @@ func TestXattrNamesFitIntoAList(t *testing.T) {
 }
 
 func TestMaxInodes(t *testing.T) {
-	tree := newTree(t, &Options{MaxInodes: 3})
+	tree := newTree(t, &Options{MaxInodes: 4})
 	d := mkdir(t, tree, tree.Root(), "d")
 	f := file(t, tree, d, "f", "")
+	ok(t, tree.Link(d, "g", f))
 	for _, errno := range []syscall.Errno{
-		second(tree.Mknod(d, "g", syscall.S_IFREG, 0, Owner{})), second(tree.Mkdir(d, "g", 0, Owner{})),
-		second(tree.Symlink(d, "g", "x", Owner{})), second(tree.Tmpfile(d, 0, Owner{})),
+		tree.Link(d, "h", f),
+		second(tree.Mknod(d, "h", syscall.S_IFREG, 0, Owner{})), second(tree.Mkdir(d, "h", 0, Owner{})),
+		second(tree.Symlink(d, "h", "x", Owner{})), second(tree.Tmpfile(d, 0, Owner{})),
 	} {
 		want(t, errno, syscall.ENOSPC)
 	}
-	ok(t, tree.Link(d, "g", f))
-	if st := tree.StatFS(); st.Files != 3 || st.Ffree != 0 {
+	if st := tree.StatFS(); st.Files != 4 || st.Ffree != 0 {
 		t.Errorf("full: %+v", st)
 	}
 	ok(t, tree.Unlink(d, "f"))
+	if st := tree.StatFS(); st.Ffree != 1 {
+		t.Errorf("after a link is gone: %+v", st)
+	}
+	tmp, errno := tree.Tmpfile(d, 0, Owner{})
+	ok(t, errno)
 	ok(t, tree.Unlink(d, "g"))
 	want(t, second(tree.Tmpfile(d, 0, Owner{})), syscall.ENOSPC)
+	ok(t, tree.Link(d, "t", tmp)) // the first name of a file is counted with it
+	tree.Unref(tmp, 1)
 	tree.Unref(f, 1)
 	if st := tree.StatFS(); st.Ffree != 1 {
 		t.Errorf("after a file is gone: %+v", st)
 	}
 	f = file(t, tree, d, "f", "")
-	if f.Ino() != 4 {
-		t.Errorf("the fourth inode has number %d", f.Ino())
+	if f.Ino() != 5 {
+		t.Errorf("the fifth inode has number %d", f.Ino())
 	}
 }
 

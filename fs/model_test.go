@@ -59,8 +59,8 @@ func closeModel(t *rapid.T, tree *Tree, home Home) {
 	if err := tree.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if used := tree.bytes.used.Load(); used != 0 {
-		t.Fatalf("after Close %d bytes are counted as used", used)
+	if used, heap := tree.bytes.used.Load(), tree.heap.used.Load(); used != 0 || heap != 0 {
+		t.Fatalf("after Close %d bytes are counted as used, and %d of the heap", used, heap)
 	}
 	total, free, err := home.StatFS()
 	if err != nil || total != free {
@@ -352,7 +352,7 @@ func checkTree(t rapid.TB, tree *Tree, held ...*Inode) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	used := int64(0)
+	used, text, names := int64(0), int64(0), int64(0)
 	for n := range tree.inodes.all() {
 		if n.nlink != links[n] {
 			t.Fatalf("inode %d has %d links, but %d are counted", n.ino, n.nlink, links[n])
@@ -364,21 +364,71 @@ func checkTree(t rapid.TB, tree *Tree, held ...*Inode) {
 			t.Fatalf("inode %d has neither name nor reference", n.ino)
 		}
 		used += checkContent(t, n)
-		used += n.extraBytes()
+		text += textOf(n)
+		if names++; !n.isDir() {
+			names += max(0, int64(links[n])-1)
+		}
 	}
 	for _, s := range tree.spools {
-		used += s.room
+		used += checkSpool(t, s)
 	}
-	if got := tree.bytes.used.Load(); got != used {
-		t.Fatalf("%d bytes are counted as used, but %d are", got, used)
+	if got := tree.bytes.used.Load(); got != used+text {
+		t.Fatalf("%d bytes are counted as used, but %d are, and %d of text", got, used, text)
+	}
+	if got := tree.heap.used.Load(); got != names*inodeCost+text {
+		t.Fatalf("%d bytes of the heap are counted, but there are %d names and %d bytes of text", got, names, text)
+	}
+	if got := tree.nodes(); got != names {
+		t.Fatalf("%d inodes and links are counted, but there are %d", got, names)
 	}
 }
 
-func (n *Inode) extraBytes() int64 {
-	if n.extra == nil {
-		return 0
+// textOf counts the names in n, and what else of it counts as bytes on the heap.
+func textOf(n *Inode) (text int64) {
+	if n.isDir() {
+		for _, d := range n.dir.sorted() {
+			text += int64(len(d.Name))
+		}
 	}
-	return n.extra.xattrBytes()
+	if n.extra != nil {
+		text += n.extra.targetBytes() + n.extra.xattrBytes()
+	}
+	if f, ok := n.content.(*sparseFile); ok {
+		text += int64(len(f.runs)) * runCost
+	}
+	return text
+}
+
+// checkSpool counts the pages of which a file has a part, and returns the memory that
+// a spool takes.
+func checkSpool(t rapid.TB, s *Spool) int64 {
+	t.Helper()
+	live := make([]uint32, len(s.live))
+	for n := range s.tree.inodes.all() {
+		from, to := int64(0), int64(0)
+		switch f := n.content.(type) {
+		case *spoolFile:
+			from, to = f.start, f.start+f.size
+		case *sparseFile:
+			if last := len(f.runs) - 1; last >= 0 {
+				from, to = f.runs[0].start, f.runs[last].start+f.runs[last].end-f.runs[last].off
+			}
+		}
+		eachPage(from, to, func(page, bytes int64) { live[page] += uint32(bytes) })
+	}
+	given := int64(0)
+	for page, bytes := range s.live {
+		if bytes == pageGiven {
+			bytes, given = 0, given+pageSize
+		}
+		if bytes != live[page] {
+			t.Fatalf("files have %d bytes of page %d of a spool, but %d are counted", live[page], page, bytes)
+		}
+	}
+	if given != s.given {
+		t.Fatalf("%d bytes of a spool are marked as given back, but %d are counted", given, s.given)
+	}
+	return s.room - given
 }
 
 // checkContent gives the memory that the content takes.

@@ -129,10 +129,10 @@ func (t *Tree) Tmpfile(dir *Inode, mode uint32, o Owner) (*Inode, syscall.Errno)
 	if !dir.isDir() {
 		return nil, syscall.ENOTDIR
 	}
-	n, errno := t.newChild(dir, syscall.S_IFREG|mode&permBits, o, nil, now())
-	if errno != 0 {
+	if errno := t.takeNode(0); errno != 0 {
 		return nil, errno
 	}
+	n := t.newChild(dir, syscall.S_IFREG|mode&permBits, o, nil, now())
 	n.flags |= flagLinkable
 	t.inodes.add(n)
 	return n, 0
@@ -149,8 +149,11 @@ func (t *Tree) Link(dir *Inode, name string, n *Inode) syscall.Errno {
 	switch {
 	case n.isDir():
 		return syscall.EPERM
-	case n.nlink == 0 && !n.takeLinkable():
+	case n.nlink == 0 && !n.linkable():
 		return syscall.ENOENT
+	}
+	if errno := t.takeName(n, name); errno != 0 {
+		return errno
 	}
 	when := now()
 	n.linked(when, 1)
@@ -159,15 +162,26 @@ func (t *Tree) Link(dir *Inode, name string, n *Inode) syscall.Errno {
 	return 0
 }
 
-// takeLinkable tells whether n was made by Tmpfile and never linked, and counts
-// it as linked.
-// Preconditions: Tree.mu is held for writing.
-func (n *Inode) takeLinkable() bool {
+// linkable reports whether n was made by Tmpfile and never linked.
+// Preconditions: Tree.mu is held.
+func (n *Inode) linkable() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	linkable := n.flags&flagLinkable != 0
-	n.flags &^= flagLinkable
-	return linkable
+	return n.flags&flagLinkable != 0
+}
+
+// takeName counts one more name of n: ENOSPC. The first name of an inode is counted
+// with it, see takeNode.
+// Preconditions: Tree.mu is held for writing.
+func (t *Tree) takeName(n *Inode, name string) syscall.Errno {
+	if n.nlink == 0 {
+		return t.takeText(int64(len(name)))
+	}
+	errno := t.takeNode(int64(len(name)))
+	if errno == 0 {
+		t.links.Add(1)
+	}
+	return errno
 }
 
 // Readlink gives the target of a symlink. EINVAL if it is none.
@@ -190,11 +204,11 @@ func (t *Tree) create(dir *Inode, name string, mode uint32, o Owner, more *extra
 	if errno := t.mayAdd(dir, name); errno != 0 {
 		return nil, errno
 	}
-	when := now()
-	n, errno := t.newChild(dir, mode, o, more, when)
-	if errno != 0 {
+	if errno := t.takeNode(int64(len(name)) + more.targetBytes()); errno != 0 {
 		return nil, errno
 	}
+	when := now()
+	n := t.newChild(dir, mode, o, more, when)
 	n.nlink = 1
 	if n.isDir() {
 		n.nlink = 2
@@ -208,12 +222,9 @@ func (t *Tree) create(dir *Inode, name string, mode uint32, o Owner, more *extra
 
 // newChild makes an inode, with a reference, that has no name and is not in the
 // table yet. The group is inherited as inode_init_owner in the kernel's
-// fs/inode.c does it. ENOSPC where there are too many inodes.
-// Preconditions: Tree.mu is held for writing.
-func (t *Tree) newChild(dir *Inode, mode uint32, o Owner, more *extra, when Time) (*Inode, syscall.Errno) {
-	if t.maxInodes > 0 && t.inodes.count.Load() >= t.maxInodes {
-		return nil, syscall.ENOSPC
-	}
+// fs/inode.c does it.
+// Preconditions: Tree.mu is held for writing, and takeNode has counted the inode.
+func (t *Tree) newChild(dir *Inode, mode uint32, o Owner, more *extra, when Time) *Inode {
 	dir.mu.Lock()
 	if dir.perm&syscall.S_ISGID != 0 {
 		o.GID = dir.gid
@@ -227,9 +238,9 @@ func (t *Tree) newChild(dir *Inode, mode uint32, o Owner, more *extra, when Time
 	n.flags = flagNew
 	n.extra = more
 	if more != nil {
-		n.size = int64(len(more.target))
+		n.size = more.targetBytes()
 	}
-	return n, 0
+	return n
 }
 
 // readableDir tells why dir cannot be read.

@@ -52,13 +52,14 @@ func (t *Tree) removeName(dir *Inode, name string, check func(*Inode) syscall.Er
 	}
 	when := now()
 	dir.dir.remove(s)
+	t.giveText(int64(len(name)))
 	dir.entriesChanged(when, -1)
 	t.nameRemoved(dir, n, when)
 	return n, 0
 }
 
 // nameRemoved counts down the links of n, which lost a name in dir, and of dir,
-// which an n that is a directory linked to.
+// which an n that is a directory linked to. The bytes of the name are the caller's.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) nameRemoved(dir, n *Inode, when Time) {
 	if n.isDir() {
@@ -71,6 +72,8 @@ func (t *Tree) nameRemoved(dir, n *Inode, when Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.nlink > 0 {
+		t.links.Add(-1)
+		t.heap.give(inodeCost)
 		n.flags |= flagMoved
 		return
 	}
@@ -110,7 +113,5 @@ func (t *Tree) FreeRemoved(n *Inode) {
 		return
 	}
 	n.flags |= flagFreed
-	if errno := t.dropUpperLocked(n); errno != 0 {
-		t.log.Error("content of a removed file was not freed", "inode", n.ino, "error", errno)
-	}
+	t.dropContentLocked(n)
 }

@@ -47,6 +47,9 @@ func (t *Tree) rename(m *move) (*Inode, syscall.Errno) {
 	if errno := m.ndir.dir.roomFor(m.nname); errno != 0 {
 		return nil, errno
 	}
+	if errno := t.takeText(m.growth()); errno != 0 {
+		return nil, errno
+	}
 	t.replace(m, now())
 	return m.target, 0
 }
@@ -101,6 +104,14 @@ func (m *move) check(root *Inode) syscall.Errno {
 		return syscall.ENOTEMPTY
 	}
 	return 0
+}
+
+// growth is how many more bytes the names take afterwards.
+func (m *move) growth() int64 {
+	if m.target != nil { // whose name stays
+		return -int64(len(m.oname))
+	}
+	return int64(len(m.nname) - len(m.oname))
 }
 
 // contains tells whether dir is n or below it.

@@ -29,7 +29,8 @@ var zeroBlock [spoolBlock]byte
 // file, so that ten thousand small files cost no ten thousand backing files.
 //
 // What was added is readable at once, and is counted as used when it is added,
-// so that no error comes up later.
+// so that no error comes up later. When a file drops its base, the pages that no other
+// file has a part of are given back.
 type Spool struct {
 	tree *Tree // immutable
 	file File  // immutable
@@ -38,7 +39,10 @@ type Spool struct {
 
 	mu     sync.Mutex // guards what follows
 	end    int64      // where the next byte goes: written and what buf holds
-	room   int64      // how far memory is taken, in whole pages
+	room   int64      // how far memory was taken, in whole pages
+	given  int64      // bytes of those pages that were given back, see release
+	text   int64      // what the runs of sparse files take of the heap
+	live   []uint32   // for each page below end the bytes that files have of it, or pageGiven
 	buf    []byte     // from written on; its capacity grows up to spoolBuffer, and is 0 while it is not needed
 	closed bool
 }
@@ -124,18 +128,33 @@ func (s *Spool) add(fill func(*addition) error) (Base, error) {
 		return nil, fmt.Errorf("add to spool: %w", syscall.EBADF)
 	}
 	if s.buf == nil {
-		s.buf = make([]byte, 0, firstSpoolBuffer)
+		s.begin()
 	}
 	a := &addition{spool: s, start: s.end}
 	err := fill(a)
 	if err == nil {
 		err = s.reserve()
 	}
+	var b Base
+	if err == nil {
+		b, err = a.base()
+	}
 	if err != nil {
 		s.rewind(a.start)
 		return nil, fmt.Errorf("add to spool: %w", err)
 	}
-	return a.base(), nil
+	s.claim(a.start, s.end)
+	return b, nil
+}
+
+// begin makes the buffer. The next byte goes to a page that was not given back.
+// Preconditions: s.mu is held.
+func (s *Spool) begin() {
+	s.buf = make([]byte, 0, firstSpoolBuffer)
+	if last := len(s.live) - 1; last >= 0 && s.live[last] == pageGiven {
+		s.end = roundUp(s.end)
+		s.written.Store(s.end)
+	}
 }
 
 // copy adds up to limit bytes of r, which stand at off in the file, and tells
@@ -181,13 +200,21 @@ func (a *addition) data(off, n int64) {
 	a.spool.end += n
 }
 
-// base is the file as it was added; one without holes needs no runs.
-func (a *addition) base() Base {
+// base is the file as it was added; one without holes needs no runs. ENOSPC where the
+// runs are too many for the heap.
+func (a *addition) base() (Base, error) {
 	whole := len(a.runs) == 1 && a.runs[0].off == 0 && a.runs[0].end == a.size
 	if whole || a.size == 0 {
-		return &spoolFile{a.spool, a.start, a.size}
+		return &spoolFile{a.spool, a.start, a.size}, nil
 	}
-	return &sparseFile{a.spool, a.size, slices.Clone(a.runs)}
+	f := &sparseFile{spool: a.spool, size: a.size}
+	text := int64(len(a.runs)) * runCost
+	if errno := a.spool.tree.takeText(text); errno != 0 {
+		return nil, errno
+	}
+	a.spool.text += text
+	f.runs = slices.Clone(a.runs)
+	return f, nil
 }
 
 // space gives n bytes of room at the end of the buffer, up to a block.
@@ -276,6 +303,7 @@ func (s *Spool) settle() {
 		s.tree.bytes.give(s.room - to)
 		s.room = to
 	}
+	_ = s.release(0, int64(len(s.live))) // what cannot be given back now stays until close
 }
 
 // readAt fills p from byte off of the spool, all of which was added.
@@ -300,10 +328,13 @@ func (s *Spool) readAt(p []byte, off int64) error {
 
 // close frees the content.
 func (s *Spool) close() error {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return nil // for good, see Tree.Close
+	}
 	defer s.mu.Unlock()
 	s.closed = true
-	s.tree.bytes.give(s.room)
-	s.buf, s.room = nil, 0
+	s.tree.bytes.give(s.room - s.given)
+	s.tree.giveText(s.text)
+	s.buf, s.live, s.room, s.given, s.text = nil, nil, 0, 0, 0
 	return s.file.Close()
 }

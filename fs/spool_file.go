@@ -32,6 +32,8 @@ func (f *spoolFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *spoolFile) SeekData(off int64) (int64, error) { return min(off, f.size), nil }
 func (f *spoolFile) SeekHole(int64) (int64, error)     { return f.size, nil }
 
+func (f *spoolFile) free() error { return f.spool.free(f.start, f.start+f.size, 0) }
+
 // clip cuts p to what a file of so many bytes has at off, with io.EOF if that is
 // less than asked for.
 func clip(p []byte, off, size int64) ([]byte, error) {
@@ -47,11 +49,22 @@ type spoolRun struct {
 	start    int64 // where in the spool it begins
 }
 
+// runCost is what a run takes of the heap, in bytes.
+const runCost = 24
+
 // sparseFile is a file with holes in a spool.
 type sparseFile struct {
 	spool *Spool
 	size  int64
-	runs  []spoolRun // in order, no two of them adjacent
+	runs  []spoolRun // in order, no two of them adjacent, one after another in the spool
+}
+
+func (f *sparseFile) free() error {
+	if len(f.runs) == 0 {
+		return nil
+	}
+	first, last := f.runs[0], f.runs[len(f.runs)-1]
+	return f.spool.free(first.start, last.start+last.end-last.off, int64(len(f.runs))*runCost)
 }
 
 func (f *sparseFile) Size() int64 { return f.size }

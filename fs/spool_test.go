@@ -36,6 +36,16 @@ func readBase(t testing.TB, b Base) []byte {
 	}
 }
 
+// named gives bases to files in the root directory.
+func named(t testing.TB, tree *Tree, bases ...Base) {
+	t.Helper()
+	for _, b := range bases {
+		n := file(t, tree, tree.Root(), fmt.Sprint(tree.Root().dir.cookie), "")
+		ok(t, tree.SetBase(n, b))
+		tree.Unref(n, 1)
+	}
+}
+
 // runs gives the data of a base as its seeks tell it.
 func runs(t *testing.T, b Base) (runs []Extent) {
 	t.Helper()
@@ -92,6 +102,7 @@ func TestSpoolKeepsContentAndHoles(t *testing.T) {
 		} {
 			b, err := s.Add(iotest.HalfReader(bytes.NewReader(c.content)))
 			must(t, err)
+			named(t, tree, b)
 			all = append(all, added{b, c.content})
 			if b.Size() != int64(len(c.content)) || b.Used() != c.blocks*k {
 				t.Errorf("%d bytes: size %d, used %d", len(c.content), b.Size(), b.Used())
@@ -173,6 +184,7 @@ func TestSpoolForgetsWhatFailed(t *testing.T) {
 		for i := range 10 {
 			b, err := s.Add(bytes.NewReader(pattern(1000*i, byte(i))))
 			must(t, err)
+			named(t, tree, b)
 			all = append(all, b)
 			torn := io.MultiReader(bytes.NewReader(pattern(i*spoolBuffer/3, 77)), iotest.ErrReader(cause))
 			if _, err := s.Add(torn); !errors.Is(err, cause) {
@@ -234,6 +246,7 @@ func TestSealGivesBackWhatASpoolHeldReady(t *testing.T) {
 		}
 		again, err := s.Add(bytes.NewReader([]byte("more")))
 		must(t, err)
+		named(t, tree, b, again)
 		if string(readBase(t, b)) != "content" || string(readBase(t, again)) != "more" {
 			t.Error("other bytes were read")
 		}

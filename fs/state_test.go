@@ -89,3 +89,28 @@ func TestStatesOfATree(t *testing.T) {
 		})
 	}
 }
+
+// A panic may leave locks locked. What the rest of the tree took of a home that others
+// share was once never given back.
+func TestPoisonedTreeIsFreed(t *testing.T) {
+	home, err := NewArenaHome(testHomeSize)
+	must(t, err)
+	heap := NewHeap(1 << 20)
+	tree, err := New(home, &Options{Heap: heap})
+	must(t, err)
+	spooled(t, tree, pattern(100000, 0))
+	file(t, tree, tree.Root(), "f", "content")
+	n := file(t, tree, tree.Root(), "locked", "content")
+	n.mu.Lock()
+	tree.Poison(errors.New("a panic"))
+	must(t, tree.Close())
+	if used := heap.used.Load(); used != 0 {
+		t.Errorf("%d bytes of the heap are still counted", used)
+	}
+	total, free, err := home.StatFS()
+	must(t, err)
+	if total-free != pageSize {
+		t.Errorf("%d bytes of content are left, want those of the file that is locked", total-free)
+	}
+	must(t, home.Close())
+}

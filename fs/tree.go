@@ -13,10 +13,12 @@ import (
 // Options are a tree's limits. Zero fields mean no limit of the tree's own; a
 // Home has its own limit all the same.
 type Options struct {
-	// MaxBytes is the limit of the content in memory, in bytes: what was written
-	// and what spools hold, in whole pages, and extended attributes.
+	// MaxBytes is the limit of what is in memory, in bytes: content that was written
+	// or that spools hold, in whole pages; names, targets of symlinks and extended
+	// attributes.
 	MaxBytes  int64
-	MaxInodes int64        // the root directory counts
+	MaxInodes int64        // the root directory counts, and each further name of an inode
+	Heap      *Heap        // a limit that trees share; nil: none
 	Owner     Owner        // of the root directory
 	Logger    *slog.Logger // nil: no log
 }
@@ -31,7 +33,9 @@ type Tree struct {
 
 	mu     sync.RWMutex // guards names, link counts and directories; see doc.go
 	inodes table
-	bytes  budget
+	links  atomic.Int64 // names of inodes beyond their first
+	bytes  budget       // against MaxBytes
+	heap   budget       // what the tree takes of Options.Heap
 
 	timesLeft atomic.Bool // see LeaveTimes
 
@@ -65,6 +69,12 @@ func New(home Home, opts *Options) (*Tree, error) {
 		t.log = slog.New(slog.DiscardHandler)
 	}
 	t.bytes.max = opts.MaxBytes
+	if opts.Heap != nil {
+		t.heap.shared = &opts.Heap.budget
+	}
+	if errno := t.takeNode(0); errno != 0 {
+		return nil, fmt.Errorf("make tree: %w", errno)
+	}
 	t.root = newInode(syscall.S_IFDIR|0o755, opts.Owner, now())
 	t.root.nlink = 2
 	t.root.dir.parent = t.root
@@ -72,26 +82,38 @@ func New(home Home, opts *Options) (*Tree, error) {
 	return t, nil
 }
 
-// Close frees all content. Everything gives EIO from then on. No other operation
-// may be under way.
+// Close frees all content. Everything gives EIO from then on. No other operation may
+// be under way. What an operation that panicked has left locked stays.
 func (t *Tree) Close() error {
 	if t.setState(stateClosed)&stateClosed != 0 {
 		return nil
 	}
-	var errs []error
+	errs := []error{t.closeSpools()} // first, so that no base is freed by itself
 	for n := range t.inodes.all() {
-		errs = append(errs, t.dropContent(n))
+		if n.mu.TryLock() {
+			errs = append(errs, t.dropLocked(n))
+			n.mu.Unlock()
+		}
 	}
-	t.spoolMu.Lock()
-	defer t.spoolMu.Unlock()
-	for _, s := range t.spools {
-		errs = append(errs, s.close())
-	}
-	t.spools = nil
+	t.links.Store(0)
+	t.heap.give(t.heap.used.Load())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close tree: %w", err)
 	}
 	return nil
+}
+
+func (t *Tree) closeSpools() error {
+	if !t.spoolMu.TryLock() {
+		return nil
+	}
+	defer t.spoolMu.Unlock()
+	var errs []error
+	for _, s := range t.spools {
+		errs = append(errs, s.close())
+	}
+	t.spools = nil
+	return errors.Join(errs...)
 }
 
 // Root is the root directory. No reference is given, none is needed: it has a
@@ -128,7 +150,10 @@ func (t *Tree) reap(n *Inode) {
 	if named || n.refs.Load() > 0 || !t.inodes.remove(n) {
 		return
 	}
-	if err := t.dropContent(n); err != nil {
+	n.mu.Lock() // Changes and the like look at n still
+	err := t.dropLocked(n)
+	n.mu.Unlock()
+	if err != nil {
 		t.log.Error("content of a removed file was not freed", "inode", n.ino, "error", err)
 	}
 	if orphan {
@@ -136,19 +161,16 @@ func (t *Tree) reap(n *Inode) {
 	}
 }
 
-// dropContent gives back what the content and the extended attributes take.
-func (t *Tree) dropContent(n *Inode) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+// dropLocked gives back what n takes, which nobody uses any more.
+// Preconditions: n.mu is held.
+func (t *Tree) dropLocked(n *Inode) error {
+	t.giveNode(n.text())
 	if n.extra != nil {
-		t.bytes.give(n.extra.xattrBytes())
-		n.extra.xattrs = nil
+		t.giveText(n.extra.xattrBytes())
+		n.extra.xattrs, n.extra.listed = nil, 0
 	}
 	t.replacedLocked(n, 0, math.MaxInt64)
-	u, ok := n.content.(*upper)
+	c := n.content
 	n.content = nil
-	if !ok {
-		return nil
-	}
-	return t.freeUpper(u)
+	return t.freeContent(c)
 }

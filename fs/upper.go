@@ -160,7 +160,7 @@ func (t *Tree) lockUpper(n *Inode, keep int64) (*upper, syscall.Errno) {
 		if base == nil {
 			return n.content.(*upper), 0
 		}
-		u, errno := t.copyOf(base, size)
+		u, errno := t.copyOf(base, size) // which n may drop meanwhile
 		if errno != 0 {
 			return nil, errno
 		}
@@ -170,6 +170,7 @@ func (t *Tree) lockUpper(n *Inode, keep int64) (*upper, syscall.Errno) {
 		}
 		if n.content == base {
 			n.content, n.size = u, size
+			t.free(n, base)
 			return u, 0
 		}
 		n.mu.Unlock() // somebody else was first
@@ -257,14 +258,28 @@ func (t *Tree) copyUp(u *upper, c content, size int64) syscall.Errno {
 	return 0
 }
 
-// dropUpperLocked frees the content of n if it is upper.
+// dropContentLocked makes n one hole, and frees what it had.
 // Preconditions: n.mu is held.
-func (t *Tree) dropUpperLocked(n *Inode) syscall.Errno {
-	u, ok := n.content.(*upper)
-	if !ok {
-		return 0
-	}
+func (t *Tree) dropContentLocked(n *Inode) {
+	c := n.content
 	n.content = nil
 	n.flags &^= flagBeyond | flagUnseen
-	return errnoOf(t.freeUpper(u))
+	t.free(n, c)
+}
+
+// free gives back the memory of content that n has dropped.
+func (t *Tree) free(n *Inode, c content) {
+	if err := t.freeContent(c); err != nil {
+		t.log.Error("content that nobody has any more was not freed", "inode", n.ino, "error", err)
+	}
+}
+
+func (t *Tree) freeContent(c content) error {
+	switch c := c.(type) {
+	case *upper:
+		return t.freeUpper(c)
+	case freer:
+		return c.free()
+	}
+	return nil
 }

@@ -22,8 +22,14 @@ type xattr struct {
 	value []byte
 }
 
+// xattrCost is what an extended attribute takes beside its name and value, in bytes.
+const xattrCost = 64
+
 // bytes is what it takes of the tree's limit.
-func (x xattr) bytes() int64 { return int64(len(x.name) + len(x.value)) }
+func (x xattr) bytes() int64 { return xattrCost + int64(len(x.name)+len(x.value)) }
+
+// list is what its name takes of maxXattrList.
+func (x xattr) list() uint32 { return uint32(len(x.name) + 1) }
 
 func (e *extra) xattrBytes() (sum int64) {
 	for _, x := range e.xattrs {
@@ -119,7 +125,7 @@ func (t *Tree) storeXattrLocked(n *Inode, i int, found bool, x xattr) syscall.Er
 		if bytes.Equal(old.value, x.value) {
 			return 0
 		}
-		if errno := t.bytes.take(x.bytes() - old.bytes()); errno != 0 {
+		if errno := t.takeText(x.bytes() - old.bytes()); errno != 0 {
 			return errno
 		}
 		n.extra.xattrs[i] = x
@@ -127,17 +133,14 @@ func (t *Tree) storeXattrLocked(n *Inode, i int, found bool, x xattr) syscall.Er
 		return 0
 	}
 	more := n.moreLocked()
-	names := len(x.name) + 1
-	for _, other := range more.xattrs {
-		names += len(other.name) + 1
-	}
-	if names > maxXattrList {
+	if more.listed+x.list() > maxXattrList {
 		return syscall.ENOSPC
 	}
-	if errno := t.bytes.take(x.bytes()); errno != 0 {
+	if errno := t.takeText(x.bytes()); errno != 0 {
 		return errno
 	}
 	more.xattrs = slices.Insert(more.xattrs, i, x)
+	more.listed += x.list()
 	t.markLocked(n, flagMeta)
 	return 0
 }
@@ -166,8 +169,10 @@ func (t *Tree) dropXattrLocked(n *Inode, name string) bool {
 	if !found {
 		return false
 	}
-	t.bytes.give(n.extra.xattrs[i].bytes())
+	x := n.extra.xattrs[i]
+	t.giveText(x.bytes())
 	n.extra.xattrs = slices.Delete(n.extra.xattrs, i, i+1)
+	n.extra.listed -= x.list()
 	return true
 }
 
