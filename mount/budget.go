@@ -6,19 +6,41 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 )
 
-// budget is the memory that all mounts of a server may take for content. A mount
-// with a limit of its own has that much set aside, in a home of its own; the others
-// share a home of what is left. The kernel keeps the size of each, so that the sum
-// holds though it writes without asking us.
+// budget is the memory that all mounts of a server may take: total for content, and
+// heap for names and the like. A mount with a limit of its own has that much of total
+// set aside, in a home of its own; the others share a home of what is left. The kernel
+// keeps the size of each, so that the sum holds though it writes without asking us.
 type budget struct {
-	total int64 // bytes; immutable
+	total int64    // bytes; immutable
+	heap  *fs.Heap // immutable
 
 	mu     sync.Mutex
 	aside  int64   // bytes; guarded by mu
 	shared fs.Home // guarded by mu; nil before the first mount that needs it
+}
+
+// limit sets the budget of a server that may use so many bytes of memory. Half is for
+// content. An eighth is for names, attributes and links, of which the garbage collector
+// needs as much again. The rest is for the process itself.
+func (b *budget) limit(memory int64) {
+	b.total = memory / 2
+	b.heap = fs.NewHeap(b.total / 4)
+}
+
+// archiveLimits are the limits of an archive that is read, as far as they follow from
+// the memory. An archive that holds every name several times still fits.
+func (b *budget) archiveLimits() *archive.Limits {
+	const repeated, extent = 4, 64 // extent: bytes of heap for one of a sparse file, while it is read
+	d := archive.DefaultLimits()
+	heap := b.total / 4
+	return &archive.Limits{
+		MetaBytes:     max(1, min(d.MetaBytes, repeated*heap)),
+		SparseExtents: max(1, min(d.SparseExtents, heap/extent)),
+	}
 }
 
 // leastShared is what the shared home keeps at least, in bytes: a tmpfs of none is
@@ -92,7 +114,7 @@ func (h *ownedHome) Close() error {
 // newHome makes a home for content: a detached tmpfs where that is allowed, else
 // an arena.
 func newHome(size int64) (fs.Home, error) {
-	home, err := fs.NewTmpfsHome(size, 0)
+	home, err := fs.NewTmpfsHome(size, filesIn(size))
 	if err == nil {
 		return home, nil
 	}
@@ -102,10 +124,7 @@ func newHome(size int64) (fs.Home, error) {
 	return fs.NewArenaHome(size)
 }
 
-// inodeCost is what an inode with its name takes of the Go heap, in bytes, with
-// room for the garbage collector.
-const inodeCost = 1 << 10
-
-// inodes is how many a mount without a limit of its own may have. tmpfs has such a
-// limit too.
-func (b *budget) inodes() int64 { return b.total / inodeCost }
+// filesIn is how many backing files a home of size bytes may have. Each takes a
+// kilobyte of the kernel's memory, which counts as ours, and at least a page of the
+// home unless it is empty.
+func filesIn(size int64) int64 { return size/(2<<10) + 1<<10 }

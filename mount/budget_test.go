@@ -1,13 +1,23 @@
 package mount
 
 import (
+	"archive/tar"
+	"compress/gzip"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/store"
 )
 
 // What mounts have set aside is not there for others, until they are closed.
 func TestBudget(t *testing.T) {
-	b := &budget{total: 64 << 20}
+	b := &budget{}
+	b.limit(128 << 20)
 	shared, err := b.sharedHome()
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +55,75 @@ func TestBudget(t *testing.T) {
 	if all, err := b.ownHome(56 << 20); err != nil {
 		t.Error(err)
 	} else if err := all.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// writeSymlinks writes an archive of n symlinks whose targets have 4,000 bytes.
+func writeSymlinks(t *testing.T, path string, n int) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gz, _ := gzip.NewWriterLevel(f, gzip.BestSpeed)
+	w := tar.NewWriter(gz)
+	for i := range n {
+		h := &tar.Header{Typeflag: tar.TypeSymlink, Name: fmt.Sprint(i), Linkname: strings.Repeat("t", 4000)}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), gz.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An archive of a few megabytes, in which nothing but names and targets is large, once
+// took as much memory as it asked for, each mount for itself.
+func TestArchivesShareTheHeap(t *testing.T) {
+	dir := t.TempDir()
+	writeSymlinks(t, filepath.Join(dir, "k.tar.gz"), 1500)
+	u, err := store.ParseURL("file://" + dir + "/k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.OpenBucket(t.Context(), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &budget{}
+	b.limit(64 << 20) // of which names and targets may take 8 MiB
+	l := &loader{
+		budget: b, url: u, store: st, req: &openRequest{MaxInodes: 1 << 20},
+		warn: func(archive.Warning) {}, progress: func(Progress) {},
+	}
+	load := func() (loaded, error) {
+		obj, err := l.open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.load(t.Context(), obj)
+	}
+	first, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := load()
+	if !errors.Is(err, ErrLimit) {
+		t.Errorf("beside it another one of 6 MB: %v, want ErrLimit", err)
+	}
+	second.free()
+	first.free()
+	third, err := load()
+	if err != nil {
+		t.Errorf("when they are closed: %v", err)
+	}
+	third.free()
+	if free := b.heap.Free(); free != 8<<20 {
+		t.Errorf("%d bytes are free in the end", free)
+	}
+	if err := errors.Join(b.shared.Close(), st.Close()); err != nil {
 		t.Error(err)
 	}
 }

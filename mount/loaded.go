@@ -63,7 +63,10 @@ func (l *loader) load(ctx context.Context, obj store.Object) (loaded, error) {
 
 func (l *loader) read(ctx context.Context, obj store.Object, c *loaded) (err error) {
 	p := &progress{tell: l.progress, now: Progress{Phase: PhaseOpening, Total: c.info.Size}}
-	opts := &archive.ReaderOptions{Owner: &l.req.Owner, Devices: l.req.Dev, Warn: l.warn, Progress: p.report}
+	opts := &archive.ReaderOptions{
+		Limits: l.budget.archiveLimits(),
+		Owner:  &l.req.Owner, Devices: l.req.Dev, Warn: l.warn, Progress: p.report,
+	}
 	if l.req.KeepOwner {
 		opts.Owner = nil
 	}
@@ -90,12 +93,20 @@ func (l *loader) newTree(c *loaded) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", l.url.Redacted(), err)
 	}
-	c.tree, err = fs.New(home, &fs.Options{MaxBytes: l.maxBytes(), MaxInodes: l.maxInodes(), Owner: l.req.Owner})
-	return err
+	c.tree, err = fs.New(home, l.treeOptions(l.maxBytes()))
+	if err != nil {
+		return l.readError(err)
+	}
+	return nil
 }
 
-// maxInodes is how many files and directories the tree may have.
-func (l *loader) maxInodes() int64 { return cmp.Or(l.req.MaxInodes, l.budget.inodes()) }
+// treeOptions are those of a tree that keeps so many bytes at most; 0 is no limit.
+func (l *loader) treeOptions(maxBytes int64) *fs.Options {
+	return &fs.Options{MaxBytes: maxBytes, MaxInodes: l.req.MaxInodes, Heap: l.budget.heap, Owner: l.req.Owner}
+}
+
+// maxInodes is how many files and directories there may be.
+func (l *loader) maxInodes() int64 { return cmp.Or(l.req.MaxInodes, l.budget.heap.Inodes()) }
 
 // plainMemory is how much content on its way to a plain directory is kept in memory,
 // in bytes; there is a spill directory for the rest.
@@ -146,7 +157,7 @@ func (c *loaded) own(home fs.Home) {
 
 // free frees the memory. Nobody uses the tree any more.
 func (c *loaded) free() {
-	if c.tree != nil && !c.tree.Poisoned() { // a lock of a poisoned one may be locked for ever
+	if c.tree != nil {
 		_ = c.tree.Close() // memory only
 	}
 	for _, home := range c.homes {

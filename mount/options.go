@@ -25,13 +25,14 @@ type Options struct {
 	// limits, share it: it is fetched once and is in memory once, however many
 	// there are.
 	ReadOnly bool
-	// MaxBytes limits the content in memory, in bytes; beyond it tools get
-	// ENOSPC. So much is set aside of what the server has for all its mounts, half
+	// MaxBytes limits what is in memory, in bytes: content, names, targets of symlinks
+	// and extended attributes. Beyond it tools get ENOSPC. So much is set aside of what the server has for all its mounts, half
 	// of the memory limit; Open gives ErrLimit if it is not there. 0: what nobody
 	// has set aside, which is shared.
 	MaxBytes int64
-	// MaxInodes limits the number of files and directories. 0: one for each KiB of
-	// half of the memory limit.
+	// MaxInodes limits the number of files and directories; a further name of a file
+	// counts as one. 0: what the server has left for all its mounts, one for each KiB
+	// of half of the memory limit, and fewer where names are long.
 	MaxInodes int64
 	// Spill is a directory on disk for content that memory has no room for, see
 	// MaxBytes. "": tools get ENOSPC instead.

@@ -63,7 +63,7 @@ func serverMain() int {
 
 func newServer(lock *os.File) *server {
 	s := &server{hosted: map[uint64]*hosted{}, lock: lock}
-	s.budget.total = memoryLimit() / 2
+	s.budget.limit(memoryLimit())
 	return s
 }
 

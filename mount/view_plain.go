@@ -207,9 +207,8 @@ func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 		return false, err
 	}
 	v.h.own(home)
-	limits := &fs.Options{MaxInodes: v.h.loader().maxInodes(), Owner: v.h.req.Owner}
-	if v.h.tree, err = fs.New(home, limits); err != nil {
-		return false, err
+	if v.h.tree, err = fs.New(home, v.h.loader().treeOptions(0)); err != nil {
+		return false, v.takeError(err)
 	}
 	if err := v.files.Load(ctx, v.h.tree, &fsdir.LoadOptions{Warn: v.h.warn}); err != nil {
 		return false, v.takeError(err)
