@@ -44,6 +44,9 @@ type Options struct {
 	// Spill is a directory on disk for content that memory has no room for. "":
 	// tools get ENOSPC.
 	Spill string
+	// SpillReserve is how many bytes of the spill directory's disk stay free. 0: see
+	// mount.Options.
+	SpillReserve int64
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
 	// archive is deleted, and with it the record that the step was done.
 	KeepEmpty bool
@@ -101,20 +104,21 @@ func (o *Options) check() error {
 func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Options {
 	o := v.opts
 	return &mount.Options{
-		ReadOnly:    o.ReadOnly,
-		MaxBytes:    o.MaxBytes,
-		MaxInodes:   o.MaxInodes,
-		Spill:       o.Spill,
-		KeepEmpty:   o.KeepEmpty,
-		Portable:    o.Portable,
-		Plain:       o.Plain,
-		Grace:       o.Grace,
-		RunDir:      o.RunDir,
-		Origin:      origin,
-		Since:       since,
-		BeforeStore: v.mayStore,
-		Progress:    v.progress,
-		Logger:      v.log,
+		ReadOnly:     o.ReadOnly,
+		MaxBytes:     o.MaxBytes,
+		MaxInodes:    o.MaxInodes,
+		Spill:        o.Spill,
+		SpillReserve: o.SpillReserve,
+		KeepEmpty:    o.KeepEmpty,
+		Portable:     o.Portable,
+		Plain:        o.Plain,
+		Grace:        o.Grace,
+		RunDir:       o.RunDir,
+		Origin:       origin,
+		Since:        since,
+		BeforeStore:  v.mayStore,
+		Progress:     v.progress,
+		Logger:       v.log,
 	}
 }
 

@@ -49,6 +49,7 @@ type RuleWorkspace struct {
 	MaxBytes     int64    `json:"maxBytes,omitempty" yaml:"maxBytes,omitempty"`
 	MaxInodes    int64    `json:"maxInodes,omitempty" yaml:"maxInodes,omitempty"`
 	Spill        string   `json:"spill,omitempty" yaml:"spill,omitempty"`
+	SpillReserve int64    `json:"spillReserve,omitempty" yaml:"spillReserve,omitempty"`
 	KeepEmpty    bool     `json:"keepEmpty,omitempty" yaml:"keepEmpty,omitempty"`
 	Portable     bool     `json:"portable,omitempty" yaml:"portable,omitempty"`
 	Grace        Duration `json:"grace,omitempty" yaml:"grace,omitempty"`
@@ -177,7 +178,7 @@ func (o *InterceptorOptions) compileWorkspace(w *RuleWorkspace, first bool) (wor
 	var err error
 	c.tmpl, err = newTemplate(w.URL, w.Vars)
 	c.opts = &Options{
-		ReadOnly: w.ReadOnly, AutoCommit: w.AutoCommit, MaxBytes: w.MaxBytes, MaxInodes: w.MaxInodes, Spill: w.Spill,
+		ReadOnly: w.ReadOnly, AutoCommit: w.AutoCommit, MaxBytes: w.MaxBytes, MaxInodes: w.MaxInodes, Spill: w.Spill, SpillReserve: w.SpillReserve,
 		KeepEmpty: w.KeepEmpty, Portable: w.Portable, Grace: time.Duration(w.Grace), CloseTimeout: time.Duration(w.CloseTimeout),
 		Vars: w.Vars, Plain: o.Plain, RunDir: o.RunDir, DataConverter: o.DataConverter,
 	}

@@ -20,7 +20,7 @@ const spillPrefix = ".workdir-spill-"
 // do not to a directory on disk.
 type spillHome struct {
 	memory Home       // immutable; not the home's own: others may use it
-	disk   *tmpfsHome // immutable; its files are those of a directory on disk
+	disk   *spillDisk // immutable
 	dir    string     // immutable; of the files on disk
 	lock   *os.File   // immutable; its flock says that this process lives
 }
@@ -28,15 +28,19 @@ type spillHome struct {
 // NewSpillHome makes a home whose files are in memory until that is full, and in
 // a directory of its own within dir from then on. memory stays the caller's and
 // is closed after it. What a killed process left in dir is removed.
-func NewSpillHome(memory Home, dir string) (Home, error) {
-	h, err := newSpillHome(memory, dir)
+//
+// reserve is how many bytes of the disk stay free, for others and for the commit. 0 is
+// a twentieth of it, but at least 256 MiB, or a quarter of a disk of less than 1 GiB;
+// less than 0 is nothing.
+func NewSpillHome(memory Home, dir string, reserve int64) (Home, error) {
+	h, err := newSpillHome(memory, dir, reserve)
 	if err != nil {
 		return nil, fmt.Errorf("make spill directory in %s: %w", dir, err)
 	}
 	return h, nil
 }
 
-func newSpillHome(memory Home, dir string) (*spillHome, error) {
+func newSpillHome(memory Home, dir string, reserve int64) (*spillHome, error) {
 	removeLeftSpills(dir)
 	for {
 		own, lock, err := newSpillDir(dir)
@@ -52,7 +56,7 @@ func newSpillHome(memory Home, dir string) (*spillHome, error) {
 			os.Remove(own)
 			return nil, err
 		}
-		disk := &tmpfsHome{cached: descriptors}
+		disk := &spillDisk{tmpfsHome: &tmpfsHome{cached: descriptors}, reserve: reserve}
 		disk.root.Store(int64(root))
 		return &spillHome{memory: memory, disk: disk, dir: own, lock: lock}, nil
 	}
@@ -115,11 +119,11 @@ func (h *spillHome) NewFile() (File, error) {
 		}
 		return &spillFile{home: h, now: f}, nil
 	}
-	f, err = h.disk.NewFile()
+	onDisk, err := h.disk.newFile()
 	if err != nil {
 		return nil, err
 	}
-	return &spillFile{home: h, now: f, spilled: true}, nil
+	return &spillFile{home: h, now: onDisk, spilled: true}, nil
 }
 
 // StatFS tells what memory and the disk have together.
@@ -180,11 +184,19 @@ func (f *spillFile) spill() error {
 	if f.spilled {
 		return syscall.ENOSPC
 	}
-	to, err := f.home.disk.NewFile()
+	size, err := f.now.Used()
 	if err != nil {
 		return err
 	}
-	if err := copyFile(to, f.now); err != nil {
+	if err := f.home.disk.claim(size); err != nil {
+		return err
+	}
+	defer f.home.disk.release(size)
+	to, err := f.home.disk.newFile()
+	if err != nil {
+		return err
+	}
+	if err := copyFile(to.File, f.now); err != nil {
 		_ = to.Close() // the first error counts
 		return err
 	}

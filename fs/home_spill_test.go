@@ -14,11 +14,17 @@ import (
 // spillTree makes a tree whose memory has size bytes and whose rest is in dir.
 func spillTree(t *testing.T, size int64, dir string) *Tree {
 	t.Helper()
+	return reservingTree(t, size, dir, 0)
+}
+
+// reservingTree is spillTree that leaves some of the disk free.
+func reservingTree(t *testing.T, size int64, dir string, reserve int64) *Tree {
+	t.Helper()
 	memory, err := NewArenaHome(size)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := NewSpillHome(memory, dir)
+	h, err := NewSpillHome(memory, dir, reserve)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,15 +104,7 @@ func TestSpillMovesHoles(t *testing.T) {
 }
 
 func TestSpillWithoutRoomOnDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("spill-test", dir, "tmpfs", 0, "size=128k"); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	}()
+	dir := smallDisk(t, "128k")
 	t.Run("tree", func(t *testing.T) {
 		tree := spillTree(t, 64<<10, dir)
 		n := file(t, tree, tree.Root(), "n", "kept")

@@ -207,10 +207,11 @@ func (e *env) diskOf(options string) string {
 // get ENOSPC.
 func TestSpillFillsUp(t *testing.T) {
 	e := newEnv(t)
-	flags := []string{"--max-bytes", "4MiB", "--spill", e.diskOf("size=24m")}
+	flags := []string{"--max-bytes", "4MiB", "--spill", e.diskOf("size=26m"), "--spill-reserve", "2MiB"}
 	p := servings[0]
 	mustRun(t, p.exec(e, flags, e.url("k"), helpers+`
-		test "$(df -B1 --output=size . | tail -n 1 | tr -d ' ')" = $((28 << 20))
+		test "$(df -B1 --output=size . | tail -n 1 | tr -d ' ')" = $((30 << 20))
+		test "$(free)" -le $((28 << 20))
 		for i in 1 2 3 4 5 6 7 8; do head -c 2500000 /dev/urandom >f$i; done
 		test "$(free)" -lt 10000000
 		full dd if=/dev/zero of=g bs=1M count=10 oflag=direct
@@ -219,6 +220,20 @@ func TestSpillFillsUp(t *testing.T) {
 		listing >"$1/listing"`, e.outside()))
 	mustRun(t, p.exec(e, flags, e.url("k"), helpers+`listing | cmp - "$1/listing"`, e.path("outside")))
 	e.refused(p.exec(e, flags, e.url("k"), `head -c 40000000 /dev/zero >f || true`), 106, "some of the work is lost", "no space left")
+}
+
+// The store is often on the disk that content spills to. Once that was full to the last
+// byte, and what it was full of could not be stored.
+func TestSpillLeavesTheStoreRoom(t *testing.T) {
+	e := newEnv(t)
+	disk := e.diskOf("size=40m")
+	must(t, os.Mkdir(filepath.Join(disk, "store"), 0o755))
+	url := "file://" + disk + "/store/k"
+	mustRun(t, servings[0].exec(e, []string{"--max-bytes", "4MiB", "--spill", disk}, url,
+		helpers+`full dd if=/dev/zero of=f bs=64k oflag=direct`, e.outside()))
+	if got := e.mustExec(url, "ls"); got != "f\n" {
+		t.Errorf("stored: %q", got)
+	}
 }
 
 func TestSpillBecomesReadOnly(t *testing.T) {

@@ -128,7 +128,7 @@ func (l *loader) newHome(c *loaded) (home fs.Home, err error) {
 	if err != nil || l.req.Spill == "" {
 		return home, err
 	}
-	home, err = fs.NewSpillHome(home, l.req.Spill)
+	home, err = fs.NewSpillHome(home, l.req.Spill, l.req.SpillReserve)
 	if err != nil {
 		return nil, &HostError{Path: l.req.Spill, What: err.Error(), Hint: "choose another spill directory, one that can be written to"}
 	}

@@ -135,7 +135,7 @@ func (m *Mount) request(memDir string) openRequest {
 		ID: m.id, URL: m.url.String(), MemDir: memDir, Dir: m.path, Made: m.made,
 		Owner: fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
 		Plain: m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
-		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: m.spill, GraceNS: int64(grace),
+		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: m.spill, SpillReserve: m.opts.SpillReserve, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since,
 	}
 	if o := m.opts.Owner; o != nil {

@@ -37,6 +37,11 @@ type Options struct {
 	// Spill is a directory on disk for content that memory has no room for, see
 	// MaxBytes. "": tools get ENOSPC instead.
 	Spill string
+	// SpillReserve is how many bytes of the spill directory's disk stay free, for others
+	// and for the commit, which needs room too if the store is there. 0: a twentieth of
+	// the disk, but at least 256 MiB, or a quarter of a disk of less than 1 GiB; less
+	// than 0: nothing.
+	SpillReserve int64
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
 	// archive is deleted.
 	KeepEmpty bool

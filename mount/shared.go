@@ -37,6 +37,7 @@ type shareKey struct {
 	keepOwner, dev      bool
 	maxBytes, maxInodes int64
 	spill               string
+	spillReserve        int64
 }
 
 // shareGroup is what mounts of one key have. Its fields are guarded by sharing.mu.
@@ -63,7 +64,7 @@ type sharedTree struct {
 func (h *hosted) shareKey() shareKey {
 	return shareKey{
 		url: h.req.URL, memDir: h.req.MemDir, owner: h.req.Owner, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
-		maxBytes: h.req.MaxBytes, maxInodes: h.req.MaxInodes, spill: h.req.Spill,
+		maxBytes: h.req.MaxBytes, maxInodes: h.req.MaxInodes, spill: h.req.Spill, spillReserve: h.req.SpillReserve,
 	}
 }
 

@@ -57,13 +57,14 @@ type openRequest struct {
 	Owner     fs.Owner `json:"owner"`
 	KeepOwner bool     `json:"keepOwner,omitempty"`
 	mountFlags
-	Plain     bool   `json:"plain,omitempty"` // then there is a Spill
-	KeepEmpty bool   `json:"keepEmpty,omitempty"`
-	Portable  bool   `json:"portable,omitempty"`
-	MaxBytes  int64  `json:"maxBytes,omitempty"`
-	MaxInodes int64  `json:"maxInodes,omitempty"`
-	Spill     string `json:"spill,omitempty"` // canonical
-	GraceNS   int64  `json:"graceNs"`
+	Plain        bool   `json:"plain,omitempty"` // then there is a Spill
+	KeepEmpty    bool   `json:"keepEmpty,omitempty"`
+	Portable     bool   `json:"portable,omitempty"`
+	MaxBytes     int64  `json:"maxBytes,omitempty"`
+	MaxInodes    int64  `json:"maxInodes,omitempty"`
+	Spill        string `json:"spill,omitempty"` // canonical
+	SpillReserve int64  `json:"spillReserve,omitempty"`
+	GraceNS      int64  `json:"graceNs"`
 
 	Origin archive.Origin `json:"origin"`
 	Since  time.Time      `json:"since,omitzero"`

@@ -132,7 +132,7 @@ func (l *loaded) newHome(opts loadOptions) (fs.Home, error) {
 		return nil, err
 	}
 	l.homes = []fs.Home{memory}
-	home, err := fs.NewSpillHome(memory, opts.tempDir())
+	home, err := fs.NewSpillHome(memory, opts.tempDir(), 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w; TMPDIR names another directory for temporary files", err)
 	}

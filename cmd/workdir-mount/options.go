@@ -20,16 +20,17 @@ import (
 // mountFlags are the flags of the commands that open a workspace. The daemon
 // gets them as JSON.
 type mountFlags struct {
-	URL       string   `json:"url"` // with its options, secrets included
-	Dir       string   `json:"dir"`
-	ReadOnly  bool     `json:"readOnly"`
-	KeepEmpty bool     `json:"keepEmpty"`
-	Portable  bool     `json:"portable"`
-	MaxBytes  byteSize `json:"maxBytes"`
-	MaxInodes int64    `json:"maxInodes"`
-	Spill     string   `json:"spill"`
-	Owner     owner    `json:"owner"`
-	Plain     bool     `json:"plain"`
+	URL          string   `json:"url"` // with its options, secrets included
+	Dir          string   `json:"dir"`
+	ReadOnly     bool     `json:"readOnly"`
+	KeepEmpty    bool     `json:"keepEmpty"`
+	Portable     bool     `json:"portable"`
+	MaxBytes     byteSize `json:"maxBytes"`
+	MaxInodes    int64    `json:"maxInodes"`
+	Spill        string   `json:"spill"`
+	SpillReserve byteSize `json:"spillReserve"`
+	Owner        owner    `json:"owner"`
+	Plain        bool     `json:"plain"`
 
 	AllowOther bool `json:"allowOther"`
 	Suid       bool `json:"suid"`
@@ -48,6 +49,7 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.Var(&f.MaxBytes, "max-bytes", "memory for content and names, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
 	flags.Int64Var(&f.MaxInodes, "max-inodes", 0, "number of files and directories, further names of files included (default: what all mounts have left of one for each KiB of half of the memory limit)")
 	flags.StringVar(&f.Spill, "spill", "", "directory on disk for content that memory has no room for (default: tools get ENOSPC)")
+	flags.Var(&f.SpillReserve, "spill-reserve", "how much of the disk of --spill stays free, for others and for what is stored (default: a twentieth, but at least 256MiB, or a quarter of a disk of less than 1GiB)")
 	flags.Var(&f.Owner, "owner", "whom the files belong to: UID, UID:GID, or keep for those whom the archive names; for root (default: the user who mounts)")
 	flags.BoolVar(&f.Plain, "plain", false, "give the workspace as a plain directory, for hosts without FUSE: nothing but mode bits enforces --read-only, --max-bytes is looked at when it is opened and stored, and only the processes that are found show that it is still in use")
 	flags.BoolVar(&f.AllowOther, "allow-other", false, "let other users into the mount, as far as permissions allow")
@@ -125,21 +127,22 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 	bar := a.newProgress()
 	defer bar.finish()
 	m, err := mount.Open(ctx, f.URL, &mount.Options{
-		Dir:       f.Dir,
-		ReadOnly:  f.ReadOnly,
-		MaxBytes:  int64(f.MaxBytes),
-		MaxInodes: f.MaxInodes,
-		Spill:     f.Spill,
-		Owner:     f.Owner.Is,
-		Plain:     f.Plain,
-		KeepEmpty: f.KeepEmpty,
-		Portable:  f.Portable,
-		Grace:     f.Grace,
-		RunDir:    a.runDir,
-		Progress:  bar.update,
-		Logger:    a.log,
-		Origin:    f.origin,
-		Since:     f.since,
+		Dir:          f.Dir,
+		ReadOnly:     f.ReadOnly,
+		MaxBytes:     int64(f.MaxBytes),
+		MaxInodes:    f.MaxInodes,
+		Spill:        f.Spill,
+		SpillReserve: int64(f.SpillReserve),
+		Owner:        f.Owner.Is,
+		Plain:        f.Plain,
+		KeepEmpty:    f.KeepEmpty,
+		Portable:     f.Portable,
+		Grace:        f.Grace,
+		RunDir:       a.runDir,
+		Progress:     bar.update,
+		Logger:       a.log,
+		Origin:       f.origin,
+		Since:        f.since,
 
 		AllowOther: f.AllowOther,
 		Suid:       f.Suid,

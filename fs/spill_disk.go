@@ -1,0 +1,100 @@
+package fs
+
+import (
+	"errors"
+	"sync/atomic"
+	"syscall"
+)
+
+// What a spill home leaves free of its disk by default: a share, but at least the
+// least and at most a part of a small disk.
+const (
+	reserveShare = 20        // 1/20 of the disk
+	reserveLeast = 256 << 20 // bytes
+	reserveMost  = 4         // 1/4 of the disk
+)
+
+// spillDisk is the directory on disk that files of a spill home move to. It leaves
+// some of the disk free, which is often the store's disk too, or the system's: what is
+// to be taken is claimed before, until the disk itself counts it as taken.
+type spillDisk struct {
+	*tmpfsHome              // immutable; its files are those of the directory
+	reserve    int64        // bytes, see NewSpillHome; immutable
+	claimed    atomic.Int64 // bytes that are being written
+}
+
+// keepsFree is how many of total bytes stay free.
+func (d *spillDisk) keepsFree(total int64) int64 {
+	switch {
+	case d.reserve < 0:
+		return 0
+	case d.reserve > 0:
+		return d.reserve
+	}
+	return min(max(total/reserveShare, reserveLeast), total/reserveMost)
+}
+
+// StatFS leaves out what stays free.
+func (d *spillDisk) StatFS() (total, free int64, err error) {
+	total, free, err = d.tmpfsHome.StatFS()
+	return total, max(0, free-d.keepsFree(total)), err
+}
+
+// claim claims size bytes: ENOSPC. They are to be released once they are written.
+func (d *spillDisk) claim(size int64) error {
+	_, free, err := d.StatFS()
+	if err != nil {
+		return err
+	}
+	for {
+		claimed := d.claimed.Load()
+		if size > free-claimed {
+			return syscall.ENOSPC
+		}
+		if d.claimed.CompareAndSwap(claimed, claimed+size) {
+			return nil
+		}
+	}
+}
+
+func (d *spillDisk) release(size int64) { d.claimed.Add(-size) }
+
+func (d *spillDisk) newFile() (*diskFile, error) {
+	f, err := d.tmpfsHome.NewFile()
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{File: f, disk: d}, nil
+}
+
+// diskFile is a file on a spillDisk.
+type diskFile struct {
+	File
+	disk *spillDisk // immutable
+}
+
+// WriteAt writes over what is there though nothing is left to be taken.
+func (f *diskFile) WriteAt(p []byte, off int64) (n int, err error) {
+	err = f.taking(off, int64(len(p)), func() (err error) { n, err = f.File.WriteAt(p, off); return err })
+	return n, err
+}
+
+func (f *diskFile) Allocate(off, length int64) error {
+	return f.taking(off, length, func() error { return f.File.Allocate(off, length) })
+}
+
+// taking calls write, which takes at most length bytes of the disk for those at off.
+func (f *diskFile) taking(off, length int64, write func() error) error {
+	err := f.disk.claim(length)
+	if err == nil {
+		defer f.disk.release(length)
+		return write()
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	if hole, herr := f.SeekHole(off); herr != nil || hole-off < length {
+		return err
+	}
+	return write()
+}
