@@ -81,12 +81,6 @@ func TestCgroupLimitFiles(t *testing.T) {
 	}
 }
 
-func TestEscapeOption(t *testing.T) {
-	if got := escapeOption(`file:///a,b\c`); got != `file:///a\,b\\c` {
-		t.Errorf("escapeOption = %s", got)
-	}
-}
-
 func TestKernelIsAtLeast(t *testing.T) {
 	for release, want := range map[string]bool{
 		"6.9.0": true, "6.18.44-fc-v669": true, "7.0-rc1": true, "6.12-amd64": true,

@@ -17,10 +17,6 @@ import (
 // MaxWrite of the adapter.
 const maxIO = 1 << 20
 
-// maxSource bounds the source in the mount table, bytes; the kernel takes less
-// than a page.
-const maxSource = 1024
-
 // mountFlags are the options of a mount that the kernel keeps.
 type mountFlags struct {
 	ReadOnly   bool `json:"readOnly,omitempty"`
@@ -29,13 +25,11 @@ type mountFlags struct {
 	Dev        bool `json:"dev,omitempty"`
 }
 
-// kernelMount mounts a new FUSE file system at dir and gives its /dev/fuse
-// descriptor. Root mounts by mount(2), others by fusermount3. The error is a
+// kernelMount mounts a new FUSE file system at dir and returns its /dev/fuse
+// descriptor. The source has neither a colon, by which GNU tools know network file
+// systems (gnulib's ME_REMOTE), nor a comma or a backslash. Root mounts by mount(2), others by fusermount3. The error is a
 // *HostError.
 func kernelMount(dir, source string, f mountFlags) (int, error) {
-	if len(source) > maxSource {
-		source = source[:maxSource]
-	}
 	if os.Geteuid() == 0 {
 		fd, err := mountDirect(dir, source, f)
 		if !errors.Is(err, unix.EPERM) {
@@ -184,7 +178,7 @@ func mountByHelper(dir, source string, f mountFlags) (int, error) {
 	}
 	defer unix.Close(pair[0])
 	theirs := os.NewFile(uintptr(pair[1]), "fusermount")
-	opts := append(f.helper(), fmt.Sprintf("max_read=%d", maxIO), "subtype=workdir", "fsname="+escapeOption(source))
+	opts := append(f.helper(), fmt.Sprintf("max_read=%d", maxIO), "subtype=workdir", "fsname="+source)
 	cmd := &exec.Cmd{
 		Path: helper, Args: []string{helper, "-o", strings.Join(opts, ","), "--", dir},
 		Env: []string{"_FUSE_COMMFD=3"}, Dir: "/", ExtraFiles: []*os.File{theirs},
@@ -199,11 +193,6 @@ func mountByHelper(dir, source string, f mountFlags) (int, error) {
 		return -1, &HostError{Path: dir, What: "fusermount3 gave no descriptor: " + err.Error()}
 	}
 	return fd, nil
-}
-
-// escapeOption escapes a value for fusermount's option list.
-func escapeOption(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `,`, `\,`).Replace(s)
 }
 
 // helperText is what fusermount3 said, for a human.

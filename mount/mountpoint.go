@@ -39,7 +39,7 @@ const (
 const endingPatience = 2 * time.Second
 
 // mountpointName is a readable name for the workspace and a digest that makes it the
-// only one. It has nothing of the URL's options. Its characters mean nothing to a shell,
+// only one; it is the source in the mount table too. It has nothing of the URL's options. Its characters mean nothing to a shell,
 // in PATH, or in the first line of a script.
 func mountpointName(u store.URL) string {
 	name := strings.Map(func(r rune) rune {

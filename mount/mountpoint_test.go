@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -220,5 +221,24 @@ func TestCleanUpLeavesTheNextOwnersMountpoint(t *testing.T) {
 	}
 	if _, err := os.Stat(session); !os.IsNotExist(err) {
 		t.Errorf("the dead session is still there: %v", err)
+	}
+}
+
+// By the colon of the URL in the mount table GNU tools took a mount for a network file
+// system: df -l left it out, and du warned of it.
+func TestMountIsALocalFileSystem(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", nil)
+	table, err := mountTable("self")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, ok := topMountAt(table, m.Path())
+	if want := mountpointName(m.url); !ok || e.source != want {
+		t.Errorf("the source is %q, want %q", e.source, want)
+	}
+	out, err := exec.Command("df", "--local", "--output=target", m.Path()).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), m.Path()) {
+		t.Errorf("df --local: %v: %s", err, out)
 	}
 }

@@ -37,7 +37,7 @@ func (v *fuseView) record() (record, error) {
 
 // show mounts the tree.
 func (v *fuseView) show(context.Context) error {
-	fd, err := kernelMount(v.h.req.Dir, v.h.url.Redacted(), v.h.req.mountFlags)
+	fd, err := kernelMount(v.h.req.Dir, mountpointName(v.h.url), v.h.req.mountFlags)
 	if err != nil {
 		return err
 	}

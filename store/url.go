@@ -68,7 +68,7 @@ func (u URL) Identity() string {
 }
 
 // Redacted is String without the value of any option that could be a secret,
-// for logs, mount tables and messages.
+// for logs and messages.
 func (u URL) Redacted() string {
 	u.Query = redactQuery(u.Query)
 	return u.String()
