@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/store"
 )
 
@@ -68,7 +69,7 @@ func (e *BusyError) Error() string {
 		if i == 0 {
 			sep = " by "
 		}
-		fmt.Fprintf(&b, "%sprocess %d (%s: %s)", sep, p.PID, p.Name, p.Use)
+		fmt.Fprintf(&b, "%sprocess %d (%s: %s)", sep, p.PID, printable.Name(p.Name), p.Use)
 	}
 	if len(e.Processes) == 0 {
 		b.WriteString(" by processes of other users or other mount namespaces")

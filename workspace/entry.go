@@ -2,13 +2,13 @@ package workspace
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 	"unicode/utf8"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/printable"
 )
 
 // Kind of an entry.
@@ -122,12 +122,6 @@ func within(path, dir string) bool {
 // orderKey sorts paths as archives do.
 func orderKey(path string) string { return strings.ReplaceAll(path, "/", "\x00") }
 
-// Printable gives a name as it can be shown on a terminal: quoted as in Go where it
+// Printable returns a name as it can be shown on a terminal: quoted as in Go where it
 // has something that would not be seen, or that a terminal would obey.
-func Printable(name string) string {
-	quoted := strconv.Quote(name)
-	if quoted[1:len(quoted)-1] == name {
-		return name
-	}
-	return quoted
-}
+func Printable(name string) string { return printable.Name(name) }

@@ -96,7 +96,7 @@ func failures(checks []store.Check) int {
 
 func (a *app) heading(text string) {
 	if !a.json && !a.quiet {
-		fmt.Fprintln(a.stdout, text)
+		_ = printText(a.stdout, text+"\n")
 	}
 }
 
@@ -107,9 +107,10 @@ func (a *app) reporter(to *[]store.Check) func(store.Check) {
 		if a.json || a.quiet && c.Status != store.CheckFail {
 			return
 		}
-		fmt.Fprintf(a.stdout, "  %-4s  %-18s  %s\n", c.Status, c.Name, c.Detail)
+		text := fmt.Sprintf("  %-4s  %-18s  %s\n", c.Status, c.Name, c.Detail)
 		if c.Fix != "" {
-			fmt.Fprintf(a.stdout, "  %-4s  %-18s  fix: %s\n", "", "", c.Fix)
+			text += fmt.Sprintf("  %-4s  %-18s  fix: %s\n", "", "", c.Fix)
 		}
+		_ = printText(a.stdout, text)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -53,7 +54,7 @@ func (a *app) endLeftovers(processes []mount.Process, sig syscall.Signal) bool {
 			continue
 		}
 		found = true
-		a.log.Info("leftover of the command gets "+unix.SignalName(sig), "pid", p.PID, "name", p.Name)
+		a.log.Info("leftover of the command gets "+unix.SignalName(sig), "pid", p.PID, "name", printable.Name(p.Name))
 		_ = unix.Kill(p.PID, sig) // it may have ended by itself
 	}
 	return found
@@ -95,7 +96,7 @@ func processList(processes []mount.Process) string {
 	}
 	names := make([]string, len(processes))
 	for i, p := range processes {
-		names[i] = fmt.Sprintf("process %d (%s: %s)", p.PID, p.Name, p.Use)
+		names[i] = fmt.Sprintf("process %d (%s: %s)", p.PID, printable.Name(p.Name), p.Use)
 	}
 	return strings.Join(names, ", ")
 }

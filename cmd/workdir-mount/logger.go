@@ -31,8 +31,7 @@ func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	if attrs != "" {
 		line += " (" + strings.TrimPrefix(attrs, ", ") + ")"
 	}
-	_, err := io.WriteString(h.out, line+"\n") // one write, so that lines stay whole
-	return err
+	return printText(h.out, line+"\n")
 }
 
 func levelWord(l slog.Level) string {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -21,6 +22,13 @@ func printJSON(w io.Writer, v any) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	return out.Encode(v)
+}
+
+// printText writes text for people, in which nothing that others chose can command the
+// terminal. All that is no result for programs goes through it.
+func printText(w io.Writer, text string) error {
+	_, err := io.WriteString(w, printable.Text(text)) // one write, so that lines stay whole
+	return err
 }
 
 // toStdout calls write with a writer to standard output. A reader there who has gone

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
@@ -102,7 +102,7 @@ func (a *app) umount(ctx context.Context, dir string) error {
 		return printJSON(a.stdout, newClosedMount(status.URL, status.Path, result))
 	}
 	if !a.quiet {
-		fmt.Fprintln(a.stdout, outcome(result, status.Marked))
+		return printText(a.stdout, outcome(result, status.Marked)+"\n")
 	}
 	return nil
 }
@@ -145,7 +145,7 @@ func (a *app) printStatus(ctx context.Context, r *mount.Remote) error {
 	if a.json {
 		return printJSON(a.stdout, status)
 	}
-	return writeStatus(a.stdout, status)
+	return a.printRows(rowsOf(status))
 }
 
 func (a *app) statusOfAll(ctx context.Context) error {
@@ -163,20 +163,19 @@ func (a *app) statusOfAll(ctx context.Context) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DIR\tURL\tSTATE\tAT UNMOUNT\tCHANGES\tMEMORY")
 	for _, m := range mounts {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", m.Path, m.URL, m.State, atUnmount(m), m.Changes.Total(), humanBytes(m.Bytes))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", printable.Name(m.Path), printable.Text(m.URL), m.State, atUnmount(m), m.Changes.Total(), humanBytes(m.Bytes))
 	}
 	return w.Flush()
 }
 
-// writeStatus tells of one mount, a line for each thing.
-func writeStatus(out io.Writer, s mount.Status) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+// rowsOf tells of one mount, a line for each thing.
+func rowsOf(s mount.Status) [][2]string {
 	revision := string(s.Revision)
 	if revision == "" {
 		revision = "none: the workspace has no archive"
 	}
-	rows := [][2]string{
-		{"dir", s.Path},
+	return [][2]string{
+		{"dir", printable.Name(s.Path)},
 		{"url", s.URL},
 		{"state", s.State},
 		{"at unmount", atUnmount(s)},
@@ -188,10 +187,6 @@ func writeStatus(out io.Writer, s mount.Status) error {
 		{"traffic", trafficWord(s.Traffic)},
 		{"processes", fmt.Sprintf("client %d, server %d", s.ClientPID, s.ServerPID)},
 	}
-	for _, row := range rows {
-		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
-	}
-	return w.Flush()
 }
 
 // trafficWord sums up what went over the network.

@@ -126,14 +126,14 @@ func (a *app) setUp() error {
 // note says on stderr what a user should know though nothing failed.
 func (a *app) note(format string, args ...any) {
 	if !a.quiet {
-		fmt.Fprintf(a.stderr, "workdir-mount: "+format+"\n", args...)
+		_ = printText(a.stderr, fmt.Sprintf("workdir-mount: "+format+"\n", args...))
 	}
 }
 
 // printError says what failed, and for a bad command line where to look.
 func (a *app) printError(err error) {
 	if text := errorText(err); text != "" {
-		fmt.Fprintln(a.stderr, "workdir-mount: "+text)
+		_ = printText(a.stderr, "workdir-mount: "+text+"\n")
 	}
 }
 

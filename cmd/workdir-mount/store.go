@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/store"
 )
 
@@ -60,9 +61,9 @@ func (a *app) ls(ctx context.Context, url string, long, recursive bool) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, ws := range found {
 		if long {
-			fmt.Fprintf(w, "%s\t%s\t%s\t  %s\n", humanBytes(ws.Size), ws.ModTime.Local().Format(time.DateTime), orNone(ws.Revision), ws.Name)
+			fmt.Fprintf(w, "%s\t%s\t%s\t  %s\n", humanBytes(ws.Size), ws.ModTime.Local().Format(time.DateTime), printable.Text(orNone(ws.Revision)), printable.Name(ws.Name))
 		} else {
-			fmt.Fprintln(w, ws.Name)
+			fmt.Fprintln(w, printable.Name(ws.Name))
 		}
 	}
 	return w.Flush()
@@ -126,7 +127,7 @@ func sizeWithBytes(n int64) string {
 func (a *app) printRows(rows [][2]string) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintf(w, "%s\t%s\n", row[0], row[1])
+		fmt.Fprintf(w, "%s\t%s\n", row[0], printable.Text(row[1]))
 	}
 	return w.Flush()
 }
@@ -181,6 +182,5 @@ func (a *app) say(format string, args ...any) error {
 	if a.quiet {
 		return nil
 	}
-	_, err := fmt.Fprintf(a.stdout, format+"\n", args...)
-	return err
+	return printText(a.stdout, fmt.Sprintf(format+"\n", args...))
 }

@@ -30,7 +30,7 @@ var table = map[string]rule{
 		foreign: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/cheggaaa/pb/v3"},
 	},
 	"activity": {ours: []string{"archive", "mount", "store"}, foreign: []string{"go.temporal.io/"}},
-	"mount":    {ours: []string{"fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc"}, tests: []string{"store/storetest"}},
+	"mount":    {ours: []string{"fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable"}, tests: []string{"store/storetest"}},
 	"store/drivers/s3": {
 		ours:    []string{"store", "store/drivers/internal/cloud"},
 		foreign: []string{"gocloud.dev/", "github.com/aws/"},
@@ -44,7 +44,7 @@ var table = map[string]rule{
 		foreign: []string{"gocloud.dev/", "github.com/Azure/"},
 	},
 	"store/drivers/internal/cloud": {ours: []string{"store"}, tests: []string{"store/storetest"}},
-	"workspace":                    {ours: []string{"archive", "fs", "fs/fsdir", "store"}},
+	"workspace":                    {ours: []string{"archive", "fs", "fs/fsdir", "store", "internal/printable"}},
 	"store/storetest":              {ours: []string{"archive", "store"}, foreign: []string{"github.com/anishathalye/porcupine"}},
 	"store":                        {ours: []string{"archive"}, tests: []string{"fs", "store/storetest"}},
 	"fs/fusefs":                    {ours: []string{"fs"}, foreign: []string{"github.com/hanwen/go-fuse/v2/fuse"}},
@@ -62,6 +62,7 @@ var table = map[string]rule{
 	"examples/guide":               example,
 	"internal/ipc":                 {},
 	"internal/deptest":             {},
+	"internal/printable":           {},
 	"internal/testreport":          {},
 	"internal/testenv":             {},
 }

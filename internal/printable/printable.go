@@ -1,0 +1,60 @@
+// Package printable makes text that others chose fit for people's eyes: names of files,
+// workspaces, processes and hosts can hold what a terminal obeys (escape sequences), what
+// is not seen, or what turns the order of the letters around (U+202E). What is meant for
+// programs, such as JSON, does not go through it.
+package printable
+
+import (
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Name returns a name as it can be shown: quoted as in Go where it has something that
+// would not be seen as it is, a line break among them.
+func Name(name string) string {
+	quoted := strconv.Quote(name)
+	if quoted[1:len(quoted)-1] == name {
+		return name
+	}
+	return quoted
+}
+
+// Text returns text of one or several lines in which all that would not be seen as it is
+// is escaped as in Go. Line breaks and tabs stay, so names in it must have been through
+// Name, or be quoted.
+func Text(text string) string {
+	if isPlain(text) {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		if isShown(r, size) {
+			b.WriteString(text[:size])
+		} else {
+			quoted := strconv.Quote(text[:size])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		text = text[size:]
+	}
+	return b.String()
+}
+
+func isPlain(text string) bool {
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		if !isShown(r, size) {
+			return false
+		}
+		i += size
+	}
+	return true
+}
+
+func isShown(r rune, size int) bool {
+	if r == utf8.RuneError && size == 1 {
+		return false
+	}
+	return r == '\n' || r == '\t' || strconv.IsPrint(r)
+}
