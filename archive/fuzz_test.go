@@ -162,7 +162,7 @@ func fuzzLoad(t *testing.T, p []byte) {
 	if err != nil {
 		t.Fatalf("Load of what was packed says %v", err)
 	}
-	wantSame(t, want, dump(t, again))
+	wantSame(t, packed(want), dump(t, again))
 	log.Record.Root = gotLog.Record.Root
 	if !reflect.DeepEqual(log, gotLog) {
 		t.Errorf("log is %+v, want %+v", gotLog, log)

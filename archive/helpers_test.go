@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -195,6 +196,13 @@ func dump(tb testing.TB, t *fs.Tree) []string {
 		case syscall.S_IFCHR, syscall.S_IFBLK:
 			line += fmt.Sprintf(" dev %d:%d", devMajor(a.Rdev), devMinor(a.Rdev))
 		}
+		if kind := a.Mode & syscall.S_IFMT; kind != syscall.S_IFREG && kind != syscall.S_IFDIR {
+			if first, ok := names[a.Ino]; ok {
+				line += fmt.Sprintf(" also %q", first)
+			} else {
+				names[a.Ino] = path
+			}
+		}
 		lines = append(lines, line+xattrText(tb, t, n))
 		return nil
 	})
@@ -202,6 +210,18 @@ func dump(tb testing.TB, t *fs.Tree) []string {
 		tb.Fatal(err)
 	}
 	return lines
+}
+
+var alsoNamed = regexp.MustCompile(` also "(\\.|[^"\\])*"`)
+
+// packed is what becomes of a dump in an archive of ours, which keeps the hard links
+// of files only.
+func packed(dump []string) []string {
+	out := make([]string, len(dump))
+	for i, line := range dump {
+		out[i] = alsoNamed.ReplaceAllString(line, "")
+	}
+	return out
 }
 
 func digest(tb testing.TB, t *fs.Tree, n *fs.Inode, size int64) string {

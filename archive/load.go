@@ -134,6 +134,7 @@ func (l *loader) entry(h *header) error {
 	if path == "" {
 		return l.directory(l.tree.Root(), h)
 	}
+	l.warnAbsolute(h, h.name)
 	parent, name := splitPath(path)
 	dir, err := l.parent(parent, h)
 	if err != nil {
@@ -150,6 +151,13 @@ func (l *loader) entry(h *header) error {
 		return l.link(dir, path, name, h)
 	default:
 		return l.create(dir, name, h)
+	}
+}
+
+// warnAbsolute warns if name, which h has or links to, is absolute.
+func (l *loader) warnAbsolute(h *header, name string) {
+	if strings.HasPrefix(name, "/") {
+		l.warn.warn(h.name, "names are absolute: the slash in front is left out")
 	}
 }
 

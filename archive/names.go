@@ -2,16 +2,16 @@ package archive
 
 import "strings"
 
-// cleanName gives the path that an archive's name stands for, without "./",
-// doubled or trailing slashes; the root is "". slash tells that the name can be a
-// directory's only. Names that are empty, absolute, hold a NUL or climb with ".."
-// are refused with a *FormatError.
+// cleanName returns the path that an archive's name stands for, without "./",
+// leading, doubled or trailing slashes; the root is "". slash tells that the name can
+// be a directory's only. Names that are empty, hold a NUL or climb with ".." are
+// refused with a *FormatError.
 func cleanName(raw string) (path string, slash bool, err error) {
 	if err := checkName(raw); err != nil {
 		return "", false, err
 	}
 	slash = strings.HasSuffix(raw, "/") || strings.HasSuffix(raw, "/.")
-	path = strings.TrimRight(raw, "/")
+	path = strings.Trim(raw, "/")
 	if !dirty(path) {
 		return path, slash, nil
 	}
@@ -42,8 +42,6 @@ func checkName(raw string) error {
 	switch {
 	case raw == "":
 		return formatErr("", "an entry has an empty name")
-	case strings.HasPrefix(raw, "/"):
-		return formatErr(raw, "the name is absolute: pack it again relative to a directory")
 	case strings.IndexByte(raw, 0) >= 0:
 		return formatErr(raw, "the name holds a NUL byte")
 	}

@@ -49,29 +49,39 @@ func (l *loader) directory(n *fs.Inode, h *header) error {
 	return l.setXattrs(n, h)
 }
 
-// link gives an earlier file a further name.
+// link gives an earlier file of any kind a further name, as link(2) does. A name that
+// the file has already stays as it is.
 func (l *loader) link(dir *fs.Inode, path, name string, h *header) error {
 	target, _, err := cleanName(h.link)
 	if err != nil {
 		return formatErr(h.name, "it is a hard link to %s, which no entry can be", quote(h.link))
 	}
-	if target == path || strings.HasPrefix(target, path+"/") {
-		return formatErr(h.name, "it is a hard link to itself or to what it replaces")
-	}
+	l.warnAbsolute(h, h.link)
 	n, err := l.find(target, h)
 	if err != nil {
 		return err
 	}
 	defer l.tree.Unref(n, 1)
+	there, errno := l.tree.Lookup(dir, name)
+	if errno == 0 {
+		l.tree.Unref(there, 1)
+	}
+	switch {
+	case there == n:
+		return nil
+	case l.dirs[n] != nil:
+		return formatErr(h.name, "it is a hard link to %s, which is a directory", quote(target))
+	case strings.HasPrefix(target, path+"/"):
+		return formatErr(h.name, "it is a hard link to what it replaces")
+	}
 	if err := l.remove(dir, name, h); err != nil {
 		return err
 	}
 	return treeErr(h.name, l.tree.Link(dir, name, n))
 }
 
-// find gives the regular file of a clean path, with a reference.
+// find returns what a clean path names, with a reference.
 func (l *loader) find(path string, h *header) (*fs.Inode, error) {
-	missing := formatErr(h.name, "it is a hard link to %s, which is no file before it in the archive", quote(path))
 	n := l.tree.Root()
 	l.tree.Ref(n)
 	for rest, more := path, path != ""; more; {
@@ -83,14 +93,10 @@ func (l *loader) find(path string, h *header) (*fs.Inode, error) {
 		case 0:
 			n = next
 		case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
-			return nil, missing
+			return nil, formatErr(h.name, "it is a hard link to %s, which is no file before it in the archive", quote(path))
 		default:
 			return nil, treeErr(h.name, errno)
 		}
-	}
-	if l.tree.Attr(n).Mode&syscall.S_IFMT != syscall.S_IFREG {
-		l.tree.Unref(n, 1)
-		return nil, missing
 	}
 	return n, nil
 }
@@ -209,6 +215,9 @@ func (l *loader) empty(dir *fs.Inode, h *header) error {
 	})
 	if errno != 0 {
 		return treeErr(h.name, errno)
+	}
+	if len(names) > 0 {
+		l.warn.warn(h.name, "a later entry takes the place of a directory, whose content is left out")
 	}
 	for _, name := range names {
 		if err := l.remove(dir, name, h); err != nil {

@@ -38,6 +38,9 @@ func compareParsers(t *testing.T, name string, archive []byte) {
 	}
 	want, wantErr := listStandard(z)
 	got, gotErr := listOurs(archive)
+	if wantErr != nil && gotErr == nil && strings.Contains(name, "odd-end-") {
+		return // GNU tar, bsdtar and Python are less strict
+	}
 	if wantErr != nil || gotErr != nil {
 		t.Fatal(name, wantErr, gotErr)
 	}

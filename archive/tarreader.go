@@ -84,10 +84,16 @@ func (t *tarReader) header() (*block, error) {
 		return nil, err
 	}
 	var b block
-	if err := t.full(b[:]); err != nil {
-		if !t.seen && errors.Is(err, errCutTar) {
-			return nil, errNoTar
-		}
+	switch err := t.full(b[:]); {
+	case errors.Is(err, errCutTar) && t.seen:
+		// GNU tar, bsdtar and Python take it for the end too. The checksums of gzip
+		// are right, so nothing was cut off since.
+		t.ended = true
+		t.warn.warn("", "the archive ends without blocks of zeros: if the program that wrote it was stopped, entries are missing")
+		return nil, nil
+	case errors.Is(err, errCutTar):
+		return nil, errNoTar
+	case err != nil:
 		return nil, err
 	}
 	if b.zero() {
@@ -108,19 +114,29 @@ func (t *tarReader) invalid() error {
 	return formatErr("", "a header in the tar is damaged: its checksum is wrong")
 }
 
-// end reads on after the first of the two zero blocks at a tar's end.
+// end reads on after the first of the two zero blocks at a tar's end. GNU tar, bsdtar
+// and Python stop after one, whatever follows; an entry would be lost so.
 func (t *tarReader) end() error {
 	var b block
 	_, err := io.ReadFull(t.src, b[:])
 	switch {
-	case err == io.EOF || err == io.ErrUnexpectedEOF:
-		t.warn.warn("", "the archive ends with one block of zeros instead of two")
-	case err != nil:
-		return err
-	case !b.zero():
+	case err == nil && b.zero():
+		return nil
+	case err == nil && b.valid():
 		return formatErr("", "a block of zeros stands within the tar")
+	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
+		return err
 	}
+	t.warn.warn("", "the archive ends with one block of zeros instead of two")
+	t.leftOut(b[:])
 	return nil
+}
+
+// leftOut warns if p, which stands behind the end of the tar, is more than padding.
+func (t *tarReader) leftOut(p []byte) {
+	if len(bytes.Trim(p, "\x00")) > 0 {
+		t.warn.warn("", "data after the end of the tar is left out")
+	}
 }
 
 // drain reads what follows the end of the tar, so that all checksums are
@@ -129,9 +145,7 @@ func (t *tarReader) drain() error {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := t.src.Read(buf)
-		if len(bytes.Trim(buf[:n], "\x00")) > 0 {
-			t.warn.warn("", "data after the end of the tar is left out")
-		}
+		t.leftOut(buf[:n])
 		if err == io.EOF {
 			break
 		}

@@ -294,7 +294,7 @@ func TestHostileArchives(t *testing.T) {
 	}{
 		{"climbs", "..", []tarEntry{file("../../../.." + outside + "/new")}},
 		{"climbs from within", "..", []tarEntry{file("a/../../new")}},
-		{"absolute", "absolute", []tarEntry{file(outside + "/new")}},
+		{"absolute and climbs", "..", []tarEntry{file("/.." + outside + "/new")}},
 		{"through a symlink", "beneath", []tarEntry{symlink("d", outside), file("d/new")}},
 		{"through two symlinks", "beneath", []tarEntry{symlink("a", outside), symlink("b", "a"), file("b/new")}},
 		{"link to a file outside", "link", []tarEntry{{name: "l", link: secret, kind: tar.TypeLink}, file("l")}},
@@ -315,6 +315,20 @@ func TestHostileArchives(t *testing.T) {
 	content, readErr := os.ReadFile(secret)
 	if err != nil || readErr != nil || len(names) != 1 || string(content) != "secret" {
 		t.Errorf("outside: %v, %q, %v, %v; want the secret as it was", names, content, err, readErr)
+	}
+}
+
+// An absolute name is one within the workspace, as GNU tar has it.
+func TestAbsoluteNames(t *testing.T) {
+	e := newEnv(t)
+	outside := e.mkdir("outside")
+	hostileArchive(t, e.archive("k"), tarEntry{name: outside + "/new", kind: tar.TypeReg, content: "x"})
+	_, stderr, code := run(t, e.execCommand(e.url("k"), `test -f ".$1/new"`, outside))
+	if code != 0 || !strings.Contains(stderr, "absolute") {
+		t.Errorf("exit code %d, stderr %q, want a warning", code, stderr)
+	}
+	if names, err := os.ReadDir(outside); err != nil || len(names) > 0 {
+		t.Errorf("outside: %v, %v; want it empty", names, err)
 	}
 }
 

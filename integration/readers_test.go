@@ -195,7 +195,7 @@ func implausible(name string) bool { return under(name, oldTimes, farTimes, "tim
 // extended attribute as GNU tar writes it, %3D for an equals sign.
 func beyondBsdtarReader(name string) bool { return under(name, oldTimes, oddXattrs) }
 
-// busybox skips extended headers, and sets the times of files only.
+// busybox takes names alone from extended headers, and sets the times of files only.
 func keepBusyboxReader(e *entry) {
 	keepSeconds(e)
 	if e.kind == "directory" || e.kind == "symlink" {
