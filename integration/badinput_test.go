@@ -43,12 +43,12 @@ func (e *env) refused(cmd *exec.Cmd, code int, words ...string) string {
 	return stderr
 }
 
-// stored is the content of every file in the store.
+// stored is the content of every file in the store, locks left out.
 func (e *env) stored() map[string]string {
 	e.t.Helper()
 	files := map[string]string{}
 	err := filepath.WalkDir(e.storeDir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
+		if err != nil || !d.Type().IsRegular() || strings.HasSuffix(path, "/.workdir/lock") {
 			return err
 		}
 		b, err := os.ReadFile(path)

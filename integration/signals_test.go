@@ -205,18 +205,17 @@ func TestSignalDuringCommit(t *testing.T) {
 	}
 }
 
-// lockStore keeps commits from becoming visible, as another writer does
-// (flock(2) on the directory of the archives).
+// lockStore keeps commits from becoming visible, as another writer does.
 func lockStore(e *env) (release func()) {
 	e.t.Helper()
-	dir, err := os.Open(e.storeDir)
+	lock, err := os.OpenFile(e.storeDir+"/.workdir/lock", os.O_RDWR, 0)
 	if err == nil {
-		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+		err = unix.FcntlFlock(lock.Fd(), unix.F_OFD_SETLKW, &unix.Flock_t{Type: unix.F_WRLCK})
 	}
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	return func() { dir.Close() }
+	return func() { lock.Close() }
 }
 
 // server finds the one server process of the env.

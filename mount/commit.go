@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"time"
 
@@ -88,6 +89,7 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 	if err := h.confirm(ctx); err != nil {
 		return commitError(err, nil)
 	}
+	ctx = store.WithLogger(ctx, slog.New(noteHandler{server: h.server, id: h.req.ID}))
 	progress := h.progress(PhaseCommitting, 0)
 	opts.Progress = progress.report
 	next := h.log.Next(h.record(req, res))

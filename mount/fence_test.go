@@ -13,7 +13,7 @@ import (
 // temporary lists what a commit under way has put beside the archives.
 func (f *fixture) temporary() []string {
 	f.t.Helper()
-	names, err := filepath.Glob(filepath.Join(f.dir, ".*"))
+	names, err := filepath.Glob(filepath.Join(f.dir, ".workdir", ".*"))
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func (f *fixture) noMountLeft() {
 		}
 	}
 	waitFor(f.t, "the last server to remove its session", func() bool { return len(sessionDirs(f.runDir)) == 0 })
-	if left, _ := filepath.Glob(filepath.Join(f.dir, ".*")); len(left) > 0 {
+	if left := f.temporary(); len(left) > 0 {
 		f.t.Errorf("left beside the archives: %v", left)
 	}
 }

@@ -75,7 +75,7 @@ someone_builds() {
 # uploading: is something of more than 1 MiB under way to the store?
 uploading() {
 	local part
-	for part in "$store"/.workdir-tmp-*; do
+	for part in "$store"/.workdir/.workdir-tmp-*; do
 		[ -e "$part" ] && [ "$(stat -c %s "$part" 2>/dev/null || echo 0)" -gt 1048576 ] && return 0
 	done
 	return 1

@@ -117,7 +117,7 @@ func (s *fileStore) Complete(_ context.Context, start string, limit int) ([]stri
 	}
 	var keys []string
 	for _, name := range names {
-		hidden := strings.HasPrefix(name, ".") && last == "" || strings.HasPrefix(name, ".workdir-")
+		hidden := strings.HasPrefix(name, ".") && last == "" || strings.HasPrefix(name, homeName+"-") || name == homeName
 		if hidden || !strings.HasPrefix(name, last) || len(keys) == limit {
 			continue
 		}

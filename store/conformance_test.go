@@ -6,22 +6,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/storetest"
-	"golang.org/x/sys/unix"
 )
 
 // openAddress opens, in another process, the store that a test told of: a
 // directory, or "home bucket" for mem.
 func openAddress(ctx context.Context, address string) (store.Store, error) {
 	home, bucket, isMem := strings.Cut(address, " ")
-	if root, ok := strings.CutSuffix(address, noLocks); ok {
-		return withoutDirectoryLocks(root), nil
-	}
 	if !isMem {
 		return store.NewFileStore(address), nil
 	}
@@ -50,40 +45,6 @@ func TestFile(t *testing.T) {
 		Address: func(s store.Store) string { return roots[s] },
 		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, roots[s]) },
 	})
-}
-
-// On a file system whose directories have no lock a hidden file is locked
-// instead, and nothing else changes.
-func TestFileWithoutDirectoryLocks(t *testing.T) {
-	roots := map[store.Store]string{}
-	open := func(t *testing.T) store.Store {
-		root := t.TempDir()
-		s := withoutDirectoryLocks(root)
-		roots[s] = root
-		return s
-	}
-	storetest.Run(t, open, &storetest.Options{
-		Pinned:  true,
-		Lacks:   lacks,
-		Address: func(s store.Store) string { return roots[s] + noLocks },
-		Litter: func(t *testing.T, s store.Store) []string {
-			return slices.DeleteFunc(litter(t, roots[s]), func(path string) bool {
-				return filepath.Base(path) == ".workdir-lock"
-			})
-		},
-	})
-}
-
-// noLocks at the end of an address tells another process that there are none.
-const noLocks = "?nolocks"
-
-func withoutDirectoryLocks(root string) store.Store {
-	return store.NewFileStoreWith(root, func(fd, how int) error {
-		if store.IsDir(fd) {
-			return unix.EBADF
-		}
-		return unix.Flock(fd, how)
-	}, nil)
 }
 
 func TestMem(t *testing.T) {
@@ -120,12 +81,15 @@ func openBucket(t *testing.T, prefix string) store.Store {
 	return s
 }
 
-// litter gives what is beneath root and no archive or directory.
+// lockPath ends the path of each lock.
+const lockPath = "/.workdir/lock"
+
+// litter returns what is beneath root and neither archive nor directory nor lock.
 func litter(t *testing.T, root string) []string {
 	t.Helper()
 	var found []string
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && !strings.HasSuffix(path, ".tar.gz") {
+		if err == nil && !e.IsDir() && !strings.HasSuffix(path, ".tar.gz") && !strings.HasSuffix(path, lockPath) {
 			found = append(found, path)
 		}
 		return err

@@ -33,8 +33,7 @@ func (s *fileStore) scratchDir(key string) (remove func() error) {
 	}
 	made, _ := s.makeDir(p.dir, "") // the checks tell of an error
 	return func() error {
-		_ = unix.Unlink(filepath.Join(p.dir, lockName))
-		removeDirs(made)
+		s.removeDirs(made)
 		if unix.Access(p.dir, unix.F_OK) == nil {
 			return fmt.Errorf("the directory %s could not be removed", p.dir)
 		}
@@ -70,10 +69,10 @@ func (d *dir) checkKind() Check {
 		name = fmt.Sprintf("of a kind that is not known (statfs type %#x)", st.Type)
 	}
 	if d.local() {
-		return newCheck("file system", name+", which belongs to this host: a lock on the directory will do", nil)
+		return newCheck("file system", name+", which belongs to this host", nil)
 	}
 	return newCheck("file system", "", &oddity{
-		CheckWarn, name + ", which other hosts may mount: commits lock the file " + lockName + " too; what follows was tried from this host alone",
+		CheckWarn, name + ", which other hosts may mount; what follows was tried from this host alone",
 		"docs/stores.md says what holds on a shared directory, how to mount it, and how to try its locks from two hosts",
 	})
 }
@@ -114,15 +113,12 @@ func (d *dir) checkLock(ctx context.Context) Check {
 	if !errors.Is(err, context.Canceled) {
 		return newCheck("lock", "", err)
 	}
-	if _, err := d.stat(lockName); err == nil {
-		return newCheck("lock", "the file "+lockName+" is locked, and a second commit waits for it", nil)
-	}
-	return newCheck("lock", "the directory is locked, and a second commit waits for it", nil)
+	return newCheck("lock", "the file "+homeName+"/"+lockName+" is locked, and a second commit waits for it", nil)
 }
 
 // checkSync makes a file and the directory durable.
 func (d *dir) checkSync() Check {
-	t, err := newTemp(d, 0o600)
+	t, err := d.newTemp(0o600)
 	if err != nil {
 		return newCheck("fsync", "", err)
 	}
@@ -138,13 +134,13 @@ func (d *dir) checkSync() Check {
 
 // checkRename looks whether a rename can be kept from replacing anything.
 func (d *dir) checkRename() Check {
-	t, err := newTemp(d, 0o600)
+	t, err := d.newTemp(0o600)
 	if err != nil {
 		return newCheck("rename", "", err)
 	}
 	defer t.discard()
 	other := tempPrefix + randomName()
-	err = again(func() error { return unix.Renameat2(d.fd, t.name, d.fd, other, unix.RENAME_NOREPLACE) })
+	err = again(func() error { return unix.Renameat2(t.dir.fd, t.name, t.dir.fd, other, unix.RENAME_NOREPLACE) })
 	if err == nil {
 		t.name = other
 		return newCheck("rename", "can be kept from replacing what another tool has just made", nil)

@@ -301,11 +301,9 @@ func mustDiagnose(t *testing.T, url string) map[string]store.Check {
 	return checks
 }
 
-// fileChecks gives the checks of a directory whose file system has another flock
-// or fsync.
-func fileChecks(t *testing.T, flock func(fd, how int) error, fsync func(int) error) map[string]store.Check {
+// fileChecks returns the checks of a directory.
+func fileChecks(t *testing.T, s store.Store) map[string]store.Check {
 	t.Helper()
-	s := store.NewFileStoreWith(t.TempDir(), flock, fsync)
 	checks := map[string]store.Check{}
 	for _, c := range s.(store.Diagnoser).Diagnose(context.Background(), "k") {
 		checks[c.Name] = c
@@ -314,27 +312,20 @@ func fileChecks(t *testing.T, flock func(fd, how int) error, fsync func(int) err
 }
 
 func TestDiagnoseLocks(t *testing.T) {
-	onDirectory := func(err error) func(fd, how int) error {
-		return func(fd, how int) error {
-			if store.IsDir(fd) {
-				return err
-			}
-			return unix.Flock(fd, how)
-		}
-	}
+	always := func(err error) func(int) error { return func(int) error { return err } }
 	tests := []struct {
-		name  string
-		flock func(fd, how int) error
-		want  store.Check
+		name string
+		lock func(fd int) error
+		want store.Check
 	}{
-		{"of the kernel", nil, store.Check{Status: store.CheckOK, Detail: "the directory is locked"}},
-		{"not on directories", onDirectory(unix.EBADF), store.Check{Status: store.CheckOK, Detail: "the file .workdir-lock is locked"}},
-		{"that keep nobody out", onDirectory(nil), store.Check{Status: store.CheckFail, Detail: "two commits", Fix: "nolock"}},
-		{"that fail", onDirectory(unix.EIO), store.Check{Status: store.CheckFail, Detail: "input/output error"}},
+		{"of the kernel", store.LockFile, store.Check{Status: store.CheckOK, Detail: "the file .workdir/lock is locked"}},
+		{"that keep nobody out", always(nil), store.Check{Status: store.CheckFail, Detail: "two commits", Fix: "nolock"}},
+		{"that fail", always(unix.EIO), store.Check{Status: store.CheckFail, Detail: "input/output error"}},
+		{"that there are none of", always(unix.ENOLCK), store.Check{Status: store.CheckFail, Detail: "no locks"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := fileChecks(t, tt.flock, nil)["lock"]
+			c := fileChecks(t, store.NewFileStoreLockedBy(t.TempDir(), tt.lock))["lock"]
 			if c.Status != tt.want.Status || !strings.Contains(c.Detail, tt.want.Detail) || !strings.Contains(c.Fix, tt.want.Fix) {
 				t.Errorf("%+v, want %+v", c, tt.want)
 			}
@@ -343,7 +334,7 @@ func TestDiagnoseLocks(t *testing.T) {
 }
 
 func TestDiagnoseSync(t *testing.T) {
-	c := fileChecks(t, nil, func(int) error { return unix.EIO })["fsync"]
+	c := fileChecks(t, store.NewFileStoreWith(t.TempDir(), nil, func(int) error { return unix.EIO }))["fsync"]
 	if c.Status != store.CheckFail || !strings.Contains(c.Detail, fmt.Sprint(unix.EIO)) {
 		t.Errorf("%+v", c)
 	}

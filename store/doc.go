@@ -18,5 +18,5 @@
 // No lock of this package is held while code of a caller runs: one that takes long,
 // or is stopped, must not keep other writers waiting. So the file driver calls
 // PutOptions.Before right before it takes the lock of the directory, and once more
-// where that took long.
+// where that took long. The lock is a file that only writers of the directory can open.
 package store

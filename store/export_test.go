@@ -22,6 +22,22 @@ func NewFileStoreWith(root string, flock func(fd, how int) error, fsync func(fd 
 	return s
 }
 
+// NewFileStoreLockedBy returns one whose file system has another lock of files.
+func NewFileStoreLockedBy(root string, lock func(fd int) error) Store {
+	s := &fileStore{root: root, sys: durable}
+	s.sys.lock = lock
+	return s
+}
+
+// LockFile is the lock of a file that a store takes.
+var LockFile = lockWhole
+
+// ForgetSweeps makes the next commits of this process sweep.
+func ForgetSweeps() { swept.Clear() }
+
+// LockPatience is how long a commit waits for the lock.
+const LockPatience = lockPatience
+
 // Freshness is how old an answer of PutOptions.Before may be.
 const Freshness = freshness
 

@@ -18,9 +18,9 @@ import (
 // fileStore keeps archives as files beneath a directory. There is one native
 // implementation of the promises of Store, docs/adr/0002 says why.
 //
-// A commit writes a temporary file beside the archive, makes it durable, and
-// then, under a lock on the directory, compares the revision and renames. A
-// reader keeps the descriptor that it opened, so it needs no lock.
+// A commit writes a temporary file in a hidden directory beside the archive, makes it
+// durable, and then, under a lock of the archive's directory, compares the revision and
+// renames. A reader keeps the descriptor that it opened, so it needs no lock.
 //
 // What other tools do without the lock is seen, but not kept out: one that
 // truncates and rewrites the archive in place changes its revision, and one
@@ -34,10 +34,11 @@ type fileStore struct {
 // syscalls are the calls that a file system may lack, or that need not be made.
 type syscalls struct {
 	flock func(fd, how int) error
+	lock  func(fd int) error // of a whole file, for writing; waits for nobody
 	fsync func(fd int) error
 }
 
-var durable = syscalls{flock: unix.Flock, fsync: unix.Fsync}
+var durable = syscalls{flock: unix.Flock, lock: lockWhole, fsync: unix.Fsync}
 
 // openFile is the driver for file.
 func openFile(_ context.Context, u URL) (Store, error) {
@@ -78,6 +79,9 @@ func (s *fileStore) split(key string) (dir, name string, err error) {
 		return "", "", fmt.Errorf("%w: the key %q has a segment \".\" or \"..\"", ErrURL, key)
 	}
 	last := len(segments) - 1
+	if slices.Contains(segments[:last], homeName) {
+		return "", "", fmt.Errorf("%w: the key %q has a segment %q, which commits keep to themselves", ErrURL, key, homeName)
+	}
 	return filepath.Join(s.root, strings.Join(segments[:last], "/")), segments[last], nil
 }
 
@@ -118,7 +122,7 @@ func (s *fileStore) open(ctx context.Context, key string) (*fileObject, error) {
 		return nil, err
 	}
 	defer d.close()
-	d.sweep()
+	d.sweepHome()
 	found, err := d.archive(p.name)
 	if err != nil {
 		return nil, err
@@ -148,7 +152,7 @@ func (s *fileStore) list(ctx context.Context, prefix string) ([]Info, error) {
 		return nil, err
 	}
 	defer d.close()
-	d.sweep()
+	d.sweepHome()
 	names, err := d.names()
 	if err != nil {
 		return nil, err

@@ -1,16 +1,13 @@
 package store
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -181,78 +178,6 @@ func regular(st *unix.Stat_t) error {
 		return &notRegularError{st.Mode}
 	}
 	return nil
-}
-
-// lockName is the file that is locked where a lock on a directory could be
-// unknown to other hosts. It stays, because removing a lock file is a race.
-const lockName = ".workdir-lock"
-
-// lock takes the directory for one commit, and waits for it until ctx ends.
-//
-// The lock is flock(2) on the directory itself, which leaves nothing behind.
-// NFS, SMB and FUSE keep such a lock within one host (their directories have no
-// flock operation in Linux), so there a hidden lock file is locked as well, by
-// an OFD lock, which NFS carries to its server; and wherever that file exists,
-// so that the server's own processes agree with its clients.
-func (d *dir) lock(ctx context.Context) (unlock func(), err error) {
-	err = d.wait(ctx, func() error { return d.sys.flock(d.fd, unix.LOCK_EX|unix.LOCK_NB) })
-	flocked := err == nil
-	if err != nil && !noSuchLock(err) {
-		return nil, err
-	}
-	release := func() {
-		if flocked {
-			_ = d.sys.flock(d.fd, unix.LOCK_UN)
-		}
-	}
-	if _, err := d.stat(lockName); err == unix.ENOENT && flocked && d.local() {
-		return release, nil
-	}
-	fd, err := d.lockFile(ctx)
-	if err != nil {
-		release()
-		return nil, err
-	}
-	return func() { _ = unix.Close(fd); release() }, nil
-}
-
-func (d *dir) lockFile(ctx context.Context) (fd int, err error) {
-	fd, err = openat(d.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o666)
-	if err != nil {
-		return -1, err
-	}
-	all := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
-	err = d.wait(ctx, func() error { return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &all) })
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
-
-// noSuchLock says whether err means that there is no such lock here, rather
-// than that somebody has it.
-func noSuchLock(err error) bool {
-	return slices.Contains([]error{unix.EBADF, unix.EINVAL, unix.ENOLCK, unix.ENOSYS, unix.EOPNOTSUPP}, err)
-}
-
-// wait calls try until nobody else has the lock, or ctx ends. A lock that blocks
-// in the kernel could not be given up.
-func (d *dir) wait(ctx context.Context, try func() error) error {
-	const most = 20 * time.Millisecond
-	pause := 200 * time.Microsecond
-	for {
-		err := again(try)
-		if err != unix.EAGAIN && err != unix.EACCES {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w; another commit in %s holds the lock", ContextError(ctx), d.path)
-		case <-time.After(pause):
-		}
-		pause = min(2*pause, most)
-	}
 }
 
 // zfsMagic and bcachefsMagic are f_type of statfs(2) for file systems outside of

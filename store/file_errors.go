@@ -32,6 +32,9 @@ var meanings = []struct {
 	{[]unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EFBIG}, ErrFull, "the disk (or its quota) is full; make room and try again"},
 }
 
+// strangeHome are the errors of a home that is not what we make.
+var strangeHome = []error{unix.EACCES, unix.EPERM, unix.ENOTDIR, unix.ELOOP, unix.EISDIR}
+
 // fail gives err the shape of this package's errors.
 func (s *fileStore) fail(op, key string, err error) error {
 	e := &Error{Op: op, Object: s.object(key), Cause: err}
@@ -54,11 +57,16 @@ func (s *fileStore) fail(op, key string, err error) error {
 func meaning(err error) (kind error, todo string) {
 	var caller *callerError
 	var other *notRegularError
+	var home *homeError
 	switch {
 	case errors.As(err, &caller), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return nil, ""
 	case errors.As(err, &other):
 		return ErrNotArchive, "move it away, or choose another key"
+	case errors.As(err, new(*lockedError)):
+		return ErrUnreachable, "end what holds it (fuser -v names it), and try again"
+	case errors.As(err, &home) && slices.Contains(strangeHome, home.err):
+		return ErrNotAllowed, "give it the owner, group and mode of the directory that it is in, or remove it while nobody commits"
 	case errors.Is(err, ErrUnknown):
 		return ErrUnknown, "look at the workspace before trying again"
 	case errors.Is(err, ErrNotAllowed), errors.Is(err, ErrURL), errors.Is(err, ErrConflict):

@@ -46,7 +46,7 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 	stored := false
 	defer func() {
 		if !stored {
-			removeDirs(made)
+			s.removeDirs(made)
 		}
 	}()
 	if err != nil {
@@ -57,12 +57,11 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 		return Info{}, vanished(err, opts.Replace)
 	}
 	defer d.close()
-	d.sweep()
 	old, err := d.compare(p, opts.Replace)
 	if err != nil {
 		return Info{}, err
 	}
-	t, err := newTemp(d, permissions(old))
+	t, err := d.newTemp(permissions(old))
 	if err != nil {
 		return Info{}, vanished(err, opts.Replace)
 	}
@@ -79,7 +78,7 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 		return Info{}, err
 	}
 	keepOwner(t.file, old)
-	stored, err = t.rename(p, old == nil)
+	stored, err = t.rename(d, p, old == nil)
 	unlock() // others need not wait for the disk: whoever comes next makes this durable too
 	if err != nil {
 		return Info{}, err
@@ -167,19 +166,18 @@ func (d *dir) ask(ctx context.Context, p place, want Revision, before func(conte
 	return nil
 }
 
-// rename gives the file the archive's name. A new archive is kept from taking
+// rename gives the file the archive's name in d. A new archive is kept from taking
 // the place of one that a tool without the lock has just made. stored says whether
 // the file may be the archive, also where there is an error.
 //
-// Preconditions: the directory is locked and the file durable.
-func (t *temp) rename(p place, create bool) (stored bool, err error) {
-	fd := t.dir.fd
+// Preconditions: d is locked and the file durable.
+func (t *temp) rename(d *dir, p place, create bool) (stored bool, err error) {
 	err = unix.EINVAL
 	if create {
-		err = again(func() error { return unix.Renameat2(fd, t.name, fd, p.name, unix.RENAME_NOREPLACE) })
+		err = again(func() error { return unix.Renameat2(t.dir.fd, t.name, d.fd, p.name, unix.RENAME_NOREPLACE) })
 	}
 	if err == unix.EINVAL || err == unix.ENOSYS { // not every file system has the flag
-		err = again(func() error { return unix.Renameat(fd, t.name, fd, p.name) })
+		err = again(func() error { return unix.Renameat(t.dir.fd, t.name, d.fd, p.name) })
 	}
 	switch {
 	case err == nil:
@@ -259,11 +257,26 @@ func (s *fileStore) syncDir(path string) error {
 	return d.sync()
 }
 
-// removeDirs removes directories that are empty, deepest last in the list.
-func removeDirs(made []string) {
+// removeDirs removes directories that have no archive, deepest last in the list.
+func (s *fileStore) removeDirs(made []string) {
 	for _, path := range slices.Backward(made) {
+		if unix.Rmdir(path) == nil {
+			continue
+		}
+		if d, err := openDir(path, unix.O_RDONLY, &s.sys); err == nil {
+			if d.empty() {
+				d.removeHome()
+			}
+			d.close()
+		}
 		_ = unix.Rmdir(path)
 	}
+}
+
+// empty says whether nothing but a home is in d.
+func (d *dir) empty() bool {
+	names, err := d.names()
+	return err == nil && slices.Equal(names, []string{homeName})
 }
 
 // Writable looks whether this user may make files in the directory of key or,
@@ -284,7 +297,8 @@ func (s *fileStore) Writable(_ context.Context, key string) error {
 	}
 }
 
-// mayMakeFiles also asks for reading, which flushing a directory needs.
+// mayMakeFiles also asks for reading, which flushing a directory needs, and for the home
+// if there is one.
 func mayMakeFiles(path string) error {
 	d, err := openDir(path, unix.O_PATH, &durable)
 	if err != nil {
@@ -292,7 +306,15 @@ func mayMakeFiles(path string) error {
 	}
 	defer d.close()
 	const access = unix.R_OK | unix.W_OK | unix.X_OK
-	return again(func() error { return unix.Faccessat(d.fd, ".", access, unix.AT_EACCESS) })
+	err = again(func() error { return unix.Faccessat(d.fd, ".", access, unix.AT_EACCESS) })
+	if err != nil {
+		return err
+	}
+	err = again(func() error { return unix.Faccessat(d.fd, homeName, access, unix.AT_EACCESS) })
+	if err != nil && err != unix.ENOENT {
+		return &homeError{path + "/" + homeName, err}
+	}
+	return nil
 }
 
 // Delete implements Store. Directories stay, though they be empty.

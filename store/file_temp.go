@@ -2,9 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"fmt"
 	"io"
 	"os"
 	"regexp"
@@ -14,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A temporary file is hidden, stands beside the archive that it will become,
-// and is locked by its writer for as long as the writer lives. One that nobody
-// has locked was left by a kill.
+// A temporary file is in the home of the directory of the archive that it will become,
+// and is locked by its writer for as long as the writer lives. One that nobody has
+// locked was left by a kill.
 const tempPrefix = ".workdir-tmp-"
 
 var tempName = regexp.MustCompile(`^\.workdir-tmp-[0-9a-f]{16}$`)
@@ -28,13 +25,41 @@ type temp struct {
 	name string // "" once it has been renamed
 }
 
-// newTemp makes an empty temporary file in d. ENOENT where the directory itself
+// newTemp makes an empty temporary file for an archive in d. ENOENT means that d itself
 // has been removed.
-func newTemp(d *dir, mode uint32) (*temp, error) {
+func (d *dir) newTemp(mode uint32) (t *temp, err error) {
+	err = d.withHome(func(home *dir) error {
+		home.sweepNowAndThen()
+		if !d.trusts(home) {
+			home.close()
+			if home, err = openDir(d.path, unix.O_RDONLY, d.sys); err != nil {
+				return err
+			}
+		}
+		if t, err = home.makeTemp(mode); err != nil {
+			home.close()
+			return homeErrorOf(home, err)
+		}
+		return nil
+	})
+	return t, err
+}
+
+// trusts says whether nobody can replace a file in the home of d who may not replace
+// the archives of d. In a sticky directory users can replace their own files, and the
+// owner of a home everybody's in it: there temporary files stand beside the archives.
+func (d *dir) trusts(home *dir) bool {
+	var st, hst unix.Stat_t
+	if unix.Fstat(d.fd, &st) != nil || unix.Fstat(home.fd, &hst) != nil {
+		return false
+	}
+	return st.Mode&unix.S_ISVTX == 0 || hst.Uid == 0 || hst.Uid == st.Uid || int(hst.Uid) == os.Geteuid()
+}
+
+// makeTemp makes an empty temporary file in d, which the temp then owns.
+func (d *dir) makeTemp(mode uint32) (*temp, error) {
 	for {
-		var random [8]byte
-		_, _ = rand.Read(random[:])
-		name := tempPrefix + hex.EncodeToString(random[:])
+		name := tempPrefix + randomName()
 		fd, err := openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode)
 		if err == unix.EEXIST {
 			continue
@@ -47,7 +72,7 @@ func newTemp(d *dir, mode uint32) (*temp, error) {
 		if ours {
 			return t, nil
 		}
-		t.discard()
+		t.remove()
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +88,7 @@ func (t *temp) claim() (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("%w: the file system has no locks (flock: %w)", ErrNotAllowed, err)
+		return false, errNoLocks("flock", err)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -107,43 +132,61 @@ func (w *tempWriter) Write(p []byte) (n int, err error) {
 
 // discard removes the file, unless it has become the archive.
 func (t *temp) discard() {
+	t.remove()
+	t.dir.close()
+}
+
+func (t *temp) remove() {
 	if t.name != "" {
 		_ = unix.Unlinkat(t.dir.fd, t.name, 0)
 	}
 	_ = t.file.Close()
 }
 
-// swept remembers the mtime at which a directory was seen without any temporary
-// file, so that a directory of many archives is not read for each of them.
-var swept sync.Map // dirID to stamp
+// sweepPause is how long a process leaves a home alone that it has swept.
+const sweepPause = time.Minute
+
+// swept has the time at which this process last swept a home.
+var swept sync.Map // dirID to time.Time
 
 type dirID struct{ dev, ino uint64 }
 
-// sweep removes temporary files that a kill left in d. It is done in passing and
-// tells of no errors: what cannot be removed now waits for the next sweep.
-func (d *dir) sweep() {
+// sweepHome sweeps the home of d, if there is one, now and then.
+func (d *dir) sweepHome() {
+	fd, err := openat(d.fd, homeName, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	home := &dir{fd: fd, path: d.path + "/" + homeName, sys: d.sys}
+	defer home.close()
+	home.sweepNowAndThen()
+}
+
+// sweepNowAndThen is sweep once in sweepPause.
+func (d *dir) sweepNowAndThen() {
 	var st unix.Stat_t
 	if unix.Fstat(d.fd, &st) != nil {
 		return
 	}
-	id, now := dirID{uint64(st.Dev), st.Ino}, stampOf(&st)
-	if seen, ok := swept.Load(id); ok && seen == now {
+	id := dirID{uint64(st.Dev), st.Ino}
+	if at, ok := swept.Load(id); ok && time.Since(at.(time.Time)) < sweepPause {
 		return
 	}
+	swept.Store(id, time.Now())
+	d.sweep()
+}
+
+// sweep removes temporary files that a kill left in d. It is done in passing and
+// returns no errors: what cannot be removed now waits for the next sweep.
+func (d *dir) sweep() {
 	names, err := d.names()
 	if err != nil {
 		return
 	}
-	clean := true
 	for _, name := range names {
 		if tempName.MatchString(name) {
-			clean = false
 			d.sweepName(name)
 		}
-	}
-	// A file made in this very tick would leave the mtime as it is.
-	if clean && time.Since(now.time()) > time.Second {
-		swept.Store(id, now)
 	}
 }
 

@@ -540,12 +540,15 @@ func openDirectory(t *testing.T) string {
 	return root
 }
 
-// tree gives all names beneath root, directories with a slash at the end.
+// tree returns all names beneath root, directories with a slash at the end, without
+// locks and the directories that they are in.
 func tree(t *testing.T, root string) []string {
 	t.Helper()
 	var names []string
 	err := filepath.WalkDir(root, func(path string, e os.DirEntry, err error) error {
-		if name, _ := filepath.Rel(root, path); err == nil && name != "." {
+		name, _ := filepath.Rel(root, path)
+		home := e.IsDir() && e.Name() == filepath.Base(filepath.Dir(lockPath))
+		if err == nil && name != "." && !home && !strings.HasSuffix(path, lockPath) {
 			if e.IsDir() {
 				name += "/"
 			}

@@ -37,7 +37,7 @@ func openMem(_ context.Context, u URL) (Store, error) {
 	return &fileStore{
 		root:  filepath.Join(home, u.Bucket),
 		label: u.bucket() + "/",
-		sys:   syscalls{flock: unix.Flock, fsync: func(int) error { return nil }},
+		sys:   syscalls{flock: unix.Flock, lock: lockWhole, fsync: func(int) error { return nil }},
 	}, nil
 }
 

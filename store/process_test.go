@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -118,7 +119,7 @@ func roleFull(args []string) error {
 	if !errors.Is(err, store.ErrFull) || !errors.Is(err, unix.ENOSPC) || errors.Is(err, store.ErrUnknown) {
 		return fmt.Errorf("a full disk gives %v", err)
 	}
-	if names, err := filepath.Glob(root + "/.*"); err != nil || len(names) > 0 {
+	if names, err := filepath.Glob(root + "/.workdir/*"); err != nil || len(names) != 1 || !strings.HasSuffix(names[0], lockPath) {
 		return fmt.Errorf("left on the full disk: %q, %w", names, err)
 	}
 	if now, err := s.Stat(ctx, "key"); err != nil || now != info {
@@ -150,42 +151,58 @@ func TestFileFullDisk(t *testing.T) {
 	}
 }
 
-// A kill leaves a temporary file; whoever comes to the directory next removes it.
+// A kill leaves a temporary file; who comes to the directory removes it, at their time.
 func TestFileKilledPut(t *testing.T) {
 	for _, at := range []string{"write", "before"} {
 		for name, come := range map[string]func(store.Store) error{
 			"Open": func(s store.Store) error {
-				_, err := s.Open(t.Context(), "dir/other")
+				_, err := s.Open(t.Context(), "dir/none")
 				return ignore(err, store.ErrNotExist)
 			},
-			"Stat": func(s store.Store) error {
-				_, err := s.Stat(t.Context(), "dir/other")
-				return ignore(err, store.ErrNotExist)
-			},
+			"Stat": func(s store.Store) error { _, err := s.Stat(t.Context(), "dir/other"); return err },
 			"List": func(s store.Store) error { _, err := s.List(t.Context(), "dir/"); return err },
 			"Put": func(s store.Store) error {
-				_, err := s.Put(t.Context(), "dir/other", writes("other"), nil)
-				return ignore(err, store.ErrConflict)
+				_, err := s.Put(t.Context(), "dir/other", writes("new"), &store.PutOptions{Replace: stat(t, s, "dir/other").Revision})
+				return err
 			},
 		} {
 			t.Run(at+name, func(t *testing.T) {
 				root := t.TempDir()
 				s := store.NewFileStore(root)
-				noError(t, come(s))
+				_, err := s.Put(t.Context(), "dir/other", writes("other"), nil)
+				noError(t, err)
 				start(t, "put", root, "dir/key", at).kill()
-				if left := litter(t, root); len(left) != 1 {
-					t.Fatalf("the kill left %q, want one temporary file", left)
+				for _, swept := range []bool{false, true} {
+					if swept {
+						store.ForgetSweeps()
+					}
+					noError(t, come(s))
+					if left := litter(t, root); (len(left) == 0) != swept {
+						t.Errorf("there is %q; want the temporary file removed: %v", left, swept)
+					}
 				}
-				noError(t, come(s))
-				if left := litter(t, root); len(left) != 0 {
-					t.Errorf("%s leaves %q", name, left)
-				}
-				if _, err := s.Put(t.Context(), "dir/key", writes("new"), nil); err != nil {
-					t.Errorf("a Put after the kill: %v", err)
-				}
+				_, err = s.Put(t.Context(), "dir/key", writes("new"), nil)
+				noError(t, err)
 			})
 		}
 	}
+}
+
+// What builds left that had their temporary files beside the archives goes with the first
+// commit; that of a writer that lives stays.
+func TestFileLeftByEarlierBuilds(t *testing.T) {
+	root := t.TempDir()
+	left, live := root+"/.workdir-tmp-0123456789abcdef", root+"/.workdir-tmp-fedcba9876543210"
+	for _, path := range []string{left, live} {
+		noError(t, os.WriteFile(path, nil, 0o600))
+	}
+	writer, err := os.Open(live)
+	noError(t, err)
+	defer writer.Close()
+	noError(t, unix.Flock(int(writer.Fd()), unix.LOCK_EX))
+	_, err = store.NewFileStore(root).Put(t.Context(), "key", writes("content"), nil)
+	noError(t, err)
+	wantTree(t, root, filepath.Base(live), "key.tar.gz")
 }
 
 // The temporary file of a writer that lives is never taken for a left one.
@@ -193,10 +210,9 @@ func TestFileLivePut(t *testing.T) {
 	root := t.TempDir()
 	s := store.NewFileStore(root)
 	p := start(t, "put", root, "dir/key", "write")
-	for range 3 {
-		_, err := s.Open(t.Context(), "dir/other")
-		noError(t, ignore(err, store.ErrNotExist))
-		_, err = s.List(t.Context(), "dir/")
+	for i := range 3 {
+		store.ForgetSweeps()
+		_, err := s.Put(t.Context(), fmt.Sprintf("dir/other-%d", i), writes("other"), nil)
 		noError(t, err)
 	}
 	if left := litter(t, root); len(left) != 1 {
@@ -217,16 +233,16 @@ func TestFileLockedDirectory(t *testing.T) {
 	noError(t, err)
 	defer unlock()
 	refused := make(chan struct{}, 1)
-	s := store.NewFileStoreWith(root, func(fd, how int) error {
-		err := unix.Flock(fd, how)
-		if err == unix.EAGAIN && store.IsDir(fd) {
+	s := store.NewFileStoreLockedBy(root, func(fd int) error {
+		err := store.LockFile(fd)
+		if err == unix.EAGAIN {
 			select {
 			case refused <- struct{}{}:
 			default:
 			}
 		}
 		return err
-	}, nil)
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := make(chan error, 1)
 	go func() {

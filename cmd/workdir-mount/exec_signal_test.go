@@ -106,7 +106,7 @@ func (c *client) wantNothingStored() {
 	if _, err := store.Stat(context.Background(), url); !errors.Is(err, store.ErrNotExist) {
 		c.t.Errorf("stored archive: %v, want none; standard error:\n%s", err, &c.stderr)
 	}
-	litter, err := filepath.Glob(filepath.Join(c.dir, "store", ".*"))
+	litter, err := filepath.Glob(filepath.Join(c.dir, "store", ".workdir", ".*"))
 	if err != nil || len(litter) > 0 {
 		c.t.Errorf("left in the store: %q, %v", litter, err)
 	}

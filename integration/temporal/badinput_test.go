@@ -171,7 +171,7 @@ func TestBadTemplates(t *testing.T) {
 		value(".."), value("."), value("a/../b"), value("../../etc"),
 		value(""), value("/a"), value("a//b"), value("a\nb"), value("a?b"), value("a#b"),
 	})
-	if left, _ := os.ReadDir(e.storeDir); len(left) != 1 { // it is there
+	if left, _ := filepath.Glob(e.storeDir + "/[^.]*"); len(left) != 1 { // fails on a bad pattern only
 		t.Errorf("in the store: %v, want orders alone", left)
 	}
 }

@@ -1,6 +1,7 @@
 package temporal
 
 import (
+	"encoding/binary"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -27,16 +28,30 @@ func watchRenames(dir string, renamed func()) (stop func(), err error) {
 		defer close(done)
 		b := make([]byte, 64<<10)
 		for {
-			if _, err := f.Read(b); err != nil {
+			n, err := f.Read(b)
+			if err != nil {
 				return // closed
 			}
-			renamed()
+			if anyFile(b[:n]) {
+				renamed()
+			}
 		}
 	}()
 	return func() {
 		f.Close()
 		<-done
 	}, nil
+}
+
+// anyFile says whether one of some events is of a file, and not of a directory.
+func anyFile(events []byte) bool {
+	for len(events) > 0 {
+		if binary.NativeEndian.Uint32(events[4:])&unix.IN_ISDIR == 0 {
+			return true
+		}
+		events = events[unix.SizeofInotifyEvent+binary.NativeEndian.Uint32(events[12:]):]
+	}
+	return false
 }
 
 // watchUploads starts a proxy before the S3 server at an address, which holds back

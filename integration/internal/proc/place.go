@@ -30,14 +30,14 @@ func (p *Place) Mounts() []string {
 	return paths
 }
 
-// Litter is what is in the store and is no archive.
+// Litter is what is in the store and neither an archive nor a lock of commits.
 func (p *Place) Litter() []string {
 	if p.Store == "" {
 		return nil
 	}
 	var paths []string
 	err := filepath.WalkDir(p.Store, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && (!strings.HasSuffix(path, ".tar.gz") || strings.HasPrefix(d.Name(), ".")) {
+		if err == nil && !d.IsDir() && !strings.HasSuffix(path, "/.workdir/lock") && (!strings.HasSuffix(path, ".tar.gz") || strings.HasPrefix(d.Name(), ".")) {
 			paths = append(paths, path)
 		}
 		return err

@@ -1,0 +1,196 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// homeName is the hidden directory beside the archives of a directory that has what
+// their writers need: temporary files, and the lock. No key leads into it.
+const homeName = ".workdir"
+
+// homeError is what is wrong with that directory.
+type homeError struct {
+	path string
+	err  error
+}
+
+func (e *homeError) Error() string {
+	return fmt.Sprintf("%s, where commits have their temporary files and their lock: %v", e.path, e.err)
+}
+func (e *homeError) Unwrap() error { return e.err }
+
+// homeTries is how often a home is opened that others remove meanwhile.
+const homeTries = 10
+
+// withHome calls fn with the home of d, which is made if need be, and again with a new
+// one where fn finds with ENOENT that others have removed it meanwhile. ENOENT means
+// that d itself is removed. fn closes the home.
+func (d *dir) withHome(fn func(home *dir) error) error {
+	for n := 1; ; n++ {
+		home, err := d.openHome()
+		if err != nil {
+			return err
+		}
+		if err = fn(home); err != unix.ENOENT || n == homeTries {
+			return err
+		}
+	}
+}
+
+func (d *dir) openHome() (*dir, error) {
+	path := d.path + "/" + homeName
+	for {
+		fd, err := openat(d.fd, homeName, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if err == nil {
+			return &dir{fd: fd, path: path, sys: d.sys}, nil
+		}
+		if err != unix.ENOENT {
+			return nil, &homeError{path, err}
+		}
+		if err := d.makeHome(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// makeHome makes the home of d, unless somebody else is faster. It appears whole: with
+// its permissions, and with the lock in it, so that none is ever empty, and a rename
+// replaces none.
+func (d *dir) makeHome() error {
+	var st unix.Stat_t
+	if err := again(func() error { return unix.Fstat(d.fd, &st) }); err != nil {
+		return err
+	}
+	name := tempPrefix + randomName()
+	if err := again(func() error { return unix.Mkdirat(d.fd, name, 0o700) }); err != nil {
+		return err
+	}
+	err := d.furnish(name, &st)
+	if err == nil {
+		err = again(func() error { return unix.Renameat(d.fd, name, d.fd, homeName) })
+	}
+	if err != nil {
+		_ = unix.Unlinkat(d.fd, name+"/"+lockName, 0)
+		_ = unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR)
+	}
+	switch err {
+	case unix.EEXIST, unix.ENOTEMPTY:
+		return nil
+	case nil:
+		d.sweep() // builds that knew no home had their temporary files beside the archives
+	}
+	return err
+}
+
+// furnish gives a new home its lock and its permissions. st is the directory that it is
+// for.
+func (d *dir) furnish(name string, st *unix.Stat_t) error {
+	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	home := os.NewFile(uintptr(fd), name)
+	defer home.Close()
+	fd, err = openat(fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	lock := os.NewFile(uintptr(fd), name+"/"+lockName)
+	defer lock.Close()
+	letIn(lock, st, 0o666)
+	letIn(home, st, 0o777)
+	return nil
+}
+
+// letIn gives a file bits of permission for all who may write the directory st, and
+// none for others: who may only read there must not keep writers waiting. File systems
+// without owners and modes let in whom they let in.
+func letIn(f *os.File, st *unix.Stat_t, bits uint32) {
+	if f.Chown(int(st.Uid), int(st.Gid)) != nil {
+		_ = f.Chown(-1, int(st.Gid))
+	}
+	mode := writers(st.Mode) & bits
+	if bits&0o111 != 0 {
+		mode |= st.Mode & (unix.S_ISGID | unix.S_ISVTX)
+	}
+	_ = unix.Fchmod(int(f.Fd()), mode)
+}
+
+// writers has all bits of those classes of users that may write by mode.
+func writers(mode uint32) uint32 {
+	var bits uint32
+	for _, class := range []uint32{0o700, 0o070, 0o007} {
+		if mode&class&0o222 != 0 {
+			bits |= class
+		}
+	}
+	return bits
+}
+
+// removeHome removes the home of d, if nothing but the lock is in it. It waits for
+// nobody.
+func (d *dir) removeHome() {
+	home, err := d.openHome()
+	if err != nil {
+		return
+	}
+	defer home.close()
+	fd, err := home.openLock()
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	names, err := home.names()
+	if err != nil || len(names) != 1 || d.sys.lock(fd) != nil || !home.isLock(fd) {
+		return
+	}
+	_ = unix.Unlinkat(home.fd, lockName, 0) // whoever gets this lock now sees that it is gone
+	_ = unix.Unlinkat(d.fd, homeName, unix.AT_REMOVEDIR)
+}
+
+// lockName is the file in a home that is locked for a commit. The lock is an OFD lock,
+// which NFS carries to its server, where clients and the server's own processes agree
+// on it.
+const lockName = "lock"
+
+func (d *dir) openLock() (int, error) {
+	return openat(d.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
+}
+
+// isLock says whether fd is the lock still, and not one that was removed.
+//
+// Preconditions: d is a home.
+func (d *dir) isLock(fd int) bool {
+	var ours unix.Stat_t
+	if again(func() error { return unix.Fstat(fd, &ours) }) != nil {
+		return false
+	}
+	there, err := d.stat(lockName)
+	return err == nil && there.Ino == ours.Ino && there.Dev == ours.Dev
+}
+
+// lockWhole is the lock of a whole file, for [syscalls].
+func lockWhole(fd int) error {
+	return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart})
+}
+
+// errNoLocks says that the file system has no such lock.
+func errNoLocks(call string, err error) error {
+	return fmt.Errorf("%w: the file system has no locks (%s: %w)", ErrNotAllowed, call, err)
+}
+
+// noSuchLock says whether err means that there is no such lock here, rather
+// than that somebody has it.
+func noSuchLock(err error) bool {
+	for _, errno := range []error{unix.EBADF, unix.EINVAL, unix.ENOLCK, unix.ENOSYS, unix.EOPNOTSUPP} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}

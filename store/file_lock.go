@@ -1,0 +1,104 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of the wait for a lock, which commits hold for a compare and a rename only.
+const (
+	lockMessage  = time.Second // after which the log hears of it
+	lockPatience = time.Minute
+)
+
+// lockedError says that somebody had the lock of a directory all the time.
+type lockedError struct{ path string }
+
+func (e *lockedError) Error() string {
+	return fmt.Sprintf("another process has held the lock %s for %v", e.path, lockPatience)
+}
+
+// lock takes the directory for one commit. It waits until ctx ends, and not longer than
+// lockPatience. ENOENT means that d itself is removed.
+func (d *dir) lock(ctx context.Context) (unlock func(), err error) {
+	w := &lockWait{path: d.path + "/" + homeName + "/" + lockName, since: time.Now()}
+	err = d.withHome(func(home *dir) error {
+		defer home.close()
+		fd, err := home.openLock()
+		if err != nil {
+			return homeErrorOf(home, err)
+		}
+		if err = w.wait(ctx, func() error { return d.sys.lock(fd) }); err == nil && !home.isLock(fd) {
+			err = unix.ENOENT
+		}
+		if err != nil {
+			_ = unix.Close(fd)
+			return err
+		}
+		unlock = func() { _ = unix.Close(fd) }
+		return nil
+	})
+	return unlock, err
+}
+
+// homeErrorOf is err of a call in a home; ENOENT stays what it is.
+func homeErrorOf(home *dir, err error) error {
+	if err == unix.ENOENT {
+		return err
+	}
+	return &homeError{home.path, err}
+}
+
+// lockWait is one wait for the lock of a directory.
+type lockWait struct {
+	path  string
+	since time.Time
+	told  bool // the log has heard of it
+}
+
+// wait calls try until nobody else has the lock. A lock that blocks in the kernel could
+// not be given up.
+func (w *lockWait) wait(ctx context.Context, try func() error) error {
+	const most = 20 * time.Millisecond
+	for pause := 200 * time.Microsecond; ; pause = min(2*pause, most) {
+		err := again(try)
+		switch {
+		case noSuchLock(err):
+			return errNoLocks("fcntl", err)
+		case err != unix.EAGAIN && err != unix.EACCES:
+			return err
+		}
+		waited := time.Since(w.since)
+		if waited > lockPatience {
+			return &lockedError{w.path}
+		}
+		if waited > lockMessage && !w.told {
+			w.told = true
+			logger(ctx).Warn("the commit waits for a lock that another process holds", "lock", w.path)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w; another process holds the lock %s", ContextError(ctx), w.path)
+		case <-time.After(pause):
+		}
+	}
+}
+
+type loggerKey struct{}
+
+// WithLogger returns a context whose operations on stores log to l what they wait for;
+// without one it is slog.Default.
+func WithLogger(ctx context.Context, l *slog.Logger) context.Context {
+	return context.WithValue(ctx, loggerKey{}, l)
+}
+
+func logger(ctx context.Context) *slog.Logger {
+	if l, ok := ctx.Value(loggerKey{}).(*slog.Logger); ok {
+		return l
+	}
+	return slog.Default()
+}
