@@ -205,6 +205,8 @@ func (l *loader) keep(h *header) ([]xattr, error) {
 		case user && h.kind != kindFile && h.kind != kindDir:
 			// xattr(7): only files and directories have them.
 			l.warn.warn(h.name, "extended attributes user.* of what is neither file nor directory are left out")
+		case x.name == "security.capability" && l.disowned(h):
+			l.warn.warn(h.name, "file capabilities are left out where a file gets another owner")
 		case user || l.opts.AllXattrs:
 			kept = append(kept, x)
 		default:
@@ -281,11 +283,30 @@ func (l *loader) owner(h *header) fs.Owner {
 	return h.owner
 }
 
+// suidBits lend the rights of a program's owner or group to all who run it.
+const suidBits = syscall.S_ISUID | syscall.S_ISGID
+
+// disowned reports whether h is to have another owner than the archive says, who never
+// lent it any rights. chown(2) takes these away likewise; a directory keeps set-group-ID,
+// which says something else there.
+func (l *loader) disowned(h *header) bool {
+	return h.kind != kindDir && l.owner(h) != h.owner
+}
+
+// mode is the permission bits that h gets.
+func (l *loader) mode(h *header) uint32 {
+	if h.mode&suidBits != 0 && l.disowned(h) {
+		l.warn.warn(h.name, "set-user-ID and set-group-ID bits are left out where a file gets another owner")
+		return h.mode &^ suidBits
+	}
+	return h.mode
+}
+
 func (l *loader) setAttr(n *fs.Inode, h *header) error {
 	o := l.owner(h)
 	set := &fs.SetAttr{
 		Valid: fs.SetMode | fs.SetUID | fs.SetGID | fs.SetAtime | fs.SetMtime,
-		Mode:  h.mode, UID: o.UID, GID: o.GID, Atime: h.mtime, Mtime: h.mtime,
+		Mode:  l.mode(h), UID: o.UID, GID: o.GID, Atime: h.mtime, Mtime: h.mtime,
 	}
 	if h.kind == kindSymlink {
 		set.Valid &^= fs.SetMode

@@ -132,7 +132,7 @@ func (l *loader) make(dir *fs.Inode, name string, h *header) (n *fs.Inode, err e
 	if h.kind == kindSymlink {
 		n, errno = l.tree.Symlink(dir, name, h.link, l.owner(h))
 	} else {
-		n, errno = l.tree.Mknod(dir, name, h.kind.format()|h.mode, h.rdev, l.owner(h))
+		n, errno = l.tree.Mknod(dir, name, h.kind.format()|l.mode(h), h.rdev, l.owner(h))
 	}
 	if errno == errExists {
 		return nil, errExists

@@ -11,7 +11,7 @@ import (
 // ReaderOptions say how an archive is read. The zero value is good.
 type ReaderOptions struct {
 	Limits    *Limits   // nil: the defaults
-	Owner     *fs.Owner // everything belongs to it; nil keeps the archive's numbers
+	Owner     *fs.Owner // everything belongs to it, and lends no rights that another owner lent; nil keeps the archive's numbers
 	Devices   bool      // accept device nodes
 	AllXattrs bool      // keep security.*, trusted.* and system.* too, where the tree takes them
 	// LostLog accepts an archive whose commit log cannot be read, with a warning and

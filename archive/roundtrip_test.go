@@ -164,6 +164,60 @@ func TestOwnerOption(t *testing.T) {
 	}
 }
 
+// A program that somebody had made set-user-ID once became that of whoever opened the
+// workspace.
+func TestAnotherOwnerLendsNoRights(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		of, to   fs.Owner
+		mode     uint32
+		want     uint32
+		keep     bool // the archive's owners
+		dir      bool
+		warnings int
+	}{
+		{"of the same", fs.Owner{UID: 7, GID: 8}, fs.Owner{UID: 7, GID: 8}, 0o6755, 0o6755, false, false, 0},
+		{"owners are kept", fs.Owner{UID: 7, GID: 8}, fs.Owner{}, 0o6755, 0o6755, true, false, 0},
+		{"another user", fs.Owner{UID: 7, GID: 8}, fs.Owner{UID: 0, GID: 8}, 0o4755, 0o755, false, false, 1},
+		{"another group", fs.Owner{UID: 7, GID: 8}, fs.Owner{UID: 7, GID: 0}, 0o2775, 0o775, false, false, 1},
+		{"both", fs.Owner{UID: 7, GID: 8}, fs.Owner{}, 0o7711, 0o1711, false, false, 1},
+		{"nothing to lend", fs.Owner{UID: 7, GID: 8}, fs.Owner{}, 0o755, 0o755, false, false, 0},
+		{"a directory", fs.Owner{UID: 7, GID: 8}, fs.Owner{}, 0o2775, 0o2775, false, true, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := fileHead("x", 0)
+			if c.dir {
+				h = dirHead("x")
+			}
+			h.mode, h.owner = c.mode, c.of
+			h.xattrs = []xattr{{"security.capability", []byte("v")}}
+			var warned []Warning
+			opts := &ReaderOptions{Owner: &c.to, AllXattrs: true, Warn: func(w Warning) { warned = append(warned, w) }}
+			if c.keep {
+				opts.Owner = nil
+			}
+			tree, _ := mustLoad(t, tgz(h), opts)
+			n, errno := tree.Lookup(tree.Root(), "x")
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			defer tree.Unref(n, 1)
+			if a := tree.Attr(n); a.Mode&permBits != c.want {
+				t.Errorf("mode %o, want %o", a.Mode&permBits, c.want)
+			}
+			_, errno = tree.GetXattr(n, "security.capability")
+			if kept := errno == 0; kept != (c.keep || c.dir || c.of == c.to) {
+				t.Errorf("file capabilities are kept: %v", kept)
+			} else if !kept {
+				c.warnings++
+			}
+			if len(warned) != c.warnings {
+				t.Errorf("warnings %v, want %d", warned, c.warnings)
+			}
+		})
+	}
+}
+
 func TestDeviceNodes(t *testing.T) {
 	tree := newTree(t)
 	m := maker{t, tree}

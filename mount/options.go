@@ -48,7 +48,8 @@ type Options struct {
 	// Portable refuses to commit what the Python temporal-workdir cannot read.
 	Portable bool
 	// Owner says whom the files of the archive belong to. nil: to the user who
-	// mounts. Another owner is for root.
+	// mounts. Another owner is for root. A file whose owner is not the archive's
+	// loses set-user-ID and set-group-ID, as by chown(2).
 	Owner *Owner
 	// AllowOther lets other users into the mount, as far as permissions allow. An
 	// ordinary user needs user_allow_other in /etc/fuse.conf for it.

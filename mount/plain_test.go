@@ -142,6 +142,26 @@ func TestPlainRoundTrip(t *testing.T) {
 	}
 }
 
+// What the directory had lost of a file comes back, but not the rights that its owner
+// lent when it has another one now.
+func TestPlainAnotherOwnerLendsNoRights(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", nil)
+	shell(t, m, "echo >tool && chmod 4755 tool && cp -p tool same")
+	f.close(m, true)
+	m = f.openPlain("k", Options{Grace: time.Minute})
+	shell(t, m, "chown 7:8 tool")
+	f.close(m, true)
+	m = f.open("k", &Options{Owner: &Owner{Keep: true}})
+	for name, want := range map[string]uint32{"tool": 0o755, "same": 0o4755} {
+		var st unix.Stat_t
+		if err := unix.Stat(m.Path(name), &st); err != nil || st.Mode&0o7777 != want {
+			t.Errorf("%s: owner %d, mode %o, %v; want %o", name, st.Uid, st.Mode&0o7777, err, want)
+		}
+	}
+	f.close(m, false)
+}
+
 func TestPlainLeavesSocketsOut(t *testing.T) {
 	f := newFixture(t)
 	m := f.openPlain("k", Options{})

@@ -83,7 +83,8 @@ func (l Lost) Restore(tree *fs.Tree, s *Snapshot) error {
 
 func (l lostAttr) restore(tree *fs.Tree, n *fs.Inode, now stamp) error {
 	set := &fs.SetAttr{Mode: l.attr.Mode & permBits, UID: l.attr.UID, GID: l.attr.GID, Mtime: l.attr.Mtime}
-	if now.uid == l.was.uid && now.gid == l.was.gid {
+	owned := now.uid == l.was.uid && now.gid == l.was.gid
+	if owned {
 		set.Valid |= fs.SetUID | fs.SetGID
 	}
 	if now.mtime == l.was.mtime {
@@ -91,8 +92,8 @@ func (l lostAttr) restore(tree *fs.Tree, n *fs.Inode, now stamp) error {
 	}
 	if now.mode == l.was.mode && now.mode&unix.S_IFMT != unix.S_IFLNK {
 		set.Valid |= fs.SetMode
-		if now.mode&unix.S_IFMT == unix.S_IFREG && (now.mtime != l.was.mtime || now.size != l.was.size) {
-			set.Mode &^= suidBits // a write takes them away
+		if now.mode&unix.S_IFMT == unix.S_IFREG && (!owned || now.mtime != l.was.mtime || now.size != l.was.size) {
+			set.Mode &^= suidBits // a write or a chown takes them away
 		}
 	}
 	if _, errno := tree.SetAttr(n, set); errno != 0 {
