@@ -36,13 +36,13 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 		return n.attrLocked(), 0
 	}
 	when := now()
-	if resized {
-		t.wroteLocked(n, when)
+	if resized && !t.LeavesTimes(n) {
+		n.modifiedLocked(when)
 	}
 	owned, timed := t.setOwnerAndMode(n, s), setTimes(n, s)
 	t.attrSetLocked(n, s.Valid&SetMtime != 0)
-	if owned || timed {
-		t.markLocked(n, flagMeta)
+	if owned || timed && s.Valid&SetSize == 0 { // a time that comes with a size is that of the size
+		n.flags |= flagMeta
 	}
 	switch {
 	case s.Valid&SetCtime != 0:
@@ -109,7 +109,7 @@ func (t *Tree) killPrivLocked(n *Inode) bool {
 		changed = true
 	}
 	if changed {
-		t.markLocked(n, flagMeta)
+		n.flags |= flagMeta
 	}
 	return changed
 }

@@ -40,7 +40,7 @@ func (t *Tree) SetBase(n *Inode, b Base) syscall.Errno {
 		n.content = b
 	}
 	n.size = b.Size()
-	t.markLocked(n, flagData)
+	n.flags |= flagData
 	return 0
 }
 

@@ -19,13 +19,7 @@ func (t *Tree) Seal() {
 		n.mu.Unlock()
 	}
 	t.removed.Store(0)
-	t.changed.Store(false)
 }
-
-// Changed tells, cheaply, whether anything is different from the sealed tree, or
-// was meanwhile. That is more than Changes counts: also the times of a directory
-// in which a name was made and removed again.
-func (t *Tree) Changed() bool { return t.changed.Load() }
 
 // Changes counts the inodes that changed since Seal, whatever number of names
 // they have. It looks at every inode.
@@ -35,7 +29,8 @@ func (t *Tree) Changed() bool { return t.changed.Load() }
 // name, and of which the content, the attributes, the extended attributes or
 // the names were changed, even if they were changed back. These alone are no
 // change: an attribute that is set to the value it has, the access and change
-// times, and in a directory the size and times that follow from its names.
+// times, in a directory the size and times that follow from its names, and in a file
+// the time of a truncation to the size that it has, such as O_TRUNC of an empty one.
 func (t *Tree) Changes() Changes {
 	c := Changes{Removed: t.removed.Load()}
 	for n := range t.inodes.all() {
@@ -65,25 +60,9 @@ func (t *Tree) Empty() bool {
 	return t.root.dir.live == 0
 }
 
-// markLocked notes what changed of n.
-// Preconditions: n.mu is held.
-func (t *Tree) markLocked(n *Inode, flags uint32) {
-	n.flags |= flags
-	if n.nlink > 0 {
-		t.changedNames()
-	}
-}
-
-// changedNames notes that a name was made or removed.
-func (t *Tree) changedNames() {
-	if !t.changed.Load() {
-		t.changed.Store(true)
-	}
-}
-
 // mark notes what changed of n.
-func (t *Tree) mark(n *Inode, flags uint32) {
+func (n *Inode) mark(flags uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	t.markLocked(n, flags)
+	n.flags |= flags
 }

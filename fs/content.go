@@ -119,15 +119,15 @@ func (t *Tree) wroteLocked(n *Inode, when Time) {
 	if !t.LeavesTimes(n) {
 		n.modifiedLocked(when)
 	}
-	t.markLocked(n, flagData)
+	n.flags |= flagData
 }
 
-// lockResized locks n and sets its size. It reports whether that counts as a
-// change: as on tmpfs, also where the size is the same but the file takes memory
-// (shmem_setattr in the kernel's mm/shmem.c). Errors: EISDIR and EINVAL for what
-// has no size, EINVAL for a negative one, ENOSPC where base must be copied up to
-// be cut; n is not locked then.
-func (t *Tree) lockResized(n *Inode, size int64) (changed bool, errno syscall.Errno) {
+// lockResized locks n, sets its size, and marks n if that is another one. It reports
+// whether the times are to change: as on tmpfs, also where the size is the same but the
+// file takes memory (shmem_setattr in the kernel's mm/shmem.c). Errors: EISDIR and
+// EINVAL for what has no size, EINVAL for a negative one, ENOSPC where base must be
+// copied up to be cut; n is not locked then.
+func (t *Tree) lockResized(n *Inode, size int64) (timed bool, errno syscall.Errno) {
 	if errno := regular(n); errno != 0 {
 		return false, errno
 	}
@@ -137,25 +137,30 @@ func (t *Tree) lockResized(n *Inode, size int64) (changed bool, errno syscall.Er
 	if errno := t.lockChange(n); errno != 0 {
 		return false, errno
 	}
-	changed = size != n.size || n.blocksLocked() > 0
+	before := n.size
+	timed = size != before || n.blocksLocked() > 0
 	_, isUpper := n.content.(*upper)
 	switch {
-	case size == n.size && !isUpper:
-		return changed, 0
+	case size == before && !isUpper:
+		return timed, 0
 	case n.content == nil, size == 0 && !isUpper:
 		t.dropContentLocked(n)
 		n.size = size
-		return changed, 0
-	}
-	n.mu.Unlock()
-	u, errno := t.lockUpper(n, size)
-	if errno != 0 {
-		return false, errno
-	}
-	if errno = t.resizeUpper(n, u, size); errno != 0 {
+	default:
 		n.mu.Unlock()
+		u, errno := t.lockUpper(n, size)
+		if errno != 0 {
+			return false, errno
+		}
+		if errno = t.resizeUpper(n, u, size); errno != 0 {
+			n.mu.Unlock()
+			return false, errno
+		}
 	}
-	return changed, errno
+	if size != before {
+		n.flags |= flagData
+	}
+	return timed, 0
 }
 
 // resizeUpper sets the size of n, of which u is the content. Memory beyond a size

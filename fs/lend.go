@@ -82,11 +82,15 @@ func lendFile(l lender, size int64) (int, syscall.Errno) {
 }
 
 // Mapped notes that a lent file may be written to through memory, which leaves no
-// trace in its times.
+// trace in its times. An empty file has no memory to write to, and when it grows that
+// leaves one.
 func (t *Tree) Mapped(n *Inode) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	t.markLocked(n, flagData)
+	t.refreshLocked(n)
+	if n.size > 0 {
+		n.flags |= flagData
+	}
 }
 
 // WasLent tells whether n was ever lent.
@@ -136,7 +140,7 @@ func (t *Tree) refreshLocked(n *Inode) {
 	if now.size != n.size || now.mtime != u.seen {
 		n.size, u.seen = now.size, now.mtime
 		n.mtime, n.ctime = stampOf(timeOfNanos(now.mtime)), now.mtime
-		t.markLocked(n, flagData)
+		n.flags |= flagData
 	}
 	if read {
 		n.atime = stampOf(timeOfNanos(now.atime))

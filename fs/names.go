@@ -158,7 +158,7 @@ func (t *Tree) Link(dir *Inode, name string, n *Inode) syscall.Errno {
 	when := now()
 	n.linked(when, 1)
 	t.addName(dir, name, n, when)
-	t.mark(n, flagMoved)
+	n.mark(flagMoved)
 	return 0
 }
 
@@ -298,5 +298,4 @@ func (t *Tree) mayAdd(dir *Inode, name string) syscall.Errno {
 func (t *Tree) addName(dir *Inode, name string, n *Inode, when Time) {
 	dir.dir.add(name, n)
 	dir.entriesChanged(when, 1)
-	t.changedNames()
 }

@@ -68,7 +68,6 @@ func (t *Tree) nameRemoved(dir, n *Inode, when Time) {
 	} else {
 		n.linked(when, -1)
 	}
-	t.changedNames()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.nlink > 0 {

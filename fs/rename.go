@@ -170,5 +170,5 @@ func (t *Tree) moved(n, from, to *Inode, when Time) {
 		to.linked(when, 1)
 	}
 	n.linked(when, 0)
-	t.mark(n, flagMoved)
+	n.mark(flagMoved)
 }

@@ -83,8 +83,8 @@ func TestStatesOfATree(t *testing.T) {
 			if err := tree.Walk(func(string, *Inode, Attr) error { return nil }); (err == nil) != (c.read == 0) {
 				t.Errorf("Walk: %v", err)
 			}
-			if tree.Changed() || tree.Poisoned() != c.poisoned || tree.Err() != c.err {
-				t.Errorf("changed %t, poisoned %t, cause %v", tree.Changed(), tree.Poisoned(), tree.Err())
+			if tree.Changes().Total() != 0 || tree.Poisoned() != c.poisoned || tree.Err() != c.err {
+				t.Errorf("changes %+v, poisoned %t, cause %v", tree.Changes(), tree.Poisoned(), tree.Err())
 			}
 		})
 	}

@@ -43,7 +43,6 @@ type Tree struct {
 	errMu   sync.Mutex    // guards err; a leaf
 	err     error         // the first cause of Poison
 	losses  losses
-	changed atomic.Bool  // since Seal
 	removed atomic.Int64 // inodes of Seal that have no name any more
 	orphans atomic.Int64 // see Orphans
 

@@ -129,7 +129,7 @@ func (t *Tree) storeXattrLocked(n *Inode, i int, found bool, x xattr) syscall.Er
 			return errno
 		}
 		n.extra.xattrs[i] = x
-		t.markLocked(n, flagMeta)
+		n.flags |= flagMeta
 		return 0
 	}
 	more := n.moreLocked()
@@ -141,7 +141,7 @@ func (t *Tree) storeXattrLocked(n *Inode, i int, found bool, x xattr) syscall.Er
 	}
 	more.xattrs = slices.Insert(more.xattrs, i, x)
 	more.listed += x.list()
-	t.markLocked(n, flagMeta)
+	n.flags |= flagMeta
 	return 0
 }
 
@@ -158,7 +158,7 @@ func (t *Tree) RemoveXattr(n *Inode, name string) syscall.Errno {
 		return syscall.ENODATA
 	}
 	n.ctime = nanos(now())
-	t.markLocked(n, flagMeta)
+	n.flags |= flagMeta
 	return 0
 }
 

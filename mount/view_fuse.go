@@ -217,7 +217,7 @@ func (v *fuseView) take(context.Context) (changed bool, err error) {
 	if err := v.h.tree.Err(); err != nil {
 		return false, fmt.Errorf("some of the work is lost: %w", err)
 	}
-	return v.h.tree.Changed(), nil
+	return v.h.tree.Changes().Total() > 0, nil
 }
 
 // confirm has nothing to ask: the barrier was the proof.

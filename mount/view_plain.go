@@ -193,7 +193,7 @@ func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 	if v.broken != nil {
 		return false, v.broken
 	}
-	if v.opened.Equal(v.closed) {
+	if v.changes().Total() == 0 {
 		return false, nil
 	}
 	if err := v.checkSize(v.closed); err != nil {
