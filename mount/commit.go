@@ -92,7 +92,7 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 	ctx = store.WithLogger(ctx, slog.New(noteHandler{server: h.server, id: h.req.ID}))
 	progress := h.progress(PhaseCommitting, 0)
 	opts.Progress = progress.report
-	next := h.log.Next(h.record(req, res))
+	next := h.log.Next(h.logRecord(req, res))
 	info, err := store.Commit(ctx, h.store, h.url.Key, &store.CommitRequest{
 		Replace: h.info.Revision,
 		ID:      req.CommitID,
@@ -136,7 +136,7 @@ func (h *hosted) confirm(ctx context.Context) error {
 	return h.server.conn.Call(ctx, callConfirm, mountID{ID: h.req.ID}, nil)
 }
 
-func (h *hosted) record(req closeRequest, res *Result) archive.Record {
+func (h *hosted) logRecord(req closeRequest, res *Result) archive.Record {
 	host, _ := os.Hostname() // a record without a host is one
 	rec := archive.Record{
 		ID: req.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: host, Changed: res.Changes,

@@ -20,6 +20,9 @@ import (
 // so, and waits for its end.
 func playRole(role string) int {
 	Init()
+	if role == "find" {
+		return findOwner(os.Getenv("WORKDIR_TEST_DIR"), os.Getenv("WORKDIR_TEST_RUN"))
+	}
 	m, err := Open(context.Background(), os.Getenv("WORKDIR_TEST_URL"), &Options{
 		RunDir: os.Getenv("WORKDIR_TEST_RUN"), Dir: os.Getenv("WORKDIR_TEST_DIR"), Grace: time.Minute,
 		Plain: os.Getenv("WORKDIR_TEST_PLAIN") != "",
@@ -46,6 +49,26 @@ func playRole(role string) int {
 		return work(m)
 	}
 	return 2
+}
+
+// findOwner prints which process owns the mount at a path.
+func findOwner(path, runDir string) int {
+	st, err := statusAt(context.Background(), path, runDir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(st.ClientPID)
+	return 0
+}
+
+// statusAt is what the status command does.
+func statusAt(ctx context.Context, path, runDir string) (Status, error) {
+	r, err := Find(ctx, path, runDir)
+	if err != nil {
+		return Status{}, err
+	}
+	return r.Status(ctx)
 }
 
 // work does what deadlocks a process on a mount of its own: it runs tools in the
@@ -82,6 +105,13 @@ func (f *fixture) role(role, dir string, env ...string) *exec.Cmd {
 func (f *fixture) mounted(dir string, env ...string) (client *exec.Cmd, server int, path string) {
 	f.t.Helper()
 	client = f.role("wait", dir, env...)
+	server, path = f.startRole(client)
+	return client, server, path
+}
+
+// startRole starts a client that waits.
+func (f *fixture) startRole(client *exec.Cmd) (server int, path string) {
+	f.t.Helper()
 	stdin, err := client.StdinPipe()
 	if err != nil {
 		f.t.Fatal(err)
@@ -97,7 +127,7 @@ func (f *fixture) mounted(dir string, env ...string) (client *exec.Cmd, server i
 	if _, err := fmt.Fscan(stdout, &server, &path); err != nil {
 		f.t.Fatal(err)
 	}
-	return client, server, path
+	return server, path
 }
 
 func (f *fixture) isMounted(path string) bool {

@@ -34,6 +34,7 @@ type hosted struct {
 	op       chan struct{} // holds one token: whoever has it opens, closes or detaches
 
 	// Set by open, immutable after it.
+	record record
 	url    store.URL
 	store  store.Store
 	shared *sharedTree // whose loaded is; nil if it is the mount's own
@@ -147,19 +148,29 @@ func (h *hosted) loader() *loader {
 	return &loader{budget: &h.server.budget, url: h.url, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
 }
 
-// show shows the tree to tools, after a record for whoever may have to clean up.
-func (h *hosted) show(ctx context.Context) error {
-	r, err := h.view.record()
-	if err == nil {
-		err = writeRecord(h.server.sessionDir(), h.req.ID, r)
-	}
-	if err != nil && !errors.Is(err, ErrCannotMount) {
-		err = &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
+// show shows the tree to tools. The record is there before, for the process that may
+// have to clean up, and has the mount's device after it.
+func (h *hosted) show(ctx context.Context) (err error) {
+	if h.record, err = h.view.record(); err == nil {
+		err = writeRecord(h.server.sessionDir(), h.req.ID, h.record)
 	}
 	if err != nil {
+		return h.recordError(err)
+	}
+	if err := h.view.show(ctx); err != nil {
 		return err
 	}
-	return h.view.show(ctx)
+	if h.record.Dev = h.view.device(); h.record.Dev == "" {
+		return nil
+	}
+	return h.recordError(writeRecord(h.server.sessionDir(), h.req.ID, h.record))
+}
+
+func (h *hosted) recordError(err error) error {
+	if err == nil || errors.Is(err, ErrCannotMount) {
+		return err
+	}
+	return &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
 }
 
 // watch tells the client when the mount ends though nobody closes it.

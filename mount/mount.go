@@ -29,6 +29,7 @@ type Mount struct {
 	opts     Options          // immutable
 	revision store.Revision   // immutable after Open; what was opened
 	warnings []string         // immutable after Open
+	record   record           // immutable after Open; zero before
 	commitID archive.CommitID // immutable; of the one commit that this mount can become
 
 	ready bool // guarded by session.mu; other processes may see it
@@ -111,7 +112,7 @@ func (m *Mount) open(ctx context.Context) error {
 		m.session.clear(m)
 		return err
 	}
-	m.revision, m.warnings = reply.Revision, reply.Warnings
+	m.revision, m.warnings, m.record = reply.Revision, reply.Warnings, reply.Record
 	m.session.publish(m)
 	return nil
 }

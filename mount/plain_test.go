@@ -35,6 +35,8 @@ func TestPlainLife(t *testing.T) {
 		"before store":          TestBeforeStoreCanRefuse,
 		"command":               TestCommandRunsInTheMount,
 		"remote":                TestRemote,
+		"dead record":           TestDeadRecordBesideANewMount,
+		"what lives stays":      TestCleanUpLeavesALivingWorkspace,
 		"cancelled":             TestOpenCanBeCancelled,
 		"mem":                   TestMemLivesAsLongAsTheClient,
 		"busy":                  TestBusyIsNamedAndCanBeClosedAgain,

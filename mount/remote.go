@@ -23,12 +23,14 @@ const (
 	remoteStatus  = "remote-status"
 	remoteClose   = "remote-close"
 	remoteList    = "remote-list"
+	remoteFind    = "remote-find" // is this mount yours?
 )
 
-// remoteRequest names a mount by its canonical path.
+// remoteRequest names a mount by its identity, see record.identity.
 type remoteRequest struct {
 	Protocol int    `json:"protocol"`
-	Path     string `json:"path"`
+	Mount    string `json:"mount"`
+	Path     string `json:"path"` // for messages
 }
 
 // remoteServer answers other processes of the same user, and root.
@@ -144,16 +146,16 @@ func (r *remoteServer) close() {
 	}
 }
 
-// byPath gives the mount at a path.
-func (s *session) byPath(path string) (*Mount, error) {
+// byIdentity returns the mount that a command names.
+func (s *session) byIdentity(req remoteRequest) (*Mount, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.mounts {
-		if m.path == path && m.ready {
+		if m.ready && req.Mount != "" && m.record.identity() == req.Mount {
 			return m, nil
 		}
 	}
-	return nil, fmt.Errorf("%s: %w", path, ErrNotMounted)
+	return nil, fmt.Errorf("%s: %w", req.Path, ErrNotMounted)
 }
 
 func (s *session) all() []*Mount {
@@ -179,11 +181,13 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 	if method == remoteList {
 		return r.list(ctx)
 	}
-	m, err := r.session.byPath(req.Path)
+	m, err := r.session.byIdentity(req)
 	if err != nil {
 		return nil, err
 	}
 	switch method {
+	case remoteFind:
+		return struct{}{}, nil
 	case remoteCommit:
 		return struct{}{}, m.Commit()
 	case remoteAbandon:
@@ -225,21 +229,22 @@ func (r *remoteServer) closeMount(ctx context.Context, c *ipc.Conn, m *Mount) cl
 
 // Remote is a mount of another process, for commands.
 type Remote struct {
-	path    string // immutable; canonical
+	record  record // immutable; of the mount; zero for calls about the session as a whole
 	session string // immutable; the owner's session directory
 }
 
-// Find finds the mount that a path lies in, and the process that owns it. runDir
-// is the owner's run directory ("": the usual places of the user who mounted, or for
-// a plain workspace of the one who asks).
-// It works for the owner's user and root. ErrNotMounted.
-func Find(_ context.Context, path, runDir string) (*Remote, error) {
+// Find finds the mount that a path lies in, and the process that owns it: the mount
+// that is there now, in the caller's mount namespace, whatever else was recorded for
+// that path. runDir is the owner's run directory ("": the usual places of the user who
+// mounted, or for a plain workspace of the caller). It works for the owner's user and
+// root. ErrNotMounted; ErrServerLost where the owner is gone.
+func Find(ctx context.Context, path, runDir string) (*Remote, error) {
 	abs, err := absolute(path)
 	if err != nil {
 		return nil, err
 	}
-	if r := findPlain(abs, runDir); r != nil {
-		return r, nil
+	if r, err := owned(ctx, plainAt(abs, runDir)); r != nil || err != nil {
+		return r, err
 	}
 	table, err := mountTable("self")
 	if err != nil {
@@ -248,8 +253,8 @@ func Find(_ context.Context, path, runDir string) (*Remote, error) {
 	e, err := findMount(table, abs)
 	if err != nil {
 		if real, evalErr := filepath.EvalSymlinks(abs); evalErr == nil && real != abs {
-			if r := findPlain(real, runDir); r != nil {
-				return r, nil
+			if r, ownedErr := owned(ctx, plainAt(real, runDir)); r != nil || ownedErr != nil {
+				return r, ownedErr
 			}
 		}
 		return nil, err
@@ -259,29 +264,56 @@ func Find(_ context.Context, path, runDir string) (*Remote, error) {
 		uid, _ := e.uid() // every FUSE mount has one
 		dirs = runDirs(uid)
 	}
-	for _, dir := range dirs {
+	r, err := owned(ctx, mountsOf(e, dirs))
+	if r == nil && err == nil {
+		err = fmt.Errorf("%s: %w that can be reached: no record of it in %v; was it mounted with another --run-dir, by another user, or in a container?", e.path, ErrNotMounted, dirs)
+	}
+	return r, err
+}
+
+// mountsOf returns the mounts that are recorded with the device of e. It is one, unless
+// a process was killed: then its record stays, and the kernel uses the number again.
+func mountsOf(e mountEntry, runDirs []string) []*Remote {
+	var found []*Remote
+	for _, dir := range runDirs {
 		for _, session := range sessionDirs(dir) {
 			for _, r := range records(session) {
-				if r.Path == e.path {
-					return &Remote{path: e.path, session: session}, nil
+				if r.Dev == e.dev {
+					found = append(found, &Remote{record: r, session: session})
 				}
 			}
 		}
 	}
-	return nil, fmt.Errorf("%s: %w that can be reached: no record of it in %v; was it mounted with another --run-dir, by another user, or in a container?", e.path, ErrNotMounted, dirs)
+	return found
 }
 
-// findPlain finds the plain workspace that a path lies in; nil if there is none. It is
-// in no mount table, so the records are all that tells.
-func findPlain(abs, runDir string) *Remote {
+// plainAt returns the plain workspaces that a path is recorded to lie in. They are in
+// no mount table.
+func plainAt(abs, runDir string) []*Remote {
+	var found []*Remote
 	for _, session := range sessionsIn(runDir) {
 		for _, r := range records(session) {
-			if r.Plain && within(abs, r.Path) {
-				return &Remote{path: r.Path, session: session}
+			if !r.Plain || !within(abs, r.Path) {
+				continue
+			}
+			if id, err := dirIDOf(r.Path); err == nil && id == r.Dir {
+				found = append(found, &Remote{record: r, session: session})
 			}
 		}
 	}
-	return nil
+	return found
+}
+
+// owned returns the one of the candidates whose owner says that it is its mount. nil
+// without an error: there is no candidate.
+func owned(ctx context.Context, candidates []*Remote) (*Remote, error) {
+	var err error
+	for _, r := range candidates {
+		if err = r.call(ctx, remoteFind, nil, nil); err == nil {
+			return r, nil
+		}
+	}
+	return nil, err
 }
 
 // sessionsIn gives the sessions of a run directory; "" stands for the usual ones of
@@ -345,7 +377,7 @@ func List(ctx context.Context, runDir string) ([]Status, error) {
 }
 
 // Path of the mountpoint.
-func (r *Remote) Path() string { return r.path }
+func (r *Remote) Path() string { return r.record.Path }
 
 // Commit marks the mount as Mount.Commit does.
 func (r *Remote) Commit(ctx context.Context) error { return r.call(ctx, remoteCommit, nil, nil) }
@@ -376,12 +408,12 @@ func (r *Remote) Close(ctx context.Context, progress func(Progress)) (Result, er
 func (r *Remote) call(ctx context.Context, method string, out any, progress func(Progress)) error {
 	dir, err := os.Open(r.session)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", r.path, ErrServerLost, err)
+		return fmt.Errorf("%s: %w: %w", r.record.Path, ErrServerLost, err)
 	}
 	defer dir.Close()
 	nc, err := net.DialUnix("unix", nil, socketAddr(dir))
 	if err != nil {
-		return fmt.Errorf("%s: %w: nobody answers for it: %w", r.path, ErrServerLost, err)
+		return fmt.Errorf("%s: %w: nobody answers for it: %w", r.record.Path, ErrServerLost, err)
 	}
 	c := ipc.New(nc, func(_ context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
 		if note, err := decode[progressNote](body); err == nil && method == noteProgress && progress != nil {
@@ -390,9 +422,9 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 		return nil, nil
 	}, codec)
 	defer c.Close()
-	err = c.Call(ctx, method, remoteRequest{Protocol: protocolVersion, Path: r.path}, out)
+	err = c.Call(ctx, method, remoteRequest{Protocol: protocolVersion, Mount: r.record.identity(), Path: r.record.Path}, out)
 	if errors.Is(err, ipc.ErrClosed) {
-		return fmt.Errorf("%s: %w: its owner ended", r.path, ErrServerLost)
+		return fmt.Errorf("%s: %w: its owner ended", r.record.Path, ErrServerLost)
 	}
 	return err
 }

@@ -38,8 +38,24 @@ type record struct {
 	Made bool   `json:"made"` // the mountpoint is ours to remove, if it is still Dir
 	// Dir is the directory at Path, beneath the mount.
 	Dir dirID `json:"dir"`
+	// Dev is the device number of the mount, "major:minor"; "" before it is made. A
+	// path is no identity: what is mounted there may be another mount by now, or in
+	// another mount namespace.
+	Dev string `json:"dev,omitempty"`
 	// Plain: the directory shows the workspace, and nothing is mounted there.
 	Plain bool `json:"plain,omitempty"`
+}
+
+// identity is equal for two records of one mount, and different for any two mounts
+// that exist at the same time, in whatever mount namespace; "" before the mount is made.
+func (r record) identity() string {
+	switch {
+	case r.Plain:
+		return fmt.Sprintf("directory %d:%d %d %d", r.Dir.Major, r.Dir.Minor, r.Dir.Ino, r.Dir.Born)
+	case r.Dev != "":
+		return "device " + r.Dev
+	}
+	return ""
 }
 
 // DefaultRunDir is /run/workdir for root and /run/user/UID/workdir for others,
@@ -224,12 +240,21 @@ func takeIfDead(session string) (*os.File, bool) {
 	return f, true
 }
 
+// isAlive reports whether a process holds the session's lock.
+func isAlive(session string) bool {
+	f, dead := takeIfDead(session)
+	if f != nil {
+		f.Close()
+	}
+	return !dead
+}
+
 func recordPath(session string, id uint64) string {
 	return filepath.Join(session, recordsName, strconv.FormatUint(id, 10)+".json")
 }
 
-// writeRecord remembers a mount that is about to be made. It replaces an earlier record
-// in one step, so that others never find the mount without one.
+// writeRecord writes or replaces the record of a mount. Readers see the old one or
+// the new one.
 func writeRecord(session string, id uint64, r record) error {
 	b, err := json.Marshal(r)
 	if err != nil {
@@ -261,13 +286,35 @@ func records(session string) map[string]record {
 // removes their records and the mountpoints that are ours.
 func clearMounts(session string) {
 	for file, r := range records(session) {
-		clearMount(r)
+		if !isElsewhere(r, session) {
+			clearMount(r)
+		}
 		os.Remove(file)
 	}
 }
 
-// clearMount detaches what is mounted at the recorded path if it is a mount of
-// ours that no server answers for, and removes what a plain workspace left.
+// isElsewhere reports whether a living session has the recorded mount: the directory of
+// a plain workspace may be used again after a process that was killed.
+func isElsewhere(r record, session string) bool {
+	if !r.Plain {
+		return false // a mount that lives is not dead
+	}
+	for _, other := range sessionDirs(filepath.Dir(session)) {
+		if other == session || !isAlive(other) {
+			continue
+		}
+		for _, living := range records(other) {
+			if living.identity() == r.identity() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// clearMount detaches the recorded mount if no server answers for it, and removes
+// what a plain workspace left. A record without a device stands for every dead mount
+// of ours at its path.
 func clearMount(r record) {
 	if r.Path == "" {
 		return
@@ -285,7 +332,7 @@ func clearMount(r record) {
 		if !ok {
 			break
 		}
-		if !e.isOurs() || !isDead(r.Path) || kernelDetach(r.Path) != nil {
+		if !e.isOurs() || r.Dev != "" && r.Dev != e.dev || !isDead(r.Path) || kernelDetach(r.Path) != nil {
 			return
 		}
 	}

@@ -187,7 +187,7 @@ func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
 		s.remove(h)
 		return nil, err
 	}
-	return openReply{Revision: h.info.Revision, Warnings: h.warnings.list()}, nil
+	return openReply{Revision: h.info.Revision, Warnings: h.warnings.list(), Record: h.record}, nil
 }
 
 // add registers a mount before it is made, so that nothing of it can be missed

@@ -15,6 +15,9 @@ type view interface {
 	record() (record, error)
 	// show shows the tree in the directory. After an error the caller calls drop.
 	show(ctx context.Context) error
+	// device is the number of the mount's device, "major:minor"; "" where nothing is
+	// mounted.
+	device() string
 	// ended is closed when tools do not reach the tree any more, whoever ended that;
 	// nil where nobody else can.
 	ended() <-chan struct{}

@@ -77,7 +77,9 @@ func (v *fuseView) findDevice() error {
 	return nil
 }
 
-// ended implements view.
+// device implements view, as does what follows.
+func (v *fuseView) device() string { return v.dev }
+
 func (v *fuseView) ended() <-chan struct{} { return v.conn.Done() }
 
 // freeze freezes the tree, unless it is poisoned: a lock of it may be locked for ever.
@@ -226,8 +228,8 @@ func (v *fuseView) confirm(context.Context) error { return nil }
 func (v *fuseView) cause() error { return nil }
 
 func (v *fuseView) drop() {
-	if v.mounted && !v.unmounted {
-		_ = kernelDetach(v.h.req.Dir) // somebody may have unmounted it already
+	if v.mounted && !v.unmounted && (v.dev == "" || v.checkOnTop() == nil) {
+		_ = kernelDetach(v.h.req.Dir) // somebody may have unmounted it just now
 	}
 }
 

@@ -128,6 +128,9 @@ func (v *plainView) checkSize(s *fsdir.Snapshot) error {
 	return fmt.Errorf("%s: %w: its files have %d bytes, and MaxBytes (--max-bytes) is %d; raise it", v.path(), ErrLimit, size, limit)
 }
 
+// device is none.
+func (v *plainView) device() string { return "" }
+
 // freeze cannot be: what tools write from now on is lost with the directory.
 func (v *plainView) freeze() {}
 

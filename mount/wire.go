@@ -17,7 +17,7 @@ import (
 
 // protocolVersion changes with every change of what client and server, or a
 // remote command and a client, say to each other. They are usually one binary.
-const protocolVersion = 1
+const protocolVersion = 2
 
 // Calls of the client to its server.
 const (
@@ -73,6 +73,7 @@ type openRequest struct {
 type openReply struct {
 	Revision store.Revision `json:"revision"`
 	Warnings []string       `json:"warnings,omitempty"`
+	Record   record         `json:"record"` // as it is in the session's directory
 }
 
 type closeRequest struct {
