@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"os"
@@ -118,10 +119,10 @@ func TestMountEndedBySomethingElseIsNotStored(t *testing.T) {
 			f := newFixture(t)
 			m := f.open("k", nil)
 			f.write(m, "name", "content")
-			if err := unix.Unmount(m.Path(), flags); err != nil {
+			if err := m.Commit(); err != nil {
 				t.Fatal(err)
 			}
-			if err := m.Commit(); err != nil {
+			if err := unix.Unmount(m.Path(), flags); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := m.Close(t.Context()); !errors.Is(err, ErrUnmounted) {
@@ -131,6 +132,59 @@ func TestMountEndedBySomethingElseIsNotStored(t *testing.T) {
 				t.Error("an archive was stored")
 			}
 		})
+	}
+}
+
+// That a mount had ended was once written to a log, and nothing else came of it: it
+// was listed and could be marked.
+func TestUmountEndsTheMount(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", nil)
+	f.write(m, "name", "content")
+	if err := unix.Unmount(m.Path(), 0); err != nil {
+		t.Fatal(err)
+	}
+	<-m.Done()
+	if err := m.Commit(); !errors.Is(err, ErrUnmounted) {
+		t.Errorf("Commit = %v, want ErrUnmounted", err)
+	}
+	f.noMountLeftNow()
+	if res, err := m.Close(t.Context()); err != nil || res.Stored || res.Changes.Created != 1 {
+		t.Errorf("Close = %+v, %v; want one created file, not stored", res, err)
+	}
+}
+
+// The end of a mount was not told while a Close was under way that then failed.
+func TestUmountAfterABusyClose(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", &Options{Grace: time.Minute})
+	busy, err := os.Create(m.Path("name"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	closed := make(chan error, 1)
+	go func() {
+		_, err := m.Close(ctx)
+		closed <- err
+	}()
+	waitFor(t, "the unmount", func() bool {
+		st, err := m.Status(t.Context())
+		return err == nil && st.State == stateUnmounting
+	})
+	cancel()
+	if err := <-closed; !errors.Is(err, context.Canceled) {
+		t.Fatalf("Close = %v, want context.Canceled", err)
+	}
+	if err := errors.Join(busy.Close(), unix.Unmount(m.Path(), 0)); err != nil {
+		t.Fatal(err)
+	}
+	<-m.Done()
+	if _, err := m.Close(t.Context()); !errors.Is(err, ErrUnmounted) {
+		t.Errorf("Close = %v, want ErrUnmounted", err)
 	}
 }
 

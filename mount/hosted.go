@@ -173,15 +173,20 @@ func (h *hosted) recordError(err error) error {
 	return &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
 }
 
-// watch tells the client when the mount ends though nobody closes it.
+// watch tells the client when something else than close has ended the mount. A close
+// that runs is waited for: it may fail, and so leave a mount that has ended.
 func (h *hosted) watch() {
 	ended := h.view.ended()
 	if ended == nil {
 		return
 	}
 	<-ended
-	if h.stateNow() == stateMounted {
-		h.server.conn.Notify(noteEnded, endedNote{ID: h.req.ID, Cause: ErrUnmounted.Error()})
+	<-h.op
+	state := h.stateNow()
+	h.op <- struct{}{}
+	if state == stateMounted {
+		// Not a notification, which is dropped where the client does not keep up.
+		_ = h.server.conn.Call(context.Background(), callEnded, mountID{ID: h.req.ID}, nil) // fails only with the connection
 	}
 }
 

@@ -34,12 +34,14 @@ type Mount struct {
 
 	ready bool // guarded by session.mu; other processes may see it
 
+	opened  chan struct{} // closed when open has returned
 	closing chan struct{} // holds one token: whoever has it closes
 	done    chan struct{} // closed when the mount is over
 
 	mu        sync.Mutex
 	marked    bool             // guarded by mu
 	abandoned bool             // guarded by mu
+	unmounted bool             // guarded by mu; by something else than Close
 	over      bool             // guarded by mu; result and err are final
 	result    Result           // guarded by mu
 	err       error            // guarded by mu
@@ -65,7 +67,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Mount{url: u, commitID: archive.NewCommitID(), closing: make(chan struct{}, 1), done: make(chan struct{})}
+	m := &Mount{url: u, commitID: archive.NewCommitID(), opened: make(chan struct{}), closing: make(chan struct{}, 1), done: make(chan struct{})}
 	m.closing <- struct{}{}
 	if opts != nil {
 		m.opts = *opts
@@ -83,6 +85,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 }
 
 func (m *Mount) open(ctx context.Context) error {
+	defer close(m.opened)
 	if err := m.refuseOwnStore(); err != nil {
 		return err
 	}
@@ -203,19 +206,24 @@ func (m *Mount) Path(elem ...string) string {
 // URL gives the workspace's URL in canonical form, without secrets.
 func (m *Mount) URL() string { return m.url.Redacted() }
 
+// Device returns the number of the mount's device, "major:minor", by which it is found
+// in /proc/PID/mountinfo; "" for a plain workspace.
+func (m *Mount) Device() string { return m.record.Dev }
+
 // Revision gives the archive that was opened; empty if there was none.
 func (m *Mount) Revision() store.Revision { return m.revision }
 
 // Warnings gives what was odd about the archive that was opened.
 func (m *Mount) Warnings() []string { return m.warnings }
 
-// Done is closed when the mount is over: closed for good, or its server lost. In
-// the second case tools get ENOTCONN until Close clears the dead mount away.
+// Done is closed when the mount is over: closed for good, unmounted by something else,
+// or its server lost. In the last case tools get ENOTCONN until Close clears the dead
+// mount away.
 func (m *Mount) Done() <-chan struct{} { return m.done }
 
 // Commit marks the workspace to be stored by Close. It writes nothing itself,
 // and a mount that is never marked leaves the stored archive as it was.
-// ErrReadOnly, ErrAbandoned, ErrClosed.
+// ErrReadOnly, ErrAbandoned, ErrUnmounted, ErrClosed.
 func (m *Mount) Commit() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -224,6 +232,8 @@ func (m *Mount) Commit() error {
 		return fmt.Errorf("commit %s: %w", m.path, ErrReadOnly)
 	case m.abandoned:
 		return fmt.Errorf("commit %s: %w", m.path, ErrAbandoned)
+	case m.unmounted:
+		return fmt.Errorf("commit %s: %w", m.path, ErrUnmounted)
 	case m.over:
 		return fmt.Errorf("commit %s: %w", m.path, ErrClosed)
 	}
@@ -428,6 +438,17 @@ func (m *Mount) finish(res Result, err error) {
 	m.mu.Unlock()
 	m.session.drop(m)
 	close(m.done)
+}
+
+// endedByOthers ends a mount that something else has unmounted. Its server need not be
+// asked for anything but to free what it has.
+func (m *Mount) endedByOthers() {
+	<-m.opened
+	m.mu.Lock()
+	m.unmounted = true
+	m.mu.Unlock()
+	m.logger().Warn("the mount was ended by something else; it will not be stored", "path", m.path)
+	_, _ = m.Close(context.Background()) // the caller's own Close returns the same
 }
 
 // serverLost ends a mount whose server is gone, after the Close that runs, if

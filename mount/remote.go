@@ -151,11 +151,19 @@ func (s *session) byIdentity(req remoteRequest) (*Mount, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, m := range s.mounts {
-		if m.ready && req.Mount != "" && m.record.identity() == req.Mount {
+		if m.isThere() && req.Mount != "" && m.record.identity() == req.Mount {
 			return m, nil
 		}
 	}
 	return nil, fmt.Errorf("%s: %w", req.Path, ErrNotMounted)
+}
+
+// isThere reports whether commands may find the mount.
+// Preconditions: session.mu is held.
+func (m *Mount) isThere() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ready && !m.unmounted
 }
 
 func (s *session) all() []*Mount {
@@ -163,7 +171,7 @@ func (s *session) all() []*Mount {
 	defer s.mu.Unlock()
 	all := make([]*Mount, 0, len(s.mounts))
 	for _, m := range s.mounts {
-		if m.ready {
+		if m.isThere() {
 			all = append(all, m)
 		}
 	}

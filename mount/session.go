@@ -307,16 +307,18 @@ func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body j
 			return nil, err
 		}
 		return struct{}{}, m.confirm(ctx)
+	case callEnded:
+		m, err := s.find(body)
+		if err == nil {
+			go m.endedByOthers()
+		}
+		return struct{}{}, err
 	case noteProgress:
 		if m, err := s.find(body); err == nil {
 			m.progress(body)
 		}
 	case noteLog:
 		s.log(body)
-	case noteEnded:
-		if m, err := s.find(body); err == nil {
-			m.logger().Warn("the mount was ended by something else; it will not be stored", "path", m.path)
-		}
 	default:
 		return nil, fmt.Errorf("unknown call %q", method)
 	}

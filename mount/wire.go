@@ -32,9 +32,9 @@ const (
 // Calls and notifications of the server to its client.
 const (
 	callConfirm  = "confirm" // may this commit be made visible now?
+	callEnded    = "ended"   // something else has unmounted the mount
 	noteProgress = "progress"
 	noteLog      = "log"
-	noteEnded    = "ended" // the mount ended by itself
 )
 
 type helloRequest struct {
@@ -106,11 +106,6 @@ type logNote struct {
 	Level   slog.Level `json:"level"`
 	Message string     `json:"message"`
 	Attrs   [][2]string
-}
-
-type endedNote struct {
-	ID    uint64 `json:"id"`
-	Cause string `json:"cause"`
 }
 
 // wireKinds are the conditions that survive the way between two processes.

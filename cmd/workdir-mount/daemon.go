@@ -153,7 +153,7 @@ func (a *app) keepMount() error {
 		_ = printJSON(os.Stdout, daemonAnswer{Code: exitCode(err)}) // fails only if nobody waits
 		return &statusError{code: exitCode(err)}
 	}
-	_, err = a.serve(m, &request.Flags, sigs)
+	_, err = a.serve(m, sigs)
 	return err
 }
 

@@ -61,7 +61,7 @@ func (a *app) mountForeground(f *mountFlags) error {
 	if err := a.reportMounted(status); err != nil {
 		return err
 	}
-	result, err := a.serve(m, f, sigs)
+	result, err := a.serve(m, sigs)
 	if err != nil {
 		return err
 	}

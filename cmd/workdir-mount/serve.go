@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -17,11 +16,8 @@ import (
 // serve keeps a mount until it is over: closed by a command of another process,
 // ended by umount(8), lost with its server, or closed by a signal. A mount that
 // is busy when a signal asks for its end stays; the next signal tries again.
-func (a *app) serve(m *mount.Mount, f *mountFlags, sigs <-chan os.Signal) (mount.Result, error) {
-	var gone <-chan struct{}
-	if !f.Plain { // a plain directory is in no mount table
-		gone = watchMountpoint(m.Path())
-	}
+func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal) (mount.Result, error) {
+	gone := watchMountpoint(m.Device())
 	for {
 		select {
 		case <-m.Done():
@@ -50,19 +46,18 @@ func (a *app) closeOnSignal(m *mount.Mount, sigs <-chan os.Signal) (mount.Result
 	return result, err
 }
 
-// watchMountpoint gives a channel that is closed when what is mounted on path
-// now is in our mount table no more. It is nil, and so never ready, where the
-// table cannot be watched.
-func watchMountpoint(path string) <-chan struct{} {
-	var st unix.Stat_t
-	if unix.Stat(path, &st) != nil {
+// watchMountpoint returns a channel that is closed when the mount of a device is not in
+// our mount table any more, by umount -l too, which does not end a mount that is in use.
+// It is nil, and so never ready, where there is nothing to watch: a plain directory,
+// whose device is "".
+func watchMountpoint(dev string) <-chan struct{} {
+	if dev == "" {
 		return nil
 	}
 	table, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil
 	}
-	dev := fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev))
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
