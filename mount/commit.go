@@ -16,7 +16,7 @@ import (
 // close unmounts and, if the client says so, commits. A *BusyError leaves the
 // mount as it is, and close can be called again. After anything else the mount
 // is gone.
-func (h *hosted) close(ctx context.Context, req closeRequest) (Result, error) {
+func (h *hosted) close(ctx context.Context) (Result, error) {
 	ctx, err := h.begin(ctx)
 	if err != nil {
 		return Result{}, again(err)
@@ -24,16 +24,27 @@ func (h *hosted) close(ctx context.Context, req closeRequest) (Result, error) {
 	defer h.end()
 	h.setState(stateUnmounting)
 	if err := h.view.withdraw(ctx, time.Now().Add(time.Duration(h.req.GraceNS))); err != nil {
-		return h.notUnmounted(req, err)
+		return h.notUnmounted(err)
 	}
 	res := Result{Revision: h.info.Revision, Changes: h.view.changes()}
-	if req.Commit {
+	want, err := h.decide()
+	if res.Marked = want.Commit; err == nil && res.Marked {
 		h.setState(stateCommitting)
-		err = h.commit(ctx, req, &res)
+		err = h.commit(ctx, want, &res)
 	}
 	res.Traffic = store.TrafficOf(h.store)
 	h.discard()
 	return res, err
+}
+
+// decide asks the client, once, whether the work is to be stored. Until then, however
+// long the unmount took, it can be marked. The client answers at once, or has ended.
+func (h *hosted) decide() (want decision, err error) {
+	err = h.server.conn.Call(context.Background(), callDecide, mountID{ID: h.req.ID}, &want)
+	if err != nil {
+		err = fmt.Errorf("%w: %s: ask whether it is to be stored: %w", ErrCommit, h.url.Redacted(), err)
+	}
+	return want, err
 }
 
 // errCloseAgain marks errors of close that leave the mount as it was.
@@ -43,7 +54,7 @@ var errCloseAgain = errors.New("the mount is as it was; close it again")
 func again(err error) error { return fmt.Errorf("%w%w", err, hidden{errCloseAgain}) }
 
 // notUnmounted decides what an unmount that did not succeed means.
-func (h *hosted) notUnmounted(req closeRequest, err error) (Result, error) {
+func (h *hosted) notUnmounted(err error) (Result, error) {
 	res := Result{Revision: h.info.Revision}
 	if !errors.Is(err, ErrUnmounted) {
 		if h.view.shown() {
@@ -52,9 +63,10 @@ func (h *hosted) notUnmounted(req closeRequest, err error) (Result, error) {
 		return res, again(err)
 	}
 	res.Changes, res.Traffic = h.view.changes(), store.TrafficOf(h.store)
+	want, decideErr := h.decide()
 	h.discard()
-	if !req.Commit {
-		return res, nil // nothing was wanted of it
+	if res.Marked = want.Commit; decideErr == nil && !res.Marked {
+		return res, nil
 	}
 	return res, fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.req.Dir, err)
 }
@@ -67,7 +79,7 @@ func (h hidden) Unwrap() error { return h.err }
 
 // commit stores the tree as the successor of what was opened. The barrier has
 // been passed.
-func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) error {
+func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 	changed, err := h.view.take(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrCommit, h.url.Redacted(), err)
@@ -92,10 +104,10 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 	ctx = store.WithLogger(ctx, slog.New(noteHandler{server: h.server, id: h.req.ID}))
 	progress := h.progress(PhaseCommitting, 0)
 	opts.Progress = progress.report
-	next := h.log.Next(h.logRecord(req, res))
+	next := h.log.Next(h.logRecord(want, res))
 	info, err := store.Commit(ctx, h.store, h.url.Key, &store.CommitRequest{
 		Replace: h.info.Revision,
-		ID:      req.CommitID,
+		ID:      want.CommitID,
 		Delete:  empty,
 		Before:  h.confirm,
 		Write: func(w io.Writer) error {
@@ -109,7 +121,7 @@ func (h *hosted) commit(ctx context.Context, req closeRequest, res *Result) erro
 	progress.done()
 	res.Stored, res.Deleted, res.Revision, res.Size = !empty, empty, info.Revision, info.Size
 	if res.Stored {
-		res.CommitID = req.CommitID
+		res.CommitID = want.CommitID
 	}
 	res.Warnings = h.warnings.list()
 	return nil
@@ -136,14 +148,14 @@ func (h *hosted) confirm(ctx context.Context) error {
 	return h.server.conn.Call(ctx, callConfirm, mountID{ID: h.req.ID}, nil)
 }
 
-func (h *hosted) logRecord(req closeRequest, res *Result) archive.Record {
+func (h *hosted) logRecord(want decision, res *Result) archive.Record {
 	host, _ := os.Hostname() // a record without a host is one
 	rec := archive.Record{
-		ID: req.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: host, Changed: res.Changes,
+		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: host, Changed: res.Changes,
 		Origin: h.req.Origin,
 	}
 	if _, ok := h.req.step(); ok { // nobody could ask for another's
-		rec.Result = req.Result
+		rec.Result = want.Result
 	}
 	if h.log != nil {
 		rec.Parent = h.log.Record.ID

@@ -42,6 +42,7 @@ type Mount struct {
 	marked    bool             // guarded by mu
 	abandoned bool             // guarded by mu
 	unmounted bool             // guarded by mu; by something else than Close
+	decision  *decision        // guarded by mu; nil before the server asked for it, then for good
 	over      bool             // guarded by mu; result and err are final
 	result    Result           // guarded by mu
 	err       error            // guarded by mu
@@ -221,8 +222,8 @@ func (m *Mount) Warnings() []string { return m.warnings }
 // mount away.
 func (m *Mount) Done() <-chan struct{} { return m.done }
 
-// Commit marks the workspace to be stored by Close. It writes nothing itself,
-// and a mount that is never marked leaves the stored archive as it was.
+// Commit marks the workspace to be stored by Close, also by one that is still
+// unmounting. It writes nothing itself, and a mount that is never marked leaves the stored archive as it was.
 // ErrReadOnly, ErrAbandoned, ErrUnmounted, ErrClosed.
 func (m *Mount) Commit() error {
 	m.mu.Lock()
@@ -234,7 +235,7 @@ func (m *Mount) Commit() error {
 		return fmt.Errorf("commit %s: %w", m.path, ErrAbandoned)
 	case m.unmounted:
 		return fmt.Errorf("commit %s: %w", m.path, ErrUnmounted)
-	case m.over:
+	case m.over, m.decision != nil && !m.decision.Commit:
 		return fmt.Errorf("commit %s: %w", m.path, ErrClosed)
 	}
 	m.marked = true
@@ -246,8 +247,10 @@ func (m *Mount) Commit() error {
 func (m *Mount) Marked() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.marked && !m.abandoned && !m.opts.ReadOnly
+	return m.markedLocked()
 }
+
+func (m *Mount) markedLocked() bool { return m.marked && !m.abandoned && !m.opts.ReadOnly }
 
 // Abandon takes the mark back, for good: whatever comes, this mount stores
 // nothing, unless its last request is already on the way.
@@ -266,12 +269,12 @@ func (m *Mount) Abandoned() bool {
 
 // SetResult says what the step of Options.Origin gives, to be kept with the commit
 // for whoever tries the step again; of work that is no step it is not kept. ErrLimit
-// beyond archive.MaxResult bytes, ErrClosed.
+// beyond archive.MaxResult bytes, ErrClosed where it comes too late.
 func (m *Mount) SetResult(p []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case m.over:
+	case m.over, m.decision != nil:
 		return fmt.Errorf("set result %s: %w", m.path, ErrClosed)
 	case len(p) > archive.MaxResult:
 		return fmt.Errorf("set result %s: %w: %d bytes, at most %d are kept", m.path, ErrLimit, len(p), archive.MaxResult)
@@ -303,10 +306,9 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 		m.session.clear(m)
 		return res, err
 	}
-	req := m.closeRequest()
 	var reply closeReply
-	if err := m.session.conn.CallToEnd(ctx, callClose, req, &reply); err != nil {
-		return m.closeLost(ctx, req, err)
+	if err := m.session.conn.CallToEnd(ctx, callClose, mountID{ID: m.id}, &reply); err != nil {
+		return m.closeLost(ctx, err)
 	}
 	var err error
 	if len(reply.Err) > 0 {
@@ -318,14 +320,25 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 	return reply.Result, err
 }
 
-func (m *Mount) closeRequest() closeRequest {
-	req := closeRequest{ID: m.id, Commit: m.Marked(), CommitID: m.commitID}
+// decide is the server's question once nobody uses the mount any more. What comes
+// later has no effect, and is told so.
+func (m *Mount) decide() decision {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.refusal = nil; req.Commit {
-		req.Result = m.stepResult
+	if m.decision == nil {
+		m.decision = &decision{Commit: m.markedLocked(), CommitID: m.commitID}
+		if m.decision.Commit {
+			m.decision.Result = m.stepResult
+		}
 	}
-	return req
+	return *m.decision
+}
+
+// commitBegun reports whether a commit can be under way.
+func (m *Mount) commitBegun() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.decision != nil && m.decision.Commit
 }
 
 // closeError puts the errors that have not gone through the server beside the one
@@ -345,12 +358,16 @@ func (m *Mount) closeError(ctx context.Context, err error) error {
 
 // closeLost ends a mount whose server is gone, and finds out what became of its
 // commit.
-func (m *Mount) closeLost(ctx context.Context, req closeRequest, err error) (Result, error) {
+func (m *Mount) closeLost(ctx context.Context, err error) (Result, error) {
 	err = m.callError(ctx, err)
-	res := Result{Revision: m.revision}
+	res := Result{Revision: m.revision, Marked: m.Marked()}
 	var lost *ServerLostError
-	if errors.As(err, &lost) && req.Commit {
+	switch {
+	case !errors.As(err, &lost):
+	case m.commitBegun():
 		err = m.storedAfterAll(ctx, lost, &res)
+	default:
+		lost.Stored = "nothing was stored"
 	}
 	m.finish(res, err)
 	m.session.clear(m)

@@ -132,6 +132,8 @@ type Result struct {
 	Stored bool `json:"stored"`
 	// Deleted: the workspace was empty, and its archive was deleted.
 	Deleted bool `json:"deleted"`
+	// Marked: the workspace was to be stored.
+	Marked bool `json:"marked"`
 	// Revision is the archive that is now the workspace, as far as this mount
 	// knows: the stored one, or the one that was opened.
 	Revision store.Revision `json:"revision"`

@@ -213,11 +213,7 @@ func (s *server) close(ctx context.Context, body json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := decode[closeRequest](body)
-	if err != nil {
-		return nil, err
-	}
-	res, err := h.close(ctx, req)
+	res, err := h.close(ctx)
 	reply := closeReply{Result: res, Again: errors.Is(err, errCloseAgain)}
 	if !reply.Again {
 		s.remove(h)

@@ -301,6 +301,12 @@ func (s *session) hello(ctx context.Context) error {
 // handle answers the server.
 func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
 	switch method {
+	case callDecide:
+		m, err := s.find(body)
+		if err != nil {
+			return nil, err
+		}
+		return m.decide(), nil
 	case callConfirm:
 		m, err := s.find(body)
 		if err != nil {

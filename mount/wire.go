@@ -31,6 +31,7 @@ const (
 
 // Calls and notifications of the server to its client.
 const (
+	callDecide   = "decide"  // nobody uses the mount any more: is it to be stored?
 	callConfirm  = "confirm" // may this commit be made visible now?
 	callEnded    = "ended"   // something else has unmounted the mount
 	noteProgress = "progress"
@@ -76,8 +77,8 @@ type openReply struct {
 	Record   record         `json:"record"` // as it is in the session's directory
 }
 
-type closeRequest struct {
-	ID       uint64           `json:"id"`
+// decision is what a client wants of a mount that nobody uses any more.
+type decision struct {
 	Commit   bool             `json:"commit"`
 	CommitID archive.CommitID `json:"commitId,omitempty"`
 	Result   []byte           `json:"result,omitempty"` // of the step

@@ -231,9 +231,9 @@ func (a *app) reportSuccess(f *execFlags, result mount.Result) {
 	switch {
 	case f.ReadOnly:
 	case result.Stored || result.Deleted || result.Changes.Total() == 0:
-		a.log.Info(outcome(result, true))
+		a.log.Info(outcome(result))
 	default:
-		a.note("%s", outcome(result, false))
+		a.note("%s", outcome(result))
 	}
 }
 

@@ -69,22 +69,21 @@ func TestHumanBytes(t *testing.T) {
 func TestOutcome(t *testing.T) {
 	one, twelve := fs.Changes{Modified: 1}, fs.Changes{Created: 4, Modified: 5, Removed: 3}
 	tests := []struct {
-		name   string
-		in     mount.Result
-		marked bool
-		want   string
+		name string
+		in   mount.Result
+		want string
 	}{
-		{"stored", mount.Result{Stored: true, Changes: twelve, Size: 3565158, Revision: "r1"}, true, "stored 12 changed files, 3.4 MiB archive, revision r1"},
-		{"stored one", mount.Result{Stored: true, Changes: one, Size: 100, Revision: "r1"}, true, "stored 1 changed file, 100 B archive, revision r1"},
-		{"deleted", mount.Result{Deleted: true, Changes: twelve}, true, "the workspace is empty: its archive is deleted"},
-		{"discarded", mount.Result{Changes: twelve}, false, "12 files changed, not committed: discarded"},
-		{"discarded one", mount.Result{Changes: one}, false, "1 file changed, not committed: discarded"},
-		{"unchanged", mount.Result{}, true, "nothing changed"},
-		{"empty and never stored", mount.Result{Changes: one}, true, "the workspace is empty: there is nothing to store"},
+		{"stored", mount.Result{Stored: true, Changes: twelve, Size: 3565158, Revision: "r1", Marked: true}, "stored 12 changed files, 3.4 MiB archive, revision r1"},
+		{"stored one", mount.Result{Stored: true, Changes: one, Size: 100, Revision: "r1", Marked: true}, "stored 1 changed file, 100 B archive, revision r1"},
+		{"deleted", mount.Result{Deleted: true, Changes: twelve, Marked: true}, "the workspace is empty: its archive is deleted"},
+		{"discarded", mount.Result{Changes: twelve}, "12 files changed, not committed: discarded"},
+		{"discarded one", mount.Result{Changes: one}, "1 file changed, not committed: discarded"},
+		{"unchanged", mount.Result{Marked: true}, "nothing changed"},
+		{"empty and never stored", mount.Result{Changes: one, Marked: true}, "the workspace is empty: there is nothing to store"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got := outcome(test.in, test.marked); got != test.want {
+			if got := outcome(test.in); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

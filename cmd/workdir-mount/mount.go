@@ -69,7 +69,7 @@ func (a *app) mountForeground(f *mountFlags) error {
 		return printJSON(a.stdout, newClosedMount(m.URL(), m.Path(), result))
 	}
 	if !f.ReadOnly {
-		a.note("%s", outcome(result, false))
+		a.note("%s", outcome(result))
 	}
 	return nil
 }

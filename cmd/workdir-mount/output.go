@@ -75,9 +75,8 @@ func newClosedMount(url, path string, r mount.Result) closedMount {
 	return closedMount{URL: url, Path: path, Result: r}
 }
 
-// outcome says in words what became of the changes. marked: they were to be
-// stored.
-func outcome(r mount.Result, marked bool) string {
+// outcome says in words what became of the changes.
+func outcome(r mount.Result) string {
 	changed := r.Changes.Total()
 	switch {
 	case r.Stored:
@@ -86,7 +85,7 @@ func outcome(r mount.Result, marked bool) string {
 		return "the workspace is empty: its archive is deleted"
 	case changed == 0:
 		return "nothing changed"
-	case marked:
+	case r.Marked:
 		return "the workspace is empty: there is nothing to store"
 	case changed == 1:
 		return "1 file changed, not committed: discarded"

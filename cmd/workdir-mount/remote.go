@@ -102,7 +102,7 @@ func (a *app) umount(ctx context.Context, dir string) error {
 		return printJSON(a.stdout, newClosedMount(status.URL, status.Path, result))
 	}
 	if !a.quiet {
-		return printText(a.stdout, outcome(result, status.Marked)+"\n")
+		return printText(a.stdout, outcome(result)+"\n")
 	}
 	return nil
 }
