@@ -87,7 +87,7 @@ func (s *fileStore) split(key string) (dir, name string, err error) {
 
 // Open implements Store.
 func (s *fileStore) Open(ctx context.Context, key string) (Object, error) {
-	o, err := s.open(ctx, key)
+	o, err := s.openSteady(ctx, key)
 	if err != nil {
 		return nil, s.fail("open", key, err)
 	}

@@ -67,6 +67,8 @@ func meaning(err error) (kind error, todo string) {
 		return ErrUnreachable, "end what holds it (fuser -v names it), and try again"
 	case errors.As(err, &home) && slices.Contains(strangeHome, home.err):
 		return ErrNotAllowed, "give it the owner, group and mode of the directory that it is in, or remove it while nobody commits"
+	case errors.Is(err, errUnsteady):
+		return ErrUnreachable, "open it again when that tool is done"
 	case errors.Is(err, ErrUnknown):
 		return ErrUnknown, "look at the workspace before trying again"
 	case errors.Is(err, ErrNotAllowed), errors.Is(err, ErrURL), errors.Is(err, ErrConflict):

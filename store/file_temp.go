@@ -110,7 +110,15 @@ func (t *temp) fill(ctx context.Context, write func(io.Writer) error) error {
 	if err := ContextError(ctx); err != nil {
 		return err
 	}
+	t.date()
 	return again(func() error { return t.dir.sys.fsync(int(t.file.Fd())) })
+}
+
+// date gives the file an mtime that is not its ctime: by that it is known that nobody
+// writes it in place. A file system that keeps only one of the two has it its way.
+func (t *temp) date() {
+	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(time.Now().UnixNano())}
+	_ = unix.UtimesNanoAt(t.dir.fd, t.name, times, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // tempWriter writes while ctx lives, and keeps its first error.

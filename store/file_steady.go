@@ -1,0 +1,69 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+)
+
+// A tool that writes an archive in place, as the Python temporal-workdir does, has an
+// empty file there for a moment, and then a part of one. Who opens it in that moment
+// should not be told that it is damaged.
+
+const (
+	// steadyPause is how long a file must stay as it is to count as written.
+	steadyPause = 250 * time.Millisecond
+	// steadyPatience bounds the wait for that, and for an empty file to get content.
+	steadyPatience = 5 * time.Second
+	// youth is the age up to which somebody may still be writing a file. It is longer
+	// than steadyPause, because the clock of a file server may differ from ours.
+	youth = 2 * time.Second
+)
+
+// openSteady opens an archive that nobody is writing.
+func (s *fileStore) openSteady(ctx context.Context, key string) (*fileObject, error) {
+	o, err := s.open(ctx, key)
+	for began := time.Now(); err == nil && o.maybeUnfinished(); {
+		if time.Since(began) > steadyPatience {
+			_ = o.Close()
+			return nil, errUnsteady
+		}
+		if err := pause(ctx, steadyPause); err != nil {
+			_ = o.Close()
+			return nil, err
+		}
+		was := o.found
+		_ = o.Close()
+		o, err = s.open(ctx, key)
+		if err == nil && o.found.revision == was.revision && was.stamp.size > 0 {
+			break
+		}
+	}
+	return o, err
+}
+
+// maybeUnfinished says whether somebody may be writing the file. A write and a truncation
+// set mtime and ctime to one time; our own commits do not, and neither does a chmod or a
+// rename of what is written. An archive with a commit log at its end is whole.
+func (o *fileObject) maybeUnfinished() bool {
+	seen := o.found.stamp
+	limit := youth
+	if seen.size == 0 {
+		limit = steadyPatience
+	}
+	if time.Since(seen.time()).Abs() > limit || o.found.stat.Ctim != o.found.stat.Mtim {
+		return false
+	}
+	log, err := archive.ReadLog(o, seen.size)
+	return err != nil || log == nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ContextError(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
