@@ -3,12 +3,14 @@ package archive
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 )
 
 var (
-	errRow = errors.New("a record is malformed")
+	errRow   = errors.New("a record is malformed")
+	errTexts = fmt.Errorf("the names in a record have more than %d bytes", maxTexts)
 
 	// noRow is what the first row says itself different from.
 	noRow = Record{Time: time.Unix(0, 0).UTC()}
@@ -36,6 +38,10 @@ const (
 	wireBytes  = 2
 	wire32     = 5
 )
+
+// maxTexts is what the texts of a row can have in all, bytes, those among them that
+// it takes over from the row before.
+const maxTexts = 64 << 10
 
 // texts are the fields from rowTexts on, in the order of their numbers.
 func (r *Record) texts() [textCount]*string {
@@ -69,8 +75,17 @@ func appendRow(out []byte, r, before *Record) ([]byte, error) {
 	if r.Origin.Attempt < 0 {
 		return nil, errors.New("the attempt of a commit is below zero")
 	}
-	var f []byte
-	f = appendVarint(f, rowSeconds, zigzag(sec-before.Time.Unix()), 0)
+	if err := r.checkTexts(); err != nil {
+		return nil, err
+	}
+	f := r.fields(before)
+	out = binary.AppendUvarint(out, uint64(len(f)))
+	return append(out, f...), nil
+}
+
+// fields encodes what r has and before has not.
+func (r *Record) fields(before *Record) (f []byte) {
+	f = appendVarint(f, rowSeconds, zigzag(r.Time.Unix()-before.Time.Unix()), 0)
 	f = appendVarint(f, rowNanos, uint64(r.Time.Nanosecond()), uint64(before.Time.Nanosecond()))
 	f = appendVarint(f, rowResult, r.gave(), before.gave())
 	f = appendVarint(f, rowAttempt, uint64(r.Origin.Attempt), uint64(before.Origin.Attempt))
@@ -86,8 +101,18 @@ func appendRow(out []byte, r, before *Record) ([]byte, error) {
 			f = append(f, *s...)
 		}
 	}
-	out = binary.AppendUvarint(out, uint64(len(f)))
-	return append(out, f...), nil
+	return f
+}
+
+func (r *Record) checkTexts() error {
+	n := 0
+	for _, s := range r.texts() {
+		n += len(*s)
+	}
+	if n > maxTexts {
+		return errTexts
+	}
+	return nil
 }
 
 func appendVarint(out []byte, number int, v, before uint64) []byte {
@@ -177,7 +202,7 @@ func (r *Record) apply(fields string) error {
 			return err
 		}
 	}
-	return nil
+	return r.checkTexts()
 }
 
 func skip(s string, n int) (string, error) {

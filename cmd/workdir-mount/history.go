@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -32,23 +33,29 @@ type loggedCommit struct {
 	ResultDropped bool             `json:"resultDropped,omitempty"`
 }
 
-// commitsOf gives the commits of a log, newest first, at most n unless n is 0.
-func commitsOf(log *archive.Log, n uint) []loggedCommit {
-	commits := make([]loggedCommit, 0, log.Len())
-	for r := range log.All() {
-		c := loggedCommit{
-			ID: r.ID, Parent: r.Parent, Time: r.Time, Tool: r.Tool, Host: r.Host, Changes: r.Changed,
-			Origin: r.Origin, ResultDropped: r.Dropped,
-		}
-		if r.Result != nil {
-			size := len(r.Result)
-			c.ResultBytes = &size
-		}
-		if commits = append(commits, c); uint(len(commits)) == n {
-			break
+// commitsOf returns the commits of a log, newest first, at most n unless n is 0.
+func commitsOf(log *archive.Log, n uint) iter.Seq[*loggedCommit] {
+	return func(yield func(*loggedCommit) bool) {
+		left := n
+		for r := range log.All() {
+			left--
+			if !yield(newLoggedCommit(r)) || left == 0 {
+				return
+			}
 		}
 	}
-	return commits
+}
+
+func newLoggedCommit(r *archive.Record) *loggedCommit {
+	c := &loggedCommit{
+		ID: r.ID, Parent: r.Parent, Time: r.Time, Tool: r.Tool, Host: r.Host, Changes: r.Changed,
+		Origin: r.Origin, ResultDropped: r.Dropped,
+	}
+	if r.Result != nil {
+		size := len(r.Result)
+		c.ResultBytes = &size
+	}
+	return c
 }
 
 // shownID is how much of a commit's id a line shows: enough to tell those of a log
@@ -102,6 +109,13 @@ const shownText = 48
 
 // shortened makes a name fit for a line.
 func shortened(s string) string {
+	n := 0
+	for i := range s {
+		if n++; n > shownText+1 { // the rest is not shown anyway, and can be long
+			s = s[:i]
+			break
+		}
+	}
 	s = workspace.Printable(s)
 	if utf8.RuneCountInString(s) <= shownText {
 		return s
@@ -117,14 +131,15 @@ func (c *loggedCommit) String() string {
 
 // printCommits prints a line for each commit, in columns. One that has nothing in
 // any line is left out.
-func printCommits(out io.Writer, commits []loggedCommit) error {
-	lines := make([][7]string, len(commits))
+func printCommits(out io.Writer, commits iter.Seq[*loggedCommit]) error {
+	var lines [][7]string
 	var used [7]bool
-	for i := range commits {
-		lines[i] = commits[i].columns()
-		for k, s := range lines[i] {
+	for c := range commits {
+		line := c.columns()
+		for k, s := range line {
 			used[k] = used[k] || s != ""
 		}
+		lines = append(lines, line)
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, line := range lines {
@@ -160,11 +175,41 @@ size. An archive that another program wrote has no commits.`,
 	return cmd
 }
 
-// workspaceLog is what log --json tells.
+// workspaceLog is what log --json tells, and then the commits.
 type workspaceLog struct {
 	URL      string         `json:"url"`
 	Revision store.Revision `json:"revision"`
-	Commits  []loggedCommit `json:"commits"`
+}
+
+// printCommitsJSON prints head, an object, with the commits as its last field. It
+// writes one after the other, since together they can be much more than the log.
+func printCommitsJSON(out io.Writer, head workspaceLog, commits iter.Seq[*loggedCommit]) error {
+	line, err := jsonLine(head)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(out, strings.TrimSuffix(line, "}")+`,"commits":[`); err != nil {
+		return err
+	}
+	comma := ""
+	for c := range commits {
+		if line, err = jsonLine(c); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(out, comma+line); err != nil {
+			return err
+		}
+		comma = ","
+	}
+	_, err = io.WriteString(out, "]}\n")
+	return err
+}
+
+// jsonLine is what printJSON prints, without the end of the line.
+func jsonLine(v any) (string, error) {
+	var b strings.Builder
+	err := printJSON(&b, v)
+	return strings.TrimSuffix(b.String(), "\n"), err
 }
 
 func (a *app) showLog(ctx context.Context, url string, number uint) error {
@@ -174,7 +219,8 @@ func (a *app) showLog(ctx context.Context, url string, number uint) error {
 	}
 	commits := commitsOf(log, number)
 	if a.json {
-		return printJSON(a.stdout, workspaceLog{store.Redacted(url), info.Revision, commits})
+		head := workspaceLog{store.Redacted(url), info.Revision}
+		return a.toStdout(ctx, func(w io.Writer) error { return printCommitsJSON(w, head, commits) })
 	}
 	if log == nil {
 		a.note("there is no commit log: another program wrote this archive")
@@ -221,15 +267,14 @@ func (a *app) verify(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	commits := commitsOf(r.Log, 0)
 	v := verified{
 		storedWorkspace: newStoredWorkspace(url, r.Info),
 		Names:           r.Names, Files: r.Files, Directories: r.Directories, Symlinks: r.Symlinks, Others: r.Others,
-		Bytes: r.Bytes, Commits: len(commits),
+		Bytes: r.Bytes, Commits: r.Log.Len(),
 		Portable: len(r.NotPortable) == 0, NotPortable: r.NotPortable, Warnings: r.Warnings,
 	}
-	if len(commits) > 0 {
-		v.LastCommit = &commits[0]
+	for c := range commitsOf(r.Log, 1) {
+		v.LastCommit = c
 	}
 	if a.json {
 		return printJSON(a.stdout, v)
