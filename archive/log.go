@@ -89,8 +89,8 @@ func (l *Log) Lost() bool { return l != nil && l.lost }
 
 // Next gives the log of the commit rec on top of l; l may be nil and is left as
 // it is. rec's parent becomes l's commit. Clocks of hosts differ, so rec's time
-// becomes its parent's where it would be earlier. The oldest results go until
-// MaxResults holds.
+// becomes its parent's where it would be earlier; StoredAt comes first. The oldest
+// results go until MaxResults holds.
 func (l *Log) Next(rec Record) *Log {
 	switch {
 	case l == nil:
@@ -164,10 +164,11 @@ func (l *Log) Find(step StepID) *Record {
 	return found
 }
 
-// ReachesBack tells whether every commit since t is in the log: where it begins
-// with a first commit, or with one before t. A nil log, of an archive that another
-// tool wrote, reaches back for ever: it counts as no commit. Times are those of
-// the hosts that committed, and as right as their clocks.
+// ReachesBack reports whether every commit since t is in the log: it begins with a
+// first commit, or has one that is older than t, since those that it has forgotten
+// came before. A nil log, of an archive that another tool wrote, reaches back for
+// ever: it counts as no commit. Times are those of the hosts that committed, or of
+// the store (StoredAt), and as right as their clocks.
 func (l *Log) ReachesBack(t time.Time) bool {
 	switch {
 	case l == nil:
@@ -175,15 +176,42 @@ func (l *Log) ReachesBack(t time.Time) bool {
 	case l.lost:
 		return false
 	}
-	oldest, parent := l.Record.Time, l.Record.Parent
+	parent := l.Record.Parent
 	if n := l.past.len(); n > 0 {
 		parent = l.past.id(n)
-		_ = l.past.each(func(_ int, row *Record) bool {
-			oldest = row.Time
-			return true
-		})
 	}
-	return parent == "" || oldest.Before(t)
+	return parent == "" || l.Earliest().Time.Before(t)
+}
+
+// Earliest returns the commit with the earliest time, the oldest of them; nil where l
+// is nil or lost.
+func (l *Log) Earliest() (first *Record) {
+	for r := range l.All() {
+		if first == nil || !r.Time.After(first.Time) {
+			first = r
+		}
+	}
+	return first
+}
+
+// farAhead is how much later than its archive was stored a commit can be by its own
+// time, before the clock of its host is taken for one that is ahead.
+const farAhead = time.Minute
+
+// noneBefore is a time before which no archive with a log was stored: what says so
+// tells of a file system or a tool that keeps no times.
+var noneBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// StoredAt returns the log of an archive that was stored at t by the store's clock.
+// A last commit that is far ahead of t gets t for a time, so that one host whose clock
+// is ahead does not make the time of all commits to come. l is left as it is.
+func (l *Log) StoredAt(t time.Time) *Log {
+	if l.Len() == 0 || t.Before(noneBefore) || !l.Record.Time.After(t.Add(farAhead)) {
+		return l
+	}
+	stored := *l
+	stored.Record.Time = t.UTC()
+	return &stored
 }
 
 // Has tells whether the commit id made the archive or is among those before it.

@@ -350,3 +350,53 @@ func testHostileFooter(t *testing.T, archive []byte) {
 		}
 	}
 }
+
+// One host whose clock was ahead made the time of all commits to come, and a full log
+// then refused every new step until that time. What counts is the order, and the
+// store's own clock.
+func TestClockThatIsAhead(t *testing.T) {
+	at := func(h int) time.Time { return time.Date(2026, 5, 1, h, 0, 0, 0, time.UTC) }
+	year := at(0).AddDate(1, 0, 0)
+	commit := func(l *Log, says time.Time) *Log { return l.Next(Record{ID: NewCommitID(), Time: says, Host: "h"}) }
+	times := func(l *Log) (all []time.Time) {
+		for r := range l.All() {
+			all = append(all, r.Time)
+		}
+		return all
+	}
+	var log *Log
+	if log.StoredAt(at(0)) != nil {
+		t.Error("no log becomes one")
+	}
+	log = commit(log, at(1)).StoredAt(at(1).Add(5 * time.Second))
+	log = commit(log, year).StoredAt(at(2)) // ahead
+	log = commit(log, at(3)).StoredAt(at(3))
+	log = commit(log, year).StoredAt(at(4))  // ahead
+	log = commit(log, year).StoredAt(at(5))  // and again
+	log = commit(log, at(2)).StoredAt(at(6)) // behind
+	if got, want := times(log), []time.Time{at(5), at(5), at(4), at(3), at(2), at(1)}; !slices.Equal(got, want) {
+		t.Errorf("the times are %v, want %v", got, want)
+	}
+	_, log = mustLoad(t, pack(t, newTree(t), log, nil), nil)
+
+	// The store's time is not believed where it cannot be true, nor for a little.
+	log = commit(log, at(7))
+	for _, stored := range []time.Time{{}, time.Unix(1, 0), at(7).Add(-farAhead), at(8), year} {
+		if got := log.StoredAt(stored).Record.Time; !got.Equal(at(7)) {
+			t.Errorf("stored at %v the last commit is of %v", stored, got)
+		}
+	}
+
+	// A full log in which all are ahead, as the store's clock was.
+	for range MaxLog + 5 {
+		log = commit(log, year).StoredAt(year)
+	}
+	if log.ReachesBack(at(9)) || !log.Earliest().Time.Equal(year) {
+		t.Errorf("the log reaches back beyond %v", log.Earliest().Time)
+	}
+	log = commit(log, at(9)).StoredAt(at(9))
+	log = commit(log, at(10)).StoredAt(at(10))
+	if !log.ReachesBack(at(11)) || !log.ReachesBack(at(9).Add(time.Second)) || log.ReachesBack(at(9)) {
+		t.Errorf("with two commits since, the log reaches back to %v", log.Earliest().Time)
+	}
+}

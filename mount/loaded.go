@@ -75,6 +75,7 @@ func (l *loader) read(ctx context.Context, obj store.Object, c *loaded) (err err
 	if c.log, err = archive.NewReader(obj, opts).Load(ctx, c.tree); err != nil {
 		return l.readError(err)
 	}
+	c.log = c.log.StoredAt(c.info.ModTime)
 	p.done()
 	return nil
 }

@@ -66,10 +66,20 @@ func (h *hosted) checkOnce(ctx context.Context) error {
 	}
 	return &store.Error{
 		Op: "open", Object: h.url.Redacted(), Kind: store.ErrUnknown,
-		Cause: fmt.Errorf("the log has forgotten commits since %s, when the execution began, or within the %v before it that clocks may differ: whether this step is among them is not known",
-			since.UTC().Format(time.RFC3339), clockSkew),
+		Cause: fmt.Errorf("the log has forgotten commits since %s, when the execution began, or within the %v before it that clocks may differ: whether this step is among them is not known%s",
+			since.UTC().Format(time.RFC3339), clockSkew, clockAhead(h.log)),
 		Todo: "look at the workspace and at workdir-mount log before the step is done again, as a new execution",
 	}
+}
+
+// clockAhead names a commit of the log that is in the future; "" if there is none.
+func clockAhead(log *archive.Log) string {
+	for r := range log.All() {
+		if r.Time.After(time.Now().Add(clockSkew)) {
+			return fmt.Sprintf(" (the clock of host %q was ahead: its commit %s says that it is of %s)", r.Host, r.ID, r.Time.UTC().Format(time.RFC3339))
+		}
+	}
+	return ""
 }
 
 // newCommittedError is the error for a step that is in the log of a revision.

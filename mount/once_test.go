@@ -163,6 +163,36 @@ func TestOriginsThatAreRefused(t *testing.T) {
 	}
 }
 
+// One host whose clock was ahead, and all commits after its own were in the future: a
+// full log then refused every new step, and did not say why.
+func TestClockThatIsAhead(t *testing.T) {
+	f := newFixture(t)
+	year := time.Now().AddDate(1, 0, 0)
+	f.past("k", archive.MaxLog+2, year, func(_ int, rec *archive.Record) { rec.Host = "ahead" })
+	opts := stepOptions("run", "1", 1)
+	opts.Since = time.Now().Add(-time.Hour)
+	if err := f.refused("k", opts); !errors.Is(err, store.ErrUnknown) || !strings.Contains(err.Error(), `the clock of host "ahead" was ahead`) {
+		t.Errorf("Open = %v, want ErrUnknown and its cause", err)
+	}
+	// The store knows that the last commit is not of next year.
+	opts.Since = time.Now().Add(time.Hour)
+	f.step("k", opts, "one")
+	opts = stepOptions("run", "2", 1)
+	opts.Since = time.Now().Add(time.Hour)
+	f.step("k", opts, "two")
+	stored := f.bytes("k")
+	log, err := archive.ReadLog(bytes.NewReader(stored), int64(len(stored)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for r := range log.All() {
+		if n++; n <= 3 && r.Time.After(time.Now()) {
+			t.Errorf("commit %d before the last is of %v", n-1, r.Time)
+		}
+	}
+}
+
 // store makes an empty archive with a log.
 func (f *fixture) store(key string, log *archive.Log) {
 	f.t.Helper()

@@ -158,7 +158,7 @@ func (o *ImportOptions) replaced(ctx context.Context, s store.Store, u store.URL
 		o.warn("", "the archive that is replaced is damaged, and its commit log is lost")
 		return rev, archive.LostLog(), nil
 	}
-	return rev, log, err
+	return rev, log.StoredAt(info.ModTime), err
 }
 
 // committing is the one commit of an import.
