@@ -102,9 +102,9 @@ func ownInfo(info *sdk.Info) *sdk.Info {
 	return &own
 }
 
-// execution gives the identity of an activity's execution, which all its attempts
-// have and no other execution has; tested says that it runs in a test environment
-// of the SDK.
+// execution returns the name of an activity's execution, which all its attempts have
+// and, together with [attempt.scheduled], no other execution has; tested says that it
+// runs in a test environment of the SDK.
 func execution(ctx context.Context, info *sdk.Info) (id string, tested bool) {
 	names := []string{info.Namespace, info.WorkflowExecution.ID, info.WorkflowExecution.RunID, info.ActivityID}
 	switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
 	sdk "go.temporal.io/sdk/activity"
@@ -35,9 +36,19 @@ func (a *attempt) origin(step string) archive.Origin {
 		o.RunID = i.ActivityRunID
 	}
 	if step != "" {
-		o.Execution, o.Step = a.execution, step
+		o.Execution, o.Scheduled, o.Step = a.execution, a.scheduled(), step
 	}
 	return o
+}
+
+// scheduled is when the execution was scheduled, the same for all its attempts: a
+// workflow may use an activity id again once the activity has closed. The ids of
+// local and of standalone activities are never used again.
+func (a *attempt) scheduled() time.Time {
+	if a.info.IsLocalActivity || a.info.WorkflowExecution.ID == "" {
+		return time.Time{}
+	}
+	return a.info.ScheduledTime
 }
 
 // process names this process. The identity that a worker has for Temporal is not to

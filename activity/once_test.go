@@ -8,12 +8,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
 	sdk "go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
 	"github.com/workdir/workdir/archive"
@@ -85,6 +87,36 @@ func TestStepsAreCountedByWorkspace(t *testing.T) {
 	require.Equal(t, "a, run 1; b, run 2; a, run 3", out)
 	b.wantStored("a", "lines", "a\na\n")
 	b.wantStored("b", "lines", "b\n")
+}
+
+// A workflow may use an activity id again once the activity has closed: the second one
+// did not run, and had the first one's result.
+func TestActivityIDThatIsUsedAgain(t *testing.T) {
+	b := newBench(t)
+	var runs atomic.Int32
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet)
+	env := suite.NewTestWorkflowEnvironment()
+	wdactivity.Register(env, "append", b.url("ws"), func(ctx context.Context, m *mount.Mount, line string) (string, error) {
+		return adder(line, &runs)(ctx, m)
+	}, b.options())
+	env.RegisterWorkflowWithOptions(func(ctx workflow.Context) (results []string, err error) {
+		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{ActivityID: "append", StartToCloseTimeout: time.Minute})
+		for _, line := range []string{"monday", "tuesday"} {
+			var result string
+			if err := workflow.ExecuteActivity(ctx, "append", line).Get(ctx, &result); err != nil {
+				return nil, err
+			}
+			results = append(results, result)
+		}
+		return results, nil
+	}, workflow.RegisterOptions{Name: "wf"})
+	env.ExecuteWorkflow("wf")
+	require.NoError(t, env.GetWorkflowError())
+	var results []string
+	require.NoError(t, env.GetWorkflowResult(&results))
+	require.Equal(t, []string{"monday, run 1", "tuesday, run 2"}, results)
+	b.wantStored("ws", "lines", "monday\ntuesday\n")
 }
 
 // A conflict gives the number of the step back: the activity that tries again by
@@ -253,7 +285,8 @@ func TestOriginIsRecorded(t *testing.T) {
 	require.NoError(t, err)
 	o := b.log("ws").Record.Origin
 	require.True(t, strings.HasPrefix(o.Execution, `temporal:["default-test-namespace","default-test-workflow-id","default-test-run-id",`), o.Execution)
-	o.Execution, o.Worker, o.ActivityID, o.TaskQueue = "", "", "", ""
+	require.WithinDuration(t, time.Now(), o.Scheduled, time.Hour)
+	o.Execution, o.Worker, o.ActivityID, o.TaskQueue, o.Scheduled = "", "", "", "", time.Time{}
 	require.Equal(t, archive.Origin{
 		Workspace: b.url("ws"), Step: "1", Attempt: 1, Namespace: "default-test-namespace",
 		WorkflowID: "default-test-workflow-id", RunID: "default-test-run-id", WorkflowType: "wf", ActivityType: "act",

@@ -145,23 +145,36 @@ func (l *Log) pastRecord(i int, row *Record) *Record {
 	return &r
 }
 
-// Find gives the newest commit of a step; nil if there is none, or l is nil or lost.
+// Find returns the newest commit of a step; nil if there is none, or l is nil or lost. Where
+// no commit has both the names and the time of the step, it is the newest with these
+// names for which one of the two times is not known: releases before the time was
+// recorded left it out, and their commits can be told by theirs alone.
 func (l *Log) Find(step StepID) *Record {
 	if l.Len() == 0 {
 		return nil
 	}
-	if id, ok := l.Record.Origin.StepID(); ok && id == step {
-		found := l.Record
-		return &found
-	}
-	var found *Record
-	_ = l.past.each(func(i int, row *Record) bool {
-		if id, ok := row.Origin.StepID(); ok && id == step {
-			found = l.pastRecord(i, row)
+	var exact, likely *Record
+	look := func(r *Record, own func() *Record) (goOn bool) {
+		id, ok := r.Origin.StepID()
+		switch {
+		case !ok || !id.mayBe(step):
+		case id.scheduled == step.scheduled || step.scheduled == 0:
+			exact = own()
+		case likely == nil:
+			likely = own()
 		}
-		return found == nil
-	})
-	return found
+		return exact == nil
+	}
+	last := l.Record
+	if look(&last, func() *Record { return &last }) {
+		_ = l.past.each(func(i int, row *Record) bool {
+			return look(row, func() *Record { return l.pastRecord(i, row) })
+		})
+	}
+	if exact != nil {
+		return exact
+	}
+	return likely
 }
 
 // ReachesBack reports whether every commit since t is in the log: it begins with a

@@ -162,6 +162,8 @@ func TestRefusesLogs(t *testing.T) {
 		"fraction of 1":     row("\x10" + string(binary.AppendUvarint(nil, maxNsec+1))),
 		"result of 2":       row("\x18\x02"),
 		"attempt too large": row("\x20" + string(binary.AppendUvarint(nil, 1<<31))),
+		"scheduled beyond":  row("\x48" + string(binary.AppendUvarint(nil, maxScheduled+1))),
+		"text for a time":   row("\x4a\x01x"),
 		"root is no JSON":   append(bytes.Clone(rec), section(tagRoot, "{")...),
 		"bad time of root":  append(bytes.Clone(rec), section(tagRoot, `{"mode":1,"mtime_ns":1000000000}`)...),
 		"past is short":     append(bytes.Clone(rec), section(tagPast, "short")...),

@@ -28,6 +28,7 @@ const (
 	rowModified = 6
 	rowRemoved  = 7
 	rowBytes    = 8
+	rowSchedule = 9  // of the execution, milliseconds since 1970; 0 is not known
 	rowTexts    = 16 // the first of the texts
 	textCount   = 13
 )
@@ -64,6 +65,8 @@ func (r *Record) counts() [4]*int64 {
 const (
 	minSecond = -62135596800
 	maxSecond = 253402300799
+
+	maxScheduled = maxSecond*1000 + 999 // milliseconds since 1970
 )
 
 // appendRow appends the row of r behind that of before.
@@ -74,6 +77,9 @@ func appendRow(out []byte, r, before *Record) ([]byte, error) {
 	}
 	if r.Origin.Attempt < 0 {
 		return nil, errors.New("the attempt of a commit is below zero")
+	}
+	if n := r.Origin.scheduled(); n < 0 || n > maxScheduled {
+		return nil, errors.New("the time at which an execution was scheduled is not within the years 1970 to 9999")
 	}
 	if err := r.checkTexts(); err != nil {
 		return nil, err
@@ -93,6 +99,7 @@ func (r *Record) fields(before *Record) (f []byte) {
 	for i, n := range counts {
 		f = appendVarint(f, rowCreated+i, uint64(*n), uint64(*countsBefore[i]))
 	}
+	f = appendVarint(f, rowSchedule, uint64(r.Origin.scheduled()), uint64(before.Origin.scheduled()))
 	texts, textsBefore := r.texts(), before.texts()
 	for i, s := range texts {
 		if *s != *textsBefore[i] {
@@ -161,7 +168,7 @@ func cutUvarint(s string) (v uint64, rest string, err error) {
 // wireOf gives the wire type of a field that is known.
 func wireOf(number uint64) (wire uint64, known bool) {
 	switch {
-	case number >= rowSeconds && number <= rowBytes:
+	case number >= rowSeconds && number <= rowSchedule:
 		return wireVarint, true
 	case number >= rowTexts && number < rowTexts+textCount:
 		return wireBytes, true
@@ -237,6 +244,11 @@ func (r *Record) setNumber(number, v uint64) error {
 		r.Origin.Attempt = int32(v)
 	case rowCreated, rowModified, rowRemoved, rowBytes:
 		*r.counts()[number-rowCreated] = int64(v)
+	case rowSchedule:
+		if v > maxScheduled {
+			return errRow
+		}
+		r.Origin.setScheduled(int64(v))
 	}
 	return nil
 }

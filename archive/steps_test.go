@@ -80,6 +80,48 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// A name that is used again is another step, by the time at which its execution was
+// scheduled. Where that is not known the names alone count.
+func TestFindByTheTimeScheduled(t *testing.T) {
+	monday, tuesday := time.UnixMilli(1_700_000_000_000).UTC(), time.UnixMilli(1_700_000_000_001).UTC()
+	record := func(at time.Time) Record {
+		return Record{ID: NewCommitID(), Time: tuesday, Origin: Origin{Execution: "run", Step: "1", Scheduled: at}}
+	}
+	unknown, early, late := record(time.Time{}), record(monday), record(tuesday)
+	for _, c := range []struct {
+		name string
+		log  []Record
+		find time.Time
+		want CommitID
+	}{
+		{"another time", []Record{early}, tuesday, ""},
+		{"its own, not the newest", []Record{early, late}, monday, early.ID},
+		{"not known when it was committed", []Record{unknown}, tuesday, unknown.ID},
+		{"its own before one that is not known", []Record{late, unknown}, tuesday, late.ID},
+		{"not known to who asks", []Record{early, late}, time.Time{}, late.ID},
+		{"below a millisecond", []Record{early}, monday.Add(999 * time.Microsecond), early.ID},
+	} {
+		for _, after := range []int{0, 1} { // the last commit, and past ones
+			var log *Log
+			for _, rec := range append(c.log, make([]Record, after)...) {
+				if rec.ID == "" {
+					rec.ID = NewCommitID()
+				}
+				log = log.Next(rec)
+			}
+			origin := Origin{Execution: "run", Step: "1", Scheduled: c.find}
+			step, _ := origin.StepID()
+			var got CommitID
+			if rec := log.Find(step); rec != nil {
+				got = rec.ID
+			}
+			if got != c.want {
+				t.Errorf("%s: Find gives %q with %d commits behind, want %q", c.name, got, after, c.want)
+			}
+		}
+	}
+}
+
 // Clocks of hosts differ, but no commit is before its parent.
 func TestTimeOfACommit(t *testing.T) {
 	first := time.Unix(1_700_000_000, 5).UTC()
@@ -196,9 +238,16 @@ func (l naiveLog) next(rec Record) naiveLog {
 }
 
 func (l naiveLog) find(step StepID) *Record {
-	for i := range l {
-		if id, ok := l[i].Origin.StepID(); ok && id == step {
-			return &l[i]
+	same := func(a, b int64) bool { return a == b }
+	unknown := func(a, b int64) bool { return a == 0 || b == 0 }
+	for _, matches := range []func(a, b int64) bool{same, unknown} {
+		if step.scheduled == 0 {
+			matches = unknown
+		}
+		for i := range l {
+			if id, ok := l[i].Origin.StepID(); ok && id.names == step.names && matches(id.scheduled, step.scheduled) {
+				return &l[i]
+			}
 		}
 	}
 	return nil
@@ -236,6 +285,7 @@ func anyRecord(t *rapid.T) Record {
 		Origin: Origin{
 			Workspace: name.Draw(t, "workspace"), Execution: name.Draw(t, "execution"), Step: name.Draw(t, "step"),
 			Attempt: rapid.Int32Range(0, 1<<31-1).Draw(t, "attempt"), Worker: name.Draw(t, "worker"),
+			Scheduled: rapid.SampledFrom([]time.Time{{}, at, at.Add(time.Millisecond)}).Draw(t, "scheduled"),
 		},
 	}
 	rec.Changed.Bytes = rapid.Int64().Draw(t, "bytes")

@@ -385,14 +385,14 @@ func (m *Mount) storedAfterAll(ctx context.Context, lost *ServerLostError, res *
 	defer cancel()
 	head, log, err := m.readLog(ctx)
 	step, isStep := m.opts.Origin.StepID()
-	rec := log.Find(step)
+	rec, sure := committed(log, step, &m.opts.Origin, m.opts.Since)
 	switch {
 	case errors.Is(err, store.ErrNotExist):
 		lost.Stored = "there is no stored archive"
 	case err == nil && log.Has(m.commitID):
 		lost.Stored = "its commit was stored"
 		res.Stored, res.Revision, res.CommitID, res.Size = true, head.Revision, m.commitID, head.Size
-	case isStep && rec != nil:
+	case isStep && rec != nil && sure:
 		lost.Stored = "nothing was stored"
 		return fmt.Errorf("%w: %w", lost, newCommittedError(m.url, rec, head.Revision))
 	case m.revision != "" && head.Revision == m.revision && (m.url.Scheme == "file" || m.url.Scheme == "mem"):

@@ -25,6 +25,10 @@ const maxOrigin = 16 << 10
 func (m *Mount) origin() (archive.Origin, error) {
 	o := m.opts.Origin
 	o.Workspace = m.url.Identity()
+	o.Scheduled = o.Scheduled.UTC().Truncate(time.Millisecond)
+	if year := o.Scheduled.Year(); !o.Scheduled.IsZero() && (year < 1970 || year > 9999) { // what the log can keep
+		return o, fmt.Errorf("open %s: %s, when the work was scheduled, is not within the years 1970 to 9999", m.URL(), o.Scheduled.Format(time.RFC3339))
+	}
 	for _, name := range []string{o.Execution, o.Step} {
 		if !utf8.ValidString(name) { // in JSON it would be equal to others
 			return o, fmt.Errorf("open %s: %q in Origin is not UTF-8", m.URL(), name)
@@ -54,20 +58,28 @@ func (h *hosted) checkOnce(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	if rec := h.log.Find(step); rec != nil {
+	since := h.req.Since
+	rec, sure := committed(h.log, step, &h.req.Origin, since)
+	switch {
+	case rec != nil && sure:
 		if err := store.Sync(ctx, h.store, h.url.Key); err != nil {
 			return err
 		}
 		return fmt.Errorf("open %w", newCommittedError(h.url, rec, h.info.Revision))
-	}
-	since := h.req.Since
-	if since.IsZero() || h.log.ReachesBack(since.Add(-clockSkew)) {
+	case rec != nil:
+		return h.unknownPast(fmt.Errorf("commit %s of %s has the names of this step and not the time at which its execution was scheduled: whether it is of this execution, or of an earlier one with the same id, is not known",
+			rec.ID, rec.Time.UTC().Format(time.RFC3339)))
+	case since.IsZero() || h.log.ReachesBack(since.Add(-clockSkew)):
 		return nil
 	}
+	return h.unknownPast(fmt.Errorf("the log has forgotten commits since %s, when the execution began, or within the %v before it that clocks may differ: whether this step is among them is not known%s",
+		since.UTC().Format(time.RFC3339), clockSkew, clockAhead(h.log)))
+}
+
+// unknownPast is the error for a log that cannot tell whether the step was committed.
+func (h *hosted) unknownPast(cause error) error {
 	return &store.Error{
-		Op: "open", Object: h.url.Redacted(), Kind: store.ErrUnknown,
-		Cause: fmt.Errorf("the log has forgotten commits since %s, when the execution began, or within the %v before it that clocks may differ: whether this step is among them is not known%s",
-			since.UTC().Format(time.RFC3339), clockSkew, clockAhead(h.log)),
+		Op: "open", Object: h.url.Redacted(), Kind: store.ErrUnknown, Cause: cause,
 		Todo: "look at the workspace and at workdir-mount log before the step is done again, as a new execution",
 	}
 }
@@ -80,6 +92,23 @@ func clockAhead(log *archive.Log) string {
 		}
 	}
 	return ""
+}
+
+// committed returns the commit of a step in a log, nil if there is none.
+//
+// A commit by a release that did not record when executions were scheduled has the
+// step's names alone. It counts if it was made since the execution began: an earlier
+// one is of an earlier execution with the same activity id, which had closed by then.
+// Within clockSkew before, it can be of either: sure is false.
+func committed(log *archive.Log, step archive.StepID, o *archive.Origin, since time.Time) (rec *archive.Record, sure bool) {
+	rec = log.Find(step)
+	switch {
+	case rec == nil || o.Scheduled.IsZero() || !rec.Origin.Scheduled.IsZero():
+		return rec, true
+	case since.IsZero() || rec.Time.Before(since.Add(-clockSkew)):
+		return nil, true
+	}
+	return rec, !rec.Time.Before(since)
 }
 
 // newCommittedError is the error for a step that is in the log of a revision.
@@ -98,12 +127,12 @@ func (h *hosted) overtaken(ctx context.Context, conflict error) error {
 		return conflict
 	}
 	head, log, err := store.ReadLog(ctx, h.store, h.url.Key)
-	rec := log.Find(step)
-	if rec != nil {
+	rec, sure := committed(log, step, &h.req.Origin, h.req.Since)
+	if rec != nil && sure {
 		err = store.Sync(ctx, h.store, h.url.Key)
 	}
 	switch {
-	case rec != nil && err == nil:
+	case rec != nil && sure && err == nil:
 		return fmt.Errorf("close %w", newCommittedError(h.url, rec, head.Revision))
 	case err == nil, errors.Is(err, store.ErrNotExist): // an archive that was deleted has no log
 		return conflict

@@ -60,6 +60,46 @@ func TestReadOnlyIsNoStep(t *testing.T) {
 	f.close(f.open("k", opts), false)
 }
 
+// An id may be used again once its execution has ended: what the second one does is
+// not done yet. A commit without the time at which its execution was scheduled, by an
+// earlier release, counts if it was made since; close before that, nobody can know.
+func TestStepsOfOneNameByTheTimeScheduled(t *testing.T) {
+	scheduled := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
+	tests := []struct {
+		name      string
+		recorded  time.Time // when the execution of the commit was scheduled
+		committed time.Time
+		since     time.Time
+		want      error
+	}{
+		{"the same", scheduled, scheduled.Add(time.Hour), scheduled, ErrAlreadyCommitted},
+		{"the same, of less than a millisecond more", scheduled.Add(time.Microsecond), scheduled, scheduled, ErrAlreadyCommitted},
+		{"an earlier one", scheduled.Add(-time.Millisecond), scheduled, scheduled, nil},
+		{"not recorded, committed since", time.Time{}, scheduled, scheduled, ErrAlreadyCommitted},
+		{"not recorded, committed before", time.Time{}, scheduled.Add(-clockSkew - time.Second), scheduled, nil},
+		{"not recorded, committed at about that time", time.Time{}, scheduled.Add(-clockSkew), scheduled, store.ErrUnknown},
+		{"not recorded, and nothing can be committed", time.Time{}, scheduled, time.Time{}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.past("k", 2, tt.committed, func(_ int, rec *archive.Record) {
+				rec.Origin = stepOptions("run", "1", 1).Origin
+				rec.Origin.Workspace, rec.Origin.Scheduled = "file://"+strings.TrimSuffix(f.archive("k"), ".tar.gz"), tt.recorded
+			})
+			opts := stepOptions("run", "1", 2)
+			opts.Origin.Scheduled, opts.Since = scheduled, tt.since
+			err := f.refused("k", opts)
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("Open = %v, want %v", err, tt.want)
+			}
+			if errors.Is(err, store.ErrUnknown) && !strings.Contains(err.Error(), "workdir-mount log") {
+				t.Errorf("Open = %v, want what to do", err)
+			}
+		})
+	}
+}
+
 // A conflict with the work of others, with another step, or with a deletion stays a
 // conflict.
 func TestOtherConflictsStay(t *testing.T) {
@@ -149,6 +189,11 @@ func TestOriginsThatAreRefused(t *testing.T) {
 		t.Errorf("Open = %v, want a word on UTF-8", err)
 	}
 	opts := stepOptions("run", "1", 1)
+	opts.Origin.Scheduled = time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC)
+	if _, err := f.tryOpen("k", opts); err == nil || !strings.Contains(err.Error(), "1970") {
+		t.Errorf("Open = %v, want a word on the time", err)
+	}
+	opts = stepOptions("run", "1", 1)
 	opts.Origin.Worker = strings.Repeat("w", maxOrigin)
 	if _, err := f.tryOpen("k", opts); !errors.Is(err, ErrLimit) {
 		t.Errorf("Open = %v, want ErrLimit", err)

@@ -88,7 +88,8 @@ type Options struct {
 	// Since is when the execution began at the earliest, by the clock of whoever
 	// began it. Where a full log does not reach back so far, and 10 seconds more for
 	// clocks that differ, Open gives store.ErrUnknown for a step, rather than let it
-	// be done twice. Zero: not known, and not checked.
+	// be done twice. Zero: not known, and not checked; commits by releases that did not
+	// record Origin.Scheduled do not count then where Origin has it.
 	Since time.Time
 	// BeforeStore is asked before the first byte of a commit is sent to the store,
 	// and again right before the request that makes it visible, or that deletes the

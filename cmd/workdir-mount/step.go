@@ -23,6 +23,7 @@ var stepVariables = []struct{ flag, variable string }{
 	{"execution", "WORKDIR_EXECUTION"},
 	{"step", "WORKDIR_STEP"},
 	{"attempt", "WORKDIR_ATTEMPT"},
+	{"scheduled", "WORKDIR_SCHEDULED"},
 	{"since", "WORKDIR_SINCE"},
 }
 
@@ -31,15 +32,17 @@ var stepVariables = []struct{ flag, variable string }{
 type stepFlags struct {
 	execution, step string
 	attempt         int32
+	scheduled       instant
 	since           instant
 	resultFile      string // absolute after resolve
 }
 
 func (s *stepFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&s.execution, "execution", "", "identity of the work, the same for all attempts and for no other work: it takes effect once (environment: WORKDIR_EXECUTION)")
+	flags.StringVar(&s.execution, "execution", "", "identity of the work, the same for all attempts and for no other work that was scheduled at the same time: it takes effect once (environment: WORKDIR_EXECUTION)")
 	flags.StringVar(&s.step, "step", "", "tells the pieces of work of one execution in one workspace apart (environment: WORKDIR_STEP)")
 	flags.Int32Var(&s.attempt, "attempt", 0, "number of the attempt, for the log (environment: WORKDIR_ATTEMPT)")
-	flags.Var(&s.since, "since", "when the execution began, such as 2026-05-17T12:00:00Z: a log that does not reach back so far is an error (environment: WORKDIR_SINCE)")
+	flags.Var(&s.scheduled, "scheduled", "when the work was scheduled, the same for all attempts: distinguishes work whose --execution is used again (environment: WORKDIR_SCHEDULED)")
+	flags.Var(&s.since, "since", "when the execution began, such as 2026-05-17T12:00:00Z: a log that does not reach back so far is an error; by default --scheduled (environment: WORKDIR_SINCE)")
 	flags.StringVar(&s.resultFile, "result-file", "", "file outside the workspace that the command writes: kept with the commit, and written again where the command is not run")
 }
 
@@ -84,8 +87,11 @@ func (s *stepFlags) resolve(flags *pflag.FlagSet, f *mountFlags) error {
 	if s.attempt < 0 {
 		return badFlag("--attempt", "is negative")
 	}
-	f.origin = archive.Origin{Execution: s.execution, Step: s.step, Attempt: s.attempt}
+	f.origin = archive.Origin{Execution: s.execution, Scheduled: s.scheduled.Time, Step: s.step, Attempt: s.attempt}
 	f.since = s.since.Time
+	if f.since.IsZero() {
+		f.since = s.scheduled.Time
+	}
 	return s.resolveResult(f.Dir)
 }
 
@@ -108,7 +114,7 @@ func (s *stepFlags) noStep(flags *pflag.FlagSet) error {
 	if flags.Changed("execution") {
 		return badFlag("--execution", "is empty")
 	}
-	for _, flag := range []string{"step", "attempt", "since", "result-file"} {
+	for _, flag := range []string{"step", "attempt", "scheduled", "since", "result-file"} {
 		if flags.Changed(flag) {
 			return badFlag("--"+flag, "needs --execution, or WORKDIR_EXECUTION in the environment")
 		}

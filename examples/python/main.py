@@ -43,6 +43,7 @@ class Appends:
             await workflow.execute_activity_method(
                 Activities.append,
                 line,
+                activity_id="append",  # used again for each line, which is another execution
                 start_to_close_timeout=timedelta(minutes=1),
                 heartbeat_timeout=timedelta(seconds=10),
             )

@@ -33,7 +33,7 @@ async def run(url: str, *command: str, step: str = "1") -> str:
             "--execution", "temporal:" + json.dumps(execution, ensure_ascii=False, separators=(",", ":")),
             "--step", step,
             "--attempt", str(info.attempt),
-            "--since", info.scheduled_time.isoformat(),
+            "--scheduled", info.scheduled_time.isoformat(),  # an activity id may be used again
             "--result-file", str(result),
             url, "--", *command,
             stdout=asyncio.subprocess.DEVNULL,

@@ -118,7 +118,7 @@ func checkLines(e *env, appends int) {
 	for _, r := range records {
 		step, ok := r.Origin.StepID()
 		if !ok || steps[step] {
-			e.t.Errorf("commit %s is of step %q, which is none or has another commit", r.ID, step)
+			e.t.Errorf("commit %s is of step %q, which is none or has another commit", r.ID, r.Origin.Step)
 		}
 		steps[step] = true
 	}

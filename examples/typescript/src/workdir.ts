@@ -30,7 +30,7 @@ export async function run(url: string, command: string[], step = '1'): Promise<s
       ...['--execution', `temporal:${execution}`],
       ...['--step', step],
       ...['--attempt', String(info.attempt)],
-      ...['--since', new Date(info.scheduledTimestampMs).toISOString()],
+      ...['--scheduled', new Date(info.scheduledTimestampMs).toISOString()], // an activity id may be used again
       ...['--result-file', result],
       url,
       '--',

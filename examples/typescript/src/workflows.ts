@@ -2,6 +2,7 @@ import { proxyActivities } from '@temporalio/workflow';
 import type { activities } from './activities';
 
 const { append } = proxyActivities<ReturnType<typeof activities>>({
+  activityId: 'append', // used again for each line, which is another execution
   startToCloseTimeout: '1 minute',
   heartbeatTimeout: '10 seconds',
 });
