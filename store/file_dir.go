@@ -42,13 +42,18 @@ func openat(at int, path string, flags int, mode uint32) (fd int, err error) {
 	return fd, err
 }
 
-// again calls fn until it is not interrupted.
-func again(fn func() error) error {
-	for {
-		if err := fn(); err != unix.EINTR {
+// maxInterrupted is how often a call may be interrupted: a signal now and then does that,
+// while a file system that always says so would keep us for ever.
+const maxInterrupted = 100
+
+// again calls fn until it is not interrupted. EINTR after maxInterrupted times.
+func again(fn func() error) (err error) {
+	for range maxInterrupted {
+		if err = fn(); err != unix.EINTR {
 			return err
 		}
 	}
+	return err
 }
 
 // names lists the directory.

@@ -352,6 +352,37 @@ func TestFileSyncFails(t *testing.T) {
 	wantTree(t, root)
 }
 
+// An fsync that was interrupted each time was called for ever.
+func TestFileSyncIsInterrupted(t *testing.T) {
+	for _, of := range []struct {
+		name string
+		dirs bool
+		want error
+	}{{"file", false, store.ErrUnreachable}, {"directory", true, store.ErrUnknown}} {
+		t.Run(of.name, func(t *testing.T) {
+			for _, times := range []int{3, 0} { // 0: each time
+				calls := 0
+				s := store.NewFileStoreWith(t.TempDir(), nil, func(fd int) error {
+					if store.IsDir(fd) != of.dirs {
+						return nil
+					}
+					if calls++; times == 0 || calls <= times {
+						return unix.EINTR
+					}
+					return nil
+				})
+				_, err := s.Put(t.Context(), "key", writes("first"), nil)
+				if times > 0 {
+					noError(t, err)
+					continue
+				}
+				wantError(t, err, of.want)
+				wantError(t, err, unix.EINTR)
+			}
+		})
+	}
+}
+
 // A commit, a copy and a removal were once called done because they could be seen, though
 // no flush of the directory had ever succeeded.
 func TestFileSeenIsNotDurable(t *testing.T) {

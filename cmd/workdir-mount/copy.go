@@ -73,7 +73,7 @@ func (a *app) copyCommand(cmd *cobra.Command, word string, do copier) *cobra.Com
 		if err := f.check(cmd.Flags()); err != nil {
 			return err
 		}
-		return untilSignal(func(ctx context.Context) error { return a.copy(ctx, args[0], args[1], &f, word, do) })
+		return changing(func(ctx context.Context) error { return a.copy(ctx, args[0], args[1], &f, word, do) })
 	}
 	return cmd
 }

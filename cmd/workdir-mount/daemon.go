@@ -146,8 +146,8 @@ func (a *app) keepMount() error {
 	}
 	sigs, stop := watchSignals()
 	defer stop()
-	defer a.stopServer()
 	m, err := a.mountForParent(in, sigs, &request.Flags)
+	defer func() { a.stopServer(err) }()
 	if err != nil {
 		a.printError(err)
 		_ = printJSON(os.Stdout, daemonAnswer{Code: exitCode(err)}) // fails only if nobody waits
@@ -160,8 +160,7 @@ func (a *app) keepMount() error {
 // mountForParent mounts, answers, and waits until the parent has the answer.
 func (a *app) mountForParent(in *bufio.Reader, sigs <-chan os.Signal, f *mountFlags) (*mount.Mount, error) {
 	acked := make(chan error, 1)
-	var m *mount.Mount
-	err := cancelling(sigs, 1, func(ctx context.Context) (err error) {
+	return cancelling(sigs, 1, func(ctx context.Context) (*mount.Mount, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		go func() {
@@ -171,13 +170,12 @@ func (a *app) mountForParent(in *bufio.Reader, sigs <-chan os.Signal, f *mountFl
 			}
 			acked <- err
 		}()
-		var status mount.Status
-		if m, status, err = a.openWithStatus(ctx, f); err != nil {
-			return err
+		opened, err := a.openWithStatus(ctx, f)
+		if err != nil {
+			return nil, err
 		}
-		return a.handOver(m, status, acked)
+		return opened.mount, a.handOver(opened.mount, opened.status, acked)
 	})
-	return m, err
 }
 
 // handOver tells the parent that m is mounted and lets go of the parent's files.

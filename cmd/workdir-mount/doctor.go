@@ -35,8 +35,9 @@ Exit code: 0 if nothing fails, 102 if something of the host does, else 101.`,
   workdir-mount doctor s3://bucket/jobs/`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			defer a.stopServer()
-			return untilSignal(func(ctx context.Context) error { return a.doctor(ctx, args, &opts) })
+			err := untilSignal(func(ctx context.Context) error { return a.doctor(ctx, args, &opts) })
+			a.stopServer(err)
+			return err
 		},
 	}
 	cmd.Flags().BoolVar(&opts.Quick, "quick", false, "leave out what moves more than some KiB")

@@ -41,7 +41,8 @@ count, the command is not run or its changes are discarded, and the exit code is
 The exit code is the command's own, 128 plus the number of the signal that ended
 it, 126 or 127 if it cannot be run or found, or 100 to 111 for errors of
 workdir-mount (docs/cli.md). SIGINT, SIGTERM, SIGHUP and SIGQUIT go to the
-command; while its changes are being stored the first of them cancels that.`,
+command; while its changes are being stored the first of them cancels that, and the
+second ends the waiting for a store that does not answer (exit code 109).`,
 		Example: `  workdir-mount exec file:///tmp/ws/job-1 -- make test
   workdir-mount exec --read-only /tmp/ws/job-1 -- git log
   workdir-mount exec --execution "$ID" --attempt 2 s3://bucket/job-1 -- make test
@@ -87,12 +88,10 @@ func (a *app) exec(f *execFlags, argv []string) error {
 	}
 	sigs, stop := watchSignals()
 	defer stop()
-	var m *mount.Mount
-	err := cancelling(sigs, 1, func(ctx context.Context) (err error) {
-		m, err = a.open(ctx, &f.mountFlags)
-		return err
+	m, err := cancelling(sigs, 1, func(ctx context.Context) (*mount.Mount, error) {
+		return a.open(ctx, &f.mountFlags)
 	})
-	defer a.stopServer()
+	defer func() { a.stopServer(err) }()
 	if err != nil {
 		return a.notRun(&f.stepFlags, err)
 	}
@@ -101,6 +100,9 @@ func (a *app) exec(f *execFlags, argv []string) error {
 	result, closeErr := a.closeAfter(m, sigs, f, end)
 	if closeErr != nil {
 		err = closeErr
+	}
+	if m.Marked() {
+		err = mayBeStored(err)
 	}
 	return a.report(m, f, end, result, err)
 }
@@ -179,12 +181,9 @@ func (a *app) closeAfter(m *mount.Mount, sigs <-chan os.Signal, f *execFlags, en
 	if !end.clean() {
 		first = 2
 	}
-	var result mount.Result
-	err := cancelling(sigs, first, func(ctx context.Context) (err error) {
-		result, err = a.closeMount(ctx, m, f.killLeftovers)
-		return err
+	return cancelling(sigs, first, func(ctx context.Context) (mount.Result, error) {
+		return a.closeMount(ctx, m, f.killLeftovers)
 	})
-	return result, err
 }
 
 // report says what became of the changes, and decides the exit code: a lost

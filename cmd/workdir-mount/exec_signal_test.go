@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/internal/testenv"
+	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
 
@@ -359,6 +361,51 @@ func TestSecondSignalGivesUp(t *testing.T) {
 	f.Close()
 	eventually(t, "end of the mount", func() bool { return len(mountsBelow(dir)) == 0 })
 	c.wantNothingStored()
+}
+
+// A store whose file system hangs, as a dead file server does, made exec deaf to signals.
+func TestSecondSignalEndsTheWaitForAStoreThatHangs(t *testing.T) {
+	server := newClient(t, "mount", "--foreground", "--json", "store/hangs", "dir")
+	if err := os.Mkdir(filepath.Join(server.dir, "dir"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	server.start()
+	line, err := server.out.ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var status mount.Status
+	if err := json.Unmarshal(line, &status); err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, "exec", "file://"+filepath.Join(status.Path, "job"), "--", "sh", "-c", "echo new >f; echo ready; read -r go; echo gone")
+	in, err := c.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	c.waitLine("ready")
+	if err := syscall.Kill(status.ServerPID, unix.SIGSTOP); err != nil { // from here on the store hangs
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(status.ServerPID, unix.SIGKILL) }() // done already, mostly
+	if _, err := io.WriteString(in, "go\n"); err != nil {
+		t.Fatal(err)
+	}
+	c.waitLine("gone")
+	eventually(t, "unmount, after which the store is next", func() bool { return len(mountsBelow(c.dir)) == 0 })
+	c.signal(unix.SIGTERM)
+	c.signal(unix.SIGTERM)
+	code := c.wait()
+	if err := syscall.Kill(status.ServerPID, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if said := c.stderr.String(); code != exitUnknown || !strings.Contains(said, "may have been stored: interrupted by SIGTERM: gave up") {
+		t.Errorf("exit code %d, want %d; standard error:\n%s", code, exitUnknown, said)
+	}
+	if code := server.wait(); code != exitServerLost {
+		t.Errorf("the mount that was the store ends with %d, want %d", code, exitServerLost)
+	}
 }
 
 // command runs another workdir-mount with the same run directory.

@@ -48,19 +48,17 @@ this one, and SIGINT (Ctrl-C), SIGHUP and SIGQUIT are the same.`,
 func (a *app) mountForeground(f *mountFlags) error {
 	sigs, stop := watchSignals()
 	defer stop()
-	defer a.stopServer()
-	var m *mount.Mount
-	var status mount.Status
-	err := cancelling(sigs, 1, func(ctx context.Context) (err error) {
-		m, status, err = a.openWithStatus(ctx, f)
-		return err
+	opened, err := cancelling(sigs, 1, func(ctx context.Context) (opened, error) {
+		return a.openWithStatus(ctx, f)
 	})
+	defer func() { a.stopServer(err) }()
 	if err != nil {
 		return err
 	}
-	if err := a.reportMounted(status); err != nil {
+	if err := a.reportMounted(opened.status); err != nil {
 		return err
 	}
+	m := opened.mount
 	result, err := a.serve(m, sigs)
 	if err != nil {
 		return err
@@ -74,17 +72,23 @@ func (a *app) mountForeground(f *mountFlags) error {
 	return nil
 }
 
+// opened is a mount and its first status.
+type opened struct {
+	mount  *mount.Mount
+	status mount.Status
+}
+
 // openWithStatus mounts and asks for the first status.
-func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (*mount.Mount, mount.Status, error) {
+func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (opened, error) {
 	m, err := a.open(ctx, f)
 	if err != nil {
-		return nil, mount.Status{}, err
+		return opened{}, err
 	}
 	status, err := m.Status(ctx)
 	if err != nil {
 		_, _ = m.Close(context.WithoutCancel(ctx)) // unmarked; err says what is wrong
 	}
-	return m, status, err
+	return opened{m, status}, err
 }
 
 // reportMounted tells of a mount that can be used now.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -138,8 +139,12 @@ func (a *app) printError(err error) {
 }
 
 // stopServer ends the server process of this client, and lets commands of other
-// processes have their answers before we end.
-func (a *app) stopServer() {
+// processes have their answers before we end. After an err that says that something hangs
+// it does not wait for that: the server ends with us.
+func (a *app) stopServer(err error) {
+	if errors.Is(err, errGaveUp) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	if err := mount.Stop(ctx); err != nil {

@@ -34,15 +34,15 @@ func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal) (mount.Result, error)
 	}
 }
 
-// closeOnSignal unmounts and, if marked, stores. The next signal gives up.
+// closeOnSignal unmounts and, if marked, stores. The next signal cancels that, and
+// the one after it ends the waiting.
 func (a *app) closeOnSignal(m *mount.Mount, sigs <-chan os.Signal) (mount.Result, error) {
 	bar := a.newProgress()
 	defer bar.finish()
-	var result mount.Result
-	err := cancelling(sigs, 1, func(ctx context.Context) (err error) {
-		result, err = m.Close(ctx)
-		return err
-	})
+	result, err := cancelling(sigs, 1, m.Close)
+	if m.Marked() {
+		err = mayBeStored(err)
+	}
 	return result, err
 }
 

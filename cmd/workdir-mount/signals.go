@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/store"
 )
 
 // interruption is the end of a command by a signal. It is the cause of the
@@ -60,19 +64,57 @@ func during(sigs <-chan os.Signal, handle func(syscall.Signal), work func()) {
 	<-ended
 }
 
-// cancelling runs work with a context that signal number first (1, 2, …) cancels.
-// If work gave up for that reason its error is an *interruption.
-func cancelling(sigs <-chan os.Signal, first int, work func(context.Context) error) error {
+// lastPatience is how long work may still take after the second signal: those of one
+// end, such as SIGTERM and SIGHUP, may come together.
+var lastPatience = 2 * time.Second // shorter in a test
+
+// errGaveUp: work went on after two signals, in a call that does not end.
+var errGaveUp = errors.New("gave up waiting for a call that does not end")
+
+// mayBeStored is the error of work that was about to store something. Where it was given
+// up nobody knows whether it has.
+func mayBeStored(err error) error {
+	if !errors.Is(err, errGaveUp) {
+		return err
+	}
+	return &statusError{code: exitUnknown, err: fmt.Errorf("%w: %w", store.ErrUnknown, err)}
+}
+
+// cancelling runs work with a context that signal number first (1, 2, …) cancels. If work
+// ended for that reason its error is an *interruption. With the next signal cancelling
+// returns errGaveUp, as an *interruption, if work does not end soon: a file system that
+// hangs knows no context. Work goes on then, as long as the process does.
+func cancelling[T any](sigs <-chan os.Signal, first int, work func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	var err error
-	handle := func(sig syscall.Signal) {
-		if first--; first <= 0 {
-			cancel(&interruption{sig: sig})
+	type outcome struct {
+		result T
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		result, err := work(ctx)
+		done <- outcome{result, err}
+	}()
+	var giveUp <-chan time.Time
+	var last syscall.Signal
+	for {
+		select {
+		case out := <-done:
+			return out.result, interrupted(ctx, out.err)
+		case sig := <-sigs:
+			last = sig.(syscall.Signal) // the only kind that os/signal sends
+			switch first--; {
+			case first == 0:
+				cancel(&interruption{sig: last})
+			case first < 0 && giveUp == nil:
+				giveUp = time.After(lastPatience)
+			}
+		case <-giveUp:
+			var none T
+			return none, &interruption{sig: last, err: errGaveUp}
 		}
 	}
-	during(sigs, handle, func() { err = work(ctx) })
-	return interrupted(ctx, err)
 }
 
 // interrupted makes err, which work with ctx gave, an *interruption if ctx was
@@ -95,5 +137,9 @@ func interrupted(ctx context.Context, err error) error {
 func untilSignal(work func(context.Context) error) error {
 	sigs, stop := watchSignals()
 	defer stop()
-	return cancelling(sigs, 1, work)
+	_, err := cancelling(sigs, 1, func(ctx context.Context) (struct{}, error) { return struct{}{}, work(ctx) })
+	return err
 }
+
+// changing is untilSignal for a command that changes what is stored.
+func changing(work func(context.Context) error) error { return mayBeStored(untilSignal(work)) }

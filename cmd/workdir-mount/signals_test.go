@@ -8,14 +8,16 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"github.com/workdir/workdir/store"
 )
 
 func TestCancellingNamesTheSignal(t *testing.T) {
 	sigs := make(chan os.Signal, 1)
 	sigs <- syscall.SIGTERM
-	err := cancelling(sigs, 1, func(ctx context.Context) error {
+	_, err := cancelling(sigs, 1, func(ctx context.Context) (int, error) {
 		<-ctx.Done()
-		return fmt.Errorf("open: %w", context.Canceled)
+		return 0, fmt.Errorf("open: %w", context.Canceled)
 	})
 	var signal *interruption
 	if !errors.As(err, &signal) || signal.sig != syscall.SIGTERM {
@@ -30,9 +32,9 @@ func TestCancellingKeepsOtherErrors(t *testing.T) {
 	work := errors.New("something else")
 	sigs := make(chan os.Signal, 1)
 	sigs <- syscall.SIGINT
-	err := cancelling(sigs, 1, func(ctx context.Context) error {
+	_, err := cancelling(sigs, 1, func(ctx context.Context) (int, error) {
 		<-ctx.Done()
-		return work
+		return 0, work
 	})
 	if !errors.Is(err, work) || exitCode(err) != exitOther {
 		t.Errorf("error is %v with code %d, want %v", err, exitCode(err), work)
@@ -41,17 +43,54 @@ func TestCancellingKeepsOtherErrors(t *testing.T) {
 
 func TestCancellingCountsSignals(t *testing.T) {
 	sigs := make(chan os.Signal)
-	err := cancelling(sigs, 2, func(ctx context.Context) error {
+	_, err := cancelling(sigs, 2, func(ctx context.Context) (int, error) {
 		sigs <- syscall.SIGINT
 		if ctx.Err() != nil {
 			t.Error("the first of two signals cancelled")
 		}
 		sigs <- syscall.SIGTERM
 		<-ctx.Done()
-		return ctx.Err()
+		return 0, ctx.Err()
 	})
 	if exitCode(err) != 128+int(syscall.SIGTERM) {
 		t.Errorf("error is %v, want an interruption by SIGTERM", err)
+	}
+}
+
+// Two signals that come together are one end, and work that then ends is waited for.
+func TestCancellingWaitsAMomentAfterTheSecondSignal(t *testing.T) {
+	sigs := make(chan os.Signal)
+	done, err := cancelling(sigs, 1, func(ctx context.Context) (string, error) {
+		sigs <- syscall.SIGTERM
+		sigs <- syscall.SIGHUP
+		return "done", nil
+	})
+	if done != "done" || err != nil {
+		t.Errorf("cancelling = %q, %v", done, err)
+	}
+}
+
+// A call that knows no context made the command deaf to all signals but SIGKILL.
+func TestCancellingGivesUp(t *testing.T) {
+	was := lastPatience
+	lastPatience = 0
+	defer func() { lastPatience = was }()
+	sigs, hangs := make(chan os.Signal), make(chan struct{})
+	defer close(hangs)
+	_, err := cancelling(sigs, 1, func(ctx context.Context) (int, error) {
+		sigs <- syscall.SIGINT
+		sigs <- syscall.SIGTERM
+		<-hangs
+		return 0, nil
+	})
+	if !errors.Is(err, errGaveUp) || exitCode(err) != 128+int(syscall.SIGTERM) {
+		t.Errorf("error is %v with code %d", err, exitCode(err))
+	}
+	if err := mayBeStored(err); !errors.Is(err, store.ErrUnknown) || exitCode(err) != exitUnknown {
+		t.Errorf("of something stored: %v with code %d", err, exitCode(err))
+	}
+	if other := errors.New("other"); mayBeStored(other) != other || mayBeStored(nil) != nil {
+		t.Error("mayBeStored changes other errors")
 	}
 }
 

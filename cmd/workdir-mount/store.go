@@ -150,7 +150,7 @@ With --if-revision it deletes that revision only, and ends in a conflict (exit c
 			if given && revision == "" {
 				return badFlag("--"+ifRevision, "is empty; write the revision that stat shows")
 			}
-			return untilSignal(func(ctx context.Context) error { return a.rm(ctx, args[0], store.Revision(revision)) })
+			return changing(func(ctx context.Context) error { return a.rm(ctx, args[0], store.Revision(revision)) })
 		},
 	}
 	cmd.Flags().StringVar(&revision, ifRevision, "", "delete this revision only")

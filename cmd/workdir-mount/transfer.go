@@ -174,7 +174,7 @@ kept is left out with a warning; a file that changes while it is read is an erro
 			if err := f.check(cmd.Flags()); err != nil {
 				return err
 			}
-			return untilSignal(func(ctx context.Context) error { return a.importFrom(ctx, args[0], args[1], &f) })
+			return changing(func(ctx context.Context) error { return a.importFrom(ctx, args[0], args[1], &f) })
 		},
 	}
 	f.register(cmd.Flags())

@@ -16,14 +16,19 @@ import (
 // permBits are the bits of a mode that are no kind.
 const permBits = 0o7777
 
+// maxInterrupted is how often a call may be interrupted: a signal now and then does that,
+// while a file system that always says so would keep us for ever.
+const maxInterrupted = 100
+
 // again calls fn until it is not interrupted; the Go runtime sends signals to its
-// own threads.
-func again(fn func() error) error {
-	for {
-		if err := fn(); err != unix.EINTR {
+// own threads. EINTR after maxInterrupted times.
+func again(fn func() error) (err error) {
+	for range maxInterrupted {
+		if err = fn(); err != unix.EINTR {
 			return err
 		}
 	}
+	return err
 }
 
 // openAt is openat(2) of one name.
