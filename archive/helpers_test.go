@@ -130,6 +130,12 @@ func (m maker) mode(path string, mode uint32) {
 	m.ok(errno)
 }
 
+func (m maker) truncate(path string, size int64) {
+	m.tb.Helper()
+	_, errno := m.t.SetAttr(m.at(path), &fs.SetAttr{Valid: fs.SetSize, Size: size})
+	m.ok(errno)
+}
+
 func (m maker) owner(path string, uid, gid uint32) {
 	m.tb.Helper()
 	_, errno := m.t.SetAttr(m.at(path), &fs.SetAttr{Valid: fs.SetUID | fs.SetGID, UID: uid, GID: gid})

@@ -10,8 +10,8 @@ type Limits struct {
 	NameLen       int64 // bytes of one name; 255, as NAME_MAX
 	Depth         int64 // names in one path; 2,048
 	SymlinkLen    int64 // bytes of a link's target; 4,095
-	FileBytes     int64 // size of one file, holes included; 8 TiB
-	TotalBytes    int64 // size of all files, holes included; 16 TiB
+	FileBytes     int64 // size of one file, holes included, which who unpacks it has to write; 1 TiB
+	TotalBytes    int64 // size of all files, holes included; 2 TiB
 	HeaderBytes   int64 // extended headers of one entry, in whole blocks; 1 MiB
 	XattrBytes    int64 // value of one extended attribute; 64 KiB, as XATTR_SIZE_MAX
 	MetaBytes     int64 // names, link targets, extended attributes and extents (16 each) of all entries; 1 GiB
@@ -27,8 +27,8 @@ func DefaultLimits() Limits {
 		NameLen:       255,
 		Depth:         2048,
 		SymlinkLen:    4095,
-		FileBytes:     8 << 40,
-		TotalBytes:    16 << 40,
+		FileBytes:     1 << 40,
+		TotalBytes:    2 << 40,
 		HeaderBytes:   1 << 20,
 		XattrBytes:    64 << 10,
 		MetaBytes:     1 << 30,

@@ -3,6 +3,7 @@ package archive
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -38,7 +39,7 @@ func (l *loader) directory(n *fs.Inode, h *header) error {
 	if errno != 0 {
 		return treeErr(h.name, errno)
 	}
-	for _, name := range names {
+	for _, name := range slices.Backward(names) { // the last one costs nothing to remove
 		if errno := l.tree.RemoveXattr(n, name); errno != 0 {
 			return treeErr(h.name, errno)
 		}

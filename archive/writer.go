@@ -1,14 +1,11 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"runtime"
 	"syscall"
-	"time"
-
-	"github.com/klauspost/pgzip"
 
 	"github.com/workdir/workdir/fs"
 )
@@ -83,13 +80,8 @@ func (w *Writer) WriteTree(ctx context.Context, t *fs.Tree, log *Log) (Summary, 
 	return Summary{Entries: p.count, Bytes: p.content, Size: p.sink.n}, nil
 }
 
-const (
-	// gzipBlock is how much pgzip compresses at once, on one core. It decides
-	// about the bytes that come out, so it is the same everywhere.
-	gzipBlock = 512 << 10
-	// readSize is how much content is read at once.
-	readSize = 256 << 10
-)
+// readSize is how much content is read at once.
+const readSize = 256 << 10
 
 // packer writes one tree.
 type packer struct {
@@ -97,10 +89,8 @@ type packer struct {
 	opts    *WriterOptions
 	entries *entries
 	sink    *sink
-	gz      *pgzip.Writer
-	raw     int64 // bytes of tar
+	out     *deflater
 	buf     []byte
-	zeros   []byte
 
 	count   int64
 	content int64
@@ -108,35 +98,22 @@ type packer struct {
 }
 
 // tar writes the gzip member that holds the tar.
-func (p *packer) tar() error {
-	level := p.opts.Level
-	if level == 0 {
-		level = DefaultLevel
-	}
-	gz, err := pgzip.NewWriterLevel(p.sink, level)
-	if err != nil {
+func (p *packer) tar() (err error) {
+	if p.out, err = newDeflater(p.sink, cmp.Or(p.opts.Level, DefaultLevel), p.check); err != nil {
 		return fmt.Errorf("pack: %w", err)
 	}
-	if err := gz.SetConcurrency(gzipBlock, runtime.GOMAXPROCS(0)+1); err != nil {
-		return fmt.Errorf("pack: %w", err)
-	}
-	gz.ModTime = time.Unix(0, 0) // pgzip writes a zero time as garbage
-	p.gz = gz
-	p.buf, p.zeros = make([]byte, readSize), make([]byte, readSize)
+	p.buf = make([]byte, readSize)
 	err = p.entries.each(p.entry)
-	if err == nil {
-		err = p.writeZeros(2 * blockSize)
+	p.out.writeZeros(2 * blockSize)
+	return p.out.close(err)
+}
+
+// check tells why not to go on.
+func (p *packer) check() error {
+	if err := p.ctx.Err(); err != nil {
+		return err
 	}
-	if err != nil {
-		p.sink.fail(err) // nothing more goes out; Close then only frees
-	}
-	if closeErr := gz.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = p.sink.failed()
-	}
-	return err
+	return p.sink.failed()
 }
 
 // log writes what stands behind the tar.
@@ -150,7 +127,7 @@ func (p *packer) log(log *Log) error {
 	}
 	stored := *log
 	stored.Record.Root = root
-	first := memberSum{packed: p.sink.n, raw: p.raw, crc: p.sink.crc()}
+	first := memberSum{packed: p.sink.n, raw: p.out.raw, crc: p.out.crc}
 	tail, err := stored.tail(first, p.entries.meter.lim.LogBytes)
 	if err != nil {
 		return err
@@ -163,7 +140,7 @@ func (p *packer) log(log *Log) error {
 
 // entry writes one entry, header and content.
 func (p *packer) entry(h *header, blocks []byte, n *fs.Inode) error {
-	if err := p.write(blocks); err != nil {
+	if err := p.out.write(blocks); err != nil {
 		return err
 	}
 	p.count++
@@ -174,7 +151,8 @@ func (p *packer) entry(h *header, blocks []byte, n *fs.Inode) error {
 		return err
 	}
 	p.content += h.size
-	return p.writeZeros(padding(h.size))
+	p.out.writeZeros(padding(h.size))
+	return nil
 }
 
 // file writes the content of a file. Holes are not read.
@@ -188,9 +166,7 @@ func (p *packer) file(h *header, n *fs.Inode) error {
 			return packErr(h.name, errno)
 		}
 		data = min(data, h.size)
-		if err := p.writeZeros(data - off); err != nil {
-			return err
-		}
+		p.out.writeZeros(data - off)
 		if data == h.size {
 			return nil
 		}
@@ -223,7 +199,7 @@ func (p *packer) data(h *header, n *fs.Inode, off, end int64) error {
 		if got == 0 {
 			return fmt.Errorf("pack %s: it became shorter meanwhile", quote(h.name))
 		}
-		if err := p.write(want[:got]); err != nil {
+		if err := p.out.write(want[:got]); err != nil {
 			return err
 		}
 		off += int64(got)
@@ -241,28 +217,4 @@ func (p *packer) progress(off int64) {
 		p.told = done
 		p.opts.Progress(done)
 	}
-}
-
-// write puts bytes of the tar into the compressor.
-func (p *packer) write(b []byte) error {
-	if err := p.ctx.Err(); err != nil {
-		return err
-	}
-	if err := p.sink.failed(); err != nil {
-		return err
-	}
-	p.raw += int64(len(b))
-	_, err := p.gz.Write(b)
-	return err
-}
-
-func (p *packer) writeZeros(n int64) error {
-	for n > 0 {
-		k := min(n, int64(len(p.zeros)))
-		if err := p.write(p.zeros[:k]); err != nil {
-			return err
-		}
-		n -= k
-	}
-	return nil
 }
