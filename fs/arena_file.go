@@ -196,7 +196,7 @@ func (f *arenaFile) occupy(off, length int64, written bool) error {
 	if length < 0 || off > math.MaxInt64-length {
 		return syscall.EFBIG
 	}
-	if length/pageSize-f.pages > f.home.max {
+	if length/pageSize-f.pages > f.home.max.Load() {
 		return syscall.ENOSPC // before all slots of the range are looked at
 	}
 	end := off + length

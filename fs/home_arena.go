@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,8 +21,9 @@ const slotSize = 64 << 10
 type arenaHome struct {
 	fd int // the memory file; immutable
 
+	max atomic.Int64 // pages; changes under mu
+
 	mu   sync.Mutex // taken below arenaFile.mu
-	max  int64      // pages; guarded by mu
 	used int64      // pages; guarded by mu
 	free []uint32   // slots to use again; guarded by mu
 	next uint32     // the first slot never used; guarded by mu
@@ -42,7 +44,9 @@ func NewArenaHome(size int64) (Home, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make arena: %w", err)
 	}
-	return &arenaHome{fd: fd, max: size / pageSize}, nil
+	h := &arenaHome{fd: fd}
+	h.max.Store(size / pageSize)
+	return h, nil
 }
 
 // NewFile makes an empty file.
@@ -52,7 +56,7 @@ func (h *arenaHome) NewFile() (File, error) { return &arenaFile{home: h}, nil }
 func (h *arenaHome) StatFS() (total, free int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.max * pageSize, (h.max - h.used) * pageSize, nil
+	return h.max.Load() * pageSize, (h.max.Load() - h.used) * pageSize, nil
 }
 
 // Resize sets the limit.
@@ -62,7 +66,7 @@ func (h *arenaHome) Resize(size int64) error {
 	if size/pageSize < h.used {
 		return syscall.ENOSPC
 	}
-	h.max = size / pageSize
+	h.max.Store(size / pageSize)
 	return nil
 }
 
@@ -85,7 +89,7 @@ func (h *arenaHome) take(pages int64, slots int) ([]uint32, error) {
 	switch {
 	case h.gone:
 		return nil, syscall.EBADF
-	case pages > h.max-h.used || int64(slots) > int64(len(h.free))+int64(^uint32(0)-h.next):
+	case pages > h.max.Load()-h.used || int64(slots) > int64(len(h.free))+int64(^uint32(0)-h.next):
 		return nil, syscall.ENOSPC
 	}
 	h.used += pages

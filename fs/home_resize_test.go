@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -44,4 +45,35 @@ func TestResize(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A mount that is opened or closed changes the limit of a home that others write to.
+func TestResizeWhileItIsWrittenTo(t *testing.T) {
+	const least = 4 << 20
+	eachHome(t, least, func(t *testing.T, home Home) {
+		var wg sync.WaitGroup
+		for range 2 {
+			f, err := home.NewFile()
+			must(t, err)
+			defer f.Close()
+			wg.Go(func() {
+				for i := range 200 {
+					if _, err := f.WriteAt(pattern(16<<10, byte(i)), int64(i)*16<<10); err != nil && !errors.Is(err, syscall.ENOSPC) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Go(func() {
+			for i := range 200 {
+				if err := home.Resize(least << (i % 2)); err != nil && !errors.Is(err, syscall.ENOSPC) {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Wait()
+		if total, free, err := home.StatFS(); err != nil || free < 0 || free > total {
+			t.Errorf("%d of %d bytes are free, %v", free, total, err)
+		}
+	})
 }
