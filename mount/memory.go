@@ -16,10 +16,13 @@ func memoryLimit() int64 {
 	return limit
 }
 
+// machines stands for the machine's memory where something else may be the limit.
+const machines = "the machine's"
+
 // memoryLimitFrom gives memoryLimit and what sets it: "the machine's", or a file of
 // a control group.
 func memoryLimitFrom() (limit int64, from string) {
-	limit, from = machineMemory(), "the machine's"
+	limit, from = machineMemory(), machines
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return limit, from
@@ -30,6 +33,16 @@ func memoryLimitFrom() (limit int64, from string) {
 		}
 	}
 	return limit, from
+}
+
+// groupLimit is the memory limit of this process's control groups, in bytes; 0 if there
+// is none.
+func groupLimit() int64 {
+	limit, from := memoryLimitFrom()
+	if from == machines {
+		return 0
+	}
+	return limit
 }
 
 func machineMemory() int64 {

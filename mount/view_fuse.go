@@ -72,7 +72,7 @@ func (v *fuseView) findDevice() error {
 	v.dev = e.dev
 	var major, minor uint32
 	if _, err := fmt.Sscanf(e.dev, "%d:%d", &major, &minor); err == nil {
-		fusefs.TuneBDI(major, minor)
+		fusefs.TuneBDI(major, minor, groupLimit())
 	}
 	return nil
 }

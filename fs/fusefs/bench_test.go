@@ -72,7 +72,7 @@ func BenchmarkOperations(b *testing.B) {
 			m := newMount(b, childConfig{})
 			var st unix.Stat_t
 			failing(b, unix.Stat(m.dir, &st))
-			TuneBDI(unix.Major(st.Dev), unix.Minor(st.Dev))
+			TuneBDI(unix.Major(st.Dev), unix.Minor(st.Dev), 0)
 			b.SetBytes(bm.bytes)
 			b.ResetTimer()
 			bm.run(b, m.dir)

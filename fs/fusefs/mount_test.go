@@ -299,18 +299,34 @@ func TestAbsentLabels(t *testing.T) {
 }
 
 func TestTuneBDI(t *testing.T) {
-	m := newMount(t, childConfig{})
-	var st unix.Stat_t
-	if err := unix.Stat(m.dir, &st); err != nil {
-		t.Fatal(err)
+	const limit = 64 << 20
+	for _, c := range []struct {
+		name  string
+		limit int64
+		want  map[string]string
+	}{
+		{"as much memory as there is", 0, map[string]string{"read_ahead_kb": "1024", "strict_limit": "0", "max_ratio": "100"}},
+		{"a memory limit", limit, map[string]string{"read_ahead_kb": "1024", "strict_limit": "1", "max_ratio": "0"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMount(t, childConfig{})
+			var st unix.Stat_t
+			if err := unix.Stat(m.dir, &st); err != nil {
+				t.Fatal(err)
+			}
+			major, minor := unix.Major(st.Dev), unix.Minor(st.Dev)
+			TuneBDI(major, minor, c.limit)
+			dir := fmt.Sprintf("/sys/class/bdi/%d:%d/", major, minor)
+			for name, want := range c.want {
+				got, err := os.ReadFile(dir + name)
+				if err != nil || strings.TrimSpace(string(got)) != want {
+					t.Errorf("%s: %q, %v, want %s", name, got, err, want)
+				}
+			}
+			if most, ok := readBDI(dir + "max_bytes"); c.limit > 0 && (!ok || most > limit/dirtyShare) {
+				t.Errorf("%d bytes may be dirty, want no more than %d", most, limit/dirtyShare)
+			}
+		})
 	}
-	major, minor := unix.Major(st.Dev), unix.Minor(st.Dev)
-	TuneBDI(major, minor)
-	for name, want := range map[string]string{"read_ahead_kb": "1024", "strict_limit": "0", "max_ratio": "100"} {
-		got, err := os.ReadFile(fmt.Sprintf("/sys/class/bdi/%d:%d/%s", major, minor, name))
-		if err != nil || strings.TrimSpace(string(got)) != want {
-			t.Errorf("%s: %q, %v, want %s", name, got, err, want)
-		}
-	}
-	TuneBDI(0, 1<<20-1) // there is none: nothing happens
+	TuneBDI(0, 1<<20-1, 0) // there is none: nothing happens
 }
