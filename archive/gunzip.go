@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"runtime/debug"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
@@ -78,6 +79,11 @@ func newGunzip(ctx context.Context, r io.Reader, maxLog int64) *gunzip {
 	go func() {
 		defer g.wg.Done()
 		defer close(g.pieces)
+		defer func() {
+			if r := recover(); r != nil { // nobody else could: it would end the process
+				g.err = fmt.Errorf("gunzip: panic: %v\n%s", r, debug.Stack())
+			}
+		}()
 		g.err = g.members()
 	}()
 	return g

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/workdir/workdir/archive"
@@ -22,18 +23,47 @@ func (h *hosted) close(ctx context.Context) (Result, error) {
 		return Result{}, again(err)
 	}
 	defer h.end()
-	h.setState(stateUnmounting)
-	if err := h.view.withdraw(ctx, time.Now().Add(time.Duration(h.req.GraceNS))); err != nil {
-		return h.notUnmounted(err)
+	if h.stateNow() == stateClosed {
+		return Result{}, fmt.Errorf("close %s: %w", h.req.Dir, ErrClosed)
 	}
-	res := Result{Revision: h.info.Revision, Changes: h.view.changes()}
-	want, err := h.decide()
-	if res.Marked = want.Commit; err == nil && res.Marked {
+	res, err := h.withdrawAndCommit(ctx)
+	if !errors.Is(err, errCloseAgain) {
+		h.poisonAfter(err)
+		h.discard()
+	}
+	return res, err
+}
+
+func (h *hosted) withdrawAndCommit(ctx context.Context) (res Result, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %w", ErrCommit, newPanicError("close", r))
+		}
+	}()
+	res.Revision = h.info.Revision
+	h.setState(stateUnmounting)
+	err = h.view.withdraw(ctx, time.Now().Add(time.Duration(h.req.GraceNS)))
+	if err != nil && !errors.Is(err, ErrUnmounted) {
+		if h.view.shown() {
+			h.setState(stateMounted)
+		}
+		return res, again(err)
+	}
+	res.Changes = h.view.changes()
+	want, decideErr := h.decide()
+	res.Marked = want.Commit
+	switch {
+	case decideErr != nil:
+		err = decideErr
+	case !res.Marked:
+		err = nil // nothing was wanted of it
+	case err != nil:
+		err = fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.req.Dir, err)
+	default:
 		h.setState(stateCommitting)
 		err = h.commit(ctx, want, &res)
 	}
 	res.Traffic = store.TrafficOf(h.store)
-	h.discard()
 	return res, err
 }
 
@@ -52,24 +82,6 @@ var errCloseAgain = errors.New("the mount is as it was; close it again")
 
 // again marks err with errCloseAgain, without a word.
 func again(err error) error { return fmt.Errorf("%w%w", err, hidden{errCloseAgain}) }
-
-// notUnmounted decides what an unmount that did not succeed means.
-func (h *hosted) notUnmounted(err error) (Result, error) {
-	res := Result{Revision: h.info.Revision}
-	if !errors.Is(err, ErrUnmounted) {
-		if h.view.shown() {
-			h.setState(stateMounted)
-		}
-		return res, again(err)
-	}
-	res.Changes, res.Traffic = h.view.changes(), store.TrafficOf(h.store)
-	want, decideErr := h.decide()
-	h.discard()
-	if res.Marked = want.Commit; decideErr == nil && !res.Marked {
-		return res, nil
-	}
-	return res, fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.req.Dir, err)
-}
 
 // hidden is an error that matches but has no text of its own.
 type hidden struct{ err error }
@@ -105,13 +117,13 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 	progress := h.progress(PhaseCommitting, 0)
 	opts.Progress = progress.report
 	next := h.log.Next(h.logRecord(want, res))
-	info, err := store.Commit(ctx, h.store, h.url.Key, &store.CommitRequest{
+	info, err := h.put(ctx, &store.CommitRequest{
 		Replace: h.info.Revision,
 		ID:      want.CommitID,
 		Delete:  empty,
-		Before:  h.confirm,
-		Write: func(w io.Writer) error {
-			_, err := archive.NewWriter(w, opts).WriteTree(ctx, h.tree, next)
+		Write: func(w io.Writer) (err error) {
+			defer catch("pack", &err)
+			_, err = archive.NewWriter(w, opts).WriteTree(ctx, h.tree, next)
 			return err
 		},
 	})
@@ -125,6 +137,27 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 	}
 	res.Warnings = h.warnings.list()
 	return nil
+}
+
+// put stores the commit. A panic after the client has agreed to the request that makes
+// it visible is ErrUnknown.
+func (h *hosted) put(ctx context.Context, req *store.CommitRequest) (_ store.Info, err error) {
+	var agreed atomic.Bool
+	req.Before = func(ctx context.Context) error {
+		err := h.confirm(ctx)
+		agreed.Store(err == nil)
+		return err
+	}
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		if err = newPanicError("commit", r); agreed.Load() {
+			err = &store.Error{Op: "commit", Object: h.url.Redacted(), Kind: store.ErrUnknown, Cause: err, Todo: "look whether it was stored: workdir-mount log"}
+		}
+	}()
+	return store.Commit(ctx, h.store, h.url.Key, req)
 }
 
 // commitError tells "nothing was stored" from the cases in which that is not

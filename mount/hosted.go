@@ -3,6 +3,7 @@ package mount
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -31,9 +32,14 @@ type hosted struct {
 	opened   time.Time     // immutable
 	view     view          // immutable
 	warnings warnings      // has its own lock
-	op       chan struct{} // holds one token: whoever has it opens, closes or detaches
+	op       chan struct{} // holds one token: its holder opens, closes or frees the mount
 
-	// Set by open, immutable after it.
+	// using is held for reading by those who look at the mount without op, which they may
+	// while it is neither opening nor closed; for writing by free.
+	using   sync.RWMutex
+	discard func() // gives back what the mount has, once; see discardOnce
+
+	// Set by open, immutable until free.
 	record record
 	url    store.URL
 	store  store.Store
@@ -48,6 +54,7 @@ type hosted struct {
 func newHosted(s *server, req openRequest) *hosted {
 	h := &hosted{server: s, req: req, opened: time.Now(), op: make(chan struct{}, 1), state: stateOpening}
 	h.view = newView(h)
+	h.discard = sync.OnceFunc(h.discardOnce)
 	h.op <- struct{}{}
 	return h
 }
@@ -97,9 +104,10 @@ func (h *hosted) open(ctx context.Context) error {
 	if err = h.prepare(ctx); err == nil {
 		err = h.show(ctx)
 	} else {
-		h.freeTree() // before the answer: whoever opens after it finds nothing of this one
+		h.freeTree() // before the answer: the next open finds nothing of this one
 	}
 	if err != nil {
+		h.poisonAfter(err)
 		h.discard()
 		return err
 	}
@@ -109,7 +117,8 @@ func (h *hosted) open(ctx context.Context) error {
 }
 
 // prepare makes all that show needs.
-func (h *hosted) prepare(ctx context.Context) error {
+func (h *hosted) prepare(ctx context.Context) (err error) {
+	defer catch("open", &err)
 	if err := h.load(ctx); err != nil {
 		return err
 	}
@@ -151,6 +160,7 @@ func (h *hosted) loader() *loader {
 // show shows the tree to tools. The record is there before, for the process that may
 // have to clean up, and has the mount's device after it.
 func (h *hosted) show(ctx context.Context) (err error) {
+	defer catch("mount", &err)
 	if h.record, err = h.view.record(); err == nil {
 		err = writeRecord(h.server.sessionDir(), h.req.ID, h.record)
 	}
@@ -190,9 +200,19 @@ func (h *hosted) watch() {
 	}
 }
 
-// discard gives back whatever the mount has: it is not to be stored, or has
-// been. The caller has the token.
-func (h *hosted) discard() {
+// poisonAfter poisons the tree if err is a panic, which may have left a lock of it
+// locked. The caller has the token.
+func (h *hosted) poisonAfter(err error) {
+	var p *panicError
+	if h.tree != nil && errors.As(err, &p) {
+		h.tree.Poison(p)
+	}
+}
+
+// discardOnce is discard: it ends the mount, which is not to be stored, or has been, and
+// has what it used freed once nobody holds the token. The caller has the token, but for
+// detach, which does not wait for one for ever.
+func (h *hosted) discardOnce() {
 	h.setState(stateClosed)
 	h.view.drop()
 	giveBack(h.server.sessionDir(), h.req.ID, h.req.Dir, h.req.Made)
@@ -201,7 +221,14 @@ func (h *hosted) discard() {
 
 // free waits until nobody can ask for the tree any more, and frees the memory.
 func (h *hosted) free() {
+	var err error
+	defer func() { logPanic(slog.New(noteHandler{server: h.server, id: h.req.ID}), err) }()
+	defer catch("free", &err)
 	h.view.wait()
+	<-h.op
+	defer func() { h.op <- struct{}{} }()
+	h.using.Lock()
+	defer h.using.Unlock()
 	h.freeTree()
 	if h.store != nil {
 		_ = h.store.Close() // nothing is written through it any more
@@ -226,8 +253,16 @@ func (h *hosted) detach() {
 	if _, err := h.begin(ctx); err == nil {
 		defer h.end()
 	}
-	if h.stateNow() != stateClosed {
-		h.discard()
+	h.discard()
+}
+
+// whileOpen calls fn with the mount's state, unless the mount is opening or closed.
+// What open has set stays until fn has returned.
+func (h *hosted) whileOpen(fn func(state string)) {
+	h.using.RLock()
+	defer h.using.RUnlock()
+	if state := h.stateNow(); state != stateOpening && state != stateClosed {
+		fn(state)
 	}
 }
 
@@ -238,12 +273,10 @@ func (h *hosted) stateNow() string {
 }
 
 func (h *hosted) status() Status {
-	state := h.stateNow()
-	st := Status{State: state, ServerPID: os.Getpid(), Opened: h.opened}
-	if state == stateOpening || state == stateClosed {
-		return st
-	}
-	st.Revision, st.Traffic = h.info.Revision, store.TrafficOf(h.store)
-	h.view.status(&st)
+	st := Status{State: h.stateNow(), ServerPID: os.Getpid(), Opened: h.opened}
+	h.whileOpen(func(state string) {
+		st.State, st.Revision, st.Traffic = state, h.info.Revision, store.TrafficOf(h.store)
+		h.view.status(&st)
+	})
 	return st
 }

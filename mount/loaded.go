@@ -31,7 +31,8 @@ type loader struct {
 }
 
 // open opens the archive; nil if there is none.
-func (l *loader) open(ctx context.Context) (store.Object, error) {
+func (l *loader) open(ctx context.Context) (_ store.Object, err error) {
+	defer catch("open", &err)
 	obj, err := l.store.Open(ctx, l.url.Key)
 	if errors.Is(err, store.ErrNotExist) {
 		return nil, nil
@@ -41,14 +42,13 @@ func (l *loader) open(ctx context.Context) (store.Object, error) {
 
 // load fills a new tree from obj, which it closes; nil stands for no archive. What
 // it gives is to be freed, also beside an error.
-func (l *loader) load(ctx context.Context, obj store.Object) (loaded, error) {
-	var c loaded
+func (l *loader) load(ctx context.Context, obj store.Object) (c loaded, err error) {
+	defer catch("load", &err)
 	if obj != nil {
 		defer obj.Close()
 		c.info = obj.Info()
 	}
-	err := l.newTree(&c)
-	if err == nil && obj != nil {
+	if err = l.newTree(&c); err == nil && obj != nil {
 		err = l.read(ctx, obj, &c)
 	}
 	if err != nil {

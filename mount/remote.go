@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -178,7 +179,9 @@ func (s *session) all() []*Mount {
 	return all
 }
 
-func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, body json.RawMessage) (any, error) {
+func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, body json.RawMessage) (out any, err error) {
+	defer func() { logPanic(slog.Default(), err) }()
+	defer catch(method, &err)
 	req, err := decode[remoteRequest](body)
 	if err != nil {
 		return nil, err

@@ -25,12 +25,9 @@ func (h *hosted) revoke() {
 	h.mu.Lock()
 	state, stop := h.state, h.stop
 	h.mu.Unlock()
-	switch state {
-	case stateOpening, stateCommitting:
-		if stop != nil {
-			stop(ErrAbandoned)
-		}
-	case stateMounted, stateUnmounting:
-		h.view.freeze()
+	if stop != nil && (state == stateOpening || state == stateCommitting) {
+		stop(ErrAbandoned)
+		return
 	}
+	h.whileOpen(func(string) { h.view.freeze() })
 }

@@ -123,7 +123,9 @@ func (s *server) sessionDir() string {
 	return s.session
 }
 
-func (s *server) handle(ctx context.Context, method string, body json.RawMessage) (any, error) {
+func (s *server) handle(ctx context.Context, method string, body json.RawMessage) (out any, err error) {
+	defer func() { logPanic(s.log(body), err) }()
+	defer catch(method, &err)
 	switch method {
 	case callHello:
 		return s.hello(body)
@@ -153,6 +155,12 @@ func (s *server) hello(body json.RawMessage) (any, error) {
 	defer s.mu.Unlock()
 	s.session = req.Session
 	return helloReply{Protocol: protocolVersion, PID: os.Getpid()}, nil
+}
+
+// log is the log of the mount that a call is about, at the client.
+func (s *server) log(body json.RawMessage) *slog.Logger {
+	id, _ := decode[mountID](body) // 0 is the server's own
+	return slog.New(noteHandler{server: s, id: id.ID})
 }
 
 // find gives a mount by number.
@@ -214,6 +222,7 @@ func (s *server) close(ctx context.Context, body json.RawMessage) (any, error) {
 		return nil, err
 	}
 	res, err := h.close(ctx)
+	logPanic(s.log(body), err) // the answer below is no error
 	reply := closeReply{Result: res, Again: errors.Is(err, errCloseAgain)}
 	if !reply.Again {
 		s.remove(h)

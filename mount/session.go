@@ -299,7 +299,9 @@ func (s *session) hello(ctx context.Context) error {
 }
 
 // handle answers the server.
-func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
+func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (out any, err error) {
+	defer func() { logPanic(slog.Default(), err) }()
+	defer catch(method, &err)
 	switch method {
 	case callDecide:
 		m, err := s.find(body)

@@ -1,0 +1,174 @@
+package mount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/store"
+)
+
+// serverHere serves in the test's process, so that the race detector sees it.
+func serverHere(t *testing.T) *server {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	s := newServer(nil)
+	s.local = true
+	s.session = t.TempDir()
+	if err := os.Mkdir(filepath.Join(s.session, recordsName), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	refuse := func(context.Context, *ipc.Conn, string, json.RawMessage) (any, error) { return nil, ErrClosed }
+	s.conn = ipc.New(theirs, refuse, codec)
+	client := ipc.New(ours, func(_ context.Context, _ *ipc.Conn, method string, _ json.RawMessage) (any, error) {
+		return decision{}, nil
+	}, codec)
+	t.Cleanup(func() { client.Close(); s.conn.Close() })
+	return s
+}
+
+// Status and Revoke look at a mount without being the one who works on it. At the moment
+// of a Close what they looked at was gone, and the panic took all mounts of the client
+// with it.
+func TestLooksWhileAMountCloses(t *testing.T) {
+	s := serverHere(t)
+	for name, look := range map[string]func(*hosted){
+		"status": func(h *hosted) { h.status() },
+		"revoke": func(h *hosted) { h.revoke() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for i := range 30 {
+				h := newHosted(s, openRequest{ID: uint64(i + 1), URL: "file://" + t.TempDir() + "/k", Dir: t.TempDir(), GraceNS: 1e9})
+				if err := h.open(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				var lookers sync.WaitGroup
+				stop := make(chan struct{})
+				for range 2 {
+					lookers.Go(func() {
+						for {
+							select {
+							case <-stop:
+								return
+							default:
+								look(h)
+							}
+						}
+					})
+				}
+				if _, err := h.close(t.Context()); err != nil {
+					t.Error(err)
+				}
+				s.freeing.Wait()
+				close(stop)
+				lookers.Wait()
+				if _, err := h.close(t.Context()); !errors.Is(err, ErrClosed) {
+					t.Errorf("close again = %v, want ErrClosed", err)
+				}
+			}
+		})
+	}
+}
+
+// panicking is a file store that panics where the name of the workspace says.
+type panicking struct{ store.Store }
+
+func init() {
+	store.Register("panicking", func(ctx context.Context, u store.URL) (store.Store, error) {
+		s, err := store.OpenBucket(ctx, store.URL{Scheme: "file"})
+		return panicking{s}, err
+	})
+}
+
+func panicAt(key, where string) {
+	if strings.HasSuffix(key, "/"+where) {
+		panic("harmless, at " + where)
+	}
+}
+
+func (p panicking) Open(ctx context.Context, key string) (store.Object, error) {
+	panicAt(key, "open")
+	obj, err := p.Store.Open(ctx, key)
+	if err == nil {
+		obj = panickingObject{obj, key}
+	}
+	return obj, err
+}
+
+// panickingObject panics where it is read.
+type panickingObject struct {
+	store.Object
+	key string
+}
+
+func (o panickingObject) Read(p []byte) (int, error) {
+	panicAt(o.key, "read")
+	return o.Object.Read(p)
+}
+
+// panickingWriter panics where it is written to.
+type panickingWriter struct {
+	io.Writer
+	key string
+}
+
+func (w panickingWriter) Write(p []byte) (int, error) {
+	panicAt(w.key, "pack")
+	return w.Writer.Write(p)
+}
+
+func (p panicking) Put(ctx context.Context, key string, write func(io.Writer) error, opts *store.PutOptions) (store.Info, error) {
+	panicAt(key, "put")
+	info, err := p.Store.Put(ctx, key, func(w io.Writer) error { return write(panickingWriter{w, key}) }, opts)
+	panicAt(key, "stored")
+	return info, err
+}
+
+// A panic is the end of the call, the load or the commit that it is in, and of no other
+// mount.
+func TestPanicsStayWithTheirMount(t *testing.T) {
+	f := newFixture(t)
+	bystander := f.open("bystander", nil)
+	f.write(bystander, "name", "content")
+	for _, readOnly := range []bool{false, true} {
+		for _, where := range []string{"open", "read"} {
+			if where == "read" {
+				f.commit(where, "name", "content")
+			}
+			for range 2 { // the first one must not keep the next one waiting
+				m, err := Open(t.Context(), "panicking://here"+f.dir+"/"+where, &Options{RunDir: f.runDir, ReadOnly: readOnly})
+				if m != nil || err == nil || !strings.Contains(err.Error(), "harmless") || errors.Is(err, ErrServerLost) {
+					t.Errorf("Open (read-only: %v) with a panic at %s = %v, want it as an error", readOnly, where, err)
+				}
+			}
+		}
+	}
+	for where, want := range map[string]error{"pack": ErrCommit, "put": ErrCommit, "stored": store.ErrUnknown, "before": ErrCommit} {
+		opts := &Options{RunDir: f.runDir}
+		if where == "before" {
+			opts.BeforeStore = func(context.Context) error { panic("harmless, at before") }
+		}
+		m, err := Open(t.Context(), "panicking://here"+f.dir+"/"+where, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.write(m, "name", "content")
+		if err := m.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Close(t.Context()); !errors.Is(err, want) || !strings.Contains(err.Error(), "harmless") {
+			t.Errorf("Close with a panic at %s = %v, want %v", where, err, want)
+		}
+	}
+	if res := f.close(bystander, true); !res.Stored {
+		t.Errorf("the bystander's result = %+v, want it stored", res)
+	}
+}
