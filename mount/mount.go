@@ -39,14 +39,16 @@ type Mount struct {
 	done    chan struct{} // closed when the mount is over
 
 	mu        sync.Mutex
-	marked    bool             // guarded by mu
-	abandoned bool             // guarded by mu
-	unmounted bool             // guarded by mu; by something else than Close
-	decision  *decision        // guarded by mu; nil before the server asked for it, then for good
-	over      bool             // guarded by mu; result and err are final
-	result    Result           // guarded by mu
-	err       error            // guarded by mu
-	watchers  []func(Progress) // guarded by mu
+	marked    bool       // guarded by mu
+	abandoned bool       // guarded by mu
+	unmounted bool       // guarded by mu; by something else than Close
+	decision  *decision  // guarded by mu; nil before the server asked for it, then for good
+	over      bool       // guarded by mu; result and err are final
+	result    Result     // guarded by mu
+	err       error      // guarded by mu
+	watchers  []*watcher // guarded by mu
+
+	callbacks callbacks // of the user; has its own lock
 
 	stepResult []byte // guarded by mu; what SetResult was given
 	refusal    error  // guarded by mu; what Options.BeforeStore said last
@@ -79,7 +81,9 @@ func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	if m.session, err = getSession(ctx, m.opts.RunDir, m.opts.Plain); err != nil {
 		return nil, err
 	}
-	if err := m.open(ctx); err != nil {
+	err = m.open(ctx)
+	m.callbacks.flush()
+	if err != nil {
 		return nil, err
 	}
 	return m, nil
@@ -314,6 +318,7 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 	if len(reply.Err) > 0 {
 		err = m.closeError(ctx, decodeError(reply.Err))
 	}
+	m.callbacks.flush()
 	if !reply.Again {
 		m.finish(reply.Result, err)
 	}
@@ -464,7 +469,9 @@ func (m *Mount) endedByOthers() {
 	m.mu.Lock()
 	m.unmounted = true
 	m.mu.Unlock()
-	m.logger().Warn("the mount was ended by something else; it will not be stored", "path", m.path)
+	m.callbacks.run(func() {
+		m.logger().Warn("the mount was ended by something else; it will not be stored", "path", m.path)
+	})
 	_, _ = m.Close(context.Background()) // the caller's own Close returns the same
 }
 
@@ -498,11 +505,20 @@ func (m *Mount) logger() *slog.Logger {
 	return slog.Default()
 }
 
-// watch adds one who is told of progress, beside Options.Progress.
-func (m *Mount) watch(fn func(Progress)) {
+// watcher is told of progress beside Options.Progress. It must not block.
+type watcher struct{ tell func(Progress) }
+
+// watch adds a watcher, until stop is called.
+func (m *Mount) watch(tell func(Progress)) (stop func()) {
+	w := &watcher{tell}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.watchers = append(m.watchers, fn)
+	m.watchers = append(m.watchers, w)
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.watchers = slices.DeleteFunc(m.watchers, func(o *watcher) bool { return o == w })
+	}
 }
 
 func (m *Mount) progress(body json.RawMessage) {
@@ -514,9 +530,9 @@ func (m *Mount) progress(body json.RawMessage) {
 	watchers := slices.Clone(m.watchers)
 	m.mu.Unlock()
 	if m.opts.Progress != nil {
-		m.opts.Progress(note.Progress)
+		m.callbacks.runLatest(func() { m.opts.Progress(note.Progress) })
 	}
-	for _, fn := range watchers {
-		fn(note.Progress)
+	for _, w := range watchers {
+		w.tell(note.Progress)
 	}
 }

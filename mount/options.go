@@ -98,9 +98,11 @@ type Options struct {
 	// it is asked more often. Its context ends when the commit is cancelled.
 	BeforeStore func(context.Context) error
 	// Progress is told of long work, at most some times a second, from one
-	// goroutine.
+	// goroutine. It may call the mount and may block: it then misses what comes
+	// meanwhile, and nothing else waits for it, but Open and Close, for a second.
 	Progress func(Progress)
-	// Logger gets warnings and what the server has to say. nil: slog.Default().
+	// Logger gets warnings and what the server has to say, in the same way. nil:
+	// slog.Default().
 	Logger *slog.Logger
 }
 

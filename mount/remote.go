@@ -229,7 +229,7 @@ func (r *remoteServer) list(ctx context.Context) ([]Status, error) {
 
 // closeMount closes a mount for another process, which is told of the progress.
 func (r *remoteServer) closeMount(ctx context.Context, c *ipc.Conn, m *Mount) closeReply {
-	m.watch(func(p Progress) { c.Notify(noteProgress, progressNote{Progress: p}) })
+	defer m.watch(func(p Progress) { c.Notify(noteProgress, progressNote{Progress: p}) })()
 	res, err := m.Close(ctx)
 	reply := closeReply{Result: res}
 	if err != nil {
@@ -426,9 +426,11 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 	if err != nil {
 		return fmt.Errorf("%s: %w: nobody answers for it: %w", r.record.Path, ErrServerLost, err)
 	}
+	var news callbacks
+	defer news.flush()
 	c := ipc.New(nc, func(_ context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
 		if note, err := decode[progressNote](body); err == nil && method == noteProgress && progress != nil {
-			progress(note.Progress)
+			news.runLatest(func() { progress(note.Progress) })
 		}
 		return nil, nil
 	}, codec)

@@ -50,6 +50,8 @@ type session struct {
 	exited  chan struct{} // closed when the process has been reaped
 	exitErr error         // what Wait said; read after exited
 
+	callbacks callbacks // of what is about no mount; has its own lock
+
 	taking sync.Mutex // held while a mountpoint is taken; outside of mu
 
 	mu     sync.Mutex
@@ -171,6 +173,7 @@ func (s *session) openMounts() int {
 func (s *session) end(ctx context.Context) error {
 	s.remoteServer().drain(ctx)
 	s.conn.Close()
+	s.callbacks.flush()
 	select {
 	case <-s.lost:
 		return nil
@@ -351,15 +354,15 @@ func (s *session) log(body json.RawMessage) {
 	if err != nil {
 		return
 	}
-	logger := slog.Default()
+	logger, callbacks := slog.Default(), &s.callbacks
 	if m, err := s.find(body); err == nil {
-		logger = m.logger()
+		logger, callbacks = m.logger(), &m.callbacks
 	}
 	attrs := make([]any, 0, len(note.Attrs))
 	for _, a := range note.Attrs {
 		attrs = append(attrs, slog.String(a[0], a[1]))
 	}
-	logger.Log(context.Background(), note.Level, note.Message, attrs...)
+	callbacks.run(func() { logger.Log(context.Background(), note.Level, note.Message, attrs...) })
 }
 
 // watchdog kills a server that no longer answers.
