@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"syscall"
@@ -38,13 +39,19 @@ func newEntries(t *fs.Tree, opts *WriterOptions) *entries {
 
 // each calls fn for every entry with its header and the header's blocks, which
 // are fn's until it returns. At the end it gives a *PortableError if that was
-// asked for and there is reason.
-func (e *entries) each(fn func(h *header, blocks []byte, n *fs.Inode) error) error {
+// asked for and there is reason. It ends with ctx.
+func (e *entries) each(ctx context.Context, fn func(h *header, blocks []byte, n *fs.Inode) error) error {
 	err := e.tree.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
 		if path == "" {
 			return nil
 		}
 		h, err := e.header(path, n, a)
+		if err == nil && h != nil {
+			err = e.portable(ctx, h)
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
 		if h == nil || err != nil {
 			return err
 		}
@@ -83,7 +90,7 @@ func (e *entries) header(path string, n *fs.Inode, a fs.Attr) (*header, error) {
 	if err := e.measure(h); err != nil {
 		return nil, err
 	}
-	return h, e.portable(h)
+	return h, nil
 }
 
 // special sets what only some kinds have.
@@ -177,13 +184,16 @@ const (
 )
 
 // portable tells or collects what the ancestor's reader refuses.
-func (e *entries) portable(h *header) error {
+func (e *entries) portable(ctx context.Context, h *header) error {
 	reason := ""
 	switch h.kind {
 	case kindFIFO, kindChar, kindBlock:
 		reason = reasonNode
 	case kindSymlink:
-		out, err := e.resolver.escapes(h.name, h.link)
+		if !e.opts.Portable && !e.warn.wants(reasonLink) {
+			return nil
+		}
+		out, err := e.resolver.escapes(ctx, h.name, h.link)
 		if err != nil {
 			return err
 		}

@@ -122,9 +122,12 @@ type warner struct {
 	seen map[string]bool
 }
 
+// wants reports whether text was not told yet, and somebody listens.
+func (w *warner) wants(text string) bool { return w.fn != nil && !w.seen[text] }
+
 // warn tells of text at path, once for each text.
 func (w *warner) warn(path, text string) {
-	if w.fn == nil || w.seen[text] {
+	if !w.wants(text) {
 		return
 	}
 	if w.seen == nil {

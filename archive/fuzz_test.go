@@ -155,7 +155,7 @@ func fuzzLoad(t *testing.T, p []byte) {
 		log = testLog(0)
 	}
 	opts := &WriterOptions{Limits: &fuzzLimits, Devices: true}
-	if err := Check(tree, opts); err != nil {
+	if err := Check(context.Background(), tree, opts); err != nil {
 		t.Fatalf("Check of what was loaded says %v", err)
 	}
 	again, gotLog, err := load(t, pack(t, tree, log, opts), &ReaderOptions{Limits: &fuzzLimits, Devices: true})

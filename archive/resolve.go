@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"strings"
 	"syscall"
 
@@ -10,17 +11,39 @@ import (
 // resolver follows symbolic links within a tree as realpath(3) would, to tell
 // which ones Python's tarfile refuses with filter="data": those that are absolute
 // or that lead out of the directory unpacked into.
+//
+// Each link that others pass is followed once, so that all of them together take
+// as many steps as their targets have names.
 type resolver struct {
-	tree *fs.Tree
+	tree  *fs.Tree
+	dirs  []step // the directories on the way to the last link
+	known map[linkAt]*walk
 }
 
 // maxFollowed is how many links are followed before it is a loop, as in Linux.
 const maxFollowed = 40
 
+// linkAt is a symbolic link and the directory that its target starts from, of which
+// a link with several names has several.
+type linkAt struct{ dir, link *fs.Inode }
+
+// walk is the way along a link's target.
+type walk struct {
+	rest string // of the target
+	// where it has come to: missing names beneath dir that are not there, or are no
+	// directories.
+	dir     *fs.Inode
+	missing int
+
+	followed int // links
+	out      bool
+	over     bool
+}
+
 // escapes tells whether the link at path leads out of the tree, by its text alone
 // or by the links that it passes. A loop counts as leading out, since Python
-// refuses one too.
-func (r *resolver) escapes(path, target string) (bool, error) {
+// refuses one too. Errors: the tree's errno, ctx's.
+func (r *resolver) escapes(ctx context.Context, path, target string) (bool, error) {
 	if strings.HasPrefix(target, "/") {
 		return true, nil
 	}
@@ -31,7 +54,11 @@ func (r *resolver) escapes(path, target string) (bool, error) {
 	if !strings.Contains(target, "/") {
 		return false, nil // a name beside it, whose own entry is looked at by itself
 	}
-	return r.follow(dir, target)
+	from, err := r.directory(dir)
+	if err != nil {
+		return false, err
+	}
+	return r.follow(ctx, from, target)
 }
 
 // climbs tells whether target, seen from dir, leads above the root by its text.
@@ -54,63 +81,140 @@ func climbs(dir, target string) bool {
 	return false
 }
 
-// follow walks target from dir, name by name.
-func (r *resolver) follow(dir, target string) (bool, error) {
-	var at []string
-	if dir != "" {
-		at = strings.Split(dir, "/")
-	}
-	todo := strings.Split(target, "/")
-	for followed := 0; len(todo) > 0; {
-		part := todo[0]
-		todo = todo[1:]
-		switch part {
-		case "", ".":
-			continue
-		case "..":
-			if len(at) == 0 {
-				return true, nil
+// directory returns the directory of a clean path.
+func (r *resolver) directory(path string) (*fs.Inode, error) {
+	dir, depth := r.tree.Root(), 0
+	for rest, more := path, path != ""; more; depth++ {
+		var name string
+		name, rest, more = strings.Cut(rest, "/")
+		if depth == len(r.dirs) || r.dirs[depth].name != name {
+			n, errno := r.lookup(dir, name)
+			if errno != 0 {
+				return nil, packErr(path, errno)
 			}
-			at = at[:len(at)-1]
-			continue
+			r.dirs = append(r.dirs[:depth], step{name, n})
 		}
-		at = append(at, part)
-		link, ok, err := r.readlink(at)
+		dir = r.dirs[depth].dir
+	}
+	return dir, nil
+}
+
+// lookup returns the inode of a name, which its name keeps: nobody changes the tree.
+func (r *resolver) lookup(dir *fs.Inode, name string) (*fs.Inode, syscall.Errno) {
+	n, errno := r.tree.Lookup(dir, name)
+	if errno == 0 {
+		r.tree.Unref(n, 1)
+	}
+	return n, errno
+}
+
+// follow tells whether target, seen from dir, leads out. The links on the way wait on
+// a stack for those that they pass.
+func (r *resolver) follow(ctx context.Context, dir *fs.Inode, target string) (bool, error) {
+	stack := []*walk{{dir: dir, rest: target}}
+	for {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		w := stack[len(stack)-1]
+		at, err := r.advance(w)
 		if err != nil {
 			return false, err
 		}
-		if !ok {
-			continue
+		if passed := r.known[at]; at.link == nil || w.out {
+			w.over, w.rest = true, ""
+			if stack = stack[:len(stack)-1]; len(stack) == 0 {
+				return w.out, nil
+			}
+			stack[len(stack)-1].pass(w)
+		} else if passed != nil {
+			w.pass(passed)
+		} else if passed, err = r.enter(at); err != nil {
+			return false, err
+		} else {
+			stack = append(stack, passed)
 		}
-		if followed++; followed > maxFollowed || strings.HasPrefix(link, "/") {
-			return true, nil
-		}
-		at = at[:len(at)-1]
-		todo = append(strings.Split(link, "/"), todo...)
 	}
-	return false, nil
 }
 
-// readlink gives the target of the link at path; ok is false where there is none.
-func (r *resolver) readlink(path []string) (target string, ok bool, err error) {
-	n := r.tree.Root()
-	r.tree.Ref(n)
-	defer func() { r.tree.Unref(n, 1) }()
-	for _, name := range path {
-		next, errno := r.tree.Lookup(n, name)
-		switch errno {
-		case 0:
-		case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
-			return "", false, nil
+// enter begins to follow a link that was not followed before.
+func (r *resolver) enter(at linkAt) (*walk, error) {
+	target, errno := r.tree.Readlink(at.link)
+	if errno != 0 {
+		return nil, packErr("a symbolic link", errno)
+	}
+	w := &walk{dir: at.dir, rest: target, out: strings.HasPrefix(target, "/")}
+	if r.known == nil {
+		r.known = map[linkAt]*walk{}
+	}
+	r.known[at] = w
+	return w, nil
+}
+
+// pass goes on from where the link of passed leads. One that is not over is passed
+// on its own way: a loop.
+func (w *walk) pass(passed *walk) {
+	w.followed += 1 + passed.followed
+	w.out = w.out || passed.out || !passed.over || w.followed > maxFollowed
+	w.dir, w.missing = passed.dir, passed.missing
+}
+
+// advance goes on until a link is met, or nothing is left, or it leads out.
+func (r *resolver) advance(w *walk) (met linkAt, err error) {
+	for w.rest != "" && !w.out {
+		var name string
+		name, w.rest, _ = strings.Cut(w.rest, "/")
+		switch {
+		case name == "" || name == ".":
+		case name == "..":
+			err = r.up(w)
+		case w.missing > 0:
+			w.missing++
 		default:
-			return "", false, packErr(strings.Join(path, "/"), errno)
+			met, err = r.down(w, name)
+		}
+		if err != nil || met.link != nil {
+			return met, err
+		}
+	}
+	return linkAt{}, nil
+}
+
+func (r *resolver) up(w *walk) error {
+	switch {
+	case w.missing > 0:
+		w.missing--
+	case w.dir == r.tree.Root():
+		w.out = true
+	default:
+		n, errno := r.tree.Parent(w.dir)
+		if errno != 0 {
+			return packErr("..", errno)
 		}
 		r.tree.Unref(n, 1)
-		n = next
+		w.dir = n
 	}
-	if r.tree.Attr(n).Mode&syscall.S_IFMT != syscall.S_IFLNK {
-		return "", false, nil
+	return nil
+}
+
+// down goes to a name, unless it is a link's.
+func (r *resolver) down(w *walk, name string) (met linkAt, err error) {
+	n, errno := r.lookup(w.dir, name)
+	switch errno {
+	case 0:
+	case syscall.ENOENT, syscall.ENAMETOOLONG:
+		w.missing = 1
+		return linkAt{}, nil
+	default:
+		return linkAt{}, packErr(name, errno)
 	}
-	target, errno := r.tree.Readlink(n)
-	return target, true, packErr(strings.Join(path, "/"), errno)
+	switch r.tree.Attr(n).Mode & syscall.S_IFMT {
+	case syscall.S_IFLNK:
+		return linkAt{w.dir, n}, nil
+	case syscall.S_IFDIR:
+		w.dir = n
+	default:
+		w.missing = 1
+	}
+	return linkAt{}, nil
 }

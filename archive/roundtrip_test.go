@@ -91,7 +91,7 @@ func randomText(n int) string {
 
 func TestRoundTrip(t *testing.T) {
 	tree := fullTree(t)
-	if err := Check(tree, nil); err != nil {
+	if err := Check(context.Background(), tree, nil); err != nil {
 		t.Fatal(err)
 	}
 	log := testLog(3)
@@ -223,7 +223,7 @@ func TestDeviceNodes(t *testing.T) {
 	m := maker{t, tree}
 	m.node("tty", syscall.S_IFCHR|0o620, makedev(4095, 1<<20-1))
 	m.node("disk", syscall.S_IFBLK|0o660, makedev(8, 1))
-	if err := Check(tree, nil); !errors.Is(err, ErrFormat) {
+	if err := Check(context.Background(), tree, nil); !errors.Is(err, ErrFormat) {
 		t.Errorf("Check says %v", err)
 	}
 	archive := pack(t, tree, testLog(0), &WriterOptions{Devices: true})
@@ -281,7 +281,7 @@ func TestPortable(t *testing.T) {
 	} {
 		m.symlink(path, target)
 	}
-	err := Check(tree, &WriterOptions{Portable: true})
+	err := Check(context.Background(), tree, &WriterOptions{Portable: true})
 	var p *PortableError
 	want := []string{"absolute", "d/up", "down-up", "loop-a", "loop-b", "pipe", "through", "up"}
 	if !errors.As(err, &p) || !errors.Is(err, ErrPortable) || !reflect.DeepEqual(p.Paths, want) {
@@ -290,7 +290,7 @@ func TestPortable(t *testing.T) {
 	if _, err := NewWriter(io.Discard, &WriterOptions{Portable: true}).WriteTree(context.Background(), tree, nil); !errors.Is(err, ErrPortable) {
 		t.Errorf("WriteTree says %v", err)
 	}
-	if err := Check(tree, nil); err != nil {
+	if err := Check(context.Background(), tree, nil); err != nil {
 		t.Errorf("without Portable Check says %v", err)
 	}
 }
@@ -325,7 +325,7 @@ func TestWriterHoldsTheReadersLimits(t *testing.T) {
 			_, err := NewWriter(io.Discard, &WriterOptions{Limits: &c.lim}).WriteTree(context.Background(), tree, testLog(3))
 			wantLimit("WriteTree", err)
 			if c.name != "LogBytes" {
-				wantLimit("Check", Check(tree, &WriterOptions{Limits: &c.lim}))
+				wantLimit("Check", Check(context.Background(), tree, &WriterOptions{Limits: &c.lim}))
 			}
 			_, _, err = load(t, archive, &ReaderOptions{Limits: &c.lim})
 			wantLimit("Load", err)

@@ -50,13 +50,13 @@ func NewWriter(w io.Writer, opts *WriterOptions) *Writer {
 // Check tells whether t can be packed: a *LimitError for the first limit of the
 // reader that it exceeds, a *FormatError for what no archive holds, and with
 // Portable a *PortableError with all paths that stand against it. It reads names
-// and attributes, no content. opts may be nil.
-func Check(t *fs.Tree, opts *WriterOptions) error {
+// and attributes, no content, and ends with ctx. opts may be nil.
+func Check(ctx context.Context, t *fs.Tree, opts *WriterOptions) error {
 	var o WriterOptions
 	if opts != nil {
 		o = *opts
 	}
-	return newEntries(t, &o).each(func(*header, []byte, *fs.Inode) error { return nil })
+	return newEntries(t, &o).each(ctx, func(*header, []byte, *fs.Inode) error { return nil })
 }
 
 // WriteTree packs t, which nobody may change meanwhile, and log behind it; log
@@ -103,7 +103,7 @@ func (p *packer) tar() (err error) {
 		return fmt.Errorf("pack: %w", err)
 	}
 	p.buf = make([]byte, readSize)
-	err = p.entries.each(p.entry)
+	err = p.entries.each(p.ctx, p.entry)
 	p.out.writeZeros(2 * blockSize)
 	return p.out.close(err)
 }

@@ -106,7 +106,7 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 	h.warnings.reset()
 	opts := &archive.WriterOptions{Portable: h.req.Portable, Devices: h.req.Dev, Warn: h.warn}
 	if !empty {
-		if err := archive.Check(h.tree, opts); err != nil {
+		if err := archive.Check(ctx, h.tree, opts); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrCommit, h.url.Redacted(), err)
 		}
 	}

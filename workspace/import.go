@@ -173,7 +173,7 @@ type committing struct {
 func (c *committing) commit(s store.Store, key string) (Imported, error) {
 	// Check warns; the packing, which may be done twice, does not.
 	wopts := archive.WriterOptions{Portable: c.opts.Portable, Devices: c.opts.Devices, Warn: c.opts.Warn}
-	if err := archive.Check(c.tree, &wopts); err != nil {
+	if err := archive.Check(c.ctx, c.tree, &wopts); err != nil {
 		return Imported{}, err
 	}
 	changes := c.tree.Changes() // it was never sealed, so all is new

@@ -54,7 +54,7 @@ func verify(ctx context.Context, u store.URL, o store.Object, opts *Options) (*R
 		return nil, &archive.FormatError{Reason: fmt.Sprintf("%d bytes were read, and %s has %d", counted.n, u.Redacted(), r.Info.Size)}
 	}
 	r.Log = l.log
-	return r, r.inspect(l)
+	return r, r.inspect(ctx, l)
 }
 
 // countingReader counts what is read.
@@ -70,7 +70,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 }
 
 // inspect counts what is in the tree.
-func (r *Report) inspect(l *loaded) error {
+func (r *Report) inspect(ctx context.Context, l *loaded) error {
 	all, err := list(l.tree, "")
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (r *Report) inspect(l *loaded) error {
 		}
 	}
 	var portable *archive.PortableError
-	err = archive.Check(l.tree, &archive.WriterOptions{Portable: true, Devices: true})
+	err = archive.Check(ctx, l.tree, &archive.WriterOptions{Portable: true, Devices: true})
 	if errors.As(err, &portable) {
 		r.NotPortable = portable.Paths
 		return nil
