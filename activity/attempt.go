@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/worker"
 )
 
 // attempt is one attempt of an activity, shared by all its visits, nested or one
@@ -46,9 +48,9 @@ func (a *attempt) remote() bool {
 	return a.info != nil && !a.info.IsLocalActivity
 }
 
-// beginStep gives the name of the next step on a workspace: name, or the smallest
-// number that no step of this attempt has. ErrStep.
-func (a *attempt) beginStep(workspace, name string) (string, error) {
+// beginStep returns the name of the next step on a workspace: name, or the smallest
+// number that no step of this attempt has. outer is the visit around it. ErrStep.
+func (a *attempt) beginStep(workspace, name string, outer *visit) (string, error) {
 	if a.execution == "" {
 		return name, nil
 	}
@@ -63,6 +65,9 @@ func (a *attempt) beginStep(workspace, name string) (string, error) {
 		a.steps[workspace] = steps
 	}
 	if name == "" {
+		if other := besideOf(steps, workspace, outer); other != "" {
+			return "", fmt.Errorf("%w: step %s on %s is under way in this attempt already, and without names chance decides which of the two is which; name each by Options.Step, or, where one is inside the other, pass on the context that its function got", ErrStep, other, workspace)
+		}
 		for n := 1; name == "" || steps[name] != 0; n++ {
 			name = strconv.Itoa(n)
 		}
@@ -75,6 +80,23 @@ func (a *attempt) beginStep(workspace, name string) (string, error) {
 	}
 	steps[name] = stepRunning
 	return name, nil
+}
+
+// besideOf returns a numbered step on a workspace that is under way and is not around
+// the visit; "" if there is none. steps are those of the workspace.
+func besideOf(steps map[string]stepState, workspace string, visit *visit) string {
+	around := map[string]bool{}
+	for v := visit; v != nil; v = v.outer {
+		if v.url.Identity() == workspace {
+			around[v.step] = true
+		}
+	}
+	for name, state := range steps {
+		if state == stepRunning && isNumber(name) && !around[name] {
+			return name
+		}
+	}
+	return ""
 }
 
 // endStep says whether a step is spent. Otherwise it can be begun again.
@@ -139,6 +161,20 @@ func (a *attempt) ended(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.lost
+}
+
+// endedBy reports whether ctx, or one around it, has ended with the activity: the SDK
+// gives the reason, or the activity's own time is over. Otherwise the caller has
+// ended a context of its own.
+func (a *attempt) endedBy(ctx context.Context) bool {
+	if ctx.Err() == nil {
+		return false
+	}
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) {
+		return !time.Now().Before(a.info.Deadline)
+	}
+	return isLoss(cause) || errors.Is(cause, worker.ErrWorkerShutdown)
 }
 
 // contextError gives the end of a context with its cause: the SDK reports an

@@ -9,8 +9,6 @@ import (
 	sdk "go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
-
-	"github.com/workdir/workdir/mount"
 )
 
 // pulse sends heartbeats for an attempt while it has visits.
@@ -48,9 +46,10 @@ func (p *pulse) end() {
 	<-p.done
 }
 
-// healthy tells whether the attempt is worth being kept alive: nobody has taken
-// its place, its context lives, and no mount of it has lost its server process. A
-// server that hangs counts as lost within seconds, since mount kills one that does
+// healthy reports whether the attempt is worth being kept alive: nobody has taken
+// its place, the activity's context lives, and no mount of it has lost its server
+// process. The end of a context that the activity made for a part of its work is the
+// end of that part. A server that hangs counts as lost within seconds, since mount kills one that does
 // not answer; so nobody needs to be asked here. Where it is not, Temporal finds out
 // by the timeout, unless the activity ends before or sends heartbeats itself.
 func (a *attempt) healthy() bool {
@@ -60,7 +59,7 @@ func (a *attempt) healthy() bool {
 		return false
 	}
 	for v := range a.visits {
-		if v.ctx.Err() != nil || v.mountLost() {
+		if a.endedBy(v.ctx) || v.mountLost() {
 			return false
 		}
 	}
@@ -218,28 +217,29 @@ func (o *outbound) RecordHeartbeat(ctx context.Context, details ...any) {
 type (
 	attemptContextKey   struct{}
 	workspaceContextKey struct{}
+	visitContextKey     struct{}
 )
 
 // visitContext is the context of a function in a workspace: it knows the mount,
 // and whoever records a heartbeat with it is heard.
 type visitContext struct {
 	context.Context
-	attempt   *attempt
-	mount     *mount.Mount
-	converter converter.DataConverter
+	visit *visit // with a mount
 }
 
 // Value gives what a visit adds to its context.
 func (c *visitContext) Value(key any) any {
 	switch key {
 	case attemptContextKey{}:
-		return c.attempt
+		return c.visit.attempt
 	case workspaceContextKey{}:
-		return c.mount
+		return c.visit.mount
+	case visitContextKey{}:
+		return c.visit
 	}
 	value := c.Context.Value(key)
 	if next, ok := value.(interceptor.ActivityOutboundInterceptor); ok && key == outboundKey {
-		return listen(next, c.attempt, c.converter)
+		return listen(next, c.visit.attempt, c.visit.converter)
 	}
 	return value
 }

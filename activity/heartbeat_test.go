@@ -89,6 +89,26 @@ func TestDetailsSentThroughADerivedContext(t *testing.T) {
 	}
 }
 
+// A deadline of the caller's for one Do ended the heartbeats of the whole attempt, and
+// Temporal gave a living activity up.
+func TestKeepAliveAfterTheCallersDeadline(t *testing.T) {
+	for _, cause := range []error{context.DeadlineExceeded, context.Canceled} {
+		t.Run(cause.Error(), func(t *testing.T) {
+			b, heard := newBench(t), newBeats()
+			_, err := runInWorkflow(t, suiteOptions{heartbeat: beat, listener: heard.listen, activity: func(ctx context.Context) (string, error) {
+				part, end := context.WithCancelCause(ctx)
+				return wdactivity.Do(part, b.url("ws"), b.options(), func(ctx context.Context, _ *mount.Mount) (string, error) {
+					end(cause)
+					<-ctx.Done()
+					heard.wait(len(heard.all()) + 2)
+					return "", nil
+				})
+			}})
+			require.NoError(t, err)
+		})
+	}
+}
+
 func TestKeepAliveSendsTheDetailsOfTheAttemptBefore(t *testing.T) {
 	b, heard := newBench(t), newBeats()
 	_, err := runInWorkflow(t, suiteOptions{heartbeat: beat, attempts: 2, listener: heard.listen, activity: func(ctx context.Context) (string, error) {

@@ -443,3 +443,47 @@ func replays[Out any](t *testing.T, want Out) {
 	require.EqualValues(t, 1, runs.Load())
 	require.Equal(t, want, got)
 }
+
+// Two steps without a name at once: chance decided which was the first, and after a
+// crash each could get the other's result while one was never run.
+func TestUnnamedStepsAtOnce(t *testing.T) {
+	b := newBench(t)
+	var runs atomic.Int32
+	_, err := run(t, context.Background(), func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
+			beside := make(chan error)
+			go func() {
+				_, err := wdactivity.Do(ctx, b.url("ws"), b.options(), adder("beside", &runs))
+				beside <- err
+			}()
+			err := <-beside
+			app := wantType(t, err, wdactivity.TypeStep, false)
+			require.Contains(t, app.Message(), "Options.Step")
+			return "", add(m, "first")
+		})
+	})
+	require.NoError(t, err)
+	require.Zero(t, runs.Load())
+	b.wantStored("ws", "lines", "first\n")
+}
+
+// Steps that are inside each other have an order, and need no names.
+func TestUnnamedStepsInsideEachOther(t *testing.T) {
+	b := newBench(t)
+	var runs, attempts atomic.Int32
+	out, err := runInWorkflow(t, suiteOptions{attempts: 2, activity: func(ctx context.Context) (string, error) {
+		out, err := wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, _ *mount.Mount) (string, error) {
+			return wdactivity.Do(ctx, b.url("other"), b.options(), func(ctx context.Context, _ *mount.Mount) (string, error) {
+				return wdactivity.Do(ctx, b.url("ws"), b.options(), adder("inside", &runs))
+			})
+		})
+		if err == nil && attempts.Add(1) < 2 {
+			return "", errWork
+		}
+		return out, err
+	}})
+	require.NoError(t, err)
+	require.Equal(t, "inside, run 1", out)
+	b.wantStored("ws", "lines", "inside\n")
+	require.Equal(t, "2", b.log("ws").Record.Origin.Step)
+}

@@ -25,7 +25,8 @@ type Options struct {
 	AutoCommit bool
 	// Step names the piece of work, for activities that do several on one
 	// workspace in an order that is not the same in every attempt. It must not be
-	// a number. "": the how-manieth of the activity on that workspace it is.
+	// a number. "": its ordinal among this activity's steps on that workspace, which
+	// do not run at the same time unless one is inside the other.
 	Step string
 	// Vars gives variables of the URL beside those of every activity, and instead
 	// of them. nil: there are no others.
@@ -94,10 +95,16 @@ func Vars[In any](fn func(In) map[string]string) VarsFunc {
 
 // check refuses options that can never work.
 func (o *Options) check() error {
-	if o.Step != "" && strings.Trim(o.Step, "0123456789") == "" {
+	if isNumber(o.Step) {
 		return fmt.Errorf("%w: %q is a number, and numbers are given to steps without a name; choose another", ErrStep, o.Step)
 	}
 	return nil
+}
+
+// isNumber reports whether a step's name is one of those that are given to steps
+// without a name.
+func isNumber(step string) bool {
+	return step != "" && strings.Trim(step, "0123456789") == ""
 }
 
 // mountOptions are those of mount.Open for a visit.

@@ -28,6 +28,7 @@ const (
 type visit struct {
 	ctx       context.Context // ends with the activity, or with the attempt
 	attempt   *attempt
+	outer     *visit // the one in whose function this one is; nil for none
 	opts      *Options
 	converter converter.DataConverter
 	log       *slog.Logger
@@ -54,6 +55,7 @@ func enter(ctx context.Context, t *template, opts *Options, args []any, out any,
 		opts = &Options{}
 	}
 	v := &visit{attempt: attemptOf(ctx), opts: opts, log: logger(ctx)}
+	v.outer, _ = ctx.Value(visitContextKey{}).(*visit)
 	if err := v.prepare(ctx, t, args); err != nil {
 		return endRefused, toTemporal(err)
 	}
@@ -77,7 +79,7 @@ func enter(ctx context.Context, t *template, opts *Options, args []any, out any,
 	stop := context.AfterFunc(v.ctx, func() { v.lose(contextError(v.ctx)) })
 	defer stop()
 	defer v.leave(abortPanic, nil) // after a panic and runtime.Goexit, which go on after it
-	result, err := fn(&visitContext{Context: v.ctx, attempt: v.attempt, mount: v.mount, converter: v.converter}, v.mount)
+	result, err := fn(&visitContext{Context: v.ctx, visit: v}, v.mount)
 	if err != nil {
 		spent = v.opts.Step == "" // a number is not given again for what may be another function
 		return endReturned, v.failed(err)
@@ -111,7 +113,7 @@ func (v *visit) prepare(ctx context.Context, t *template, args []any) error {
 	v.converter = v.attempt.resultConverter(ctx, v.opts.dataConverter())
 	v.obs = observe(ctx, v.url.Scheme, v.opts.ReadOnly)
 	if !v.opts.ReadOnly && v.attempt.execution != "" {
-		v.step, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step)
+		v.step, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step, v.outer)
 	}
 	return err
 }
