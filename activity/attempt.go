@@ -37,6 +37,7 @@ type stepState int
 const (
 	stepRunning stepState = iota + 1
 	stepSpent
+	stepOpen // it was tried, and can be begun again
 )
 
 func newAttempt(info *sdk.Info) *attempt {
@@ -49,13 +50,14 @@ func (a *attempt) remote() bool {
 }
 
 // beginStep returns the name of the next step on a workspace: name, or the smallest
-// number that no step of this attempt has. outer is the visit around it. ErrStep.
-func (a *attempt) beginStep(workspace, name string, outer *visit) (string, error) {
+// number that no step of this attempt has, or has to try again. again says that it was
+// tried before. outer is the visit around it. ErrStep.
+func (a *attempt) beginStep(workspace, name string, outer *visit) (step string, again bool, err error) {
 	if a.execution == "" {
-		return name, nil
+		return name, false, nil
 	}
 	if name == "" && !a.countable {
-		return "", fmt.Errorf("%w: the steps of this activity cannot be counted, since an interceptor gives it other information each time; name each by Options.Step", ErrStep)
+		return "", false, fmt.Errorf("%w: the steps of this activity cannot be counted, since an interceptor gives it other information each time; name each by Options.Step", ErrStep)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -66,20 +68,21 @@ func (a *attempt) beginStep(workspace, name string, outer *visit) (string, error
 	}
 	if name == "" {
 		if other := besideOf(steps, workspace, outer); other != "" {
-			return "", fmt.Errorf("%w: step %s on %s is under way in this attempt already, and without names chance decides which of the two is which; name each by Options.Step, or, where one is inside the other, pass on the context that its function got", ErrStep, other, workspace)
+			return "", false, fmt.Errorf("%w: step %s on %s is under way in this attempt already, and without names chance decides which of the two is which; name each by Options.Step, or, where one is inside the other, pass on the context that its function got", ErrStep, other, workspace)
 		}
-		for n := 1; name == "" || steps[name] != 0; n++ {
+		for n := 1; name == "" || steps[name] == stepRunning || steps[name] == stepSpent; n++ {
 			name = strconv.Itoa(n)
 		}
 	}
 	switch steps[name] {
 	case stepRunning:
-		return "", fmt.Errorf("%w: %q on %s is under way in this attempt already; give each step another name", ErrStep, name, workspace)
+		return "", false, fmt.Errorf("%w: %q on %s is under way in this attempt already; give each step another name", ErrStep, name, workspace)
 	case stepSpent:
-		return "", fmt.Errorf("%w: %q on %s is done in this attempt already; give each step another name", ErrStep, name, workspace)
+		return "", false, fmt.Errorf("%w: %q on %s is done in this attempt already; give each step another name", ErrStep, name, workspace)
 	}
+	again = steps[name] == stepOpen
 	steps[name] = stepRunning
-	return name, nil
+	return name, again, nil
 }
 
 // besideOf returns a numbered step on a workspace that is under way and is not around
@@ -106,7 +109,7 @@ func (a *attempt) endStep(workspace, step string, spent bool) {
 	if spent {
 		a.steps[workspace][step] = stepSpent
 	} else {
-		delete(a.steps[workspace], step)
+		a.steps[workspace][step] = stepOpen
 	}
 }
 

@@ -35,6 +35,7 @@ type visit struct {
 	obs       *observer
 	url       store.URL
 	step      string // "" for no step
+	again     bool   // this attempt has tried the step before
 
 	cancel   context.CancelCauseFunc // of ctx
 	closed   bool                    // Close has had its definite answer; of the goroutine of enter
@@ -113,7 +114,7 @@ func (v *visit) prepare(ctx context.Context, t *template, args []any) error {
 	v.converter = v.attempt.resultConverter(ctx, v.opts.dataConverter())
 	v.obs = observe(ctx, v.url.Scheme, v.opts.ReadOnly)
 	if !v.opts.ReadOnly && v.attempt.execution != "" {
-		v.step, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step, v.outer)
+		v.step, v.again, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step, v.outer)
 	}
 	return err
 }
@@ -131,6 +132,9 @@ func (v *visit) open(out any) (ending, error) {
 		since = i.ScheduledTime // of the first attempt
 	}
 	m, err := mount.Open(v.ctx, v.url.String(), v.mountOptions(v.attempt.origin(v.step), since))
+	if errors.Is(err, store.ErrUnknown) && v.neverTried() {
+		m, err = mount.Open(v.ctx, v.url.String(), v.mountOptions(v.attempt.origin(v.step), time.Time{}))
+	}
 	if err == nil {
 		v.setMount(m)
 		v.obs.opened(m)

@@ -46,35 +46,54 @@ func TestClockOfAnotherWorker(t *testing.T) {
 }
 
 // Where a full log begins after the activity was scheduled, by the clocks of those
-// who committed, nobody can tell whether the activity has committed before that. It
-// is refused for good, and no function runs.
-func TestFullLogAndClocks(t *testing.T) {
+// who committed, an attempt that is the first one has nothing to find there, and works.
+func TestFullLogAndTheFirstAttempt(t *testing.T) {
 	e := newEnv(t)
 	e.newWorker(workerOptions{Program: "tally"})
 	for key, oldest := range map[string]time.Time{"past": time.Now().Add(-time.Hour), "future": time.Now().Add(time.Hour)} {
 		e.tally("add", tally{key, "base-of-" + key})
 		e.rewrite(key, func(log *archive.Log) *archive.Log { return fullLog(log.Record, oldest) })
+		e.checkOnce(key, e.tally("add", tally{key, key}))
 	}
-	e.checkOnce("past", e.tally("add", tally{"past", "past"}))
+}
 
-	before := e.log("future")[0].ID
-	r := startWorkflow(e, func(ctx workflow.Context) (outcome, error) {
-		_, err := execute[int32](e.activities(ctx), "add", tally{"future", "future"})
-		return outcomeOf(err), nil
-	})
-	o, err := r.result()
-	noError(t, err)
-	if o.Type != wdactivity.TypeUnknown || !o.Final {
-		t.Errorf("error = %+v, want a final one of type %s", o, wdactivity.TypeUnknown)
-	}
-	if got := r.attempts(); !slices.Equal(got, []int32{1}) {
-		t.Errorf("attempts = %v, want one", got)
-	}
-	if ran := e.ranIn("future"); len(ran) > 0 {
-		t.Errorf("ran in attempts %v", ran)
-	}
-	if after := e.log("future")[0].ID; after != before {
-		t.Error("the workspace was stored")
+// Any other attempt is refused there for good, and no function runs: it can be one
+// before that has committed, as here it has. The number 1 after a reset is no proof.
+func TestFullLogAndALaterAttempt(t *testing.T) {
+	for name, reset := range map[string]bool{"attempt 2": false, "attempt 1 after a reset": true} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			w := e.newWorker(workerOptions{Program: "tally"})
+			awaitKill := w.killBeforeCompletion()
+			r := startWorkflow(e, func(ctx workflow.Context) (outcome, error) {
+				_, err := execute[int32](e.activities(ctx), "add", tally{"job", "first"})
+				return outcomeOf(err), nil
+			})
+			awaitKill()
+			e.rewrite("job", func(log *archive.Log) *archive.Log {
+				return fullLog(archive.Record{ID: archive.NewCommitID()}, time.Now().Add(time.Hour))
+			})
+			attempt := r.awaitAttempt(2).GetAttempt()
+			if reset {
+				r.reset()
+				attempt = 1
+			}
+			noError(t, w.Start())
+			o, err := r.result()
+			noError(t, err)
+			if o.Type != wdactivity.TypeUnknown || !o.Final {
+				t.Errorf("error = %+v, want a final one of type %s", o, wdactivity.TypeUnknown)
+			}
+			if got := r.attempts(); !slices.Equal(got, []int32{attempt}) {
+				t.Errorf("attempts in the history = %v, want %d", got, attempt)
+			}
+			if ran := e.ranIn("first"); len(ran) != 1 {
+				t.Errorf("ran in attempts %v, want the first alone", ran)
+			}
+			if n := len(e.log("job")); n != archive.MaxLog+1 {
+				t.Errorf("%d commits are in the log: the workspace was stored", n)
+			}
+		})
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	commonpb "go.temporal.io/api/common/v1"
 	enumspb "go.temporal.io/api/enums/v1"
 	workflowpb "go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -111,34 +110,18 @@ func (w *twins) inBackoff(reset func(*twins)) {
 	waitFor(w.e.t, "heartbeats of both twins", func() bool { return w.older.current.Load() && w.newer.current.Load() })
 }
 
-func (w *twins) execution() *commonpb.WorkflowExecution {
-	return &commonpb.WorkflowExecution{WorkflowId: w.work.GetID(), RunId: w.work.GetRunID()}
-}
-
-func (w *twins) activityID() string { return w.work.pending()[0].GetActivityId() }
-
-// reset is an operator's reset of the activity.
-func (w *twins) reset() {
-	w.e.t.Helper()
-	_, err := server.client.WorkflowService().ResetActivity(w.e.t.Context(), &workflowservice.ResetActivityRequest{
-		Namespace: namespace, Execution: w.execution(), Activity: &workflowservice.ResetActivityRequest_Id{Id: w.activityID()},
-	})
-	noError(w.e.t, err)
-}
-
 // pauseAndReset is an operator's pause, and the end of it with a reset.
 func (w *twins) pauseAndReset() {
 	w.e.t.Helper()
-	id, s := w.activityID(), server.client.WorkflowService()
-	_, err := s.PauseActivity(w.e.t.Context(), &workflowservice.PauseActivityRequest{
-		Namespace: namespace, Execution: w.execution(), Activity: &workflowservice.PauseActivityRequest_Id{Id: id},
-	})
-	noError(w.e.t, err)
-	_, err = s.UnpauseActivity(w.e.t.Context(), &workflowservice.UnpauseActivityRequest{
-		Namespace: namespace, Execution: w.execution(), Activity: &workflowservice.UnpauseActivityRequest_Id{Id: id}, ResetAttempts: true,
+	w.work.pause()
+	_, err := server.client.WorkflowService().UnpauseActivity(w.e.t.Context(), &workflowservice.UnpauseActivityRequest{
+		Namespace: namespace, Execution: w.work.execution(), ResetAttempts: true,
+		Activity: &workflowservice.UnpauseActivityRequest_Id{Id: w.work.pending()[0].GetActivityId()},
 	})
 	noError(w.e.t, err)
 }
+
+func (w *twins) reset() { w.work.reset() }
 
 // finish lets a twin work and waits for its end.
 func (w *twins) finish(t *twin) {
@@ -231,7 +214,7 @@ func TestResetMakesTheOlderAttemptCurrent(t *testing.T) {
 				want = w.newer.name
 			}
 			w.older.current.Store(false)
-			w.reset()
+			w.work.reset()
 			w.older.Cont()
 			waitFor(t, "a heartbeat of the older one", w.older.current.Load)
 			w.finish(w.older)
