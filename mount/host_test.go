@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -101,5 +102,31 @@ func TestIsInitialNamespace(t *testing.T) {
 		if got := isInitialNamespace(ids); got != want {
 			t.Errorf("isInitialNamespace(%q) = %v", ids, got)
 		}
+	}
+}
+
+func TestWhatTheKernelSaysOfAPath(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("k", nil)
+	f.write(m, "file", "content")
+	tests := []struct {
+		name, path           string
+		noMountpoint, onFUSE bool
+	}{
+		{"directory", f.dir, true, false},
+		{"mountpoint", m.Path(), false, true},
+		{"in a mount", m.Path("file"), true, true},
+		{"another file system's", "/proc", false, false},
+		{"nothing", filepath.Join(f.dir, "none"), false, true}, // who does not know must look at the table
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := isNoMountpoint(tt.path); got != tt.noMountpoint {
+				t.Errorf("isNoMountpoint(%s) = %v", tt.path, got)
+			}
+			if got := isOnFUSE(tt.path); got != tt.onFUSE {
+				t.Errorf("isOnFUSE(%s) = %v", tt.path, got)
+			}
+		})
 	}
 }

@@ -57,14 +57,33 @@ func mountTable(pid string) ([]mountEntry, error) {
 	return table, lines.Err()
 }
 
+// isNoMountpoint reports whether nothing is mounted at a path, where the kernel says so
+// without its mount table (Linux 5.8), which grows with the mounts. false may mean that it
+// does not say. The file system is asked nothing.
+func isNoMountpoint(path string) bool {
+	st, err := mountStatx(path)
+	return err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0
+}
+
+func mountStatx(path string) (st unix.Statx_t, err error) {
+	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_STATX_DONT_SYNC
+	err = unix.Statx(unix.AT_FDCWD, path, flags, 0, &st)
+	return st, err
+}
+
+// isOnFUSE reports whether a path is on a FUSE file system, or may be: that of others
+// does not answer everybody.
+func isOnFUSE(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) != nil || st.Type == unix.FUSE_SUPER_MAGIC
+}
+
 // deviceAt gives the device number ("major:minor") of what is mounted at dir, on top;
 // "" where dir is no mountpoint, or that cannot be told. It asks the file system
 // nothing (AT_STATX_DONT_SYNC, see statx(2)), and takes no longer where there are many
 // mounts.
 func deviceAt(dir string) string {
-	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_STATX_DONT_SYNC
-	var st unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, dir, flags, 0, &st)
+	st, err := mountStatx(dir)
 	if err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
 		return ""
 	}

@@ -33,9 +33,9 @@ func (m *Mount) checkPlainDir(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, r := range records(m.session.dir) {
-		if r.Path != "" && within(real, r.Path) {
-			return "", &HostError{Path: real, What: "the directory is in the workspace " + r.Path, Hint: "choose a directory outside of it"}
+	for path := range m.session.paths() {
+		if within(real, path) {
+			return "", &HostError{Path: real, What: "the directory is in the workspace " + path, Hint: "choose a directory outside of it"}
 		}
 	}
 	if err := refuseOwnMount(real, "the directory"); err != nil {
@@ -57,17 +57,28 @@ func checkMountpoint(dir string) (string, error) {
 		return "", err
 	}
 	clearMount(record{Path: real})
-	table, err := mountTable("self")
-	if err != nil {
-		return "", &HostError{Path: real, What: "read the mount table: " + err.Error(), Hint: "is /proc mounted?"}
-	}
-	if e, ok := topMountAt(table, real); ok {
-		return "", &HostError{Path: real, What: "the mountpoint is a mount already (" + e.fsType + ")", Hint: "unmount it, or choose another directory"}
+	if err := refuseMountpoint(real); err != nil {
+		return "", err
 	}
 	if err := refuseOwnMount(real, "the mountpoint"); err != nil {
 		return "", err
 	}
 	return real, checkEmptyDir(real)
+}
+
+// refuseMountpoint refuses a path where something is mounted.
+func refuseMountpoint(path string) error {
+	if isNoMountpoint(path) {
+		return nil
+	}
+	table, err := mountTable("self")
+	if err != nil {
+		return &HostError{Path: path, What: "read the mount table: " + err.Error(), Hint: "is /proc mounted?"}
+	}
+	if e, ok := topMountAt(table, path); ok {
+		return &HostError{Path: path, What: "the mountpoint is a mount already (" + e.fsType + ")", Hint: "unmount it, or choose another directory"}
+	}
+	return nil
 }
 
 // canonicalDir gives the canonical path of a mountpoint that is there.
@@ -125,9 +136,9 @@ func (m *Mount) refuseOwnStore() error {
 		}
 		dir = filepath.Dir(dir)
 	}
-	for _, r := range records(m.session.dir) {
-		if r.Path != "" && within(dir, r.Path) {
-			return &HostError{Path: m.url.Redacted(), What: "the store is inside the workspace that is mounted at " + r.Path, Hint: "keep archives outside of mounts"}
+	for path := range m.session.paths() {
+		if within(dir, path) {
+			return &HostError{Path: m.url.Redacted(), What: "the store is inside the workspace that is mounted at " + path, Hint: "keep archives outside of mounts"}
 		}
 	}
 	return nil

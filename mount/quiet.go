@@ -12,7 +12,7 @@ import (
 // over. The collector leaves it to the next collection, which comes once there is as
 // much again as lives; and buffers that wait for requests live, though hardly
 // anything of them was ever touched. So a server that has become quiet would keep
-// memory for nothing until it is busy again.
+// memory for nothing until it is busy again; and the threads of mounts that are gone.
 const (
 	quietTime  = 2 * time.Second // between two looks; who makes less garbage than quietBytes meanwhile is quiet
 	quietBytes = 1 << 20
@@ -26,8 +26,8 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// trimWhenQuiet gives memory back to the kernel whenever the process has become
-// quiet, until ctx ends. garbage tells how much garbage there may have been so far, in
+// trimWhenQuiet gives memory and threads back to the kernel whenever the process has
+// become quiet, until ctx ends. garbage tells how much garbage there may have been so far, in
 // bytes.
 func trimWhenQuiet(ctx context.Context, garbage func() uint64) {
 	tick := time.NewTicker(quietTime)
@@ -41,12 +41,35 @@ func trimWhenQuiet(ctx context.Context, garbage func() uint64) {
 		case <-tick.C:
 		}
 		now := garbage()
-		if quiet := now-last < quietBytes; quiet && now-trimmed > trimBytes {
+		quiet := now-last < quietBytes
+		if quiet && now-trimmed > trimBytes {
 			runtime.GC() // a pool lets go of its buffers with the second collection
 			debug.FreeOSMemory()
 			now = garbage()
 			trimmed = now
 		}
 		last = now
+		if quiet {
+			endThreads(idleThreads() - spareThreads)
+		}
+	}
+}
+
+// spareThreads are the idle threads that a quiet server keeps.
+const spareThreads = 32
+
+// idleThreads is about how many threads of this process have nothing to do. Each mount
+// has some that wait for requests; when it is gone the runtime keeps them, for good.
+func idleThreads() int {
+	samples := []metrics.Sample{{Name: "/sched/threads/total:threads"}, {Name: "/sched/goroutines/not-in-go:goroutines"}}
+	metrics.Read(samples)
+	return int(samples[0].Value.Uint64()) - int(samples[1].Value.Uint64()) - runtime.GOMAXPROCS(0)
+}
+
+// endThreads ends n threads, if n is more than 0: the thread of a goroutine that ends
+// locked to it ends, too (runtime.LockOSThread), and goroutines run on idle threads first.
+func endThreads(n int) {
+	for range n {
+		go runtime.LockOSThread()
 	}
 }

@@ -111,6 +111,9 @@ func ensureRunDir(dir string) (string, error) {
 // refuseOwnMount keeps paths that the server uses out of our own mounts, where
 // the server would wait for itself.
 func refuseOwnMount(path, what string) error {
+	if !isOnFUSE(path) {
+		return nil
+	}
 	table, err := mountTable("self")
 	if err != nil {
 		return &HostError{Path: path, What: "read the mount table: " + err.Error(), Hint: "is /proc mounted?"}
@@ -272,14 +275,18 @@ func records(session string) map[string]record {
 	files, _ := filepath.Glob(filepath.Join(globEscape(session), recordsName, "*.json")) // fails on a bad pattern only
 	out := make(map[string]record, len(files))
 	for _, file := range files {
-		var r record
-		b, err := os.ReadFile(file)
-		if err != nil || json.Unmarshal(b, &r) != nil {
-			r = record{} // gone meanwhile
-		}
-		out[file] = r
+		out[file] = readRecord(file)
 	}
 	return out
+}
+
+// readRecord reads one record; the zero record if it is gone.
+func readRecord(file string) (r record) {
+	b, err := os.ReadFile(file)
+	if err != nil || json.Unmarshal(b, &r) != nil {
+		return record{}
+	}
+	return r
 }
 
 // clearMounts detaches the dead mounts of a session whose server is gone, and
@@ -324,6 +331,9 @@ func clearMount(r record) {
 		return
 	}
 	for range 8 { // several may lie on top of each other
+		if isNoMountpoint(r.Path) {
+			break
+		}
 		table, err := mountTable("self")
 		if err != nil {
 			return

@@ -441,8 +441,8 @@ func (s *session) clear(m *Mount) {
 	if !s.isDead(m) {
 		return
 	}
-	r, ok := records(s.dir)[recordPath(s.dir, m.id)]
-	if !ok {
+	r := readRecord(recordPath(s.dir, m.id))
+	if r.Path == "" {
 		r.Path = m.path
 	}
 	clearMount(r)

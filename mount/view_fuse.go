@@ -61,17 +61,20 @@ func (v *fuseView) show(context.Context) error {
 // findDevice learns the device number of the mount, by which its users are
 // found, and tunes its write back.
 func (v *fuseView) findDevice() error {
-	table, err := mountTable("self")
-	if err != nil {
-		return &HostError{Path: v.h.req.Dir, What: "read the mount table: " + err.Error()}
+	v.dev = deviceAt(v.h.req.Dir)
+	if v.dev == "" { // the kernel does not tell
+		table, err := mountTable("self")
+		if err != nil {
+			return &HostError{Path: v.h.req.Dir, What: "read the mount table: " + err.Error()}
+		}
+		e, ok := topMountAt(table, v.h.req.Dir)
+		if !ok || !e.isOurs() {
+			return &HostError{Path: v.h.req.Dir, What: "the mount is not in the mount table"}
+		}
+		v.dev = e.dev
 	}
-	e, ok := topMountAt(table, v.h.req.Dir)
-	if !ok || !e.isOurs() {
-		return &HostError{Path: v.h.req.Dir, What: "the mount is not in the mount table"}
-	}
-	v.dev = e.dev
 	var major, minor uint32
-	if _, err := fmt.Sscanf(e.dev, "%d:%d", &major, &minor); err == nil {
+	if _, err := fmt.Sscanf(v.dev, "%d:%d", &major, &minor); err == nil {
 		fusefs.TuneBDI(major, minor, groupLimit())
 	}
 	return nil
