@@ -142,13 +142,9 @@ func (t *template) bad(format string, args ...any) error {
 // redactTemplate leaves the options out, which may be secrets.
 func redactTemplate(raw string) string {
 	place, _, found := strings.Cut(raw, "?")
+	place = store.RedactText(place)
 	if found {
 		place += "?…"
-	}
-	if i, at := strings.Index(place, "://"), strings.LastIndex(place, "@"); i >= 0 && at > i {
-		if user := place[i+len("://") : at]; strings.Contains(user, ":") {
-			place = place[:i+len("://")] + "REDACTED" + place[at:]
-		}
 	}
 	return place
 }

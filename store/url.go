@@ -67,23 +67,6 @@ func (u URL) Identity() string {
 	return u.String()
 }
 
-// Redacted is String without the value of any option that could be a secret,
-// for logs and messages.
-func (u URL) Redacted() string {
-	u.Query = redactQuery(u.Query)
-	return u.String()
-}
-
-// Redacted is the URL of a workspace without secrets, see [URL.Redacted]; "" where
-// ParseURL refuses it.
-func Redacted(url string) string {
-	u, err := ParseURL(url)
-	if err != nil {
-		return ""
-	}
-	return u.Redacted()
-}
-
 // bucket is u without its key, for messages.
 func (u URL) bucket() string {
 	return URL{Scheme: u.Scheme, Bucket: u.Bucket}.String()
@@ -109,6 +92,11 @@ func parse(raw string, prefix bool) (URL, error) {
 		return URL{}, err
 	}
 	rest, query, _ := strings.Cut(raw, "?")
+	for option := range strings.SplitSeq(query, "&") {
+		if option != "" && !strings.Contains(option, "=") {
+			return URL{}, p.bad("an option without a value; write name=value")
+		}
+	}
 	u := URL{Query: query}
 	name, rest, err := p.splitScheme(rest)
 	if err != nil {
@@ -137,7 +125,7 @@ func parse(raw string, prefix bool) (URL, error) {
 
 // bad is the error for one part of the URL.
 func (p parser) bad(format string, args ...any) error {
-	return fmt.Errorf("url %s: %w: %s", redactRaw(p.raw), ErrURL, fmt.Sprintf(format, args...))
+	return fmt.Errorf("url %q: %w: %s", RedactText(p.raw), ErrURL, fmt.Sprintf(format, args...))
 }
 
 // checkText refuses characters that no part of a URL may have.
@@ -191,6 +179,9 @@ func (p parser) splitScheme(s string) (scheme, rest string, err error) {
 func (p parser) absolute(rest string) (string, error) {
 	if !strings.HasPrefix(rest, "/") {
 		host, _, _ := strings.Cut(rest, "/")
+		if strings.ContainsAny(rest, "@:") {
+			return "", p.bad("credentials or a host, which a file URL cannot have; write file:///path for the path /path")
+		}
 		return "", p.bad("the host %q, which a file URL cannot have; write file:///%s for the path /%s", host, rest, rest)
 	}
 	return p.trim(rest[1:], "path")
@@ -254,51 +245,4 @@ func (p parser) checkSegments(u URL) error {
 		}
 	}
 	return nil
-}
-
-// harmless are the options whose values may be shown.
-var harmless = map[string]bool{
-	"region": true, "endpoint": true, "use_path_style": true, "s3forcepathstyle": true,
-	"hostname_immutable": true, "disable_https": true, "accelerate": true, "dualstack": true,
-	"fips": true, "anonymous": true, "universe_domain": true, "storage_account": true,
-	"domain": true, "protocol": true, "cdn": true, "localemu": true,
-}
-
-const redacted = "REDACTED"
-
-// redactQuery keeps the values of harmless options, and the names of all others.
-func redactQuery(query string) string {
-	if query == "" {
-		return ""
-	}
-	parts := strings.Split(query, "&")
-	for i, part := range parts {
-		name, value, found := strings.Cut(part, "=")
-		lower := strings.ToLower(value)
-		switch {
-		case !found && !harmless[strings.ToLower(name)]:
-			parts[i] = redacted
-		case !harmless[strings.ToLower(name)], strings.Contains(lower, "@"), strings.Contains(lower, "%40"):
-			parts[i] = name + "=" + redacted
-		}
-	}
-	return strings.Join(parts, "&")
-}
-
-// redactRaw makes a URL that could not be split fit for a message: quoted,
-// without what could be credentials before the bucket or in the options.
-func redactRaw(raw string) string {
-	rest, query, found := strings.Cut(raw, "?")
-	if i := strings.Index(rest, "://"); i >= 0 {
-		start := i + len("://")
-		host, _, _ := strings.Cut(rest[start:], "/")
-		at := strings.LastIndex(rest, "@") // a secret may itself have a slash
-		if strings.ContainsAny(host, "@:") && at >= start {
-			rest = rest[:start] + redacted + rest[at:]
-		}
-	}
-	if found {
-		rest += "?" + redactQuery(query)
-	}
-	return fmt.Sprintf("%q", rest)
 }

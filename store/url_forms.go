@@ -57,7 +57,7 @@ func (p parser) azureAccount(rest, query string) (newRest, newQuery string, err 
 	switch {
 	case container == "":
 		return "", "", p.bad("no container before the \"@\"; write abfs://CONTAINER@%s/key", host)
-	case strings.Contains(container, ":"):
+	case strings.Contains(container, ":"), strings.Contains(host, "@"):
 		return "", "", p.bad("credentials before the \"@\", where the container belongs; keep them in the environment and write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/key")
 	case !ok:
 		return "", "", p.bad("the host %q, which is not ACCOUNT.dfs.core.windows.net, ACCOUNT.blob.core.windows.net or one of another cloud of Azure's; write azblob://CONTAINER/key?storage_account=ACCOUNT&domain=DOMAIN for any other", host)

@@ -129,7 +129,7 @@ func TestParseURLRefuses(t *testing.T) {
 		{"abfs://c@acc1.queue.core.windows.net/k", `"acc1.queue.core.windows.net"`},
 		{"abfs://c@acc1.dfs.core.windows.net:443/k", `"acc1.dfs.core.windows.net:443"`},
 		{"abfs://c@-.dfs.core.windows.net/k", `"-.dfs.core.windows.net"`},
-		{"abfs://c@d@acc1.dfs.core.windows.net/k", `"d@acc1.dfs.core.windows.net"`},
+		{"abfs://c@d@acc1.dfs.core.windows.net/k", "credentials before"},
 		{"abfs://@acc1.dfs.core.windows.net/k", "no container"},
 		{"abfs://c@acc1.dfs.core.windows.net", "no key"},
 		{"abfs://acc1.dfs.core.windows.net/c/k", "CONTAINER@acc1"},
@@ -194,28 +194,6 @@ func TestParseURLRefusesWorkingDirectory(t *testing.T) {
 	t.Chdir(dir)
 	if u, err := ParseURL("x"); !errors.Is(err, ErrURL) {
 		t.Errorf("ParseURL in %s gives %v, %v; want ErrURL", dir, u, err)
-	}
-}
-
-func TestRedacted(t *testing.T) {
-	for _, tc := range []struct{ in, want string }{
-		{"s3://b/k", "s3://b/k"},
-		{"s3://b/k?region=eu&use_path_style=true", "s3://b/k?region=eu&use_path_style=true"},
-		{"s3://b/k?secret_key=x&region=eu", "s3://b/k?secret_key=REDACTED&region=eu"},
-		{"s3://b/k?Region=eu&SAS=x", "s3://b/k?Region=eu&SAS=REDACTED"},
-		{"s3://b/k?endpoint=http://u:p@h", "s3://b/k?endpoint=REDACTED"},
-		{"s3://b/k?endpoint=http://u:p%40h", "s3://b/k?endpoint=REDACTED"},
-		{"s3://b/k?whatever", "s3://b/k?REDACTED"},
-		{"s3://b/k?anonymous", "s3://b/k?anonymous"},
-		{"s3://b/k?token=a=b", "s3://b/k?token=REDACTED"},
-	} {
-		u, err := ParseURL(tc.in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := u.Redacted(); got != tc.want {
-			t.Errorf("Redacted of %s = %s, want %s", tc.in, got, tc.want)
-		}
 	}
 }
 

@@ -25,6 +25,9 @@ import (
 
 func TestMain(m *testing.M) {
 	mount.Init()
+	if len(os.Args) > 1 && os.Args[1] == daemonName { // of a test that runs "mount" in this process
+		main()
+	}
 	testscript.Main(m, map[string]func(){"workdir-mount": main, "count-interrupts": countInterrupts})
 }
 
