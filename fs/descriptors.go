@@ -17,22 +17,26 @@ var descriptors = newDescriptorCache(maxDescriptors)
 
 // descriptorCache opens files when they are used and closes those that were not
 // used lately (the clock algorithm). Those in use stay open, so that the limit is
-// passed by at most the number of operations under way.
+// passed by at most the number of operations under way. No file is opened or closed
+// under its lock: that of a spill directory may wait for a disk, and all other homes
+// would wait with it.
 type descriptorCache struct {
 	mu   sync.Mutex
 	max  int           // immutable
-	ring []*descriptor // guarded by mu; all that are open, in no order
+	ring []*descriptor // guarded by mu; all that are open or being opened, in no order
 	hand int           // guarded by mu; where in the ring to look for one to close
 }
 
-// descriptor is an open backing file. Its fields are guarded by the cache's mu,
-// but for fd, which is immutable.
+// descriptor is an open backing file, or one that is being opened. Its fields are
+// guarded by the cache's mu, but fd and err do not change once it is open.
 type descriptor struct {
-	fd     int
-	users  int
-	recent bool // used since the hand passed it
-	place  int  // in the ring
-	file   *tmpfsFile
+	fd      int
+	err     error         // why it could not be opened
+	opening chan struct{} // closed when fd or err is set; nil once it is
+	users   int
+	recent  bool // used since the hand passed it
+	place   int  // in the ring; -1 if it is not there
+	file    *tmpfsFile
 }
 
 // closedFile stands where a file was closed for good.
@@ -40,64 +44,91 @@ var closedFile = &descriptor{fd: -1}
 
 func newDescriptorCache(limit int) *descriptorCache { return &descriptorCache{max: limit} }
 
-// acquire gives the open descriptor of f, to be released. EBADF if f is closed.
+// acquire returns the open descriptor of f, to be released. EBADF if f is closed.
 func (c *descriptorCache) acquire(f *tmpfsFile, flags int) (*descriptor, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	d := f.open
-	switch d {
-	case closedFile:
+	if d == closedFile {
+		c.mu.Unlock()
 		return nil, syscall.EBADF
-	case nil:
-		fd, err := c.openLocked(f, flags)
-		if err != nil {
-			return nil, err
-		}
-		d = &descriptor{fd: fd, file: f, place: len(c.ring)}
+	}
+	first := d == nil
+	var idle []int
+	if first {
+		idle = c.shrinkLocked(c.max - 1)
+		d = &descriptor{fd: -1, opening: make(chan struct{}), file: f, place: len(c.ring)}
 		f.open = d
 		c.ring = append(c.ring, d)
 	}
 	d.users++
 	d.recent = true
+	opening := d.opening
+	c.mu.Unlock()
+	closeAll(idle)
+	switch {
+	case first:
+		c.open(d, flags)
+	case opening != nil:
+		<-opening
+	}
+	if d.err != nil {
+		c.release(d)
+		return nil, d.err
+	}
 	return d, nil
 }
 
-// openLocked opens f. If the process or the machine is out of descriptors it
+// open opens the file of d. If the process or the machine is out of descriptors it
 // gives up all idle ones and tries once more.
-func (c *descriptorCache) openLocked(f *tmpfsFile, flags int) (int, error) {
-	c.shrinkLocked(c.max - 1)
-	fd, err := f.openat(flags)
+func (c *descriptorCache) open(d *descriptor, flags int) {
+	fd, err := d.file.openat(flags)
 	if err == syscall.EMFILE || err == syscall.ENFILE {
-		c.shrinkLocked(0)
-		fd, err = f.openat(flags)
+		c.mu.Lock()
+		idle := c.shrinkLocked(0)
+		c.mu.Unlock()
+		closeAll(idle)
+		fd, err = d.file.openat(flags)
 	}
-	return fd, err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d.fd, d.err = fd, err
+	if err != nil {
+		d.fd = -1
+		c.forgetLocked(d) // who comes next tries again
+	}
+	close(d.opening)
+	d.opening = nil
 }
 
-// shrinkLocked closes descriptors without users until at most limit are open.
-func (c *descriptorCache) shrinkLocked(limit int) {
+// shrinkLocked takes descriptors without users out of the cache until at most limit
+// are left, and returns them for the caller to close.
+func (c *descriptorCache) shrinkLocked(limit int) (idle []int) {
 	// The second time round none is recent any more.
 	for tries := 2 * len(c.ring); tries > 0 && len(c.ring) > limit; tries-- {
 		c.hand %= len(c.ring)
 		d := c.ring[c.hand]
 		if d.users == 0 && !d.recent {
 			c.forgetLocked(d)
-			closeFD(d.fd)
+			idle = append(idle, d.fd)
 			continue
 		}
 		d.recent = false
 		c.hand++
 	}
+	return idle
 }
 
-// forgetLocked takes a descriptor without users out of the cache; the caller
-// closes it.
+// forgetLocked takes a descriptor out of the cache; the caller closes it.
 func (c *descriptorCache) forgetLocked(d *descriptor) {
+	if d.place < 0 {
+		return
+	}
 	last := len(c.ring) - 1
 	c.ring[d.place] = c.ring[last]
 	c.ring[d.place].place = d.place
 	c.ring[last] = nil
 	c.ring = c.ring[:last]
+	d.place = -1
 	if d.file.open == d {
 		d.file.open = nil
 	}
@@ -105,18 +136,18 @@ func (c *descriptorCache) forgetLocked(d *descriptor) {
 
 // release gives back what acquire gave.
 func (c *descriptorCache) release(d *descriptor) {
+	var idle []int
 	c.mu.Lock()
 	d.users--
-	drop := d.users == 0 && d.file.open == closedFile
-	if drop {
+	switch {
+	case d.users == 0 && d.file.open == closedFile:
 		c.forgetLocked(d)
-	} else if len(c.ring) > c.max {
-		c.shrinkLocked(c.max)
+		idle = append(idle, d.fd)
+	case len(c.ring) > c.max:
+		idle = c.shrinkLocked(c.max)
 	}
 	c.mu.Unlock()
-	if drop {
-		closeFD(d.fd)
-	}
+	closeAll(idle)
 }
 
 // close ends the use of f for good. A descriptor that is in use is closed by its
@@ -142,16 +173,29 @@ func (c *descriptorCache) close(f *tmpfsFile) bool {
 
 // dropHome closes the descriptors of h's files that have no users.
 func (c *descriptorCache) dropHome(h *tmpfsHome) {
+	var idle []int
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for i := len(c.ring) - 1; i >= 0; i-- {
 		if d := c.ring[i]; d.file.home == h && d.users == 0 {
 			c.forgetLocked(d)
-			closeFD(d.fd)
+			idle = append(idle, d.fd)
 		}
+	}
+	c.mu.Unlock()
+	closeAll(idle)
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		closeFD(fd)
 	}
 }
 
-// closeFD closes a descriptor of a memory file, where close(2) has nothing to
-// report: there is no disk behind it, and the number is free in any case.
-func closeFD(fd int) { _ = unix.Close(fd) }
+// closeFD closes the descriptor of a backing file, where close(2) has nothing to
+// report: what is written there is wanted by nobody after this process, and the number
+// is free in any case. -1, a file that was not opened, is left alone.
+func closeFD(fd int) {
+	if fd >= 0 {
+		_ = unix.Close(fd)
+	}
+}
