@@ -4,17 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// spillPrefix begins the names of directories that spill homes make.
-const spillPrefix = ".workdir-spill-"
 
 // spillHome keeps files in memory for as long as they fit, and moves those that
 // do not to a directory on disk.
@@ -42,71 +36,19 @@ func NewSpillHome(memory Home, dir string, reserve int64) (Home, error) {
 
 func newSpillHome(memory Home, dir string, reserve int64) (*spillHome, error) {
 	removeLeftSpills(dir)
-	for {
-		own, lock, err := newSpillDir(dir)
-		if err != nil {
-			return nil, err
-		}
-		if lock == nil {
-			continue
-		}
-		root, err := unix.Open(own, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			lock.Close()
-			os.Remove(own)
-			return nil, err
-		}
-		disk := &spillDisk{tmpfsHome: &tmpfsHome{cached: descriptors}, reserve: reserve}
-		disk.root.Store(int64(root))
-		return &spillHome{memory: memory, disk: disk, dir: own, lock: lock}, nil
-	}
-}
-
-// newSpillDir makes a directory and locks it. lock is nil where another process
-// took it for a left one before it was locked.
-func newSpillDir(dir string) (own string, lock *os.File, err error) {
-	own, err = os.MkdirTemp(dir, spillPrefix+strconv.Itoa(os.Getpid())+"-")
+	own, lock, err := makeSpillDir(dir)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	lock, err = os.Open(own)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", nil, nil
-	}
+	root, err := unix.Open(own, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		os.Remove(own)
-		return "", nil, err
-	}
-	var st unix.Stat_t
-	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil || unix.Fstat(int(lock.Fd()), &st) != nil || st.Nlink == 0 {
 		lock.Close()
-		return "", nil, nil
+		os.RemoveAll(own) // the first error counts
+		return nil, err
 	}
-	return own, lock, nil
-}
-
-// removeLeftSpills removes the directories of processes that are gone.
-func removeLeftSpills(dir string) {
-	left, err := os.ReadDir(dir)
-	if err != nil {
-		return // making one there will say why
-	}
-	for _, e := range left {
-		if path := filepath.Join(dir, e.Name()); e.IsDir() && strings.HasPrefix(e.Name(), spillPrefix) {
-			removeIfLeft(path)
-		}
-	}
-}
-
-func removeIfLeft(path string) {
-	lock, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return
-	}
-	defer lock.Close()
-	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-		os.RemoveAll(path) // what stays is for the next one
-	}
+	disk := &spillDisk{tmpfsHome: &tmpfsHome{cached: descriptors}, reserve: reserve}
+	disk.root.Store(int64(root))
+	return &spillHome{memory: memory, disk: disk, dir: own, lock: lock}, nil
 }
 
 // NewFile makes an empty file in memory or, where that has no room even for its
@@ -142,11 +84,8 @@ func (h *spillHome) Resize(size int64) error { return h.memory.Resize(size) }
 // Close removes the directory on disk.
 func (h *spillHome) Close() error {
 	err := h.disk.Close()
-	if rerr := os.RemoveAll(h.dir); err == nil {
-		err = rerr
-	}
-	h.lock.Close()
-	return err
+	h.lock.Close() // first: NFS keeps what is open in the directory
+	return firstError(err, os.RemoveAll(h.dir))
 }
 
 // spillFile is a file that may move from memory to disk, once.

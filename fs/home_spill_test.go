@@ -2,11 +2,14 @@ package fs
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -122,37 +125,108 @@ func TestSpillWithoutRoomOnDisk(t *testing.T) {
 // leaves alone those of the living.
 func TestSpillRemovesWhatAKillLeft(t *testing.T) {
 	dir := t.TempDir()
-	dead := exec.Command("sleep", "1000")
-	alive := spillTree(t, 1<<20, dir)
-	_ = alive
-	left := filepath.Join(dir, spillPrefix+"1-dead")
-	if err := os.Mkdir(left, 0o700); err != nil {
-		t.Fatal(err)
+	_ = spillTree(t, 1<<20, dir) // alive
+	for _, c := range []struct{ name, lock string }{
+		{"a lock file", spillLock},
+		{"a lock of the directory itself", "."},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			left := filepath.Join(dir, spillPrefix+"1-dead")
+			if err := os.Mkdir(left, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(left, "1"), []byte("x"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			dead := lockedBy(t, filepath.Join(left, c.lock))
+			removeLeftSpills(dir)
+			if _, err := os.Stat(filepath.Join(left, "1")); err != nil {
+				t.Errorf("the directory of a living process: %v", err)
+			}
+			_ = dead.Process.Kill()
+			_ = dead.Wait()
+			removeLeftSpills(dir)
+			if _, err := os.Stat(left); !os.IsNotExist(err) {
+				t.Errorf("the directory of a dead process is still there: %v", err)
+			}
+		})
 	}
-	if err := os.WriteFile(filepath.Join(left, "1"), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
+}
+
+// lockedBy starts a process that has the flock of a file or directory.
+func lockedBy(t *testing.T, name string) *exec.Cmd {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, syscall.EISDIR) {
+		f, err = os.Open(name)
 	}
-	// The lock of a living process.
-	f, err := os.Open(left)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+	defer f.Close()
+	if err := tryLock(f); err != nil {
 		t.Fatal(err)
 	}
-	dead.ExtraFiles = []*os.File{f}
-	if err := dead.Start(); err != nil {
+	cmd := exec.Command("sleep", "1000")
+	cmd.ExtraFiles = []*os.File{f}
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	f.Close()
-	removeLeftSpills(dir)
-	if _, err := os.Stat(left); err != nil {
-		t.Errorf("the directory of a living process: %v", err)
+	return cmd
+}
+
+// A file system that has no flock, or none of directories, as NFS, once had a mount
+// make directories for ever.
+func TestSpillLocksWhatNFSCanLock(t *testing.T) {
+	_, lock, err := makeSpillDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
-	_ = dead.Process.Kill()
-	_ = dead.Wait()
-	removeLeftSpills(dir)
-	if _, err := os.Stat(left); !os.IsNotExist(err) {
-		t.Errorf("the directory of a dead process is still there: %v", err)
+	defer lock.Close()
+	st, err := lock.Stat()
+	flags, ferr := unix.FcntlInt(lock.Fd(), unix.F_GETFL, 0)
+	if err != nil || ferr != nil || !st.Mode().IsRegular() || flags&unix.O_ACCMODE != unix.O_RDWR {
+		t.Errorf("the lock is on %v, open with %#o: %v, %v; want a file that can be written to", st.Mode(), flags, err, ferr)
+	}
+}
+
+const noFlock = "FS_TEST_NO_FLOCK"
+
+func TestSpillWithoutFlock(t *testing.T) {
+	if dir := os.Getenv(noFlock); dir != "" {
+		forbidFlock(t)
+		_, err := newSpillHome(nil, dir, 0)
+		if !errors.Is(err, syscall.ENOLCK) || !strings.Contains(err.Error(), "flock(2)") {
+			t.Errorf("a home without locks: %v", err)
+		}
+		return
+	}
+	dir := t.TempDir()
+	child := exec.Command("/proc/self/exe", "-test.run=^TestSpillWithoutFlock$")
+	child.Env = append(os.Environ(), noFlock+"="+dir)
+	within(t, "a process without flock", func() {
+		if out, err := child.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// forbidFlock makes flock(2) ENOLCK for this process, as a file system without a lock
+// manager does.
+func forbidFlock(t *testing.T) {
+	t.Helper()
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_FLOCK},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(syscall.ENOLCK)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		t.Fatalf("seccomp: %v", errno)
 	}
 }

@@ -1,0 +1,105 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// spillPrefix begins the names of directories that spill homes make.
+	spillPrefix = ".workdir-spill-"
+	// spillLock is the file in it whose flock says that its process lives. It is a
+	// file, and open for writing, because NFS takes flock(2) for a lock of bytes,
+	// which needs that.
+	spillLock = "lock"
+	// spillTries is how often a directory is made again that another process took for
+	// a left one.
+	spillTries = 100
+)
+
+// makeSpillDir makes a directory in dir and locks it.
+func makeSpillDir(dir string) (own string, lock *os.File, err error) {
+	for range spillTries {
+		own, err := os.MkdirTemp(dir, spillPrefix+strconv.Itoa(os.Getpid())+"-")
+		if err != nil {
+			return "", nil, err
+		}
+		lock, err := lockSpillDir(own)
+		if err != nil {
+			os.RemoveAll(own) // the first error counts
+			return "", nil, err
+		}
+		if lock != nil {
+			return own, lock, nil
+		}
+	}
+	return "", nil, errors.New("others remove it as soon as it is made; choose another directory")
+}
+
+// lockSpillDir locks a new directory. lock is nil where another process took it for a
+// left one before it was locked.
+func lockSpillDir(own string) (lock *os.File, err error) {
+	name := filepath.Join(own, spillLock)
+	lock, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err = tryLock(lock); err == nil && isStill(lock, name) {
+		return lock, nil
+	}
+	lock.Close()
+	if err == nil || errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("lock %s: %w; choose a directory on a file system that has flock(2)", name, err)
+}
+
+// tryLock takes the flock of f. EWOULDBLOCK where another process has it.
+func tryLock(f *os.File) error {
+	return retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+}
+
+// isStill tells whether name leads to f.
+func isStill(f *os.File, name string) bool {
+	is, err1 := f.Stat()
+	there, err2 := os.Lstat(name)
+	return err1 == nil && err2 == nil && os.SameFile(is, there)
+}
+
+// removeLeftSpills removes the directories of processes that are gone.
+func removeLeftSpills(dir string) {
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		return // making one there will say why
+	}
+	for _, e := range left {
+		if path := filepath.Join(dir, e.Name()); e.IsDir() && strings.HasPrefix(e.Name(), spillPrefix) {
+			removeIfLeft(path)
+		}
+	}
+}
+
+// removeIfLeft removes a directory whose lock nobody has. One without a lock file was
+// made just now, or by a version that locked the directory itself.
+func removeIfLeft(path string) {
+	lock, err := os.OpenFile(filepath.Join(path, spillLock), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		lock, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+	}
+	if err != nil {
+		return
+	}
+	defer lock.Close()
+	if tryLock(lock) == nil {
+		os.RemoveAll(path) // what stays is for the next one
+	}
+}
