@@ -134,3 +134,13 @@ func TestLostLog(t *testing.T) {
 		}
 	}
 }
+
+// FindLog reads all of an archive that has no log at its end only if it can be ours.
+func TestEveryArchiveOfOursCanBe(t *testing.T) {
+	for _, level := range []int{0, 1, 6, 9} {
+		archive := pack(t, fullTree(t), testLog(1), &WriterOptions{Level: level})
+		if !canBeOurs(archive[:gzipHeader]) {
+			t.Errorf("at level %d the gzip header is %x", level, archive[:gzipHeader])
+		}
+	}
+}

@@ -141,7 +141,7 @@ func gunzipped(p []byte) ([]byte, bool) {
 }
 
 // fuzzLoad loads p. What it holds is within the limits, and packs and loads
-// again to the same tree.
+// again to the same tree; its end has the same log.
 func fuzzLoad(t *testing.T, p []byte) {
 	tree, log, err := load(t, p, &ReaderOptions{Limits: &fuzzLimits, Devices: true})
 	if err != nil {
@@ -151,6 +151,10 @@ func fuzzLoad(t *testing.T, p []byte) {
 		return
 	}
 	want := dump(t, tree)
+	fromEnd, err := ReadLog(bytes.NewReader(p), int64(len(p)))
+	if !reflect.DeepEqual(fromEnd, log) || log != nil && err != nil {
+		t.Fatalf("its end has the log %+v, %v, and the stream %+v", fromEnd, err, log)
+	}
 	if log == nil {
 		log = testLog(0)
 	}
@@ -193,6 +197,7 @@ const flips = 2000
 func TestRandomDamage(t *testing.T) {
 	tree := smallTree(t)
 	archive := pack(t, tree, testLog(30), nil)
+	tar := len(archive) - len(tailOf(t, archive))
 	want := dump(t, tree)
 	_, wantLog := mustLoad(t, archive, nil)
 	r := rand.New(rand.NewPCG(3, 4))
@@ -214,7 +219,7 @@ func TestRandomDamage(t *testing.T) {
 		switch {
 		case err == nil:
 			lines := dump(t, got)
-			lostLog := log == nil && len(bad) != len(archive)
+			lostLog := log == nil && bytes.Equal(bad, archive[:tar])
 			if lostLog { // with the log goes what it says about the root
 				lines[0] = want[0]
 			}
