@@ -71,11 +71,11 @@ func (t *Tree) takeNode(text int64) syscall.Errno {
 	if t.maxInodes > 0 && t.nodes() >= t.maxInodes {
 		return syscall.ENOSPC
 	}
-	if errno := t.bytes.take(text); errno != 0 {
+	if errno := t.text.take(text); errno != 0 {
 		return errno
 	}
 	if errno := t.heap.take(inodeCost + text); errno != 0 {
-		t.bytes.give(text)
+		t.text.give(text)
 		return errno
 	}
 	return 0
@@ -83,17 +83,17 @@ func (t *Tree) takeNode(text int64) syscall.Errno {
 
 // giveNode returns what takeNode counted.
 func (t *Tree) giveNode(text int64) {
-	t.bytes.give(text)
+	t.text.give(text)
 	t.heap.give(inodeCost + text)
 }
 
 // takeText counts bytes that live on the heap: ENOSPC. A negative n returns them.
 func (t *Tree) takeText(n int64) syscall.Errno {
-	if errno := t.bytes.take(n); errno != 0 {
+	if errno := t.text.take(n); errno != 0 {
 		return errno
 	}
 	if errno := t.heap.take(n); errno != 0 {
-		t.bytes.give(n)
+		t.text.give(n)
 		return errno
 	}
 	return 0
@@ -119,7 +119,9 @@ func (t *Tree) givePages(n int64) { t.bytes.give(n * pageSize) }
 
 // Usage returns what the tree takes: bytes of content, in whole pages, and of names,
 // targets and extended attributes; and inodes, a further name of one counted as one.
-func (t *Tree) Usage() (bytes, inodes int64) { return t.bytes.used.Load(), t.nodes() }
+func (t *Tree) Usage() (bytes, inodes int64) {
+	return t.bytes.used.Load() + t.text.used.Load(), t.nodes()
+}
 
 // StatFS returns the tighter of the tree's limits and those that it shares. Without
 // any limit all fields are zero, as on a tmpfs without one.

@@ -10,13 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eachLimit runs a test over trees that may hold so many pages, and a few names: by
-// their own limit or by that of their home.
+// eachLimit runs a test over trees that may hold so many pages: by their own
+// limit or by that of their home.
 func eachLimit(t *testing.T, pages int64, test func(t *testing.T, tree *Tree)) {
 	t.Helper()
-	const names = 10
 	for limit, size := range map[string]struct{ home, tree int64 }{
-		"own limit":    {testHomeSize, pages*pageSize + names},
+		"own limit":    {testHomeSize, pages * pageSize},
 		"home's limit": {pages * pageSize, 0},
 	} {
 		t.Run(limit, func(t *testing.T) {

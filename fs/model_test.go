@@ -59,8 +59,8 @@ func closeModel(t *rapid.T, tree *Tree, home Home) {
 	if err := tree.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if used, heap := tree.bytes.used.Load(), tree.heap.used.Load(); used != 0 || heap != 0 {
-		t.Fatalf("after Close %d bytes are counted as used, and %d of the heap", used, heap)
+	if used, text, heap := tree.bytes.used.Load(), tree.text.used.Load(), tree.heap.used.Load(); used|text|heap != 0 {
+		t.Fatalf("after Close %d bytes are counted as used, %d of text and %d of the heap", used, text, heap)
 	}
 	total, free, err := home.StatFS()
 	if err != nil || total != free {
@@ -372,8 +372,11 @@ func checkTree(t rapid.TB, tree *Tree, held ...*Inode) {
 	for _, s := range tree.spools {
 		used += checkSpool(t, s)
 	}
-	if got := tree.bytes.used.Load(); got != used+text {
-		t.Fatalf("%d bytes are counted as used, but %d are, and %d of text", got, used, text)
+	if got := tree.bytes.used.Load(); got != used {
+		t.Fatalf("%d bytes are counted as used, but %d are", got, used)
+	}
+	if got := tree.text.used.Load(); got != text {
+		t.Fatalf("%d bytes of text are counted, but there are %d", got, text)
 	}
 	if got := tree.heap.used.Load(); got != names*inodeCost+text {
 		t.Fatalf("%d bytes of the heap are counted, but there are %d names and %d bytes of text", got, names, text)

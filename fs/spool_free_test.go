@@ -35,7 +35,7 @@ func pagesUsed(t *testing.T, tree *Tree) int64 {
 	total, free, err := tree.home.StatFS()
 	must(t, err)
 	used := (total - free) / pageSize
-	if counted := tree.bytes.used.Load() / pageSize; counted != used { // the few names take no page
+	if counted := tree.bytes.used.Load() / pageSize; counted != used {
 		t.Errorf("the tree counts %d pages, the home %d", counted, used)
 	}
 	return used

@@ -13,9 +13,10 @@ import (
 // Options are a tree's limits. Zero fields mean no limit of the tree's own; a
 // Home has its own limit all the same.
 type Options struct {
-	// MaxBytes is the limit of what is in memory, in bytes: content that was written
-	// or that spools hold, in whole pages; names, targets of symlinks and extended
-	// attributes.
+	// MaxBytes is the limit of the content in memory, in bytes: what was written and
+	// what spools hold, in whole pages. Names, targets of symlinks and extended
+	// attributes have the same limit for themselves, so that files can be renamed and
+	// removed while the content is full, as on tmpfs.
 	MaxBytes  int64
 	MaxInodes int64        // the root directory counts, and each further name of an inode
 	Heap      *Heap        // a limit that trees share; nil: none
@@ -34,7 +35,8 @@ type Tree struct {
 	mu     sync.RWMutex // guards names, link counts and directories; see doc.go
 	inodes table
 	links  atomic.Int64 // names of inodes beyond their first
-	bytes  budget       // against MaxBytes
+	bytes  budget       // content, against MaxBytes
+	text   budget       // names and the like, against MaxBytes too
 	heap   budget       // what the tree takes of Options.Heap
 
 	timesLeft atomic.Bool // see LeaveTimes
@@ -67,7 +69,7 @@ func New(home Home, opts *Options) (*Tree, error) {
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
-	t.bytes.max = opts.MaxBytes
+	t.bytes.max, t.text.max = opts.MaxBytes, opts.MaxBytes
 	if opts.Heap != nil {
 		t.heap.shared = &opts.Heap.budget
 	}

@@ -173,9 +173,9 @@ func TestLimitInodes(t *testing.T) {
 			flags := []string{"--max-inodes", "50"}
 			mustRun(t, p.exec(e, flags, e.url("k"), helpers+`
 				seq -f f%g 49 | xargs touch
-				full touch more; full mkdir more; full ln -s x more
+				full touch more; full mkdir more; full ln -s x more; full ln f1 more
 				test "$(df --output=itotal,iavail . | tail -n 1 | tr -s ' ')" = " 50 0"
-				ln f1 link; mv f1 f2
+				mv f1 f2; ln f3 link; full ln f3 more
 				rm f3; touch f3; rm f4; mkdir d`, e.outside()))
 			mustRun(t, p.exec(e, flags, e.url("k"), `test $(ls | wc -l) = 49`))
 			e.refused(p.exec(e, []string{"--max-inodes", "10"}, e.url("k"), "true"), 108, "--max-inodes")

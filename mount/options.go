@@ -25,10 +25,11 @@ type Options struct {
 	// limits, share it: it is fetched once and is in memory once, however many
 	// there are.
 	ReadOnly bool
-	// MaxBytes limits what is in memory, in bytes: content, names, targets of symlinks
-	// and extended attributes. Beyond it tools get ENOSPC. So much is set aside of what the server has for all its mounts, half
-	// of the memory limit; Open gives ErrLimit if it is not there. 0: what nobody
-	// has set aside, which is shared.
+	// MaxBytes limits the content in memory, in bytes; beyond it tools get
+	// ENOSPC. So much is set aside of what the server has for all its mounts, half
+	// of the memory limit; Open returns ErrLimit if it is not there. 0: what nobody
+	// has set aside, which is shared. Names, targets of symlinks and extended
+	// attributes together have the same limit for themselves.
 	MaxBytes int64
 	// MaxInodes limits the number of files and directories; a further name of a file
 	// counts as one. 0: what the server has left for all its mounts, one for each KiB

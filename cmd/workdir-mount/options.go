@@ -46,7 +46,7 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.ReadOnly, "read-only", false, "mount read-only; nothing is stored")
 	flags.BoolVar(&f.KeepEmpty, "keep-empty", false, "store an emptied workspace as an empty archive; by default its archive is deleted")
 	flags.BoolVar(&f.Portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
-	flags.Var(&f.MaxBytes, "max-bytes", "memory for content and names, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
+	flags.Var(&f.MaxBytes, "max-bytes", "memory for content, and as much for names and attributes, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
 	flags.Int64Var(&f.MaxInodes, "max-inodes", 0, "number of files and directories, further names of files included (default: what all mounts have left of one for each KiB of half of the memory limit)")
 	flags.StringVar(&f.Spill, "spill", "", "directory on disk for content that memory has no room for (default: tools get ENOSPC)")
 	flags.Var(&f.SpillReserve, "spill-reserve", "how much of the disk of --spill stays free, for others and for what is stored (default: a twentieth, but at least 256MiB, or a quarter of a disk of less than 1GiB)")
