@@ -190,8 +190,8 @@ type passKey struct{}
 // outbound is the SDK's side of an activity, with an ear for heartbeats.
 type outbound struct {
 	interceptor.ActivityOutboundInterceptorBase
-	attempt   *attempt // nil: the one that the heartbeat's context belongs to
-	converter converter.DataConverter
+	attempt   *attempt                // nil: the one that the heartbeat's context belongs to
+	converter converter.DataConverter // nil: that of the heartbeat's context
 }
 
 // listen gives next with an ear for heartbeats, of all activities if a is nil.
@@ -210,7 +210,7 @@ func (o *outbound) RecordHeartbeat(ctx context.Context, details ...any) {
 	if a == nil {
 		a = attemptOf(ctx)
 	}
-	a.memory.send(ctx, o.converter, details, o.Next.RecordHeartbeat)
+	a.memory.send(ctx, converterOf(ctx, o.converter), details, o.Next.RecordHeartbeat)
 }
 
 // Keys of what a visit's context has.

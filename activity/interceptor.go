@@ -30,13 +30,13 @@ func NewInterceptor(opts *InterceptorOptions) interceptor.WorkerInterceptor {
 	if err != nil {
 		panic(err)
 	}
-	return &workerInterceptor{rules: rules, converter: (&Options{DataConverter: opts.DataConverter}).dataConverter()}
+	return &workerInterceptor{rules: rules, converter: opts.DataConverter}
 }
 
 type workerInterceptor struct {
 	interceptor.WorkerInterceptorBase
 	rules     []rule                  // immutable
-	converter converter.DataConverter // immutable
+	converter converter.DataConverter // immutable; nil for the client's
 }
 
 func (w *workerInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {

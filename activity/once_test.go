@@ -13,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 	commonpb "go.temporal.io/api/common/v1"
 	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
@@ -388,6 +390,35 @@ func TestResultGoesThroughTheDataConverter(t *testing.T) {
 	kept := b.log("ws").Record.Result
 	require.NotEmpty(t, kept)
 	require.NotContains(t, string(kept), "plain text")
+}
+
+// The converter of a client that encrypts had to be given again, or results stood in
+// clear in the archive: a plugin of the client takes it over, as it is in the end.
+func TestResultGoesThroughTheConverterOfTheClient(t *testing.T) {
+	b := newBench(t)
+	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{NoPreflight: true})
+	require.NoError(t, err)
+	clients := map[string]*client.Options{"encrypts": {}, "plain": {}}
+	for _, c := range clients { // one plugin, two clients
+		require.NoError(t, plugin.ConfigureClient(t.Context(), client.PluginConfigureClientOptions{ClientOptions: c}))
+	}
+	clients["encrypts"].DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), secretCodec{}) // by a later plugin
+	for name, c := range clients {
+		var got string
+		_, err := runInWorkflow(t, suiteOptions{attempts: 2, interceptors: []interceptor.WorkerInterceptor{c.Interceptors[0].(interceptor.WorkerInterceptor)}, activity: func(ctx context.Context) (string, error) {
+			var err error
+			got, err = wdactivity.Do(ctx, b.url(name), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
+				return "a result", add(m, "x")
+			})
+			if err == nil && sdk.GetInfo(ctx).Attempt == 1 {
+				return "", errWork
+			}
+			return "", err
+		}})
+		require.NoError(t, err)
+		require.Equal(t, "a result", got)
+		require.Equal(t, name == "plain", strings.Contains(string(b.log(name).Record.Result), "a result"), name)
+	}
 }
 
 // secretCodec flips all bits.

@@ -33,9 +33,9 @@ type Options struct {
 	Vars VarsFunc
 	// DataConverter encodes what the function returns, to be kept with the commit
 	// for an attempt that finds it done, and heartbeat details that are sent
-	// again. Give it the one of the worker's client: with an encrypting one the
-	// kept result is encrypted too, without it the result stands in the archive as
-	// JSON. nil: the SDK's default.
+	// again. nil: that of the worker's client, if the client has the plugin
+	// (NewPlugin); else the SDK's default, with which the result stands in the archive
+	// as JSON, whatever the client encrypts.
 	DataConverter converter.DataConverter
 	// MaxBytes limits the content in memory, in bytes; beyond it tools get
 	// ENOSPC. 0: what is left of the server's budget.
@@ -139,11 +139,4 @@ func (o *Options) closeTimeout() time.Duration {
 // lingerInterval is the pause between two attempts to unmount what is in use.
 func (o *Options) lingerInterval() time.Duration {
 	return max(o.Grace, time.Second)
-}
-
-func (o *Options) dataConverter() converter.DataConverter {
-	if o.DataConverter != nil {
-		return o.DataConverter
-	}
-	return converter.GetDefaultDataConverter()
 }

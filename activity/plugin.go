@@ -25,8 +25,9 @@ type PluginOptions struct {
 	NoPreflight bool
 }
 
-// NewPlugin gives a plugin for worker.Options.Plugins; or for
-// client.Options.Plugins, for all workers of that client. Where the host or a
+// NewPlugin returns a plugin for client.Options.Plugins, for all workers of that
+// client; or for worker.Options.Plugins. Only a plugin of the client knows the client's
+// DataConverter, with which results are kept. Where the host or a
 // store is not fit for workspaces the worker's Start and Run fail with the error of
 // Preflight. A replayer gets the interceptor alone, which does nothing there.
 //
@@ -54,6 +55,7 @@ func NewPlugin(opts *PluginOptions) (*temporal.SimplePlugin, error) {
 	return temporal.NewSimplePlugin(temporal.SimplePluginOptions{
 		Name:               PluginName,
 		WorkerInterceptors: inner,
+		ConfigureClient:    tellConverter,
 		RunContextBefore: func(ctx context.Context, run temporal.SimplePluginRunContextBeforeOptions) error {
 			if run.WorkflowReplayer {
 				return nil

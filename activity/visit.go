@@ -111,7 +111,7 @@ func (v *visit) prepare(ctx context.Context, t *template, args []any) error {
 		return err
 	}
 	v.ctx, v.cancel = context.WithCancelCause(ctx)
-	v.converter = v.attempt.resultConverter(ctx, v.opts.dataConverter())
+	v.converter = v.attempt.resultConverter(ctx, converterOf(ctx, v.opts.DataConverter))
 	v.obs = observe(ctx, v.url.Scheme, v.opts.ReadOnly)
 	if !v.opts.ReadOnly && v.attempt.execution != "" {
 		v.step, v.again, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step, v.outer)

@@ -142,11 +142,14 @@ func NewWorker(c client.Client, queue string) worker.Worker {
 	return worker.New(c, queue, worker.Options{WorkerStopTimeout: 2 * time.Minute})
 }
 
-// Encrypting are options for a client that encrypts payloads: the result that is
-// kept in the archive is encrypted likewise.
-func Encrypting(codec converter.PayloadCodec) (client.Options, *wdactivity.Options) {
-	dc := converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec)
-	return client.Options{DataConverter: dc}, &wdactivity.Options{DataConverter: dc}
+// Encrypting are options for a client that encrypts payloads: by the plugin the results
+// that its workers keep in archives are encrypted likewise.
+func Encrypting(codec converter.PayloadCodec) (client.Options, error) {
+	plugin, err := wdactivity.NewPlugin(nil)
+	return client.Options{
+		DataConverter: converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), codec),
+		Plugins:       []client.Plugin{plugin},
+	}, err
 }
 
 // Workflow calls Build, and says what is not worth another attempt.

@@ -13,6 +13,7 @@ import (
 
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
@@ -141,12 +142,19 @@ func TestWorkflow(t *testing.T) {
 // What is kept in the archive is encrypted with the client's codec.
 func TestEncrypting(t *testing.T) {
 	env, store, opts := newEnv(t)
-	clients, encrypting := Encrypting(reversing{})
-	encrypting.Plain, encrypting.RunDir = opts.Plain, opts.RunDir
+	clients, err := Encrypting(reversing{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What a client does with its plugins, and a worker with the client's interceptors.
+	if err := clients.Plugins[0].ConfigureClient(t.Context(), client.PluginConfigureClientOptions{ClientOptions: &clients}); err != nil {
+		t.Fatal(err)
+	}
 	env.SetDataConverter(clients.DataConverter)
+	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{clients.Interceptors[0].(interceptor.WorkerInterceptor)}})
 	wdactivity.Register(env, "Answer", store+"/answer", func(_ context.Context, ws *mount.Mount, in string) (string, error) {
 		return "secret of " + in, errors.Join(appendLine(ws.Path("f"), "x"), ws.Commit())
-	}, encrypting)
+	}, opts)
 	if _, err := env.ExecuteActivity("Answer", "acme"); err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,9 @@ var programs = map[string]program{}
 // interceptor or a plugin. Most have none.
 var workerSetup = map[string]func(o *worker.Options, c *config) error{}
 
+// clientSetup does the same for the clients of workers.
+var clientSetup = map[string]func(o *client.Options) error{}
+
 // config is what a worker process is told by the test that starts it.
 type config struct {
 	Name    string            `json:"name"`    // identity of the worker
@@ -105,10 +108,16 @@ func runWorker(encoded string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	conn, err := client.DialContext(ctx, client.Options{
+	of := client.Options{
 		HostPort: c.Address, Namespace: namespace, Identity: c.Name,
 		Logger: log.NewStructuredLogger(warnings().With("worker", c.Name)),
-	})
+	}
+	if setup := clientSetup[c.Program]; setup != nil {
+		if err := setup(&of); err != nil {
+			return err
+		}
+	}
+	conn, err := client.DialContext(ctx, of)
 	if err != nil {
 		return err
 	}
