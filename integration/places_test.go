@@ -74,7 +74,7 @@ func TestContainerWithoutSysAdmin(t *testing.T) {
 	}
 }
 
-// Mountpoints have any name that is UTF-8.
+// Mountpoints have any name.
 func TestMountpointNames(t *testing.T) {
 	long := strings.Repeat("/"+strings.Repeat("d", 199), 19) // 3,800 bytes
 	for _, p := range servings {
@@ -82,6 +82,7 @@ func TestMountpointNames(t *testing.T) {
 			"spaces":     "/a b  c",
 			"newlines":   "/a\nb\n",
 			"odd":        "/\\040 \t\"'$x,y\\",
+			"not UTF-8":  "/\xff\xfe",
 			"4000 bytes": long,
 		} {
 			t.Run(p.name+"/"+name, func(t *testing.T) {
@@ -98,6 +99,4 @@ func TestMountpointNames(t *testing.T) {
 			})
 		}
 	}
-	e := newEnv(t)
-	e.refused(e.command("exec", "--dir", e.mkdir("\xff\xfe"), e.url("k"), "--", "true"), 102, "not UTF-8")
 }

@@ -24,7 +24,7 @@ func (h *hosted) close(ctx context.Context) (Result, error) {
 	}
 	defer h.end()
 	if h.stateNow() == stateClosed {
-		return Result{}, fmt.Errorf("close %s: %w", h.req.Dir, ErrClosed)
+		return Result{}, fmt.Errorf("close %s: %w", h.dir, ErrClosed)
 	}
 	res, err := h.withdrawAndCommit(ctx)
 	if !errors.Is(err, errCloseAgain) {
@@ -58,7 +58,7 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res Result, err error) 
 	case !res.Marked:
 		err = nil // nothing was wanted of it
 	case err != nil:
-		err = fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.req.Dir, err)
+		err = fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.dir, err)
 	default:
 		h.setState(stateCommitting)
 		err = h.commit(ctx, want, &res)

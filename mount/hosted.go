@@ -29,6 +29,7 @@ const (
 type hosted struct {
 	server   *server       // immutable
 	req      openRequest   // immutable
+	dir      string        // immutable; req.Dir
 	opened   time.Time     // immutable
 	view     view          // immutable
 	warnings warnings      // has its own lock
@@ -52,7 +53,7 @@ type hosted struct {
 }
 
 func newHosted(s *server, req openRequest) *hosted {
-	h := &hosted{server: s, req: req, opened: time.Now(), op: make(chan struct{}, 1), state: stateOpening}
+	h := &hosted{server: s, req: req, dir: string(req.Dir), opened: time.Now(), op: make(chan struct{}, 1), state: stateOpening}
 	h.view = newView(h)
 	h.discard = sync.OnceFunc(h.discardOnce)
 	h.op <- struct{}{}
@@ -180,7 +181,7 @@ func (h *hosted) recordError(err error) error {
 	if err == nil || errors.Is(err, ErrCannotMount) {
 		return err
 	}
-	return &HostError{Path: h.req.Dir, What: "write the record of the mount: " + err.Error()}
+	return &HostError{Path: h.dir, What: "write the record of the mount: " + err.Error()}
 }
 
 // watch tells the client when something else than close has ended the mount. A close
@@ -215,7 +216,7 @@ func (h *hosted) poisonAfter(err error) {
 func (h *hosted) discardOnce() {
 	h.setState(stateClosed)
 	h.view.drop()
-	giveBack(h.server.sessionDir(), h.req.ID, h.req.Dir, h.req.Made)
+	giveBack(h.server.sessionDir(), h.req.ID, h.dir, h.req.Made)
 	h.server.freeing.Go(h.free)
 }
 

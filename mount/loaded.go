@@ -129,9 +129,9 @@ func (l *loader) newHome(c *loaded) (home fs.Home, err error) {
 	if err != nil || l.req.Spill == "" {
 		return home, err
 	}
-	home, err = fs.NewSpillHome(home, l.req.Spill, l.req.SpillReserve)
+	home, err = fs.NewSpillHome(home, string(l.req.Spill), l.req.SpillReserve)
 	if err != nil {
-		return nil, &HostError{Path: l.req.Spill, What: err.Error(), Hint: "choose another spill directory, one that can be written to"}
+		return nil, &HostError{Path: string(l.req.Spill), What: err.Error(), Hint: "choose another spill directory, one that can be written to"}
 	}
 	c.own(home)
 	return home, nil

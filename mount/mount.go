@@ -14,6 +14,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/store"
 )
 
@@ -141,10 +142,10 @@ func (m *Mount) request(memDir string) openRequest {
 		grace = DefaultGrace
 	}
 	req := openRequest{
-		ID: m.id, URL: m.url.String(), MemDir: memDir, Dir: m.path, Made: m.made,
+		ID: m.id, URL: m.url.String(), MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made,
 		Owner: fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
 		Plain: m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
-		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: m.spill, SpillReserve: m.opts.SpillReserve, GraceNS: int64(grace),
+		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since,
 	}
 	if o := m.opts.Owner; o != nil {
@@ -493,7 +494,7 @@ func (m *Mount) Status(ctx context.Context) (Status, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	st.URL, st.Path, st.ReadOnly, st.ClientPID = m.URL(), m.path, m.opts.ReadOnly, os.Getpid()
+	st.URL, st.Path, st.RawPath, st.ReadOnly, st.ClientPID = m.URL(), m.path, RawPath(m.path), m.opts.ReadOnly, os.Getpid()
 	st.Marked, st.Abandoned = m.marked, m.abandoned
 	return st, nil
 }

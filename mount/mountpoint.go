@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/store"
 )
 
@@ -128,7 +129,7 @@ func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (s
 func (s *session) recordMountpoint(id uint64, path string) error {
 	dir, err := dirIDOf(path)
 	if err == nil {
-		err = writeRecord(s.dir, id, record{Path: path, Made: true, Dir: dir})
+		err = writeRecord(s.dir, id, record{Path: ipc.Path(path), Made: true, Dir: dir})
 	}
 	if err != nil {
 		_ = unix.Rmdir(path) // or the next mount that wants it does
@@ -141,7 +142,7 @@ func recorded(runDir string) map[string]bool {
 	all := map[string]bool{}
 	for _, dir := range sessionDirs(runDir) {
 		for _, r := range records(dir) {
-			all[r.Path] = true
+			all[string(r.Path)] = true
 		}
 	}
 	return all
@@ -151,7 +152,7 @@ func recorded(runDir string) map[string]bool {
 // whether the name is free. One that holds files is left alone: a tool has written them
 // after the mount was gone.
 func removeMountpoint(path string) bool {
-	clearMount(record{Path: path})
+	clearMount(record{Path: ipc.Path(path)})
 	err := unix.Rmdir(path)
 	return err == nil || errors.Is(err, unix.ENOENT)
 }
@@ -184,7 +185,7 @@ func (s *session) awaitEnding(ctx context.Context, path string) {
 func sessionOf(runDir, path string) string {
 	for _, dir := range sessionDirs(runDir) {
 		for _, r := range records(dir) {
-			if r.Path == path {
+			if string(r.Path) == path {
 				return dir
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/store"
 )
 
@@ -203,7 +204,7 @@ func TestCleanUpLeavesTheNextOwnersMountpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeRecord(session, 1, record{Path: path, Made: true, Dir: old}); err != nil {
+	if err := writeRecord(session, 1, record{Path: ipc.Path(path), Made: true, Dir: old}); err != nil {
 		t.Fatal(err)
 	}
 	lock.Close()

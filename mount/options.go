@@ -2,8 +2,10 @@ package mount
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"time"
+	"unicode/utf8"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
@@ -157,6 +159,7 @@ type Result struct {
 type Status struct {
 	URL       string            `json:"url"` // without secrets
 	Path      string            `json:"path"`
+	RawPath   []byte            `json:"rawPath,omitempty"` // Path where it is not UTF-8, as strings of JSON are
 	ReadOnly  bool              `json:"readOnly"`
 	Marked    bool              `json:"marked"`
 	Abandoned bool              `json:"abandoned"`
@@ -172,4 +175,24 @@ type Status struct {
 	Opened    time.Time         `json:"opened"`
 	Requests  map[string]uint64 `json:"requests,omitempty"` // FUSE requests by operation
 	Traffic   store.Traffic     `json:"traffic,omitempty"`  // with the store; nil for one without a network; of shared content, with the mount that came first
+}
+
+// UnmarshalJSON gives Path the bytes of RawPath, if there are any.
+func (s *Status) UnmarshalJSON(b []byte) error {
+	type fields Status
+	if err := json.Unmarshal(b, (*fields)(s)); err != nil {
+		return err
+	}
+	if s.RawPath != nil {
+		s.Path = string(s.RawPath)
+	}
+	return nil
+}
+
+// RawPath is what the JSON of a path has beside it where it is not UTF-8; else nil.
+func RawPath(path string) []byte {
+	if utf8.ValidString(path) {
+		return nil
+	}
+	return []byte(path)
 }

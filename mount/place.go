@@ -6,9 +6,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/ipc"
 )
 
 // prepareDir finds, checks or makes the mountpoint. It gives its canonical path
@@ -51,12 +52,12 @@ func checkMountpoint(dir string) (string, error) {
 	if err != nil {
 		return "", &HostError{Path: dir, What: err.Error()}
 	}
-	clearMount(record{Path: abs}) // before anything looks at it: a dead mount answers ENOTCONN
+	clearMount(record{Path: ipc.Path(abs)}) // before anything looks at it: a dead mount answers ENOTCONN
 	real, err := canonicalDir(abs)
 	if err != nil {
 		return "", err
 	}
-	clearMount(record{Path: real})
+	clearMount(record{Path: ipc.Path(real)})
 	if err := refuseMountpoint(real); err != nil {
 		return "", err
 	}
@@ -89,8 +90,6 @@ func canonicalDir(dir string) (string, error) {
 	}
 	real, err := filepath.EvalSymlinks(abs)
 	switch {
-	case !utf8.ValidString(abs), !utf8.ValidString(real):
-		return "", &HostError{Path: real, What: "the name of the mountpoint is not UTF-8", Hint: "choose another directory"}
 	case errors.Is(err, os.ErrNotExist):
 		return "", &HostError{Path: abs, What: "the mountpoint does not exist", Hint: "make it: mkdir -p"}
 	case errors.Is(err, unix.ENOTCONN):

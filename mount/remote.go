@@ -29,9 +29,9 @@ const (
 
 // remoteRequest names a mount by its identity, see record.identity.
 type remoteRequest struct {
-	Protocol int    `json:"protocol"`
-	Mount    string `json:"mount"`
-	Path     string `json:"path"` // for messages
+	Protocol int      `json:"protocol"`
+	Mount    string   `json:"mount"`
+	Path     ipc.Path `json:"path"` // for messages
 }
 
 // remoteServer answers other processes of the same user, and root.
@@ -304,10 +304,10 @@ func plainAt(abs, runDir string) []*Remote {
 	var found []*Remote
 	for _, session := range sessionsIn(runDir) {
 		for _, r := range records(session) {
-			if !r.Plain || !within(abs, r.Path) {
+			if !r.Plain || !within(abs, string(r.Path)) {
 				continue
 			}
-			if id, err := dirIDOf(r.Path); err == nil && id == r.Dir {
+			if id, err := dirIDOf(string(r.Path)); err == nil && id == r.Dir {
 				found = append(found, &Remote{record: r, session: session})
 			}
 		}
@@ -388,7 +388,7 @@ func List(ctx context.Context, runDir string) ([]Status, error) {
 }
 
 // Path of the mountpoint.
-func (r *Remote) Path() string { return r.record.Path }
+func (r *Remote) Path() string { return string(r.record.Path) }
 
 // Commit marks the mount as Mount.Commit does.
 func (r *Remote) Commit(ctx context.Context) error { return r.call(ctx, remoteCommit, nil, nil) }

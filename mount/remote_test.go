@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/ipc"
 )
 
 // inNamespace makes a command of the test binary run in a mount namespace of its own,
@@ -163,5 +165,5 @@ func TestDetachLeavesWhatLiesOverTheMount(t *testing.T) {
 	if err := unix.Unmount(dir, 0); err != nil {
 		t.Error(err)
 	}
-	clearMount(record{Path: dir}) // the dead mount below
+	clearMount(record{Path: ipc.Path(dir)}) // the dead mount below
 }

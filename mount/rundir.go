@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/ipc"
 )
 
 // The run directory holds one session directory for each client and its server:
@@ -34,8 +36,8 @@ const (
 
 // record is what the next process needs in order to clear a mount away.
 type record struct {
-	Path string `json:"path"`
-	Made bool   `json:"made"` // the mountpoint is ours to remove, if it is still Dir
+	Path ipc.Path `json:"path"`
+	Made bool     `json:"made"` // the mountpoint is ours to remove, if it is still Dir
 	// Dir is the directory at Path, beneath the mount.
 	Dir dirID `json:"dir"`
 	// Dev is the device number of the mount, "major:minor"; "" before it is made. A
@@ -323,31 +325,32 @@ func isElsewhere(r record, session string) bool {
 // what a plain workspace left. A record without a device stands for every dead mount
 // of ours at its path.
 func clearMount(r record) {
-	if r.Path == "" {
+	path := string(r.Path)
+	if path == "" {
 		return
 	}
 	if r.Plain {
-		_ = clearPlain(r.Path, r.Made, r.Dir) // what cannot be removed stays
+		_ = clearPlain(path, r.Made, r.Dir) // what cannot be removed stays
 		return
 	}
 	for range 8 { // several may lie on top of each other
-		if isNoMountpoint(r.Path) {
+		if isNoMountpoint(path) {
 			break
 		}
 		table, err := mountTable("self")
 		if err != nil {
 			return
 		}
-		e, ok := topMountAt(table, r.Path)
+		e, ok := topMountAt(table, path)
 		if !ok {
 			break
 		}
-		if !e.isOurs() || r.Dev != "" && r.Dev != e.dev || !isDead(r.Path) || kernelDetach(r.Path) != nil {
+		if !e.isOurs() || r.Dev != "" && r.Dev != e.dev || !isDead(path) || kernelDetach(path) != nil {
 			return
 		}
 	}
-	if id, err := dirIDOf(r.Path); r.Made && err == nil && id == r.Dir {
-		_ = unix.Rmdir(r.Path) // an empty directory, or it stays
+	if id, err := dirIDOf(path); r.Made && err == nil && id == r.Dir {
+		_ = unix.Rmdir(path) // an empty directory, or it stays
 	}
 }
 

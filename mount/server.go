@@ -153,7 +153,7 @@ func (s *server) hello(body json.RawMessage) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.session = req.Session
+	s.session = string(req.Session)
 	return helloReply{Protocol: protocolVersion, PID: os.Getpid()}, nil
 }
 
@@ -184,7 +184,7 @@ func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
 		return nil, err
 	}
 	if req.MemDir != "" {
-		store.SetMemDir(req.MemDir)
+		store.SetMemDir(string(req.MemDir))
 	}
 	h := newHosted(s, req)
 	if err := s.add(h); err != nil {

@@ -298,7 +298,7 @@ func (s *session) hello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	var reply helloReply
-	return s.conn.Call(ctx, callHello, helloRequest{Protocol: protocolVersion, Session: s.dir}, &reply)
+	return s.conn.Call(ctx, callHello, helloRequest{Protocol: protocolVersion, Session: ipc.Path(s.dir)}, &reply)
 }
 
 // handle answers the server.
@@ -443,7 +443,7 @@ func (s *session) clear(m *Mount) {
 	}
 	r := readRecord(recordPath(s.dir, m.id))
 	if r.Path == "" {
-		r.Path = m.path
+		r.Path = ipc.Path(m.path)
 	}
 	clearMount(r)
 	os.Remove(recordPath(s.dir, m.id))

@@ -63,8 +63,8 @@ type sharedTree struct {
 // shareKey says with whom the mount can share its tree.
 func (h *hosted) shareKey() shareKey {
 	return shareKey{
-		url: h.req.URL, memDir: h.req.MemDir, owner: h.req.Owner, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
-		maxBytes: h.req.MaxBytes, maxInodes: h.req.MaxInodes, spill: h.req.Spill, spillReserve: h.req.SpillReserve,
+		url: h.req.URL, memDir: string(h.req.MemDir), owner: h.req.Owner, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
+		maxBytes: h.req.MaxBytes, maxInodes: h.req.MaxInodes, spill: string(h.req.Spill), spillReserve: h.req.SpillReserve,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fusefs"
+	"github.com/workdir/workdir/internal/ipc"
 )
 
 // Intervals of the barrier.
@@ -31,13 +32,13 @@ type fuseView struct {
 
 // record implements view.
 func (v *fuseView) record() (record, error) {
-	id, err := dirIDOf(v.h.req.Dir)
-	return record{Path: v.h.req.Dir, Made: v.h.req.Made, Dir: id}, err
+	id, err := dirIDOf(v.h.dir)
+	return record{Path: ipc.Path(v.h.dir), Made: v.h.req.Made, Dir: id}, err
 }
 
 // show mounts the tree.
 func (v *fuseView) show(context.Context) error {
-	fd, err := kernelMount(v.h.req.Dir, mountpointName(v.h.url), v.h.req.mountFlags)
+	fd, err := kernelMount(v.h.dir, mountpointName(v.h.url), v.h.req.mountFlags)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func (v *fuseView) show(context.Context) error {
 		err = v.conn.WaitMount()
 	}
 	if err != nil {
-		return &HostError{Path: v.h.req.Dir, What: "FUSE: " + err.Error()}
+		return &HostError{Path: v.h.dir, What: "FUSE: " + err.Error()}
 	}
 	return v.findDevice()
 }
@@ -61,15 +62,15 @@ func (v *fuseView) show(context.Context) error {
 // findDevice learns the device number of the mount, by which its users are
 // found, and tunes its write back.
 func (v *fuseView) findDevice() error {
-	v.dev = deviceAt(v.h.req.Dir)
+	v.dev = deviceAt(v.h.dir)
 	if v.dev == "" { // the kernel does not tell
 		table, err := mountTable("self")
 		if err != nil {
-			return &HostError{Path: v.h.req.Dir, What: "read the mount table: " + err.Error()}
+			return &HostError{Path: v.h.dir, What: "read the mount table: " + err.Error()}
 		}
-		e, ok := topMountAt(table, v.h.req.Dir)
+		e, ok := topMountAt(table, v.h.dir)
 		if !ok || !e.isOurs() {
-			return &HostError{Path: v.h.req.Dir, What: "the mount is not in the mount table"}
+			return &HostError{Path: v.h.dir, What: "the mount is not in the mount table"}
 		}
 		v.dev = e.dev
 	}
@@ -150,12 +151,12 @@ func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
 		if err := v.checkOnTop(); err != nil {
 			return err
 		}
-		err := kernelUnmount(v.h.req.Dir)
+		err := kernelUnmount(v.h.dir)
 		if err == nil {
 			return nil
 		}
 		if !errors.Is(err, errStillMounted) {
-			return &HostError{Path: v.h.req.Dir, What: "unmount: " + err.Error()}
+			return &HostError{Path: v.h.dir, What: "unmount: " + err.Error()}
 		}
 		if err := v.busy(deadline); err != nil {
 			return err
@@ -171,20 +172,20 @@ func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
 
 // checkOnTop sees to it that umount(2) meets our mount and no other.
 func (v *fuseView) checkOnTop() error {
-	if deviceAt(v.h.req.Dir) == v.dev {
+	if deviceAt(v.h.dir) == v.dev {
 		return nil
 	}
 	table, err := mountTable("self")
 	if err != nil {
-		return &HostError{Path: v.h.req.Dir, What: "read the mount table: " + err.Error()}
+		return &HostError{Path: v.h.dir, What: "read the mount table: " + err.Error()}
 	}
-	top, ok := topMountAt(table, v.h.req.Dir)
+	top, ok := topMountAt(table, v.h.dir)
 	if ok && top.dev == v.dev {
 		return nil
 	}
 	for _, e := range table {
-		if e.path == v.h.req.Dir && e.dev == v.dev {
-			return &BusyError{Path: v.h.req.Dir, Processes: []Process{{Name: top.source, Use: "something is mounted over it"}}}
+		if e.path == v.h.dir && e.dev == v.dev {
+			return &BusyError{Path: v.h.dir, Processes: []Process{{Name: top.source, Use: "something is mounted over it"}}}
 		}
 	}
 	return ErrUnmounted
@@ -202,7 +203,7 @@ func (v *fuseView) busy(deadline time.Time) error {
 	if len(users) == 0 && time.Now().Before(deadline.Add(unseenPatience)) {
 		return nil
 	}
-	return &BusyError{Path: v.h.req.Dir, Processes: users}
+	return &BusyError{Path: v.h.dir, Processes: users}
 }
 
 // changes ends the work on the tree and sums it up. A poisoned tree is not
@@ -232,7 +233,7 @@ func (v *fuseView) cause() error { return nil }
 
 func (v *fuseView) drop() {
 	if v.mounted && !v.unmounted && (v.dev == "" || v.checkOnTop() == nil) {
-		_ = kernelDetach(v.h.req.Dir) // somebody may have unmounted it just now
+		_ = kernelDetach(v.h.dir) // somebody may have unmounted it just now
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fsdir"
+	"github.com/workdir/workdir/internal/ipc"
 )
 
 // plainView shows the tree as files in a plain directory, for Options.Plain. The tree
@@ -45,7 +46,7 @@ const plainRetry = 100 * time.Millisecond
 // readOnlyMask is what read-only files and directories lack.
 const readOnlyMask = 0o222
 
-func (v *plainView) path() string { return v.h.req.Dir }
+func (v *plainView) path() string { return v.h.dir }
 
 // record implements view, as does what follows. It opens the directory: what is done with
 // its content goes by that descriptor, since others may own a directory above it, and
@@ -62,7 +63,7 @@ func (v *plainView) record() (r record, err error) {
 		return r, notEmpty(v.path())
 	}
 	v.dir, err = dirIDOfFD(v.root.FD(), v.path())
-	return record{Path: v.path(), Made: v.h.req.Made, Dir: v.dir, Plain: true}, err
+	return record{Path: ipc.Path(v.path()), Made: v.h.req.Made, Dir: v.dir, Plain: true}, err
 }
 
 func (v *plainView) show(ctx context.Context) error {

@@ -39,8 +39,8 @@ const (
 )
 
 type helloRequest struct {
-	Protocol int    `json:"protocol"`
-	Session  string `json:"session"`
+	Protocol int      `json:"protocol"`
+	Session  ipc.Path `json:"session"`
 }
 
 type helloReply struct {
@@ -52,20 +52,20 @@ type helloReply struct {
 type openRequest struct {
 	ID        uint64   `json:"id"`
 	URL       string   `json:"url"`
-	MemDir    string   `json:"memDir,omitempty"` // where the archives of a mem URL are
-	Dir       string   `json:"dir"`              // canonical
+	MemDir    ipc.Path `json:"memDir,omitempty"` // where the archives of a mem URL are
+	Dir       ipc.Path `json:"dir"`              // canonical
 	Made      bool     `json:"made"`             // Dir is the server's to remove
 	Owner     fs.Owner `json:"owner"`
 	KeepOwner bool     `json:"keepOwner,omitempty"`
 	mountFlags
-	Plain        bool   `json:"plain,omitempty"` // then there is a Spill
-	KeepEmpty    bool   `json:"keepEmpty,omitempty"`
-	Portable     bool   `json:"portable,omitempty"`
-	MaxBytes     int64  `json:"maxBytes,omitempty"`
-	MaxInodes    int64  `json:"maxInodes,omitempty"`
-	Spill        string `json:"spill,omitempty"` // canonical
-	SpillReserve int64  `json:"spillReserve,omitempty"`
-	GraceNS      int64  `json:"graceNs"`
+	Plain        bool     `json:"plain,omitempty"` // then there is a Spill
+	KeepEmpty    bool     `json:"keepEmpty,omitempty"`
+	Portable     bool     `json:"portable,omitempty"`
+	MaxBytes     int64    `json:"maxBytes,omitempty"`
+	MaxInodes    int64    `json:"maxInodes,omitempty"`
+	Spill        ipc.Path `json:"spill,omitempty"` // canonical
+	SpillReserve int64    `json:"spillReserve,omitempty"`
+	GraceNS      int64    `json:"graceNs"`
 
 	Origin archive.Origin `json:"origin"`
 	Since  time.Time      `json:"since,omitzero"`

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -29,7 +30,9 @@ const daemonName = "keep-mount"
 type (
 	daemonRequest struct {
 		Flags   mountFlags `json:"flags"`
-		RunDir  string     `json:"runDir"`
+		Dir     ipc.Path   `json:"dir"` // of Flags, as is the next
+		Spill   ipc.Path   `json:"spill"`
+		RunDir  ipc.Path   `json:"runDir"`
 		Quiet   bool       `json:"quiet"`
 		Verbose bool       `json:"verbose"`
 	}
@@ -88,7 +91,7 @@ func (a *app) startDaemon(f *mountFlags) (*daemon, error) {
 		return nil, err
 	}
 	d := &daemon{cmd: cmd, in: in, out: out}
-	request := daemonRequest{Flags: *f, RunDir: a.runDir, Quiet: a.quiet, Verbose: a.verbose}
+	request := daemonRequest{Flags: *f, Dir: ipc.Path(f.Dir), Spill: ipc.Path(f.Spill), RunDir: ipc.Path(a.runDir), Quiet: a.quiet, Verbose: a.verbose}
 	if err := json.NewEncoder(in).Encode(request); err != nil {
 		d.giveUp()
 		return nil, errors.Join(err, cmd.Wait())
@@ -140,7 +143,8 @@ func (a *app) keepMount() error {
 	if err != nil {
 		return &usageError{command: "workdir-mount mount", err: errors.New(daemonName + " is for internal use")}
 	}
-	a.runDir, a.quiet, a.verbose = request.RunDir, request.Quiet, request.Verbose
+	a.runDir, a.quiet, a.verbose = string(request.RunDir), request.Quiet, request.Verbose
+	request.Flags.Dir, request.Flags.Spill = string(request.Dir), string(request.Spill)
 	if err := a.setUp(); err != nil {
 		return err
 	}

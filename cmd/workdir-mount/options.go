@@ -21,13 +21,13 @@ import (
 // gets them as JSON.
 type mountFlags struct {
 	URL          string   `json:"url"` // with its options, secrets included
-	Dir          string   `json:"dir"`
+	Dir          string   `json:"-"`   // of any bytes, see daemonRequest
 	ReadOnly     bool     `json:"readOnly"`
 	KeepEmpty    bool     `json:"keepEmpty"`
 	Portable     bool     `json:"portable"`
 	MaxBytes     byteSize `json:"maxBytes"`
 	MaxInodes    int64    `json:"maxInodes"`
-	Spill        string   `json:"spill"`
+	Spill        string   `json:"-"` // likewise
 	SpillReserve byteSize `json:"spillReserve"`
 	Owner        owner    `json:"owner"`
 	Plain        bool     `json:"plain"`

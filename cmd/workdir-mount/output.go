@@ -66,13 +66,14 @@ func (a *app) toStdout(ctx context.Context, write func(io.Writer) error) error {
 type closedMount struct {
 	URL      string `json:"url"`
 	Path     string `json:"path"`
+	RawPath  []byte `json:"rawPath,omitempty"`  // Path where it is not UTF-8
 	ExitCode *int   `json:"exitCode,omitempty"` // of the command that exec ran
 	Replayed bool   `json:"replayed,omitempty"` // revision and commitId are of another attempt, see stepFlags
 	mount.Result
 }
 
 func newClosedMount(url, path string, r mount.Result) closedMount {
-	return closedMount{URL: url, Path: path, Result: r}
+	return closedMount{URL: url, Path: path, RawPath: mount.RawPath(path), Result: r}
 }
 
 // outcome says in words what became of the changes.
