@@ -112,10 +112,19 @@ var probes = map[string]probe{
 		must(t, unix.Fstat(fd, &st))
 		return fmt.Sprint(st.Blocks)
 	}),
-	"mapped-hole":        now(mappedHole),
-	"mapped-write-again": now(mappedWriteAgain),
-	"device-node":        {alone: deviceNode},
-	"dead-server":        {alone: deadServer},
+	"mapped-hole":                  now(mappedHole),
+	"mapped-write-again":           now(mappedWriteAgain),
+	"mapped-beyond-the-end":        now(beyondTheEnd),
+	"epoll":                        onFile(polled),
+	"locks-of-one-process":         now(lockedTwice),
+	"device-node":                  {alone: deviceNode},
+	"dead-server":                  {alone: deadServer},
+	"full-mount":                   {alone: fullMount},
+	"file-that-lost-content":       {alone: fileThatLost},
+	"mtime-in-a-nearly-full-mount": {alone: mtimeOfWrittenThrough},
+	"all-free-in-one-file":         {alone: allFreeInOneFile},
+	"mount-in-a-mount":             {alone: mountInMount},
+	"mount-over-a-mount":           {alone: mountOverMount},
 	"fanotify-of-a-file-system": now(func(t *testing.T, dir string) string {
 		fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_REPORT_FID|unix.FAN_CLOEXEC, 0)
 		must(t, err)
