@@ -7,6 +7,9 @@
 // commit is one such write ([Commit] adds what a lost answer needs), every
 // driver keeps that one promise, and package storetest holds it to it.
 //
+// [Compose] makes a successor of ranges of the archive that it replaces and of new bytes:
+// a directory shares or copies the ranges in the kernel, other stores are sent them.
+//
 // # Drivers
 //
 // The drivers file and mem are always there. Those of the clouds are linked by

@@ -119,6 +119,19 @@ func roleFull(args []string) error {
 	if !errors.Is(err, store.ErrFull) || !errors.Is(err, unix.ENOSPC) || errors.Is(err, store.ErrUnknown) {
 		return fmt.Errorf("a full disk gives %v", err)
 	}
+	o, err := s.Open(ctx, "key")
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	keep := make([]store.Piece, 4000) // of 1,000 bytes each
+	for i := range keep {
+		keep[i].Len = info.Size
+	}
+	_, err = store.Compose(ctx, s, "key", o, keep, &store.PutOptions{Replace: info.Revision})
+	if !errors.Is(err, store.ErrFull) || !errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("composing on a full disk gives %v", err)
+	}
 	if names, err := filepath.Glob(root + "/.workdir/*"); err != nil || len(names) != 1 || !strings.HasSuffix(names[0], lockPath) {
 		return fmt.Errorf("left on the full disk: %q, %w", names, err)
 	}

@@ -1,5 +1,6 @@
 // Package storetest holds a store to its contract: conditions, races, failures,
-// cancellation, and histories that must be linearizable, on a real store.
+// cancellation, and histories that must be linearizable, on a real store; what is asked
+// of Put is asked of composing too.
 //
 // The author of a driver calls [Run] from a test, [Main] from TestMain, and says
 // in [Options] what is particular to the driver and to the server at hand:
@@ -113,6 +114,11 @@ var testCases = []testCase{
 	{name: "CancelledInBefore", run: testCancelledInBefore, large: true},
 	{name: "Before", run: testBefore, large: true},
 	{name: "BeforeDelete", run: testBeforeDelete},
+	{name: "Compose", run: testCompose},
+	{name: "ComposeConflicts", run: testComposeConflicts, large: true},
+	{name: "ComposeReplaced", run: testComposeReplaced},
+	{name: "ComposeRace", run: testComposeRace, large: true},
+	{name: "ComposeReadFails", run: testComposeReadFails},
 }
 
 // Run holds a driver to the contract of store.Store. open gives an empty store,
@@ -134,6 +140,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, opts *Options) {
 		if test.large {
 			t.Run(test.name+"Large", func(t *testing.T) { test.on(t, open(t), &o, o.Threshold+o.Threshold/8) })
 		}
+		if isComposed(test) {
+			t.Run(test.name+"Composed", func(t *testing.T) { test.composed(t, open(t), &o) })
+		}
 	}
 }
 
@@ -143,6 +152,15 @@ func (c testCase) on(t *testing.T, s store.Store, opts *Options, size int) {
 	t.Cleanup(func() { f.noError(f.store.Close()) })
 	c.run(f)
 	f.clean()
+}
+
+// composed runs the test on a store whose Puts all compose.
+func (c testCase) composed(t *testing.T, s store.Store, opts *Options) {
+	own := *opts
+	if opts.Litter != nil {
+		own.Litter = func(t *testing.T, _ store.Store) []string { return opts.Litter(t, s) }
+	}
+	c.on(t, composed{s}, &own, 0)
 }
 
 // fixture is one test on one store.
