@@ -32,11 +32,12 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 	if in.Valid&fuse.FATTR_SIZE != 0 && int64(in.Size) < 0 {
 		return fuse.Status(unix.EFBIG)
 	}
-	change := changeOf(in)
+	when := timeOf(in)
+	change := changeOf(in, when)
 	if isFileTruncate(in) {
-		s.modifies(&change)
+		s.modifies(&change, when)
 	}
-	s.completeTimes(&change, n)
+	s.completeTimes(&change, n, when)
 	out.AttrValid = s.lending.changedAttrValid(in.NodeId)
 	a, errno := s.tree.SetAttr(n, &change)
 	if errno != 0 {
@@ -47,10 +48,20 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 	return fuse.OK
 }
 
-// changeOf is the tree's word for a SETATTR. FATTR_KILL_SUIDGID comes with a chown
+// timeOf is when a SETATTR takes place: one time for all of a file's that are set to
+// now. Where the kernel keeps mtime and ctime it sends them by its own clock, and atime
+// alone as "now" (fs/fuse/dir.c, iattr_to_fattr): that is the ctime it sends.
+func timeOf(in *fuse.SetAttrIn) fs.Time {
+	if in.Valid&fuse.FATTR_CTIME != 0 {
+		return fs.Time{Sec: int64(in.Ctime), Nsec: in.Ctimensec}
+	}
+	return now()
+}
+
+// changeOf is the tree's word for a SETATTR at a time. FATTR_KILL_SUIDGID comes with a chown
 // of a file that is no directory, and with a truncate by a caller without
 // CAP_FSETID (fs/fuse/dir.c, fuse_do_setattr).
-func changeOf(in *fuse.SetAttrIn) fs.SetAttr {
+func changeOf(in *fuse.SetAttrIn, when fs.Time) fs.SetAttr {
 	c := fs.SetAttr{
 		Mode:  in.Mode & permBits,
 		UID:   in.Uid,
@@ -78,10 +89,10 @@ func changeOf(in *fuse.SetAttrIn) fs.SetAttr {
 		}
 	}
 	if in.Valid&fuse.FATTR_ATIME_NOW != 0 {
-		c.Atime = now()
+		c.Atime = when
 	}
 	if in.Valid&fuse.FATTR_MTIME_NOW != 0 {
-		c.Mtime = now()
+		c.Mtime = when
 	}
 	return c
 }
@@ -96,20 +107,20 @@ func isFileTruncate(in *fuse.SetAttrIn) bool {
 // modifies makes c a change of mtime, whatever the size was: ftruncate(2) and O_TRUNC
 // always are one, truncate(2) only where there is something to cut (do_truncate in
 // the kernel's fs/open.c). Under the writeback cache the kernel says so itself.
-func (s *server) modifies(c *fs.SetAttr) {
+func (s *server) modifies(c *fs.SetAttr, when fs.Time) {
 	if c.Valid&fs.SetMtime == 0 && !s.has(fuse.CAP_WRITEBACK_CACHE) {
 		c.Valid |= fs.SetMtime
-		c.Mtime = now()
+		c.Mtime = when
 	}
 }
 
 // completeTimes makes every SETATTR a change of ctime, though nothing else be
 // different, unless the kernel keeps the times of n and sends what it has changed.
 // Of truncate(2) the tree knows whether it is one.
-func (s *server) completeTimes(c *fs.SetAttr, n *fs.Inode) {
+func (s *server) completeTimes(c *fs.SetAttr, n *fs.Inode, when fs.Time) {
 	if c.Valid != fs.SetSize && c.Valid&fs.SetCtime == 0 && !s.tree.LeavesTimes(n) {
 		c.Valid |= fs.SetCtime
-		c.Ctime = now()
+		c.Ctime = when
 	}
 }
 

@@ -75,6 +75,23 @@ var attrScenarios = []scenario{
 		r.changes("utimensat", func() { set("f", omit, unix.Timespec{Sec: 9}) }, "f", ".")
 		r.changes("utimensat of nothing", func() { set("f", omit, omit) }, "f")
 	}},
+	{"touch sets one time", func(r *recorder) {
+		// Once atime was read from another clock, or at another time, than the others.
+		r.file("f", "x")
+		r.must(unix.Mkdir(r.path("d"), 0o755))
+		for _, name := range []string{"f", "d"} {
+			differed := 0
+			for range 1000 {
+				r.must(unix.UtimesNanoAt(unix.AT_FDCWD, r.path(name), nil, 0))
+				var st unix.Stat_t
+				r.must(unix.Lstat(r.path(name), &st))
+				if st.Atim != st.Mtim || st.Mtim != st.Ctim {
+					differed++
+				}
+			}
+			r.note("%s: %d times of 1000 not one", name, differed)
+		}
+	}},
 	{"mtime after a write", func(r *recorder) {
 		// A tool that writes, sets the times and closes (tar, cp -a) wants the times
 		// that it set, though the pages are written back later.
