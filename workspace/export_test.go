@@ -259,3 +259,19 @@ func TestExportAsUser(t *testing.T) {
 		t.Error("the export that failed left its directory")
 	}
 }
+
+// The names of a symbolic link or a FIFO became one inode each.
+func TestExportHardLinks(t *testing.T) {
+	url := putArchive(t, tarOf(t,
+		file("f", "x"), hardLink("f2", "f"), symlink("l", "nowhere"), hardLink("l2", "l"),
+		tar.Header{Typeflag: tar.TypeFifo, Name: "p"}, dirHeader("d"), hardLink("d/p2", "p")))
+	dir := t.TempDir() + "/out"
+	_, err := workspace.Export(t.Context(), url, dir, nil)
+	noError(t, err)
+	for _, names := range [][2]string{{"f", "f2"}, {"l", "l2"}, {"p", "d/p2"}} {
+		a, b := lstat(t, dir+"/"+names[0]), lstat(t, dir+"/"+names[1])
+		if a.Ino != b.Ino || a.Nlink != 2 {
+			t.Errorf("%v are not two names of one", names)
+		}
+	}
+}

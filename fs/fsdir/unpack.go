@@ -132,9 +132,18 @@ func (u *unpacker) enter(path string) (dir int, name string, err error) {
 	return u.walk.at, path[slash+1:], nil
 }
 
-// make makes one entry.
+// make makes one entry, or gives what is there a further name.
 func (u *unpacker) make(dir int, name, path string, n *fs.Inode, a fs.Attr) error {
-	switch a.Mode & unix.S_IFMT {
+	kind := a.Mode & unix.S_IFMT
+	if first, ok := u.links[a.Ino]; ok {
+		return beneath(u.root, first, func(firstDir int, firstName string) error {
+			return again(func() error { return unix.Linkat(firstDir, firstName, dir, name, 0) })
+		})
+	}
+	if a.Nlink > 1 && kind != unix.S_IFDIR && kind != unix.S_IFSOCK {
+		u.links[a.Ino] = path
+	}
+	switch kind {
 	case unix.S_IFDIR:
 		return u.directory(dir, name, path, n, a)
 	case unix.S_IFREG:
@@ -196,13 +205,7 @@ func chownError(err error) error {
 	return fmt.Errorf("set the owner: %w; to keep owners is for root", err)
 }
 
-// file makes a regular file, or a further name of one.
 func (u *unpacker) file(dir int, name, path string, n *fs.Inode, a fs.Attr) (err error) {
-	if first, ok := u.links[a.Ino]; ok {
-		return beneath(u.root, first, func(firstDir int, firstName string) error {
-			return again(func() error { return unix.Linkat(firstDir, firstName, dir, name, 0) })
-		})
-	}
 	fd, err := openAt(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -212,9 +215,6 @@ func (u *unpacker) file(dir int, name, path string, n *fs.Inode, a fs.Attr) (err
 			err = closeErr
 		}
 	}()
-	if a.Nlink > 1 {
-		u.links[a.Ino] = path
-	}
 	if err := u.content(fd, n, a.Size); err != nil {
 		return err
 	}
