@@ -19,13 +19,14 @@ type ListInput struct {
 	Prefix string `json:"prefix"`
 	// Limit is how many are given at most; 0 and more than 1,000 mean 1,000.
 	Limit int `json:"limit,omitempty"`
-	// After gives only those whose names sort after this one, to go on with.
+	// After leaves out those whose archives' names (NAME.tar.gz) do not sort after that of
+	// this one, to go on with.
 	After string `json:"after,omitempty"`
 }
 
 // ListResult is what workdir.List gives.
 type ListResult struct {
-	Workspaces []Listed `json:"workspaces"` // sorted by name
+	Workspaces []Listed `json:"workspaces"` // sorted by the names of their archives
 	// More tells that there are further ones: ask again with After.
 	More bool `json:"more,omitempty"`
 }
@@ -45,23 +46,16 @@ func (r *ready) list(ctx context.Context, in ListInput) (ListResult, error) {
 	if err != nil {
 		return ListResult{}, err
 	}
-	all, err := store.List(ctx, u.String())
-	if err != nil {
-		return ListResult{}, toTemporal(err)
-	}
 	limit := in.Limit
 	if limit <= 0 || limit > maxListed {
 		limit = maxListed
 	}
-	out := ListResult{Workspaces: []Listed{}}
-	for _, w := range all {
-		if w.Name <= in.After {
-			continue
-		}
-		if len(out.Workspaces) == limit {
-			out.More = true
-			break
-		}
+	page, more, err := store.ListPage(ctx, u.String(), in.After, limit)
+	if err != nil {
+		return ListResult{}, toTemporal(err)
+	}
+	out := ListResult{Workspaces: []Listed{}, More: more}
+	for _, w := range page {
 		found, err := store.ParseURL(w.URL)
 		if err != nil {
 			return ListResult{}, toTemporal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -143,34 +144,64 @@ func (s *fileStore) List(ctx context.Context, prefix string) ([]Info, error) {
 }
 
 func (s *fileStore) list(ctx context.Context, prefix string) ([]Info, error) {
+	infos, _, err := s.listFrom(ctx, prefix, "", math.MaxInt)
+	slices.SortFunc(infos, func(a, b Info) int { return strings.Compare(a.Key, b.Key) })
+	return infos, err
+}
+
+// ListPage implements Pager. All names are read, but no more files are opened than are in
+// the page.
+func (s *fileStore) ListPage(ctx context.Context, prefix, after string, n int) (infos []Info, more bool, err error) {
+	infos, more, err = s.listFrom(ctx, prefix, after, n)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, s.fail("list", prefix, err)
+	}
+	return infos, more, nil
+}
+
+// listFrom is ListPage with the file system's own errors.
+func (s *fileStore) listFrom(ctx context.Context, prefix, after string, n int) (infos []Info, more bool, err error) {
+	if err := ContextError(ctx); err != nil {
+		return nil, false, err
+	}
 	path, _, err := s.split(prefix)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	d, err := openDir(path, unix.O_RDONLY, &s.sys)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer d.close()
 	d.sweepHome()
 	names, err := d.names()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var infos []Info
+	slices.Sort(names)
+	start := after
+	if after != "" {
+		start += suffix
+	}
 	for _, name := range names {
 		if err := ContextError(ctx); err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		if name, ok := strings.CutSuffix(name, suffix); ok && name != "" {
-			infos, err = d.appendInfo(infos, prefix+name)
+		key, isArchive := strings.CutSuffix(name, suffix)
+		if !isArchive || key == "" || prefix+name <= start {
+			continue
 		}
-		if err != nil {
-			return nil, err
+		if infos, err = d.appendInfo(infos, prefix+key); err != nil {
+			return nil, false, err
+		}
+		if len(infos) > n {
+			return infos[:n], true, nil
 		}
 	}
-	slices.SortFunc(infos, func(a, b Info) int { return strings.Compare(a.Key, b.Key) })
-	return infos, nil
+	return infos, false, nil
 }
 
 // appendInfo adds what there is to tell of the archive of key, which is in d.

@@ -52,20 +52,28 @@ func list(ctx context.Context, prefixURL string, ask func(Store, context.Context
 	}
 	found := make([]Workspace, 0, len(infos))
 	for _, info := range infos {
-		w := u
-		w.Key = info.Key
-		if again, err := ParseURL(w.String()); err != nil || again != w || isScratch(info.Key) {
-			continue
+		if w, ok := workspaceOf(u, info); ok {
+			found = append(found, w)
 		}
-		found = append(found, Workspace{
-			Name:     strings.TrimPrefix(info.Key, u.prefix()),
-			URL:      w.String(),
-			Size:     info.Size,
-			ModTime:  info.ModTime,
-			Revision: info.Revision,
-		})
 	}
 	return found, nil
+}
+
+// workspaceOf is the workspace of an archive beneath u; false where no URL can name it, or
+// it is not to be seen.
+func workspaceOf(u URL, info Info) (Workspace, bool) {
+	w := u
+	w.Key = info.Key
+	if again, err := ParseURL(w.String()); err != nil || again != w || isScratch(info.Key) {
+		return Workspace{}, false
+	}
+	return Workspace{
+		Name:     strings.TrimPrefix(info.Key, u.prefix()),
+		URL:      w.String(),
+		Size:     info.Size,
+		ModTime:  info.ModTime,
+		Revision: info.Revision,
+	}, true
 }
 
 // Stat tells of a workspace's current archive. ErrNotExist if it has none.

@@ -92,6 +92,7 @@ var testCases = []testCase{
 	{name: "EmptySegments", run: testEmptySegments, needs: EmptySegments},
 	{name: "BadKeys", run: testBadKeys},
 	{name: "List", run: testList},
+	{name: "ListPages", run: testListPages},
 	{name: "Empty", run: testEmpty},
 	{name: "Sizes", run: testSizes},
 	{name: "Read", run: testRead},

@@ -1,0 +1,88 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/workdir/workdir/store"
+)
+
+// testListPages puts pages of every size together, and begins at what is there and at what
+// is not.
+func testListPages(f *fixture) {
+	pager, ok := f.store.(store.Pager)
+	if !ok {
+		return
+	}
+	var keys []string
+	infos := map[string]store.Info{}
+	for _, name := range []string{"a", "a-b", "a.b", "ab", "b", "b-", "c!d", "c", "ü", "z"} {
+		keys = append(keys, "dir/"+name)
+	}
+	for _, key := range append(keys, "dir/a/beneath", "dir/aa/beneath", "dirs/other", "dir-/other") {
+		infos[key] = f.put(key, text("%s", key), "")
+	}
+	byName := func(a, b string) bool { return a+".tar.gz" < b+".tar.gz" }
+	slices.SortFunc(keys, func(a, b string) int {
+		if byName(a, b) {
+			return -1
+		}
+		return 1
+	})
+	for n := 1; n <= len(keys)+1; n++ {
+		var got []string
+		for after, more := "", true; more; {
+			var page []store.Info
+			var err error
+			page, more, err = pager.ListPage(f.ctx, "dir/", after, n)
+			f.noError(err)
+			if len(page) > n || more && len(page) == 0 {
+				f.Fatalf("a page of %d after %q has %d, more: %v", n, after, len(page), more)
+			}
+			for _, info := range page {
+				if want := infos[info.Key]; info.Revision != want.Revision || info.Size != want.Size {
+					f.Fatalf("the page tells %+v, Put told %+v", info, want)
+				}
+				got = append(got, info.Key)
+				after = info.Key
+			}
+		}
+		if !slices.Equal(got, keys) {
+			f.Fatalf("the pages of %d have %q, want %q", n, got, keys)
+		}
+	}
+	for _, after := range []string{"dir/", "dir/a", "dir/a+", "dir/aa", "dir/b", "dir/zz", "di", "e"} {
+		page, _, err := pager.ListPage(f.ctx, "dir/", after, 100)
+		f.noError(err)
+		want := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return !byName(after, key) })
+		got := make([]string, 0, len(page))
+		for _, info := range page {
+			got = append(got, info.Key)
+		}
+		if !slices.Equal(got, want) {
+			f.Errorf("after %q there are %q, want %q", after, got, want)
+		}
+	}
+	page, more, err := pager.ListPage(f.ctx, "none/", "", 10)
+	if err != nil || more || len(page) > 0 {
+		f.Errorf("a page of nothing: %v, %v, %v", page, more, err)
+	}
+	for _, prefix := range []string{"../", "a/../../"} {
+		_, _, err := pager.ListPage(f.ctx, prefix, "", 10)
+		f.wantError(err, store.ErrURL)
+	}
+	f.pagesBehindOthers(pager)
+}
+
+// pagesBehindOthers asks for a page behind many.
+func (f *fixture) pagesBehindOthers(pager store.Pager) {
+	f.Helper()
+	for i := range 30 {
+		f.put(fmt.Sprintf("many/%02d", i), nil, "")
+	}
+	page, more, err := pager.ListPage(f.ctx, "many/", "many/26", 2)
+	f.noError(err)
+	if len(page) != 2 || page[0].Key != "many/27" || !more {
+		f.Errorf("after many/26 there are %v, more: %v", page, more)
+	}
+}
