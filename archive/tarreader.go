@@ -30,6 +30,7 @@ type tarReader struct {
 	pad    int64             // bytes that fill up its last block
 	seen   bool              // a header was read
 	ended  bool
+	open   bool // it has no end of its own
 }
 
 // extended is what the headers before an entry's own say of it.
@@ -88,8 +89,7 @@ func (t *tarReader) header() (*block, error) {
 	case errors.Is(err, errCutTar) && t.seen:
 		// GNU tar, bsdtar and Python take it for the end too. The checksums of gzip
 		// are right, so nothing was cut off since.
-		t.ended = true
-		t.warn.warn("", "the archive ends without blocks of zeros: if the program that wrote it was stopped, entries are missing")
+		t.ended, t.open = true, true
 		return nil, nil
 	case errors.Is(err, errCutTar):
 		return nil, errNoTar
@@ -142,6 +142,9 @@ func (t *tarReader) leftOut(p []byte) {
 // drain reads what follows the end of the tar, so that all checksums are
 // compared.
 func (t *tarReader) drain() error {
+	if t.open {
+		t.warn.warn("", "the archive ends without blocks of zeros: if the program that wrote it was stopped, entries are missing")
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := t.src.Read(buf)
