@@ -120,7 +120,7 @@ func openError(err error) error {
 func applicationError(err error, typ string, retry bool, brief string) error {
 	return temporal.NewApplicationErrorWithOptions(err.Error(), typ, temporal.ApplicationErrorOptions{
 		NonRetryable: !retry,
-		Cause:        &reason{err: err, brief: brief},
+		Cause:        &errorString{err: err, brief: brief},
 		Details:      details(err),
 	})
 }
@@ -192,16 +192,20 @@ type workspaceError struct {
 func (e *workspaceError) Error() string { return e.err.Error() }
 func (e *workspaceError) Unwrap() error { return e.err }
 
-// reason is the original error behind an application error. Its text is short,
+// errorString is the original error behind an application error. Its text is short,
 // since the application error has the whole one, and it ends the chain that the
 // SDK writes into the history.
-type reason struct {
+//
+// The SDK gives a cause the name of its Go type, which Temporal shows beside the text
+// as if it were one of ours; it makes an exception for the type of this name in the
+// standard library (getErrType in the SDK's internal/error.go).
+type errorString struct {
 	err   error
 	brief string
 }
 
-func (r *reason) Error() string { return r.brief }
+func (r *errorString) Error() string { return r.brief }
 
 // Unwrap gives a list, so that errors.Is and errors.As go on and errors.Unwrap
 // does not.
-func (r *reason) Unwrap() []error { return []error{r.err} }
+func (r *errorString) Unwrap() []error { return []error{r.err} }

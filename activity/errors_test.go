@@ -136,6 +136,12 @@ func TestConflictInTheHistory(t *testing.T) {
 	if want := (ConflictDetails{URL: "s3://b/k", Want: "rev-1", Have: "rev-2"}); details != want {
 		t.Errorf("details are %+v, want %+v", details, want)
 	}
+	if c := failure.GetCause(); c.GetApplicationFailureInfo().GetType() != "" || c.GetMessage() != store.ErrConflict.Error() {
+		t.Errorf("the cause in the history is %v, want the condition alone", c)
+	}
+	if want := fmt.Sprintf("%s (type: workdir.Conflict, retryable: true): %v", app.Message(), store.ErrConflict); app.Error() != want {
+		t.Errorf("Temporal shows %q, want %q", app, want)
+	}
 	if app.Type() != TypeConflict || app.NonRetryable() || !strings.Contains(app.Message(), "rev-1") {
 		t.Errorf("got %v", app)
 	}
