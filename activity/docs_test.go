@@ -125,6 +125,9 @@ func TestEveryFieldOfTheReadyMadeActivitiesIsDocumented(t *testing.T) {
 		}
 		for _, v := range types {
 			for f := range reflect.TypeOf(v).Fields() {
+				if !f.IsExported() {
+					continue
+				}
 				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 				if !strings.Contains(section, "`"+name+"`") {
 					t.Errorf("docs/activities.md, %s: no %s of %T", activity, name, v)

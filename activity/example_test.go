@@ -37,8 +37,12 @@ func ExampleNewInterceptor() {
 			{Name: "toolchain", URL: "s3://bucket/toolchain", ReadOnly: true},
 		},
 	}}}
+	workspaces, err := wdactivity.NewInterceptor(rules)
+	if err != nil {
+		log.Fatal(err)
+	}
 	w := worker.New(c, "builds", worker.Options{
-		Interceptors:      []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(rules)},
+		Interceptors:      []interceptor.WorkerInterceptor{workspaces},
 		WorkerStopTimeout: time.Minute, // to commit what is under way
 	})
 	w.RegisterActivityWithOptions(Compile, sdk.RegisterOptions{Name: "Compile"})

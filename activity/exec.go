@@ -47,6 +47,8 @@ type ExecInput struct {
 	// FailOnExit makes an activity error of type workdir.Exit of any other end of
 	// the command. By default that is a result.
 	FailOnExit bool `json:"failOnExit,omitempty"`
+
+	wrong error // with the JSON that it was decoded from; nil: nothing
 }
 
 // ExecResult is what workdir.Exec gives.
@@ -121,6 +123,9 @@ type execCall struct {
 // mounted.
 func (x *execCall) check(ctx context.Context) error {
 	in := &x.in
+	if err := checkDecoded(in.wrong); err != nil {
+		return err
+	}
 	switch {
 	case len(in.Argv) == 0 || in.Argv[0] == "":
 		return badInput("argv: a command is needed")

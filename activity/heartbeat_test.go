@@ -156,7 +156,7 @@ func TestDetailsSentBeforeDo(t *testing.T) {
 	b, heard := newBench(t), newBeats()
 	_, err := runInWorkflow(t, suiteOptions{
 		heartbeat: beat, listener: heard.listen,
-		interceptors: []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(nil)},
+		interceptors: []interceptor.WorkerInterceptor{newInterceptor(t, nil)},
 		activity: func(ctx context.Context) (string, error) {
 			sdk.RecordHeartbeat(ctx, "before")
 			return wdactivity.Do(ctx, b.url("ws"), b.options(), func(context.Context, *mount.Mount) (string, error) {

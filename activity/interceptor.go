@@ -11,8 +11,8 @@ import (
 )
 
 // NewInterceptor makes activities run in workspaces by configuration alone. It is
-// given to worker.Options.Interceptors, or comes with [NewPlugin]. It panics with
-// what [InterceptorOptions.Check] finds wrong.
+// given to worker.Options.Interceptors, or comes with [NewPlugin]. The error is what
+// [InterceptorOptions.Check] finds wrong: rules may come from a file.
 //
 // An activity that a rule names finds its workspaces by Workspace, WorkspaceNamed
 // and Path, and starts tools by Command, or with the environment of Environ. Each
@@ -22,15 +22,15 @@ import (
 //
 // Interceptors that are before it in the list are around it: to have opening and
 // storing in the span of a tracing interceptor, put that one first.
-func NewInterceptor(opts *InterceptorOptions) interceptor.WorkerInterceptor {
+func NewInterceptor(opts *InterceptorOptions) (interceptor.WorkerInterceptor, error) {
 	if opts == nil {
 		opts = &InterceptorOptions{}
 	}
 	rules, err := opts.compile()
 	if err != nil {
-		panic(err)
+		return nil, err
 	}
-	return &workerInterceptor{rules: rules, converter: opts.DataConverter}
+	return &workerInterceptor{rules: rules, converter: opts.DataConverter}, nil
 }
 
 type workerInterceptor struct {

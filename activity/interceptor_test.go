@@ -60,7 +60,7 @@ func TestInterceptorMountsByActivityType(t *testing.T) {
 			seed(t, b, "config", "flags", "-O2\n")
 			rules := b.rules()
 			rules.Plain = plain
-			env := activityEnv(t, "build", build, wdactivity.NewInterceptor(rules))
+			env := activityEnv(t, "build", build, newInterceptor(t, rules))
 			value, err := env.ExecuteActivity("build", "all")
 			require.NoError(t, err)
 			var out string
@@ -81,7 +81,7 @@ func TestInterceptorLeavesOtherActivitiesAlone(t *testing.T) {
 				return errors.New("there is a workspace")
 			}
 			return nil
-		}, wdactivity.NewInterceptor(b.rules()))
+		}, newInterceptor(t, b.rules()))
 		_, err := env.ExecuteActivity(name)
 		require.NoError(t, err)
 	}
@@ -113,7 +113,7 @@ func TestInterceptorGivesWorkspacesByName(t *testing.T) {
 			}
 		}
 		return nil
-	}, wdactivity.NewInterceptor(b.rules()))
+	}, newInterceptor(t, b.rules()))
 	_, err := env.ExecuteActivity("build")
 	require.NoError(t, err)
 }
@@ -126,7 +126,7 @@ func TestInterceptorStoresNothingOfAnActivityThatFails(t *testing.T) {
 			return err
 		}
 		return errWork
-	}, wdactivity.NewInterceptor(b.rules()))
+	}, newInterceptor(t, b.rules()))
 	_, err := env.ExecuteActivity("build")
 	require.ErrorContains(t, err, errWork.Error())
 	b.noMounts()
@@ -145,7 +145,7 @@ func TestEnvironInDo(t *testing.T) {
 			}
 			return "", err
 		})
-	}, wdactivity.NewInterceptor(b.rules()))
+	}, newInterceptor(t, b.rules()))
 	_, err := env.ExecuteActivity("build")
 	require.NoError(t, err)
 }
@@ -174,7 +174,7 @@ func TestInterceptorInAWorkflow(t *testing.T) {
 			var suite testsuite.WorkflowTestSuite
 			suite.SetLogger(quiet)
 			env := suite.NewTestWorkflowEnvironment()
-			env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(b.rules())}})
+			env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{newInterceptor(t, b.rules())}})
 			env.RegisterActivityWithOptions(build, sdk.RegisterOptions{Name: "build"})
 			env.ExecuteWorkflow(buildWorkflow, local)
 			require.True(t, env.IsWorkflowCompleted())
@@ -225,7 +225,7 @@ func TestInterceptorBeforeOursIsAroundTheCommit(t *testing.T) {
 		beneath = len(span.seen) == 1
 		_, err := build(ctx, "x")
 		return err
-	}, span, wdactivity.NewInterceptor(b.rules()))
+	}, span, newInterceptor(t, b.rules()))
 	_, err := env.ExecuteActivity("build")
 	require.NoError(t, err)
 	require.True(t, beneath)
@@ -260,11 +260,12 @@ func TestInterceptorOptionsCheck(t *testing.T) {
 			err := opts.Check()
 			if test.want == "" {
 				require.NoError(t, err)
-				wdactivity.NewInterceptor(opts)
+				newInterceptor(t, opts)
 				return
 			}
 			require.ErrorContains(t, err, test.want)
-			require.Panics(t, func() { wdactivity.NewInterceptor(opts) })
+			_, err = wdactivity.NewInterceptor(opts)
+			require.ErrorContains(t, err, test.want)
 		})
 	}
 }
@@ -282,6 +283,19 @@ func TestInterceptorOptionsFromJSON(t *testing.T) {
 	text, err := json.Marshal(got)
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"grace":"3s"`)
+}
+
+// A field that there is not was ignored: with a misspelt autoCommit nothing was ever
+// stored.
+func TestInterceptorOptionsWithUnknownFields(t *testing.T) {
+	for _, text := range []string{
+		`{"rule": []}`,
+		`{"rules": [{"activities": "x"}]}`,
+		`{"rules": [{"activity": "x", "workspaces": [{"url": "mem://b/k", "auto_commit": true}]}]}`,
+	} {
+		var got wdactivity.InterceptorOptions
+		require.ErrorContains(t, json.Unmarshal([]byte(text), &got), "unknown field", text)
+	}
 }
 
 // lostResult is an interceptor around ours that loses the result of the first
@@ -337,7 +351,7 @@ func TestInterceptorGivesTheResultOfAnEarlierAttempt(t *testing.T) {
 			_, err := build(ctx, what)
 			return fmt.Sprint("run ", runs), err
 		}, sdk.RegisterOptions{Name: "build"})
-	}, []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(b.rules())}, "build", "all")
+	}, []interceptor.WorkerInterceptor{newInterceptor(t, b.rules())}, "build", "all")
 	require.Equal(t, "run 1", out)
 	require.Equal(t, 1, runs)
 }

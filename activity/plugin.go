@@ -39,10 +39,11 @@ func NewPlugin(opts *PluginOptions) (*temporal.SimplePlugin, error) {
 	}
 	var inner []interceptor.WorkerInterceptor
 	if opts.Interceptor != nil {
-		if err := opts.Interceptor.Check(); err != nil {
+		rules, err := NewInterceptor(opts.Interceptor)
+		if err != nil {
 			return nil, err
 		}
-		inner = append(inner, NewInterceptor(opts.Interceptor))
+		inner = append(inner, rules)
 	}
 	var made *ready
 	if opts.Ready != nil {

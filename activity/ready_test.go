@@ -197,6 +197,14 @@ func TestExecThatLeavesSomethingBehind(t *testing.T) {
 func TestReadyRefuses(t *testing.T) {
 	b := newBench(t)
 	tests := []struct{ name, activity, input, typ, want string }{
+		{"a string for a list", "workdir.Exec", `{"workspace": "STORE/ws", "argv": "ls"}`, wdactivity.TypeInput, "argv: it is of the JSON type string, and a list of strings is needed"},
+		{"a number in a list", "workdir.Exec", `{"workspace": "STORE/ws", "argv": ["ls", 1]}`, wdactivity.TypeInput, "argv"},
+		{"a list for an object", "workdir.Exec", `{"workspace": "STORE/ws", "argv": ["ls"], "env": ["A=b"]}`, wdactivity.TypeInput, "env: it is of the JSON type array, and an object of strings is needed"},
+		{"an unknown field", "workdir.Exec", `{"workspace": "STORE/ws", "argv": ["ls"], "timeout": 3}`, wdactivity.TypeInput, `unknown field "timeout"`},
+		{"no object", "workdir.Exec", `"ls"`, wdactivity.TypeInput, "the input is of the JSON type string"},
+		{"list a number", "workdir.List", `{"prefix": 1}`, wdactivity.TypeInput, "prefix: it is of the JSON type number, and a string is needed"},
+		{"delete with an unknown field", "workdir.Delete", `{"workspace": "STORE/ws", "force": true}`, wdactivity.TypeInput, `unknown field "force"`},
+		{"copy with a word", "workdir.Copy", `{"from": "STORE/x", "to": "STORE/y", "replaceAny": "yes"}`, wdactivity.TypeInput, "replaceAny: it is of the JSON type string, and true or false is needed"},
 		{"no command", "workdir.Exec", `{"workspace": "STORE/ws"}`, wdactivity.TypeInput, "argv: a command is needed"},
 		{"no workspace", "workdir.Exec", `{"argv": ["true"]}`, wdactivity.TypeInput, "workspace: the URL"},
 		{"dir", "workdir.Exec", `{"workspace": "STORE/ws", "argv": ["true"], "dir": "../up"}`, wdactivity.TypeInput, "dir: \"../up\""},

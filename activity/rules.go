@@ -71,7 +71,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
 // Check says what is wrong with the options: a template that can never work, a
-// name twice, two workspaces for writing. NewInterceptor panics with it.
+// name twice, two workspaces for writing.
 func (o *InterceptorOptions) Check() error {
 	_, err := o.compile()
 	return err

@@ -22,6 +22,8 @@ type ListInput struct {
 	// After leaves out those whose archives' names (NAME.tar.gz) do not sort after that of
 	// this one, to go on with.
 	After string `json:"after,omitempty"`
+
+	wrong error // with the JSON that it was decoded from; nil: nothing
 }
 
 // ListResult is what workdir.List gives.
@@ -42,6 +44,9 @@ type Listed struct {
 
 // list is workdir.List: the workspaces directly beneath a prefix.
 func (r *ready) list(ctx context.Context, in ListInput) (ListResult, error) {
+	if err := checkDecoded(in.wrong); err != nil {
+		return ListResult{}, err
+	}
 	u, err := r.prefix(ctx, in.Prefix)
 	if err != nil {
 		return ListResult{}, err
@@ -74,6 +79,8 @@ type DeleteInput struct {
 	// Revision is the one that is meant. "": whatever is there, which for an attempt
 	// that is tried again may be what somebody has stored since.
 	Revision string `json:"revision,omitempty"`
+
+	wrong error // with the JSON that it was decoded from; nil: nothing
 }
 
 // DeleteResult is what workdir.Delete gives.
@@ -85,6 +92,9 @@ type DeleteResult struct {
 // delete is workdir.Delete. Another revision than the one that was named is a
 // conflict, which is not retried.
 func (r *ready) delete(ctx context.Context, in DeleteInput) (DeleteResult, error) {
+	if err := checkDecoded(in.wrong); err != nil {
+		return DeleteResult{}, err
+	}
 	u, err := r.workspace(ctx, "workspace", in.Workspace)
 	if err != nil {
 		return DeleteResult{}, err
@@ -107,6 +117,8 @@ type CopyInput struct {
 	Replace string `json:"replace,omitempty"`
 	// ReplaceAny lets the copy take the place of whatever is there.
 	ReplaceAny bool `json:"replaceAny,omitempty"`
+
+	wrong error // with the JSON that it was decoded from; nil: nothing
 }
 
 // CopyResult is what workdir.Copy gives.
@@ -123,6 +135,9 @@ type CopyResult struct {
 // copy is workdir.Copy. A destination with another archive than was expected is a
 // conflict, which is not retried, unless it has the commit that was to be copied.
 func (r *ready) copy(ctx context.Context, in CopyInput) (CopyResult, error) {
+	if err := checkDecoded(in.wrong); err != nil {
+		return CopyResult{}, err
+	}
 	from, err := r.workspace(ctx, "from", in.From)
 	if err != nil {
 		return CopyResult{}, err

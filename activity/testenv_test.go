@@ -131,3 +131,11 @@ func (s *server) questions() []client.RecordActivityHeartbeatOptions {
 	defer s.mu.Unlock()
 	return s.asked
 }
+
+// newInterceptor is an interceptor by good rules.
+func newInterceptor(t *testing.T, opts *wdactivity.InterceptorOptions) interceptor.WorkerInterceptor {
+	t.Helper()
+	i, err := wdactivity.NewInterceptor(opts)
+	require.NoError(t, err)
+	return i
+}

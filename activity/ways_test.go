@@ -71,7 +71,7 @@ func ways() []way {
 			}}
 		}},
 		{"interceptor", func(b *bench, plain bool, do work) suiteOptions {
-			return suiteOptions{activity: inContext(do), interceptors: []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(rules(b, plain))}}
+			return suiteOptions{activity: inContext(do), interceptors: []interceptor.WorkerInterceptor{newInterceptor(b.t, rules(b, plain))}}
 		}},
 		{"plugin", func(b *bench, plain bool, do work) suiteOptions {
 			plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{Interceptor: rules(b, plain)})

@@ -113,7 +113,11 @@ func TestPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules.Plain, rules.RunDir = opts.Plain, opts.RunDir
-	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(&rules)}})
+	byRules, err := wdactivity.NewInterceptor(&rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{byRules}})
 	env.RegisterActivity(Resize)
 
 	if _, err := env.ExecuteActivity(Resize, 3); err != nil {

@@ -45,12 +45,14 @@ func TestReplay(t *testing.T) {
 	c := &config{Bucket: e.bucket, RunDir: "/dev/null"} // of no use to who mounts
 	var likeTheWorker worker.Options
 	noError(t, workerSetup["ways"](&likeTheWorker, c))
+	forAll, err := wdactivity.NewInterceptor(&wdactivity.InterceptorOptions{
+		RunDir: c.RunDir, Rules: []wdactivity.Rule{{Activity: "*", Workspaces: []wdactivity.RuleWorkspace{{URL: e.url("other")}}}},
+	})
+	noError(t, err)
 	for replayer, opts := range map[string]worker.WorkflowReplayerOptions{
-		"like the worker": {Interceptors: likeTheWorker.Interceptors, Plugins: likeTheWorker.Plugins},
-		"by itself":       {},
-		"with a rule for all": {Interceptors: []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(&wdactivity.InterceptorOptions{
-			RunDir: c.RunDir, Rules: []wdactivity.Rule{{Activity: "*", Workspaces: []wdactivity.RuleWorkspace{{URL: e.url("other")}}}},
-		})}},
+		"like the worker":     {Interceptors: likeTheWorker.Interceptors, Plugins: likeTheWorker.Plugins},
+		"by itself":           {},
+		"with a rule for all": {Interceptors: []interceptor.WorkerInterceptor{forAll}},
 	} {
 		t.Run(replayer, func(t *testing.T) {
 			noError(t, replay(opts, name, greetings(e.queue), history))

@@ -63,13 +63,14 @@ func init() {
 		}, activity.RegisterOptions{Name: "share"})
 	}
 	workerSetup["shared"] = func(o *worker.Options, c *config) error {
-		o.Interceptors = []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(&wdactivity.InterceptorOptions{
+		rules, err := wdactivity.NewInterceptor(&wdactivity.InterceptorOptions{
 			RunDir: c.RunDir, Rules: []wdactivity.Rule{{Activity: "share", Workspaces: []wdactivity.RuleWorkspace{
 				{URL: c.url("own-{activity_id}")},
 				{Name: "config", URL: c.countedURL("job"), ReadOnly: true},
 			}}},
-		})}
-		return nil
+		})
+		o.Interceptors = []interceptor.WorkerInterceptor{rules}
+		return err
 	}
 }
 

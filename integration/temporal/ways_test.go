@@ -60,7 +60,11 @@ func init() {
 		if err != nil {
 			return err
 		}
-		o.Interceptors = []interceptor.WorkerInterceptor{wdactivity.NewInterceptor(rules("interceptor"))}
+		byRules, err := wdactivity.NewInterceptor(rules("interceptor"))
+		if err != nil {
+			return err
+		}
+		o.Interceptors = []interceptor.WorkerInterceptor{byRules}
 		o.Plugins = []worker.Plugin{plugin}
 		return nil
 	}
