@@ -1,6 +1,7 @@
 package activity_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -267,6 +268,58 @@ func TestResultPendingIsNotWrappedAndNotCommitted(t *testing.T) {
 	b.wantNoArchive("ws")
 }
 
+// Work that was marked and is not stored is told as a warning.
+func TestResultPendingWithAMarkIsAWarning(t *testing.T) {
+	tests := []struct {
+		name string
+		auto bool
+		work func(*mount.Mount) error
+		want bool
+	}{
+		{"marked", false, (*mount.Mount).Commit, true},
+		{"auto commit", true, func(*mount.Mount) error { return nil }, true},
+		{"auto commit, abandoned", true, func(m *mount.Mount) error { m.Abandon(); return nil }, false},
+		{"not marked", false, func(*mount.Mount) error { return nil }, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			var text bytes.Buffer
+			old := slog.Default()
+			slog.SetDefault(slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelWarn})))
+			defer slog.SetDefault(old)
+			opts := b.options()
+			opts.AutoCommit = test.auto
+			_, err := wdactivity.Do(context.Background(), b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (int, error) {
+				if err := test.work(m); err != nil {
+					return 0, err
+				}
+				return 0, sdk.ErrResultPending
+			})
+			require.Equal(t, sdk.ErrResultPending, err)
+			require.Equal(t, test.want, strings.Contains(text.String(), "ErrResultPending"), text.String())
+		})
+	}
+}
+
+// A directory of one's own is where the workspace is mounted, for tools that note
+// absolute paths.
+func TestDirectoryOfOnesOwn(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		b := newBench(t)
+		opts := b.options()
+		opts.Dir, opts.Plain, opts.AutoCommit = t.TempDir(), plain, true
+		for i := range 2 {
+			_, err := wdactivity.Do(context.Background(), b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (int, error) {
+				require.Equal(t, opts.Dir, m.Path())
+				return 0, write(m, "f", fmt.Sprint(i))
+			})
+			require.NoError(t, err)
+		}
+		b.wantStored("ws", "f", "1")
+	}
+}
+
 func TestGoexitUnmountsAndStoresNothing(t *testing.T) {
 	b := newBench(t)
 	ended := make(chan struct{})
@@ -360,7 +413,7 @@ func TestCancelWhileClosing(t *testing.T) {
 		}()
 		return "result", nil
 	})
-	require.ErrorIs(t, err, mount.ErrCommit)
+	require.ErrorIs(t, err, wdactivity.ErrFenced)
 	require.ErrorIs(t, err, errWork)
 	b.noMounts()
 	b.wantNoArchive("ws")

@@ -116,6 +116,9 @@ func (v *visit) failed(err error) error {
 	reason := abortFailed
 	if err == sdk.ErrResultPending {
 		reason = abortPending
+		if v.isWanted() || v.autoCommits() && !v.mount.Abandoned() {
+			v.log.Warn("the workspace is marked, and is not stored: the activity returned activity.ErrResultPending, so that its result is not known yet; commit in an activity that returns its result", "url", v.mount.URL())
+		}
 	}
 	v.leave(reason, err)
 	v.mu.Lock()
@@ -144,7 +147,11 @@ func (v *visit) leave(reason abortReason, cause error) {
 // abandoned and goes later.
 func (v *visit) close(wanted bool) (mount.Result, error) {
 	v.closed = true
-	timeout := v.opts.closeTimeout()
+	var deadline time.Time
+	if v.attempt.info != nil {
+		deadline = v.attempt.info.Deadline
+	}
+	timeout := v.opts.closeTimeout(time.Now(), deadline)
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(v.ctx), timeout,
 		fmt.Errorf("close %s: not done within %v: %w", v.mount.URL(), timeout, context.DeadlineExceeded))
 	defer cancel()

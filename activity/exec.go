@@ -185,7 +185,7 @@ func (x *execCall) enter(ctx context.Context, m *mount.Mount, left []string) (Ex
 		return x.run(ctx, m)
 	}
 	opts := x.ready.opts
-	opts.ReadOnly = true
+	opts.ReadOnly, opts.Dir = true, ""
 	return Do(ctx, x.mounts[left[0]], &opts, func(ctx context.Context, other *mount.Mount) (ExecResult, error) {
 		ctx = withNamed(ctx, named{{name: left[0], env: pathVariable(left[0], false), m: other}})
 		return x.enter(ctx, m, left[1:])

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/workdir/workdir/mount"
 )
@@ -37,5 +38,26 @@ func TestHealth(t *testing.T) {
 	<-m.Done()
 	if a.healthy() {
 		t.Error("healthy without a server")
+	}
+}
+
+// A default of ten minutes cut off commits that the activity's timeouts allow.
+func TestCloseTimeout(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		name     string
+		opts     Options
+		deadline time.Time
+		want     time.Duration
+	}{
+		{"outside of Temporal", Options{}, time.Time{}, DefaultCloseTimeout},
+		{"of the activity", Options{}, now.Add(time.Hour), time.Hour},
+		{"the activity is short", Options{}, now.Add(time.Minute), DefaultCloseTimeout},
+		{"the activity is over", Options{}, now.Add(-time.Hour), DefaultCloseTimeout},
+		{"given", Options{CloseTimeout: time.Second}, now.Add(time.Hour), time.Second},
+	} {
+		if got := c.opts.closeTimeout(now, c.deadline); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
 	}
 }

@@ -252,6 +252,8 @@ func TestInterceptorOptionsCheck(t *testing.T) {
 		{"same name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{Name: "x", URL: "mem://b/1"}, {Name: "x", URL: "mem://b/2", ReadOnly: true}}}}, "name: x is given"},
 		{"same url", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {Name: "x", URL: "mem://b/1", ReadOnly: true}}}}, "url: mem://b/1 is given"},
 		{"same variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {Name: "url", URL: "mem://b/2", ReadOnly: true}}}}, "env: WORKDIR_URL is given"},
+		{"relative directory", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Dir: "here"}}}}, "dir: \"here\" is not an absolute path"},
+		{"same directory", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Dir: "/x"}, {Name: "x", URL: "mem://b/2", ReadOnly: true, Dir: "/x/"}}}}, "dir: /x is given"},
 		{"bad variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Env: "A=B"}}}}, "env: \"A=B\""},
 	}
 	for _, test := range tests {
@@ -295,6 +297,26 @@ func TestInterceptorOptionsWithUnknownFields(t *testing.T) {
 	} {
 		var got wdactivity.InterceptorOptions
 		require.ErrorContains(t, json.Unmarshal([]byte(text), &got), "unknown field", text)
+	}
+}
+
+// A rule's directory is where the workspace is mounted, each time.
+func TestRuleWithADirectory(t *testing.T) {
+	b := newBench(t)
+	dir := t.TempDir()
+	var rules wdactivity.InterceptorOptions
+	text := fmt.Sprintf(`{"runDir": %q, "rules": [{"activity": "build", "workspaces": [{"url": %q, "dir": %q}]}]}`, b.runDir, b.url("ws"), dir+"/.")
+	require.NoError(t, json.Unmarshal([]byte(text), &rules))
+	for range 2 {
+		env := activityEnv(t, "build", func(ctx context.Context) (string, error) {
+			path, _ := wdactivity.Path(ctx)
+			return path, nil
+		}, newInterceptor(t, &rules))
+		value, err := env.ExecuteActivity("build")
+		require.NoError(t, err)
+		var path string
+		require.NoError(t, value.Get(&path))
+		require.Equal(t, dir, path)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// DefaultCloseTimeout bounds unmounting and storing.
+// DefaultCloseTimeout is the least that unmounting and storing has by default.
 const DefaultCloseTimeout = 10 * time.Minute
 
 // Options of Do, Wrap, Register and the interceptor. nil and the zero value are
@@ -37,6 +37,10 @@ type Options struct {
 	// (NewPlugin); else the SDK's default, with which the result stands in the archive
 	// as JSON, whatever the client encrypts.
 	DataConverter converter.DataConverter
+	// Dir is the mountpoint, an empty directory, as mount.Options.Dir: for tools that
+	// note absolute paths. Activities that run at the same time cannot have the same.
+	// "": a path below RunDir that follows from the URL.
+	Dir string
 	// MaxBytes limits the content in memory, in bytes; beyond it tools get
 	// ENOSPC. 0: what is left of the server's budget.
 	MaxBytes int64
@@ -62,8 +66,8 @@ type Options struct {
 	// RunDir is as mount.Options.RunDir. "": mount.DefaultRunDir.
 	RunDir string
 	// CloseTimeout bounds unmounting and storing once the function has returned.
-	// A worker's WorkerStopTimeout should exceed the time that storing takes. 0:
-	// DefaultCloseTimeout.
+	// A worker's WorkerStopTimeout should exceed the time that storing takes. 0: the
+	// time that the activity's own timeouts leave, and DefaultCloseTimeout at least.
 	CloseTimeout time.Duration
 
 	closed func(visitEnd) // told when the workspace is closed, or another attempt has committed it; nil: nobody
@@ -111,6 +115,7 @@ func isNumber(step string) bool {
 func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Options {
 	o := v.opts
 	return &mount.Options{
+		Dir:          o.Dir,
 		ReadOnly:     o.ReadOnly,
 		MaxBytes:     o.MaxBytes,
 		MaxInodes:    o.MaxInodes,
@@ -129,11 +134,13 @@ func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Opti
 	}
 }
 
-func (o *Options) closeTimeout() time.Duration {
+// closeTimeout is how long unmounting and storing may take from now on, in an activity
+// with a deadline; the zero time is none.
+func (o *Options) closeTimeout(now, deadline time.Time) time.Duration {
 	if o.CloseTimeout > 0 {
 		return o.CloseTimeout
 	}
-	return DefaultCloseTimeout
+	return max(deadline.Sub(now), DefaultCloseTimeout)
 }
 
 // lingerInterval is the pause between two attempts to unmount what is in use.

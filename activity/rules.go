@@ -3,6 +3,7 @@ package activity
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -44,6 +45,7 @@ type RuleWorkspace struct {
 	// Env is the environment variable that has the path for tools, see Environ. "":
 	// WORKDIR for the first, WORKDIR_NAME for one with a name.
 	Env          string   `json:"env,omitempty" yaml:"env,omitempty"`
+	Dir          string   `json:"dir,omitempty" yaml:"dir,omitempty"` // an absolute path
 	ReadOnly     bool     `json:"readOnly,omitempty" yaml:"readOnly,omitempty"`
 	AutoCommit   bool     `json:"autoCommit,omitempty" yaml:"autoCommit,omitempty"`
 	MaxBytes     int64    `json:"maxBytes,omitempty" yaml:"maxBytes,omitempty"`
@@ -120,14 +122,14 @@ func (o *InterceptorOptions) compileRule(r *Rule) (rule, error) {
 	}
 	pattern := strings.ReplaceAll(regexp.QuoteMeta(r.Activity), `\*`, `.*`)
 	c := rule{activity: regexp.MustCompile(`(?s)^` + pattern + `$`)}
-	var names, urls, envs unique
+	var names, urls, envs, dirs unique
 	var readOnly []int
 	for i := range r.Workspaces {
 		w, err := o.compileWorkspace(&r.Workspaces[i], i == 0)
 		if err != nil {
 			return rule{}, fmt.Errorf("workspace %d: %w", i+1, err)
 		}
-		err = errors.Join(names.add("name", w.name), urls.add("url", r.Workspaces[i].URL), envs.add("env", w.env), envs.add("env", urlVariable(w.env)))
+		err = errors.Join(names.add("name", w.name), urls.add("url", r.Workspaces[i].URL), envs.add("env", w.env), envs.add("env", urlVariable(w.env)), dirs.add("dir", w.opts.Dir))
 		if err != nil {
 			return rule{}, fmt.Errorf("workspace %d: %w", i+1, err)
 		}
@@ -166,6 +168,8 @@ func (o *InterceptorOptions) compileWorkspace(w *RuleWorkspace, first bool) (wor
 		return c, fmt.Errorf("name: %q is not of letters, digits, - and _", w.Name)
 	case w.Name == "" && !first:
 		return c, errors.New("name: it is needed to find any workspace but the first")
+	case w.Dir != "" && !filepath.IsAbs(w.Dir):
+		return c, fmt.Errorf("dir: %q is not an absolute path", w.Dir)
 	case w.ReadOnly && w.AutoCommit:
 		return c, errors.New("autoCommit: a read-only workspace is never stored")
 	}
@@ -178,7 +182,7 @@ func (o *InterceptorOptions) compileWorkspace(w *RuleWorkspace, first bool) (wor
 	var err error
 	c.tmpl, err = newTemplate(w.URL, w.Vars)
 	c.opts = &Options{
-		ReadOnly: w.ReadOnly, AutoCommit: w.AutoCommit, MaxBytes: w.MaxBytes, MaxInodes: w.MaxInodes, Spill: w.Spill, SpillReserve: w.SpillReserve,
+		Dir: cleanDir(w.Dir), ReadOnly: w.ReadOnly, AutoCommit: w.AutoCommit, MaxBytes: w.MaxBytes, MaxInodes: w.MaxInodes, Spill: w.Spill, SpillReserve: w.SpillReserve,
 		KeepEmpty: w.KeepEmpty, Portable: w.Portable, Grace: time.Duration(w.Grace), CloseTimeout: time.Duration(w.CloseTimeout),
 		Vars: w.Vars, Plain: o.Plain, RunDir: o.RunDir, DataConverter: o.DataConverter,
 	}
@@ -193,4 +197,12 @@ func find(rules []rule, activityType string) *rule {
 		}
 	}
 	return nil
+}
+
+// cleanDir is filepath.Clean, and leaves "" as it is.
+func cleanDir(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Clean(dir)
 }
