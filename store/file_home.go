@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,10 +61,13 @@ func (d *dir) openHome() (*dir, error) {
 
 // makeHome makes the home of d, unless somebody else is faster. It appears whole: with
 // its permissions, and with the lock in it, so that none is ever empty, and a rename
-// replaces none.
+// replaces none. Where there is a home, the names that lead to d are durable.
 func (d *dir) makeHome() error {
 	var st unix.Stat_t
 	if err := again(func() error { return unix.Fstat(d.fd, &st) }); err != nil {
+		return err
+	}
+	if err := d.syncAbove(); err != nil {
 		return err
 	}
 	name := tempPrefix + randomName()
@@ -85,6 +89,34 @@ func (d *dir) makeHome() error {
 		d.sweep() // builds that knew no home had their temporary files beside the archives
 	}
 	return err
+}
+
+// syncAbove makes the names durable that lead to d, whoever has made them: as far up as
+// its file system reaches, and this user may read.
+func (d *dir) syncAbove() error {
+	at := d
+	for {
+		fd, err := openat(at.fd, "..", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err == unix.EACCES {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		up := &dir{fd: fd, path: filepath.Dir(at.path), sys: d.sys}
+		defer up.close()
+		var below, above unix.Stat_t
+		if err := errors.Join(unix.Fstat(at.fd, &below), unix.Fstat(up.fd, &above)); err != nil {
+			return err
+		}
+		if above.Dev != below.Dev || above.Ino == below.Ino {
+			return nil // a mount point, or the root
+		}
+		if err := up.sync(); err != nil {
+			return fmt.Errorf("%s could not be made durable: %w", up.path, err)
+		}
+		at = up
+	}
 }
 
 // furnish gives a new home its lock and its permissions. st is the directory that it is

@@ -215,7 +215,7 @@ func keepOwner(f *os.File, old *unix.Stat_t) {
 	_ = f.Chmod(os.FileMode(old.Mode & 0o777))
 }
 
-// makeDir makes the directory of an archive, and those above it, durable. made
+// makeDir makes the directory of an archive, and those above it. made
 // are those that were not there, deepest last, also where there is an error.
 // Where an archive is to be replaced there must be a directory already.
 func (s *fileStore) makeDir(path string, replace Revision) (made []string, err error) {
@@ -239,9 +239,6 @@ func (s *fileStore) makeDir(path string, replace Revision) (made []string, err e
 		if err == nil {
 			made = append(made, at)
 		} else if err != unix.EEXIST {
-			return made, vanished(err, replace)
-		}
-		if err := s.syncDir(filepath.Dir(at)); err != nil {
 			return made, vanished(err, replace)
 		}
 	}

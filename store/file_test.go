@@ -337,7 +337,10 @@ func TestFileSyncFails(t *testing.T) {
 			return nil
 		})
 	}
-	_, err := fail(false).Put(t.Context(), "key", writes("first"), nil)
+	_, err := fail(true).Put(t.Context(), "dir/key", writes("first"), nil)
+	wantError(t, err, store.ErrUnreachable) // the directory itself is not durable
+	wantTree(t, root)
+	_, err = fail(false).Put(t.Context(), "key", writes("first"), nil)
 	wantError(t, err, store.ErrUnreachable)
 	if errors.Is(err, store.ErrUnknown) {
 		t.Errorf("a file that was not made durable is called unknown: %v", err)
@@ -361,8 +364,9 @@ func TestFileSyncIsInterrupted(t *testing.T) {
 	}{{"file", false, store.ErrUnreachable}, {"directory", true, store.ErrUnknown}} {
 		t.Run(of.name, func(t *testing.T) {
 			for _, times := range []int{3, 0} { // 0: each time
-				calls := 0
-				s := store.NewFileStoreWith(t.TempDir(), nil, func(fd int) error {
+				root, calls := t.TempDir(), 0
+				noError(t, put(t, root, "another", "content")) // so that the directories above are durable
+				s := store.NewFileStoreWith(root, nil, func(fd int) error {
 					if store.IsDir(fd) != of.dirs {
 						return nil
 					}
@@ -426,6 +430,32 @@ func TestFileSeenIsNotDurable(t *testing.T) {
 				wantError(t, err, unix.EIO)
 			}
 		})
+	}
+}
+
+// A directory that another commit had made, and not flushed yet, was once taken for one
+// that stays.
+func TestFileDirectoryOfOthersIsFlushed(t *testing.T) {
+	root := t.TempDir()
+	noError(t, os.MkdirAll(root+"/a/b", 0o777)) // by somebody who flushes nothing
+	flushed := map[string]bool{}
+	s := store.NewFileStoreWith(root, nil, func(fd int) error {
+		path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		flushed[path] = true
+		return err
+	})
+	_, err := s.Put(t.Context(), "a/b/key", writes("content"), nil)
+	noError(t, err)
+	for _, dir := range []string{root, root + "/a", root + "/a/b"} {
+		if !flushed[dir] {
+			t.Errorf("%s was not flushed", dir)
+		}
+	}
+	clear(flushed)
+	_, err = s.Put(t.Context(), "a/b/next", writes("content"), nil)
+	noError(t, err)
+	if flushed[root] || flushed[root+"/a"] || !flushed[root+"/a/b"] {
+		t.Errorf("flushed for a second archive: %v", flushed)
 	}
 }
 
