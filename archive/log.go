@@ -79,9 +79,8 @@ type Log struct {
 	lost    bool     // there are commits, and nobody knows which
 }
 
-// LostLog stands for the log of an archive that has one which cannot be read. It has
-// no commits to tell of, reaches back to no time, and the commits upon it begin a new
-// log with a parent that nobody knows.
+// LostLog stands for a log that cannot be read. It has no commits and reaches back to
+// no time, and a commit upon it begins a new log with a parent that nobody knows.
 func LostLog() *Log { return &Log{lost: true} }
 
 // Lost reports whether l is LostLog.

@@ -14,8 +14,8 @@ type ReaderOptions struct {
 	Owner     *fs.Owner // everything belongs to it, and lends no rights that another owner lent; nil keeps the archive's numbers
 	Devices   bool      // accept device nodes
 	AllXattrs bool      // keep security.*, trusted.* and system.* too, where the tree takes them
-	// LostLog accepts an archive whose commit log cannot be read, with a warning and
-	// LostLog for a log. Who must know what was committed does not set it.
+	// LostLog accepts an archive whose commit log cannot be read: Load warns and returns
+	// LostLog(). A caller that must know what was committed leaves it false.
 	LostLog bool
 	Warn    func(Warning)
 	// Progress is called now and then with the count of compressed bytes read,

@@ -35,6 +35,7 @@ find d empty | tar -c --sort=name -T - | keep gnutar-find
 tar -c --sort=name . ./d/file | keep gnutar-overlap
 bsdtar --version >&2
 bsdtar -c --format=pax . d/file empty | keep bsdtar-overlap
+bsdtar -c --format=pax d/file ./d/file | keep bsdtar-self
 node --version >&2
 node -e '
 const tar = require(process.env.NODE_TAR)
