@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -21,8 +22,9 @@ type entries struct {
 	warn  *warner
 	meter meter
 
-	links    map[uint64]string // first path of files that have more names
-	refused  []string          // paths that the ancestor's reader refuses
+	links    map[uint64]*spot // first name of files that have more
+	dirs     []*spot          // that lead to where the walk is, the root left out
+	refused  []string         // paths that the ancestor's reader refuses
 	resolver resolver
 	buf      []byte
 }
@@ -32,9 +34,39 @@ func newEntries(t *fs.Tree, opts *WriterOptions) *entries {
 		tree: t, opts: opts,
 		warn:     &warner{fn: opts.Warn},
 		meter:    meter{lim: opts.Limits.withDefaults()},
-		links:    map[uint64]string{},
+		links:    map[uint64]*spot{},
 		resolver: resolver{tree: t},
 	}
+}
+
+// spot is a name in a directory. Those of one directory share its names, for a path is
+// long and there may be as many as files.
+type spot struct {
+	dir  *spot // nil: the root
+	name string
+}
+
+func (p *spot) path() string {
+	var names []string
+	for ; p != nil; p = p.dir {
+		names = append(names, p.name)
+	}
+	slices.Reverse(names)
+	return strings.Join(names, "/")
+}
+
+// spot returns where the walk is.
+func (e *entries) spot(path string) *spot {
+	dir, name := splitPath(path)
+	p := &spot{name: strings.Clone(name)} // not all of path
+	if dir == "" {
+		e.dirs = e.dirs[:0]
+		return p
+	}
+	depth := strings.Count(path, "/")
+	e.dirs = e.dirs[:depth]
+	p.dir = e.dirs[depth-1]
+	return p
 }
 
 // each calls fn for every entry with its header and the header's blocks, which
@@ -79,6 +111,10 @@ func (e *entries) header(path string, n *fs.Inode, a fs.Attr) (*header, error) {
 		name: path, kind: k, mode: a.Mode & permBits, mtime: a.Mtime,
 		owner: fs.Owner{UID: a.UID, GID: a.GID},
 	}
+	if k == kindDir {
+		p := e.spot(path)
+		e.dirs = append(e.dirs, p)
+	}
 	if err := e.special(h, n, a); err != nil {
 		return nil, err
 	}
@@ -121,9 +157,9 @@ func (e *entries) further(h *header, ino uint64) {
 	earlier, ok := e.links[ino]
 	switch {
 	case !ok:
-		e.links[ino] = h.name
+		e.links[ino] = e.spot(h.name)
 	case h.kind == kindFile:
-		h.kind, h.link, h.size = kindLink, earlier, 0
+		h.kind, h.link, h.size = kindLink, earlier.path(), 0
 	default:
 		e.warn.warn(h.name, "hard links between symbolic links, FIFOs or devices are stored as separate entries")
 	}

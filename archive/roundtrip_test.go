@@ -407,3 +407,47 @@ func TestProgress(t *testing.T) {
 		t.Errorf("progress says %d in, %d of %d read", in, read, len(archive))
 	}
 }
+
+// The first path of every file with several names was once kept whole, which in deep
+// directories took more memory than a mount may have.
+func TestLinksInDeepDirectoriesTakeLittle(t *testing.T) {
+	const files = 2000
+	tree := newTree(t)
+	m := maker{t, tree}
+	dir := ""
+	for range 15 {
+		dir += strings.Repeat("d", 250)
+		m.dir(dir)
+		dir += "/"
+	}
+	for i := range files {
+		m.file(fmt.Sprintf("%sf%d", dir, i), "")
+		m.link(fmt.Sprintf("%sg%d", dir, i), fmt.Sprintf("%sf%d", dir, i))
+	}
+	linked := 0
+	before := heapInUse()
+	e := newEntries(tree, &WriterOptions{})
+	err := e.each(t.Context(), func(h *header, _ []byte, _ *fs.Inode) error {
+		if h.kind == kindLink {
+			linked++
+			if want := strings.Replace(h.name, "/g", "/f", 1); h.link != want {
+				t.Fatalf("it is a link to %s", h.link)
+			}
+		}
+		return nil
+	})
+	if err != nil || linked != files {
+		t.Errorf("%d links, %v", linked, err)
+	}
+	if took := heapInUse() - before; took > files*500 {
+		t.Errorf("%d bytes were taken for %d links", took, files)
+	}
+	runtime.KeepAlive(e)
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
