@@ -10,8 +10,9 @@ import (
 	"syscall"
 )
 
-// spanSlots is how many slots a span covers, which is 32 MiB of a file.
-const spanSlots = 512
+// spanSlots is how many slots a span covers, which is 1 MiB of a file. A span with a
+// single page takes no more than 200 bytes of heap, which counts against no limit.
+const spanSlots = 16
 
 // arenaFile is a file of an arenaHome.
 type arenaFile struct {

@@ -380,3 +380,22 @@ func TestHomesRefuseNonsense(t *testing.T) {
 		t.Errorf("closed twice: %v", err)
 	}
 }
+
+// Pages far apart once took as much of the Go heap as of the arena.
+func TestArenaOfScatteredPagesTakesLittleHeap(t *testing.T) {
+	const pages = 2000
+	h, err := NewArenaHome(testHomeSize)
+	must(t, err)
+	f, err := h.NewFile()
+	must(t, err)
+	before := heapInUse()
+	for i := range int64(pages) {
+		_, err := f.WriteAt([]byte("x"), i<<32+32<<20-1)
+		must(t, err)
+	}
+	if took := int64(heapInUse()) - int64(before); took > pages*500 {
+		t.Errorf("%d bytes of heap for %d pages", took, pages)
+	}
+	must(t, f.Close())
+	must(t, h.Close())
+}
