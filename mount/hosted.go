@@ -163,6 +163,7 @@ func (h *hosted) loader() *loader {
 func (h *hosted) show(ctx context.Context) (err error) {
 	defer catch("mount", &err)
 	if h.record, err = h.view.record(); err == nil {
+		h.record.URL = h.url.Redacted()
 		err = writeRecord(h.server.sessionDir(), h.req.ID, h.record)
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,7 @@ const (
 	remoteClose   = "remote-close"
 	remoteList    = "remote-list"
 	remoteFind    = "remote-find" // is this mount yours?
+	remotePing    = "remote-ping" // are you there?
 )
 
 // remoteRequest names a mount by its identity, see record.identity.
@@ -87,12 +89,32 @@ func (s *session) serveRemote() (*remoteServer, error) {
 	return r, nil
 }
 
+// Bounds of the pause after a connection that could not be accepted. That passes: the
+// program has no descriptor left, or the machine no memory.
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+)
+
+// acceptLoop takes connections until the listener is closed.
 func (r *remoteServer) acceptLoop() {
+	pause := minAcceptPause
 	for {
 		nc, err := r.listener.AcceptUnix()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
+		if err != nil {
+			if pause == minAcceptPause {
+				slog.Default().Warn("commands of other processes are kept waiting", "cause", err)
+			}
+			if !r.session.pause(pause) {
+				return
+			}
+			pause = min(2*pause, maxAcceptPause)
+			continue
+		}
+		pause = minAcceptPause
 		if !allowedPeer(nc) {
 			_ = nc.Close() // nothing was said
 			continue
@@ -189,7 +211,10 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 	if req.Protocol != protocolVersion {
 		return nil, fmt.Errorf("the mount's owner speaks version %d of the protocol and this command version %d; use the owner's version of workdir-mount", protocolVersion, req.Protocol)
 	}
-	if method == remoteList {
+	switch method {
+	case remotePing:
+		return struct{}{}, nil
+	case remoteList:
 		return r.list(ctx)
 	}
 	m, err := r.session.byIdentity(req)
@@ -320,7 +345,7 @@ func plainAt(abs, runDir string) []*Remote {
 func owned(ctx context.Context, candidates []*Remote) (*Remote, error) {
 	var err error
 	for _, r := range candidates {
-		if err = r.call(ctx, remoteFind, nil, nil); err == nil {
+		if err = r.ask(ctx, remoteFind); err == nil {
 			return r, nil
 		}
 	}
@@ -370,23 +395,6 @@ func absolute(path string) (string, error) {
 	return filepath.Join(wd, path), nil
 }
 
-// List gives the status of all mounts of this user in a run directory ("":
-// DefaultRunDir and PlainRunDir), of whatever process.
-func List(ctx context.Context, runDir string) ([]Status, error) {
-	all := []Status{}
-	for _, session := range sessionsIn(runDir) {
-		var some []Status
-		r := &Remote{session: session}
-		err := r.call(ctx, remoteList, &some, nil)
-		if err == nil {
-			all = append(all, some...)
-		} else if !errors.Is(err, ErrServerLost) {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
 // Path of the mountpoint.
 func (r *Remote) Path() string { return string(r.record.Path) }
 
@@ -423,6 +431,9 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 	}
 	defer dir.Close()
 	nc, err := net.DialUnix("unix", nil, socketAddr(dir))
+	if errors.Is(err, unix.EAGAIN) { // too many wait already
+		return errSilent
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w: nobody answers for it: %w", r.record.Path, ErrServerLost, err)
 	}

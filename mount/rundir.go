@@ -37,7 +37,8 @@ const (
 // record is what the next process needs in order to clear a mount away.
 type record struct {
 	Path ipc.Path `json:"path"`
-	Made bool     `json:"made"` // the mountpoint is ours to remove, if it is still Dir
+	URL  string   `json:"url,omitempty"` // without secrets
+	Made bool     `json:"made"`          // the mountpoint is ours to remove, if it is still Dir
 	// Dir is the directory at Path, beneath the mount.
 	Dir dirID `json:"dir"`
 	// Dev is the device number of the mount, "major:minor"; "" before it is made. A
@@ -245,15 +246,6 @@ func takeIfDead(session string) (*os.File, bool) {
 	return f, true
 }
 
-// isAlive reports whether a process holds the session's lock.
-func isAlive(session string) bool {
-	f, dead := takeIfDead(session)
-	if f != nil {
-		f.Close()
-	}
-	return !dead
-}
-
 func recordPath(session string, id uint64) string {
 	return filepath.Join(session, recordsName, strconv.FormatUint(id, 10)+".json")
 }
@@ -309,7 +301,7 @@ func isElsewhere(r record, session string) bool {
 		return false // a mount that lives is not dead
 	}
 	for _, other := range sessionDirs(filepath.Dir(session)) {
-		if other == session || !isAlive(other) {
+		if other == session || isDeadSession(other) {
 			continue
 		}
 		for _, living := range records(other) {

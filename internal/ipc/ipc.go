@@ -361,8 +361,10 @@ func (c *Conn) handle(f frame) {
 	}
 	go func() {
 		defer cancel()
-		reply := c.answer(ctx, f)
-		_ = c.send(context.Background(), reply) // fails only when the connection has ended
+		select {
+		case c.out <- outgoing{frame: c.answer(ctx, f)}:
+		case <-c.done:
+		}
 		c.finished(f.ID)
 	}()
 }
@@ -381,7 +383,9 @@ func (c *Conn) finished(id uint64) {
 	c.idle = nil
 }
 
-func (c *Conn) answer(ctx context.Context, f frame) frame {
+// answer returns the frame of the answer. What cannot be sent, such as one over the
+// limit, becomes an error: the caller waits for an answer.
+func (c *Conn) answer(ctx context.Context, f frame) []byte {
 	reply := frame{ID: f.ID, Kind: kindReply}
 	out, err := c.handler(ctx, c, f.Method, f.Body)
 	if err == nil {
@@ -390,5 +394,10 @@ func (c *Conn) answer(ctx context.Context, f frame) frame {
 	if err != nil {
 		reply.Body, reply.Err = nil, c.codec.Encode(err)
 	}
-	return reply
+	b, err := encode(reply)
+	if err != nil {
+		err = fmt.Errorf("answer to %s: %w", f.Method, err)
+		b, _ = encode(frame{ID: f.ID, Kind: kindReply, Err: c.codec.Encode(err)}) // short, and so never fails
+	}
+	return b
 }

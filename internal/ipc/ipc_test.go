@@ -162,6 +162,31 @@ func TestDrainWaitsForAnswers(t *testing.T) {
 	}
 }
 
+// An answer over the limit was once dropped, and its caller waited for ever.
+func TestOversizedAnswersAreErrors(t *testing.T) {
+	huge := strings.Repeat("x", maxFrame)
+	l, _ := pair(t, refuse, func(_ context.Context, _ *Conn, method string, _ json.RawMessage) (any, error) {
+		switch method {
+		case "answer":
+			return huge, nil
+		case "error":
+			return nil, errors.New(huge)
+		case "none":
+			return func() {}, nil // is no JSON
+		}
+		return "small", nil
+	})
+	for _, method := range []string{"answer", "error", "none"} {
+		if err := l.Call(t.Context(), method, nil, nil); err == nil || len(err.Error()) > 1000 {
+			t.Errorf("%s: Call = %.100v, want a short error", method, err)
+		}
+	}
+	var got string
+	if err := l.Call(t.Context(), "small", nil, &got); err != nil || got != "small" {
+		t.Errorf("Call = %q, %v after them", got, err)
+	}
+}
+
 func TestOversizedFramesAreRefused(t *testing.T) {
 	a, b := net.Pipe()
 	c := New(a, refuse, testCodec)

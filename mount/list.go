@@ -1,0 +1,90 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// answerPatience is how long the owner of a mount has to answer what takes no work. One
+// that does not is stopped, or has no descriptor left.
+var answerPatience = 5 * time.Second // another one in a test
+
+// stateSilent is the state of a mount whose owner does not answer.
+const stateSilent = "no answer"
+
+// errSilent: the owner of a mount does not answer.
+var errSilent = errors.New("the owner does not answer")
+
+// ask is call for a question that takes no work. ErrServerLost and errSilent where the
+// owner does not answer in time.
+func (r *Remote) ask(ctx context.Context, method string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerPatience, errSilent)
+	defer cancel()
+	err := r.call(ctx, method, nil, nil)
+	if errors.Is(err, errSilent) {
+		return fmt.Errorf("%s: %w: its owner, process %d, does not answer: it is stopped, or has no descriptor left%w",
+			r.record.Path, ErrServerLost, clientOf(r.session), hidden{errSilent})
+	}
+	return err
+}
+
+// clientOf is the number of the process that made a session; 0 if its name does not say.
+func clientOf(session string) int {
+	pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(session), sessionPrefix), "-")
+	n, _ := strconv.Atoi(pid) // 0 for what is none
+	return n
+}
+
+// List returns the status of all mounts of this user in a run directory ("":
+// DefaultRunDir and PlainRunDir), of whatever process. Of a process that does not answer
+// it knows where its mounts are; their State is "no answer".
+func List(ctx context.Context, runDir string) ([]Status, error) {
+	sessions := sessionsIn(runDir)
+	found, errs := make([][]Status, len(sessions)), make([]error, len(sessions))
+	var asked sync.WaitGroup
+	for i, session := range sessions {
+		asked.Go(func() { found[i], errs[i] = mountsIn(ctx, session) })
+	}
+	asked.Wait()
+	all := []Status{}
+	for _, some := range found {
+		all = append(all, some...)
+	}
+	return all, errors.Join(errs...)
+}
+
+// mountsIn returns the mounts of one session; none if it is dead.
+func mountsIn(ctx context.Context, session string) ([]Status, error) {
+	r := &Remote{session: session}
+	err := r.ask(ctx, remotePing)
+	if errors.Is(err, errSilent) {
+		return silentMounts(session), nil
+	}
+	var all []Status
+	if err == nil {
+		err = r.call(ctx, remoteList, &all, nil)
+	}
+	if errors.Is(err, ErrServerLost) {
+		return nil, nil
+	}
+	return all, err
+}
+
+// silentMounts are the mounts of a session whose client does not answer, as its server
+// has recorded them.
+func silentMounts(session string) []Status {
+	var all []Status
+	for _, r := range records(session) {
+		if r.Path != "" {
+			path := string(r.Path)
+			all = append(all, Status{URL: r.URL, Path: path, RawPath: RawPath(path), State: stateSilent, ClientPID: clientOf(session)})
+		}
+	}
+	return all
+}
