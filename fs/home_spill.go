@@ -35,7 +35,7 @@ func NewSpillHome(memory Home, dir string, reserve int64) (Home, error) {
 }
 
 func newSpillHome(memory Home, dir string, reserve int64) (*spillHome, error) {
-	removeLeftSpills(dir)
+	RemoveLeftSpills(dir)
 	own, lock, err := makeSpillDir(dir)
 	if err != nil {
 		return nil, err

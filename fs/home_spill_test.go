@@ -139,13 +139,13 @@ func TestSpillRemovesWhatAKillLeft(t *testing.T) {
 				t.Fatal(err)
 			}
 			dead := lockedBy(t, filepath.Join(left, c.lock))
-			removeLeftSpills(dir)
+			RemoveLeftSpills(dir)
 			if _, err := os.Stat(filepath.Join(left, "1")); err != nil {
 				t.Errorf("the directory of a living process: %v", err)
 			}
 			_ = dead.Process.Kill()
 			_ = dead.Wait()
-			removeLeftSpills(dir)
+			RemoveLeftSpills(dir)
 			if _, err := os.Stat(left); !os.IsNotExist(err) {
 				t.Errorf("the directory of a dead process is still there: %v", err)
 			}

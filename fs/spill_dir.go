@@ -75,8 +75,9 @@ func isStill(f *os.File, name string) bool {
 	return err1 == nil && err2 == nil && os.SameFile(is, there)
 }
 
-// removeLeftSpills removes the directories of processes that are gone.
-func removeLeftSpills(dir string) {
+// RemoveLeftSpills removes from dir what the spill homes of killed processes left there.
+// Those of living processes stay.
+func RemoveLeftSpills(dir string) {
 	left, err := os.ReadDir(dir)
 	if err != nil {
 		return // making one there will say why

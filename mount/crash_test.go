@@ -25,7 +25,7 @@ func playRole(role string) int {
 	}
 	m, err := Open(context.Background(), os.Getenv("WORKDIR_TEST_URL"), &Options{
 		RunDir: os.Getenv("WORKDIR_TEST_RUN"), Dir: os.Getenv("WORKDIR_TEST_DIR"), Grace: time.Minute,
-		Plain: os.Getenv("WORKDIR_TEST_PLAIN") != "",
+		Plain: os.Getenv("WORKDIR_TEST_PLAIN") != "", Spill: os.Getenv("WORKDIR_TEST_SPILL"),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -196,6 +196,42 @@ func stopAndWait(t *testing.T, pid int) {
 			return err == nil && !bytes.Contains(b, []byte(") T ")) // proc_pid_stat(5)
 		})
 	})
+}
+
+// Spill directories of killed processes once stayed until somebody spilled into the same
+// directory again.
+func TestSpillOfTheKilledIsClearedAway(t *testing.T) {
+	f := newFixture(t)
+	dir := t.TempDir()
+	spills := func() int {
+		all, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	client, server, _ := f.mounted("", "WORKDIR_TEST_SPILL="+dir)
+	living := f.open("living", &Options{Spill: dir})
+	if n := spills(); n != 2 {
+		t.Fatalf("there are %d spill directories, want 2", n)
+	}
+	if err := syscall.Kill(server, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Wait() // killed
+	killAndWait(t, server)
+	if err := CleanUp(t.Context(), f.runDir); err != nil {
+		t.Fatal(err)
+	}
+	if n := spills(); n != 1 {
+		t.Fatalf("there are %d spill directories, want that of the living mount", n)
+	}
+	f.write(living, "name", "content")
+	f.close(living, true)
+	waitFor(t, "the living mount's spill directory to go", func() bool { return spills() == 0 })
 }
 
 // killAndWait kills a process that need not be our child, and waits until every

@@ -120,6 +120,9 @@ func (h *hosted) open(ctx context.Context) error {
 // prepare makes all that show needs.
 func (h *hosted) prepare(ctx context.Context) (err error) {
 	defer catch("open", &err)
+	if err := h.server.noteSpill(h.req.Spill); err != nil {
+		return err
+	}
 	if err := h.load(ctx); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/internal/ipc"
 )
 
@@ -23,6 +24,7 @@ import (
 //	    lock            flocked by client and server together; free: both are dead
 //	    stderr          what the server process printed: the trace of a crash
 //	    control.sock    where the client answers commands of other processes
+//	    mounts/spill-N.json  a directory with spill directories of its mounts
 //	    mounts/N.json   one record for each mount, written before mounting
 //	RUN/mnt/NAME-DIGEST mountpoints that we made, and plain workspaces, see mountpoint.go
 const (
@@ -47,6 +49,10 @@ type record struct {
 	Dev string `json:"dev,omitempty"`
 	// Plain: the directory shows the workspace, and nothing is mounted there.
 	Plain bool `json:"plain,omitempty"`
+	// Spill is a directory in which spill directories of the session are. A record that
+	// has it has nothing else: it is there before the first of them is made, and stays
+	// as long as the session.
+	Spill ipc.Path `json:"spill,omitempty"`
 }
 
 // identity is equal for two records of one mount, and different for any two mounts
@@ -253,11 +259,14 @@ func recordPath(session string, id uint64) string {
 // writeRecord writes or replaces the record of a mount. Readers see the old one or
 // the new one.
 func writeRecord(session string, id uint64, r record) error {
+	return writeRecordFile(recordPath(session, id), r)
+}
+
+func writeRecordFile(path string, r record) error {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	path := recordPath(session, id)
 	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
 		return err
 	}
@@ -317,6 +326,9 @@ func isElsewhere(r record, session string) bool {
 // what a plain workspace left. A record without a device stands for every dead mount
 // of ours at its path.
 func clearMount(r record) {
+	if r.Spill != "" {
+		fs.RemoveLeftSpills(string(r.Spill))
+	}
 	path := string(r.Path)
 	if path == "" {
 		return

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -35,6 +36,7 @@ type server struct {
 	session string             // guarded by mu; set by hello
 	hosted  map[uint64]*hosted // guarded by mu
 	ending  bool               // guarded by mu; the client is gone, no mount may be made
+	spills  map[ipc.Path]bool  // guarded by mu; directories that are recorded, see noteSpill
 
 	budget    budget  // has its own lock
 	sharing   sharing // likewise
@@ -92,8 +94,9 @@ func (s *server) end() {
 	for _, h := range all {
 		h.detach()
 	}
-	s.awaitFreed()
-	if session != "" {
+	// Spill directories do not go with the process. Those that are left, CleanUp removes
+	// with the session.
+	if freed := s.awaitFreed(); session != "" && (freed || !s.spilled()) {
 		removeSession(session)
 	}
 	if !s.local {
@@ -101,10 +104,35 @@ func (s *server) end() {
 	}
 }
 
-// awaitFreed waits for a moment until what closed mounts had is freed: spill
-// directories do not go with the process. A copy of a mount in another namespace
-// may keep it for ever.
-func (s *server) awaitFreed() {
+// spilled reports whether the session has had spill directories.
+func (s *server) spilled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.spills) > 0
+}
+
+// noteSpill records a directory in which a spill directory is about to be made, for the
+// process that may have to clear it away.
+func (s *server) noteSpill(dir ipc.Path) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if dir == "" || s.spills[dir] {
+		return nil
+	}
+	name := fmt.Sprintf("spill-%d.json", len(s.spills)+1)
+	if err := writeRecordFile(filepath.Join(s.session, recordsName, name), record{Spill: dir}); err != nil {
+		return &HostError{Path: string(dir), What: "write the record of the spill directory: " + err.Error()}
+	}
+	if s.spills == nil {
+		s.spills = map[ipc.Path]bool{}
+	}
+	s.spills[dir] = true
+	return nil
+}
+
+// awaitFreed waits for a moment until what closed mounts had is freed, and reports
+// whether it is. A copy of a mount in another namespace may keep it for ever.
+func (s *server) awaitFreed() bool {
 	freed := make(chan struct{})
 	go func() {
 		s.freeing.Wait()
@@ -112,7 +140,9 @@ func (s *server) awaitFreed() {
 	}()
 	select {
 	case <-freed:
+		return true
 	case <-time.After(endPatience):
+		return false
 	}
 }
 
