@@ -185,7 +185,8 @@ func newSessionDir(ctx context.Context, runDir string) (dir string, lock *os.Fil
 
 // CleanUp clears away what killed clients and servers left in the run directory
 // ("": DefaultRunDir and PlainRunDir): dead mounts, mountpoints, plain workspaces,
-// records. What is alive is left alone. A run directory that does not exist is clean.
+// records, spill directories. What is alive is left alone. A run directory that does not
+// exist is clean. Where ctx ends first, the rest goes on for as long as the process lives.
 func CleanUp(ctx context.Context, runDir string) error {
 	if runDir != "" {
 		return cleanUp(ctx, runDir)
@@ -205,26 +206,72 @@ func cleanUp(ctx context.Context, runDir string) error {
 	if err != nil {
 		return err
 	}
-	guard, err := lockRunDir(ctx, runDir)
+	dead, err := takeDead(ctx, runDir)
 	if err != nil {
 		return fmt.Errorf("clean up %s: %w", runDir, err)
 	}
+	done := make(chan struct{})
+	go func() { // a plain workspace may have a million files
+		defer close(done)
+		for _, d := range dead {
+			d.clear()
+		}
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("clean up %s: %w", runDir, context.Cause(ctx))
+	}
+}
+
+// deadSession is what killed processes left. Its lock is ours, so that it counts as alive
+// for all others.
+type deadSession struct {
+	dir  string
+	lock *os.File // nil for one that was never finished
+}
+
+func (d deadSession) clear() {
+	clearMounts(d.dir)
+	removeSession(d.dir)
+	if d.lock != nil {
+		d.lock.Close()
+	}
+}
+
+// takeDead finds the dead sessions of a run directory, which the caller clears away
+// without the lock of the run directory.
+func takeDead(ctx context.Context, runDir string) ([]deadSession, error) {
+	guard, err := lockRunDir(ctx, runDir)
+	if err != nil {
+		return nil, err
+	}
 	defer guard.Close()
-	clearDeadLocked(runDir)
-	return nil
+	return takeDeadLocked(runDir), nil
+}
+
+// takeDeadLocked is takeDead for a caller who holds the lock of the run directory. Without
+// it a session that was never finished could be one that is just being made.
+func takeDeadLocked(runDir string) []deadSession {
+	var all []deadSession
+	for _, dir := range sessionDirs(runDir) {
+		lock, dead := takeIfDead(dir)
+		switch d := (deadSession{dir, lock}); {
+		case dead && lock == nil:
+			d.clear()
+		case dead:
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 // clearDeadLocked clears away the dead sessions of a run directory. The caller holds the
 // lock of the run directory.
 func clearDeadLocked(runDir string) {
-	for _, dir := range sessionDirs(runDir) {
-		if lock, dead := takeIfDead(dir); dead {
-			clearMounts(dir)
-			removeSession(dir)
-			if lock != nil {
-				lock.Close()
-			}
-		}
+	for _, d := range takeDeadLocked(runDir) {
+		d.clear()
 	}
 }
 

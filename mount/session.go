@@ -61,11 +61,48 @@ type session struct {
 	dead   map[uint64]*Mount // guarded by mu; of a lost server, and not closed yet
 }
 
-// sessions are the servers of this process.
+// sessions are the servers of this process. The mutex is held for a look at the map
+// alone: to start or end one takes its slot, so that it keeps nobody who needs another.
 var sessions = struct {
 	sync.Mutex
-	all map[sessionKey]*session
-}{all: map[sessionKey]*session{}}
+	all map[sessionKey]*slot
+}{all: map[sessionKey]*slot{}}
+
+// slot is the place of one server.
+type slot struct {
+	turn chan struct{} // holds one token: its holder looks at s, starts it or ends it
+	s    *session      // guarded by turn; nil before the first one, and after it was ended
+}
+
+// take takes the token of the slot. The caller calls give.
+func (sl *slot) take(ctx context.Context) error {
+	select {
+	case <-sl.turn:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (sl *slot) give() { sl.turn <- struct{}{} }
+
+func slotOf(key sessionKey) *slot {
+	sessions.Lock()
+	defer sessions.Unlock()
+	sl := sessions.all[key]
+	if sl == nil {
+		sl = &slot{turn: make(chan struct{}, 1)}
+		sl.give()
+		sessions.all[key] = sl
+	}
+	return sl
+}
+
+func allSlots() []*slot {
+	sessions.Lock()
+	defer sessions.Unlock()
+	return slices.Collect(maps.Values(sessions.all))
+}
 
 type sessionKey struct {
 	runDir string
@@ -88,16 +125,19 @@ func getSession(ctx context.Context, runDir string, plain bool) (*session, error
 		return nil, err
 	}
 	key := sessionKey{runDir, plain}
-	sessions.Lock()
-	defer sessions.Unlock()
-	if s := sessions.all[key]; s != nil && !s.isLost() {
-		return s, nil
+	sl := slotOf(key)
+	if err := sl.take(ctx); err != nil {
+		return nil, err
+	}
+	defer sl.give()
+	if sl.s != nil && !sl.s.isLost() {
+		return sl.s, nil
 	}
 	s, err := startSession(ctx, key)
 	if err != nil {
 		return nil, err
 	}
-	sessions.all[key] = s
+	sl.s = s
 	return s, nil
 }
 
@@ -149,17 +189,27 @@ func checkHost() error {
 // the commands of other processes that they are answering. A program that just
 // exits need not call it: its servers end with it.
 func Stop(ctx context.Context) error {
-	sessions.Lock()
-	defer sessions.Unlock()
-	for key, s := range sessions.all {
-		if s.openMounts() > 0 {
-			continue
-		}
-		if err := s.end(ctx); err != nil {
+	for _, sl := range allSlots() {
+		if err := sl.stop(ctx); err != nil {
 			return err
 		}
-		delete(sessions.all, key)
 	}
+	return nil
+}
+
+// stop ends the server in the slot unless it has open mounts.
+func (sl *slot) stop(ctx context.Context) error {
+	if err := sl.take(ctx); err != nil {
+		return err
+	}
+	defer sl.give()
+	if sl.s == nil || sl.s.openMounts() > 0 {
+		return nil
+	}
+	if err := sl.s.end(ctx); err != nil {
+		return err
+	}
+	sl.s = nil
 	return nil
 }
 
