@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ type gated struct {
 func init() {
 	store.Register("gated", func(ctx context.Context, u store.URL) (store.Store, error) {
 		s, err := store.OpenBucket(ctx, store.URL{Scheme: "file"})
-		return &gated{s, u.Query}, err
+		return &gated{s, strings.TrimPrefix(u.Query, "at=")}, err
 	})
 }
 
@@ -145,7 +146,7 @@ func TestOpenerOfSharedTreeIsCancelled(t *testing.T) {
 		t.Run(c.at, func(t *testing.T) {
 			f := newFixture(t)
 			f.commit("key", "file", "content")
-			url := "gated://bucket" + f.dir + "/key?" + c.at
+			url := "gated://bucket" + f.dir + "/key?at=" + c.at
 			first := f.begin(url)
 			f.awaitSize("opens", 1)
 			second, third := f.begin(url), f.begin(url)
@@ -178,7 +179,7 @@ func TestOpenerOfSharedTreeIsCancelled(t *testing.T) {
 func TestLoadingThatNobodyWaitsForEnds(t *testing.T) {
 	f := newFixture(t)
 	f.commit("key", "file", "content")
-	url := "gated://bucket" + f.dir + "/key?read"
+	url := "gated://bucket" + f.dir + "/key?at=read"
 	all := []*opening{f.begin(url)}
 	f.awaitSize("opens", 1)
 	all = append(all, f.begin(url))
@@ -200,7 +201,7 @@ func TestOpenIsCancelledBeforeItBegins(t *testing.T) {
 	f.commit("key", "file", "content") // and so there is a server
 	for _, at := range []string{"open", "read"} {
 		for range 10 {
-			o := f.prepare("gated://bucket" + f.dir + "/key?" + at)
+			o := f.prepare("gated://bucket" + f.dir + "/key?at=" + at)
 			o.cancel()
 			go o.run()
 			o.awaitCanceled(t)
