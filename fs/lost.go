@@ -62,18 +62,21 @@ func (t *Tree) replacedLocked(n *Inode, begin, end int64) {
 	}
 }
 
-// lossErr returns an error if a file that has a name has lost bytes.
+// lossErr returns an error that names the first file, by its path, that has lost
+// bytes; nil if none with a name has.
 func (t *Tree) lossErr() error {
-	for n, l := range t.losses.all() {
-		n.mu.Lock()
-		named := n.nlink > 0
-		n.mu.Unlock()
-		if named {
-			s := l.ranges[0]
-			return fmt.Errorf("write back inode %d: %d bytes at %d: %w", n.ino, s.end-s.begin, s.begin, l.cause)
-		}
+	lost := t.losses.all()
+	if len(lost) == 0 {
+		return nil
 	}
-	return nil
+	return t.Walk(func(path string, n *Inode, _ Attr) error {
+		l, ok := lost[n]
+		if !ok {
+			return nil
+		}
+		r := l.ranges[0]
+		return fmt.Errorf("write back %q: %d bytes at %d: %w", path, r.end-r.begin, r.begin, l.cause)
+	})
 }
 
 // add reports whether this is the file's first loss.
