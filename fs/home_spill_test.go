@@ -156,17 +156,16 @@ func TestSpillRemovesWhatAKillLeft(t *testing.T) {
 // lockedBy starts a process that has the flock of a file or directory.
 func lockedBy(t *testing.T, name string) *exec.Cmd {
 	t.Helper()
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
-	if errors.Is(err, syscall.EISDIR) {
-		f, err = os.Open(name)
+	if filepath.Base(name) == spillLock {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
+	f, err := lockFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := tryLock(f); err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command("sleep", "1000")
 	cmd.ExtraFiles = []*os.File{f}
 	if err := cmd.Start(); err != nil {
@@ -175,58 +174,81 @@ func lockedBy(t *testing.T, name string) *exec.Cmd {
 	return cmd
 }
 
-// A file system that has no flock, or none of directories, as NFS, once had a mount
-// make directories for ever.
-func TestSpillLocksWhatNFSCanLock(t *testing.T) {
-	_, lock, err := makeSpillDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lock.Close()
-	st, err := lock.Stat()
-	flags, ferr := unix.FcntlInt(lock.Fd(), unix.F_GETFL, 0)
-	if err != nil || ferr != nil || !st.Mode().IsRegular() || flags&unix.O_ACCMODE != unix.O_RDWR {
-		t.Errorf("the lock is on %v, open with %#o: %v, %v; want a file that can be written to", st.Mode(), flags, err, ferr)
-	}
-}
-
 const noFlock = "FS_TEST_NO_FLOCK"
 
+// A file system that has no flock, or none of directories, as NFS, once had a mount
+// make directories for ever.
 func TestSpillWithoutFlock(t *testing.T) {
-	if dir := os.Getenv(noFlock); dir != "" {
-		forbidFlock(t)
-		_, err := newSpillHome(nil, dir, 0)
-		if !errors.Is(err, syscall.ENOLCK) || !strings.Contains(err.Error(), "flock(2)") {
-			t.Errorf("a home without locks: %v", err)
-		}
+	cases := map[string]func(t *testing.T, dir string){
+		"at all": func(t *testing.T, dir string) {
+			forbidFlock(t, syscall.ENOLCK, anyDescriptor)
+			_, err := newSpillHome(nil, dir, 0)
+			if !errors.Is(err, syscall.ENOLCK) || !strings.Contains(err.Error(), "flock(2)") {
+				t.Errorf("a home without locks: %v", err)
+			}
+		},
+		"of what is open for reading": func(t *testing.T, dir string) {
+			next, err := os.Open(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fd := next.Fd()
+			next.Close()
+			forbidFlock(t, syscall.EBADF, uint32(fd)) // what the lock file is opened as first
+			own, lock, err := makeSpillDir(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(own)
+			if flags, err := unix.FcntlInt(lock.Fd(), unix.F_GETFL, 0); err != nil || flags&unix.O_ACCMODE != unix.O_RDWR {
+				t.Errorf("the lock is open with %#o, %v; want for writing", flags, err)
+			}
+		},
+	}
+	if name, dir, child := strings.Cut(os.Getenv(noFlock), ":"); child {
+		cases[name](t, dir)
 		return
 	}
-	dir := t.TempDir()
-	child := exec.Command("/proc/self/exe", "-test.run=^TestSpillWithoutFlock$")
-	child.Env = append(os.Environ(), noFlock+"="+dir)
-	within(t, "a process without flock", func() {
-		if out, err := child.CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
-		}
-	})
-	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+	for name := range cases {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			child := exec.Command("/proc/self/exe", "-test.run=^TestSpillWithoutFlock$")
+			child.Env = append(os.Environ(), noFlock+"="+name+":"+dir)
+			within(t, "a process without flock", func() {
+				if out, err := child.CombinedOutput(); err != nil {
+					t.Errorf("%v: %s", err, out)
+				}
+			})
+			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
 	}
 }
 
-// forbidFlock makes flock(2) ENOLCK for this process, as a file system without a lock
-// manager does.
-func forbidFlock(t *testing.T) {
+const anyDescriptor = ^uint32(0)
+
+// forbidFlock makes flock(2) of a descriptor, or of any, fail in this process.
+func forbidFlock(t *testing.T, errno syscall.Errno, fd uint32) {
 	t.Helper()
-	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_FLOCK},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(syscall.ENOLCK)},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	load := func(off uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: off}
 	}
+	isNot := func(what uint32, skip uint8) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: skip, K: what}
+	}
+	answer := func(with uint32) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: with}
+	}
+	// struct seccomp_data: the call's number, and from byte 16 on its arguments.
+	filter := []unix.SockFilter{load(0), isNot(unix.SYS_FLOCK, 3), load(16), isNot(fd, 1)}
+	if fd == anyDescriptor {
+		filter = []unix.SockFilter{load(0), isNot(unix.SYS_FLOCK, 1)}
+	}
+	filter = append(filter, answer(unix.SECCOMP_RET_ERRNO|uint32(errno)), answer(unix.SECCOMP_RET_ALLOW))
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
-	if errno != 0 {
-		t.Fatalf("seccomp: %v", errno)
+	_, _, failed := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if failed != 0 {
+		t.Fatalf("seccomp: %v", failed)
 	}
 }

@@ -14,9 +14,8 @@ import (
 const (
 	// spillPrefix begins the names of directories that spill homes make.
 	spillPrefix = ".workdir-spill-"
-	// spillLock is the file in it whose flock says that its process lives. It is a
-	// file, and open for writing, because NFS takes flock(2) for a lock of bytes,
-	// which needs that.
+	// spillLock is the file in it whose flock says that its process lives: NFS has no
+	// flock of directories.
 	spillLock = "lock"
 	// spillTries is how often a directory is made again that another process took for
 	// a left one.
@@ -46,26 +45,44 @@ func makeSpillDir(dir string) (own string, lock *os.File, err error) {
 // left one before it was locked.
 func lockSpillDir(own string) (lock *os.File, err error) {
 	name := filepath.Join(own, spillLock)
-	lock, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
-	if errors.Is(err, os.ErrNotExist) {
+	if err = os.WriteFile(name, nil, 0o600); err == nil {
+		lock, err = lockFile(name)
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.EWOULDBLOCK):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("lock %s: %w; choose a directory on a file system that has flock(2)", name, err)
+	case !isStill(lock, name):
+		lock.Close()
 		return nil, nil
 	}
+	return lock, nil
+}
+
+// lockFile takes the flock of a file or directory. EWOULDBLOCK where another process
+// has it. Open for reading is enough but on NFS, which takes flock(2) for a lock of
+// bytes; open for writing would keep the disk from being remounted read-only.
+func lockFile(name string) (*os.File, error) {
+	f, err := openAndLock(name, os.O_RDONLY)
+	if errors.Is(err, unix.EBADF) {
+		defer f.Close()
+		f, err = openAndLock(name, os.O_RDWR)
+	}
+	if err != nil {
+		f.Close() // of nil it is an error, no more
+		return nil, err
+	}
+	return f, nil
+}
+
+// openAndLock returns the open file beside an error of flock(2), too.
+func openAndLock(name string, mode int) (*os.File, error) {
+	f, err := os.OpenFile(name, mode|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	if err = tryLock(lock); err == nil && isStill(lock, name) {
-		return lock, nil
-	}
-	lock.Close()
-	if err == nil || errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, nil
-	}
-	return nil, fmt.Errorf("lock %s: %w; choose a directory on a file system that has flock(2)", name, err)
-}
-
-// tryLock takes the flock of f. EWOULDBLOCK where another process has it.
-func tryLock(f *os.File) error {
-	return retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	return f, retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
 }
 
 // isStill tells whether name leads to f.
@@ -92,15 +109,13 @@ func RemoveLeftSpills(dir string) {
 // removeIfLeft removes a directory whose lock nobody has. One without a lock file was
 // made just now, or by a version that locked the directory itself.
 func removeIfLeft(path string) {
-	lock, err := os.OpenFile(filepath.Join(path, spillLock), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	lock, err := lockFile(filepath.Join(path, spillLock))
 	if errors.Is(err, os.ErrNotExist) {
-		lock, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+		lock, err = lockFile(path)
 	}
 	if err != nil {
 		return
 	}
 	defer lock.Close()
-	if tryLock(lock) == nil {
-		os.RemoveAll(path) // what stays is for the next one
-	}
+	os.RemoveAll(path) // what stays is for the next one
 }
