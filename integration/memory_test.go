@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -120,27 +121,45 @@ func diskDir(t *testing.T) string {
 	return ""
 }
 
+// in prepares a command of the env's user in the group, which root puts it into.
+func (g *memoryGroup) in(e *env, cmd *exec.Cmd) *exec.Cmd {
+	g.t.Helper()
+	args := []string{"-ec", `echo $$ >"$0"; exec "$@"`, filepath.Join(g.dir, "cgroup.procs")}
+	if e.uid != os.Geteuid() {
+		id := strconv.Itoa(e.uid)
+		args = append(args, "setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--")
+	}
+	in := exec.Command("sh", append(args, cmd.Args...)...)
+	in.Env = cmd.Env
+	return in
+}
+
 // Dirty pages of a mount count against the memory limit that its server has too. Once
 // the kernel's own limit on them was lifted, and the server was killed, or waited for
 // ever for memory that its own writing back was to free.
 func TestSpillInAMemoryLimit(t *testing.T) {
-	e := newEnv(t)
-	g := newMemoryGroup(t, 160<<20)
-	cmd := e.command("exec", "--spill", diskDir(t), e.url("k"), "--", "sh", "-euc", `
-		for i in 1 2 3; do dd if=/dev/zero of=f$i bs=1M count=120 conv=fsync status=none & done
-		wait
-		dd if=/dev/zero of=g bs=1M count=120 conv=fsync status=none
-		du -cm --apparent-size f? g | tail -n 1`)
-	in := e.program("sh", append([]string{"-ec", `echo $$ >"$0"; exec "$@"`, filepath.Join(g.dir, "cgroup.procs")}, cmd.Args...)...)
-	patience := time.AfterFunc(2*time.Minute, g.release) // rather a failure than a hang
-	out := mustRun(t, in)
-	if !patience.Stop() {
-		t.Error("it came to no end within its limit")
-	}
-	if out != "480\ttotal\n" {
-		t.Errorf("the tools have written %q", out)
-	}
-	if killed := g.killed(); killed != "0" {
-		t.Errorf("%s processes were killed for lack of memory", killed)
+	for _, p := range []serving{servings[0], servings[2]} {
+		t.Run(p.name, func(t *testing.T) {
+			e := p.env(t)
+			g := newMemoryGroup(t, 160<<20)
+			disk := diskDir(t)
+			must(t, os.Chown(disk, e.uid, e.uid))
+			cmd := e.command("exec", "--spill", disk, e.url("k"), "--", "sh", "-euc", `
+				for i in 1 2 3; do dd if=/dev/zero of=f$i bs=1M count=120 conv=fsync status=none & done
+				wait
+				dd if=/dev/zero of=g bs=1M count=120 conv=fsync status=none
+				du -cm --apparent-size f? g | tail -n 1`)
+			patience := time.AfterFunc(2*time.Minute, g.release) // rather a failure than a hang
+			out := mustRun(t, g.in(e, cmd))
+			if !patience.Stop() {
+				t.Error("it came to no end within its limit")
+			}
+			if out != "480\ttotal\n" {
+				t.Errorf("the tools have written %q", out)
+			}
+			if killed := g.killed(); killed != "0" {
+				t.Errorf("%s processes were killed for lack of memory", killed)
+			}
+		})
 	}
 }

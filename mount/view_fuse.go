@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fusefs"
 	"github.com/workdir/workdir/internal/ipc"
@@ -43,12 +45,18 @@ func (v *fuseView) show(context.Context) error {
 		return err
 	}
 	v.mounted = true
+	if err := v.findDevice(); err != nil {
+		_ = unix.Close(fd)
+		return err
+	}
+	bdi := fusefs.BDIOf(v.dev)
 	v.transfer = v.h.server.transfers.take()
 	v.conn, err = fusefs.Serve(fd, v.h.tree, &fusefs.Options{
-		MaxTransfer: v.transfer,
-		ReadOnly:    v.h.req.ReadOnly,
-		Passthrough: v.h.req.Spill == "" && kernelPassesThrough(), // the kernel does not tell us of ENOSPC, so it cannot spill
-		Logger:      slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
+		MaxTransfer:  v.transfer,
+		ReadOnly:     v.h.req.ReadOnly,
+		Passthrough:  v.h.req.Spill == "" && kernelPassesThrough(), // the kernel does not tell us of ENOSPC, so it cannot spill
+		WriteThrough: !bdi.FitDirty(groupLimit()),
+		Logger:       slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
 	})
 	if err == nil {
 		err = v.conn.WaitMount()
@@ -56,11 +64,11 @@ func (v *fuseView) show(context.Context) error {
 	if err != nil {
 		return &HostError{Path: v.h.dir, What: "FUSE: " + err.Error()}
 	}
-	return v.findDevice()
+	bdi.ReadAhead()
+	return nil
 }
 
-// findDevice learns the device number of the mount, by which its users are
-// found, and tunes its write back.
+// findDevice learns the device number of the mount, by which its users are found.
 func (v *fuseView) findDevice() error {
 	v.dev = deviceAt(v.h.dir)
 	if v.dev == "" { // the kernel does not tell
@@ -73,10 +81,6 @@ func (v *fuseView) findDevice() error {
 			return &HostError{Path: v.h.dir, What: "the mount is not in the mount table"}
 		}
 		v.dev = e.dev
-	}
-	var major, minor uint32
-	if _, err := fmt.Sscanf(v.dev, "%d:%d", &major, &minor); err == nil {
-		fusefs.TuneBDI(major, minor, groupLimit())
 	}
 	return nil
 }

@@ -1,65 +1,78 @@
 package fusefs
 
 import (
-	"fmt"
+	"bytes"
+	"os"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// dirtyShare is the share of a memory limit that pages of one mount may take which are
-// not written back yet.
-const dirtyShare = 32
+// BDI is what the kernel keeps of a mount to read ahead and to write back
+// (/sys/class/bdi). Only root of the initial user namespace may set it, and older
+// kernels have less of it: what is not allowed or not there stays as it is.
+type BDI struct{ dir string }
 
-// TuneBDI sets what the kernel allows a mount in memory: read-ahead of 1 MiB, and
-// where memory is not limited as many dirty pages as a disk may have (FUSE mounts
-// start at 1 % of memory, and a writer then waits for the server). major and minor are
-// the mount's device numbers, as stat(2) tells them. Call it after [Serve], for INIT
-// resets the read-ahead.
+// BDIOf returns the BDI of a mount by its device number, "major:minor". It is there
+// from the mount on.
+func BDIOf(dev string) BDI { return BDI{"/sys/class/bdi/" + dev + "/"} }
+
+// ReadAhead sets it to 1 MiB. Call it after [Serve], for INIT resets it.
+func (b BDI) ReadAhead() { b.set("read_ahead_kb", 1024) }
+
+// The shares of a memory limit that the pages of one mount which are not written back
+// yet should take, and may take at most.
+const (
+	dirtyShare = 32
+	dirtyMost  = 8
+)
+
+// FitDirty sets how many pages of the mount may be dirty, and reports whether the
+// memory can spare as many; if not, the mount should be served with WriteThrough.
 //
 // limit is the memory limit of the control group that tools and server share, in
-// bytes; 0 is none. There the kernel's own limit on dirty pages stays, and is lowered
-// to a share of the memory limit: dirty pages count against that, the server that
-// writes them back needs memory for it, and reclaim can do nothing but wait for the
-// server. FUSE pages are none that the group's own dirty limit is for
+// bytes; 0 is none. Without one the mount may have as many dirty pages as a disk: FUSE
+// mounts start at 1 % of memory, and a writer then waits for the server. In a limit
+// that 1 % stays, and is lowered to a share of the limit: dirty pages count against it,
+// the server that writes them back needs memory for that, and reclaim can do nothing
+// but wait for the server. Of the group's own limit on dirty pages FUSE knows nothing
 // (SB_I_CGROUPWB).
-//
-// It is an optimization, but for a limit: only root of the initial user namespace may
-// do it, older kernels lack strict_limit and max_bytes. So errors are ignored.
-func TuneBDI(major, minor uint32, limit int64) {
-	dir := fmt.Sprintf("/sys/class/bdi/%d:%d/", major, minor)
-	setBDI(dir+"read_ahead_kb", 1024)
+func (b BDI) FitDirty(limit int64) bool {
 	if limit == 0 {
-		setBDI(dir+"strict_limit", 0)
-		setBDI(dir+"max_ratio", 100)
-		return
+		b.set("strict_limit", 0)
+		b.set("max_ratio", 100)
+		return true
 	}
-	if most, ok := readBDI(dir + "max_bytes"); ok && most > limit/dirtyShare {
-		setBDI(dir+"max_bytes", limit/dirtyShare)
+	if b.mostDirty() > limit/dirtyShare {
+		b.set("max_bytes", limit/dirtyShare)
 	}
+	return b.mostDirty() <= limit/dirtyMost
 }
 
-func setBDI(name string, value int64) {
-	fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+// mostDirty is how much may be dirty, in bytes. Kernels before 6.2 do not say; it is
+// what they start with.
+func (b BDI) mostDirty() int64 {
+	if text, err := os.ReadFile(b.dir + "max_bytes"); err == nil {
+		if most, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
+			return most
+		}
+	}
+	vmstat, _ := os.ReadFile("/proc/vmstat") // without it nothing is known, and nothing is changed
+	for line := range bytes.Lines(vmstat) {
+		if pages, ok := strings.CutPrefix(string(line), "nr_dirty_threshold "); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(pages), 10, 64)
+			return n * int64(os.Getpagesize()) / 100
+		}
+	}
+	return 0
+}
+
+func (b BDI) set(name string, value int64) {
+	fd, err := unix.Open(b.dir+name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	_, _ = unix.Write(fd, []byte(strconv.FormatInt(value, 10)))
 	_ = unix.Close(fd)
-}
-
-func readBDI(name string) (int64, bool) {
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, false
-	}
-	defer unix.Close(fd)
-	buf := make([]byte, 32)
-	n, err := unix.Read(fd, buf)
-	if err != nil {
-		return 0, false
-	}
-	value, err := strconv.ParseInt(strings.TrimSpace(string(buf[:n])), 10, 64)
-	return value, err == nil
 }

@@ -70,9 +70,9 @@ func BenchmarkOperations(b *testing.B) {
 	for _, bm := range benchmarks {
 		b.Run(bm.name+"/mount", func(b *testing.B) {
 			m := newMount(b, childConfig{})
-			var st unix.Stat_t
-			failing(b, unix.Stat(m.dir, &st))
-			TuneBDI(unix.Major(st.Dev), unix.Minor(st.Dev), 0)
+			bdi := bdiAt(b, m.dir)
+			bdi.FitDirty(0)
+			bdi.ReadAhead()
 			b.SetBytes(bm.bytes)
 			b.ResetTimer()
 			bm.run(b, m.dir)

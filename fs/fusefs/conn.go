@@ -37,6 +37,9 @@ type Options struct {
 	// initial user namespace and Linux 6.9; without them all goes through READ and
 	// WRITE, which is right and slow. It counts for nothing with ReadOnly.
 	Passthrough bool
+	// WriteThrough keeps the writeback cache off: each write(2) waits for a WRITE, and
+	// the kernel holds no pages back but those that are stored to through memory.
+	WriteThrough bool
 	// MaxTransfer is the size of the largest READ and WRITE, in bytes. The buffers
 	// that a connection waits for requests with, three or more, are as large. 0 is
 	// 1 MiB, and more than that is not had.

@@ -65,6 +65,9 @@ func (o *Options) mountOptions() (*fuse.MountOptions, []op, error) {
 		mo.ExtraCapabilities |= fuse.CAP_DIRECT_IO_ALLOW_MMAP // see mustAskForRoom
 		mo.DisabledCapabilities = fuse.CAP_PASSTHROUGH
 	}
+	if o.WriteThrough {
+		mo.DisabledCapabilities |= fuse.CAP_WRITEBACK_CACHE
+	}
 	var off []op
 	for _, name := range o.Disable {
 		f, ok := features[name]

@@ -298,35 +298,44 @@ func TestAbsentLabels(t *testing.T) {
 	}
 }
 
-func TestTuneBDI(t *testing.T) {
-	const limit = 64 << 20
+func TestBDI(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		limit int64
 		want  map[string]string
 	}{
 		{"as much memory as there is", 0, map[string]string{"read_ahead_kb": "1024", "strict_limit": "0", "max_ratio": "100"}},
-		{"a memory limit", limit, map[string]string{"read_ahead_kb": "1024", "strict_limit": "1", "max_ratio": "0"}},
+		{"a memory limit", 64 << 20, map[string]string{"read_ahead_kb": "1024", "strict_limit": "1", "max_ratio": "0"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMount(t, childConfig{})
-			var st unix.Stat_t
-			if err := unix.Stat(m.dir, &st); err != nil {
-				t.Fatal(err)
+			b := bdiAt(t, m.dir)
+			if !b.FitDirty(c.limit) {
+				t.Error("the dirty pages do not fit")
 			}
-			major, minor := unix.Major(st.Dev), unix.Minor(st.Dev)
-			TuneBDI(major, minor, c.limit)
-			dir := fmt.Sprintf("/sys/class/bdi/%d:%d/", major, minor)
+			b.ReadAhead()
 			for name, want := range c.want {
-				got, err := os.ReadFile(dir + name)
+				got, err := os.ReadFile(b.dir + name)
 				if err != nil || strings.TrimSpace(string(got)) != want {
 					t.Errorf("%s: %q, %v, want %s", name, got, err, want)
 				}
 			}
-			if most, ok := readBDI(dir + "max_bytes"); c.limit > 0 && (!ok || most > limit/dirtyShare) {
-				t.Errorf("%d bytes may be dirty, want no more than %d", most, limit/dirtyShare)
+			if most := b.mostDirty(); c.limit > 0 && (most <= 0 || most > c.limit/dirtyShare) {
+				t.Errorf("%d bytes may be dirty, want no more than %d", most, c.limit/dirtyShare)
 			}
 		})
 	}
-	TuneBDI(0, 1<<20-1, 0) // there is none: nothing happens
+	none := BDIOf("0:1048575")
+	if none.FitDirty(1) || !none.FitDirty(1<<50) {
+		t.Error("a mount whose limit cannot be set fits where the kernel's own does")
+	}
+}
+
+func bdiAt(tb testing.TB, dir string) BDI {
+	tb.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		tb.Fatal(err)
+	}
+	return BDIOf(fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)))
 }
