@@ -59,16 +59,19 @@
 // activity whose worker dies after the commit and before the report takes effect
 // once, and so do two attempts that overlap.
 //
-// A step is known by the execution of the activity (namespace, workflow id, run id
-// and activity id, or for one without a workflow its own id and run id), the
-// workspace, and a number: the how-manieth of the activity on that workspace it is.
-// A visit that ends with an error of ours gives its number back, one whose function
-// failed does not. Activities whose steps come in another order in another attempt,
-// or at the same time, name them by Options.Step. A workflow that is reset is
-// another execution, and runs again. An activity that changed nothing has no
+// A step is known by the execution of the activity (namespace, workflow id, run id,
+// activity id and the time at which it was scheduled, since an activity id may be used
+// again; or for one without a workflow its own id and run id), the workspace, and its
+// ordinal among the activity's steps on that workspace. A visit that ends with an error
+// of ours gives its number back, one whose function failed does not. Activities whose
+// steps come in another order in another attempt, or at the same time, name them by
+// Options.Step; without names a step that begins while another is under way, and is
+// not inside it, is ErrStep. A workflow that is reset is another execution, and runs
+// again. An activity that changed nothing has no
 // record, and runs again as well; it has nothing to do twice.
 //
-// Results go through Options.DataConverter and may have 2 MiB. The archive keeps
+// Results go through the data converter of the worker's client, if the client has the
+// plugin, or Options.DataConverter, and may have 2 MiB. The archive keeps
 // 4 MiB of them, and the last 1,000 commits; a step whose result is not kept any
 // more fails for good (workdir.AlreadyCommitted), and is not done again. What the
 // function does outside of the workspace is not covered.
@@ -77,7 +80,8 @@
 //
 // With a heartbeat timeout, heartbeats are sent from before the first byte is
 // fetched until after the last is stored, at a third of the timeout, as long as
-// the server process of the mount lives. Each carries the last details that the
+// the activity's context and the server process of the mount live; the end of a
+// context that the caller has made for one Do ends that Do alone. Each carries the last details that the
 // activity sent, or the attempt before it, since one without details would erase
 // them. For that the activity's own heartbeats are listened to: those that are
 // sent with the context that the function got or one derived from it; with the
@@ -109,6 +113,10 @@
 // An activity that was cancelled by request ends as cancelled. Where the fence is the
 // one that hears of it, the visit returns when the SDK has heard of it too, which
 // takes up to 80 % of the heartbeat timeout.
+//
+// A reset begins again at attempt 1, and can leave two attempts that Temporal takes
+// for current, or make an older one current again. There the log alone keeps them to
+// one effect and one result.
 //
 // # What cannot be had
 //
