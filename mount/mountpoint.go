@@ -90,8 +90,12 @@ func (m *Mount) takeMountpoint(ctx context.Context) error {
 
 // takeMountpoint makes the first directory of that name that nobody has.
 func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (string, error) {
-	s.taking.Lock() // cheaper than the wait for the file's lock
-	defer s.taking.Unlock()
+	select { // cheaper than the wait for the file's lock
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 	guard, err := lockRunDir(ctx, s.runDir)
 	if err != nil {
 		return "", err

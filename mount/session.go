@@ -52,7 +52,7 @@ type session struct {
 
 	callbacks callbacks // of what is about no mount; has its own lock
 
-	taking sync.Mutex // held while a mountpoint is taken; outside of mu
+	taking chan struct{} // immutable; holds a token while a mountpoint is taken
 
 	mu     sync.Mutex
 	killed string            // guarded by mu; why we killed it
@@ -254,7 +254,7 @@ func startSession(ctx context.Context, key sessionKey) (*session, error) {
 	}
 	s := &session{
 		dir: dir, runDir: key.runDir, lock: lock, ping: pingInterval, mounts: map[uint64]*Mount{},
-		lost: make(chan struct{}), exited: make(chan struct{}),
+		taking: make(chan struct{}, 1), lost: make(chan struct{}), exited: make(chan struct{}),
 	}
 	start := s.startServer
 	if key.local {

@@ -55,7 +55,14 @@ func during(sigs <-chan os.Signal, handle func(syscall.Signal), work func()) {
 			case sig := <-sigs:
 				handle(sig.(syscall.Signal)) // the only kind that os/signal sends
 			case <-end:
-				return
+				for {
+					select {
+					case sig := <-sigs:
+						handle(sig.(syscall.Signal))
+					default:
+						return
+					}
+				}
 			}
 		}
 	}()
