@@ -114,7 +114,6 @@ func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (s
 		err := os.Mkdir(path, 0o700)
 		if errors.Is(err, os.ErrExist) {
 			if !all {
-				clearDeadLocked(s.runDir)
 				taken, all = recorded(s.runDir), true
 			}
 			if taken[path] || !removeMountpoint(path) {
@@ -170,15 +169,16 @@ func giveBack(session string, id uint64, path string, made bool) {
 	os.Remove(recordPath(session, id))
 }
 
-// awaitEnding waits a moment for the session that has a path if its client has ended:
-// its server is then about to give the path back.
+// awaitEnding clears away the session that has a path if it is dead, and waits a moment
+// if its client has ended: its server is then about to give the path back, or another
+// process clears it away.
 func (s *session) awaitEnding(ctx context.Context, path string) {
 	if _, err := os.Lstat(path); err != nil || s.paths()[path] {
 		return
 	}
 	for end := time.Now().Add(endingPatience); time.Now().Before(end) && ctx.Err() == nil; {
-		owner := sessionOf(s.runDir, path)
-		if owner == "" || hasClient(owner) || isDeadSession(owner) {
+		_ = cleanUp(ctx, s.runDir) // what stays keeps its name
+		if owner := sessionOf(s.runDir, path); owner == "" || hasClient(owner) {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -211,14 +211,6 @@ func hasClient(session string) bool {
 	}
 	_ = nc.Close() // nothing was said
 	return true
-}
-
-func isDeadSession(session string) bool {
-	lock, dead := takeIfDead(session)
-	if lock != nil {
-		lock.Close()
-	}
-	return dead
 }
 
 // paths are the mountpoints of this session.

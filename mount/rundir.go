@@ -267,14 +267,6 @@ func takeDeadLocked(runDir string) []deadSession {
 	return all
 }
 
-// clearDeadLocked clears away the dead sessions of a run directory. The caller holds the
-// lock of the run directory.
-func clearDeadLocked(runDir string) {
-	for _, d := range takeDeadLocked(runDir) {
-		d.clear()
-	}
-}
-
 func sessionDirs(runDir string) []string {
 	dirs, _ := filepath.Glob(filepath.Join(globEscape(runDir), sessionPrefix+"*")) // fails on a bad pattern only
 	return dirs
@@ -283,6 +275,14 @@ func sessionDirs(runDir string) []string {
 // globEscape keeps the meaning of a path in a pattern of filepath.Glob.
 func globEscape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+func isDeadSession(session string) bool {
+	lock, dead := takeIfDead(session)
+	if lock != nil {
+		lock.Close()
+	}
+	return dead
 }
 
 // takeIfDead reports whether no process holds the session's lock any more. The
