@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,15 @@ const (
 )
 
 var initCalled atomic.Bool
+
+// The shim stays on its first thread: what a parent has set for its death
+// (PR_SET_PDEATHSIG, prctl(2)) belongs to a thread, and is lost by an execve(2) of another
+// one. Only an init function is sure to run on the first.
+func init() {
+	if len(os.Args) > 0 && os.Args[0] == shimName {
+		runtime.LockOSThread()
+	}
+}
 
 // Init must be the first line of main, after the registration of stores of the
 // program's own. In the program itself it returns at once. Where the program was

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -129,6 +130,8 @@ func (a *app) runIn(m *mount.Mount, sigs <-chan os.Signal, f *execFlags, argv []
 	cmd := mount.Command(context.Background(), m, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = f.withoutStep(a.environment(m))
+	runtime.LockOSThread() // see newJob
+	defer runtime.UnlockOSThread()
 	j := newJob(cmd)
 	defer j.close()
 	if err := cmd.Start(); err != nil {

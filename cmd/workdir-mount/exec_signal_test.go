@@ -222,6 +222,38 @@ func (c *client) onTerminal() *os.File {
 	return ptmx
 }
 
+// The command of an exec that was killed once went on, in a mount that was gone.
+func TestKilledExecEndsTheCommand(t *testing.T) {
+	c := newClient(t, "exec", "store/job", "--", "sh", "-c", "echo $$; exec sleep 1000")
+	c.start()
+	line, err := c.out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = unix.PidfdSendSignal(command, unix.SIGKILL, nil, 0) // ended already, unless the test failed
+		unix.Close(command)
+	}()
+	if err := c.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "end of the command", func() bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(command), Events: unix.POLLIN}}, 0)
+		return n == 1 && err == nil
+	})
+	c.wait()
+	eventually(t, "end of the mount", func() bool { return len(mountsBelow(c.dir)) == 0 })
+	c.wantNothingStored()
+}
+
 // What nohup made us ignore stays ignored, by us and by the command.
 func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	c := newClient(t)

@@ -15,21 +15,27 @@ import (
 // the foreground group: those are not sent again. Without a terminal (a service,
 // CI, a container) the command has a process group of its own, and what we get
 // is sent to all of that.
+//
+// A command whose exec is killed is killed too (PR_SET_PDEATHSIG, prctl(2), which outlives
+// the shim; a setuid program drops it): its workspace goes, and what it does is lost.
+// Processes that it has started find no mount any more.
 type job struct {
 	cmd *exec.Cmd
 	tty *os.File // our controlling terminal; nil: the command has its own group
 }
 
-// newJob prepares a command that is not started yet.
+// newJob prepares a command that is not started yet. The caller keeps its thread until
+// the command has ended: the kernel takes the end of that thread for the parent's.
 func newJob(cmd *exec.Cmd) *job {
 	j := &job{cmd: cmd}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err == nil {
 		j.tty = tty
 		return j
-	}
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Setpgid = true
 	return j
