@@ -184,6 +184,7 @@ func (s *server) hello(body json.RawMessage) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.session = string(req.Session)
+	store.Remember(filepath.Dir(s.session))
 	return helloReply{Protocol: protocolVersion, PID: os.Getpid()}, nil
 }
 

@@ -113,6 +113,7 @@ func (a *app) setUp() error {
 	case a.verbose:
 		a.level.Set(slog.LevelInfo)
 	}
+	store.Remember(mount.DefaultRunDir())
 	if a.runDir == "" {
 		return nil
 	}
@@ -121,6 +122,7 @@ func (a *app) setUp() error {
 		return fmt.Errorf("run directory %s: %w", a.runDir, err)
 	}
 	a.runDir = dir
+	store.Remember(dir)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package stores
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 )
 
@@ -26,6 +27,28 @@ func TestRequestCounts(t *testing.T) {
 		got := counts{open: cost("cat", "file"), nothing: cost("touch", "-c", "none"), commit: cost("sh", "-c", "echo new >file")}
 		if got != want {
 			t.Errorf("requests = %+v, want %+v", got, want)
+		}
+	})
+}
+
+// That a bucket honours conditions is known to the next process too: a commit is then as
+// many requests as the documents say.
+func TestConditionsRemembered(t *testing.T) {
+	onEach(t, func(t *testing.T, s *Server) {
+		bucket, d := newBucket(t, s), newDesk(t)
+		d.exec(s.URL(bucket, "k"), "echo base >file")
+		p, err := NewProxy(s, func(*http.Request) Fault { return None })
+		noError(t, err)
+		defer func() { noError(t, p.Close()) }()
+		d.env = proxyEnv(s, p)
+		var counts []int
+		for range 3 {
+			before := p.Met()[None]
+			d.exec(s.urlAt(p.Address, bucket, "k"), "date +%N >>file")
+			counts = append(counts, p.Met()[None]-before)
+		}
+		if want := []int{8, 2, 2}; !slices.Equal(counts, want) {
+			t.Errorf("requests of one commit after the other = %v, want %v", counts, want)
 		}
 	})
 }

@@ -13,8 +13,8 @@ import (
 
 // A bucket whose server ignores conditions lets two commits overwrite each other
 // and tells nobody. So before the first request of each kind that changes a bucket,
-// its conditions are tried on an object of our own; what was found to hold is
-// remembered for the life of the process.
+// its conditions are tried on an object of our own; what was found to hold is known for
+// the life of the process, and for a day to others, see known.go.
 
 // probeKind is a kind of request whose conditions are tried.
 type probeKind int
@@ -38,11 +38,14 @@ type bucketProbe struct {
 	holds map[probeKind]bool // conditions that were seen to hold
 }
 
+// place identifies the bucket of s.
+func (s *cloudStore) place() string { return s.backend.Endpoint() + " " + s.backend.Bucket() }
+
 // probeOf gives what is known of the bucket of s.
 func (s *cloudStore) probeOf() *bucketProbe {
 	probed.Lock()
 	defer probed.Unlock()
-	id := s.backend.Endpoint() + " " + s.backend.Bucket()
+	id := s.place()
 	p := probed.buckets[id]
 	if p == nil {
 		p = &bucketProbe{turn: make(chan struct{}, 1), holds: map[probeKind]bool{}}
@@ -72,6 +75,8 @@ func (s *cloudStore) probe(ctx context.Context, kind probeKind, name string) err
 	case <-ctx.Done():
 		return store.ContextError(ctx)
 	}
+	what := fmt.Sprintf("%s honours the conditions of %d", s.place(), kind)
+	p.holds[kind] = p.holds[kind] || known(what)
 	if p.holds[kind] {
 		return nil
 	}
@@ -80,6 +85,7 @@ func (s *cloudStore) probe(ctx context.Context, kind probeKind, name string) err
 		err := s.tryConditions(ctx, kind, name)
 		if err == nil {
 			p.holds[kind] = true
+			learnt(what)
 			return nil
 		}
 		if n == scratchTries || !s.refusal(err).Meaning.Again() || !b.wait(ctx) {

@@ -1,0 +1,63 @@
+package cloud
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/store"
+)
+
+// What was found out about a bucket is kept for knownTime in the directory that
+// store.Remember names, an empty file for each thing: its name is a digest, the time of
+// its last change when it was found out. Where it cannot be kept it is found out anew.
+const (
+	knownDir  = "known"
+	knownTime = 24 * time.Hour
+)
+
+func knownPath(what string) string {
+	dir := store.Remembered()
+	if dir == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(what))
+	return filepath.Join(dir, knownDir, hex.EncodeToString(sum[:16]))
+}
+
+// known says whether this was found out within the last day, by a process of this user.
+func known(what string) bool {
+	path := knownPath(what)
+	var st unix.Stat_t
+	if path == "" || unix.Lstat(path, &st) != nil {
+		return false
+	}
+	age := time.Since(time.Unix(st.Mtim.Unix()))
+	return int(st.Uid) == os.Geteuid() && st.Mode&unix.S_IFMT == unix.S_IFREG && age >= 0 && age < knownTime
+}
+
+// learnt notes that this was found out, and drops what is too old.
+func learnt(what string) {
+	path := knownPath(what)
+	if path == "" || unix.Access(store.Remembered(), unix.W_OK) != nil {
+		return
+	}
+	dir := filepath.Dir(path)
+	_ = os.Mkdir(dir, 0o700)                // is there mostly
+	_ = os.WriteFile(path, []byte{}, 0o600) // else it is found out again
+	now := time.Now()
+	_ = os.Chtimes(path, now, now) // an empty file that was there has not changed
+	notes, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, note := range notes {
+		if info, err := note.Info(); err == nil && now.Sub(info.ModTime()) > knownTime {
+			_ = os.Remove(filepath.Join(dir, note.Name())) // another process may have done it
+		}
+	}
+}
