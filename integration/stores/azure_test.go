@@ -6,13 +6,16 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 	"github.com/workdir/workdir/store"
@@ -218,5 +221,62 @@ func TestAzureNames(t *testing.T) {
 		if !slices.Contains(names, key+".tar.gz") {
 			t.Errorf("no blob is named as the key %q", key)
 		}
+	}
+}
+
+// plainAzurite is Azurite as users start it: it refuses versions of the protocol that are
+// younger than it is, as that of the newest SDK.
+type plainAzurite struct{ azurite }
+
+func (c plainAzurite) command(at place) (args, env []string) {
+	args, env = c.azurite.command(at)
+	return slices.DeleteFunc(args, func(a string) bool { return a == "--skipApiVersionCheck" }), env
+}
+
+func (plainAzurite) client(_ context.Context, address string) (client, error) {
+	c, err := azblob.NewClientFromConnectionString(azureConnection(address), &azblob.ClientOptions{
+		ClientOptions: policy.ClientOptions{PerCallPolicies: []policy.Policy{olderVersion{}}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &azureClient{c}, nil
+}
+
+// olderVersion speaks a version of the protocol that Azurite knows.
+type olderVersion struct{}
+
+func (olderVersion) Do(r *policy.Request) (*http.Response, error) {
+	r.Raw().Header["x-ms-version"] = []string{"2025-11-05"}
+	return r.Next()
+}
+
+// The emulator as its users start it takes archives of one part and of several, and lists,
+// copies and removes them.
+func TestAzureEmulatorWithoutFlags(t *testing.T) {
+	s, err := startCloud(t.Context(), Azure, plainAzurite{}, "")
+	noError(t, err)
+	t.Cleanup(func() { noError(t, s.Stop()) })
+	bucket := newBucket(t, s)
+	opened := s.open(t, bucket)
+	for key, size := range map[string]int{"dir/small": 10, "dir/large": 2 * largeSize} {
+		content := bytes.Repeat([]byte("x"), size)
+		info, err := opened.Put(t.Context(), key, writing(content), nil)
+		noError(t, err)
+		o, err := opened.Open(t.Context(), key)
+		noError(t, err)
+		got, err := io.ReadAll(o)
+		noError(t, errors.Join(err, o.Close()))
+		if !bytes.Equal(got, content) {
+			t.Errorf("%d bytes came back, want %d", len(got), size)
+		}
+		_, err = opened.(copier).CopyFrom(t.Context(), opened, key, info.Revision, key+"-copy", nil)
+		noError(t, err)
+		noError(t, opened.Delete(t.Context(), key, info.Revision, nil))
+	}
+	infos, err := opened.List(t.Context(), "dir/")
+	noError(t, err)
+	if len(infos) != 2 || infos[0].Key != "dir/large-copy" || infos[1].Key != "dir/small-copy" {
+		t.Errorf("listed %+v", infos)
 	}
 }

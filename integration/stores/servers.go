@@ -83,16 +83,20 @@ func Start(ctx context.Context, kind Kind) (*Server, error) {
 }
 
 // start starts a server that keeps its data in a directory, "" for one of its own.
-// A port that was free a moment ago can be taken meanwhile; then another one is
-// tried.
 func start(ctx context.Context, kind Kind, data string) (*Server, error) {
+	return startCloud(ctx, kind, clouds[kind], data)
+}
+
+// startCloud starts a server in the way of c. A port that was free a moment ago can be
+// taken meanwhile; then another one is tried.
+func startCloud(ctx context.Context, kind Kind, c cloud, data string) (*Server, error) {
 	var errs error
 	for range startTries {
 		address, err := freeAddress()
 		if err != nil {
 			return nil, err
 		}
-		s, err := startAt(ctx, kind, address, data)
+		s, err := startAt(ctx, kind, c, address, data)
 		if err == nil {
 			return s, nil
 		}
@@ -101,7 +105,7 @@ func start(ctx context.Context, kind Kind, data string) (*Server, error) {
 	return nil, errs
 }
 
-func startAt(ctx context.Context, kind Kind, address, data string) (*Server, error) {
+func startAt(ctx context.Context, kind Kind, c cloud, address, data string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "workdir-"+string(kind)+"-")
 	if err != nil {
 		return nil, err
@@ -112,7 +116,7 @@ func startAt(ctx context.Context, kind Kind, address, data string) (*Server, err
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		return nil, err
 	}
-	s := &Server{Kind: kind, Address: address, dir: dir, data: data, cloud: clouds[kind]}
+	s := &Server{Kind: kind, Address: address, dir: dir, data: data, cloud: c}
 	if err := s.run(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}

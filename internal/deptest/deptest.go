@@ -43,7 +43,7 @@ var table = map[string]rule{
 		ours:    []string{"store", "store/drivers/internal/cloud"},
 		foreign: []string{"gocloud.dev/", "github.com/Azure/"},
 	},
-	"store/drivers/internal/cloud": {ours: []string{"store"}, tests: []string{"store/storetest"}},
+	"store/drivers/internal/cloud": {ours: []string{"store"}, foreign: []string{"gocloud.dev/"}, tests: []string{"store/storetest"}},
 	"workspace":                    {ours: []string{"archive", "fs", "fs/fsdir", "store", "internal/printable"}},
 	"store/storetest":              {ours: []string{"archive", "store"}, foreign: []string{"github.com/anishathalye/porcupine"}},
 	"store":                        {ours: []string{"archive"}, tests: []string{"fs", "store/storetest"}},

@@ -47,17 +47,17 @@ type Options struct {
 // New gives the store that is in a container, for programs that configure their
 // client in code; they register it under a scheme of their own with store.Register.
 // Requests go through the client's own transport: a stalled connection is that one's
-// to find, and [store.TrafficOf] knows nothing.
+// to find, and [store.TrafficOf] knows nothing. Keys with one of \ " # % ? or "../" are
+// refused, which only a client of this package's own sends as they are.
 func New(client *container.Client, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
 	}
-	return cloud.NewStore(newBackend(client), &cloud.Options{Prefix: opts.Prefix})
+	return cloud.NewStore(newBackend(client, false), &cloud.Options{Prefix: opts.Prefix})
 }
 
 // FromBucket gives the store that is in a bucket that gocloud has opened, with the
-// prefix that it has. Only its client is used, and otherwise it is as New: names are
-// not escaped as gocloud does. The caller closes the bucket once the Store is closed.
+// prefix that it has. Only its client is used, and otherwise it is as New. The caller closes the bucket once the Store is closed.
 // No request is made. The error is store.ErrURL, where the bucket is not one of Azure
 // Blob Storage.
 func FromBucket(bucket *blob.Bucket) (store.Store, error) {

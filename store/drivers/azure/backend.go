@@ -5,15 +5,12 @@ import (
 	"context"
 	"crypto/md5"
 	"io"
-	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
@@ -21,23 +18,35 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
+	gocloud "gocloud.dev/blob"
+	"gocloud.dev/blob/azureblob"
 )
 
 // backend is one container. It is immutable.
 type backend struct {
-	client  *container.Client
-	host    string    // host and port of the account
-	account string    // for messages
-	name    string    // of the container
-	expires time.Time // of the client's SAS token; zero where there is none
+	cloud.Blobs
+	client  *container.Client // of the same container, for what is written
+	host    string            // host and port of the account
+	account string            // for messages
+	name    string            // of the container
+	expires time.Time         // of the client's SAS token; zero where there is none
 
 	credential azcore.TokenCredential // what the client logs in with; nil where that is a key, a SAS token, or not known
 }
 
 var _ cloud.Backend = (*backend)(nil)
 
-func newBackend(client *container.Client) *backend {
-	b := &backend{client: client}
+// newBackend panics where client is nil. own says that the client is one of
+// containerOptions, which sends names as they are.
+func newBackend(client *container.Client, own bool) *backend {
+	bucket, err := azureblob.OpenBucket(context.Background(), client, nil)
+	if err != nil {
+		panic(err)
+	}
+	b := &backend{Blobs: cloud.Blobs{Open: cloud.Opened(bucket), Dialect: dialect{}}, client: client}
+	if !own {
+		b.Escaped = []string{`\`, `"`, "#", "%", "?", "\x7f", "../"}
+	}
 	// What the SDK could send requests to can be split. The container is the last
 	// segment of the path; before it an emulator has the account, which elsewhere
 	// is the first label of the host.
@@ -75,70 +84,67 @@ func (b *backend) Endpoint() string { return b.host + "/" + b.account }
 // Close implements cloud.Backend.
 func (b *backend) Close() error { return nil }
 
-// Get implements cloud.Backend. Azure answers a range of an empty blob as one beyond
-// the end.
-func (b *backend) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (cloud.Body, error) {
-	count := max(length, blob.CountToEnd) // which is 0
-	if length == 0 {
-		a, err := b.head(ctx, name, rev)
-		return cloud.Body{ReadCloser: http.NoBody, Attributes: a}, err
+// dialect is what Azure says in types of its own.
+type dialect struct{}
+
+// Reading implements cloud.Dialect.
+func (dialect) Reading(as func(any) bool, rev store.Revision) error {
+	var o *blob.DownloadStreamOptions
+	if as(&o) {
+		o.AccessConditions = pinned(rev)
 	}
-	r, err := b.client.NewBlobClient(name).DownloadStream(ctx, &blob.DownloadStreamOptions{
-		Range:            blob.HTTPRange{Offset: off, Count: count},
-		AccessConditions: pinned(rev),
-	})
-	if err != nil {
-		return cloud.Body{}, refused(err)
-	}
-	if isFolder(r.Metadata) {
-		r.Body.Close()
-		return cloud.Body{}, folder()
-	}
-	return cloud.Body{
-		ReadCloser: reader{r.Body},
-		Attributes: attributes(r.ETag, totalSize(r.ContentLength, r.ContentRange), r.LastModified),
-	}, nil
+	return nil
 }
 
-// reader gives the errors of a body without what they could show.
-type reader struct{ io.ReadCloser }
-
-func (r reader) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		err = refused(err)
-	}
-	return n, err
-}
-
-// totalSize is that of the blob, from a range's "bytes 0-9/27" or, where all of it
-// was asked for, its length.
-func totalSize(length *int64, contentRange *string) *int64 {
-	if contentRange == nil {
-		return length
-	}
-	_, total, _ := strings.Cut(*contentRange, "/")
-	if size, err := strconv.ParseInt(total, 10, 64); err == nil {
-		return &size
-	}
-	return length
-}
-
-// Head implements cloud.Backend.
-func (b *backend) Head(ctx context.Context, name string) (cloud.Attributes, error) {
-	return b.head(ctx, name, "")
-}
-
-func (b *backend) head(ctx context.Context, name string, rev store.Revision) (cloud.Attributes, error) {
-	r, err := b.client.NewBlobClient(name).GetProperties(ctx, &blob.GetPropertiesOptions{AccessConditions: pinned(rev)})
-	if err != nil {
-		return cloud.Attributes{}, refused(err)
-	}
-	if isFolder(r.Metadata) {
+// Opened implements cloud.Dialect.
+func (dialect) Opened(r *gocloud.Reader, _ int64) (cloud.Attributes, error) {
+	var answer blob.DownloadStreamResponse
+	r.As(&answer)
+	if isFolder(answer.Metadata) {
 		return cloud.Attributes{}, folder()
 	}
-	return attributes(r.ETag, r.ContentLength, r.LastModified), nil
+	size := r.Size()
+	return attributes(answer.ETag, &size, answer.LastModified), nil
 }
+
+// Attributes implements cloud.Dialect.
+func (dialect) Attributes(a *gocloud.Attributes) (cloud.Attributes, error) {
+	var answer blob.GetPropertiesResponse
+	a.As(&answer)
+	if isFolder(answer.Metadata) {
+		return cloud.Attributes{}, folder()
+	}
+	return attributes(answer.ETag, answer.ContentLength, answer.LastModified), nil
+}
+
+// listPage is how many blobs Azure lists by one request at most.
+const listPage = 5000
+
+// Listing implements cloud.Dialect.
+func (dialect) Listing(as func(any) bool, prefix string, limit int) error {
+	var o *container.ListBlobsHierarchyOptions
+	if as(&o) {
+		o.Prefix = &prefix
+		o.Include.Metadata = true // tells folders
+		if limit == 0 {
+			*o.MaxResults = listPage
+		}
+	}
+	return nil
+}
+
+// Listed implements cloud.Dialect.
+func (dialect) Listed(o *gocloud.ListObject) (string, cloud.Attributes) {
+	var item container.BlobItem
+	o.As(&item)
+	if isFolder(item.Metadata) || isDirectory(item.Properties) {
+		return "", cloud.Attributes{}
+	}
+	return *item.Name, attributes(item.Properties.ETag, item.Properties.ContentLength, item.Properties.LastModified)
+}
+
+// Tidy implements cloud.Dialect.
+func (dialect) Tidy(err error) error { return refused(err) }
 
 // Put implements cloud.Backend.
 func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.Condition) (cloud.Attributes, error) {
@@ -159,56 +165,6 @@ func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.
 func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) error {
 	_, err := b.client.NewBlobClient(name).Delete(once(ctx), &blob.DeleteOptions{AccessConditions: pinned(rev)})
 	return refused(err)
-}
-
-// List implements cloud.Backend.
-func (b *backend) List(ctx context.Context, prefix string, found func(string, cloud.Attributes) error) error {
-	pager := b.client.NewListBlobsHierarchyPager("/", &container.ListBlobsHierarchyOptions{
-		Prefix:  &prefix,
-		Include: container.ListBlobsInclude{Metadata: true}, // tells folders
-	})
-	return eachPage(ctx, pager, func(page container.ListBlobsHierarchyResponse) error {
-		return eachBlob(page.Segment.BlobItems, found)
-	})
-}
-
-// ListAll implements cloud.Backend.
-func (b *backend) ListAll(ctx context.Context, prefix string, found func(string, cloud.Attributes) error) error {
-	pager := b.client.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
-		Prefix:  &prefix,
-		Include: container.ListBlobsInclude{Metadata: true}, // tells folders
-	})
-	return eachPage(ctx, pager, func(page container.ListBlobsFlatResponse) error {
-		return eachBlob(page.Segment.BlobItems, found)
-	})
-}
-
-// eachPage asks for the pages of a list, each by one request, until found fails.
-func eachPage[T any](ctx context.Context, pager *runtime.Pager[T], found func(T) error) error {
-	for pager.More() {
-		page, err := pager.NextPage(cloud.Operation(ctx, "list"))
-		if err != nil {
-			return refused(err)
-		}
-		if err := found(page); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// eachBlob calls found for the blobs of one page that are no folders.
-func eachBlob(items []*container.BlobItem, found func(string, cloud.Attributes) error) error {
-	for _, item := range items {
-		if item.Name == nil || item.Properties == nil || isFolder(item.Metadata) || isDirectory(item.Properties) {
-			continue
-		}
-		p := item.Properties
-		if err := found(*item.Name, attributes(p.ETag, p.ContentLength, p.LastModified)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Accessible implements cloud.Backend. "BlobNotFound" is what Azure says only of a
@@ -291,5 +247,5 @@ func isFolder(metadata map[string]*string) bool {
 // isDirectory is isFolder by what a list says of accounts with a hierarchical
 // namespace.
 func isDirectory(p *container.BlobProperties) bool {
-	return p.ResourceType != nil && *p.ResourceType == "directory"
+	return p != nil && p.ResourceType != nil && *p.ResourceType == "directory"
 }

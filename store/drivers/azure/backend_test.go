@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/md5"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
@@ -137,6 +139,8 @@ func TestBlocks(t *testing.T) {
 func TestRange(t *testing.T) {
 	b, requests := listening(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"0x1"`)
+		w.Header().Set("Last-Modified", someTime)
+		w.Header().Set("x-ms-creation-time", someTime)
 		if r.Method == http.MethodHead || r.Header.Get("x-ms-range") == "" {
 			w.Header().Set("Content-Length", "10")
 			return
@@ -148,7 +152,7 @@ func TestRange(t *testing.T) {
 	for _, tc := range []struct {
 		off, length int64
 		header      string
-	}{{2, 3, "bytes=2-4"}, {2, -1, "bytes=2-"}, {0, -1, ""}, {0, 0, ""}} {
+	}{{2, 3, "bytes=2-4"}, {2, -1, "bytes=2-"}, {0, -1, ""}} {
 		body, err := b.Get(t.Context(), "k", tc.off, tc.length, "0x1")
 		if err != nil {
 			t.Fatal(err)
@@ -158,6 +162,53 @@ func TestRange(t *testing.T) {
 		last := all[len(all)-1]
 		if body.Size != 10 || body.Revision != "0x1" || last.Header.Get("x-ms-range") != tc.header || last.Header.Get("If-Match") != `"0x1"` {
 			t.Errorf("%+v: %+v, asked for with %v", tc, body.Attributes, last.Header)
+		}
+	}
+}
+
+// gocloud writes some characters of a name otherwise; on the wire they are as the key has
+// them, whoever asks. A client that is not ours cannot do that.
+func TestNamesOnTheWire(t *testing.T) {
+	b, requests := listening(t, stored)
+	for _, name := range []string{`q"uote`, "per%20cent", "what?", `back\slash`, "a//b../c", "/first", "ü\x7f", "plain"} {
+		for _, does := range []func() error{
+			func() error { _, err := b.Head(t.Context(), name); return err },
+			func() error { _, err := b.Put(t.Context(), name, nil, cloud.Condition{}); return err },
+			func() error { return b.Delete(t.Context(), name, "0x1") },
+		} {
+			_ = does() // the server knows no answers
+			all := requests()
+			last := all[len(all)-1]
+			if got := strings.TrimPrefix(last.URL.Path, "/acct/box/"); got != name || last.Header.Get("x-ms-version") != version {
+				t.Errorf("%s of %q asks for %q by version %s", last.Method, name, got, last.Header.Get("x-ms-version"))
+			}
+		}
+		if err := b.CheckName(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+		if err := newBackend(b.client, false).CheckName(name); (err == nil) != (name == "/first" || name == "plain") {
+			t.Errorf("%q by a client of others: %v", name, err)
+		}
+	}
+	if err := b.CheckName("a__0x2f__b"); err == nil {
+		t.Error("what looks like an escape is taken")
+	}
+}
+
+// What answers need not be Azure: an answer without the headers that gocloud relies on is
+// an error, and not the end of the process.
+func TestNonsense(t *testing.T) {
+	b := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, "<html>Welcome</html>")
+		}
+	})
+	s := cloud.NewStore(b, nil)
+	_, statErr := s.Stat(t.Context(), "k")
+	_, openErr := s.Open(t.Context(), "k")
+	for _, err := range []error{statErr, openErr} {
+		if !errors.Is(err, store.ErrUnreachable) || !strings.Contains(err.Error(), "look at the address") {
+			t.Errorf("the error is %v", err)
 		}
 	}
 }

@@ -269,5 +269,5 @@ func (e *refusedError) Error() string {
 	case errors.As(e.err, &request):
 		return request.Err.Error()
 	}
-	return oneLine(e.err.Error())
+	return cloud.OneLine(e.err.Error())
 }

@@ -48,9 +48,12 @@ func (b *backend) CopyFrom(ctx context.Context, src cloud.Backend, from string, 
 
 // copyTo has the blob from, of revision rev, staged as the blocks of u.
 func (b *backend) copyTo(ctx context.Context, u *upload, from string, rev store.Revision) error {
-	a, err := b.head(cloud.Operation(ctx, "head"), from, rev)
+	a, err := b.Head(cloud.Operation(ctx, "head"), from)
 	if err != nil {
 		return err
+	}
+	if a.Revision != rev {
+		return fmt.Errorf("revision %s is gone", rev)
 	}
 	address, token, err := b.readable(ctx, from)
 	if err != nil {

@@ -27,6 +27,8 @@ func source(size int64) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
 			w.Header().Set("ETag", `"0x1"`)
+			w.Header().Set("Last-Modified", someTime)
+			w.Header().Set("x-ms-creation-time", someTime)
 			w.Header().Set("Content-Length", fmt.Sprint(size))
 			return
 		}

@@ -1,7 +1,9 @@
 package azure
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -55,7 +57,7 @@ func newOpener(u store.URL, query url.Values, transport *cloud.Transport) *opene
 	}
 	o.defaults.SASToken = strings.TrimPrefix(o.defaults.SASToken, "?")
 	o.merged = merge(o.defaults, query)
-	if o.emulated() && o.anonymous() && (o.merged.AccountName == "" || o.merged.AccountName == emulatorAccount) {
+	if isEmulator(o.merged) && o.anonymous() && (o.merged.AccountName == "" || o.merged.AccountName == emulatorAccount) {
 		o.key, o.keyAccount = emulatorKey, emulatorAccount
 		o.defaults.AccountName, o.merged.AccountName = emulatorAccount, emulatorAccount
 	}
@@ -88,22 +90,17 @@ func merge(o azureblob.ServiceURLOptions, query url.Values) azureblob.ServiceURL
 		case "protocol":
 			o.Protocol = value
 		case "localemu":
-			o.IsLocalEmulator = isTrue(value)
+			o.IsLocalEmulator = cloud.IsYes(value)
 		case "cdn":
-			o.IsCDN = isTrue(value)
+			o.IsCDN = cloud.IsYes(value)
 		}
 	}
 	return o
 }
 
-// isTrue reads a value that isBool has seen.
-func isTrue(value string) bool { return strings.HasPrefix(strings.ToLower(value), "t") || value == "1" }
-
-// emulated says whether the URL leads to an emulator: there gocloud puts the account
-// into the path.
-func (o *opener) emulated() bool {
-	d := o.merged.StorageDomain
-	return o.merged.IsLocalEmulator || strings.HasPrefix(d, "127.0.0.1") || strings.HasPrefix(d, "localhost")
+// isEmulator says whether o leads to an emulator.
+func isEmulator(o azureblob.ServiceURLOptions) bool {
+	return o.IsLocalEmulator || strings.HasPrefix(o.StorageDomain, "127.0.0.1") || strings.HasPrefix(o.StorageDomain, "localhost")
 }
 
 // anonymous says whether the environment has no key, SAS token or connection string.
@@ -111,7 +108,7 @@ func (o *opener) anonymous() bool {
 	return o.key == "" && o.defaults.SASToken == "" && o.connection == ""
 }
 
-func (o *opener) bad(cause, todo string) error { return badURL(o.url, cause, todo) }
+func (o *opener) bad(cause, todo string) error { return cloud.BadURL(o.url, errors.New(cause), todo) }
 
 // check refuses what gocloud would send to another account than the URL names.
 func (o *opener) check() error {
@@ -120,6 +117,8 @@ func (o *opener) check() error {
 		return o.bad("an emulator without an address", "add the options domain=127.0.0.1:10000 and protocol=http, or those that it has")
 	case o.merged.AccountName == "":
 		return o.bad("no storage account", "write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/key, add the option storage_account=ACCOUNT, or set AZURE_STORAGE_ACCOUNT")
+	case isProtocol(cmp.Or(o.merged.Protocol, "https")) != nil:
+		return o.bad(fmt.Sprintf("the protocol %q in AZURE_STORAGE_PROTOCOL", o.merged.Protocol), "set it to https or http")
 	case o.usesKey() && o.keyAccount != "" && o.keyAccount != o.merged.AccountName:
 		return o.bad(fmt.Sprintf("the key in the environment is of the account %q, the URL names %q", o.keyAccount, o.merged.AccountName), "set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY for the account of the URL, or unset both and log in")
 	case o.usesSAS():
@@ -143,12 +142,8 @@ func (o *opener) logsIn() bool { return !o.usesKey() && o.anonymous() }
 // checkSAS refuses a URL that would send the SAS token of the environment to another
 // place than the environment names: whoever has it can use it. gocloud does so too.
 func (o *opener) checkSAS() error {
-	home, err := azureblob.NewServiceURL(&o.defaults)
-	if err == nil {
-		var there azureblob.ServiceURL
-		if there, err = azureblob.NewServiceURL(&o.merged); err == nil && place(string(home)) == place(string(there)) {
-			return nil
-		}
+	if o.defaults.AccountName != "" && place(serviceURL(o.defaults)) == place(serviceURL(o.merged)) {
+		return nil
 	}
 	return o.bad("the SAS token in the environment is not for the place that the URL names", fmt.Sprintf("set AZURE_STORAGE_ACCOUNT=%s, and AZURE_STORAGE_DOMAIN and AZURE_STORAGE_PROTOCOL as in the URL, to say that it is", o.merged.AccountName))
 }
@@ -159,15 +154,15 @@ func (o *opener) checkConnection() error {
 	if err != nil {
 		return o.badConnection(err)
 	}
-	there, err := azureblob.NewServiceURL(&o.merged)
-	if have := strings.TrimSuffix(place(client.URL()), "/"+o.url.Bucket); err != nil || have != place(string(there)) {
-		return o.bad(fmt.Sprintf("the connection string in the environment leads to %s, the options of the URL to %s", have, place(string(there))), "leave out the options, or unset AZURE_STORAGE_CONNECTION_STRING")
+	have, there := strings.TrimSuffix(place(client.URL()), "/"+o.url.Bucket), place(serviceURL(o.merged))
+	if have != there {
+		return o.bad(fmt.Sprintf("the connection string in the environment leads to %s, the options of the URL to %s", have, there), "leave out the options, or unset AZURE_STORAGE_CONNECTION_STRING")
 	}
 	return nil
 }
 
 func (o *opener) badConnection(err error) error {
-	return o.bad("AZURE_STORAGE_CONNECTION_STRING: "+oneLine(err.Error()), "copy it whole from the account's access keys")
+	return o.bad("AZURE_STORAGE_CONNECTION_STRING: "+cloud.OneLine(err.Error()), "copy it whole from the account's access keys")
 }
 
 // place is a service's address without what may be secret in it.
@@ -179,10 +174,10 @@ func place(address string) string {
 	return strings.ToLower(u.Scheme+"://"+u.Host) + strings.TrimRight(u.Path, "/")
 }
 
-// makeClient is what gocloud calls with the account's address. It differs from
-// gocloud's own in the transport, and in that tokens are of the account's cloud.
-func (o *opener) makeClient(service azureblob.ServiceURL, name azureblob.ContainerName) (*container.Client, error) {
-	address, err := url.JoinPath(string(service), string(name))
+// makeClient makes the client of a container of the account at an address. Tokens are
+// of the account's cloud.
+func (o *opener) makeClient(service, name string) (*container.Client, error) {
+	address, err := url.JoinPath(service, name)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +192,7 @@ func (o *opener) makeClient(service azureblob.ServiceURL, name azureblob.Contain
 	case o.usesSAS():
 		return container.NewClientWithNoCredential(address, opts)
 	case o.usesConnection():
-		return container.NewClientFromConnectionString(o.connection, string(name), opts)
+		return container.NewClientFromConnectionString(o.connection, name, opts)
 	}
 	if o.credential, err = o.login(); err != nil {
 		return nil, err
@@ -251,7 +246,7 @@ func (bare) Value(any) any { return nil }
 // loginError says that there are no credentials, or none that are good.
 type loginError struct{ err error }
 
-func (e *loginError) Error() string { return oneLine(e.err.Error()) }
+func (e *loginError) Error() string { return cloud.OneLine(e.err.Error()) }
 func (e *loginError) Unwrap() error { return e.err }
 
 // NonRetriable keeps the SDK from asking again.

@@ -18,27 +18,6 @@ var (
 	_ cloud.Namer     = (*backend)(nil)
 )
 
-// Names implements cloud.Namer.
-func (b *backend) Names(ctx context.Context, prefix string, limit int) ([]string, error) {
-	most := int32(limit)
-	page, err := b.client.NewListBlobsHierarchyPager("/", &container.ListBlobsHierarchyOptions{Prefix: &prefix, MaxResults: &most}).NextPage(ctx)
-	if err != nil {
-		return nil, refused(err)
-	}
-	var names []string
-	for _, item := range page.Segment.BlobItems {
-		if item.Name != nil {
-			names = append(names, *item.Name)
-		}
-	}
-	for _, p := range page.Segment.BlobPrefixes {
-		if p.Name != nil {
-			names = append(names, *p.Name)
-		}
-	}
-	return names, nil
-}
-
 // Place implements cloud.Diagnoser.
 func (b *backend) Place() string { return fmt.Sprintf("account %s at %s", b.account, b.host) }
 
@@ -49,7 +28,7 @@ func (b *backend) Credentials(ctx context.Context) store.Check {
 	case b.credential != nil:
 		token, err := b.credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{storageScope}})
 		if err != nil {
-			return store.Check{Name: c.Name, Status: store.CheckFail, Detail: oneLine(err.Error()), Fix: todoLogin}
+			return store.Check{Name: c.Name, Status: store.CheckFail, Detail: cloud.OneLine(err.Error()), Fix: todoLogin}
 		}
 		c.Detail = fmt.Sprintf("a token of who is logged in (environment, workload or managed identity, az login), good for another %v", time.Until(token.ExpiresOn).Round(time.Minute))
 	case b.signature().Has("sig"):

@@ -16,7 +16,7 @@ func listing(blobs string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/xml")
 		if r.URL.Query().Get("comp") == "list" {
-			fmt.Fprintf(w, `<?xml version="1.0"?><EnumerationResults ContainerName="box"><Blobs>%s</Blobs><NextMarker>more</NextMarker></EnumerationResults>`, blobs)
+			fmt.Fprintf(w, `<?xml version="1.0"?><EnumerationResults ContainerName="box"><Blobs>%s</Blobs></EnumerationResults>`, blobs)
 		}
 	}
 }
@@ -25,13 +25,19 @@ func TestNames(t *testing.T) {
 	asked := ""
 	b := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		asked += r.URL.Query().Get("prefix") + " " + r.URL.Query().Get("delimiter") + " " + r.URL.Query().Get("maxresults") + ";"
-		listing(`<Blob><Name>jobs/a.tar.gz</Name><Properties/></Blob><BlobPrefix><Name>jobs/ab/</Name></BlobPrefix>`)(w, r)
+		listing(`<Blob><Name>jobs/a.tar.gz</Name><Properties><Last-Modified>`+someTime+`</Last-Modified><Content-Length>7</Content-Length></Properties></Blob><BlobPrefix><Name>jobs/ab/</Name></BlobPrefix>`)(w, r)
 	})
 	got, err := b.Names(t.Context(), "jobs/a", 7)
 	if want := []string{"jobs/a.tar.gz", "jobs/ab/"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("names %q, %v", got, err)
 	}
-	if asked != "jobs/a / 7;" {
+	if _, err := b.Names(t.Context(), "jobs/a", 1000); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := b.List("jobs/a", false)(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if asked != "jobs/a / 7;jobs/a / 1000;jobs/a / 5000;" {
 		t.Errorf("asked %q", asked)
 	}
 	if _, err := answering(t, refusing(http.StatusForbidden, "AuthorizationPermissionMismatch")).Names(t.Context(), "", 1); err == nil {

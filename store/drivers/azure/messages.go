@@ -8,20 +8,9 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+
+	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
-
-// maxMessage is how much of a message of others is shown, in bytes.
-const maxMessage = 600
-
-// oneLine makes a message of others fit for a line.
-func oneLine(s string) string {
-	fields := strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\n' || r == '\r' || r == '\t' })
-	s = strings.Join(fields, " ")
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage], "") + "…"
-	}
-	return s
-}
 
 // describe is an answer on one line: status, code, the service's own words and the
 // id by which its support finds the request.
@@ -38,7 +27,7 @@ func describe(answer *azcore.ResponseError) string {
 		s += ": " + words
 	}
 	if id := answer.RawResponse.Header.Get("x-ms-request-id"); id != "" {
-		s += " (request " + oneLine(id) + ")"
+		s += " (request " + cloud.OneLine(id) + ")"
 	}
 	return s
 }
@@ -55,5 +44,5 @@ func serviceWords(resp *http.Response) string {
 		return ""
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(e.Message), "\n")
-	return strings.TrimSuffix(oneLine(first), ".")
+	return strings.TrimSuffix(cloud.OneLine(first), ".")
 }

@@ -1,11 +1,11 @@
 package azure
 
 import (
+	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -17,52 +17,46 @@ import (
 )
 
 // options are those that a URL may have: gocloud's.
-var options = map[string]func(value string) error{
-	"storage_account": notEmpty,
-	"domain":          notEmpty,
-	"protocol":        isProtocol,
-	"cdn":             isBool,
-	"localemu":        isBool,
+var options = map[string]cloud.Option{
+	"storage_account": cloud.Text, "domain": cloud.Text, "protocol": isProtocol, "cdn": cloud.YesOrNo, "localemu": cloud.YesOrNo,
 }
 
-func notEmpty(s string) error {
-	if s == "" {
-		return fmt.Errorf("it is empty")
-	}
-	return nil
+const (
+	noSAS = "give a SAS token in AZURE_STORAGE_SAS_TOKEN"
+	noKey = "give keys in AZURE_STORAGE_KEY and connection strings in AZURE_STORAGE_CONNECTION_STRING"
+)
+
+// secrets are better kept from a URL.
+var secrets = map[string]string{
+	"sig": noSAS, "sv": noSAS, "se": noSAS, "sp": noSAS, "sr": noSAS, "ss": noSAS, "srt": noSAS, "sas_token": noSAS,
+	"account_key": noKey, "key": noKey, "connection_string": noKey,
 }
 
 func isProtocol(s string) error {
 	if s != "http" && s != "https" {
-		return fmt.Errorf("it is neither http nor https")
-	}
-	return nil
-}
-
-func isBool(s string) error {
-	if _, err := strconv.ParseBool(s); err != nil {
-		return fmt.Errorf("it is neither true nor false")
+		return errors.New("it is neither http nor https")
 	}
 	return nil
 }
 
 // open is the driver's opener. It makes no request.
-func open(ctx context.Context, u store.URL) (store.Store, error) {
+func open(_ context.Context, u store.URL) (store.Store, error) {
 	return cloud.Shared(u, func() (cloud.Backend, *cloud.Transport, error) {
 		transport := cloud.NewTransport(nil)
-		client, o, err := connect(ctx, u, transport)
+		client, o, err := connect(u, transport)
 		if err != nil {
 			return nil, nil, err
 		}
-		b := newBackend(client)
+		b := newBackend(client, true)
 		b.credential = o.credential
 		return b, transport, nil
 	})
 }
 
-// connect has gocloud make the client that u leads to.
-func connect(ctx context.Context, u store.URL, transport *cloud.Transport) (*container.Client, *opener, error) {
-	query, err := parseOptions(u)
+// connect makes the client that u leads to. gocloud's own opener refuses domains and
+// emulators of users from v0.49.0 on.
+func connect(u store.URL, transport *cloud.Transport) (*container.Client, *opener, error) {
+	query, err := cloud.ParseOptions(u, options, secrets)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -70,51 +64,29 @@ func connect(ctx context.Context, u store.URL, transport *cloud.Transport) (*con
 	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
-	urlOpener := &azureblob.URLOpener{MakeClient: o.makeClient, ServiceURLOptions: o.defaults}
-	bucket, err := urlOpener.OpenBucketURL(ctx, &url.URL{Scheme: scheme, Host: u.Bucket, RawQuery: query.Encode()})
+	client, err := o.makeClient(serviceURL(o.merged), u.Bucket)
 	if err != nil {
-		return nil, nil, o.bad(oneLine(err.Error()), "look at the options, and at the variables AZURE_STORAGE_…")
+		return nil, nil, o.bad(cloud.OneLine(err.Error()), "look at the options, and at the variables AZURE_STORAGE_…")
 	}
-	client, err := clientOf(bucket)
-	return client, o, err
+	return client, o, nil
 }
 
-// badURL is the error for a URL's options or what belongs to them.
-func badURL(u store.URL, cause, todo string) error {
-	bucket := store.URL{Scheme: u.Scheme, Bucket: u.Bucket}
-	return &store.Error{Op: "open", Object: bucket.String(), Kind: store.ErrURL, Cause: fmt.Errorf("%s", cause), Todo: todo}
-}
-
-// parseOptions splits the options of a URL. What is refused is named, but not shown.
-func parseOptions(u store.URL) (url.Values, error) {
-	query, err := url.ParseQuery(u.Query)
-	if err != nil {
-		return nil, badURL(u, "the options cannot be read", "write name=value&name=value, and %25 for a percent sign")
+// serviceURL is the address of an account. An emulator has the account in the path.
+func serviceURL(o azureblob.ServiceURLOptions) string {
+	domain := cmp.Or(o.StorageDomain, "blob.core.windows.net")
+	address := cmp.Or(o.Protocol, "https") + "://"
+	switch {
+	case isEmulator(o):
+		address += domain + "/" + o.AccountName
+	case o.IsCDN:
+		address += domain
+	default:
+		address += o.AccountName + "." + domain
 	}
-	for name, values := range query {
-		check, known := options[name]
-		if !known {
-			return nil, badURL(u, fmt.Sprintf("the option %q, which is not known", name), unknownTodo(name))
-		}
-		if len(values) > 1 {
-			return nil, badURL(u, fmt.Sprintf("the option %q is there %d times", name, len(values)), "leave one")
-		}
-		if err := check(values[0]); err != nil {
-			return nil, badURL(u, fmt.Sprintf("the value of the option %q: %v", name, err), "correct it")
-		}
+	if o.SASToken != "" {
+		address += "?" + o.SASToken
 	}
-	return query, nil
-}
-
-// unknownTodo says what to do with an option that there is not.
-func unknownTodo(name string) string {
-	if slices.Contains([]string{"sig", "sv", "se", "sp", "sr", "ss", "srt", "sas_token"}, name) {
-		return "give a SAS token in AZURE_STORAGE_SAS_TOKEN"
-	}
-	if strings.Contains(name, "key") || strings.Contains(name, "connection") {
-		return "give keys in AZURE_STORAGE_KEY and connection strings in AZURE_STORAGE_CONNECTION_STRING"
-	}
-	return "the known ones are storage_account, domain, protocol, cdn and localemu"
+	return address
 }
 
 // clientOptions are those of every client that this driver makes. The store tries
@@ -132,5 +104,31 @@ func clientOptions(transport *cloud.Transport) policy.ClientOptions {
 
 // containerOptions is clientOptions for a container.
 func containerOptions(transport *cloud.Transport) *container.ClientOptions {
-	return &container.ClientOptions{ClientOptions: clientOptions(transport)}
+	o := clientOptions(transport)
+	o.PerCallPolicies = []policy.Policy{wire{}}
+	return &container.ClientOptions{ClientOptions: o}
+}
+
+// wire is a policy that sends names as they are, which gocloud escapes, and speaks a
+// version of the protocol that emulators know too: Azurite 3.37 refuses that of azblob
+// 1.8.1 and later, 2026-12-06.
+type wire struct{}
+
+const version = "2026-06-06"
+
+// Do implements policy.Policy. It comes before the request is signed.
+func (wire) Do(r *policy.Request) (*http.Response, error) {
+	r.Raw().Header["x-ms-version"] = []string{version}
+	u := r.Raw().URL
+	raw := cloud.Escape.ReplaceAllStringFunc(u.EscapedPath(), func(escaped string) string {
+		c, err := strconv.ParseInt(strings.Trim(escaped, "_")[len("0x"):], 16, 32)
+		if err != nil {
+			return escaped
+		}
+		return url.PathEscape(string(rune(c)))
+	})
+	if path, err := url.PathUnescape(raw); err == nil {
+		u.Path, u.RawPath = path, raw
+	}
+	return r.Next()
 }

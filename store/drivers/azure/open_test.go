@@ -45,7 +45,7 @@ func clientFor(t *testing.T, address string) (*container.Client, *opener, error)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return connect(t.Context(), u, nil)
+	return connect(u, nil)
 }
 
 func TestOpen(t *testing.T) {
@@ -100,9 +100,9 @@ func TestOpenRefuses(t *testing.T) {
 		{"SAS token as options", "az://box?storage_account=acct&sig=SECRET", nil, "AZURE_STORAGE_SAS_TOKEN"},
 		{"key as option", "az://box?storage_account=acct&account_key=SECRET", nil, "AZURE_STORAGE_KEY"},
 		{"option twice", "az://box?storage_account=a&storage_account=b", nil, "2 times"},
-		{"empty account", "az://box?storage_account=", nil, `"storage_account": it is empty`},
+		{"empty account", "az://box?storage_account=", nil, `"storage_account": it has no value`},
 		{"bad protocol", "az://box?storage_account=acct&protocol=ftp", nil, "neither http nor https"},
-		{"bad bool", "az://box?storage_account=acct&localemu=maybe", nil, "neither true nor false"},
+		{"bad bool", "az://box?storage_account=acct&localemu=maybe", nil, "write true or false"},
 		{"bad escape", "az://box?storage_account=%zz", nil, "%25"},
 		{"emulator without an address", "az://box?storage_account=acct&localemu=true", nil, "domain=127.0.0.1:10000"},
 		{"token in clear text", "az://box?storage_account=acct&protocol=http", nil, "https"},
@@ -147,6 +147,8 @@ func TestFromBucket(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = append(asked, r.Method+" "+r.URL.EscapedPath())
 		w.Header().Set("ETag", `"0x1"`)
+		w.Header().Set("Last-Modified", someTime)
+		w.Header().Set("x-ms-creation-time", someTime)
 	}))
 	t.Cleanup(server.Close)
 	client, err := container.NewClientWithNoCredential(server.URL+"/acct/box", nil)

@@ -14,6 +14,8 @@ import (
 	"cloud.google.com/go/auth/credentials"
 	"cloud.google.com/go/auth/httptransport"
 	"cloud.google.com/go/storage"
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/gcsblob"
 	"google.golang.org/api/option"
 
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
@@ -23,37 +25,42 @@ import (
 // which no credentials are sent.
 const emulator = "STORAGE_EMULATOR_HOST"
 
-// access makes the client of one store when it is first needed.
+// access makes the client of one bucket when it is first needed.
 type access struct {
+	bucket    string
 	config    config
 	transport *cloud.Transport
 
-	mu   sync.Mutex
-	made *storage.Client // guarded by mu; nil before the first success
+	mu     sync.Mutex
+	client *storage.Client // guarded by mu; nil before the first success, like made
+	made   *blob.Bucket    // guarded by mu
 }
 
-// client gives the client. Without credentials the error is a *loginError, and the
-// next call looks for them again.
-func (a *access) client(ctx context.Context) (*storage.Client, error) {
+// open returns the bucket. Without credentials the error is a *loginError, and the next
+// call looks for them again.
+func (a *access) open(ctx context.Context) (*blob.Bucket, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.made == nil {
-		made, err := a.dial(context.WithoutCancel(ctx))
-		if err != nil {
-			return nil, err
-		}
-		a.made = made
+	if a.made != nil {
+		return a.made, nil
 	}
-	return a.made, nil
+	client, err := a.dial(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, err
+	}
+	client.SetRetry(retryNever)
+	a.client = client
+	a.made, err = gcsblob.OpenBucket(ctx, nil, a.bucket, &gcsblob.Options{Client: client})
+	return a.made, err
 }
 
 func (a *access) close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.made == nil {
+	if a.client == nil {
 		return nil
 	}
-	return a.made.Close()
+	return a.client.Close()
 }
 
 func (a *access) dial(ctx context.Context) (*storage.Client, error) {

@@ -40,7 +40,7 @@ func newGoogle(t *testing.T, tokens http.HandlerFunc) *google {
 
 // backend gives a backend that needs credentials.
 func (g *google) backend(t *testing.T) (*backend, *cloud.Transport) {
-	return newBackend(t, config{endpoint: g.URL + "/storage/v1/"})
+	return testBackend(t, config{endpoint: g.URL + "/storage/v1/"})
 }
 
 func giveToken(w http.ResponseWriter, _ *http.Request) {
@@ -157,7 +157,7 @@ func TestRefusedTokens(t *testing.T) {
 }
 
 func TestUselessKeyFiles(t *testing.T) {
-	b, _ := newBackend(t, config{})
+	b, _ := testBackend(t, config{})
 	for name, content := range map[string]string{"garbage": "key", "other JSON": "{}", "unknown type": `{"type":"passport"}`} {
 		t.Run(name, func(t *testing.T) {
 			useFile(t, []byte(content))
@@ -188,7 +188,7 @@ func TestLoginLater(t *testing.T) {
 func TestNoCredentialsForAnonymous(t *testing.T) {
 	g := newGoogle(t, func(http.ResponseWriter, *http.Request) { t.Error("a token was asked for") })
 	g.keyFile(t)
-	b, _ := newBackend(t, config{anonymous: true, endpoint: g.URL + "/storage/v1/"})
+	b, _ := testBackend(t, config{anonymous: true, endpoint: g.URL + "/storage/v1/"})
 	_, err := b.Head(t.Context(), "key.tar.gz")
 	noError(t, err)
 	if len(g.seen) != 1 || g.seen[0] != "" {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -14,8 +13,8 @@ import (
 
 	"cloud.google.com/go/storage"
 	"github.com/googleapis/gax-go/v2"
+	"gocloud.dev/blob"
 	"google.golang.org/api/googleapi"
-	"google.golang.org/api/iterator"
 
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
@@ -23,14 +22,18 @@ import (
 
 // backend is one bucket. It is immutable.
 type backend struct {
+	cloud.Blobs
 	bucket    string
-	client    func(context.Context) (*storage.Client, error)
 	close     func() error
 	endpoint  string
 	anonymous bool
 	pause     time.Duration // before a request is made for the second time; grows
 	google    bool          // the server is Google's own, which honours conditions
 	identity  any           // comparable; equal for backends whose requests are made with the same credentials at the same place
+}
+
+func newBackend(open func(context.Context) (*blob.Bucket, error)) *backend {
+	return &backend{Blobs: cloud.Blobs{Open: open, Dialect: dialect{}, Escaped: []string{"../"}}, pause: firstPause}
 }
 
 func (b *backend) Bucket() string   { return "gs://" + b.bucket }
@@ -43,12 +46,85 @@ func (b *backend) HonoursConditions() bool { return b.google }
 
 // handle gives the bucket, for requests that are made once: the core tries again.
 func (b *backend) handle(ctx context.Context) (*storage.BucketHandle, error) {
-	c, err := b.client(ctx)
+	opened, err := b.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return c.Bucket(b.bucket).Retryer(storage.WithPolicy(storage.RetryNever)), nil
+	var c *storage.Client
+	opened.As(&c)
+	return c.Bucket(b.bucket).Retryer(retryNever), nil
 }
+
+// retryNever makes a request that is made once: the core tries again.
+var retryNever = storage.WithPolicy(storage.RetryNever)
+
+// Get implements cloud.Backend.
+func (b *backend) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (cloud.Body, error) {
+	return b.Blobs.Get(withDownload(ctx), name, off, length, rev)
+}
+
+// dialect is what Google Cloud Storage says in types of its own.
+type dialect struct{}
+
+// Reading implements cloud.Dialect. Reads go by the XML interface, and of an object as it
+// is stored: else one whose Content-Encoding is gzip would come decompressed.
+func (dialect) Reading(as func(any) bool, rev store.Revision) error {
+	return replaceHandle(as, func(o *storage.ObjectHandle) (*storage.ObjectHandle, error) {
+		o = o.ReadCompressed(true).Retryer(retryNever)
+		if rev == "" {
+			return o, nil
+		}
+		generation, err := parseRevision(rev)
+		return o.Generation(generation), err
+	})
+}
+
+// replaceHandle puts another handle of the object in the place of gocloud's.
+func replaceHandle(as func(any) bool, with func(*storage.ObjectHandle) (*storage.ObjectHandle, error)) error {
+	var o **storage.ObjectHandle
+	if !as(&o) {
+		return errors.New("gocloud.dev gives no object of Google Cloud Storage")
+	}
+	changed, err := with(*o)
+	if err == nil {
+		*o = changed
+	}
+	return err
+}
+
+// Opened implements cloud.Dialect.
+func (dialect) Opened(r *blob.Reader, _ int64) (cloud.Attributes, error) {
+	var of *storage.Reader
+	r.As(&of)
+	return cloud.Attributes{Revision: revision(of.Attrs.Generation), Size: of.Attrs.Size, ModTime: of.Attrs.LastModified}, nil
+}
+
+// Attributes implements cloud.Dialect.
+func (dialect) Attributes(a *blob.Attributes) (cloud.Attributes, error) {
+	var of storage.ObjectAttrs
+	a.As(&of)
+	return attributes(&of), nil
+}
+
+// Listing implements cloud.Dialect.
+func (dialect) Listing(as func(any) bool, prefix string, _ int) error {
+	var q *storage.Query
+	if !as(&q) {
+		return nil
+	}
+	q.Prefix, q.Projection = prefix, storage.ProjectionNoACL
+	return q.SetAttrSelection([]string{"Name", "Generation", "Size", "Updated"})
+}
+
+// Listed implements cloud.Dialect.
+func (dialect) Listed(o *blob.ListObject) (string, cloud.Attributes) {
+	var of storage.ObjectAttrs
+	o.As(&of)
+	return of.Name, attributes(&of)
+}
+
+// Tidy implements cloud.Dialect.
+func (dialect) Tidy(err error) error { return tidy(err) }
 
 // Pauses between tries that are made here, and not by the core.
 const (
@@ -60,191 +136,82 @@ func (b *backend) backoff() storage.RetryOption {
 	return storage.WithBackoff(gax.Backoff{Initial: b.pause, Max: longestPause, Multiplier: 2})
 }
 
-// object gives an object; at one generation, where rev is not empty.
-func (b *backend) object(ctx context.Context, name string, rev store.Revision) (*storage.ObjectHandle, error) {
-	h, err := b.handle(ctx)
+// newWriter begins to write an archive under a condition, in requests of chunk bytes.
+func (b *backend) newWriter(ctx context.Context, name string, chunk int, cond cloud.Condition, retry ...storage.RetryOption) (*blob.Writer, *storage.Writer, error) {
+	bucket, err := b.Open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	o := h.Object(name).ReadCompressed(true) // as it is stored, whatever its Content-Encoding
-	if rev == "" {
-		return o, nil
-	}
-	generation, err := parseRevision(rev)
-	if err != nil {
-		return nil, err
-	}
-	return o.Generation(generation), nil
+	var sdk *storage.Writer
+	w, err := bucket.NewWriter(ctx, name, &blob.WriterOptions{
+		ContentType:  "application/gzip",
+		CacheControl: "no-store", // an object that everybody may read would be cached for an hour
+		BufferSize:   chunk,
+		BeforeWrite: func(as func(any) bool) error {
+			err := conditional(as, cond, retry...)
+			as(&sdk) // makes it, of the object that has the condition
+			return err
+		},
+	})
+	return w, sdk, b.SDKError(err)
 }
 
-// Get reads as the other methods do not, by the XML interface: the JSON interface
-// would decompress an object whose Content-Encoding is gzip.
-func (b *backend) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (cloud.Body, error) {
-	o, err := b.object(ctx, name, rev)
-	if err != nil {
-		return cloud.Body{}, err
-	}
-	r, err := o.NewRangeReader(withDownload(ctx), off, length)
-	if err != nil {
-		return cloud.Body{}, tidy(err)
-	}
-	body := cloud.Body{ReadCloser: r, Attributes: cloud.Attributes{
-		Revision: revision(r.Attrs.Generation),
-		Size:     r.Attrs.Size,
-		ModTime:  r.Attrs.LastModified,
-	}}
-	if length >= 0 {
-		body.ReadCloser = limited{io.LimitReader(r, length), r}
-	}
-	return body, nil
+// conditional has a request take the place of cond.Replace, or nothing's.
+func conditional(as func(any) bool, cond cloud.Condition, retry ...storage.RetryOption) error {
+	return replaceHandle(as, func(o *storage.ObjectHandle) (*storage.ObjectHandle, error) {
+		c, err := conditions(cond)
+		return o.If(c).Retryer(retry...), err
+	})
 }
 
-// limited is a body of which no more is read than was asked for.
-type limited struct {
-	io.Reader
-	io.Closer
-}
-
-func (b *backend) Head(ctx context.Context, name string) (cloud.Attributes, error) {
-	o, err := b.object(ctx, name, "")
-	if err != nil {
-		return cloud.Attributes{}, err
+func conditions(cond cloud.Condition) (storage.Conditions, error) {
+	if cond.Replace == "" {
+		return storage.Conditions{DoesNotExist: true}, nil
 	}
-	a, err := o.Attrs(ctx)
-	if err != nil {
-		return cloud.Attributes{}, tidy(err)
-	}
-	return attributes(a), nil
+	generation, err := parseRevision(cond.Replace)
+	return storage.Conditions{GenerationMatch: generation}, err
 }
 
 // Put sends the checksum along, so that Google refuses other bytes.
 func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.Condition) (cloud.Attributes, error) {
-	o, err := b.conditional(ctx, name, cond)
+	// All in one request, which the transport can send again if a connection was closed
+	// before it.
+	w, sdk, err := b.newWriter(ctx, name, len(body)+1, cond, retryNever)
 	if err != nil {
 		return cloud.Attributes{}, err
 	}
-	w := newWriter(ctx, o)
-	w.ChunkSize = len(body) + 1 // all in one request, which the transport can send again if a connection was closed before it
-	w.CRC32C, w.SendCRC32C = crc32.Checksum(body, castagnoli), true
+	sdk.CRC32C, sdk.SendCRC32C = crc32.Checksum(body, castagnoli), true
 	_, err = w.Write(body)
 	if closed := w.Close(); closed != nil {
 		err = closed // says why the write failed
 	}
 	if err != nil {
-		return cloud.Attributes{}, tidyWrite(err)
+		return cloud.Attributes{}, tidyWrite(b.SDKError(err))
 	}
-	return attributes(w.Attrs()), nil
+	return attributes(sdk.Attrs()), nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// newWriter gives a writer of an archive.
-func newWriter(ctx context.Context, o *storage.ObjectHandle) *storage.Writer {
-	w := o.NewWriter(ctx)
-	w.ContentType = "application/gzip"
-	w.CacheControl = "no-store" // an object that everybody may read would be cached for an hour
-	return w
-}
-
-// conditional gives the object for a write that takes the place of cond.Replace.
-func (b *backend) conditional(ctx context.Context, name string, cond cloud.Condition) (*storage.ObjectHandle, error) {
-	o, err := b.object(ctx, name, "")
-	if err != nil {
-		return nil, err
-	}
-	if cond.Replace == "" {
-		return o.If(storage.Conditions{DoesNotExist: true}), nil
-	}
-	generation, err := parseRevision(cond.Replace)
-	if err != nil {
-		return nil, err
-	}
-	return o.If(storage.Conditions{GenerationMatch: generation}), nil
-}
-
+// Delete implements cloud.Backend.
 func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) error {
-	o, err := b.conditional(ctx, name, cloud.Condition{Replace: rev})
-	if err != nil {
-		return err
-	}
-	return tidy(o.Delete(ctx))
-}
-
-func (b *backend) List(ctx context.Context, prefix string, found func(name string, a cloud.Attributes) error) error {
-	q := &storage.Query{Prefix: prefix, Delimiter: "/", Projection: storage.ProjectionNoACL}
-	return b.list(ctx, q, found)
-}
-
-// ListAll implements cloud.Backend.
-func (b *backend) ListAll(ctx context.Context, prefix string, found func(name string, a cloud.Attributes) error) error {
-	return b.list(ctx, &storage.Query{Prefix: prefix, Projection: storage.ProjectionNoACL}, found)
-}
-
-// listPage is how many objects Google gives at once.
-const listPage = 1000
-
-// list asks page by page. Pages are tried again here, so that a long list need not
-// be begun anew.
-func (b *backend) list(ctx context.Context, q *storage.Query, found func(name string, a cloud.Attributes) error) error {
-	if err := q.SetAttrSelection([]string{"Name", "Generation", "Size", "Updated"}); err != nil {
-		return err
-	}
 	h, err := b.handle(ctx)
 	if err != nil {
 		return err
 	}
-	h = h.Retryer(storage.WithPolicy(storage.RetryAlways), storage.WithMaxAttempts(listTries), b.backoff())
-	for token, more := "", true; more; more = token != "" {
-		objects := h.Objects(cloud.Operation(ctx, "list"), q)
-		objects.PageInfo().MaxSize, objects.PageInfo().Token = listPage, token
-		if err := eachOfPage(objects, found); err != nil {
-			return err
-		}
-		token = objects.PageInfo().Token
+	c, err := conditions(cloud.Condition{Replace: rev})
+	if err != nil {
+		return err
 	}
-	return nil
+	return tidy(h.Object(name).If(c).Delete(ctx))
 }
-
-// eachOfPage calls found for the objects of one page.
-func eachOfPage(objects *storage.ObjectIterator, found func(name string, a cloud.Attributes) error) error {
-	for {
-		a, err := objects.Next()
-		if errors.Is(err, iterator.Done) {
-			return nil
-		}
-		if err != nil {
-			return tidy(err)
-		}
-		if a.Prefix == "" {
-			err = found(a.Name, attributes(a))
-		}
-		if err != nil || objects.PageInfo().Remaining() == 0 {
-			return err
-		}
-	}
-}
-
-// listTries is how often a page is asked for.
-const listTries = 4
 
 // Accessible asks for one object beside name. To look at the bucket would take
 // storage.buckets.get, which those who may use its objects need not have; and where
 // permissions are given for a folder, only that folder can be listed.
 func (b *backend) Accessible(ctx context.Context, name string) error {
-	h, err := b.handle(ctx)
-	if err != nil {
-		return err
-	}
-	q := &storage.Query{Prefix: name[:strings.LastIndex(name, "/")+1], Projection: storage.ProjectionNoACL}
-	if err := q.SetAttrSelection([]string{"Name"}); err != nil {
-		return err
-	}
-	objects := h.Objects(ctx, q)
-	objects.PageInfo().MaxSize = 1
-	if _, err = objects.Next(); errors.Is(err, iterator.Done) {
-		return nil
-	}
-	return tidy(err)
+	_, err := b.Names(ctx, name[:strings.LastIndex(name, "/")+1], 1)
+	return err
 }
 
 func attributes(a *storage.ObjectAttrs) cloud.Attributes {

@@ -15,15 +15,23 @@ func (b *backend) CopyFrom(ctx context.Context, src cloud.Backend, from string, 
 	if !ok || other.identity != b.identity {
 		return cloud.Attributes{}, errors.ErrUnsupported
 	}
-	source, err := other.object(ctx, from, rev)
+	source, err := other.handle(ctx)
 	if err != nil {
 		return cloud.Attributes{}, err
 	}
-	target, err := b.conditional(ctx, name, cond)
+	target, err := b.handle(ctx)
 	if err != nil {
 		return cloud.Attributes{}, err
 	}
-	a, err := target.CopierFrom(source).Run(ctx)
+	generation, err := parseRevision(rev)
+	if err != nil {
+		return cloud.Attributes{}, err
+	}
+	c, err := conditions(cond)
+	if err != nil {
+		return cloud.Attributes{}, err
+	}
+	a, err := target.Object(name).If(c).CopierFrom(source.Object(from).Generation(generation)).Run(ctx)
 	if err != nil {
 		return cloud.Attributes{}, tidy(err)
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"cloud.google.com/go/storage"
-	"google.golang.org/api/iterator"
 
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
@@ -20,34 +19,6 @@ var (
 	_ cloud.Diagnoser = (*backend)(nil)
 	_ cloud.Namer     = (*backend)(nil)
 )
-
-// Names implements cloud.Namer.
-func (b *backend) Names(ctx context.Context, prefix string, limit int) ([]string, error) {
-	h, err := b.handle(ctx)
-	if err != nil {
-		return nil, err
-	}
-	q := &storage.Query{Prefix: prefix, Delimiter: "/", Projection: storage.ProjectionNoACL}
-	if err := q.SetAttrSelection([]string{"Name"}); err != nil {
-		return nil, err
-	}
-	it := h.Objects(ctx, q)
-	it.PageInfo().MaxSize = limit
-	var names []string
-	for {
-		a, err := it.Next()
-		if err == iterator.Done {
-			return names, nil
-		}
-		if err != nil {
-			return nil, tidy(err)
-		}
-		names = append(names, a.Name+a.Prefix) // one of them is empty
-		if it.PageInfo().Remaining() == 0 {
-			return names, nil
-		}
-	}
-}
 
 // Place implements cloud.Diagnoser.
 func (b *backend) Place() string {
@@ -71,8 +42,8 @@ func (b *backend) Credentials(ctx context.Context) store.Check {
 	default:
 		c.Detail = "those of " + credentialSource()
 	}
-	if _, err := b.client(ctx); err != nil {
-		c.Status, c.Detail, c.Fix = store.CheckFail, strings.Join(strings.Fields(err.Error()), " "), b.Classify(err).Todo
+	if _, err := b.Open(ctx); err != nil {
+		c.Status, c.Detail, c.Fix = store.CheckFail, cloud.OneLine(err.Error()), b.Classify(err).Todo
 	}
 	return c
 }

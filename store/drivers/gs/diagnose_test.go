@@ -19,7 +19,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("the request is %s", r.URL)
 		}
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, `{"prefixes":["jobs/ab/"],"items":[{"name":"jobs/a.tar.gz"}],"nextPageToken":"more"}`)
+		fmt.Fprint(w, `{"prefixes":["jobs/ab/"],"items":[{"name":"jobs/a.tar.gz"}]}`)
 	})
 	got, err := b.Names(t.Context(), "jobs/a", 7)
 	noError(t, err)
@@ -109,18 +109,18 @@ func TestCredentialsTellTheirSource(t *testing.T) {
 }
 
 func TestCredentialsCheck(t *testing.T) {
-	b, _ := newBackend(t, config{anonymous: true})
+	b, _ := testBackend(t, config{anonymous: true})
 	if c := b.Credentials(t.Context()); c.Status != store.CheckOK || !strings.Contains(c.Detail, "anonymous") {
 		t.Errorf("anonymous: %+v", c)
 	}
 	t.Setenv(emulator, "127.0.0.1:1")
-	b, _ = newBackend(t, config{})
+	b, _ = testBackend(t, config{})
 	if c := b.Credentials(t.Context()); c.Status != store.CheckOK || !strings.Contains(c.Detail, emulator) {
 		t.Errorf("with an emulator: %+v", c)
 	}
 	t.Setenv(emulator, "")
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none.json"))
-	b, _ = newBackend(t, config{})
+	b, _ = testBackend(t, config{})
 	if c := b.Credentials(t.Context()); c.Status != store.CheckFail || c.Fix == "" {
 		t.Errorf("without the file: %+v", c)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"cloud.google.com/go/storage"
 	"gocloud.dev/blob"
+	"gocloud.dev/blob/gcsblob"
 
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
@@ -20,17 +21,17 @@ func init() { store.Register("gs", open) }
 // open is the opener of the scheme. It makes no request and looks for no
 // credentials: the first request does.
 func open(_ context.Context, u store.URL) (store.Store, error) {
-	c, err := parseOptions(u.Query)
+	c, err := parseOptions(u)
 	if err != nil {
-		return nil, &store.Error{Op: "open", Object: "gs://" + u.Bucket, Kind: store.ErrURL, Cause: err, Todo: "the options are " + optionNames()}
+		return nil, err
 	}
 	return cloud.Shared(u, func() (cloud.Backend, *cloud.Transport, error) {
 		t := cloud.NewTransport(singleRequests())
-		a := &access{config: c, transport: t}
-		return &backend{
-			bucket: u.Bucket, client: a.client, close: a.close, endpoint: c.host(), pause: firstPause,
-			anonymous: c.anonymous, google: c.endpoint == "" && os.Getenv(emulator) == "", identity: c,
-		}, t, nil
+		a := &access{bucket: u.Bucket, config: c, transport: t}
+		b := newBackend(a.open)
+		b.bucket, b.close, b.endpoint, b.anonymous, b.identity = u.Bucket, a.close, c.host(), c.anonymous, c
+		b.google = c.endpoint == "" && os.Getenv(emulator) == ""
+		return b, t, nil
 	})
 }
 
@@ -44,24 +45,24 @@ type Options struct {
 // closes, once the Store is closed. Requests go through the client's own transport:
 // a stalled connection is that one's to find, and [store.TrafficOf] knows nothing.
 //
-// Of the client's settings for retries none are used: the store has its own.
+// The client's settings for retries hold for attributes and lists alone: else the store
+// has its own. New panics where bucket is empty.
 func New(client *storage.Client, bucket string, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
 	}
-	b := &backend{
-		bucket:   bucket,
-		client:   func(context.Context) (*storage.Client, error) { return client, nil },
-		close:    func() error { return nil },
-		pause:    firstPause,
-		identity: client,
+	opened, err := gcsblob.OpenBucket(context.Background(), nil, bucket, &gcsblob.Options{Client: client})
+	if err != nil {
+		panic(err)
 	}
+	b := newBackend(cloud.Opened(opened))
+	b.bucket, b.identity = bucket, client
+	b.close = func() error { return nil }
 	return cloud.NewStore(b, &cloud.Options{Prefix: opts.Prefix})
 }
 
 // FromBucket gives the store that is in a bucket that gocloud has opened, with the
-// prefix that it has. Only its client is used, and otherwise it is as New: names are
-// not escaped as gocloud does. The caller closes the bucket once the Store is closed.
+// prefix that it has. Only its client is used, and otherwise it is as New. The caller closes the bucket once the Store is closed.
 // No request is made. The error is store.ErrURL, where the bucket is not one of
 // Google Cloud Storage.
 func FromBucket(b *blob.Bucket) (store.Store, error) {
@@ -105,70 +106,44 @@ type config struct {
 // options are those of gocloud's opener for gs URLs, and endpoint. access_id and
 // private_key_path are for links that are signed, which nothing here makes, but for
 // the access_id "-".
-var options = map[string]func(c *config, value string) error{
-	"access_id":        (*config).setAccess,
-	"google_access_id": (*config).setAccess,
-	"private_key_path": func(*config, string) error { return nil },
-	"anonymous": func(c *config, value string) error {
-		anonymous, err := parseBool(value)
-		c.anonymous = c.anonymous || anonymous
+var options = map[string]cloud.Option{
+	"access_id": nil, "google_access_id": nil, "private_key_path": nil, "anonymous": cloud.YesOrNo,
+	"universe_domain": nil, "endpoint": cloud.Address, "grpc": isNo, "zonal": isNo,
+}
+
+// isNo is for gocloud's options of another protocol.
+func isNo(value string) error {
+	if err := cloud.YesOrNo(value); err != nil || !cloud.IsYes(value) {
 		return err
-	},
-	"universe_domain": func(c *config, value string) error {
-		c.universe = value
-		return nil
-	},
-	"endpoint": (*config).setEndpoint,
-	"grpc":     refuseTrue,
-	"zonal":    refuseTrue,
-}
-
-func optionNames() string {
-	return "access_id, anonymous, endpoint, google_access_id, private_key_path, universe_domain"
-}
-
-// parseOptions reads the query of a URL.
-func parseOptions(query string) (config, error) {
-	var c config
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return c, errors.New("options that are not name=value&name=value")
 	}
-	for name, all := range values {
-		set := options[name]
-		switch {
-		case set == nil:
-			return c, fmt.Errorf("unknown option %q", name)
-		case len(all) > 1:
-			return c, fmt.Errorf("option %q is given twice", name)
+	return errors.New("only the HTTP interface is spoken")
+}
+
+// parseOptions reads the options of a URL.
+func parseOptions(u store.URL) (config, error) {
+	query, err := cloud.ParseOptions(u, options, nil)
+	if err != nil {
+		return config{}, err
+	}
+	c := config{
+		anonymous: cloud.IsYes(query.Get("anonymous")) || query.Get("access_id") == "-" || query.Get("google_access_id") == "-",
+		universe:  query.Get("universe_domain"),
+	}
+	if endpoint := query.Get("endpoint"); endpoint != "" {
+		at, err := url.Parse(endpoint)
+		if err != nil {
+			return c, err // Address has seen it
 		}
-		if err := set(&c, all[0]); err != nil {
-			return c, fmt.Errorf("option %q: %w", name, err)
+		if strings.Trim(at.Path, "/") == "" {
+			at.Path = "/storage/v1"
 		}
+		at.Path = strings.TrimSuffix(at.Path, "/") + "/"
+		c.endpoint = at.String()
 	}
 	if !c.anonymous && strings.HasPrefix(c.endpoint, "http://") {
-		return c, errors.New("option \"endpoint\": credentials are not sent without TLS; add anonymous=true, or write https")
+		return c, cloud.BadURL(u, errors.New("the option \"endpoint\": credentials are not sent without TLS"), "add anonymous=true, or write https")
 	}
 	return c, nil
-}
-
-func (c *config) setAccess(value string) error {
-	c.anonymous = c.anonymous || value == "-"
-	return nil
-}
-
-// setEndpoint takes an address with or without the path of the JSON interface.
-func (c *config) setEndpoint(value string) error {
-	u, err := url.Parse(value)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" {
-		return errors.New("not an address such as https://storage.example.com")
-	}
-	if strings.Trim(u.Path, "/") == "" {
-		u.Path = "/storage/v1"
-	}
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/"
-	c.endpoint = u.String()
-	return nil
 }
 
 // host is where requests go, "" for Google's own.
@@ -184,23 +159,4 @@ func (c *config) host() string {
 		return "storage." + c.universe
 	}
 	return host
-}
-
-func parseBool(value string) (bool, error) {
-	switch value {
-	case "true", "1":
-		return true, nil
-	case "false", "0":
-		return false, nil
-	}
-	return false, fmt.Errorf("%q is neither true nor false", value)
-}
-
-// refuseTrue is for gocloud's options of another protocol.
-func refuseTrue(_ *config, value string) error {
-	on, err := parseBool(value)
-	if on {
-		return errors.New("only the HTTP interface is spoken")
-	}
-	return err
 }

@@ -77,7 +77,7 @@ func TestMissingBucket(t *testing.T) {
 	_, err := b.Put(ctx, "key.tar.gz", []byte("archive"), cloud.Condition{})
 	wantRefusal(t, b, err, cloud.NoBucket, "")
 	wantRefusal(t, b, b.Accessible(ctx, "dir/key.tar.gz"), cloud.NoBucket, "")
-	err = b.List(ctx, "", func(string, cloud.Attributes) error { return nil })
+	_, _, err = b.List("", false)(ctx)
 	wantRefusal(t, b, err, cloud.NoBucket, "")
 	_, err = b.Head(ctx, "key.tar.gz")
 	wantRefusal(t, b, err, cloud.NotFound, "")

@@ -16,14 +16,15 @@ func backendAt(t *testing.T, handler http.HandlerFunc) (*backend, *cloud.Transpo
 	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	return newBackend(t, config{anonymous: true, endpoint: server.URL + "/storage/v1/"})
+	return testBackend(t, config{anonymous: true, endpoint: server.URL + "/storage/v1/"})
 }
 
-func newBackend(t *testing.T, c config) (*backend, *cloud.Transport) {
+func testBackend(t *testing.T, c config) (*backend, *cloud.Transport) {
 	t.Helper()
 	transport := cloud.NewTransport(singleRequests())
-	a := &access{config: c, transport: transport}
-	b := &backend{bucket: "bkt", client: a.client, close: a.close, pause: time.Millisecond, anonymous: c.anonymous, identity: c}
+	a := &access{bucket: "bkt", config: c, transport: transport}
+	b := newBackend(a.open)
+	b.bucket, b.close, b.pause, b.anonymous, b.identity = "bkt", a.close, time.Millisecond, c.anonymous, c
 	t.Cleanup(func() { noError(t, b.Close()) })
 	return b, transport
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"cloud.google.com/go/storage"
+	"gocloud.dev/blob"
 	"google.golang.org/api/googleapi"
 
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
@@ -17,7 +18,9 @@ import (
 // and sends them when it has them all, while the next part is being filled. What is
 // less than that in all it sends by one request, at the end.
 type upload struct {
-	writer *storage.Writer
+	b      *backend
+	writer *blob.Writer
+	sdk    *storage.Writer
 	size   int64              // bytes, of the parts so far; Part and Complete come one after the other
 	cancel context.CancelFunc // gives it up
 	began  atomic.Bool        // Google has accepted bytes
@@ -33,16 +36,16 @@ const uploadTries = 8
 
 // Upload makes no request: the first part does.
 func (b *backend) Upload(ctx context.Context, name string, cond cloud.Condition) (cloud.Upload, error) {
-	o, err := b.conditional(ctx, name, cond)
+	u := &upload{b: b}
+	ctx, u.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	var err error
+	u.writer, u.sdk, err = b.newWriter(withChunks(ctx), name, chunkSize, cond,
+		storage.WithPolicy(storage.RetryAlways), storage.WithErrorFunc(u.tryAgain), b.backoff())
 	if err != nil {
+		u.cancel()
 		return nil, err
 	}
-	u := &upload{}
-	ctx, u.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	o = o.Retryer(storage.WithPolicy(storage.RetryAlways), storage.WithErrorFunc(u.tryAgain), b.backoff())
-	u.writer = newWriter(withChunks(ctx), o)
-	u.writer.ChunkSize = chunkSize
-	u.writer.ProgressFunc = func(int64) {
+	u.sdk.ProgressFunc = func(int64) {
 		u.began.Store(true)
 		u.failed.Store(0)
 	}
@@ -77,7 +80,7 @@ func (u *upload) Complete(ctx context.Context, _ cloud.Condition) (cloud.Attribu
 	if err := u.failure(ctx, u.writer.Close()); err != nil {
 		return cloud.Attributes{}, err
 	}
-	return attributes(u.writer.Attrs()), nil
+	return attributes(u.sdk.Attrs()), nil
 }
 
 // Abort ends the requests that are under way and waits for their end. Google forgets
@@ -93,6 +96,7 @@ func (u *upload) failure(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
+	err = u.b.SDKError(err)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return ctx.Err()
 	}

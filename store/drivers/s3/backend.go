@@ -6,15 +6,16 @@ import (
 	"crypto/md5"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"hash/crc32"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/s3blob"
 
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
@@ -25,7 +26,8 @@ const contentType = "application/gzip"
 
 // backend is a bucket as package cloud wants it.
 type backend struct {
-	client    *awss3.Client
+	cloud.Blobs
+	client    *awss3.Client // of the same bucket, for what is written
 	transport *cloud.Transport
 	bucket    string
 	endpoint  string
@@ -33,9 +35,15 @@ type backend struct {
 	md5       bool // checksums are MD5 and not CRC32C
 }
 
+// newBackend panics where bucket is empty.
 func newBackend(options awss3.Options, bucket string, opts Options) *backend {
 	client, transport := newClient(options)
+	opened, err := s3blob.OpenBucket(context.Background(), client, bucket, nil)
+	if err != nil {
+		panic(err)
+	}
 	return &backend{
+		Blobs:  cloud.Blobs{Open: cloud.Opened(opened), Dialect: dialect{}, Escaped: []string{"../"}},
 		client: client, transport: transport, bucket: bucket, endpoint: endpointOf(options), options: opts,
 		md5: options.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired,
 	}
@@ -58,43 +66,51 @@ func (b *backend) ProbesDelete() bool { return true }
 // second could be due to the first.
 func once(o *awss3.Options) { o.Retryer = aws.NopRetryer{} }
 
-// Get implements cloud.Backend.
-func (b *backend) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (cloud.Body, error) {
-	in := &awss3.GetObjectInput{Bucket: &b.bucket, Key: &name, Range: byteRange(off, length), IfMatch: etag(rev)}
-	out, err := b.client.GetObject(ctx, in)
-	if err != nil {
-		return cloud.Body{}, err
+// dialect is what S3 says in types of its own.
+type dialect struct{}
+
+// Reading implements cloud.Dialect.
+func (dialect) Reading(as func(any) bool, rev store.Revision) error {
+	var in *awss3.GetObjectInput
+	if as(&in) {
+		in.IfMatch = etag(rev)
 	}
-	a := attributes(out.ETag, out.ContentLength, out.LastModified)
-	if out.ContentRange != nil {
-		a.Size, err = sizeOf(*out.ContentRange)
-	} else if off > 0 {
-		err = fmt.Errorf("the server ignores ranges")
-	}
-	if err != nil {
-		_ = out.Body.Close() // of an answer that is not used
-		return cloud.Body{}, err
-	}
-	return cloud.Body{ReadCloser: out.Body, Attributes: a}, nil
+	return nil
 }
 
-// byteRange is the value of a Range header.
-func byteRange(off, length int64) *string {
-	if length < 0 {
-		return aws.String(fmt.Sprintf("bytes=%d-", off))
+// Opened implements cloud.Dialect.
+func (dialect) Opened(r *blob.Reader, off int64) (cloud.Attributes, error) {
+	var out awss3.GetObjectOutput
+	r.As(&out)
+	if out.ContentRange == nil && off > 0 {
+		return cloud.Attributes{}, errors.New("the server ignores ranges")
 	}
-	return aws.String(fmt.Sprintf("bytes=%d-%d", off, off+length-1))
+	return attributes(out.ETag, aws.Int64(r.Size()), out.LastModified), nil
 }
 
-// sizeOf is the size of the whole object by a Content-Range header.
-func sizeOf(contentRange string) (int64, error) {
-	_, size, _ := strings.Cut(contentRange, "/")
-	n, err := strconv.ParseInt(size, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("the server's range %q does not tell the object's size", contentRange)
-	}
-	return n, nil
+// Attributes implements cloud.Dialect.
+func (dialect) Attributes(a *blob.Attributes) (cloud.Attributes, error) {
+	return attributes(&a.ETag, &a.Size, &a.ModTime), nil
 }
+
+// Listing implements cloud.Dialect.
+func (dialect) Listing(as func(any) bool, prefix string, _ int) error {
+	var in *awss3.ListObjectsV2Input
+	if as(&in) {
+		in.Prefix = &prefix
+	}
+	return nil
+}
+
+// Listed implements cloud.Dialect.
+func (dialect) Listed(o *blob.ListObject) (string, cloud.Attributes) {
+	var object types.Object
+	o.As(&object)
+	return aws.ToString(object.Key), attributes(object.ETag, object.Size, object.LastModified)
+}
+
+// Tidy implements cloud.Dialect.
+func (dialect) Tidy(err error) error { return err }
 
 // etag is the value of a condition's header; nil where there is no condition.
 func etag(rev store.Revision) *string {
@@ -111,15 +127,6 @@ func attributes(etag *string, size *int64, modified *time.Time) cloud.Attributes
 		Size:     aws.ToInt64(size),
 		ModTime:  aws.ToTime(modified),
 	}
-}
-
-// Head implements cloud.Backend.
-func (b *backend) Head(ctx context.Context, name string) (cloud.Attributes, error) {
-	out, err := b.client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: &b.bucket, Key: &name})
-	if err != nil {
-		return cloud.Attributes{}, err
-	}
-	return attributes(out.ETag, out.ContentLength, out.LastModified), nil
 }
 
 // conditions are the headers of a condition.
@@ -170,37 +177,10 @@ func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) e
 	return err
 }
 
-// List implements cloud.Backend.
-func (b *backend) List(ctx context.Context, prefix string, found func(string, cloud.Attributes) error) error {
-	return b.list(ctx, &awss3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &prefix, Delimiter: aws.String("/")}, found)
-}
-
-// ListAll implements cloud.Backend.
-func (b *backend) ListAll(ctx context.Context, prefix string, found func(string, cloud.Attributes) error) error {
-	return b.list(ctx, &awss3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &prefix}, found)
-}
-
-func (b *backend) list(ctx context.Context, in *awss3.ListObjectsV2Input, found func(string, cloud.Attributes) error) error {
-	pages := awss3.NewListObjectsV2Paginator(b.client, in)
-	for pageCtx := ctx; pages.HasMorePages(); pageCtx = cloud.Operation(ctx, "list") {
-		page, err := pages.NextPage(pageCtx)
-		if err != nil {
-			return err
-		}
-		for i := range page.Contents {
-			o := &page.Contents[i]
-			if err := found(aws.ToString(o.Key), attributes(o.ETag, o.Size, o.LastModified)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // Accessible implements cloud.Backend. It lists and does not ask for the bucket,
 // because credentials may be allowed to list a prefix only.
 func (b *backend) Accessible(ctx context.Context, name string) error {
-	_, err := b.client.ListObjectsV2(ctx, &awss3.ListObjectsV2Input{Bucket: &b.bucket, Prefix: &name, MaxKeys: aws.Int32(1)})
+	_, err := b.Names(ctx, name, 1)
 	return err
 }
 

@@ -22,24 +22,6 @@ var (
 	_ cloud.Namer     = (*backend)(nil)
 )
 
-// Names implements cloud.Namer.
-func (b *backend) Names(ctx context.Context, prefix string, limit int) ([]string, error) {
-	out, err := b.client.ListObjectsV2(ctx, &awss3.ListObjectsV2Input{
-		Bucket: &b.bucket, Prefix: &prefix, Delimiter: aws.String("/"), MaxKeys: aws.Int32(int32(limit)),
-	})
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for i := range out.Contents {
-		names = append(names, aws.ToString(out.Contents[i].Key))
-	}
-	for i := range out.CommonPrefixes {
-		names = append(names, aws.ToString(out.CommonPrefixes[i].Prefix))
-	}
-	return names, nil
-}
-
 // Settings implements cloud.Diagnoser.
 func (b *backend) Settings(ctx context.Context, name string) []store.Check {
 	rules, err := b.rules(cloud.Operation(ctx, "bucket"), name)
@@ -66,7 +48,7 @@ func (b *backend) Credentials(ctx context.Context) store.Check {
 	}
 	found, err := provider.Retrieve(ctx)
 	if err != nil {
-		c.Status, c.Detail, c.Fix = store.CheckFail, oneLine(err), b.Classify(err).Todo
+		c.Status, c.Detail, c.Fix = store.CheckFail, cloud.OneLine(err.Error()), b.Classify(err).Todo
 		return c
 	}
 	c.Detail = "found by " + found.Source
@@ -75,8 +57,6 @@ func (b *backend) Credentials(ctx context.Context) store.Check {
 	}
 	return c
 }
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // Place implements cloud.Diagnoser.
 func (b *backend) Place() string {

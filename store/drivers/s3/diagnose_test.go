@@ -48,7 +48,7 @@ func told(t *testing.T, credentials aws.CredentialsProvider, answers map[string]
 }
 
 func TestNames(t *testing.T) {
-	b := told(t, static, map[string]string{"list-type": `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>more</NextContinuationToken><Contents><Key>jobs/a.tar.gz</Key></Contents><CommonPrefixes><Prefix>jobs/ab/</Prefix></CommonPrefixes></ListBucketResult>`})
+	b := told(t, static, map[string]string{"list-type": `<ListBucketResult><Contents><Key>jobs/a.tar.gz</Key><LastModified>2026-11-23T12:00:00.000Z</LastModified></Contents><CommonPrefixes><Prefix>jobs/ab/</Prefix></CommonPrefixes></ListBucketResult>`})
 	got, err := b.Names(t.Context(), "jobs/a", 7)
 	if want := []string{"jobs/a.tar.gz", "jobs/ab/"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("names %q, %v", got, err)

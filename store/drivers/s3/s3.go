@@ -25,9 +25,9 @@ package s3
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -48,7 +48,8 @@ type Options struct {
 }
 
 // New gives a store of the archives in a bucket. The client is used as it is
-// configured; it stays the caller's. No request is made.
+// configured; it stays the caller's. No request is made. It panics where bucket is
+// empty.
 func New(client *awss3.Client, bucket string, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
@@ -60,75 +61,65 @@ func New(client *awss3.Client, bucket string, opts *Options) store.Store {
 // fallbackRegion is what servers that are not Amazon's mostly go by.
 const fallbackRegion = "us-east-1"
 
+// options are those of gocloud's s3blob.URLOpener and aws.V2ConfigFromURLParams, which
+// carry them out.
+var options = map[string]cloud.Option{
+	"accelerate": cloud.YesOrNo, "anonymous": cloud.YesOrNo, "disable_https": cloud.YesOrNo, "dualstack": cloud.YesOrNo,
+	"endpoint": cloud.Address, "fips": cloud.YesOrNo, "hostname_immutable": cloud.YesOrNo, "kmskeyid": cloud.Text,
+	"profile": cloud.Text, "rate_limiter_capacity": number, "region": cloud.Text,
+	"request_checksum_calculation": cloud.Text, "response_checksum_validation": cloud.Text, "role": cloud.Text,
+	"s3ForcePathStyle": cloud.YesOrNo, "ssetype": cloud.Text, "use_path_style": cloud.YesOrNo,
+}
+
+func number(value string) error {
+	if _, err := strconv.ParseInt(value, 10, 32); err != nil {
+		return errors.New("write a number")
+	}
+	return nil
+}
+
 // open opens the bucket of a URL.
 func open(ctx context.Context, u store.URL) (store.Store, error) {
-	s, err := cloud.Shared(u, func() (cloud.Backend, *cloud.Transport, error) {
+	return cloud.Shared(u, func() (cloud.Backend, *cloud.Transport, error) {
 		b, err := openURL(ctx, u)
 		if err != nil {
 			return nil, nil, err
 		}
 		return b, b.transport, nil
 	})
-	if err != nil {
-		var e *store.Error
-		if !errors.As(err, &e) {
-			e = &store.Error{Kind: store.ErrURL, Cause: err}
-		}
-		e.Op, e.Object = "open", "s3://"+u.Bucket
-		return nil, e
-	}
-	return s, nil
 }
 
 func openURL(ctx context.Context, u store.URL) (*backend, error) {
-	query, err := parseQuery(u.Query)
+	query, err := cloud.ParseOptions(u, options, nil)
 	if err != nil {
 		return nil, err
 	}
 	var opener s3blob.URLOpener
 	bucket, err := opener.OpenBucketURL(ctx, &url.URL{Scheme: s3blob.Scheme, Host: u.Bucket, RawQuery: query.Encode()})
 	if err != nil {
-		return nil, openError(err)
+		if cause := errors.Unwrap(err); cause != nil {
+			err = cause // without gocloud's text, which holds the whole URL
+		}
+		return nil, cloud.BadURL(u, err, "")
 	}
 	defer bucket.Close()
 	var client *awss3.Client
-	if !bucket.As(&client) {
-		return nil, errors.New("gocloud.dev gives no client")
-	}
-	options, err := withRegion(client.Options(), query.Get("endpoint"))
-	if err != nil {
-		return nil, err
-	}
-	options.UsePathStyle = options.UsePathStyle || !hasSubdomains(query.Get("endpoint"))
-	b := newBackend(options, u.Bucket, Options{Encryption: opener.Options.EncryptionType, KMSKeyID: opener.Options.KMSEncryptionID})
-	if endpoint := query.Get("endpoint"); endpoint != "" {
-		b.endpoint = host(endpoint)
-	}
-	return b, nil
-}
-
-// openError gives the cause of gocloud's refusal without its text, which holds the
-// whole URL.
-func openError(err error) error {
-	if cause := errors.Unwrap(err); cause != nil {
-		err = cause
-	}
-	return &store.Error{Kind: store.ErrURL, Cause: err, Todo: fmt.Sprintf("the options of s3 are %s", optionNames())}
-}
-
-// withRegion sees that there is a region.
-func withRegion(options awss3.Options, endpoint string) (awss3.Options, error) {
+	bucket.As(&client)
+	endpoint := query.Get("endpoint")
+	options := client.Options()
 	switch {
 	case options.Region != "":
 	case endpoint != "" || options.BaseEndpoint != nil:
 		options.Region = fallbackRegion
 	default:
-		return options, &store.Error{
-			Kind: store.ErrURL, Cause: errors.New("no region"),
-			Todo: "add region=… to the URL's options, set AWS_REGION, or give the profile a region",
-		}
+		return nil, cloud.BadURL(u, errors.New("no region"), "add region=… to the URL's options, set AWS_REGION, or give the profile a region")
 	}
-	return options, nil
+	options.UsePathStyle = options.UsePathStyle || !hasSubdomains(endpoint)
+	b := newBackend(options, u.Bucket, Options{Encryption: opener.Options.EncryptionType, KMSKeyID: opener.Options.KMSEncryptionID})
+	if endpoint != "" {
+		b.endpoint = host(endpoint)
+	}
+	return b, nil
 }
 
 // hasSubdomains says whether buckets can be subdomains of an endpoint's host, which

@@ -108,7 +108,7 @@ func TestBadOptions(t *testing.T) {
 		"&nonsense=1":                         `unknown option "nonsense"`,
 		"&secret_key=hidden":                  `unknown option "secret_key"`,
 		"&anonymous=perhaps":                  `option "anonymous": write true or false`,
-		"&region=":                            `option "region" has no value`,
+		"&region=":                            `option "region": it has no value`,
 		"&region=a&region=b":                  `option "region" is there 2 times`,
 		"&rate_limiter_capacity=many":         `option "rate_limiter_capacity": write a number`,
 		"&request_checksum_calculation=never": "request_checksum_calculation",

@@ -40,11 +40,11 @@ type Backend interface {
 	// Delete removes an object if its revision is rev. The caller has seen that it
 	// is there; one that is not there any more is a NotFound or a Changed error.
 	Delete(ctx context.Context, name string, rev store.Revision) error
-	// List calls found for every object whose name is prefix, then a name without
-	// a slash, in any order, page by page. found's error ends it.
-	List(ctx context.Context, prefix string, found func(name string, a Attributes) error) error
-	// ListAll is List of every object whose name begins with prefix, slashes or not.
-	ListAll(ctx context.Context, prefix string, found func(name string, a Attributes) error) error
+	// List lists the objects whose name is prefix, then a name without a slash; all
+	// that begin with prefix where deep. Each call of the function that it returns
+	// returns the next one, in any order, and io.EOF after the last. It asks for a page
+	// when it needs one; after an error the next call asks for that page again.
+	List(prefix string, deep bool) func(ctx context.Context) (name string, a Attributes, err error)
 	// Accessible asks whether the bucket is there and its objects may be seen, so
 	// that "not found" means the object. Nil if so. name is the object that was not
 	// found, for clouds where permissions are given by prefix.
@@ -61,6 +61,11 @@ type Copier interface {
 	// under a condition on name. errors.ErrUnsupported where this pair of buckets, or this
 	// size, cannot be copied so; then nothing was done.
 	CopyFrom(ctx context.Context, src Backend, from string, rev store.Revision, name string, cond Condition) (Attributes, error)
+}
+
+// NameChecker is a Backend that cannot have every name. [Blobs] is one.
+type NameChecker interface {
+	CheckName(name string) error
 }
 
 // DeleteProber is a Backend whose servers are not all known to honour the condition

@@ -223,27 +223,31 @@ func (m *memory) Delete(ctx context.Context, name string, rev store.Revision) er
 	})
 }
 
-func (m *memory) List(ctx context.Context, prefix string, found func(string, Attributes) error) error {
-	return m.ListAll(ctx, prefix, func(name string, a Attributes) error {
-		if strings.Contains(strings.TrimPrefix(name, prefix), "/") {
-			return nil
+func (m *memory) List(prefix string, deep bool) func(context.Context) (string, Attributes, error) {
+	var names []string // nil until they were asked for
+	return func(ctx context.Context) (name string, a Attributes, err error) {
+		if names == nil {
+			err = m.request(ctx, "list", func() error {
+				names = []string{}
+				for name := range m.objects {
+					if rest, found := strings.CutPrefix(name, prefix); found && (deep || !strings.Contains(rest, "/")) {
+						names = append(names, name)
+					}
+				}
+				return nil
+			})
 		}
-		return found(name, a)
-	})
-}
-
-func (m *memory) ListAll(ctx context.Context, prefix string, found func(string, Attributes) error) error {
-	return m.request(ctx, "list", func() error {
-		for name, o := range m.objects {
-			if !strings.HasPrefix(name, prefix) {
-				continue
-			}
-			if err := found(name, o.Attributes); err != nil {
-				return err
-			}
+		if err == nil && len(names) == 0 {
+			err = io.EOF
 		}
-		return nil
-	})
+		if err != nil {
+			return "", Attributes{}, err
+		}
+		name, names = names[0], names[1:]
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return name, m.objects[name].Attributes, nil
+	}
 }
 
 func (m *memory) Accessible(ctx context.Context, _ string) error {

@@ -40,13 +40,10 @@ func Unseen(b Backend, check, permission string, err error) store.Check {
 	case Unsupported:
 		c.Detail = "could not look: this server cannot tell"
 	default:
-		c.Detail = "could not look: " + oneLine(err)
+		c.Detail = "could not look: " + OneLine(err.Error())
 	}
 	return c
 }
-
-// oneLine is an error as one line.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // ownNames begins the names of what this program stores beside archives for a
 // moment.
@@ -92,7 +89,7 @@ func (s *cloudStore) checkBucket(ctx context.Context, key, name, place string) s
 	if err == nil {
 		return c
 	}
-	c.Status, c.Detail = store.CheckFail, place+": "+oneLine(err)
+	c.Status, c.Detail = store.CheckFail, place+": "+OneLine(err.Error())
 	var e *store.Error
 	if errors.As(s.fail(ctx, "list", key, &bucketError{err}), &e) {
 		c.Fix = e.Todo

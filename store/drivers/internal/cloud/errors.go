@@ -56,6 +56,9 @@ func (s *cloudStore) refusal(err error) Refusal {
 	if errors.As(err, new(*doubledError)) {
 		return Refusal{Meaning: Broken, Todo: "something on the way to the store sends requests twice, or its conditions never hold; try again, and look with \"workdir-mount doctor\""}
 	}
+	if errors.As(err, new(*nonsenseError)) {
+		return Refusal{Meaning: BadOption, Todo: "what answers is no store of this kind; look at the address in the URL's options"}
+	}
 	r := s.backend.Classify(err)
 	if r.Meaning == Other || r.Meaning == Broken {
 		if m, ok := broken(err); ok {

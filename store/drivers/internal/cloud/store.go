@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -56,7 +57,11 @@ const (
 // name gives the name of a key's object.
 func (s *cloudStore) name(key string) (string, error) {
 	name := s.prefix + key + suffix
-	if err := checkKey(key, name); err != nil {
+	err := checkKey(key, name)
+	if c, ok := s.backend.(NameChecker); ok && err == nil {
+		err = c.CheckName(name)
+	}
+	if err != nil {
 		return "", &store.Error{Kind: store.ErrURL, Cause: err, Todo: "choose another key"}
 	}
 	return name, nil
@@ -130,20 +135,17 @@ func info(key string, a Attributes) store.Info {
 
 // List implements store.Store.
 func (s *cloudStore) List(ctx context.Context, prefix string) ([]store.Info, error) {
-	return s.listSorted(ctx, prefix, s.backend.List)
+	return s.listSorted(ctx, prefix, false)
 }
 
 // ListAll implements store.Lister.
 func (s *cloudStore) ListAll(ctx context.Context, prefix string) ([]store.Info, error) {
-	return s.listSorted(ctx, prefix, s.backend.ListAll)
+	return s.listSorted(ctx, prefix, true)
 }
 
-// lister is Backend.List or Backend.ListAll.
-type lister func(ctx context.Context, prefix string, found func(name string, a Attributes) error) error
-
-func (s *cloudStore) listSorted(ctx context.Context, prefix string, ask lister) ([]store.Info, error) {
+func (s *cloudStore) listSorted(ctx context.Context, prefix string, deep bool) ([]store.Info, error) {
 	ctx = s.counted(ctx)
-	infos, err := s.list(ctx, prefix, ask)
+	infos, err := s.list(ctx, prefix, deep)
 	if err != nil {
 		return nil, s.fail(ctx, "list", prefix, err)
 	}
@@ -151,25 +153,32 @@ func (s *cloudStore) listSorted(ctx context.Context, prefix string, ask lister) 
 	return infos, nil
 }
 
-func (s *cloudStore) list(ctx context.Context, prefix string, ask lister) (infos []store.Info, err error) {
+func (s *cloudStore) list(ctx context.Context, prefix string, deep bool) (infos []store.Info, err error) {
 	if err := checkSegments(prefix); err != nil {
 		return nil, &store.Error{Kind: store.ErrURL, Cause: err, Todo: "choose another prefix"}
 	}
 	if err := store.ContextError(ctx); err != nil {
 		return nil, err
 	}
-	name := s.prefix + prefix
-	err = s.again(ctx, "list", func(ctx context.Context) error {
-		infos = nil
-		return ask(ctx, name, func(found string, a Attributes) error {
-			key, isArchive := strings.CutSuffix(strings.TrimPrefix(found, s.prefix), suffix)
-			if isArchive && key != prefix && !strings.HasSuffix(key, "/") { // no key of ours is empty after a slash
-				infos = append(infos, info(key, a))
+	next := s.backend.List(s.prefix+prefix, deep)
+	for ended := false; ; {
+		var name string
+		var a Attributes
+		err = s.again(ctx, "list", func(ctx context.Context) (err error) {
+			if name, a, err = next(ctx); err == io.EOF {
+				ended, err = true, nil
 			}
-			return nil
+			return err
 		})
-	})
-	if err = s.believe(ctx, name, err); err != nil && s.refusal(err).Meaning == NotFound {
+		if ended || err != nil {
+			break
+		}
+		key, isArchive := strings.CutSuffix(strings.TrimPrefix(name, s.prefix), suffix)
+		if isArchive && key != prefix && !strings.HasSuffix(key, "/") { // no key of ours is empty after a slash
+			infos = append(infos, info(key, a))
+		}
+	}
+	if err = s.believe(ctx, s.prefix+prefix, err); err != nil && s.refusal(err).Meaning == NotFound {
 		return nil, nil
 	}
 	return infos, err

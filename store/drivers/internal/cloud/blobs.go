@@ -1,0 +1,192 @@
+package cloud
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"gocloud.dev/blob"
+
+	"github.com/workdir/workdir/store"
+)
+
+// Blobs is the part of a Backend that gocloud does for every cloud: it reads and lists
+// objects. Drivers embed it.
+type Blobs struct {
+	Open    func(context.Context) (*blob.Bucket, error) // returns the bucket, the same one each time
+	Dialect Dialect
+	// Escaped are what gocloud would write otherwise in a name.
+	Escaped []string
+}
+
+// Dialect is what one cloud has types of its own for. as converts to these types, as
+// gocloud's hooks do.
+type Dialect interface {
+	// Reading prepares a read: it pins it to a revision that is not empty.
+	Reading(as func(any) bool, rev store.Revision) error
+	// Opened returns the attributes of the object of which r reads a range from off.
+	Opened(r *blob.Reader, off int64) (Attributes, error)
+	// Attributes returns those that matter here.
+	Attributes(a *blob.Attributes) (Attributes, error)
+	// Listing prepares the request for a page of a list: of limit objects, or, where
+	// that is 0, of as many as the cloud gives at once.
+	Listing(as func(any) bool, prefix string, limit int) error
+	// Listed returns the name of an object in a list as the cloud has it; "" for what
+	// stands for a directory.
+	Listed(o *blob.ListObject) (name string, a Attributes)
+	// Tidy makes an error of the SDK fit for a message.
+	Tidy(err error) error
+}
+
+// Opened is for Blobs.Open where the bucket is there from the beginning.
+func Opened(bucket *blob.Bucket) func(context.Context) (*blob.Bucket, error) {
+	return func(context.Context) (*blob.Bucket, error) { return bucket, nil }
+}
+
+// Get implements Backend.
+func (b *Blobs) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (body Body, err error) {
+	defer guard(&err)
+	bucket, err := b.Open(ctx)
+	if err != nil {
+		return Body{}, err
+	}
+	r, err := bucket.NewRangeReader(ctx, name, off, length, &blob.ReaderOptions{
+		BeforeRead: func(as func(any) bool) error { return b.Dialect.Reading(as, rev) },
+	})
+	if err != nil {
+		return Body{}, b.SDKError(err)
+	}
+	a, err := b.Dialect.Opened(r, off)
+	if err != nil {
+		_ = r.Close() // of an answer that is not used
+		return Body{}, err
+	}
+	return Body{ReadCloser: reader{r, b}, Attributes: a}, nil
+}
+
+// reader reads an object. Its errors are the SDK's.
+type reader struct {
+	*blob.Reader
+	b *Blobs
+}
+
+func (r reader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	return n, r.b.SDKError(err)
+}
+
+// Head implements Backend.
+func (b *Blobs) Head(ctx context.Context, name string) (a Attributes, err error) {
+	defer guard(&err)
+	bucket, err := b.Open(ctx)
+	if err != nil {
+		return Attributes{}, err
+	}
+	got, err := bucket.Attributes(ctx, name)
+	if err != nil {
+		return Attributes{}, b.SDKError(err)
+	}
+	return b.Dialect.Attributes(got)
+}
+
+// List implements Backend.
+func (b *Blobs) List(prefix string, deep bool) func(context.Context) (string, Attributes, error) {
+	delimiter := "/"
+	if deep {
+		delimiter = ""
+	}
+	var objects *blob.ListIterator
+	return func(ctx context.Context) (name string, a Attributes, err error) {
+		defer guard(&err)
+		if objects == nil {
+			bucket, err := b.Open(ctx)
+			if err != nil {
+				return "", Attributes{}, err
+			}
+			objects = bucket.List(b.listing(prefix, delimiter, 0))
+		}
+		o, err := objects.Next(ctx)
+		if err != nil || o.IsDir {
+			return "", Attributes{}, b.SDKError(err)
+		}
+		name, a = b.Dialect.Listed(o)
+		return name, a, nil
+	}
+}
+
+// Names implements Namer.
+func (b *Blobs) Names(ctx context.Context, prefix string, limit int) (names []string, err error) {
+	defer guard(&err)
+	bucket, err := b.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	objects, _, err := bucket.ListPage(ctx, blob.FirstPageToken, limit, b.listing(prefix, "/", limit))
+	if err != nil {
+		return nil, b.SDKError(err)
+	}
+	for _, o := range objects {
+		name := o.Key
+		if !o.IsDir {
+			name, _ = b.Dialect.Listed(o)
+		}
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+func (b *Blobs) listing(prefix, delimiter string, limit int) *blob.ListOptions {
+	return &blob.ListOptions{
+		Prefix: prefix, Delimiter: delimiter,
+		BeforeList: func(as func(any) bool) error { return b.Dialect.Listing(as, prefix, limit) },
+	}
+}
+
+// Escape is how gocloud writes what it takes for unfit for a name.
+var Escape = regexp.MustCompile(`__0x[0-9A-Fa-f]+__`)
+
+// CheckName refuses the names that gocloud does not leave as they are, so that no
+// workspace is another one for us than for other tools.
+func (b *Blobs) CheckName(name string) error {
+	found := Escape.FindString(name)
+	for _, s := range b.Escaped {
+		if strings.Contains(name, s) {
+			found = s
+		}
+	}
+	if found == "" {
+		return nil
+	}
+	return fmt.Errorf("%q in the object's name, which gocloud.dev writes in another way", found)
+}
+
+// SDKError returns the SDK's own error, fit for a message, of one that gocloud gave. Nil
+// and io.EOF stay.
+func (b *Blobs) SDKError(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	if wrapped, ok := err.(interface{ Unwrap() []error }); ok {
+		err = wrapped.Unwrap()[0]
+	}
+	return b.Dialect.Tidy(err)
+}
+
+// nonsenseError is an answer that is not one of the cloud's.
+type nonsenseError struct{ panicked any }
+
+func (e *nonsenseError) Error() string {
+	return fmt.Sprintf("the answer makes no sense: %v", e.panicked)
+}
+
+// guard makes a panic an error. gocloud's azureblob (v0.47.0 and v0.49.0) relies on headers that
+// an answer of another server need not have.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = &nonsenseError{p}
+	}
+}
