@@ -2,6 +2,7 @@ package integration
 
 import (
 	"math"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,8 +74,16 @@ with tarfile.open(out, "w:gz", compresslevel=1, format=getattr(tarfile, form)) a
 	}
 }
 
+// sevenZ is the command of 7-Zip: distributions call it 7z or 7zz.
+var sevenZ = func() string {
+	if _, err := exec.LookPath("7z"); err == nil {
+		return "7z"
+	}
+	return "7zz"
+}()
+
 func sevenZip(e *env, src, out string) {
-	list := e.program("7z", "a", "-ttar", "-snl", "-snh", "-bd", e.path("packed.tar"), ".")
+	list := e.program(sevenZ, "a", "-ttar", "-snl", "-snh", "-bd", e.path("packed.tar"), ".")
 	list.Dir = src
 	mustRun(e.t, list)
 	mustRun(e.t, e.program("sh", "-c", `gzip -1 <"$1" >"$2"`, "sh", e.path("packed.tar"), out))

@@ -60,7 +60,7 @@ with open(sys.argv[1], "rb") as f:
 		skip: beyondFloat, keeps: keepMilliseconds,
 	},
 	{name: "Python, filter=data", command: python(`tarfile.open(sys.argv[1], "r:gz").extractall(filter="data")`), skip: beyondDataFilter, keeps: keepDataFilter},
-	{name: "7z", command: shell(`7z x -so "$1" | 7z x -si -ttar -snld -y`), skip: beyond7zReader, keeps: keep7zReader, talks: true},
+	{name: "7z", command: shell(sevenZ + ` x -so "$1" | ` + sevenZ + ` x -si -ttar -snld -y`), skip: beyond7zReader, keeps: keep7zReader, talks: true},
 }
 
 // Everything that other programs can unpack of our archives they unpack to the
@@ -105,7 +105,7 @@ func TestOtherProgramsTestOurs(t *testing.T) {
 		`bsdtar -tf "$1" >/dev/null`,
 		`busybox tar -tzf "$1" >/dev/null`,
 		`python3 -m gzip -d - <"$1" >/dev/null`,
-		`7z t "$1" >/dev/null`,
+		sevenZ + ` t "$1" >/dev/null`,
 	} {
 		t.Run(script, func(t *testing.T) {
 			if stdout, stderr, code := run(t, shell(script)(e, e.archive("ours"))); code != 0 || stdout+stderr != "" {
