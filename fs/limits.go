@@ -117,11 +117,9 @@ func (t *Tree) takePages(n int64) syscall.Errno {
 // givePages returns what takePages counted.
 func (t *Tree) givePages(n int64) { t.bytes.give(n * pageSize) }
 
-// Usage returns what the tree takes: bytes of content, in whole pages, and of names,
-// targets and extended attributes; and inodes, a further name of one counted as one.
-func (t *Tree) Usage() (bytes, inodes int64) {
-	return t.bytes.used.Load() + t.text.used.Load(), t.nodes()
-}
+// Usage returns what counts against MaxBytes and MaxInodes: bytes of content, in whole
+// pages, and inodes, where a further name of one counts as one more.
+func (t *Tree) Usage() (bytes, inodes int64) { return t.bytes.used.Load(), t.nodes() }
 
 // StatFS returns the tighter of the tree's limits and those that it shares. Without
 // any limit all fields are zero, as on a tmpfs without one.

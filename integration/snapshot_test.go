@@ -247,10 +247,10 @@ func (e *env) work(url string, fn func(dir string), flags ...string) {
 }
 
 // look takes a snapshot of a workspace through a read-only mount.
-func (e *env) look(url string) map[string]entry {
+func (e *env) look(url string, flags ...string) map[string]entry {
 	e.t.Helper()
 	var all map[string]entry
-	e.work(url, func(dir string) { all = snapshotOf(e.t, dir) }, "--read-only")
+	e.work(url, func(dir string) { all = snapshotOf(e.t, dir) }, append(flags, "--read-only")...)
 	return all
 }
 

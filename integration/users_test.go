@@ -135,7 +135,7 @@ func TestDefaultRunDir(t *testing.T) {
 	e := newEnv(t).as(someUser)
 	runDir := defaultRunDir(t, someUser)
 	got := mustRun(t, e.program(workdirMount, "exec", e.url("k"), "--", "sh", "-c", `pwd && stat -c %a "$1"`, "sh", runDir))
-	if !strings.HasPrefix(got, runDir+"/s-") || !strings.HasSuffix(got, "\n700\n") {
+	if !strings.HasPrefix(got, runDir+"/mnt/k-") || !strings.HasSuffix(got, "\n700\n") {
 		t.Errorf("mountpoint and mode of the run directory: %q", got)
 	}
 }
