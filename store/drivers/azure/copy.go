@@ -78,9 +78,10 @@ func (b *backend) copyTo(ctx context.Context, u *upload, from string, rev store.
 }
 
 // stageFrom has the service stage a range of a blob as block n.
-func (u *upload) stageFrom(ctx context.Context, n int, address string, token *string, part blob.HTTPRange, rev store.Revision) error {
+func (u *upload) stageFrom(ctx context.Context, n int, address string, token *string, part blob.HTTPRange, rev store.Revision) (err error) {
+	defer cloud.Guard(&err) // the caller is a goroutine
 	id, tag := u.newID(n), azcore.ETag(`"`+string(rev)+`"`)
-	_, err := u.blocks.StageBlockFromURL(cloud.Operation(ctx, "copy"), id, address, &blockblob.StageBlockFromURLOptions{
+	_, err = u.blocks.StageBlockFromURL(cloud.Operation(ctx, "copy"), id, address, &blockblob.StageBlockFromURLOptions{
 		Range:                          part,
 		CopySourceAuthorization:        token,
 		SourceModifiedAccessConditions: &blob.SourceModifiedAccessConditions{SourceIfMatch: &tag},

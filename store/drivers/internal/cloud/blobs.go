@@ -47,7 +47,7 @@ func Opened(bucket *blob.Bucket) func(context.Context) (*blob.Bucket, error) {
 
 // Get implements Backend.
 func (b *Blobs) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (body Body, err error) {
-	defer guard(&err)
+	defer Guard(&err)
 	bucket, err := b.Open(ctx)
 	if err != nil {
 		return Body{}, err
@@ -79,7 +79,7 @@ func (r reader) Read(p []byte) (int, error) {
 
 // Head implements Backend.
 func (b *Blobs) Head(ctx context.Context, name string) (a Attributes, err error) {
-	defer guard(&err)
+	defer Guard(&err)
 	bucket, err := b.Open(ctx)
 	if err != nil {
 		return Attributes{}, err
@@ -99,7 +99,7 @@ func (b *Blobs) List(prefix string, deep bool) func(context.Context) (string, At
 	}
 	var objects *blob.ListIterator
 	return func(ctx context.Context) (name string, a Attributes, err error) {
-		defer guard(&err)
+		defer Guard(&err)
 		if objects == nil {
 			bucket, err := b.Open(ctx)
 			if err != nil {
@@ -118,7 +118,7 @@ func (b *Blobs) List(prefix string, deep bool) func(context.Context) (string, At
 
 // Names implements Namer.
 func (b *Blobs) Names(ctx context.Context, prefix string, limit int) (names []string, err error) {
-	defer guard(&err)
+	defer Guard(&err)
 	bucket, err := b.Open(ctx)
 	if err != nil {
 		return nil, err
@@ -183,9 +183,9 @@ func (e *nonsenseError) Error() string {
 	return fmt.Sprintf("the answer makes no sense: %v", e.panicked)
 }
 
-// guard makes a panic an error. gocloud's azureblob (v0.47.0 and v0.49.0) relies on headers that
+// Guard, deferred, turns a panic into an error. gocloud's azureblob (v0.47.0 and v0.49.0) relies on headers that
 // an answer of another server need not have.
-func guard(err *error) {
+func Guard(err *error) {
 	if p := recover(); p != nil {
 		*err = &nonsenseError{p}
 	}

@@ -47,6 +47,14 @@ func TestUploadGivenUp(t *testing.T) {
 	}
 }
 
+// A part is sent by a goroutine of its own, whose panic ended the process.
+func TestPartThatPanics(t *testing.T) {
+	f := newFixture(t)
+	f.m.fails("part", pass, func(context.Context, func() error) error { panic("an answer without a header") })
+	f.wantError(f.put("key", large(3), f.base.Revision, nil), store.ErrUnreachable)
+	f.holds("key", baseContent)
+}
+
 // An upload that cannot be given up at first is, at last.
 func TestAbortAgain(t *testing.T) {
 	f := newFixture(t)

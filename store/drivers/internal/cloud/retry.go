@@ -24,12 +24,18 @@ func (s *cloudStore) repeat(ctx context.Context, kind string, n int, send func(c
 	ctx = Operation(ctx, kind)
 	b := s.backoff()
 	for {
-		err := send(ctx)
+		err := guarded(ctx, send)
 		n--
 		if err == nil || n <= 0 || !s.refusal(err).Meaning.Again() || !b.wait(ctx) {
 			return err
 		}
 	}
+}
+
+// guarded sends a request, in a goroutine whose panic would end the process.
+func guarded(ctx context.Context, send func(context.Context) error) (err error) {
+	defer Guard(&err)
+	return send(ctx)
 }
 
 // backoff waits longer each time.
