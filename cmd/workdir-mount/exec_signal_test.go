@@ -345,16 +345,22 @@ func TestSignalWhileOpening(t *testing.T) {
 // A commit that waits for the store can be interrupted; nothing is stored then.
 func TestSignalWhileCommitting(t *testing.T) {
 	c := newClient(t, "exec", "store/job", "--", "sh", "-c", "echo new >f")
-	dir := filepath.Join(c.dir, "store")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	home := filepath.Join(c.dir, "store", ".workdir")
+	if err := os.MkdirAll(home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	unlock := lock(t, dir, os.O_RDONLY)
-	defer unlock()
+	held, err := os.OpenFile(filepath.Join(home, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if err := unix.FcntlFlock(held.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+		t.Fatal(err)
+	}
 	c.start()
 	eventually(t, "temporary file in the store", func() bool {
-		files, err := os.ReadDir(dir)
-		return err != nil || len(files) > 0
+		files, err := os.ReadDir(home)
+		return err != nil || len(files) > 1
 	})
 	c.signal(unix.SIGINT)
 	if code := c.wait(); code != 130 {
