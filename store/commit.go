@@ -120,10 +120,13 @@ func (m *commit) mayRepeat(ctx context.Context, answer error) error {
 // time is given to it.
 func (m *commit) await(ctx context.Context, took time.Duration) {
 	until := time.Now().Add(min(took, maxPatience))
-	for n := 1; ; n++ {
+	for failed := 0; ; {
 		err := m.decide(ctx)
 		if m.done != nil {
 			return
+		}
+		if err != nil {
+			failed++
 		}
 		select {
 		case <-ctx.Done():
@@ -135,7 +138,7 @@ func (m *commit) await(ctx context.Context, took time.Duration) {
 		switch {
 		case err == nil && !time.Now().Before(until):
 			return
-		case err != nil && n == commitTries:
+		case failed == commitTries:
 			m.done = &outcome{err: m.unknown(err)}
 			return
 		}

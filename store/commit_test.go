@@ -190,6 +190,25 @@ func TestCommitLooksBeforeItSendsAgain(t *testing.T) {
 	}
 }
 
+// A store that showed for a while that nothing was stored yet, and then could not be
+// looked at any more, was once looked at for ever.
+func TestCommitGivesUpAStoreThatCannotBeLookedAt(t *testing.T) {
+	bubble(t, "lost after some looks", func(t *testing.T) {
+		lostLate := func(func() error) error {
+			time.Sleep(time.Minute)
+			return storetest.LoseRequest(nil)
+		}
+		c := newCommits(t, lostLate)
+		c.faulty.FailReads(append(repeat(noFault, 9), repeat(storetest.Fail(errBroken), 100)...)...)
+		_, err := c.commit()
+		wantError(t, err, store.ErrUnknown)
+		c.holds(c.base)
+		if c.faulty.Sent() != 1 {
+			t.Errorf("%d requests were sent, want 1", c.faulty.Sent())
+		}
+	})
+}
+
 // lateBy is a fault of a gateway: the answer is given up after a time, and the request
 // is done some time later.
 func lateBy(patience, later time.Duration) storetest.Fault {
