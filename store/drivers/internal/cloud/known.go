@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,9 @@ func knownPath(what string) string {
 	return filepath.Join(dir, knownDir, hex.EncodeToString(sum[:16]))
 }
 
+// noteName is what the name of a note looks like. Other files are not ours.
+var noteName = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
 // known says whether this was found out within the last day, by a process of this user.
 func known(what string) bool {
 	path := knownPath(what)
@@ -47,8 +51,12 @@ func learnt(what string) {
 		return
 	}
 	dir := filepath.Dir(path)
-	_ = os.Mkdir(dir, 0o700)                // is there mostly
-	_ = os.WriteFile(path, []byte{}, 0o600) // else it is found out again
+	_ = os.Mkdir(dir, 0o700) // is there mostly
+	note, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return // it is found out again
+	}
+	_ = note.Close()
 	now := time.Now()
 	_ = os.Chtimes(path, now, now) // an empty file that was there has not changed
 	notes, err := os.ReadDir(dir)
@@ -56,8 +64,11 @@ func learnt(what string) {
 		return
 	}
 	for _, note := range notes {
-		if info, err := note.Info(); err == nil && now.Sub(info.ModTime()) > knownTime {
+		info, err := note.Info()
+		if err == nil && noteName.MatchString(note.Name()) && isNote(info) && now.Sub(info.ModTime()) > knownTime {
 			_ = os.Remove(filepath.Join(dir, note.Name())) // another process may have done it
 		}
 	}
 }
+
+func isNote(info os.FileInfo) bool { return info.Mode().IsRegular() && info.Size() == 0 }

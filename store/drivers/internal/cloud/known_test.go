@@ -3,6 +3,7 @@ package cloud
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,5 +72,33 @@ func TestProbeForgotten(t *testing.T) {
 	f.noError(err)
 	if len(notes) != 1 || !known("something") || known("something else") {
 		t.Errorf("%d notes", len(notes))
+	}
+}
+
+// The run directory can be any directory that the user names: what stands in its "known"
+// and is no note was once removed when it was a day old, and written to through a link.
+func TestProbeLeavesOtherFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	store.Remember(dir)
+	defer store.Remember("")
+	f := &fixture{T: t}
+	f.noError(os.Mkdir(filepath.Join(dir, knownDir), 0o700))
+	linked, beside := filepath.Join(dir, "linked"), filepath.Join(dir, knownDir, "thesis.txt")
+	like := filepath.Join(dir, knownDir, strings.Repeat("0a", 16))
+	long := time.Now().Add(-2 * knownTime)
+	for _, path := range []string{linked, beside, like} {
+		f.noError(os.WriteFile(path, []byte("of the user"), 0o600))
+		f.noError(os.Chtimes(path, long, long))
+	}
+	f.noError(os.Symlink(linked, knownPath("something")))
+	learnt("something")
+	learnt("something else")
+	for _, path := range []string{linked, beside, like} {
+		if got, err := os.ReadFile(path); err != nil || string(got) != "of the user" {
+			t.Errorf("%s has %q, %v", path, got, err)
+		}
+	}
+	if known("something") || !known("something else") {
+		t.Error("a link counts as a note, or a note does not count")
 	}
 }
