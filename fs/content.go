@@ -46,11 +46,11 @@ func (n *Inode) holds(c content) bool {
 }
 
 func (n *Inode) extentLocked() extent {
-	return extent{n.size, n.flags&flagBeyond != 0, n.flags&flagUnseen != 0}
+	return extent{n.size, n.flags&flagBeyond != 0, n.flags&flagUnseen != 0, n.flags&flagLost != 0}
 }
 
 // ReadAt fills p from byte off of a regular file. It is short at the end and 0
-// beyond. Errors: EISDIR, EINVAL, EIO.
+// beyond. Errors: EISDIR, EINVAL, EIO; that is also for bytes that are lost, see Lose.
 func (t *Tree) ReadAt(n *Inode, p []byte, off int64) (int, syscall.Errno) {
 	for {
 		c, e, errno := t.contentOf(n)
@@ -59,6 +59,8 @@ func (t *Tree) ReadAt(n *Inode, p []byte, off int64) (int, syscall.Errno) {
 			return 0, errno
 		case off < 0:
 			return 0, syscall.EINVAL
+		case e.lost && t.losses.meet(n, byteRange{off, off + int64(len(p))}):
+			return 0, syscall.EIO // also beyond the end: what a tool has appended
 		case off >= e.size:
 			return 0, 0
 		}
@@ -208,7 +210,8 @@ func (t *Tree) NextData(n *Inode, off, size int64) (from, to int64, errno syscal
 
 // Seek finds the next data (SEEK_DATA) or hole (SEEK_HOLE; the end is one) at or
 // after off. Errors: ENXIO at or beyond the end, and for SEEK_DATA where only a
-// hole follows; EINVAL for another whence.
+// hole follows; EINVAL for another whence; EIO for a file that has lost bytes, which are
+// no hole.
 func (t *Tree) Seek(n *Inode, off int64, whence int) (int64, syscall.Errno) {
 	c, e, errno := t.contentOf(n)
 	switch {
@@ -216,6 +219,8 @@ func (t *Tree) Seek(n *Inode, off int64, whence int) (int64, syscall.Errno) {
 		return 0, errno
 	case whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE:
 		return 0, syscall.EINVAL
+	case e.lost:
+		return 0, syscall.EIO
 	case off < 0 || off >= e.size:
 		return 0, syscall.ENXIO
 	}
@@ -264,6 +269,9 @@ func (t *Tree) CopyRange(src *Inode, soff int64, dst *Inode, doff, length int64)
 	_, e, errno := t.contentOf(src)
 	if errno != 0 {
 		return 0, errno
+	}
+	if e.lost && t.losses.meet(src, byteRange{soff, soff + length}) {
+		return 0, syscall.EIO
 	}
 	length = min(length, max(0, e.size-soff))
 	if src == dst && soff < doff+length && doff < soff+length {

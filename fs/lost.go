@@ -31,7 +31,8 @@ const maxRanges = 64
 
 // Lose notes that length bytes of n at byte off, which somebody was told are
 // written, could not be because of cause. While any file with a name has lost
-// something, Err is not nil.
+// something, Err is not nil. To read them is EIO: zeros would go into a copy, or come
+// back as the rest of a page of which a tool has written a part, and end the loss.
 func (t *Tree) Lose(n *Inode, off, length int64, cause syscall.Errno) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -135,6 +136,14 @@ func (ls *losses) cut(n *Inode, away byteRange) (none bool) {
 	}
 	delete(ls.of, n)
 	return true
+}
+
+// meet reports whether n has lost any of some bytes.
+func (ls *losses) meet(n *Inode, of byteRange) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.of[n]
+	return l != nil && slices.ContainsFunc(l.ranges, func(s byteRange) bool { return s.begin < of.end && of.begin < s.end })
 }
 
 func (ls *losses) sum(n *Inode) (bytes int64, cause syscall.Errno) {

@@ -26,6 +26,7 @@ type upper struct {
 type extent struct {
 	size           int64
 	beyond, unseen bool
+	lost           bool // bytes of the file are lost, see Tree.Lose
 }
 
 // dense tells whether there are no holes, so that what a write takes is known
