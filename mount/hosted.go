@@ -99,6 +99,7 @@ func (h *hosted) setState(state string) {
 func (h *hosted) open(ctx context.Context) error {
 	ctx, err := h.begin(ctx)
 	if err != nil {
+		h.discard() // the mountpoint is there already
 		return err
 	}
 	defer h.end()
@@ -166,7 +167,7 @@ func (h *hosted) loader() *loader {
 func (h *hosted) show(ctx context.Context) (err error) {
 	defer catch("mount", &err)
 	if h.record, err = h.view.record(); err == nil {
-		h.record.URL = h.url.Redacted()
+		h.record.ID, h.record.URL = h.req.ID, h.url.Redacted()
 		err = writeRecord(h.server.sessionDir(), h.req.ID, h.record)
 	}
 	if err != nil {

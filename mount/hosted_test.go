@@ -172,3 +172,20 @@ func TestPanicsStayWithTheirMount(t *testing.T) {
 		t.Errorf("the bystander's result = %+v, want it stored", res)
 	}
 }
+
+// An open that was cancelled before the server came to it left its mountpoint and the
+// record of it for as long as the process lived: the next mount got another path.
+func TestOpenCancelledAtOnceLeavesNothing(t *testing.T) {
+	f := newFixture(t)
+	f.close(f.open("other", nil), false)
+	for range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if m, err := Open(ctx, f.url("k"), &Options{RunDir: f.runDir}); err == nil {
+			f.close(m, false)
+		}
+	}
+	if left, _ := os.ReadDir(filepath.Join(f.runDir, mountpointsName)); len(left) > 0 {
+		t.Errorf("%d mountpoints are left, such as %s", len(left), left[0].Name())
+	}
+}

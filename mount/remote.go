@@ -29,9 +29,11 @@ const (
 	remotePing    = "remote-ping" // are you there?
 )
 
-// remoteRequest names a mount by its identity, see record.identity.
+// remoteRequest names a mount by its identity, see record.identity, and by its number:
+// the identity of a mount that is gone may be another one's.
 type remoteRequest struct {
 	Protocol int      `json:"protocol"`
+	ID       uint64   `json:"id"`
 	Mount    string   `json:"mount"`
 	Path     ipc.Path `json:"path"` // for messages
 }
@@ -173,10 +175,8 @@ func (r *remoteServer) close() {
 func (s *session) byIdentity(req remoteRequest) (*Mount, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range s.mounts {
-		if m.isThere() && req.Mount != "" && m.record.identity() == req.Mount {
-			return m, nil
-		}
+	if m := s.mounts[req.ID]; m != nil && m.isThere() && req.Mount != "" && m.record.identity() == req.Mount {
+		return m, nil
 	}
 	return nil, fmt.Errorf("%s: %w", req.Path, ErrNotMounted)
 }
@@ -446,7 +446,7 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 		return nil, nil
 	}, codec)
 	defer c.Close()
-	err = c.Call(ctx, method, remoteRequest{Protocol: protocolVersion, Mount: r.record.identity(), Path: r.record.Path}, out)
+	err = c.Call(ctx, method, remoteRequest{Protocol: protocolVersion, ID: r.record.ID, Mount: r.record.identity(), Path: r.record.Path}, out)
 	if errors.Is(err, ipc.ErrClosed) {
 		return fmt.Errorf("%s: %w: its owner ended", r.record.Path, ErrServerLost)
 	}

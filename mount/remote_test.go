@@ -167,3 +167,28 @@ func TestDetachLeavesWhatLiesOverTheMount(t *testing.T) {
 	}
 	clearMount(record{Path: ipc.Path(dir)}) // the dead mount below
 }
+
+// The kernel gives the number of a device again as soon as its mount is gone: a Remote
+// then led to the next mount of the same process, which it marked and closed.
+func TestRemoteOfAMountThatIsGone(t *testing.T) {
+	f := newFixture(t)
+	m := f.open("first", nil)
+	r, err := Find(t.Context(), m.Path(), f.runDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.close(m, false)
+	next := f.open("next", nil)
+	if next.Device() != m.Device() {
+		t.Skip("this kernel did not give the number again")
+	}
+	if err := r.Commit(t.Context()); !errors.Is(err, ErrNotMounted) {
+		t.Errorf("commit of a mount that is gone: %v, want ErrNotMounted", err)
+	}
+	if next.Marked() {
+		t.Error("it has marked another mount")
+	}
+	if _, err := r.Close(t.Context(), nil); !errors.Is(err, ErrNotMounted) {
+		t.Errorf("close of a mount that is gone: %v, want ErrNotMounted", err)
+	}
+}

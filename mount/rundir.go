@@ -38,6 +38,7 @@ const (
 
 // record is what the next process needs in order to clear a mount away.
 type record struct {
+	ID   uint64   `json:"id,omitempty"` // of the mount, in its session, which gives none twice
 	Path ipc.Path `json:"path"`
 	URL  string   `json:"url,omitempty"` // without secrets
 	Made bool     `json:"made"`          // the mountpoint is ours to remove, if it is still Dir
@@ -57,6 +58,7 @@ type record struct {
 
 // identity is equal for two records of one mount, and different for any two mounts
 // that exist at the same time, in whatever mount namespace; "" before the mount is made.
+// A later mount may have it again.
 func (r record) identity() string {
 	switch {
 	case r.Plain:
