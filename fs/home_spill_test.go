@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -250,5 +251,40 @@ func forbidFlock(t *testing.T, errno syscall.Errno, fd uint32) {
 	_, _, failed := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
 	if failed != 0 {
 		t.Fatalf("seccomp: %v", failed)
+	}
+}
+
+// Of homes that are made at the same time in one directory, none removes another's: a
+// directory that was not locked yet was taken for a left one, and removed when it was.
+func TestSpillHomesMadeAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	one := func() {
+		memory, err := NewArenaHome(pageSize)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer memory.Close()
+		h, err := newSpillHome(memory, dir, -1)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer h.Close()
+		f, err := h.disk.newFile()
+		if err == nil {
+			_, err = f.WriteAt([]byte("x"), 0)
+			err = errors.Join(err, f.Close())
+		}
+		if _, gone := os.Stat(h.dir); err != nil || gone != nil {
+			t.Errorf("the directory of a living home: %v, %v", gone, err)
+		}
+	}
+	for range 40 {
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(one)
+		}
+		all.Wait()
 	}
 }

@@ -17,6 +17,8 @@ const (
 	// spillLock is the file in it whose flock says that its process lives: NFS has no
 	// flock of directories.
 	spillLock = "lock"
+	// spillGone ends the name of one that is being removed.
+	spillGone = ".gone"
 	// spillTries is how often a directory is made again that another process took for
 	// a left one.
 	spillTries = 100
@@ -106,16 +108,36 @@ func RemoveLeftSpills(dir string) {
 	}
 }
 
-// removeIfLeft removes a directory whose lock nobody has. One without a lock file was
-// made just now, or by a version that locked the directory itself.
+// removeIfLeft removes a directory whose lock nobody has. It goes by another name first:
+// one who has just made it, and is about to lock it, then sees that it is gone.
 func removeIfLeft(path string) {
-	lock, err := lockFile(filepath.Join(path, spillLock))
+	name := filepath.Join(path, spillLock)
+	lock, err := lockFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		lock, err = lockFile(path)
+		lock, err = lockInstead(path, name)
 	}
 	if err != nil {
 		return
 	}
 	defer lock.Close()
-	os.RemoveAll(path) // what stays is for the next one
+	gone := path + spillGone
+	if isStill(lock, name) && os.Rename(path, gone) == nil {
+		os.RemoveAll(gone) // what stays is for the next one
+	}
+}
+
+// lockInstead makes and takes the lock of a directory that has none: it was made just
+// now, or by a version that locked the directory itself.
+func lockInstead(path, name string) (*os.File, error) {
+	dir, err := lockFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	return lockFile(name)
 }
