@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -296,11 +297,13 @@ func Find(ctx context.Context, path, runDir string) (*Remote, error) {
 		return nil, err
 	}
 	dirs := []string{runDir}
+	search := dirs
 	if runDir == "" {
 		uid, _ := e.uid() // every FUSE mount has one
 		dirs = runDirs(uid)
+		search = ownedBy(uid, dirs)
 	}
-	r, err := owned(ctx, mountsOf(e, dirs))
+	r, err := owned(ctx, mountsOf(e, search))
 	if r == nil && err == nil {
 		err = fmt.Errorf("%s: %w that can be reached: no record of it in %v; was it mounted with another --run-dir, by another user, or in a container?", e.path, ErrNotMounted, dirs)
 	}
@@ -359,13 +362,24 @@ func sessionsIn(runDir string) []string {
 		return sessionDirs(runDir)
 	}
 	var all []string
-	for _, dir := range runDirs(os.Geteuid()) {
-		var st unix.Stat_t
-		if unix.Lstat(dir, &st) == nil && int(st.Uid) == os.Geteuid() {
-			all = append(all, sessionDirs(dir)...)
-		}
+	for _, dir := range ownedBy(os.Geteuid(), runDirs(os.Geteuid())) {
+		all = append(all, sessionDirs(dir)...)
 	}
 	return all
+}
+
+// ownedBy gives the directories that are a user's indeed, or the caller's, who that user
+// may be in a user namespace: anybody could make one of that name in /tmp, and answer
+// there for mounts of others.
+func ownedBy(uid int, dirs []string) []string {
+	var owned []string
+	for _, dir := range dirs {
+		var st unix.Stat_t
+		if unix.Lstat(dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && slices.Contains([]int{uid, os.Geteuid()}, int(st.Uid)) {
+			owned = append(owned, dir)
+		}
+	}
+	return owned
 }
 
 // findMount leads from a path to our mount that it lies in: first as it is

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -190,5 +191,22 @@ func TestRemoteOfAMountThatIsGone(t *testing.T) {
 	}
 	if _, err := r.Close(t.Context(), nil); !errors.Is(err, ErrNotMounted) {
 		t.Errorf("close of a mount that is gone: %v, want ErrNotMounted", err)
+	}
+}
+
+// In /tmp anybody can make the directory that would be another user's run directory.
+// What is recorded there is not believed: commands said that they had marked a mount.
+func TestRunDirsOfOthersAreNotAsked(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give directories away")
+	}
+	mine, theirs, link := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "link")
+	const user, other = 1000, 1001
+	if err := errors.Join(os.Chown(mine, user, user), os.Chown(theirs, other, other), os.Symlink(mine, link)); err != nil {
+		t.Fatal(err)
+	}
+	all := []string{theirs, mine, link, filepath.Join(mine, "none")}
+	if got := ownedBy(user, all); !slices.Equal(got, []string{mine}) {
+		t.Errorf("of %q those of user %d are %q", all, user, got)
 	}
 }
