@@ -134,10 +134,11 @@ func lockInstead(path, name string) (*os.File, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	// By descriptor: whoever owns the directory could lead the path elsewhere.
+	fd, err := unix.Openat(int(dir.Fd()), spillLock, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	f.Close()
+	_ = unix.Close(fd)
 	return lockFile(name)
 }
