@@ -188,23 +188,6 @@ func TestFileStickyDirectory(t *testing.T) {
 	wantTree(t, root, "first.tar.gz", "key.tar.gz")
 }
 
-// Where temporary files stand beside the archives, those that a kill left once stayed for
-// ever.
-func TestFileStickyDirectoryIsSwept(t *testing.T) {
-	root := openDirectory(t)
-	noError(t, os.Chmod(root, 0o777|os.ModeSticky))
-	store.ForgetSweeps() // inode numbers come back
-	noError(t, os.Mkdir(filepath.Dir(root+lockPath), 0o777))
-	noError(t, os.Chown(filepath.Dir(root+lockPath), 65534, 65534))
-	left := root + "/.workdir-tmp-0123456789abcdef"
-	noError(t, os.WriteFile(left, []byte("left by a kill"), 0o600))
-	long := time.Now().Add(-48 * time.Hour) // for a file system whose locks other hosts do not see
-	noError(t, os.Chtimes(left, long, long))
-	_, err := store.NewFileStore(root).Put(t.Context(), "key", writes("content"), nil)
-	noError(t, err)
-	wantTree(t, root, "key.tar.gz")
-}
-
 // No key leads to what commits keep for themselves, and no listing shows it.
 func TestFileHomeIsNoWorkspace(t *testing.T) {
 	root := t.TempDir()

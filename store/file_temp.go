@@ -35,7 +35,6 @@ func (d *dir) newTemp(mode uint32) (t *temp, err error) {
 			if home, err = openDir(d.path, unix.O_RDONLY, d.sys); err != nil {
 				return err
 			}
-			home.sweepNowAndThen()
 		}
 		if t, err = home.makeTemp(mode); err != nil {
 			home.close()
