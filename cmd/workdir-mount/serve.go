@@ -69,6 +69,9 @@ func watchMountpoint(dev string) <-chan struct{} {
 	return gone
 }
 
+// longestLine of a mount table, in bytes. That of an overlay grows with its layers.
+const longestLine = 1 << 20
+
 // inTable reports whether a file system is mounted; dev is the third field of
 // its line, see proc_pid_mountinfo(5).
 func inTable(table *os.File, dev string) bool {
@@ -76,6 +79,7 @@ func inTable(table *os.File, dev string) bool {
 		return false
 	}
 	lines := bufio.NewScanner(table)
+	lines.Buffer(nil, longestLine)
 	for lines.Scan() {
 		if fields := strings.Fields(lines.Text()); len(fields) > 2 && fields[2] == dev {
 			return true

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,5 +58,22 @@ func TestServeEndsWithTheMount(t *testing.T) {
 				t.Fatal("it serves still")
 			}
 		})
+	}
+}
+
+// A line of the mount table may be long, such as that of an overlay of many layers. What
+// stands after it was taken for unmounted.
+func TestLongLineInTheMountTable(t *testing.T) {
+	long := "21 20 0:20 / /long rw - overlay overlay rw,lowerdir=" + strings.Repeat("/layer:", 1<<14) + "\n"
+	table, err := os.Create(filepath.Join(t.TempDir(), "mountinfo"))
+	if err == nil {
+		_, err = table.WriteString(long + "22 20 0:21 / /mnt rw - fuse.workdir job rw\n")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	if !inTable(table, "0:21") || inTable(table, "0:22") {
+		t.Error("0:21 is not found behind a long line, or 0:22 is")
 	}
 }
