@@ -172,8 +172,8 @@ func newSessionDir(ctx context.Context, runDir string) (dir string, lock *os.Fil
 		return "", nil, err
 	}
 	lock, err = os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
-	if err == nil {
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for again := err == nil; again; again = errors.Is(err, unix.EINTR) {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX) // others have it for as long as they look, see isDeadSession
 	}
 	if err == nil {
 		err = os.Mkdir(filepath.Join(dir, recordsName), 0o700)

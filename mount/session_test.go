@@ -47,3 +47,38 @@ func TestOpenBesideAWaitingStart(t *testing.T) {
 		t.Errorf("sessions = %v, want one", filepath.Base(runDir))
 	}
 }
+
+// Who clears away looks whether the sessions of others are alive by taking their locks
+// for a moment. One that was just being made then failed.
+func TestSessionIsMadeWhileOthersLook(t *testing.T) {
+	f := newFixture(t)
+	runDir, err := ensureRunDir(f.runDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				for _, dir := range sessionDirs(runDir) {
+					isDeadSession(dir)
+				}
+			}
+		}
+	}()
+	for range 500 {
+		dir, lock, err := newSessionDir(t.Context(), runDir)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		removeSession(dir)
+		lock.Close()
+	}
+	close(stop)
+	<-stopped
+}
