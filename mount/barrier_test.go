@@ -231,9 +231,7 @@ func TestServerStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(st.ServerPID, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopAndWait(t, st.ServerPID)
 	if _, err := os.ReadDir(m.Path("nothing")); err == nil {
 		t.Error("a stopped server answered")
 	}

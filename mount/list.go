@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// answerPatience is how long the owner of a mount has to answer what takes no work. One
+// answerPatience is how long the owner of a mount has to answer what changes nothing. One
 // that does not is stopped, or has no descriptor left.
 var answerPatience = 5 * time.Second // another one in a test
 
@@ -21,12 +21,12 @@ const stateSilent = "no answer"
 // errSilent: the owner of a mount does not answer.
 var errSilent = errors.New("the owner does not answer")
 
-// ask is call for a question that takes no work. ErrServerLost and errSilent where the
+// ask is call for a question that changes nothing. ErrServerLost and errSilent where the
 // owner does not answer in time.
-func (r *Remote) ask(ctx context.Context, method string) error {
+func (r *Remote) ask(ctx context.Context, method string, out any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerPatience, errSilent)
 	defer cancel()
-	err := r.call(ctx, method, nil, nil)
+	err := r.call(ctx, method, out, nil)
 	if errors.Is(err, errSilent) {
 		return fmt.Errorf("%s: %w: its owner, process %d, does not answer: it is stopped, or has no descriptor left%w",
 			r.record.Path, ErrServerLost, clientOf(r.session), hidden{errSilent})
@@ -62,15 +62,12 @@ func List(ctx context.Context, runDir string) ([]Status, error) {
 // mountsIn returns the mounts of one session; none if it is dead.
 func mountsIn(ctx context.Context, session string) ([]Status, error) {
 	r := &Remote{session: session}
-	err := r.ask(ctx, remotePing)
-	if errors.Is(err, errSilent) {
-		return silentMounts(session), nil
-	}
 	var all []Status
-	if err == nil {
-		err = r.call(ctx, remoteList, &all, nil)
-	}
-	if errors.Is(err, ErrServerLost) {
+	err := r.ask(ctx, remoteList, &all)
+	switch {
+	case errors.Is(err, errSilent):
+		return silentMounts(session), nil
+	case errors.Is(err, ErrServerLost):
 		return nil, nil
 	}
 	return all, err

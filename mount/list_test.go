@@ -61,9 +61,7 @@ func TestListBesideAStoppedClient(t *testing.T) {
 	f := newFixture(t)
 	client, path, _ := f.waiting()
 	m := f.open("other", nil)
-	if err := client.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopAndWait(t, client.Process.Pid)
 	t.Cleanup(func() { _ = client.Process.Signal(syscall.SIGCONT) })
 	all, err := List(t.Context(), f.runDir)
 	if err != nil || len(all) != 2 {

@@ -27,7 +27,6 @@ const (
 	remoteClose   = "remote-close"
 	remoteList    = "remote-list"
 	remoteFind    = "remote-find" // is this mount yours?
-	remotePing    = "remote-ping" // are you there?
 )
 
 // remoteRequest names a mount by its identity, see record.identity, and by its number:
@@ -213,8 +212,6 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 		return nil, fmt.Errorf("the mount's owner speaks version %d of the protocol and this command version %d; use the owner's version of workdir-mount", protocolVersion, req.Protocol)
 	}
 	switch method {
-	case remotePing:
-		return struct{}{}, nil
 	case remoteList:
 		return r.list(ctx)
 	}
@@ -348,7 +345,7 @@ func plainAt(abs, runDir string) []*Remote {
 func owned(ctx context.Context, candidates []*Remote) (*Remote, error) {
 	var err error
 	for _, r := range candidates {
-		if err = r.ask(ctx, remoteFind); err == nil {
+		if err = r.ask(ctx, remoteFind, nil); err == nil {
 			return r, nil
 		}
 	}
@@ -421,7 +418,7 @@ func (r *Remote) Abandon(ctx context.Context) error { return r.call(ctx, remoteA
 // Status of the mount.
 func (r *Remote) Status(ctx context.Context) (Status, error) {
 	var st Status
-	err := r.call(ctx, remoteStatus, &st, nil)
+	err := r.ask(ctx, remoteStatus, &st)
 	return st, err
 }
 
