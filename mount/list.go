@@ -15,8 +15,9 @@ import (
 // that does not is stopped, or has no descriptor left.
 var answerPatience = 5 * time.Second // another one in a test
 
-// stateSilent is the state of a mount whose owner does not answer.
-const stateSilent = "no answer"
+// StateSilent is the Status.State of a mount whose owner does not answer: where it is is
+// known, and nothing else.
+const StateSilent = "no answer"
 
 // errSilent: the owner of a mount does not answer.
 var errSilent = errors.New("the owner does not answer")
@@ -80,7 +81,7 @@ func silentMounts(session string) []Status {
 	for _, r := range records(session) {
 		if r.Path != "" {
 			path := string(r.Path)
-			all = append(all, Status{URL: r.URL, Path: path, RawPath: RawPath(path), State: stateSilent, ClientPID: clientOf(session)})
+			all = append(all, Status{URL: r.URL, Path: path, RawPath: RawPath(path), State: StateSilent, ClientPID: clientOf(session)})
 		}
 	}
 	return all

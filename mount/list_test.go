@@ -67,7 +67,7 @@ func TestListBesideAStoppedClient(t *testing.T) {
 	if err != nil || len(all) != 2 {
 		t.Fatalf("list = %+v, %v; want both mounts", all, err)
 	}
-	i := slices.IndexFunc(all, func(st Status) bool { return st.State == stateSilent })
+	i := slices.IndexFunc(all, func(st Status) bool { return st.State == StateSilent })
 	if i < 0 {
 		t.Fatalf("list = %+v, want a silent one", all)
 	}

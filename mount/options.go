@@ -163,7 +163,7 @@ type Status struct {
 	ReadOnly  bool              `json:"readOnly"`
 	Marked    bool              `json:"marked"`
 	Abandoned bool              `json:"abandoned"`
-	State     string            `json:"state"` // "mounted", "unmounting", "committing", "closed"; of List, also "no answer"
+	State     string            `json:"state"` // "mounted", "unmounting", "committing", "closed"; of List, also StateSilent
 	Revision  store.Revision    `json:"revision"`
 	Changes   fs.Changes        `json:"changes"`
 	Bytes     int64             `json:"bytes"` // content, in whole pages; mounts that share their content have it together

@@ -104,3 +104,19 @@ func TestLogLines(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}
 }
+
+// Of a mount whose owner was stopped the list said that its work will be discarded, though
+// it was marked.
+func TestAtUnmount(t *testing.T) {
+	for want, st := range map[string]mount.Status{
+		"not known":               {State: mount.StateSilent},
+		"nothing (read-only)":     {State: "mounted", ReadOnly: true},
+		"discard (abandoned)":     {State: "mounted", Marked: true, Abandoned: true},
+		"store":                   {State: "mounted", Marked: true},
+		"discard (not committed)": {State: "mounted"},
+	} {
+		if got := atUnmount(st); got != want {
+			t.Errorf("%+v: %q, want %q", st, got, want)
+		}
+	}
+}

@@ -214,6 +214,8 @@ func limitOf(limited bool, limit string) string {
 // atUnmount says what will become of the changes.
 func atUnmount(s mount.Status) string {
 	switch {
+	case s.State == mount.StateSilent:
+		return "not known"
 	case s.ReadOnly:
 		return "nothing (read-only)"
 	case s.Abandoned:
