@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -150,22 +151,19 @@ func (a *app) printStatus(ctx context.Context, r *mount.Remote) error {
 
 func (a *app) statusOfAll(ctx context.Context) error {
 	a.cleanUp(ctx)
-	mounts, err := mount.List(ctx, a.runDir)
-	if err != nil {
-		return err
-	}
+	mounts, err := mount.List(ctx, a.runDir) // an error may be of some of them
 	if a.json {
-		return printJSON(a.stdout, mounts)
+		return errors.Join(err, printJSON(a.stdout, mounts))
 	}
 	if len(mounts) == 0 {
-		return nil
+		return err
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DIR\tURL\tSTATE\tAT UNMOUNT\tCHANGES\tMEMORY")
 	for _, m := range mounts {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", printable.Name(m.Path), printable.Text(m.URL), m.State, atUnmount(m), m.Changes.Total(), humanBytes(m.Bytes))
 	}
-	return w.Flush()
+	return errors.Join(err, w.Flush())
 }
 
 // rowsOf tells of one mount, a line for each thing.
