@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/workdir/workdir/archive"
@@ -24,19 +25,20 @@ const (
 // openSteady opens an archive that nobody is writing.
 func (s *fileStore) openSteady(ctx context.Context, key string) (*fileObject, error) {
 	o, err := s.open(ctx, key)
-	for began := time.Now(); err == nil && o.maybeUnfinished(); {
-		if time.Since(began) > steadyPatience {
+	for began := time.Now(); errors.Is(err, errUnsteady) || err == nil && o.maybeUnfinished(); {
+		var was *found
+		if err == nil {
+			was = o.found
 			_ = o.Close()
+		}
+		if time.Since(began) > steadyPatience {
 			return nil, errUnsteady
 		}
 		if err := pause(ctx, steadyPause); err != nil {
-			_ = o.Close()
 			return nil, err
 		}
-		was := o.found
-		_ = o.Close()
 		o, err = s.open(ctx, key)
-		if err == nil && o.found.revision == was.revision && was.stamp.size > 0 {
+		if err == nil && was != nil && o.found.revision == was.revision && was.stamp.size > 0 {
 			break
 		}
 	}

@@ -50,6 +50,50 @@ func TestFileWrittenInPlace(t *testing.T) {
 	}
 }
 
+// A tool that wrote all the time, faster than a look at the file takes, was not waited for.
+func TestFileWrittenAtEveryLook(t *testing.T) {
+	root := t.TempDir()
+	f, err := os.Create(root + "/key.tar.gz")
+	noError(t, err)
+	defer f.Close()
+	begun, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := f.WriteString("x"); err != nil {
+				return
+			}
+			if n == 100 {
+				close(begun)
+			}
+		}
+	}()
+	<-begun
+	looks := 0
+	o, err := store.NewFileStore(root).Open(looked{t.Context(), func() {
+		if looks++; looks == 2 {
+			close(stop)
+			<-ended
+		}
+	}}, "key")
+	if looks < 2 {
+		close(stop)
+		<-ended
+	}
+	noError(t, err)
+	defer o.Close()
+	wrote, err := f.Seek(0, io.SeekCurrent)
+	noError(t, err)
+	if o.Info().Size != wrote {
+		t.Errorf("Open shows %d bytes of the %d that were written", o.Info().Size, wrote)
+	}
+}
+
 // A file that is written for long is an error that another try can cure, and a context
 // ends the wait.
 func TestFileWrittenForLong(t *testing.T) {
