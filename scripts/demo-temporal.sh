@@ -64,7 +64,7 @@ await() {
 # building NAME: does this worker compile? Its build cache shows it, in the mount.
 building() {
 	local -a objects
-	objects=("$tmp/run-$1"/s-*/m*/gocache/*/*-d)
+	objects=("$tmp/run-$1"/mnt/*/gocache/*/*-d)
 	[ ${#objects[@]} -ge 40 ]
 }
 someone_builds() {
