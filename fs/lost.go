@@ -54,6 +54,17 @@ func (t *Tree) Lost(n *Inode) (bytes int64, cause syscall.Errno) {
 	return t.losses.sum(n)
 }
 
+// LostEnd returns where the last lost byte of n ends; 0 if nothing is lost.
+func (t *Tree) LostEnd(n *Inode) int64 {
+	n.mu.Lock()
+	lost := n.flags&flagLost != 0
+	n.mu.Unlock()
+	if !lost {
+		return 0
+	}
+	return t.losses.end(n)
+}
+
 // replacedLocked ends the loss of the bytes of n from begin up to end, which hold
 // something new now.
 // Preconditions: n.mu is held.
@@ -144,6 +155,16 @@ func (ls *losses) meet(n *Inode, of byteRange) bool {
 	defer ls.mu.Unlock()
 	l := ls.of[n]
 	return l != nil && slices.ContainsFunc(l.ranges, func(s byteRange) bool { return s.begin < of.end && of.begin < s.end })
+}
+
+func (ls *losses) end(n *Inode) int64 {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l := ls.of[n]
+	if l == nil {
+		return 0
+	}
+	return l.ranges[len(l.ranges)-1].end
 }
 
 func (ls *losses) sum(n *Inode) (bytes int64, cause syscall.Errno) {

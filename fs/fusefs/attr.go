@@ -43,7 +43,7 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 	if errno != 0 {
 		return status(errno)
 	}
-	out.AttrValid = s.unlessLost(n, out.AttrValid)
+	out.AttrValid = s.withLoss(n, &a, out.AttrValid)
 	setAttr(&out.Attr, &a)
 	return fuse.OK
 }

@@ -53,11 +53,15 @@ func (s *server) refuseMore(n *fs.Inode, in *fuse.GetAttrIn) syscall.Errno {
 	return cause
 }
 
-// unlessLost returns valid, or 0 for a file of which written bytes are lost, so that
-// the kernel asks each time.
-func (s *server) unlessLost(n *fs.Inode, valid uint64) uint64 {
-	if bytes, _ := s.tree.Lost(n); bytes > 0 {
-		return 0
+// withLoss makes a file of which written bytes are lost as long as who wrote them takes
+// it to be, so that they are not there to be read also when the kernel has forgotten the
+// file and asks anew. It returns valid, or 0 for such a file, so that the kernel asks each
+// time.
+func (s *server) withLoss(n *fs.Inode, a *fs.Attr, valid uint64) uint64 {
+	end := s.tree.LostEnd(n)
+	if end == 0 {
+		return valid
 	}
-	return valid
+	a.Size = max(a.Size, end)
+	return 0
 }

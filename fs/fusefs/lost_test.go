@@ -7,7 +7,10 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
 )
 
 // What a full mount has lost of a file is not there to be read once the kernel has
@@ -76,5 +79,45 @@ func TestLostBytesAreNotZeros(t *testing.T) {
 	}
 	if got := m.ask("err").Err; got != "<nil>" {
 		t.Errorf("after all of it was written again: %s", got)
+	}
+}
+
+// When the kernel has forgotten a file it takes the size from us. A file that was shorter
+// by what it has lost looked whole, and so did a copy of it.
+func TestLostBytesCountAsSize(t *testing.T) {
+	g := testGuard(t, &Options{})
+	n, errno := g.tree.Mknod(g.tree.Root(), "f", unix.S_IFREG|0o644, 0, fs.Owner{})
+	if errno == 0 {
+		_, errno = g.tree.WriteAt(n, []byte("content"), 0, false)
+	}
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	defer g.tree.Unref(n, 1)
+	size := func() uint64 {
+		t.Helper()
+		var entry fuse.EntryOut
+		var attr fuse.AttrOut
+		if st := g.Lookup(nil, &fuse.InHeader{NodeId: 1}, "f", &entry); st != fuse.OK {
+			t.Fatal(st)
+		}
+		defer g.Forget(entry.NodeId, 1)
+		if st := g.GetAttr(nil, &fuse.GetAttrIn{InHeader: fuse.InHeader{NodeId: entry.NodeId}}, &attr); st != fuse.OK {
+			t.Fatal(st)
+		}
+		if entry.Size != attr.Size {
+			t.Errorf("LOOKUP says %d bytes, GETATTR %d", entry.Size, attr.Size)
+		}
+		return attr.Size
+	}
+	g.tree.Lose(n, 10, 20, unix.ENOSPC)
+	if got := size(); got != 30 {
+		t.Errorf("with 20 bytes at 10 lost it has %d bytes, want 30", got)
+	}
+	if _, errno := g.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetSize, Size: 7}); errno != 0 {
+		t.Fatal(errno)
+	}
+	if got := size(); got != 7 {
+		t.Errorf("when it was cut to 7 bytes it has %d", got)
 	}
 }

@@ -92,8 +92,9 @@ func (s *server) entry(n *fs.Inode, out *fuse.EntryOut) {
 // shown, and one whose mapping has ended among those that are mapped.
 func (s *server) attr(n *fs.Inode) (a fs.Attr, valid uint64) {
 	s.shows(n.Ino())
-	valid = s.unlessLost(n, s.lending.attrValid(n.Ino()))
-	return s.tree.Attr(n), valid
+	valid = s.lending.attrValid(n.Ino())
+	a = s.tree.Attr(n)
+	return a, s.withLoss(n, &a, valid)
 }
 
 func setEntry(out *fuse.EntryOut, a *fs.Attr, valid uint64) {
