@@ -44,7 +44,8 @@ type Source interface {
 }
 
 // FindLog is ReadLog, and reads all of r where the end shows no log and the archive
-// can be one of ours, so that nil means that it has none and is not cut off.
+// can be one of ours, so that nil means that it has none and is not cut off. What does
+// not begin as a tar.gz is a *FormatError.
 func FindLog(ctx context.Context, r Source, size int64) (*Log, error) {
 	log, err := ReadLog(r, size)
 	if log != nil || err != nil {
@@ -54,7 +55,7 @@ func FindLog(ctx context.Context, r Source, size int64) (*Log, error) {
 	if err := readFullAt(r, head, 0); err != nil {
 		return nil, err
 	}
-	if len(head) == gzipHeader && !canBeOurs(head) {
+	if len(head) == gzipHeader && isGzip(head) && !canBeOurs(head) {
 		return nil, nil
 	}
 	src := newGunzip(ctx, r, DefaultLimits().LogBytes)

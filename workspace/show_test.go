@@ -232,6 +232,14 @@ func TestVerifyDamaged(t *testing.T) {
 	wantError(t, err, store.ErrNotExist)
 }
 
+// A file that is no tar.gz was taken for an archive that another program wrote.
+func TestLogOfWhatIsNoArchive(t *testing.T) {
+	for _, content := range []string{"no tar.gz, whatever its name", strings.Repeat("\x00", 1000), "PK\x03\x04 a zip, say"} {
+		_, _, err := workspace.Log(t.Context(), putArchive(t, []byte(content)))
+		wantError(t, err, archive.ErrFormat)
+	}
+}
+
 // An archive of ours that was cut off was taken for one that another program wrote.
 func TestDamagedLog(t *testing.T) {
 	url := newURL()
