@@ -15,22 +15,29 @@ import (
 
 // serve keeps a mount until it is over: closed by a command of another process,
 // ended by umount(8), lost with its server, or closed by a signal. A mount that
-// is busy when a signal asks for its end stays; the next signal tries again.
+// is busy when a signal asks for its end stays; the next signal tries again. One that
+// no command can reach any more, since our mount table has it no longer, is closed once
+// those who still use it are gone.
 func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal) (mount.Result, error) {
 	gone := watchMountpoint(m.Device())
+	told := ""
 	for {
+		unreachable := false
 		select {
 		case <-m.Done():
 			return m.Close(context.Background())
 		case <-gone:
-			gone = nil
+			unreachable = true
 		case <-sigs:
 		}
 		result, err := a.closeOnSignal(m, sigs)
 		if !errors.Is(err, mount.ErrBusy) {
 			return result, err
 		}
-		a.printError(err)
+		if !unreachable || told != err.Error() {
+			a.printError(err)
+		}
+		told = err.Error()
 	}
 }
 
@@ -54,10 +61,14 @@ func watchMountpoint(dev string) <-chan struct{} {
 	if dev == "" {
 		return nil
 	}
-	table, err := os.Open("/proc/self/mountinfo")
+	// Not os.Open, which has the file polled by the runtime too: the kernel tells of a
+	// change once for each open file, and whoever polls first is told (mounts_poll in
+	// fs/namespace.c).
+	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
+	table := os.NewFile(uintptr(fd), "/proc/self/mountinfo")
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
