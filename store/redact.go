@@ -53,11 +53,11 @@ func redactQuery(query string) string {
 }
 
 // hasSecret says whether the value of a harmless option has a place where an address can
-// hold a secret: credentials before a host, or options of its own. What is encoded twice
-// is not looked into.
+// hold a secret: credentials before a host, or options of its own, also behind a ";",
+// which some take for a "&". What is encoded twice is not looked into.
 func hasSecret(value string) bool {
 	value = strings.ToLower(value)
-	for _, sign := range []string{"@", "?", "%40", "%3f", "%25"} {
+	for _, sign := range []string{"@", "?", ";", "%40", "%3f", "%3b", "%25"} {
 		if strings.Contains(value, sign) {
 			return true
 		}

@@ -18,6 +18,8 @@ func TestRedacted(t *testing.T) {
 		{"s3://b/k?endpoint=http://h/?token=x&region=eu", "s3://b/k?endpoint=REDACTED&region=eu"},
 		{"s3://b/k?endpoint=http%3A%2F%2Fh%2F%3Ftoken%3Dx", "s3://b/k?endpoint=REDACTED"},
 		{"s3://b/k?endpoint=http%253A%252F%252Fh%253Ftoken", "s3://b/k?endpoint=REDACTED"},
+		{"s3://b/k?region=eu;secret_key=x", "s3://b/k?region=REDACTED"},
+		{"s3://b/k?region=eu%3Bsecret_key=x", "s3://b/k?region=REDACTED"},
 		{"s3://b/k?token=a=b", "s3://b/k?token=REDACTED"},
 		{"s3://b/k?dG9rZW4==", "s3://b/k?REDACTED"},
 		{"s3://b/k?&region=eu", "s3://b/k?&region=eu"},
