@@ -37,7 +37,7 @@ const (
 
 // endingPatience bounds the wait for a session whose client was killed, and whose server
 // is about to detach its mounts.
-const endingPatience = 2 * time.Second
+var endingPatience = 2 * time.Second // another one in a test
 
 // mountpointName is a readable name for the workspace and a digest that makes it the
 // only one; it is the source in the mount table too. It has nothing of the URL's options. Its characters mean nothing to a shell,

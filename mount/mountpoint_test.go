@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/store"
@@ -147,6 +148,8 @@ func TestMountpointOfAnotherProcess(t *testing.T) {
 
 // The server of a killed client needs a moment to detach; a retry at once had to go elsewhere.
 func TestMountpointOfAClientThatWasKilledJustNow(t *testing.T) {
+	defer func(d time.Duration) { endingPatience = d }(endingPatience)
+	endingPatience = time.Minute // a machine may be busy
 	f := newFixture(t)
 	client, _, path := f.mounted("")
 	if err := client.Process.Kill(); err != nil {
