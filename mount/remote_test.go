@@ -179,10 +179,7 @@ func TestRemoteOfAMountThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.close(m, false)
-	next := f.open("next", nil)
-	if next.Device() != m.Device() {
-		t.Skip("this kernel did not give the number again")
-	}
+	next := f.open("next", nil) // mostly with the number of the first
 	if err := r.Commit(t.Context()); !errors.Is(err, ErrNotMounted) {
 		t.Errorf("commit of a mount that is gone: %v, want ErrNotMounted", err)
 	}
@@ -197,9 +194,6 @@ func TestRemoteOfAMountThatIsGone(t *testing.T) {
 // In /tmp anybody can make the directory that would be another user's run directory.
 // What is recorded there is not believed: commands said that they had marked a mount.
 func TestRunDirsOfOthersAreNotAsked(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can give directories away")
-	}
 	mine, theirs, link := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "link")
 	const user, other = 1000, 1001
 	if err := errors.Join(os.Chown(mine, user, user), os.Chown(theirs, other, other), os.Symlink(mine, link)); err != nil {
