@@ -21,9 +21,10 @@ type CommitRequest struct {
 
 // Bounds of what is done about an answer that was lost.
 const (
-	commitTries = 8                      // how often a write is sent, and how often the store is looked at after one of them
-	commitPause = 100 * time.Millisecond // after the first look; the pause doubles
-	maxPatience = time.Minute            // for a write that may still be under way at the store
+	commitTries  = 8                      // how often a write is sent, and an archive looked at that others replace meanwhile
+	commitPause  = 100 * time.Millisecond // after the first look; the pause doubles
+	maxPatience  = time.Minute            // for a write that may still be under way at the store
+	lookPatience = 30 * time.Second       // for a store that cannot be looked at
 )
 
 // Commit stores the successor of one revision, or removes it, exactly once. Where the
@@ -119,14 +120,13 @@ func (m *commit) mayRepeat(ctx context.Context, answer error) error {
 // assembles parts is, and to send it again would take as long once more, so that much
 // time is given to it.
 func (m *commit) await(ctx context.Context, took time.Duration) {
-	until := time.Now().Add(min(took, maxPatience))
-	for failed := 0; ; {
+	start := time.Now()
+	until := start.Add(min(took, maxPatience))
+	giveUp := start.Add(max(min(took, maxPatience), lookPatience))
+	for {
 		err := m.decide(ctx)
 		if m.done != nil {
 			return
-		}
-		if err != nil {
-			failed++
 		}
 		select {
 		case <-ctx.Done():
@@ -138,7 +138,7 @@ func (m *commit) await(ctx context.Context, took time.Duration) {
 		switch {
 		case err == nil && !time.Now().Before(until):
 			return
-		case failed == commitTries:
+		case err != nil && !time.Now().Before(giveUp):
 			m.done = &outcome{err: m.unknown(err)}
 			return
 		}

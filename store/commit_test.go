@@ -385,7 +385,7 @@ func TestCommitUnknown(t *testing.T) {
 	}{
 		"no definite answer":   {faults: repeat(lostRequest, 8)},
 		"then another failure": {faults: []storetest.Fault{lostRequest, storetest.Fail(errBroken)}},
-		"nobody can look":      {faults: []storetest.Fault{lostAnswer}, reads: repeat(storetest.Fail(errBroken), 8)},
+		"nobody can look":      {faults: []storetest.Fault{lostAnswer}, reads: repeat(storetest.Fail(errBroken), 100)},
 		"deleted afterwards": {faults: []storetest.Fault{lostAnswer}, do: func(c *commits) {
 			noError(c.t, c.real.Delete(c.t.Context(), key, c.now(), nil))
 		}},
