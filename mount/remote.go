@@ -211,8 +211,7 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 	if req.Protocol != protocolVersion {
 		return nil, fmt.Errorf("the mount's owner speaks version %d of the protocol and this command version %d; use the owner's version of workdir-mount", protocolVersion, req.Protocol)
 	}
-	switch method {
-	case remoteList:
+	if method == remoteList {
 		return r.list(ctx)
 	}
 	m, err := r.session.byIdentity(req)

@@ -120,9 +120,8 @@ func (m *commit) mayRepeat(ctx context.Context, answer error) error {
 // assembles parts is, and to send it again would take as long once more, so that much
 // time is given to it.
 func (m *commit) await(ctx context.Context, took time.Duration) {
-	start := time.Now()
-	until := start.Add(min(took, maxPatience))
-	giveUp := start.Add(max(min(took, maxPatience), lookPatience))
+	start, patience := time.Now(), min(took, maxPatience)
+	until, giveUp := start.Add(patience), start.Add(max(patience, lookPatience))
 	for {
 		err := m.decide(ctx)
 		if m.done != nil {
