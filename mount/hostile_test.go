@@ -27,23 +27,13 @@ func TestClearPlainStaysInItsDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				_ = unix.Renameat2(unix.AT_FDCWD, mine, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE)
-			}
-		}
-	}()
+	stop := overAndOver(func() {
+		_ = unix.Renameat2(unix.AT_FDCWD, mine, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE)
+	})
 	for range 500 {
 		_ = clearPlain(dir, false, id) // refused where it is the other one
 	}
-	close(stop)
-	<-stopped
+	stop()
 	for _, d := range []string{mine, other} {
 		if _, err := os.Stat(filepath.Join(d, kept)); err == nil {
 			return

@@ -272,6 +272,26 @@ func TestBeforeStoreCanRefuse(t *testing.T) {
 	}
 }
 
+// overAndOver calls fn in another goroutine until stop is called, which waits for its end.
+func overAndOver(fn func()) (stop func()) {
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				fn()
+			}
+		}
+	}()
+	return func() {
+		close(over)
+		<-ended
+	}
+}
+
 // waitFor polls a condition, for as long as the test may run.
 func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()

@@ -56,20 +56,11 @@ func TestSessionIsMadeWhileOthersLook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				for _, dir := range sessionDirs(runDir) {
-					isDeadSession(dir)
-				}
-			}
+	stop := overAndOver(func() {
+		for _, dir := range sessionDirs(runDir) {
+			isDeadSession(dir)
 		}
-	}()
+	})
 	for range 500 {
 		dir, lock, err := newSessionDir(t.Context(), runDir)
 		if err != nil {
@@ -79,6 +70,5 @@ func TestSessionIsMadeWhileOthersLook(t *testing.T) {
 		removeSession(dir)
 		lock.Close()
 	}
-	close(stop)
-	<-stopped
+	stop()
 }
