@@ -15,7 +15,7 @@ import (
 // word, and a changed byte in the footer's own gzip header was accepted by the one
 // and refused by the other.
 
-// stepArchive gives an archive with a log that has results, the log, and where what
+// stepArchive returns an archive with a log that has results, the log, and where what
 // stands behind the tar begins.
 func stepArchive(t *testing.T) (archive []byte, log *Log, tail int) {
 	t.Helper()

@@ -120,7 +120,7 @@ func (l *Log) Len() int {
 	return 1 + l.past.len()
 }
 
-// All gives the commits that l tells of, newest first. A nil or lost log has none.
+// All returns the commits in l, newest first. A nil or lost log has none.
 func (l *Log) All() iter.Seq[*Record] {
 	return func(yield func(*Record) bool) {
 		if l.Len() == 0 {

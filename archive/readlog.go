@@ -122,7 +122,7 @@ func (e *ending) tail() (tail []byte, end int64, err error) {
 	}
 }
 
-// log returns the log that the footer f tells of, which ends tail and the archive.
+// log returns the log that the footer f points to; f ends tail and the archive.
 func (e *ending) log(f *footer, tail []byte, end int64) (*Log, error) {
 	if err := f.check(end, e.maxLog); err != nil {
 		return nil, err

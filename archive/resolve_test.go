@@ -13,7 +13,7 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// What the resolver tells of a link, a naive one tells too.
+// The resolver and a naive one agree on every link.
 func TestResolverModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		tree := newTree(t)
@@ -131,7 +131,7 @@ func (r *naiveResolver) follow(dir, target string) (bool, error) {
 	return false, nil
 }
 
-// readlink gives the target of the link at path; ok is false where there is none.
+// readlink returns the target of the link at path; ok is false if path is no link.
 func (r *naiveResolver) readlink(path []string) (target string, ok bool, err error) {
 	n := r.tree.Root()
 	r.tree.Ref(n)

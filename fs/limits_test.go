@@ -201,7 +201,7 @@ func TestTextCountsAgainstTheLimits(t *testing.T) {
 	}
 }
 
-// made gives back the reference to what was made.
+// made returns the reference to what was made.
 func made(tree *Tree) func(*Inode, syscall.Errno) syscall.Errno {
 	return func(n *Inode, errno syscall.Errno) syscall.Errno {
 		if errno == 0 {

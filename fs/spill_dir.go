@@ -134,7 +134,7 @@ func lockInstead(path, name string) (*os.File, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	// By descriptor: whoever owns the directory could lead the path elsewhere.
+	// By descriptor: the owner of the directory could redirect the path.
 	fd, err := unix.Openat(int(dir.Fd()), spillLock, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err

@@ -162,7 +162,7 @@ func (t *Tree) reap(n *Inode) {
 	}
 }
 
-// dropLocked gives back what n takes, which nobody uses any more.
+// dropLocked returns what n takes, which nobody uses any more.
 // Preconditions: n.mu is held.
 func (t *Tree) dropLocked(n *Inode) error {
 	t.giveNode(n.text())

@@ -268,7 +268,7 @@ func (t *Tree) dropContentLocked(n *Inode) {
 	t.free(n, c)
 }
 
-// free gives back the memory of content that n has dropped.
+// free returns the memory of content that n has dropped.
 func (t *Tree) free(n *Inode, c content) {
 	if err := t.freeContent(c); err != nil {
 		t.log.Error("content that nobody has any more was not freed", "inode", n.ino, "error", err)

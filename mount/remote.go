@@ -364,7 +364,7 @@ func sessionsIn(runDir string) []string {
 	return all
 }
 
-// ownedBy gives the directories that are a user's indeed, or the caller's, who that user
+// ownedBy returns the directories that belong to a user, or to the caller, whom that user
 // may be in a user namespace: anybody could make one of that name in /tmp, and answer
 // there for mounts of others.
 func ownedBy(uid int, dirs []string) []string {

@@ -42,7 +42,7 @@ func TestFileReadersKeepNobodyWaiting(t *testing.T) {
 	noError(t, s.Delete(ctx, "key", stat(t, s, "key").Revision, nil))
 }
 
-// The lock is for whoever may write the directory.
+// The lock is for those who may write the directory.
 func TestFileLockIsForWriters(t *testing.T) {
 	for dir, want := range map[uint32][2]uint32{
 		0o755: {0o700, 0o600}, 0o775: {0o770, 0o660}, 0o777: {0o777, 0o666},

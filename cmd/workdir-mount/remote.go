@@ -166,7 +166,7 @@ func (a *app) statusOfAll(ctx context.Context) error {
 	return errors.Join(err, w.Flush())
 }
 
-// rowsOf tells of one mount, a line for each thing.
+// rowsOf describes one mount, one property per row.
 func rowsOf(s mount.Status) [][2]string {
 	revision := string(s.Revision)
 	if revision == "" {

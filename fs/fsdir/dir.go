@@ -9,7 +9,7 @@ import (
 )
 
 // Dir is an open directory. All that is done with it goes by its descriptor, so that
-// it stays the same directory, whoever changes the path that led to it.
+// it stays the same directory even if somebody changes the path that led to it.
 type Dir struct {
 	fd   int    // by O_RDONLY; immutable
 	path string // for messages; immutable

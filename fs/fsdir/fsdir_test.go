@@ -118,7 +118,7 @@ func TestClear(t *testing.T) {
 	}
 }
 
-// Whoever owns a directory above can lead the path elsewhere; what was opened stays.
+// The owner of a directory above can redirect the path; what was opened stays.
 func TestDirStaysWhatWasOpened(t *testing.T) {
 	top := t.TempDir()
 	check(t, os.MkdirAll(top+"/mine/ws/sub", 0o755))
