@@ -121,11 +121,11 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 		Replace: h.info.Revision,
 		ID:      want.CommitID,
 		Delete:  empty,
-		Write: func(w io.Writer) (err error) {
+		Plan: store.Written(func(w io.Writer) (err error) {
 			defer catch("pack", &err)
 			_, err = archive.NewWriter(w, opts).WriteTree(ctx, h.tree, next)
 			return err
-		},
+		}),
 	})
 	if err != nil {
 		return h.overtaken(ctx, commitError(err, h.view.cause()))

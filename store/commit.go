@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/workdir/workdir/archive"
@@ -12,10 +11,11 @@ import (
 
 // CommitRequest is one commit of a workspace.
 type CommitRequest struct {
-	Replace Revision         // the revision that was opened; empty for none
-	ID      archive.CommitID // of the commit, which is in what Write writes; empty where there is no log to look at
-	Write   func(io.Writer) error
-	Delete  bool                        // remove the archive instead; Write is not called
+	Replace Revision                    // the revision that was opened; empty for none
+	ID      archive.CommitID            // of the commit, which is in what Plan gives; empty where there is no log to look at
+	Base    Object                      // the archive of Replace, where Plan has ranges of it; else it may be nil
+	Plan    []Piece                     // the new archive, as of Compose
+	Delete  bool                        // remove the archive instead; Plan is not used
 	Before  func(context.Context) error // as PutOptions.Before; may be nil
 }
 
@@ -40,11 +40,13 @@ const (
 //
 // Errors: ErrConflict, where nothing was stored; ErrUnknown, where the store gave no
 // definite answer in several tries or before ctx ended, or shows something from which
-// nobody can tell, or cannot make durable what it shows; those of Store.Put and
+// nobody can tell, or cannot make durable what it shows; those of Compose and
 // Store.Delete otherwise, and then nothing was stored.
 func Commit(ctx context.Context, s Store, key string, c *CommitRequest) (Info, error) {
 	m := commit{op: "commit", store: s, key: key, replace: c.Replace, remove: c.Delete, before: c.Before}
-	m.put = func(ctx context.Context, opts *PutOptions) (Info, error) { return s.Put(ctx, key, c.Write, opts) }
+	m.put = func(ctx context.Context, opts *PutOptions) (Info, error) {
+		return Compose(ctx, s, key, c.Base, c.Plan, opts)
+	}
 	if c.ID != "" && !c.Delete {
 		m.ours = func(o Object) (finding, error) { return inLog(o, c.ID) }
 	}

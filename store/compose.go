@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -16,6 +17,9 @@ type Piece struct {
 	// called several times, and must write the same bytes each time.
 	Write func(io.Writer) error
 }
+
+// Written returns the plan of an archive that is all new: what write writes.
+func Written(write func(io.Writer) error) []Piece { return []Piece{{Write: write}} }
 
 // Composer is what a Store can be besides: one that makes an archive of ranges of
 // another one without their bytes passing through this process.
@@ -41,7 +45,7 @@ func Compose(ctx context.Context, s Store, key string, base Object, plan []Piece
 	if err != nil {
 		return Info{}, err
 	}
-	if c, ok := s.(Composer); ok {
+	if c, ok := s.(Composer); ok && hasRange(plan) {
 		info, err := c.Compose(ctx, key, base, plan, opts)
 		if !errors.Is(err, errors.ErrUnsupported) {
 			return info, err
@@ -80,6 +84,10 @@ func checkPlan(key string, base Object, plan []Piece, replace Revision) ([]Piece
 		checked = append(checked, p)
 	}
 	return checked, nil
+}
+
+func hasRange(plan []Piece) bool {
+	return slices.ContainsFunc(plan, func(p Piece) bool { return p.Write == nil })
 }
 
 const (

@@ -392,7 +392,7 @@ func TestFileSyncIsInterrupted(t *testing.T) {
 func TestFileSeenIsNotDurable(t *testing.T) {
 	for name, do := range map[string]func(s store.Store, url string, c *commits) error{
 		"commit": func(s store.Store, _ string, c *commits) error {
-			_, err := store.Commit(t.Context(), s, "dir/key", &store.CommitRequest{ID: c.ours.id, Write: c.ours.write})
+			_, err := store.Commit(t.Context(), s, "dir/key", &store.CommitRequest{ID: c.ours.id, Plan: store.Written(c.ours.write)})
 			return err
 		},
 		"removal": func(s store.Store, _ string, _ *commits) error {

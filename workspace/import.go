@@ -184,10 +184,10 @@ func (c *committing) commit(s store.Store, key string) (Imported, error) {
 	info, err := store.Commit(c.ctx, s, key, &store.CommitRequest{
 		Replace: c.replace,
 		ID:      id,
-		Write: func(w io.Writer) error {
+		Plan: store.Written(func(w io.Writer) error {
 			_, err := archive.NewWriter(w, &wopts).WriteTree(c.ctx, c.tree, next)
 			return err
-		},
+		}),
 	})
 	return Imported{Info: info, CommitID: id, Entries: changes.Created, Bytes: changes.Bytes}, err
 }
