@@ -390,15 +390,15 @@ func (m *Mount) storedAfterAll(ctx context.Context, lost *ServerLostError, res *
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostPatience)
 	defer cancel()
 	head, log, err := m.readLog(ctx)
-	step, isStep := m.opts.Origin.StepID()
-	rec, sure := committed(log, step, &m.opts.Origin, m.opts.Since)
+	step := store.Step{Origin: m.opts.Origin, Since: m.opts.Since}
+	rec, sure := step.In(log)
 	switch {
 	case errors.Is(err, store.ErrNotExist):
 		lost.Stored = "there is no stored archive"
 	case err == nil && log.Has(m.commitID):
 		lost.Stored = "its commit was stored"
 		res.Stored, res.Revision, res.CommitID, res.Size = true, head.Revision, m.commitID, head.Size
-	case isStep && rec != nil && sure:
+	case rec != nil && sure:
 		lost.Stored = "nothing was stored"
 		return fmt.Errorf("%w: %w", lost, newCommittedError(m.url, rec, head.Revision))
 	case m.revision != "" && head.Revision == m.revision && (m.url.Scheme == "file" || m.url.Scheme == "mem"):

@@ -12,11 +12,6 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// clockSkew is how far the clocks of those who commit may be from the one that
-// Options.Since was read from. It is short because a workspace that fills its log
-// within that time is refused to every step.
-const clockSkew = 10 * time.Second
-
 // maxOrigin is what an Origin may take as JSON, bytes: Temporal's limit for each name
 // in it is 1,000 by default (limit.maxIDLength), and a log has a thousand Origins.
 const maxOrigin = 16 << 10
@@ -43,72 +38,23 @@ func (m *Mount) origin() (archive.Origin, error) {
 
 // step returns the step that the mount is for; false where it is for none. A mount
 // that stores nothing is for none.
-func (r *openRequest) step() (archive.StepID, bool) {
-	if r.ReadOnly {
-		return archive.StepID{}, false
-	}
-	return r.Origin.StepID()
+func (r *openRequest) step() (*store.Step, bool) {
+	_, ok := r.Origin.StepID()
+	return &store.Step{Origin: r.Origin, Since: r.Since}, ok && !r.ReadOnly
 }
 
 // checkOnce looks for the step in the log of what was opened. Errors: a
-// *CommittedError, once the step's commit is durable; store.ErrUnknown where the log
-// cannot tell; those of store.Sync.
+// *CommittedError, once the step's commit is durable; those of store.Step.Done.
 func (h *hosted) checkOnce(ctx context.Context) error {
 	step, ok := h.req.step()
 	if !ok {
 		return nil
 	}
-	since := h.req.Since
-	rec, sure := committed(h.log, step, &h.req.Origin, since)
-	switch {
-	case rec != nil && sure:
-		if err := store.Sync(ctx, h.store, h.url.Key); err != nil {
-			return err
-		}
+	rec, err := step.Done(ctx, h.store, h.url, h.log)
+	if rec != nil && err == nil {
 		return fmt.Errorf("open %w", newCommittedError(h.url, rec, h.info.Revision))
-	case rec != nil:
-		return h.unknownPast(fmt.Errorf("commit %s of %s has the names of this step and not the time at which its execution was scheduled: whether it is of this execution, or of an earlier one with the same id, is not known",
-			rec.ID, rec.Time.UTC().Format(time.RFC3339)))
-	case since.IsZero() || h.log.ReachesBack(since.Add(-clockSkew)):
-		return nil
 	}
-	return h.unknownPast(fmt.Errorf("the log has forgotten commits since %s, when the execution began, or within the %v before it that clocks may differ: whether this step is among them is not known%s",
-		since.UTC().Format(time.RFC3339), clockSkew, clockAhead(h.log)))
-}
-
-// unknownPast is the error for a log that cannot tell whether the step was committed.
-func (h *hosted) unknownPast(cause error) error {
-	return &store.Error{
-		Op: "open", Object: h.url.Redacted(), Kind: store.ErrUnknown, Cause: cause,
-		Todo: "look at the workspace and at workdir-mount log before the step is done again, as a new execution",
-	}
-}
-
-// clockAhead names a commit of the log that is in the future; "" if there is none.
-func clockAhead(log *archive.Log) string {
-	for r := range log.All() {
-		if r.Time.After(time.Now().Add(clockSkew)) {
-			return fmt.Sprintf(" (the clock of host %q was ahead: its commit %s says that it is of %s)", r.Host, r.ID, r.Time.UTC().Format(time.RFC3339))
-		}
-	}
-	return ""
-}
-
-// committed returns the commit of a step in a log, nil if there is none.
-//
-// A commit by a release that did not record when executions were scheduled has the
-// step's names alone. It counts if it was made since the execution began: an earlier
-// one is of an earlier execution with the same activity id, which had closed by then.
-// Within clockSkew before, it can be of either: sure is false.
-func committed(log *archive.Log, step archive.StepID, o *archive.Origin, since time.Time) (rec *archive.Record, sure bool) {
-	rec = log.Find(step)
-	switch {
-	case rec == nil || o.Scheduled.IsZero() || !rec.Origin.Scheduled.IsZero():
-		return rec, true
-	case since.IsZero() || rec.Time.Before(since.Add(-clockSkew)):
-		return nil, true
-	}
-	return rec, !rec.Time.Before(since)
+	return err
 }
 
 // newCommittedError is the error for a step that is in the log of a revision.
@@ -126,17 +72,9 @@ func (h *hosted) overtaken(ctx context.Context, conflict error) error {
 	if !ok || !errors.Is(conflict, store.ErrConflict) {
 		return conflict
 	}
-	head, log, err := store.ReadLog(ctx, h.store, h.url.Key)
-	rec, sure := committed(log, step, &h.req.Origin, h.req.Since)
-	if rec != nil && sure {
-		err = store.Sync(ctx, h.store, h.url.Key)
-	}
-	switch {
-	case rec != nil && sure && err == nil:
+	rec, head, err := step.Overtaken(ctx, h.store, h.url, conflict)
+	if rec != nil {
 		return fmt.Errorf("close %w", newCommittedError(h.url, rec, head.Revision))
-	case err == nil, errors.Is(err, store.ErrNotExist): // an archive that was deleted has no log
-		return conflict
 	}
-	// The condition is the conflict alone.
-	return fmt.Errorf("%w (whether it is with another attempt of this step is not known: %v)", conflict, err)
+	return err
 }

@@ -76,8 +76,8 @@ func TestStepsOfOneNameByTheTimeScheduled(t *testing.T) {
 		{"the same, of less than a millisecond more", scheduled.Add(time.Microsecond), scheduled, scheduled, ErrAlreadyCommitted},
 		{"an earlier one", scheduled.Add(-time.Millisecond), scheduled, scheduled, nil},
 		{"not recorded, committed since", time.Time{}, scheduled, scheduled, ErrAlreadyCommitted},
-		{"not recorded, committed before", time.Time{}, scheduled.Add(-clockSkew - time.Second), scheduled, nil},
-		{"not recorded, committed at about that time", time.Time{}, scheduled.Add(-clockSkew), scheduled, store.ErrUnknown},
+		{"not recorded, committed before", time.Time{}, scheduled.Add(-store.ClockSkew - time.Second), scheduled, nil},
+		{"not recorded, committed at about that time", time.Time{}, scheduled.Add(-store.ClockSkew), scheduled, store.ErrUnknown},
 		{"not recorded, and nothing can be committed", time.Time{}, scheduled, time.Time{}, nil},
 	}
 	for _, tt := range tests {
@@ -286,8 +286,8 @@ func TestTheLogReachesBack(t *testing.T) {
 		{"room for more", archive.MaxLog, last.Add(-time.Hour), nil},
 		{"since is not known", full, time.Time{}, nil},
 		{"long after the oldest", full, last, nil},
-		{"just after the oldest", full, oldest.Add(clockSkew + time.Second), nil},
-		{"within the clocks' difference", full, oldest.Add(clockSkew), store.ErrUnknown},
+		{"just after the oldest", full, oldest.Add(store.ClockSkew + time.Second), nil},
+		{"within the clocks' difference", full, oldest.Add(store.ClockSkew), store.ErrUnknown},
 		{"long before the oldest", full, oldest.Add(-time.Hour), store.ErrUnknown},
 	}
 	for _, tt := range tests {
