@@ -71,12 +71,23 @@ func (b *bench) noMounts() {
 	}
 }
 
+// put stores a workspace with one file.
+func (b *bench) put(name, file, content string) {
+	b.t.Helper()
+	m, err := mount.Open(b.t.Context(), b.url(name), &mount.Options{Plain: true, RunDir: b.runDir})
+	require.NoError(b.t, err)
+	require.NoError(b.t, os.WriteFile(m.Path(file), []byte(content), 0o600))
+	require.NoError(b.t, m.Commit())
+	_, err = m.Close(b.t.Context())
+	require.NoError(b.t, err)
+}
+
 // stored reads a file of a stored workspace; ok is false if it, or the archive,
 // does not exist.
 func (b *bench) stored(name, file string) (content string, ok bool) {
 	b.t.Helper()
 	ctx := context.Background()
-	m, err := mount.Open(ctx, b.url(name), &mount.Options{ReadOnly: true, RunDir: b.runDir})
+	m, err := mount.Open(ctx, b.url(name), &mount.Options{ReadOnly: true, Presence: mount.MayBeAbsent, RunDir: b.runDir})
 	if err != nil {
 		b.t.Fatal(err)
 	}

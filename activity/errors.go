@@ -48,6 +48,7 @@ const (
 	TypeUnreachable      = "workdir.Unreachable"
 	TypeFull             = "workdir.Full"
 	TypeNotExist         = "workdir.NotExist"
+	TypeExist            = "workdir.Exist"
 	TypeOther            = "workdir.Other"
 )
 
@@ -87,6 +88,7 @@ var errorTable = []struct {
 	{store.ErrUnreachable, "store.ErrUnreachable", TypeUnreachable, true},
 	{store.ErrFull, "store.ErrFull", TypeFull, true},
 	{store.ErrNotExist, "store.ErrNotExist", TypeNotExist, false},
+	{mount.ErrExist, "mount.ErrExist", TypeExist, false},
 	{mount.ErrCommit, "mount.ErrCommit", TypeCommit, true},
 }
 

@@ -237,6 +237,7 @@ func TestBadSteps(t *testing.T) {
 // A read-only visit is no step: it takes no number, and is never left out.
 func TestReadOnlyVisitIsNoStep(t *testing.T) {
 	b := newBench(t)
+	b.put("ws", "base", "")
 	var runs, reads, attempts atomic.Int32
 	readOnly := b.options()
 	readOnly.ReadOnly = true

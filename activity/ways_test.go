@@ -139,7 +139,7 @@ func TestEveryWayInATestActivityEnvironment(t *testing.T) {
 // wantPlain is wantStored, and needs no FUSE.
 func (b *bench) wantPlain(name, file, want string) {
 	b.t.Helper()
-	m, err := mount.Open(b.t.Context(), b.url(name), &mount.Options{ReadOnly: true, Plain: true, RunDir: b.runDir})
+	m, err := mount.Open(b.t.Context(), b.url(name), &mount.Options{ReadOnly: true, Presence: mount.MayBeAbsent, Plain: true, RunDir: b.runDir})
 	require.NoError(b.t, err)
 	got, err := os.ReadFile(m.Path(file))
 	require.NoError(b.t, err)

@@ -334,7 +334,7 @@ func verify() int {
 }
 
 func verifyOne(url string) (n int, err error) {
-	m, err := mount.Open(context.Background(), url, &mount.Options{RunDir: os.Getenv(runDirVariable), ReadOnly: true})
+	m, err := mount.Open(context.Background(), url, &mount.Options{RunDir: os.Getenv(runDirVariable), ReadOnly: true, Presence: mount.MayBeAbsent})
 	if err != nil {
 		return 0, err
 	}

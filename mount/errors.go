@@ -38,6 +38,8 @@ var (
 	// ErrLimit: the workspace does not fit into MaxBytes or MaxInodes, or MaxBytes
 	// into what the server has left.
 	ErrLimit = errors.New("limit reached")
+	// ErrExist: the workspace of a mount that must be new has an archive already.
+	ErrExist = errors.New("workspace exists already")
 	// ErrNoServer: there is no server process to be had: mount.Init is not called
 	// and workdir-mount is not in PATH.
 	ErrNoServer = errors.New("no server process")

@@ -130,7 +130,10 @@ func (h *hosted) prepare(ctx context.Context) (err error) {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return h.checkOnce(ctx)
+	if err := h.checkOnce(ctx); err != nil {
+		return err
+	}
+	return h.checkPresence(h.info.Revision != "")
 }
 
 // load opens the store and fills the tree, or finds one that is shared.
@@ -152,6 +155,12 @@ func (h *hosted) load(ctx context.Context) error {
 	obj, err := l.open(ctx)
 	if err != nil {
 		return err
+	}
+	if _, step := h.req.step(); !step { // the log may say that the step itself made the archive
+		if err := h.checkPresence(obj != nil); err != nil {
+			closeObject(obj)
+			return err
+		}
 	}
 	h.loaded, err = l.load(ctx, obj)
 	return err

@@ -59,13 +59,15 @@ type Mount struct {
 
 // Open mounts the workspace of a URL, see package store for its forms. The
 // mount shows exactly what the archive holds at this moment; if there is no
-// archive, an empty directory. The caller must call Close.
+// archive and Options.Presence allows that, an empty directory. The caller must call
+// Close.
 //
 // Errors: store.ErrURL, store.ErrNotAllowed, store.ErrUnreachable,
-// store.ErrNotArchive, archive.ErrFormat, archive.ErrLimit, ErrLimit,
-// ErrCannotMount, ErrNoServer, ErrServerLost, and ctx's; for a step (see
-// Options.Origin) a *CommittedError where it has taken effect already, and
-// store.ErrUnknown where nobody can tell. After an error nothing is mounted.
+// store.ErrNotArchive, store.ErrNotExist and ErrExist (see [Presence]),
+// archive.ErrFormat, archive.ErrLimit, ErrLimit, ErrCannotMount, ErrNoServer,
+// ErrServerLost, and ctx's; for a step (see Options.Origin) a *CommittedError where it
+// has taken effect already, and store.ErrUnknown where nobody can tell. After an error
+// nothing is mounted.
 func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	u, err := store.ParseURL(url)
 	if err != nil {
@@ -75,6 +77,9 @@ func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	m.closing <- struct{}{}
 	if opts != nil {
 		m.opts = *opts
+	}
+	if err := m.opts.Presence.Check(m.opts.ReadOnly); err != nil {
+		return nil, fmt.Errorf("open %s: %w", m.URL(), err)
 	}
 	if m.opts.Origin, err = m.origin(); err != nil {
 		return nil, err
@@ -143,8 +148,9 @@ func (m *Mount) request(memDir string) openRequest {
 	}
 	req := openRequest{
 		ID: m.id, URL: m.url.String(), MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made,
-		Owner: fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
-		Plain: m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
+		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
+		Presence: m.opts.Presence.resolve(m.opts.ReadOnly),
+		Plain:    m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since,
 	}

@@ -27,6 +27,9 @@ type Options struct {
 	// limits, share it: it is fetched once and is in memory once, however many
 	// there are.
 	ReadOnly bool
+	// Presence says whether the workspace has to exist. "": a read-only one must, others
+	// may be absent.
+	Presence Presence
 	// MaxBytes limits the content in memory, in bytes; beyond it tools get
 	// ENOSPC. So much is set aside of what the server has for all its mounts, half
 	// of the memory limit; Open returns ErrLimit if it is not there. 0: what nobody

@@ -55,7 +55,7 @@ func TestMountFlags(t *testing.T) {
 	}{
 		{"by default", Options{}, []string{"nosuid", "nodev"}, []string{"allow_other"}},
 		{"all", Options{AllowOther: true, Suid: true, Dev: true}, []string{"allow_other"}, []string{"nosuid", "nodev"}},
-		{"read-only", Options{ReadOnly: true}, []string{"ro"}, nil},
+		{"read-only", Options{ReadOnly: true, Presence: MayBeAbsent}, []string{"ro"}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

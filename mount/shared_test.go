@@ -204,9 +204,9 @@ func TestSharingWithLimits(t *testing.T) {
 // it is shown.
 func TestSharedMountsOfNothing(t *testing.T) {
 	f := newFixture(t)
-	none := f.openMany(3, f.url("key"), Options{ReadOnly: true})
+	none := f.openMany(3, f.url("key"), Options{ReadOnly: true, Presence: MayBeAbsent})
 	f.commit("key", "file", "content")
-	some := f.openMany(3, f.url("key"), Options{ReadOnly: true})
+	some := f.openMany(3, f.url("key"), Options{ReadOnly: true, Presence: MayBeAbsent})
 	for i := range 3 {
 		if names, err := os.ReadDir(none[i].Path()); len(names) > 0 || err != nil {
 			t.Errorf("nothing has %v, %v", names, err)

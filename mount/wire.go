@@ -17,7 +17,7 @@ import (
 
 // protocolVersion changes with every change of what client and server, or a
 // remote command and a client, say to each other. They are usually one binary.
-const protocolVersion = 2
+const protocolVersion = 3
 
 // Calls of the client to its server.
 const (
@@ -58,6 +58,7 @@ type openRequest struct {
 	Owner     fs.Owner `json:"owner"`
 	KeepOwner bool     `json:"keepOwner,omitempty"`
 	mountFlags
+	Presence     Presence `json:"presence"`        // not PresenceDefault
 	Plain        bool     `json:"plain,omitempty"` // then there is a Spill
 	KeepEmpty    bool     `json:"keepEmpty,omitempty"`
 	Portable     bool     `json:"portable,omitempty"`
@@ -138,6 +139,7 @@ var wireKinds = []struct {
 	{"abandoned", ErrAbandoned},
 	{"not-mounted", ErrNotMounted},
 	{"no-server", ErrNoServer},
+	{"exist", ErrExist},
 	{"not-exist", iofs.ErrNotExist},
 	{"permission", iofs.ErrPermission},
 	{"no-space", syscall.ENOSPC},

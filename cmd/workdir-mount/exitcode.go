@@ -14,7 +14,7 @@ import (
 // above 119 are those of the command that exec runs.
 const (
 	exitUsage       = 100 // usage or URL
-	exitStore       = 101 // store not reachable, not allowed, or no file in the archive's place
+	exitStore       = 101 // store not reachable, not allowed, no file in the archive's place, or an archive missing or in the way
 	exitCannotMount = 102 // this host or this mountpoint does not allow a mount
 	exitArchive     = 103 // archive refused
 	exitConflict    = 104 // another commit came in between
@@ -66,6 +66,7 @@ var exitTable = []struct {
 	{store.ErrUnreachable, "store.ErrUnreachable", exitStore},
 	{store.ErrFull, "store.ErrFull", exitStore},
 	{store.ErrNotExist, "store.ErrNotExist", exitStore},
+	{mount.ErrExist, "mount.ErrExist", exitStore},
 }
 
 // usageError is a command line that was not understood.

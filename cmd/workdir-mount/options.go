@@ -25,6 +25,7 @@ type mountFlags struct {
 	ReadOnly     bool     `json:"readOnly"`
 	KeepEmpty    bool     `json:"keepEmpty"`
 	Portable     bool     `json:"portable"`
+	Presence     presence `json:"presence"`
 	MaxBytes     byteSize `json:"maxBytes"`
 	MaxInodes    int64    `json:"maxInodes"`
 	Spill        string   `json:"-"` // likewise
@@ -44,6 +45,7 @@ type mountFlags struct {
 
 func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.ReadOnly, "read-only", false, "mount read-only; nothing is stored")
+	f.Presence.register(flags)
 	flags.BoolVar(&f.KeepEmpty, "keep-empty", false, "store an emptied workspace as an empty archive; by default its archive is deleted")
 	flags.BoolVar(&f.Portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
 	flags.Var(&f.MaxBytes, "max-bytes", "memory for content, and as much for names and attributes, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
@@ -65,6 +67,9 @@ func (f *mountFlags) resolve(url string) error {
 		return err
 	}
 	f.URL = u.String()
+	if err := f.Presence.check(f.ReadOnly); err != nil {
+		return err
+	}
 	if f.MaxInodes < 0 {
 		return badFlag("--max-inodes", "is negative")
 	}
@@ -137,6 +142,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		Plain:        f.Plain,
 		KeepEmpty:    f.KeepEmpty,
 		Portable:     f.Portable,
+		Presence:     f.Presence.option(),
 		Grace:        f.Grace,
 		RunDir:       a.runDir,
 		Progress:     bar.update,

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"github.com/spf13/pflag"
+
+	"github.com/workdir/workdir/mount"
+)
+
+// presence are the flags that say whether a workspace has to exist. At most one of
+// them is given.
+type presence struct {
+	MustExist   bool `json:"mustExist"`
+	MayBeAbsent bool `json:"mayBeAbsent"`
+	MustBeNew   bool `json:"mustBeNew"`
+}
+
+func (p *presence) register(flags *pflag.FlagSet) {
+	flags.BoolVar(&p.MustExist, "must-exist", false, "fail if the workspace does not exist (default with --read-only)")
+	flags.BoolVar(&p.MayBeAbsent, "may-be-absent", false, "show a workspace that does not exist as an empty directory (default without --read-only)")
+	flags.BoolVar(&p.MustBeNew, "must-be-new", false, "fail if the workspace exists already")
+}
+
+// check refuses flags that exclude each other.
+func (p *presence) check(readOnly bool) error {
+	switch {
+	case p.MustBeNew && readOnly:
+		return badFlag("--must-be-new", "does not go with --read-only")
+	case p.MustExist && p.MayBeAbsent:
+		return badFlag("--must-exist", "does not go with --may-be-absent")
+	case p.MustBeNew && p.MustExist:
+		return badFlag("--must-be-new", "does not go with --must-exist")
+	case p.MustBeNew && p.MayBeAbsent:
+		return badFlag("--must-be-new", "does not go with --may-be-absent")
+	}
+	return nil
+}
+
+func (p *presence) option() mount.Presence {
+	switch {
+	case p.MustExist:
+		return mount.MustExist
+	case p.MayBeAbsent:
+		return mount.MayBeAbsent
+	case p.MustBeNew:
+		return mount.MustBeNew
+	}
+	return mount.PresenceDefault
+}
