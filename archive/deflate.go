@@ -230,27 +230,38 @@ func trailingZeros(b []byte) int {
 }
 
 // crcWithZeros is the CRC-32 of something with n zeros appended, of which crc is that of
-// the first part. To append a zero is a linear map of the register's bits, so that n of
-// them take as many steps as n has digits (crc32_combine of zlib).
-func crcWithZeros(crc uint32, n int64) uint32 {
-	var one [32]uint32 // the map, by bit
-	for i := range one {
-		v := uint32(1) << i
-		one[i] = crc32.IEEETable[byte(v)] ^ v>>8
-	}
-	register := ^crc
-	for ; n > 0; n >>= 1 {
+// the first part.
+func crcWithZeros(crc uint32, n int64) uint32 { return ^shiftCRC(^crc, n) }
+
+// crcCombine is the CRC-32 of two parts, of which the second has n bytes (crc32_combine
+// of zlib).
+func crcCombine(first, second uint32, n int64) uint32 { return shiftCRC(first, n) ^ second }
+
+// shiftCRC feeds n zeros to a CRC's register. To append a zero is a linear map of the
+// register's bits, so that n of them take as many steps as n has digits.
+func shiftCRC(register uint32, n int64) uint32 {
+	for i := 0; n > 0; i, n = i+1, n>>1 {
 		if n&1 != 0 {
-			register = apply(&one, register)
+			register = apply(&zeroMaps()[i], register)
 		}
-		var twice [32]uint32
-		for i := range twice {
-			twice[i] = apply(&one, one[i])
-		}
-		one = twice
 	}
-	return ^register
+	return register
 }
+
+// zeroMaps are the maps that append 1, 2, 4 and so on zeros, by bit.
+var zeroMaps = sync.OnceValue(func() *[63][32]uint32 {
+	var maps [63][32]uint32
+	for i := range maps[0] {
+		v := uint32(1) << i
+		maps[0][i] = crc32.IEEETable[byte(v)] ^ v>>8
+	}
+	for k := 1; k < len(maps); k++ {
+		for i := range maps[k] {
+			maps[k][i] = apply(&maps[k-1], maps[k-1][i])
+		}
+	}
+	return &maps
+})
 
 func apply(m *[32]uint32, v uint32) (sum uint32) {
 	for i := 0; v != 0; i, v = i+1, v>>1 {

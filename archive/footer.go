@@ -17,6 +17,7 @@ type subfield [2]byte
 var (
 	subLog    = subfield{'W', 'L'} // a chunk of the log's payload
 	subResult = subfield{'W', 'R'} // a chunk of the results
+	subIndex  = subfield{'W', 'I'} // a chunk of the index
 	subFooter = subfield{'W', 'F'}
 )
 
@@ -24,45 +25,55 @@ const (
 	// maxChunk keeps a member's header well below the 16 KiB that busybox takes.
 	maxChunk = 8000
 
-	gzipHeader   = 10 // bytes of a gzip header without optional fields
-	extraHead    = 2 + 4
-	gzipTrailer  = 4 + 4           // CRC32 and ISIZE
-	emptyBody    = 2 + gzipTrailer // of the final empty deflate block
-	memberHead   = gzipHeader + extraHead
-	footerBytes  = 128
-	footerSize   = memberHead + footerBytes + emptyBody
-	footerFormat = 1
-	maxMember    = memberHead + maxChunk + emptyBody
+	gzipHeader  = 10 // bytes of a gzip header without optional fields
+	extraHead   = 2 + 4
+	gzipTrailer = 4 + 4           // CRC32 and ISIZE
+	emptyBody   = 2 + gzipTrailer // of the final empty deflate block
+	memberHead  = gzipHeader + extraHead
+	footerBytes = 128
+	footerSize  = memberHead + footerBytes + emptyBody
+	plainFormat = 1 // without an index
+	indexFormat = 2
+	maxMember   = memberHead + maxChunk + 16 // and what follows a header in zerosEnd
 )
 
 var (
 	footerMagic = []byte("wdfooter")
 	emptyEnd    = []byte{3, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	zerosEnd    = []byte("\x63\x60\x18\x05\x23\x19\x00\x00" + "\x78\x75\xaa\xb2" + "\x00\x02\x00\x00") // of a member that holds 512 zeros
 	castagnoli  = crc32.MakeTable(crc32.Castagnoli)
 )
 
 func crc32c(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
 
-// emptyMember gives a gzip member that holds nothing but payload in its header.
-func emptyMember(id subfield, payload []byte) []byte {
+// emptyMember returns a gzip member that holds nothing but payload in its header.
+func emptyMember(id subfield, payload []byte) []byte { return member(id, payload, emptyEnd) }
+
+// member returns a gzip member with payload in its header, and end for the rest.
+func member(id subfield, payload, end []byte) []byte {
 	out := make([]byte, 0, memberHead+len(payload)+emptyBody)
 	out = append(out, 0x1f, 0x8b, 8, flagExtra, 0, 0, 0, 0, 0, 255)
 	out = binary.LittleEndian.AppendUint16(out, uint16(4+len(payload)))
 	out = append(out, id[0], id[1])
 	out = binary.LittleEndian.AppendUint16(out, uint16(len(payload)))
 	out = append(out, payload...)
-	return append(out, emptyEnd...)
+	return append(out, end...)
 }
 
 // parseEmptyMember gives the payload of the member that p begins with, if it is
 // one that emptyMember makes for id, and the member's length.
 func parseEmptyMember(p []byte, id subfield) (payload []byte, size int, ok bool) {
-	if len(p) < memberHead+emptyBody {
+	return parseMember(p, id, emptyEnd)
+}
+
+// parseMember is the reverse of member, for the member that p begins with.
+func parseMember(p []byte, id subfield, end []byte) (payload []byte, size int, ok bool) {
+	if len(p) < memberHead {
 		return nil, 0, false
 	}
 	n := int(binary.LittleEndian.Uint16(p[memberHead-2:]))
-	size = memberHead + n + emptyBody
-	if len(p) < size || !bytes.Equal(p[:size], emptyMember(id, p[memberHead:memberHead+n])) {
+	size = memberHead + n + len(end)
+	if len(p) < size || !bytes.Equal(p[:size], member(id, p[memberHead:memberHead+n], end)) {
 		return nil, 0, false
 	}
 	return p[memberHead : memberHead+n], size, true
@@ -81,10 +92,26 @@ type footer struct {
 	logOff, logLen int64     // the chain of members that holds the log's payload
 	logRaw         int64     // bytes of payload
 	logCRC         uint32    // CRC32C of the payload
+	index          indexPlace
 }
 
-// Offsets within the footer's payload. The bytes between footIndex and footCRC
-// are the place of the index to come; they are zero where there is none.
+// indexPlace says where the chain of members is that holds the index. It is zero where
+// there is no index.
+type indexPlace struct {
+	off, len int64
+	raw      int64    // bytes of payload
+	sum      [32]byte // SHA-256 of the payload
+}
+
+// version is the format that the footer is of.
+func (f *footer) version() uint32 {
+	if f.index.len == 0 {
+		return plainFormat
+	}
+	return indexFormat
+}
+
+// Offsets within the footer's payload.
 const (
 	footVersion  = 8  // uint32
 	footFlags    = 12 // uint32, zero
@@ -95,8 +122,11 @@ const (
 	footLogOff   = 40
 	footLogLen   = 48
 	footLogRaw   = 56
-	footIndex    = 64 // offset, length and raw length as int64, 32 bytes of SHA-256
-	footReserved = 120
+	footIndexOff = 64 // int64, as are the next two; all of the index are zero where there is none
+	footIndexLen = 72
+	footIndexRaw = 80
+	footIndexSum = 88  // SHA-256
+	footReserved = 120 // uint32, zero
 	footCRC      = 124 // uint32, CRC32C of the member's bytes before it
 )
 
@@ -105,7 +135,7 @@ func (f *footer) encode() []byte {
 	p := make([]byte, footerBytes)
 	le := binary.LittleEndian
 	copy(p, footerMagic)
-	le.PutUint32(p[footVersion:], footerFormat)
+	le.PutUint32(p[footVersion:], f.version())
 	le.PutUint64(p[footPacked:], uint64(f.first.packed))
 	le.PutUint64(p[footRaw:], uint64(f.first.raw))
 	le.PutUint32(p[footCRC32:], f.first.crc)
@@ -113,6 +143,10 @@ func (f *footer) encode() []byte {
 	le.PutUint64(p[footLogOff:], uint64(f.logOff))
 	le.PutUint64(p[footLogLen:], uint64(f.logLen))
 	le.PutUint64(p[footLogRaw:], uint64(f.logRaw))
+	le.PutUint64(p[footIndexOff:], uint64(f.index.off))
+	le.PutUint64(p[footIndexLen:], uint64(f.index.len))
+	le.PutUint64(p[footIndexRaw:], uint64(f.index.raw))
+	copy(p[footIndexSum:], f.index.sum[:])
 	member := emptyMember(subFooter, p)
 	le.PutUint32(member[memberHead+footCRC:], crc32c(member[:memberHead+footCRC]))
 	return member
@@ -148,6 +182,12 @@ func parseFooter(p []byte) (*footer, error) {
 		logLen: int64(le.Uint64(p[footLogLen:])),
 		logRaw: int64(le.Uint64(p[footLogRaw:])),
 		logCRC: le.Uint32(p[footLogCRC:]),
+		index: indexPlace{
+			off: int64(le.Uint64(p[footIndexOff:])),
+			len: int64(le.Uint64(p[footIndexLen:])),
+			raw: int64(le.Uint64(p[footIndexRaw:])),
+			sum: [32]byte(p[footIndexSum:]),
+		},
 	}
 	return f, nil
 }
@@ -164,6 +204,18 @@ func (f *footer) check(size, maxLog int64) error {
 	}
 	if f.logLen > membersBytes(f.logRaw)+memberHead+emptyBody {
 		return formatErr("", "the footer gives the commit log two lengths")
+	}
+	return f.checkIndex(size)
+}
+
+// checkIndex is check for the place of the index.
+func (f *footer) checkIndex(size int64) error {
+	x := &f.index
+	if *x == (indexPlace{}) {
+		return nil
+	}
+	if x.raw <= 0 || x.len <= x.raw || x.off < f.logOff+f.logLen || x.off > size-footerSize || x.len > size-footerSize-x.off {
+		return formatErr("", "the footer does not point to the index")
 	}
 	return nil
 }

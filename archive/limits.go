@@ -17,6 +17,7 @@ type Limits struct {
 	MetaBytes     int64 // names, link targets, extended attributes and extents (16 each) of all entries; 1 GiB
 	SparseExtents int64 // extents of one sparse file; 1,000,000
 	LogBytes      int64 // the commit log, packed and unpacked, and its results; 16,000,000, the most that a Writer writes
+	IndexBytes    int64 // the index, unpacked; 1 GiB
 }
 
 // DefaultLimits gives the limits that hold where none are given.
@@ -34,6 +35,7 @@ func DefaultLimits() Limits {
 		MetaBytes:     1 << 30,
 		SparseExtents: 1_000_000,
 		LogBytes:      maxLogBytes,
+		IndexBytes:    1 << 30,
 	}
 }
 
@@ -60,6 +62,7 @@ func (l *Limits) withDefaults() Limits {
 	set(&d.MetaBytes, l.MetaBytes)
 	set(&d.SparseExtents, l.SparseExtents)
 	set(&d.LogBytes, l.LogBytes)
+	set(&d.IndexBytes, l.IndexBytes)
 	return d
 }
 

@@ -93,6 +93,21 @@ func (l *Log) encodeSections() (*encodedLog, error) {
 	return e, nil
 }
 
+var errTail = errors.New("it ends within a section")
+
+// cutSection splits the first section off a payload.
+func cutSection(p []byte) (tag string, content, rest []byte, err error) {
+	if len(p) < sectionHead {
+		return "", nil, nil, errTail
+	}
+	n := uint64(binary.LittleEndian.Uint32(p[4:]))
+	tag, rest = string(p[:4]), p[sectionHead:]
+	if n > uint64(len(rest)) {
+		return "", nil, nil, errTail
+	}
+	return tag, rest[:n], rest[n:], nil
+}
+
 func appendSection(out []byte, tag string, content []byte) []byte {
 	out = append(out, tag...)
 	out = binary.LittleEndian.AppendUint32(out, uint32(len(content)))
@@ -107,20 +122,16 @@ func (e *encodedLog) decode(maxLog int64) (*Log, error) {
 		return nil, err
 	}
 	for rest := e.payload; len(rest) > 0; {
-		if len(rest) < sectionHead {
-			return nil, formatErr("", "the commit log ends within a section")
+		tag, content, more, err := cutSection(rest)
+		if err != nil {
+			return nil, &FormatError{Reason: "the commit log is cut off", Err: err}
 		}
-		tag, n := string(rest[:4]), uint64(binary.LittleEndian.Uint32(rest[4:]))
-		rest = rest[sectionHead:]
-		if n > uint64(len(rest)) {
-			return nil, formatErr("", "section %q of the commit log is longer than the log", tag)
-		}
-		if err := d.section(tag, rest[:n]); errors.Is(err, ErrLimit) {
+		if err := d.section(tag, content); errors.Is(err, ErrLimit) {
 			return nil, err
 		} else if err != nil {
 			return nil, &FormatError{Reason: fmt.Sprintf("section %q of the commit log", tag), Err: err}
 		}
-		rest = rest[n:]
+		rest = more
 	}
 	return d.finish(e)
 }

@@ -231,8 +231,11 @@ func endsBroken(p []byte) bool {
 	}
 }
 
-// ours reports whether members of the kind id are of a log.
-func ours(id subfield) bool { return id == subLog || id == subResult || id == subFooter }
+// ours reports whether members of the kind id stand behind the tar of an archive of ours.
+func ours(id subfield) bool { return id == subIndex || isLog(id) }
+
+// isLog reports whether members of the kind id are of a log.
+func isLog(id subfield) bool { return id == subLog || id == subResult || id == subFooter }
 
 // decodeMembers returns the log of the members in behind, which begins with the log
 // chain and may end within a member that is neither log nor result.
@@ -242,7 +245,7 @@ func (f *footer) decodeMembers(behind []byte, maxLog int64) (*Log, error) {
 		return nil, errLogDamaged
 	}
 	results, rest := joinMembers(behind[f.logLen:], subResult)
-	if len(rest) >= memberHead && ours(subfield(rest[gzipHeader+2:])) {
+	if len(rest) >= memberHead && isLog(subfield(rest[gzipHeader+2:])) {
 		return nil, errPieces
 	}
 	if int64(len(payload)) != f.logRaw || crc32c(payload) != f.logCRC {

@@ -1,0 +1,336 @@
+package archive
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// The payload of an index is a row of sections like that of a log. Each holds one
+// column: how many bytes it has unpacked, as uint32, and these, compressed with zstd
+// or, where that would not make them fewer, as they are. Numbers are varints.
+
+// tagHead is the section that comes first: the counts of rows, attributes, commits and
+// segments. It is not compressed, so that what an index takes can be told before.
+const tagHead = "HEAD"
+
+// indexColumn is one section.
+type indexColumn struct {
+	tag    string
+	encode func(x *index, out []byte) []byte
+	decode func(d *indexDecoder, p []byte) error
+}
+
+var indexColumns = []indexColumn{
+	{"NAME", (*index).encodeNames, (*indexDecoder).names},
+	{"NLEN", (*index).encodeNameLens, (*indexDecoder).nameLens},
+	{"CHLD", (*index).encodeChildren, (*indexDecoder).children},
+	{"ADIC", (*index).encodeAttrs, (*indexDecoder).attrs},
+	{"ATTR", (*index).encodeAttr, (*indexDecoder).attr},
+	{"MSEC", (*index).encodeSec, (*indexDecoder).sec},
+	{"NSEC", (*index).encodeNsec, (*indexDecoder).nsec},
+	{"VALU", (*index).encodeValue, (*indexDecoder).value},
+	{"TARG", (*index).encodeTargets, (*indexDecoder).targets},
+	{"SEGN", (*index).encodeSeg, (*indexDecoder).seg},
+	{"INNR", (*index).encodeInner, (*indexDecoder).inner},
+	{"CMIT", (*index).encodeCommit, (*indexDecoder).commit},
+	{"CIDS", (*index).encodeCommits, (*indexDecoder).commits},
+	{"XATR", (*index).encodeXattrs, (*indexDecoder).xattrs},
+	{"SEGS", (*index).encodeSegs, (*indexDecoder).segs},
+	{"SSUM", (*index).encodeSums, (*indexDecoder).sums},
+}
+
+const columnHead = 4
+
+// maxColumn is what a column can have unpacked, bytes: its length is an uint32, and
+// so are positions within it.
+const maxColumn = 1<<32 - 1
+
+// encode returns the payload of the index. Equal indexes give equal bytes.
+func (x *index) encode(maxBytes int64) ([]byte, error) {
+	head := []byte(nil)
+	for _, n := range []int{x.rows(), len(x.attrs), len(x.commits), len(x.segs)} {
+		head = binary.AppendUvarint(head, uint64(n))
+	}
+	packed := make([][]byte, len(indexColumns))
+	sizes := make([]int64, len(indexColumns))
+	work := make([]func() error, len(indexColumns))
+	for i, c := range indexColumns {
+		work[i] = func() error {
+			raw := c.encode(x, nil)
+			sizes[i] = int64(len(raw))
+			if len(raw) > maxColumn {
+				return over("IndexBytes", int64(len(raw)), maxColumn, "")
+			}
+			packed[i] = packColumn(raw)
+			return nil
+		}
+	}
+	if err := parallel(work...); err != nil {
+		return nil, fmt.Errorf("encode index: %w", err)
+	}
+	unpacked := int64(0)
+	for _, n := range sizes {
+		unpacked += n
+	}
+	if err := over("IndexBytes", unpacked, maxBytes, ""); err != nil {
+		return nil, err
+	}
+	out := appendSection(nil, tagHead, head)
+	for i, c := range indexColumns {
+		out = appendSection(out, c.tag, packed[i])
+	}
+	return out, nil
+}
+
+// zstdEncoder and zstdDecoder serve any number of goroutines.
+var (
+	zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false))
+		if err != nil {
+			panic(err) // the options are constants
+		}
+		return e
+	})
+	zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
+		d, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(maxColumn))
+		if err != nil {
+			panic(err)
+		}
+		return d
+	})
+)
+
+func packColumn(raw []byte) []byte {
+	out := binary.LittleEndian.AppendUint32(nil, uint32(len(raw)))
+	if packed := zstdEncoder().EncodeAll(raw, out); len(packed)-columnHead < len(raw) {
+		return packed
+	}
+	return append(out[:columnHead], raw...)
+}
+
+// unpackColumn is the reverse of packColumn. It takes no more memory than the column
+// says it needs.
+func unpackColumn(content []byte) ([]byte, error) {
+	raw, packed := int(binary.LittleEndian.Uint32(content)), content[columnHead:]
+	if len(packed) >= raw {
+		return packed, lengthIs(len(packed), raw)
+	}
+	out, err := zstdDecoder().DecodeAll(packed, make([]byte, 0, raw))
+	if err != nil {
+		return nil, err
+	}
+	return out, lengthIs(len(out), raw)
+}
+
+func lengthIs(have, want int) error {
+	if have != want {
+		return fmt.Errorf("it has %d bytes and says %d", have, want)
+	}
+	return nil
+}
+
+// parallel runs all of work at once and returns the first error of those that failed.
+// A panic, which could be another library's on hostile input, is an error too: in a
+// goroutine it would end the process.
+func parallel(work ...func() error) error {
+	errs := make([]error, len(work))
+	var wg sync.WaitGroup
+	for i, fn := range work {
+		wg.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					errs[i] = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+				}
+			}()
+			errs[i] = fn()
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// indexDecoder puts an index together from its sections.
+type indexDecoder struct {
+	x        *index
+	lim      Limits
+	sections map[string][]byte
+	digests  []byte // of the segments
+
+	rows, nattrs, ncommits, nsegs int
+}
+
+// decodeIndex returns the index that payload holds, of an archive whose tar has the
+// figures first. Whatever payload says, the index that is returned leads nowhere but
+// into that tar, holds every limit, and has no loops. Errors: *FormatError, *LimitError.
+func decodeIndex(payload []byte, first memberSum, lim Limits) (*index, error) {
+	d := &indexDecoder{x: &index{}, lim: lim, sections: map[string][]byte{}}
+	err := d.split(payload)
+	if err == nil {
+		err = d.columns()
+	}
+	if err == nil {
+		err = d.check(first)
+	}
+	var limit *LimitError
+	switch {
+	case err == nil:
+		return d.x, nil
+	case errors.As(err, &limit):
+		return nil, limit
+	}
+	return nil, &FormatError{Reason: "the index is damaged", Err: err}
+}
+
+// split cuts the payload into its sections and reads their heads.
+func (d *indexDecoder) split(payload []byte) error {
+	unpacked := int64(0)
+	for len(payload) > 0 {
+		tag, content, rest, err := cutSection(payload)
+		if err != nil {
+			return err
+		}
+		payload = rest
+		if _, twice := d.sections[tag]; twice {
+			return fmt.Errorf("section %q is there twice", tag)
+		}
+		d.sections[tag] = content
+		if tag == tagHead {
+			continue
+		}
+		if len(content) < columnHead {
+			return fmt.Errorf("section %q is too short", tag)
+		}
+		unpacked += int64(binary.LittleEndian.Uint32(content))
+	}
+	if err := over("IndexBytes", unpacked, d.lim.IndexBytes, ""); err != nil {
+		return err
+	}
+	return d.head()
+}
+
+func (d *indexDecoder) head() error {
+	n := numbers{p: d.sections[tagHead]}
+	for _, count := range []*int{&d.rows, &d.nattrs, &d.ncommits, &d.nsegs} {
+		*count = int(n.upTo(maxColumn))
+	}
+	if n.bad {
+		return errNumbers // a later version may count more
+	}
+	return over("Entries", int64(d.rows)-1, d.lim.Entries, "")
+}
+
+// columns unpacks and reads all columns.
+func (d *indexDecoder) columns() error {
+	work := make([]func() error, len(indexColumns))
+	for i, c := range indexColumns {
+		work[i] = func() error {
+			content, ok := d.sections[c.tag]
+			if !ok {
+				return fmt.Errorf("section %q is missing", c.tag)
+			}
+			p, err := unpackColumn(content)
+			if err == nil {
+				err = c.decode(d, p)
+			}
+			if err != nil {
+				return fmt.Errorf("section %q: %w", c.tag, err)
+			}
+			return nil
+		}
+	}
+	return parallel(work...)
+}
+
+var errNumbers = errors.New("its numbers are not what they should be")
+
+// numbers reads varints, one after another. Where one is missing or is too large, bad
+// is set, and the number is 0.
+type numbers struct {
+	p   []byte
+	bad bool
+}
+
+func (n *numbers) next() uint64 {
+	if len(n.p) > 0 && n.p[0] < 0x80 {
+		v := n.p[0]
+		n.p = n.p[1:]
+		return uint64(v)
+	}
+	v, size := binary.Uvarint(n.p)
+	if size <= 0 {
+		n.bad, n.p = true, nil
+		return 0
+	}
+	n.p = n.p[size:]
+	return v
+}
+
+// upTo reads a number that may not be above maximum.
+func (n *numbers) upTo(maximum uint64) uint64 {
+	v := n.next()
+	if v > maximum {
+		n.bad = true
+		return 0
+	}
+	return v
+}
+
+// signed reads a number that can be negative.
+func (n *numbers) signed() int64 {
+	v := n.next()
+	return int64(v>>1) ^ -int64(v&1)
+}
+
+// text reads a length, up to maximum, and so many bytes.
+func (n *numbers) text(maximum int64) string {
+	size := n.upTo(uint64(maximum))
+	if size > uint64(len(n.p)) {
+		n.bad = true
+		return ""
+	}
+	s := string(n.p[:size])
+	n.p = n.p[size:]
+	return s
+}
+
+// err is the error of what was read, which must have been all.
+func (n *numbers) err() error {
+	if n.bad || len(n.p) > 0 {
+		return errNumbers
+	}
+	return nil
+}
+
+func appendSigned(out []byte, v int64) []byte { return binary.AppendUvarint(out, uint64(v<<1^v>>63)) }
+
+// uint32s reads count numbers up to maximum, which are all that p holds.
+func uint32s(p []byte, count int, maximum uint64) ([]uint32, error) {
+	if len(p) < count { // each has a byte, so that memory follows what is there
+		return nil, errNumbers
+	}
+	out := make([]uint32, count)
+	n := numbers{p: p}
+	for i := range out {
+		out[i] = uint32(n.upTo(maximum))
+	}
+	return out, n.err()
+}
+
+func appendUint32s(out []byte, all []uint32) []byte {
+	out = slices.Grow(out, 2*len(all))
+	for _, v := range all {
+		out = binary.AppendUvarint(out, uint64(v))
+	}
+	return out
+}
