@@ -81,16 +81,32 @@ type template struct {
 type part struct {
 	text     string // as it is, or the name of a variable
 	variable bool
+	many     bool // of a variable: its value may have slashes
+}
+
+// String returns the part as a template has it, braces not doubled.
+func (p part) String() string {
+	switch {
+	case p.many:
+		return "{" + p.text + "...}"
+	case p.variable:
+		return "{" + p.text + "}"
+	}
+	return p.text
 }
 
 // parseTemplate splits a URL, and then its key at the variables. The URL must be
-// good as it stands, so that no value can give it another scheme, bucket or option.
+// valid as it stands, so that no value can give it another scheme, bucket or option,
+// and this program must have the driver of its scheme.
 func parseTemplate(raw string) (*template, error) {
 	t := &template{raw: raw}
 	if err := t.checkPlace(); err != nil {
 		return nil, err
 	}
 	u, err := store.ParseURL(raw)
+	if err == nil {
+		err = store.CheckDriver(u)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +131,25 @@ func parseTemplate(raw string) (*template, error) {
 		}
 		t.segments = append(t.segments, parts)
 	}
-	return t, nil
+	return t, t.checkMany()
+}
+
+// checkMany refuses a second variable whose value may have slashes: with two, a/b and c
+// would be the same key as a and b/c.
+func (t *template) checkMany() error {
+	var first part
+	for _, segment := range t.segments {
+		for _, p := range segment {
+			switch {
+			case !p.many:
+			case first.text == "":
+				first = p
+			case first != p:
+				return t.bad("%v and %v: one variable at most can be of several segments, since with two different values would have the same key", first, p)
+			}
+		}
+	}
+	return nil
 }
 
 // newTemplate parses a template whose variables are known when the worker starts,
@@ -197,6 +231,7 @@ func (t *template) parseSegment(s string) ([]part, error) {
 		if !found {
 			return nil, t.bad("\"{%s\" is not closed in its segment; write \"{name}\", or \"{{\" for a brace", s)
 		}
+		name, many := strings.CutSuffix(name, "...")
 		if !isName(name) {
 			return nil, t.bad("{%s} is no variable; a name is of letters, digits and underscores, and \"{{\" is a brace", name)
 		}
@@ -204,7 +239,7 @@ func (t *template) parseSegment(s string) ([]part, error) {
 			parts = append(parts, part{text: text.String()})
 			text.Reset()
 		}
-		parts = append(parts, part{text: name, variable: true})
+		parts = append(parts, part{text: name, variable: true, many: many})
 		s = rest
 	}
 	if text.Len() > 0 {
@@ -246,9 +281,9 @@ func (t *template) checkNames(known []string) error {
 	return nil
 }
 
-// expand puts values in. They are inserted once, as they are: a slash in one
-// makes a sub-path, braces are braces. A value that would give a key that is no
-// good is refused by name.
+// expand puts values in. They are inserted once, as they are: braces in a value stay
+// braces. A value that would make an invalid key is refused by name, and so is one with
+// a slash, unless the template says {name...}.
 func (t *template) expand(values map[string]string) (store.URL, error) {
 	if err := t.checkNames(slices.Collect(maps.Keys(values))); err != nil {
 		return store.URL{}, err
@@ -262,8 +297,8 @@ func (t *template) expand(values map[string]string) (store.URL, error) {
 				continue
 			}
 			value := values[p.text]
-			if why := t.badValue(value); why != "" {
-				return store.URL{}, t.bad("{%s} is %q: %s", p.text, value, why)
+			if why := t.badValue(p, value); why != "" {
+				return store.URL{}, t.bad("%v is %q: %s", p, value, why)
 			}
 			b.WriteString(value)
 		}
@@ -277,9 +312,11 @@ func (t *template) expand(values map[string]string) (store.URL, error) {
 	return u, t.checkResult(u, values)
 }
 
-// badValue says why a value can be in no key; "" if it can.
-func (t *template) badValue(value string) string {
+// badValue says why a value cannot take the place of a variable; "" if it can.
+func (t *template) badValue(p part, value string) string {
 	switch {
+	case !p.many && strings.Contains(value, "/"):
+		return fmt.Sprintf("the variable is one segment of the key; write {%s...} where its value may have slashes", p.text)
 	case !utf8.ValidString(value):
 		return "it is not UTF-8"
 	case strings.ContainsFunc(value, unicode.IsControl):
@@ -314,7 +351,7 @@ func settings(parts []part, values map[string]string) string {
 	var list []string
 	for _, p := range parts {
 		if p.variable {
-			list = append(list, fmt.Sprintf("{%s} is %q", p.text, values[p.text]))
+			list = append(list, fmt.Sprintf("%v is %q", p, values[p.text]))
 		}
 	}
 	return strings.Join(list, ", ")

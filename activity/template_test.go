@@ -34,7 +34,7 @@ func TestTemplate(t *testing.T) {
 		want     string
 	}{
 		{"plain", "s3://b/jobs/job-1", nil, "s3://b/jobs/job-1"},
-		{"slashes at the end", "gs://b/jobs/job-1///", nil, "gs://b/jobs/job-1"},
+		{"slashes at the end", "s3a://b/jobs/job-1///", nil, "s3://b/jobs/job-1"},
 		{"one variable", "s3://b/{workflow_id}", nil, "s3://b/wf-1"},
 		{"all of them", "s3://b/{workflow_id}/{workflow_run_id}/{workflow_type}/{workflow_namespace}/{namespace}/{activity_id}/{activity_type}/{attempt}/{task_queue}", nil,
 			"s3://b/wf-1/run-1/Pipeline/prod/prod/5/Build/3/builders"},
@@ -48,12 +48,15 @@ func TestTemplate(t *testing.T) {
 		{"azure", "abfs://c@acc.dfs.core.windows.net/{workflow_id}", nil, "azblob://c/wf-1?storage_account=acc"},
 		{"own variable", "s3://b/{customer}", map[string]string{"customer": "c7"}, "s3://b/c7"},
 		{"own instead of the activity's", "s3://b/{attempt}", map[string]string{"attempt": "all"}, "s3://b/all"},
-		{"a slash makes a sub-path", "s3://b/{x}/y", map[string]string{"x": "a/b"}, "s3://b/a/b/y"},
+		{"several segments", "s3://b/{x...}/y", map[string]string{"x": "a/b"}, "s3://b/a/b/y"},
+		{"several segments within one", "s3://b/x-{x...}-x/y", map[string]string{"x": "a/b"}, "s3://b/x-a/b-x/y"},
+		{"several segments twice", "s3://b/{x...}/{x...}", map[string]string{"x": "a/b"}, "s3://b/a/b/a/b"},
+		{"several segments and one", "s3://b/{x...}/{workflow_id}", map[string]string{"x": "a/b"}, "s3://b/a/b/wf-1"},
 		{"expanded once", "s3://b/{x}", map[string]string{"x": "x{task_queue}"}, "s3://b/x{task_queue}"},
 		{"doubled braces", "s3://b/{{{x}}}", map[string]string{"x": "v"}, "s3://b/{v}"},
 		{"doubled braces alone", "s3://b/{{x}}", nil, "s3://b/{x}"},
 		{"not decoded", "s3://b/{x}", map[string]string{"x": "a%20b %zz"}, "s3://b/a%20b %zz"},
-		{"dots within", "s3://b/{x}", map[string]string{"x": "..a/b."}, "s3://b/..a/b."},
+		{"dots within", "s3://b/{x}", map[string]string{"x": "..a.b."}, "s3://b/..a.b."},
 		{"empty segment of the user", "s3://b/a//{x}", map[string]string{"x": "v"}, "s3://b/a//v"},
 		{"a colon", "mem://b/{x}", map[string]string{"x": "a:b"}, "mem://b/a:b"},
 	}
@@ -101,6 +104,10 @@ func TestTemplateRefused(t *testing.T) {
 		{"unknown scheme", "ftp://b/{attempt}", []string{"unknown scheme"}},
 		{"empty", "", []string{"empty"}},
 		{"climbing", "s3://b/../{attempt}", []string{`".."`}},
+		{"several segments twice", "s3://b/{workflow_id...}/{activity_id...}", []string{"{workflow_id...} and {activity_id...}", "same key"}},
+		{"dots alone", "s3://b/{...}", []string{"no variable"}},
+		{"two dots", "s3://b/{workflow_id..}", []string{"no variable"}},
+		{"a driver that is not linked", "gs://b/{workflow_id}", []string{"driver for gs", `import _ "github.com/workdir/workdir/store/drivers/gs"`}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -135,11 +142,14 @@ func TestTemplateRefusesValue(t *testing.T) {
 	tests := []struct{ name, in, value, want string }{
 		{"empty", "s3://b/{x}", "", "empty segment"},
 		{"empty in the middle", "s3://b/a/{x}/b", "", "empty segment"},
-		{"slash at the end", "s3://b/{x}", "a/", "empty segment"},
-		{"slash at the beginning", "file:///srv/{x}", "/etc", "empty segment"},
-		{"two slashes", "s3://b/{x}", "a//b", "empty segment"},
-		{"climbing", "s3://b/{x}", "../up", `".."`},
-		{"climbing within", "s3://b/{x}", "a/../b", `".."`},
+		{"a slash", "s3://b/{x}", "a/b", "write {x...}"},
+		{"a slash within a segment", "s3://b/a{x}.d/y", "a/b", "write {x...}"},
+		{"slash at the end", "s3://b/{x...}", "a/", "empty segment"},
+		{"slash at the beginning", "file:///srv/{x...}", "/etc", "empty segment"},
+		{"two slashes", "s3://b/{x...}", "a//b", "empty segment"},
+		{"climbing", "s3://b/{x...}", "../up", `".."`},
+		{"climbing within", "s3://b/{x...}", "a/../b", `".."`},
+		{"climbing in one segment", "s3://b/{x}", "..", `".."`},
 		{"dot", "s3://b/{x}", ".", `"."`},
 		{"made of two", "s3://b/.{x}", ".", `".."`},
 		{"control character", "s3://b/{x}", "a\nb", "control character"},
@@ -159,7 +169,7 @@ func TestTemplateRefusesValue(t *testing.T) {
 			if !errors.Is(err, store.ErrURL) {
 				t.Fatalf("got %v and error %v, want store.ErrURL", u, err)
 			}
-			for _, want := range []string{"{x}", test.want} {
+			for _, want := range []string{"{x", test.want} {
 				if !strings.Contains(err.Error(), want) {
 					t.Errorf("%q is not in %q", want, err)
 				}
@@ -179,10 +189,27 @@ func TestTemplateWithoutAValue(t *testing.T) {
 	}
 }
 
+// A value with a slash once made the key of other values: two tenants had one
+// workspace.
+func TestTemplateKeysDiffer(t *testing.T) {
+	for _, raw := range []string{"s3://b/{x}/{y}", "s3://b/{x...}/{y}", "s3://b/{x}/{y...}"} {
+		tmpl, err := parseTemplate(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, err1 := tmpl.expand(map[string]string{"x": "a", "y": "x/y"})
+		two, err2 := tmpl.expand(map[string]string{"x": "a/x", "y": "y"})
+		if err1 == nil && err2 == nil {
+			t.Errorf("%s: %s and %s are both accepted", raw, one, two)
+		}
+	}
+}
+
 // Whatever the values are, the workspace stays in the bucket that the template
 // names, and a store reads the URL as it was meant.
 func FuzzTemplate(f *testing.F) {
 	f.Add("s3://b/{x}/{y}", "v", "w/z")
+	f.Add("s3://b/{x...}/{y}", "v/w", "z")
 	f.Add("file:///srv/{{{x}}}.d", "../..", "{y}")
 	f.Add("./{x}{y}", ".", ".")
 	f.Add("abfs://c@acc.dfs.core.windows.net/{x}?sas=1", `a\b`, "?")
@@ -210,6 +237,9 @@ func FuzzTemplate(f *testing.F) {
 		}
 		if len(tmpl.names()) == 0 {
 			return
+		}
+		if n := strings.Count(u.Key, "/") - strings.Count(tmpl.url.Key, "/") + 1; n != len(tmpl.segments) && !strings.Contains(raw, "...}") {
+			t.Fatalf("%q has %d segments for those of %q", u, n, raw)
 		}
 		for s := range strings.SplitSeq(u.Key, "/") {
 			if s == "." || s == ".." {

@@ -47,18 +47,30 @@ func Register(scheme string, open func(context.Context, URL) (Store, error)) {
 // ErrURL where the scheme has no driver in this program or the driver does not
 // know an option.
 func OpenBucket(ctx context.Context, u URL) (Store, error) {
+	if err := CheckDriver(u); err != nil {
+		return nil, err
+	}
 	openers.RLock()
 	open := openers.byScheme[u.Scheme]
 	openers.RUnlock()
-	if open != nil {
-		return open(ctx, u)
+	return open(ctx, u)
+}
+
+// CheckDriver returns ErrURL where the scheme of u has no driver in this program, and
+// names the package to import. It asks no store.
+func CheckDriver(u URL) error {
+	openers.RLock()
+	linked := openers.byScheme[u.Scheme] != nil
+	openers.RUnlock()
+	if linked {
+		return nil
 	}
 	e := &Error{Op: "open", Object: u.bucket(), Kind: ErrURL, Cause: fmt.Errorf("unknown scheme %q", u.Scheme), Todo: "the known ones are " + knownSchemes()}
 	if path := drivers[u.Scheme]; path != "" {
 		e.Cause = fmt.Errorf("the driver for %s is not linked into this program", u.Scheme)
 		e.Todo = fmt.Sprintf("import _ %q", path)
 	}
-	return nil, e
+	return e
 }
 
 // canonicalScheme gives the scheme that name is another name of.
