@@ -3,6 +3,7 @@ package activity
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 
@@ -132,6 +133,49 @@ type ConflictDetails struct {
 	URL  string         `json:"url"`  // without secrets
 	Want store.Revision `json:"want"` // what was opened; "" for no archive
 	Have store.Revision `json:"have"` // what is there instead; "" for no archive, or not known
+	// By are the commits that came in between, newest first, store.MaxBetween at most;
+	// none where the archive that is there has no log.
+	By      []CommitDetails `json:"by,omitempty"`
+	Further int             `json:"further,omitempty"` // how many more there are
+}
+
+// CommitDetails say who committed, and how much changed. What is not known is empty.
+type CommitDetails struct {
+	CommitID     archive.CommitID `json:"commitId"`
+	Time         time.Time        `json:"time"`
+	Host         string           `json:"host,omitempty"`
+	Worker       string           `json:"worker,omitempty"`
+	WorkflowID   string           `json:"workflowId,omitempty"`
+	RunID        string           `json:"runId,omitempty"`
+	ActivityID   string           `json:"activityId,omitempty"`
+	ActivityType string           `json:"activityType,omitempty"`
+	Execution    string           `json:"execution,omitempty"` // of work that is no activity
+	Attempt      int32            `json:"attempt,omitempty"`
+	Created      int64            `json:"created"` // entries, as are the next two
+	Modified     int64            `json:"modified"`
+	Removed      int64            `json:"removed"`
+	Bytes        int64            `json:"bytes"` // content of the created and modified files
+}
+
+func commitDetails(r *archive.Record) CommitDetails {
+	o := &r.Origin
+	d := CommitDetails{
+		CommitID: r.ID, Time: r.Time, Host: r.Host, Worker: o.Worker, WorkflowID: o.WorkflowID, RunID: o.RunID,
+		ActivityID: o.ActivityID, ActivityType: o.ActivityType, Attempt: o.Attempt,
+		Created: r.Changed.Created, Modified: r.Changed.Modified, Removed: r.Changed.Removed, Bytes: r.Changed.Bytes,
+	}
+	if o.ActivityID == "" {
+		d.Execution = o.Execution
+	}
+	return d
+}
+
+func conflictDetails(url string, e *store.ConflictError) ConflictDetails {
+	d := ConflictDetails{URL: url, Want: e.Want, Have: e.Have, Further: e.Further}
+	for i := range e.Between {
+		d.By = append(d.By, commitDetails(&e.Between[i]))
+	}
+	return d
 }
 
 // AlreadyCommittedDetails are the details of an error of TypeAlreadyCommitted.
@@ -158,7 +202,7 @@ func details(err error) []any {
 		if errors.As(err, &at) {
 			url = at.url
 		}
-		return []any{ConflictDetails{URL: url, Want: conflict.Want, Have: conflict.Have}}
+		return []any{conflictDetails(url, conflict)}
 	}
 	return nil
 }

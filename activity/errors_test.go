@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
@@ -118,7 +120,12 @@ func TestUnknownPastIsNotRetried(t *testing.T) {
 
 // What a workflow sees of a conflict, after the way through the history.
 func TestConflictInTheHistory(t *testing.T) {
-	conflict := &store.ConflictError{Key: "k", Want: "rev-1", Have: "rev-2"}
+	when := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
+	conflict := &store.ConflictError{Key: "k", Want: "rev-1", Have: "rev-2", Further: 2, Between: []archive.Record{
+		{ID: "c2", Time: when, Host: "h", Origin: archive.Origin{Execution: "x", WorkflowID: "w", ActivityType: "Build", ActivityID: "5", Attempt: 2}},
+		{ID: "c1", Time: when, Origin: archive.Origin{Execution: "from a script"}},
+	}}
+	conflict.Between[0].Changed.Created, conflict.Between[0].Changed.Bytes = 1, 9
 	err := toTemporal(&workspaceError{url: "s3://b/k", err: fmt.Errorf("commit s3://b/k: %w", conflict)})
 	fc := temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{DataConverter: converter.GetDefaultDataConverter()})
 	failure := fc.ErrorToFailure(err)
@@ -133,7 +140,10 @@ func TestConflictInTheHistory(t *testing.T) {
 	if err := app.Details(&details); err != nil {
 		t.Fatal(err)
 	}
-	if want := (ConflictDetails{URL: "s3://b/k", Want: "rev-1", Have: "rev-2"}); details != want {
+	if want := (ConflictDetails{URL: "s3://b/k", Want: "rev-1", Have: "rev-2", Further: 2, By: []CommitDetails{
+		{CommitID: "c2", Time: when, Host: "h", WorkflowID: "w", ActivityType: "Build", ActivityID: "5", Attempt: 2, Created: 1, Bytes: 9},
+		{CommitID: "c1", Time: when, Execution: "from a script"},
+	}}); !reflect.DeepEqual(details, want) {
 		t.Errorf("details are %+v, want %+v", details, want)
 	}
 	if c := failure.GetCause(); c.GetApplicationFailureInfo().GetType() != "" || c.GetMessage() != store.ErrConflict.Error() {
@@ -142,7 +152,7 @@ func TestConflictInTheHistory(t *testing.T) {
 	if want := fmt.Sprintf("%s (type: workdir.Conflict, retryable: true): %v", app.Message(), store.ErrConflict); app.Error() != want {
 		t.Errorf("Temporal shows %q, want %q", app, want)
 	}
-	if app.Type() != TypeConflict || app.NonRetryable() || !strings.Contains(app.Message(), "rev-1") {
+	if app.Type() != TypeConflict || app.NonRetryable() || !strings.Contains(app.Message(), "rev-1") || !strings.Contains(app.Message(), `workflow "w", activity "Build"`) {
 		t.Errorf("got %v", app)
 	}
 }

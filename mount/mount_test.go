@@ -243,6 +243,9 @@ func TestConflict(t *testing.T) {
 	if !errors.As(err, &conflict) || conflict.Want != first.Revision || conflict.Have != second.Revision {
 		t.Errorf("Close = %v (%+v), want a conflict of %s and %s", err, conflict, first.Revision, second.Revision)
 	}
+	if len(conflict.Between) != 1 || conflict.Between[0].ID != second.CommitID {
+		t.Errorf("%+v came in between, want %s", conflict.Between, second.CommitID)
+	}
 	if errors.Is(err, ErrCommit) {
 		t.Errorf("Close = %v, which is also ErrCommit", err)
 	}

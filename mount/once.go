@@ -66,13 +66,16 @@ func newCommittedError(url store.URL, rec *archive.Record, rev store.Revision) *
 
 // overtaken looks whether the commit that ours is in conflict with, or one before
 // it, is of the same step: another attempt was faster. Then the error is a
-// *CommittedError, and else the conflict.
-func (h *hosted) overtaken(ctx context.Context, conflict error) error {
-	step, ok := h.req.step()
-	if !ok || !errors.Is(conflict, store.ErrConflict) {
-		return conflict
+// *CommittedError, and else the conflict, which names the commits that came in between.
+func (h *hosted) overtaken(ctx context.Context, err error) error {
+	if !errors.Is(err, store.ErrConflict) {
+		return err
 	}
-	rec, head, err := step.Overtaken(ctx, h.store, h.url, conflict)
+	if e := (*store.ConflictError)(nil); errors.As(err, &e) && h.log != nil {
+		e.Opened = h.log.Record.ID
+	}
+	step, _ := h.req.step()
+	rec, head, err := step.Overtaken(ctx, h.store, h.url, err)
 	if rec != nil {
 		return fmt.Errorf("close %w", newCommittedError(h.url, rec, head.Revision))
 	}

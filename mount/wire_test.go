@@ -37,9 +37,9 @@ func TestParticularsSurviveTheWay(t *testing.T) {
 	if !errors.As(err, &busy) || busy.Path != "/m" || len(busy.Processes) != 1 || busy.Processes[0].PID != 7 {
 		t.Errorf("busy arrived as %+v", busy)
 	}
-	err = decodeError(encodeError(&store.ConflictError{Key: "k", Want: "a", Have: "b"}))
+	err = decodeError(encodeError(&store.ConflictError{Key: "k", Want: "a", Have: "b", Between: []archive.Record{{ID: "id", Host: "h"}}, Further: 3}))
 	var conflict *store.ConflictError
-	if !errors.As(err, &conflict) || conflict.Want != "a" || conflict.Have != "b" {
+	if !errors.As(err, &conflict) || conflict.Want != "a" || conflict.Have != "b" || conflict.Between[0].Host != "h" || conflict.Further != 3 {
 		t.Errorf("conflict arrived as %+v", conflict)
 	}
 	err = decodeError(encodeError(&HostError{What: "no /dev/fuse", Hint: "get one"}))

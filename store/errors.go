@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/workdir/workdir/archive"
 )
 
 // Conditions that callers can tell apart.
@@ -30,22 +32,32 @@ var (
 	ErrURL = errors.New("bad workspace URL")
 )
 
-// ConflictError says which revision was asked for and which one is there. It is
-// ErrConflict for errors.Is.
+// ConflictError says which revision was asked for and which one is there, and, after
+// Step.Overtaken, whose commits came in between. It is ErrConflict for errors.Is.
 type ConflictError struct {
 	Key        string
-	Want, Have Revision // Have is empty where the store has no archive or did not say
+	Want, Have Revision         // Have is empty where the store has no archive or did not say
+	Opened     archive.CommitID // the last commit of the archive that was opened, where that is known; "" for none
+
+	// Between are the commits that came in between, newest first, without their results;
+	// none where the archive that is there has no log. Further counts those beyond
+	// MaxBetween.
+	Between []archive.Record
+	Further int
 }
 
-// Error says what is there instead, and what to do.
+// Error says what is there instead, by whom, and what to do.
 func (e *ConflictError) Error() string {
+	var what string
 	switch {
 	case e.Want == "":
-		return fmt.Sprintf("%v: another commit made an archive meanwhile (revision %s); open the workspace again and repeat the work", ErrConflict, orUnknown(e.Have))
+		what = fmt.Sprintf("another commit made an archive meanwhile (revision %s)", orUnknown(e.Have))
 	case e.Have == "":
-		return fmt.Sprintf("%v: revision %s is not there any more; open the workspace again and repeat the work", ErrConflict, e.Want)
+		what = fmt.Sprintf("revision %s is not there any more", e.Want)
+	default:
+		what = fmt.Sprintf("another commit came in between (expected revision %s, the store has %s)", e.Want, e.Have)
 	}
-	return fmt.Sprintf("%v: another commit came in between (expected revision %s, the store has %s); open the workspace again and repeat the work", ErrConflict, e.Want, e.Have)
+	return fmt.Sprintf("%v: %s%s; open the workspace again and repeat the work", ErrConflict, what, e.between())
 }
 
 // Is says whether target is ErrConflict.

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/archive"
 )
 
 // NewFileStore gives a store of the file driver beneath a directory.
@@ -54,6 +56,9 @@ func LockDir(ctx context.Context, path string) (unlock func(), err error) {
 	}
 	return func() { release(); d.close() }, nil
 }
+
+// SetBetween notes the commits of a log that came in between.
+func (e *ConflictError) SetBetween(log *archive.Log) { e.setBetween(log) }
 
 // IsDir says whether fd is a directory.
 func IsDir(fd int) bool {

@@ -47,8 +47,9 @@ func (s *Step) Done(ctx context.Context, st Store, u URL, log *archive.Log) (*ar
 
 // Overtaken looks whether the commit that conflict is about, or one before it, is of
 // this step: another attempt was faster. It returns that commit, once it is durable,
-// and the archive that has it; else conflict, to which it adds why the log could not
-// be looked at.
+// and the archive that has it; else conflict, with the commits that came in between if
+// it is a *ConflictError, or with the reason why the log could not be read. A Step
+// without an Execution is no step, and its conflicts stay conflicts.
 func (s *Step) Overtaken(ctx context.Context, st Store, u URL, conflict error) (*archive.Record, Info, error) {
 	head, log, err := ReadLog(ctx, st, u.Key)
 	rec, sure := s.In(log)
@@ -58,7 +59,12 @@ func (s *Step) Overtaken(ctx context.Context, st Store, u URL, conflict error) (
 	switch {
 	case rec != nil && sure && err == nil:
 		return rec, head, nil
-	case err == nil, errors.Is(err, ErrNotExist): // an archive that was deleted has no log
+	case err == nil:
+		if e := (*ConflictError)(nil); errors.As(conflict, &e) {
+			e.setBetween(log)
+		}
+		return nil, Info{}, conflict
+	case errors.Is(err, ErrNotExist), s.Origin.Execution == "": // an archive that was deleted has no log
 		return nil, Info{}, conflict
 	}
 	// The condition is the conflict alone.
