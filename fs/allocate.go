@@ -15,22 +15,27 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 	if errno := checkRange(n, off, length, mode); errno != 0 {
 		return errno
 	}
-	u, errno := t.lockUpper(n, math.MaxInt64)
+	zeros := mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0
+	u, errno := t.lockUpper(n, off, off+length, !zeros)
 	if errno != 0 {
 		return errno
 	}
 	defer n.mu.Unlock()
-	if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
+	if zeros {
 		errno = errnoOf(u.PunchHole(off, length))
 		t.settle(u)
 	}
 	if errno == 0 && mode&unix.FALLOC_FL_PUNCH_HOLE == 0 {
-		errno = t.reserve(n, u, off, off+length, mode&unix.FALLOC_FL_KEEP_SIZE != 0)
+		errno = t.reserve(u, off, off+length, n.size, mode&unix.FALLOC_FL_KEEP_SIZE != 0)
 	}
 	if errno != 0 {
 		return errno
 	}
-	if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 {
+	t.written(n, u, off, off+length)
+	if mode&unix.FALLOC_FL_KEEP_SIZE == 0 {
+		n.size = max(n.size, off+length)
+	}
+	if zeros {
 		t.replacedLocked(n, off, min(off+length, n.size))
 	}
 	t.wroteLocked(n, now())
@@ -58,23 +63,19 @@ func checkRange(n *Inode, off, length int64, mode uint32) syscall.Errno {
 	return syscall.EOPNOTSUPP
 }
 
-// reserve takes the memory for a range of u, which is the content of n.
-// Preconditions: n.mu is held.
-func (t *Tree) reserve(n *Inode, u *upper, off, end int64, keepSize bool) syscall.Errno {
-	errno := t.grow(u, off, end, n.extentLocked(), func(int64) error {
-		if err := u.Allocate(off, end-off); err != nil || keepSize || end <= n.size {
+// reserve takes the memory for a range of u, which is the content of a file of so many
+// bytes.
+// Preconditions: Inode.mu is held.
+func (t *Tree) reserve(u *upper, off, end, size int64, keepSize bool) syscall.Errno {
+	errno := t.grow(u, off, end, size, func(int64) error {
+		if err := u.Allocate(off, end-off); err != nil || keepSize || end <= size {
 			return err
 		}
 		return u.Truncate(end)
 	})
-	switch {
-	case errno != 0:
-		return errno
-	case !keepSize:
-		n.size = max(n.size, end)
-	case end > n.size:
-		n.flags |= flagBeyond
+	if errno == 0 {
+		u.beyond = u.beyond || keepSize && end > size
+		u.unseen = true
 	}
-	n.flags |= flagUnseen
-	return 0
+	return errno
 }

@@ -16,7 +16,7 @@ func (t *Tree) Attr(n *Inode) Attr {
 
 // SetAttr changes attributes, all that s names or none, and tells how they are
 // afterwards. Errors: EISDIR and EINVAL for the size of what has none, EINVAL for
-// a negative one, ENOSPC where base must be copied up to be cut.
+// a negative one, ENOSPC where there is no backing file to be had.
 func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 	var resized bool
 	var errno syscall.Errno

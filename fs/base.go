@@ -2,8 +2,8 @@ package fs
 
 import "syscall"
 
-// content is what a regular file holds: a base, or an *upper. A file without
-// any is one hole of its size. See doc.go.
+// content is what a regular file holds: a base as it came, or an *upper, which may stand
+// over a base. A file without any is one hole of its size. See doc.go.
 type content interface {
 	ReadAt(p []byte, off int64) (int, error)
 	SeekData(off int64) (int64, error)
@@ -11,8 +11,9 @@ type content interface {
 }
 
 // Base is the content of one file as an archive holds it. It never changes, and
-// its methods may be called from several goroutines. An error other than io.EOF
-// becomes EIO. It is compared with ==, so that it should be a pointer.
+// its methods may be called from several goroutines. ReadAt may take as long as a store
+// does; the others are asked under locks. An error other than io.EOF becomes EIO. It is
+// compared with ==, so that it should be a pointer.
 type Base interface {
 	Size() int64
 	ReadAt(p []byte, off int64) (int, error)
@@ -21,12 +22,13 @@ type Base interface {
 	Used() int64                       // bytes of memory or archive that it takes; for st_blocks
 }
 
-// freer is a base whose memory the tree gives back when its file drops it.
-type freer interface{ free() error }
+// freer is a base whose memory the tree gives back when its file drops it, each byte
+// once.
+type freer interface{ free(off, end int64) error }
 
 // SetBase gives a regular file that is empty its content as base, which is that
-// file's alone from then on. The first write copies it up. The times of the file
-// stay. EINVAL if the file is not empty or not regular.
+// file's alone from then on. A write copies up the chunks that it changes. The times of
+// the file stay. EINVAL if the file is not empty or not regular.
 func (t *Tree) SetBase(n *Inode, b Base) syscall.Errno {
 	if errno := t.lockChange(n); errno != 0 {
 		return errno
@@ -51,17 +53,23 @@ func (n *Inode) blocksLocked() int64 {
 	case nil:
 		return 0
 	case *upper:
-		return c.pages * (pageSize / 512)
+		return (c.pages + c.below.Load().pages()) * (pageSize / 512)
 	case Base:
 		return (c.Used() + 511) / 512
 	}
 	return 0
 }
 
-// baseErrno is the errno for a base's error.
-func baseErrno(err error) syscall.Errno {
-	if err == nil {
-		return 0
+// baseLocked returns the base of n, of which some content is left; nil if there is none.
+// Preconditions: n.mu is held.
+func (n *Inode) baseLocked() Base {
+	switch c := n.content.(type) {
+	case *upper:
+		if b := c.below.Load(); b != nil {
+			return b.base
+		}
+	case Base:
+		return c
 	}
-	return syscall.EIO
+	return nil
 }

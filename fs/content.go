@@ -23,9 +23,9 @@ func regular(n *Inode) syscall.Errno {
 	return 0
 }
 
-// contentOf returns what n holds at this moment. A base may be freed as soon as n has
-// dropped it, so what was read of one counts only if n holds it afterwards.
-func (t *Tree) contentOf(n *Inode) (content, extent, syscall.Errno) {
+// contentOf returns what n holds at this moment. A base alone may be freed as soon as n
+// has dropped it, so what was read of one counts only if n holds it afterwards.
+func (t *Tree) contentOf(n *Inode) (c content, e extent, errno syscall.Errno) {
 	if errno := t.refuse(); errno != 0 {
 		return nil, extent{}, errno
 	}
@@ -35,7 +35,13 @@ func (t *Tree) contentOf(n *Inode) (content, extent, syscall.Errno) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	t.refreshLocked(n)
-	return n.content, n.extentLocked(), 0
+	return n.content, extent{n.size, n.flags&flagLost != 0}, 0
+}
+
+// extent is how much content a file has.
+type extent struct {
+	size int64
+	lost bool // bytes of it are lost, see Tree.Lose
 }
 
 // holds reports whether c is still what n holds.
@@ -43,10 +49,6 @@ func (n *Inode) holds(c content) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.content == c
-}
-
-func (n *Inode) extentLocked() extent {
-	return extent{n.size, n.flags&flagBeyond != 0, n.flags&flagUnseen != 0, n.flags&flagLost != 0}
 }
 
 // ReadAt fills p from byte off of a regular file. It is short at the end and 0
@@ -98,16 +100,18 @@ func (t *Tree) WriteAt(n *Inode, p []byte, off int64, killPriv bool) (int, sysca
 	if len(p) == 0 {
 		return 0, t.refuseChange()
 	}
-	u, errno := t.lockUpper(n, math.MaxInt64)
+	end := off + int64(len(p))
+	u, errno := t.lockUpper(n, off, end, false)
 	if errno != 0 {
 		return 0, errno
 	}
 	defer n.mu.Unlock()
-	if errno := t.put(u, p, off, n.extentLocked()); errno != 0 {
+	if errno := t.put(u, p, off, n.size); errno != 0 {
 		return 0, errno
 	}
-	n.size = max(n.size, off+int64(len(p)))
-	t.replacedLocked(n, off, off+int64(len(p)))
+	t.written(n, u, off, end)
+	n.size = max(n.size, end)
+	t.replacedLocked(n, off, end)
 	if killPriv {
 		t.killPrivLocked(n)
 	}
@@ -127,8 +131,8 @@ func (t *Tree) wroteLocked(n *Inode, when Time) {
 // lockResized locks n, sets its size, and marks n if that is another one. It reports
 // whether the times are to change: as on tmpfs, also where the size is the same but the
 // file takes memory (shmem_setattr in the kernel's mm/shmem.c). Errors: EISDIR and
-// EINVAL for what has no size, EINVAL for a negative one, ENOSPC where base must be
-// copied up to be cut; n is not locked then.
+// EINVAL for what has no size, EINVAL for a negative one, ENOSPC where there is no
+// backing file to be had; n is not locked then.
 func (t *Tree) lockResized(n *Inode, size int64) (timed bool, errno syscall.Errno) {
 	if errno := regular(n); errno != 0 {
 		return false, errno
@@ -149,12 +153,11 @@ func (t *Tree) lockResized(n *Inode, size int64) (timed bool, errno syscall.Errn
 		t.dropContentLocked(n)
 		n.size = size
 	default:
-		n.mu.Unlock()
-		u, errno := t.lockUpper(n, size)
-		if errno != 0 {
-			return false, errno
+		u, errno := t.upperLocked(n)
+		if errno == 0 {
+			errno = t.resizeUpper(n, u, size)
 		}
-		if errno = t.resizeUpper(n, u, size); errno != 0 {
+		if errno != 0 {
 			n.mu.Unlock()
 			return false, errno
 		}
@@ -169,8 +172,8 @@ func (t *Tree) lockResized(n *Inode, size int64) (timed bool, errno syscall.Errn
 // that is smaller or the same is given back.
 // Preconditions: n.mu is held.
 func (t *Tree) resizeUpper(n *Inode, u *upper, size int64) syscall.Errno {
-	before := n.extentLocked()
-	if size == before.size && !before.beyond {
+	before := n.size
+	if size == before && !u.beyond {
 		return 0
 	}
 	dense := u.dense(before)
@@ -178,16 +181,13 @@ func (t *Tree) resizeUpper(n *Inode, u *upper, size int64) syscall.Errno {
 		return errnoOf(err)
 	}
 	n.size = size
-	if size <= before.size {
-		n.flags &^= flagBeyond
-	}
-	if size == 0 {
-		n.flags &^= flagUnseen
-	}
+	u.beyond = u.beyond && size > before
+	u.unseen = u.unseen && size > 0
+	t.uncover(n, u, size, math.MaxInt64)
 	switch {
 	case !dense:
 		t.settle(u)
-	case size < before.size:
+	case size < before:
 		t.givePages(u.pages - pagesOf(size))
 		u.pages = pagesOf(size)
 	}
@@ -252,7 +252,10 @@ func seekContent(c content, size, off int64, whence int) (pos int64, errno sysca
 	if err == syscall.ENXIO {
 		return 0, syscall.ENXIO
 	}
-	return pos, baseErrno(err)
+	if err != nil {
+		return 0, syscall.EIO
+	}
+	return pos, 0
 }
 
 // CopyRange copies up to length bytes from src to dst, as copy_file_range(2)
@@ -278,10 +281,10 @@ func (t *Tree) CopyRange(src *Inode, soff int64, dst *Inode, doff, length int64)
 		return 0, syscall.EINVAL
 	}
 	length = min(length, maxCopy)
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
+	buf := chunkBuffers.Get().(*[chunkSize]byte)
+	defer chunkBuffers.Put(buf)
 	for done := int64(0); ; {
-		part := buf[:min(copySize, length-done)]
+		part := buf[:min(chunkSize, length-done)]
 		got, errno := t.ReadAt(src, part, soff+done)
 		if errno == 0 {
 			got, errno = t.WriteAt(dst, part[:got], doff+done, false)

@@ -280,7 +280,7 @@ func TestMemoryBeyondTheEndStays(t *testing.T) {
 			t.Errorf("size %d, %d blocks", a.Size, a.Blocks)
 		}
 		ok(t, second(tree.SetAttr(f, &SetAttr{Valid: SetSize, Size: 11})))
-		if a := tree.Attr(f); a.Size != 11 || a.Blocks*512 != pageSize || f.flags&flagBeyond != 0 {
+		if a := tree.Attr(f); a.Size != 11 || a.Blocks*512 != pageSize || f.content.(*upper).beyond {
 			t.Errorf("cut to its size: size %d, %d blocks", a.Size, a.Blocks)
 		}
 	})
@@ -320,7 +320,7 @@ func TestSetBaseWantsAnEmptyFile(t *testing.T) {
 
 func TestCopyRange(t *testing.T) {
 	eachTree(t, nil, func(t *testing.T, tree *Tree) {
-		content := pattern(3*copySize+5, 0)
+		content := pattern(3*chunkSize+5, 0)
 		src := file(t, tree, tree.Root(), "src", string(content))
 		dst := file(t, tree, tree.Root(), "dst", "start")
 		if n, errno := tree.CopyRange(src, 10, dst, 5, math.MaxInt64-10); n != int64(len(content))-10 || errno != 0 {

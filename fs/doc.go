@@ -6,10 +6,11 @@
 // kernel has done that before it asks.
 //
 // Names, attributes and structure live on the Go heap. The content of regular
-// files lives in a [Home] outside of it. It is either base, as it came from the
-// archive, which never changes; or upper, as it was written since, which has a
-// backing file of its own. The first write copies base up; to cut a file to
-// nothing drops its base. What is dropped is freed. A file without content is one hole.
+// files lives in a [Home] outside of it. It is base, as it came from the archive,
+// which never changes; or upper, a backing file of what was written since, which stands
+// over those ranges of the base that nothing was written to. A write copies up the
+// chunks of 1 MiB that it has a part of; to cut a file, or to write a whole chunk, drops
+// base. What is dropped is freed. A file without content is one hole.
 //
 // # References
 //
@@ -42,8 +43,8 @@
 // Lookup and ReadDir hold Tree.mu for reading, the verbs that change names for
 // writing. Attr, SetAttr, the verbs on content and on extended attributes do not
 // take it. A link count changes under Tree.mu and Inode.mu both, so that either
-// is enough to read it. Content is read under no lock, also to copy it up. Upper is not
-// freed meanwhile, because the reader has a reference. Base is freed when it is
-// dropped, so a reader looks afterwards whether the inode still holds it, and reads
+// is enough to read it. Content is read under no lock, also to copy it up. The backing
+// file is not freed meanwhile, because the reader has a reference. Base is freed when it
+// is dropped, so a reader looks afterwards whether it is still the content, and reads
 // again if not.
 package fs

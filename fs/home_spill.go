@@ -146,8 +146,8 @@ func (f *spillFile) spill() error {
 
 // copyFile copies the data and the size of a file; holes stay holes.
 func copyFile(to, from File) error {
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
+	buf := chunkBuffers.Get().(*[chunkSize]byte)
+	defer chunkBuffers.Put(buf)
 	size, err := from.Size()
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func copyFile(to, from File) error {
 			return err
 		}
 		for pos = data; pos < hole; {
-			part := buf[:min(copySize, hole-pos)]
+			part := buf[:min(chunkSize, hole-pos)]
 			n, err := from.ReadAt(part, pos)
 			if n < len(part) {
 				return firstError(err, syscall.EIO)

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"pgregory.net/rapid"
 )
 
 // pattern is n bytes that are not zero and that differ from place to place.
@@ -63,7 +65,7 @@ func wantUsed(t *testing.T, f File, pages int64) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t rapid.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -37,12 +37,8 @@ type Inode struct {
 // Flags of an inode. Those from flagNew on are what changed since Seal.
 const (
 	flagLinkable = 1 << iota // made by Tmpfile and never linked
-	flagBeyond               // memory was allocated beyond the end of the file
-	flagLent                 // the kernel writes to its backing file by itself, see Lend
 	flagFreed                // its content was freed by FreeRemoved
-	flagWasLent              // it was at some time
 	flagLost                 // bytes of it are lost, see Lose
-	flagUnseen               // memory was allocated that SEEK_DATA takes for a hole until it is written to
 	flagNew                  // it was made
 	flagData                 // content
 	flagMeta                 // attributes, extended attributes

@@ -1,7 +1,6 @@
 package fs
 
 import (
-	"math"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +28,7 @@ type looks struct {
 // file, the caller's to close, and holds a reference. While n is lent all operations on it go on and see
 // what was written, and its size and times follow the backing file's.
 //
-// EOPNOTSUPP where that is not possible: the content is base, or is in a home
+// EOPNOTSUPP where that is not possible: some of the content is base, or it is in a home
 // whose files are no files of the kernel's; or n has suid, sgid or
 // security.capability, which the kernel does not clear in a file that it writes
 // to by itself. Errors as of Mknod beyond that. EOPNOTSUPP as well
@@ -41,27 +40,22 @@ func (t *Tree) Lend(n *Inode) (fd int, errno syscall.Errno) {
 	if errno := t.lockChange(n); errno != 0 {
 		return -1, errno
 	}
-	_, isUpper := n.content.(*upper)
-	privileged := n.privilegedLocked()
-	base := n.content != nil && !isUpper
-	n.mu.Unlock()
-	if base || privileged {
+	defer n.mu.Unlock()
+	if n.baseLocked() != nil || n.privilegedLocked() {
 		return -1, syscall.EOPNOTSUPP
 	}
-	u, errno := t.lockUpper(n, math.MaxInt64)
+	u, errno := t.upperLocked(n)
 	if errno != 0 {
 		return -1, errno
 	}
-	defer n.mu.Unlock()
 	l, ok := u.File.(lender)
-	if !ok || n.flags&flagLent != 0 {
+	if !ok || u.lent {
 		return -1, syscall.EOPNOTSUPP
 	}
 	if fd, errno = lendFile(l, n.size); errno != 0 {
 		return -1, errno
 	}
-	u.seen = 0
-	n.flags |= flagLent | flagWasLent
+	u.seen, u.lent, u.wasLent = 0, true, true
 	t.Ref(n)
 	return fd, 0
 }
@@ -97,7 +91,17 @@ func (t *Tree) Mapped(n *Inode) {
 func (t *Tree) WasLent(n *Inode) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.flags&flagWasLent != 0
+	u, ok := n.content.(*upper)
+	return ok && u.wasLent
+}
+
+// lentLocked returns the content of n if it is lent, or nil.
+// Preconditions: n.mu is held.
+func (n *Inode) lentLocked() *upper {
+	if u, ok := n.content.(*upper); ok && u.lent {
+		return u
+	}
+	return nil
 }
 
 // Privileged tells whether n has suid, sgid or security.capability.
@@ -117,7 +121,9 @@ func (n *Inode) privilegedLocked() bool {
 func (t *Tree) Return(n *Inode) {
 	n.mu.Lock()
 	t.refreshLocked(n)
-	n.flags &^= flagLent
+	if u := n.lentLocked(); u != nil {
+		u.lent = false
+	}
 	n.mu.Unlock()
 	t.Unref(n, 1)
 }
@@ -126,10 +132,10 @@ func (t *Tree) Return(n *Inode) {
 // the memory that it takes.
 // Preconditions: n.mu is held.
 func (t *Tree) refreshLocked(n *Inode) {
-	if n.flags&flagLent == 0 {
+	u := n.lentLocked()
+	if u == nil {
 		return
 	}
-	u := n.content.(*upper) // a lent file has no other
 	now, err := u.File.(lender).looks()
 	if err != nil {
 		return // of a file in memory there is no error but that it is closed
@@ -151,10 +157,10 @@ func (t *Tree) refreshLocked(n *Inode) {
 // next read of a lent file one that is noted. mtime says whether that was set.
 // Preconditions: n.mu is held.
 func (t *Tree) attrSetLocked(n *Inode, mtime bool) {
-	if n.flags&flagLent == 0 {
+	u := n.lentLocked()
+	if u == nil {
 		return
 	}
-	u := n.content.(*upper)
 	l := u.File.(lender)
 	_ = l.age(true) // of a file in memory it cannot fail
 	if now, err := l.looks(); err == nil && mtime {

@@ -88,8 +88,8 @@ func TestCopyUpBeyondTheLimitChangesNothing(t *testing.T) {
 		f, b := baseFile(t, tree, "f", 5)
 		for _, errno := range []syscall.Errno{
 			second(tree.WriteAt(f, []byte("x"), 0, false)),
-			second(tree.SetAttr(f, &SetAttr{Valid: SetSize, Size: 5 * pageSize})),
 			tree.Allocate(f, 0, 1, 0),
+			tree.Allocate(f, 0, 10, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE),
 		} {
 			want(t, errno, syscall.ENOSPC)
 		}
@@ -101,7 +101,10 @@ func TestCopyUpBeyondTheLimitChangesNothing(t *testing.T) {
 		}
 		ok(t, second(tree.SetAttr(f, &SetAttr{Valid: SetSize, Size: 4 * pageSize})))
 		if got := read(t, tree, f); got != string(b.content[:4*pageSize]) {
-			t.Error("cut to what there is room for: other bytes")
+			t.Error("cut: other bytes")
+		}
+		if st := tree.StatFS(); st.Free != st.Blocks {
+			t.Errorf("to cut it took memory: %+v", st)
 		}
 		checkTree(t, tree, f)
 	})

@@ -132,16 +132,7 @@ func (ls *losses) cut(n *Inode, away byteRange) (none bool) {
 	if l == nil {
 		return true
 	}
-	var left []byteRange
-	for _, s := range l.ranges {
-		if before := (byteRange{s.begin, min(s.end, away.begin)}); before.begin < before.end {
-			left = append(left, before)
-		}
-		if after := (byteRange{max(s.begin, away.end), s.end}); after.begin < after.end {
-			left = append(left, after)
-		}
-	}
-	if len(left) > 0 {
+	if left := subtract(l.ranges, away); len(left) > 0 {
 		l.ranges = joined(left)
 		return false
 	}

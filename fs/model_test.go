@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"syscall"
@@ -396,8 +397,8 @@ func textOf(n *Inode) (text int64) {
 	if n.extra != nil {
 		text += n.extra.targetBytes() + n.extra.xattrBytes()
 	}
-	if f, ok := n.content.(*sparseFile); ok {
-		text += int64(len(f.runs)) * runCost
+	if f, ok := n.baseLocked().(*sparseFile); ok && f.left > 0 {
+		text += f.text()
 	}
 	return text
 }
@@ -408,16 +409,21 @@ func checkSpool(t rapid.TB, s *Spool) int64 {
 	t.Helper()
 	live := make([]uint32, len(s.live))
 	for n := range s.tree.inodes.all() {
-		from, to := int64(0), int64(0)
-		switch f := n.content.(type) {
-		case *spoolFile:
-			from, to = f.start, f.start+f.size
-		case *sparseFile:
-			if last := len(f.runs) - 1; last >= 0 {
-				from, to = f.runs[0].start, f.runs[last].start+f.runs[last].end-f.runs[last].off
+		count := func(from, to int64) {
+			eachPage(from, to, func(page, bytes int64) { live[page] += uint32(bytes) })
+		}
+		for _, r := range baseLeft(n) {
+			switch f := n.baseLocked().(type) {
+			case *spoolFile:
+				count(f.start+r.begin, f.start+r.end)
+			case *sparseFile:
+				for _, run := range f.runs {
+					if from, to := max(r.begin, run.off), min(r.end, run.end); from < to {
+						count(run.start+from-run.off, run.start+to-run.off)
+					}
+				}
 			}
 		}
-		eachPage(from, to, func(page, bytes int64) { live[page] += uint32(bytes) })
 	}
 	given := int64(0)
 	for page, bytes := range s.live {
@@ -434,6 +440,17 @@ func checkSpool(t rapid.TB, s *Spool) int64 {
 	return s.room - given
 }
 
+// baseLeft is what of the content is base.
+func baseLeft(n *Inode) []byteRange {
+	switch c := n.content.(type) {
+	case *upper:
+		return c.below.Load().within(0, math.MaxInt64)
+	case Base:
+		return []byteRange{{0, n.size}}
+	}
+	return nil
+}
+
 // checkContent gives the memory that the content takes.
 func checkContent(t rapid.TB, n *Inode) int64 {
 	u, isUpper := n.content.(*upper)
@@ -443,6 +460,18 @@ func checkContent(t rapid.TB, n *Inode) int64 {
 	used, err := u.Used()
 	if err != nil || used != u.pages*pageSize {
 		t.Fatalf("inode %d takes %d bytes (%v), but %d pages are counted", n.ino, used, err, u.pages)
+	}
+	for pos := int64(0); ; {
+		data, err := u.File.SeekData(pos)
+		if err != nil {
+			break
+		}
+		if pos, err = u.File.SeekHole(data); err != nil {
+			t.Fatal(err)
+		}
+		if base := u.below.Load().within(data, pos); len(base) > 0 {
+			t.Fatalf("inode %d has data over what is base: %v", n.ino, base)
+		}
 	}
 	return used
 }

@@ -108,7 +108,7 @@ func (t *Tree) Freed(n *Inode) bool {
 func (t *Tree) FreeRemoved(n *Inode) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.removedLocked() || n.flags&flagLent != 0 {
+	if !n.removedLocked() || n.lentLocked() != nil {
 		return
 	}
 	n.flags |= flagFreed

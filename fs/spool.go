@@ -29,8 +29,8 @@ var zeroBlock [spoolBlock]byte
 // file, so that ten thousand small files cost no ten thousand backing files.
 //
 // What was added is readable at once, and is counted as used when it is added,
-// so that no error comes up later. When a file drops its base, the pages that no other
-// file has a part of are given back.
+// so that no error comes up later. When a file drops its base or a part of it, the pages
+// that no other file has a part of are given back.
 type Spool struct {
 	tree *Tree // immutable
 	file File  // immutable
@@ -152,7 +152,7 @@ func (s *Spool) add(fill func(*addition) error) (Base, error) {
 func (s *Spool) begin() {
 	s.buf = make([]byte, 0, firstSpoolBuffer)
 	if last := len(s.live) - 1; last >= 0 && s.live[last] == pageGiven {
-		s.end = roundUp(s.end)
+		s.end = roundUp(s.end, pageSize)
 		s.written.Store(s.end)
 	}
 }
@@ -207,7 +207,7 @@ func (a *addition) base() (Base, error) {
 	if whole || a.size == 0 {
 		return &spoolFile{a.spool, a.start, a.size}, nil
 	}
-	f := &sparseFile{spool: a.spool, size: a.size}
+	f := &sparseFile{spool: a.spool, size: a.size, left: a.spool.end - a.start}
 	text := int64(len(a.runs)) * runCost
 	if errno := a.spool.tree.takeText(text); errno != 0 {
 		return nil, errno
@@ -252,7 +252,7 @@ func (s *Spool) flush() error {
 // had, so that it has to be done once for a buffer and not for each file.
 // Preconditions: s.mu is held.
 func (s *Spool) reserve() error {
-	need := roundUp(s.end)
+	need := roundUp(s.end, pageSize)
 	if need <= s.room {
 		return nil
 	}
@@ -299,7 +299,7 @@ func (s *Spool) settle() {
 		return
 	}
 	s.buf = nil
-	if to := roundUp(s.end); to < s.room && s.file.Truncate(s.end) == nil {
+	if to := roundUp(s.end, pageSize); to < s.room && s.file.Truncate(s.end) == nil {
 		s.tree.bytes.give(s.room - to)
 		s.room = to
 	}

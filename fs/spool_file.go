@@ -32,7 +32,7 @@ func (f *spoolFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *spoolFile) SeekData(off int64) (int64, error) { return min(off, f.size), nil }
 func (f *spoolFile) SeekHole(int64) (int64, error)     { return f.size, nil }
 
-func (f *spoolFile) free() error { return f.spool.free(f.start, f.start+f.size, 0) }
+func (f *spoolFile) free(off, end int64) error { return f.spool.free(f.start+off, f.start+end, 0) }
 
 // clip cuts p to what a file of so many bytes has at off, with io.EOF if that is
 // less than asked for.
@@ -57,15 +57,26 @@ type sparseFile struct {
 	spool *Spool
 	size  int64
 	runs  []spoolRun // in order, no two of them adjacent, one after another in the spool
+	left  int64      // bytes of the runs that were not freed; guarded by the Inode.mu of the file
 }
 
-func (f *sparseFile) free() error {
-	if len(f.runs) == 0 {
-		return nil
+// free returns the heap of the runs with their last byte.
+func (f *sparseFile) free(off, end int64) (err error) {
+	for _, r := range f.after(off) {
+		if r.off >= end {
+			break
+		}
+		from, to, text := max(off, r.off), min(end, r.end), int64(0)
+		if f.left -= to - from; f.left == 0 {
+			text = f.text()
+		}
+		err = firstError(err, f.spool.free(r.start+from-r.off, r.start+to-r.off, text))
 	}
-	first, last := f.runs[0], f.runs[len(f.runs)-1]
-	return f.spool.free(first.start, last.start+last.end-last.off, int64(len(f.runs))*runCost)
+	return err
 }
+
+// text is what the runs take of the heap, in bytes.
+func (f *sparseFile) text() int64 { return int64(len(f.runs)) * runCost }
 
 func (f *sparseFile) Size() int64 { return f.size }
 

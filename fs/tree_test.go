@@ -3,6 +3,8 @@ package fs
 import (
 	"syscall"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // homes are the kinds of home that every test of content runs over.
@@ -87,7 +89,7 @@ func closeTree(t testing.TB, tree *Tree) {
 }
 
 // ok fails the test on an errno.
-func ok(t testing.TB, errno syscall.Errno) {
+func ok(t rapid.TB, errno syscall.Errno) {
 	t.Helper()
 	if errno != 0 {
 		t.Fatalf("got %v", errno)
@@ -95,7 +97,7 @@ func ok(t testing.TB, errno syscall.Errno) {
 }
 
 // want fails the test on another errno.
-func want(t testing.TB, got, want syscall.Errno) {
+func want(t rapid.TB, got, want syscall.Errno) {
 	t.Helper()
 	if got != want {
 		t.Fatalf("got errno %d (%v), want %d (%v)", int(got), got, int(want), want)
@@ -103,7 +105,7 @@ func want(t testing.TB, got, want syscall.Errno) {
 }
 
 // file makes a regular file with content. The test keeps the reference.
-func file(t testing.TB, tree *Tree, dir *Inode, name, content string) *Inode {
+func file(t rapid.TB, tree *Tree, dir *Inode, name, content string) *Inode {
 	t.Helper()
 	n, errno := tree.Mknod(dir, name, syscall.S_IFREG|0o644, 0, Owner{})
 	ok(t, errno)
@@ -114,14 +116,14 @@ func file(t testing.TB, tree *Tree, dir *Inode, name, content string) *Inode {
 }
 
 // mkdir makes a directory. The test keeps the reference.
-func mkdir(t testing.TB, tree *Tree, dir *Inode, name string) *Inode {
+func mkdir(t rapid.TB, tree *Tree, dir *Inode, name string) *Inode {
 	t.Helper()
 	n, errno := tree.Mkdir(dir, name, 0o755, Owner{})
 	ok(t, errno)
 	return n
 }
 
-func write(t testing.TB, tree *Tree, n *Inode, content string, off int64) {
+func write(t rapid.TB, tree *Tree, n *Inode, content string, off int64) {
 	t.Helper()
 	got, errno := tree.WriteAt(n, []byte(content), off, false)
 	if errno != 0 || got != len(content) {
@@ -130,7 +132,7 @@ func write(t testing.TB, tree *Tree, n *Inode, content string, off int64) {
 }
 
 // read gives all content of a file.
-func read(t testing.TB, tree *Tree, n *Inode) string {
+func read(t rapid.TB, tree *Tree, n *Inode) string {
 	t.Helper()
 	size := tree.Attr(n).Size
 	buf := make([]byte, size+1)
@@ -143,7 +145,7 @@ func read(t testing.TB, tree *Tree, n *Inode) string {
 }
 
 // names lists a directory in the order of ReadDir.
-func names(t testing.TB, tree *Tree, dir *Inode) []string {
+func names(t rapid.TB, tree *Tree, dir *Inode) []string {
 	t.Helper()
 	var names []string
 	ok(t, tree.ReadDir(dir, 0, func(d Dirent) bool {

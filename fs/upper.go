@@ -4,54 +4,55 @@ import (
 	"io"
 	"math"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
-// copySize is how many bytes are copied at a time between contents.
-const copySize = 256 << 10
+// chunkSize is the unit in which base is copied up, in bytes, and what is copied at a
+// time between contents.
+const chunkSize = 1 << 20
 
-var copyBuffers = sync.Pool{New: func() any { return new([copySize]byte) }}
+var chunkBuffers = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
-// upper is content that was written. The size of the file is the inode's; the
-// backing file has the same. Its fields are guarded by Inode.mu, but for File,
-// which is immutable.
+// upper is content that was written: a backing file, over the ranges of a base that
+// nothing was written to. The size of the file is the inode's; the backing file has the
+// same, and no data where the content is still base. Its fields are guarded by
+// Inode.mu, but for File, which is immutable, and below.
 type upper struct {
 	File
-	pages int64 // that it takes, as counted in Tree.bytes
-	seen  int64 // of a lent file: its time of modification when it was last looked at
+	below atomic.Pointer[below] // nil: all of it is in the backing file; changes under Inode.mu
+
+	pages   int64 // that the backing file takes, as counted in Tree.bytes
+	seen    int64 // of a lent file: its time of modification when it was last looked at
+	beyond  bool  // memory was allocated beyond the end of the file
+	unseen  bool  // memory was allocated that SEEK_DATA takes for a hole until it is written to
+	lent    bool  // the kernel writes to the backing file by itself, see Lend
+	wasLent bool  // it was at some time
 }
 
-// extent is the size of a backing file, and what memory it may have that
-// SEEK_DATA does not see: beyond the end, or allocated and not written to.
-type extent struct {
-	size           int64
-	beyond, unseen bool
-	lost           bool // bytes of the file are lost, see Tree.Lose
-}
-
-// dense tells whether there are no holes, so that what a write takes is known
-// without asking the home.
-func (u *upper) dense(e extent) bool { return !e.beyond && u.pages == pagesOf(e.size) }
+// dense tells whether there are no holes in the backing file, so that what a write
+// takes is known without asking the home.
+func (u *upper) dense(size int64) bool { return !u.beyond && u.pages == pagesOf(size) }
 
 // absent counts the pages of [off, end) that have no memory; those that SEEK_DATA
 // does not see are taken to have none.
-func (u *upper) absent(off, end int64, e extent) (pages int64, err error) {
-	first, last, have := off/pageSize, pagesOf(end), pagesOf(e.size)
+func (u *upper) absent(off, end, size int64) (pages int64, err error) {
+	first, last, have := off/pageSize, pagesOf(end), pagesOf(size)
 	if last > have {
 		pages = last - max(first, have)
 	}
-	if u.dense(e) || first >= have {
+	if u.dense(size) || first >= have {
 		return pages, nil
 	}
-	inside, err := u.holes(first*pageSize, min(end, e.size))
+	inside, err := u.holes(first*pageSize, min(end, size))
 	return pages + inside, err
 }
 
-// holes counts the pages of [pos, end) that are in holes; pos is a page's first
-// byte, end within the file.
+// holes counts the pages of [pos, end) that are in holes of the backing file; pos is a
+// page's first byte, end within the file.
 func (u *upper) holes(pos, end int64) (pages int64, err error) {
 	for pos < end {
-		data, err := u.SeekData(pos)
+		data, err := u.File.SeekData(pos)
 		if err == syscall.ENXIO {
 			data, err = end, nil
 		}
@@ -62,29 +63,22 @@ func (u *upper) holes(pos, end int64) (pages int64, err error) {
 		if data >= end {
 			break
 		}
-		hole, err := u.SeekHole(data)
+		hole, err := u.File.SeekHole(data)
 		if err != nil {
 			return 0, err
 		}
-		pos = roundUp(hole)
+		pos = roundUp(hole, pageSize)
 	}
 	return pages, nil
 }
 
-// roundUp is the end of the page that ends at pos or holds it, as far as an
-// int64 can tell.
-func roundUp(pos int64) int64 {
-	if pos > math.MaxInt64-pageSize {
+// roundUp is the lowest multiple of unit that is not below pos, as far as an int64 can
+// tell.
+func roundUp(pos, unit int64) int64 {
+	if pos > math.MaxInt64-unit {
 		return math.MaxInt64
 	}
-	return pagesOf(pos) * pageSize
-}
-
-// freeUpper gives back the memory of content that nobody uses any more.
-func (t *Tree) freeUpper(u *upper) error {
-	err := u.Close()
-	t.givePages(u.pages)
-	return err
+	return (pos + unit - 1) / unit * unit
 }
 
 // settle counts anew what u takes, by asking the home.
@@ -98,11 +92,11 @@ func (t *Tree) settle(u *upper) {
 	u.pages = pages
 }
 
-// put writes p at off into u, all of it or nothing: ENOSPC.
-func (t *Tree) put(u *upper, p []byte, off int64, e extent) syscall.Errno {
+// put writes p at off into u, which has so many bytes, all of it or nothing: ENOSPC.
+func (t *Tree) put(u *upper, p []byte, off, size int64) syscall.Errno {
 	end := off + int64(len(p))
-	return t.grow(u, off, end, e, func(pages int64) error {
-		if pages > 0 && off < e.size {
+	return t.grow(u, off, end, size, func(pages int64) error {
+		if pages > 0 && off < size {
 			// A tmpfs that fills up would write a part, over what is there.
 			if err := u.Allocate(off, end-off); err != nil {
 				return err
@@ -115,27 +109,37 @@ func (t *Tree) put(u *upper, p []byte, off int64, e extent) syscall.Errno {
 
 // grow calls write, which takes memory for [off, end), so many pages at most, and
 // counts that. Where the limit is reached or write fails, the file is as long as
-// it was.
-func (t *Tree) grow(u *upper, off, end int64, e extent, write func(pages int64) error) syscall.Errno {
-	pages, err := u.absent(off, end, e)
+// it was, and what was base still is.
+func (t *Tree) grow(u *upper, off, end, size int64, write func(pages int64) error) syscall.Errno {
+	pages, err := u.absent(off, end, size)
 	if err != nil {
 		return errnoOf(err)
 	}
 	if errno := t.takePages(pages); errno != 0 {
 		return errno
 	}
-	known := u.dense(e) || (!e.beyond && !e.unseen)
+	known := u.dense(size) || (!u.beyond && !u.unseen)
 	u.pages += pages
 	if err = write(pages); err != nil {
-		if end > e.size {
-			err = firstError(err, u.Truncate(e.size))
+		if end > size {
+			err = firstError(err, u.Truncate(size))
 		}
+		err = firstError(err, u.clear(off, end))
 		known = false
 	}
 	if !known {
 		t.settle(u)
 	}
 	return errnoOf(err)
+}
+
+// clear takes what was written into a range out of the backing file where the content
+// is base.
+func (u *upper) clear(off, end int64) (err error) {
+	for _, r := range u.below.Load().within(off, end) {
+		err = firstError(err, u.PunchHole(r.begin, r.end-r.begin))
+	}
+	return err
 }
 
 func firstError(errs ...error) error {
@@ -147,116 +151,137 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// lockUpper locks n, a regular file, and gives its content to be written. Base is
-// copied up and the file cut to keep bytes, so that no more need be copied. That
-// is done without the lock: a large file holds up nobody who asks for its
-// attributes. On an errno, such as ENOSPC, n is not locked and its content is as
-// it was.
-func (t *Tree) lockUpper(n *Inode, keep int64) (*upper, syscall.Errno) {
+// lockUpper locks n, a regular file, and returns its content to be written from off up
+// to end. The chunks that the range has a part of are copied up, unless the range
+// covers what they have of base and keep is not set. Base is read without the lock: a
+// store that is slow holds up nobody who asks for attributes. On an errno, such as
+// ENOSPC, n is not locked and holds what it held.
+func (t *Tree) lockUpper(n *Inode, off, end int64, keep bool) (*upper, syscall.Errno) {
 	for {
-		base, size, errno := t.lockUnlessBase(n, keep)
-		if errno != 0 {
-			return nil, errno
-		}
-		if base == nil {
-			return n.content.(*upper), 0
-		}
-		u, errno := t.copyOf(base, size) // which n may drop meanwhile
-		if errno != 0 {
-			return nil, errno
-		}
 		if errno := t.lockChange(n); errno != 0 {
-			t.discard(u)
 			return nil, errno
 		}
-		if n.content == base {
-			n.content, n.size = u, size
-			t.free(n, base)
-			return u, 0
-		}
-		n.mu.Unlock() // somebody else was first
-		t.discard(u)
-	}
-}
-
-// lockUnlessBase locks n and sees to it that its content is upper. If it is base,
-// it gives that and how much of it to copy, and n is not locked.
-func (t *Tree) lockUnlessBase(n *Inode, keep int64) (content, int64, syscall.Errno) {
-	if errno := t.lockChange(n); errno != 0 {
-		return nil, 0, errno
-	}
-	switch c := n.content.(type) {
-	case *upper:
-	case nil:
-		u, errno := t.copyOf(nil, n.size)
+		u, errno := t.upperLocked(n)
 		if errno != 0 {
 			n.mu.Unlock()
-			return nil, 0, errno
+			return nil, errno
 		}
-		n.content = u
-	default:
-		defer n.mu.Unlock()
-		return c, min(keep, n.size), 0
+		b := u.below.Load()
+		r := b.toCopy(off, end, keep)
+		if r == (byteRange{}) {
+			return u, 0
+		}
+		n.mu.Unlock()
+		if errno := t.copyUp(n, u, b.base, r); errno != 0 {
+			return nil, errno
+		}
 	}
-	return nil, 0, 0
 }
 
-// copyOf gives new content that is the first size bytes of c, or of a hole.
-func (t *Tree) copyOf(c content, size int64) (*upper, syscall.Errno) {
+// upperLocked returns the content of n as upper, over the base that it has been until
+// now. ENOSPC.
+// Preconditions: n.mu is held.
+func (t *Tree) upperLocked(n *Inode) (*upper, syscall.Errno) {
+	if u, ok := n.content.(*upper); ok {
+		return u, 0
+	}
 	f, err := t.home.NewFile()
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	u, errno := &upper{File: f}, syscall.Errno(0)
-	if c != nil {
-		errno = t.copyUp(u, c, size)
+	if err := f.Truncate(n.size); err != nil {
+		return nil, errnoOf(firstError(err, f.Close()))
 	}
-	if errno == 0 && size > 0 {
-		errno = errnoOf(u.Truncate(size))
+	u := &upper{File: f}
+	if b, ok := n.content.(Base); ok {
+		u.below.Store(&below{b, []byteRange{{0, n.size}}})
 	}
-	if errno != 0 {
-		t.discard(u)
-		return nil, errno
-	}
+	n.content = u
 	return u, 0
 }
 
-// discard frees content that became nobody's.
-func (t *Tree) discard(u *upper) {
-	if err := t.freeUpper(u); err != nil {
-		t.log.Error("content that was not used was not freed", "error", err)
+// copyUp copies a range of base, a chunk at most, into the backing file; holes stay
+// holes. It does nothing where the range is not base any more.
+func (t *Tree) copyUp(n *Inode, u *upper, base Base, r byteRange) syscall.Errno {
+	buf := chunkBuffers.Get().(*[chunkSize]byte)
+	defer chunkBuffers.Put(buf)
+	data, readErr := readData(base, buf[:r.end-r.begin], r.begin)
+	if errno := t.lockChange(n); errno != 0 {
+		return errno
 	}
+	defer n.mu.Unlock()
+	switch {
+	case n.content != u || !u.below.Load().has(r):
+		return 0 // a base that was dropped may have been read as anything
+	case readErr != nil:
+		return syscall.EIO
+	}
+	for _, d := range data {
+		if errno := t.put(u, buf[d.begin-r.begin:d.end-r.begin], d.begin, n.size); errno != 0 {
+			if err := u.clear(r.begin, r.end); err == nil {
+				t.settle(u)
+			}
+			return errno
+		}
+	}
+	t.written(n, u, r.begin, r.end)
+	return 0
 }
 
-// copyUp copies the data of the first size bytes of c; holes stay holes.
-func (t *Tree) copyUp(u *upper, c content, size int64) syscall.Errno {
-	buf := copyBuffers.Get().(*[copySize]byte)
-	defer copyBuffers.Put(buf)
-	e := extent{}
-	for pos := int64(0); pos < size; {
-		data, err := c.SeekData(pos)
-		if err != nil {
-			return baseErrno(err)
+// readData fills p from byte off of a base, and returns where there are data.
+func readData(base Base, p []byte, off int64) (data []byteRange, err error) {
+	end := off + int64(len(p))
+	for pos := off; pos < end; {
+		from, err := base.SeekData(pos)
+		if err != nil || from >= end {
+			return data, err
 		}
-		if data >= size {
-			break
+		to, err := base.SeekHole(from)
+		if err != nil || to <= from {
+			return nil, firstError(err, io.ErrUnexpectedEOF)
 		}
-		hole, err := c.SeekHole(data)
-		if err != nil || hole <= data {
-			return syscall.EIO
+		pos = min(to, end)
+		if err := readAll(base, p[from-off:pos-off], from); err != nil {
+			return nil, err
 		}
-		for pos = data; pos < min(hole, size); pos = e.size {
-			part := buf[:min(copySize, min(hole, size)-pos)]
-			if n, err := c.ReadAt(part, pos); n < len(part) || (err != nil && err != io.EOF) {
-				return syscall.EIO
-			}
-			if errno := t.put(u, part, pos, e); errno != 0 {
-				return errno
-			}
-			e.size = pos + int64(len(part))
-		}
+		data = append(data, byteRange{from, pos})
 	}
-	return 0
+	return data, nil
+}
+
+// readAll fills p from byte off.
+func readAll(c content, p []byte, off int64) error {
+	got, err := c.ReadAt(p, off)
+	switch {
+	case got == len(p):
+		return nil
+	case err == nil:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// written notes that the backing file holds what there is from off up to end, and all
+// of the chunks that the range has a part of. What was base of them is freed.
+// Preconditions: n.mu is held, and lockUpper has copied up what is to be kept.
+func (t *Tree) written(n *Inode, u *upper, off, end int64) {
+	t.uncover(n, u, off/chunkSize*chunkSize, roundUp(end, chunkSize))
+}
+
+// uncover makes a range of u hold what the backing file does, and frees what was base.
+// Preconditions: n.mu is held.
+func (t *Tree) uncover(n *Inode, u *upper, off, end int64) {
+	b := u.below.Load()
+	gone := b.within(off, end)
+	if len(gone) == 0 {
+		return
+	}
+	if left := subtract(b.left, byteRange{off, end}); len(left) > 0 {
+		u.below.Store(&below{b.base, left})
+	} else {
+		u.below.Store(nil)
+	}
+	t.logUnfreed(n, freeBase(b.base, gone))
 }
 
 // dropContentLocked makes n one hole, and frees what it had.
@@ -264,23 +289,39 @@ func (t *Tree) copyUp(u *upper, c content, size int64) syscall.Errno {
 func (t *Tree) dropContentLocked(n *Inode) {
 	c := n.content
 	n.content = nil
-	n.flags &^= flagBeyond | flagUnseen
-	t.free(n, c)
+	t.logUnfreed(n, t.freeContent(c))
 }
 
-// free returns the memory of content that n has dropped.
-func (t *Tree) free(n *Inode, c content) {
-	if err := t.freeContent(c); err != nil {
+func (t *Tree) logUnfreed(n *Inode, err error) {
+	if err != nil {
 		t.log.Error("content that nobody has any more was not freed", "inode", n.ino, "error", err)
 	}
 }
 
+// freeContent returns the memory of content that nobody uses any more.
 func (t *Tree) freeContent(c content) error {
 	switch c := c.(type) {
 	case *upper:
-		return t.freeUpper(c)
-	case freer:
-		return c.free()
+		err := c.Close()
+		t.givePages(c.pages)
+		if b := c.below.Load(); b != nil {
+			err = firstError(err, freeBase(b.base, b.left))
+		}
+		return err
+	case Base:
+		return freeBase(c, []byteRange{{0, c.Size()}})
 	}
 	return nil
+}
+
+// freeBase returns the memory of ranges of a base.
+func freeBase(b Base, ranges []byteRange) (err error) {
+	f, ok := b.(freer)
+	if !ok {
+		return nil
+	}
+	for _, r := range ranges {
+		err = firstError(err, f.free(r.begin, r.end))
+	}
+	return err
 }
