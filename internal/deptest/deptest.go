@@ -29,8 +29,9 @@ var table = map[string]rule{
 		ours:    []string{"archive", "fs", "mount", "store", "store/drivers/...", "workspace", "internal/..."},
 		foreign: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/cheggaaa/pb/v3"},
 	},
-	"activity": {ours: []string{"archive", "mount", "store"}, foreign: []string{"go.temporal.io/"}, tests: []string{"store/drivers/azure", "store/drivers/s3"}},
-	"mount":    {ours: []string{"fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable"}, tests: []string{"store/storetest"}},
+	"activity":        {ours: []string{"archive", "mount", "store"}, foreign: []string{"go.temporal.io/"}, tests: []string{"store/drivers/azure", "store/drivers/s3"}},
+	"activity/wdtest": {ours: []string{"activity", "mount", "store", "workspace"}, foreign: []string{"go.temporal.io/"}},
+	"mount":           {ours: []string{"fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable"}, tests: []string{"store/storetest"}},
 	"store/drivers/s3": {
 		ours:    []string{"store", "store/drivers/internal/cloud"},
 		foreign: []string{"gocloud.dev/", "github.com/aws/"},
