@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/workdir/workdir/doctor"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
@@ -89,18 +90,18 @@ func tryMounts(ctx context.Context, opts *PreflightOptions) (err error) {
 // tryStore asks a store for what workspaces need of it.
 func tryStore(ctx context.Context, url string) error {
 	var found []error
-	err := store.Diagnose(ctx, url, &store.DiagnoseOptions{Quick: true}, func(c store.Check) {
+	err := doctor.Diagnose(ctx, url, &doctor.Options{Quick: true}, func(c doctor.Check) {
 		switch c.Status {
-		case store.CheckFail:
+		case doctor.Fail:
 			found = append(found, checkError(url, c))
-		case store.CheckWarn:
+		case doctor.Warn:
 			logger(ctx).Warn("preflight: the store works, but", "url", store.Redacted(url), "check", c.Name, "detail", c.Detail, "fix", c.Fix)
 		}
 	})
 	return errors.Join(append(found, err)...)
 }
 
-func checkError(url string, c store.Check) error {
+func checkError(url string, c doctor.Check) error {
 	at, err := store.ParsePrefix(url)
 	if err != nil {
 		return err

@@ -11,19 +11,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/doctor"
 	"github.com/workdir/workdir/fs"
-	"github.com/workdir/workdir/store"
 )
 
 // Diagnose tries what this host allows, and reports each check as it is done, in
 // the caller's goroutine. Of opts, which may be nil, only RunDir and Logger count.
 // It mounts an empty workspace for a moment and leaves nothing behind. The error is
 // ctx's; what the host lacks is in the checks.
-func Diagnose(ctx context.Context, opts *Options, report func(store.Check)) error {
+func Diagnose(ctx context.Context, opts *Options, report func(doctor.Check)) error {
 	if opts == nil {
 		opts = &Options{}
 	}
-	for _, check := range []func() store.Check{
+	for _, check := range []func() doctor.Check{
 		checkKernel, checkDevice, checkHelper, checkFuseConf, checkMemory, checkContent, checkDescriptors, checkClock,
 	} {
 		report(check())
@@ -40,11 +40,11 @@ func Diagnose(ctx context.Context, opts *Options, report func(store.Check)) erro
 }
 
 // hostCheck is ok with detail, or what err means.
-func hostCheck(name, detail string, err error) store.Check {
+func hostCheck(name, detail string, err error) doctor.Check {
 	if err == nil {
-		return store.Check{Name: name, Status: store.CheckOK, Detail: detail}
+		return doctor.Check{Name: name, Status: doctor.OK, Detail: detail}
 	}
-	c := store.Check{Name: name, Status: store.CheckFail, Detail: err.Error()}
+	c := doctor.Check{Name: name, Status: doctor.Fail, Detail: err.Error()}
 	var host *HostError
 	if errors.As(err, &host) {
 		c.Detail, c.Fix = host.What, host.Hint
@@ -55,8 +55,8 @@ func hostCheck(name, detail string, err error) store.Check {
 	return c
 }
 
-func warning(name, detail, fix string) store.Check {
-	return store.Check{Name: name, Status: store.CheckWarn, Detail: detail, Fix: fix}
+func warning(name, detail, fix string) doctor.Check {
+	return doctor.Check{Name: name, Status: doctor.Warn, Detail: detail, Fix: fix}
 }
 
 // kernelFeatures are what FUSE has from which version of Linux on. All of them are
@@ -68,7 +68,7 @@ var kernelFeatures = []struct {
 	{"O_TMPFILE", 6, 2}, {"birth times", 6, 6}, {"passthrough", 6, 9},
 }
 
-func checkKernel() store.Check {
+func checkKernel() doctor.Check {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return hostCheck("kernel", "", err)
@@ -76,7 +76,7 @@ func checkKernel() store.Check {
 	return kernelCheck(unix.ByteSliceToString(u.Release[:]))
 }
 
-func kernelCheck(release string) store.Check {
+func kernelCheck(release string) doctor.Check {
 	var has, lacks []string
 	newest := ""
 	for _, f := range kernelFeatures {
@@ -110,7 +110,7 @@ func uringState(release string) string {
 	return "off"
 }
 
-func checkDevice() store.Check {
+func checkDevice() doctor.Check {
 	const name = "/dev/fuse"
 	fd, err := openFuse("")
 	if err != nil {
@@ -129,13 +129,13 @@ func checkDevice() store.Check {
 }
 
 // checkHelper looks at fusermount3, which is how ordinary users mount.
-func checkHelper() store.Check {
+func checkHelper() doctor.Check {
 	const name = "fusermount3"
 	path, err := fusermount()
 	isRoot := os.Geteuid() == 0
 	switch {
 	case err != nil && isRoot:
-		return store.Check{Name: name, Status: store.CheckSkip, Detail: "not installed; root needs none", Fix: "for other users: apt-get install fuse3"}
+		return doctor.Check{Name: name, Status: doctor.Skip, Detail: "not installed; root needs none", Fix: "for other users: apt-get install fuse3"}
 	case err != nil:
 		return hostCheck(name, "", err)
 	}
@@ -157,7 +157,7 @@ func checkHelper() store.Check {
 	return hostCheck(name, path+", setuid root", nil)
 }
 
-func checkFuseConf() store.Check {
+func checkFuseConf() doctor.Check {
 	const name, conf = "fuse.conf", "/etc/fuse.conf"
 	switch {
 	case allowsOthers(conf):
@@ -171,7 +171,7 @@ func checkFuseConf() store.Check {
 // leastMemory is the budget below which few workspaces fit, bytes.
 const leastMemory = 64 << 20
 
-func checkMemory() store.Check {
+func checkMemory() doctor.Check {
 	limit, from := memoryLimitFrom()
 	budget := limit / 2
 	detail := fmt.Sprintf("%d MiB (%s); all mounts of a server together may take half of it", limit>>20, from)
@@ -182,7 +182,7 @@ func checkMemory() store.Check {
 }
 
 // checkContent tells where the content of workspaces is kept.
-func checkContent() store.Check {
+func checkContent() doctor.Check {
 	const name, size = "content", 1 << 20
 	home, err := fs.NewTmpfsHome(size, 0)
 	if err == nil {
@@ -200,7 +200,7 @@ func checkContent() store.Check {
 // hold content (fs keeps 512 open), and a few for each mount.
 const leastDescriptors = 1024
 
-func checkDescriptors() store.Check {
+func checkDescriptors() doctor.Check {
 	const name = "descriptors"
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
@@ -214,12 +214,12 @@ func checkDescriptors() store.Check {
 }
 
 // checkClock asks the kernel whether anything keeps the clock right.
-func checkClock() store.Check {
+func checkClock() doctor.Check {
 	const name = "host clock"
 	now := time.Now().UTC().Format(time.RFC3339)
 	var tx unix.Timex // asks only
 	if _, err := unix.Adjtimex(&tx); err != nil {
-		return store.Check{Name: name, Status: store.CheckSkip, Detail: now + "; the kernel does not say whether it is set by NTP: " + err.Error()}
+		return doctor.Check{Name: name, Status: doctor.Skip, Detail: now + "; the kernel does not say whether it is set by NTP: " + err.Error()}
 	}
 	if tx.Status&unix.STA_UNSYNC != 0 {
 		return warning(name, now+", not set by NTP: clouds refuse requests from 15 minutes off on", "run an NTP client (systemd-timesyncd, chrony), unless the machine beneath sets the clock")
@@ -230,7 +230,7 @@ func checkClock() store.Check {
 // checkRunDir looks at the run directory and gives where to try a mount: the run
 // directory, or where that is not there yet, the directory that it will be in. ""
 // where there is no place.
-func checkRunDir(dir string) (place string, c store.Check) {
+func checkRunDir(dir string) (place string, c doctor.Check) {
 	const name = "run directory"
 	if dir == "" {
 		dir = DefaultRunDir()

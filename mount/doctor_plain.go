@@ -6,12 +6,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/doctor"
 )
 
 // tryPlain shows an empty workspace as a plain directory, works in it and closes it:
 // what is left to do where no mount can be made.
-func tryPlain(ctx context.Context, opts *Options) store.Check {
+func tryPlain(ctx context.Context, opts *Options) doctor.Check {
 	const name = "plain directory"
 	parent := filepath.Dir(PlainRunDir())
 	if opts.RunDir != "" {
@@ -33,8 +33,8 @@ func tryPlain(ctx context.Context, opts *Options) store.Check {
 	if err != nil {
 		return warning(name, err.Error(), "")
 	}
-	return store.Check{
-		Name: name, Status: store.CheckOK,
+	return doctor.Check{
+		Name: name, Status: doctor.OK,
 		Detail: "works without FUSE (--plain); commits are as with a mount",
 		Fix:    "it gives up read-only that the kernel enforces, the limit of memory while tools work, and the proof that nobody writes any more when it is stored",
 	}

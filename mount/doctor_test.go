@@ -9,17 +9,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/workdir/workdir/doctor"
 	"github.com/workdir/workdir/store"
 )
 
 // hostChecks gives the checks of a run, by name, and sees to it that the mount
 // table and the directory of the run directory are as before.
-func hostChecks(t *testing.T, ctx context.Context, runDir string, report func(store.Check)) (map[string]store.Check, error) {
+func hostChecks(t *testing.T, ctx context.Context, runDir string, report func(doctor.Check)) (map[string]doctor.Check, error) {
 	t.Helper()
 	own := filepath.Dir(runDir)
 	before, names := mountPaths(t, own), namesIn(t, own)
-	checks := map[string]store.Check{}
-	err := Diagnose(ctx, &Options{RunDir: runDir}, func(c store.Check) {
+	checks := map[string]doctor.Check{}
+	err := Diagnose(ctx, &Options{RunDir: runDir}, func(c doctor.Check) {
 		if _, twice := checks[c.Name]; twice || c.Detail == "" {
 			t.Errorf("reported twice, or without detail: %+v", c)
 		}
@@ -35,7 +36,7 @@ func hostChecks(t *testing.T, ctx context.Context, runDir string, report func(st
 	return checks, err
 }
 
-func ignore(store.Check) {}
+func ignore(doctor.Check) {}
 
 // mountPaths gives our mounts below dir; elsewhere other tests may run.
 func mountPaths(t *testing.T, dir string) []string {
@@ -80,14 +81,14 @@ func TestDiagnoseHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, name := range []string{"kernel", "/dev/fuse", "fusermount3", "fuse.conf", "memory", "content", "descriptors", "host clock", "run directory", "mount", "in the mount", "passthrough"} {
-				if c, ok := checks[name]; !ok || c.Status == store.CheckFail {
+				if c, ok := checks[name]; !ok || c.Status == doctor.Fail {
 					t.Errorf("%s: %+v", name, c)
 				}
 			}
-			if c := checks["mount"]; c.Status != store.CheckOK {
+			if c := checks["mount"]; c.Status != doctor.OK {
 				t.Errorf("mount: %+v", c)
 			}
-			if c := checks["passthrough"]; (c.Status == store.CheckOK) != kernelPassesThrough() {
+			if c := checks["passthrough"]; (c.Status == doctor.OK) != kernelPassesThrough() {
 				t.Errorf("passthrough: %+v", c)
 			}
 			if err := Stop(context.Background()); err != nil {
@@ -110,10 +111,10 @@ func TestDiagnoseRunDir(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c := checks["run directory"]; c.Status != store.CheckFail || !strings.Contains(c.Detail, "must be private") || !strings.Contains(c.Fix, "chmod 700") {
+	if c := checks["run directory"]; c.Status != doctor.Fail || !strings.Contains(c.Detail, "must be private") || !strings.Contains(c.Fix, "chmod 700") {
 		t.Errorf("run directory: %+v", c)
 	}
-	if c := checks["mount"]; c.Status != store.CheckSkip {
+	if c := checks["mount"]; c.Status != doctor.Skip {
 		t.Errorf("mount: %+v", c)
 	}
 }
@@ -121,7 +122,7 @@ func TestDiagnoseRunDir(t *testing.T) {
 func TestDiagnoseHostCancelled(t *testing.T) {
 	runDir := filepath.Join(t.TempDir(), "run")
 	ctx, cancel := context.WithCancel(context.Background())
-	checks, err := hostChecks(t, ctx, runDir, func(c store.Check) {
+	checks, err := hostChecks(t, ctx, runDir, func(c doctor.Check) {
 		if c.Name == "run directory" {
 			cancel()
 		}
@@ -137,13 +138,13 @@ func TestDiagnoseHostCancelled(t *testing.T) {
 func TestKernelCheck(t *testing.T) {
 	tests := []struct {
 		release string
-		status  store.CheckStatus
+		status  doctor.Status
 		has     string
 		fix     string
 	}{
-		{"6.18.1", store.CheckOK, "has O_TMPFILE, birth times, passthrough;", ""},
-		{"6.8.0-45-generic", store.CheckWarn, "but not passthrough", "Linux 6.9"},
-		{"6.1.0", store.CheckWarn, "but not O_TMPFILE, birth times, passthrough", "Linux 6.9"},
+		{"6.18.1", doctor.OK, "has O_TMPFILE, birth times, passthrough;", ""},
+		{"6.8.0-45-generic", doctor.Warn, "but not passthrough", "Linux 6.9"},
+		{"6.1.0", doctor.Warn, "but not O_TMPFILE, birth times, passthrough", "Linux 6.9"},
 	}
 	for _, tt := range tests {
 		c := kernelCheck(tt.release)

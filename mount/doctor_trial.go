@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/doctor"
 )
 
 // trialBytes is how much a trial writes.
@@ -24,7 +24,7 @@ const trialPatience = 30 * time.Second
 
 // tryMount mounts an empty workspace, works in it and closes it. place is what
 // checkRunDir gave.
-func tryMount(ctx context.Context, place string, opts *Options, report func(store.Check)) {
+func tryMount(ctx context.Context, place string, opts *Options, report func(doctor.Check)) {
 	const name = "mount"
 	runDir, remove, err := trialRunDir(place, opts.RunDir)
 	if err != nil {
@@ -32,7 +32,7 @@ func tryMount(ctx context.Context, place string, opts *Options, report func(stor
 		return
 	}
 	if runDir == "" {
-		report(store.Check{Name: name, Status: store.CheckSkip, Detail: "needs a run directory"})
+		report(doctor.Check{Name: name, Status: doctor.Skip, Detail: "needs a run directory"})
 		return
 	}
 	defer remove()
@@ -90,11 +90,11 @@ func mountedBy() string {
 }
 
 // workInTrial writes and reads, and looks at what the mount can do.
-func workInTrial(ctx context.Context, m *Mount) []store.Check {
+func workInTrial(ctx context.Context, m *Mount) []doctor.Check {
 	if err := writeAndRead(m.Path("trial")); err != nil {
-		return []store.Check{hostCheck("in the mount", "", err)}
+		return []doctor.Check{hostCheck("in the mount", "", err)}
 	}
-	return []store.Check{checkInside(m), checkPassthrough(ctx, m)}
+	return []doctor.Check{checkInside(m), checkPassthrough(ctx, m)}
 }
 
 func writeAndRead(path string) error {
@@ -111,7 +111,7 @@ func writeAndRead(path string) error {
 }
 
 // checkInside tries what depends on the kernel.
-func checkInside(m *Mount) store.Check {
+func checkInside(m *Mount) doctor.Check {
 	const name = "in the mount"
 	var lacks []string
 	fd, err := unix.Open(m.Path(), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
@@ -133,7 +133,7 @@ func checkInside(m *Mount) store.Check {
 
 // checkPassthrough writes to a file that the kernel may have been lent, and looks
 // whether the server saw the write.
-func checkPassthrough(ctx context.Context, m *Mount) store.Check {
+func checkPassthrough(ctx context.Context, m *Mount) doctor.Check {
 	const name = "passthrough"
 	if why, fix := noPassthrough(); why != "" {
 		return warning(name, "no: "+why+"; files are served through the page cache, which is slower", fix)

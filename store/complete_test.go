@@ -63,7 +63,7 @@ func forRoot(urls []string, typed string) []string {
 
 // A store that cannot tell lists, and the options stay where they are.
 func TestCompleteByList(t *testing.T) {
-	s := &odd{Store: store.NewFileStore(t.TempDir())}
+	s := struct{ store.Store }{store.NewFileStore(t.TempDir())}
 	store.Register("odd", func(context.Context, store.URL) (store.Store, error) { return s, nil })
 	defer store.Unregister("odd")
 	for _, key := range []string{"p/one", "p/two"} {

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"io"
 	"os"
 	"regexp"
@@ -54,6 +56,12 @@ func (d *dir) trusts(home *dir) bool {
 		return false
 	}
 	return st.Mode&unix.S_ISVTX == 0 || hst.Uid == 0 || hst.Uid == st.Uid || int(hst.Uid) == os.Geteuid()
+}
+
+func randomName() string {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return hex.EncodeToString(random[:])
 }
 
 // makeTemp makes an empty temporary file in d, which the temp then owns.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -143,5 +144,23 @@ func TestMemDir(t *testing.T) {
 	noError(t, store.RemoveMem())
 	if _, err := os.Stat(other); !os.IsNotExist(err) {
 		t.Errorf("the directory of a dead process is still there: %v", err)
+	}
+}
+
+// No listing of all levels shows a scratch archive as a workspace.
+func TestListAllWithoutScratch(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.tar.gz", ".workdir-doctor-1/trial.tar.gz", "b/.workdir-doctor-2/trial.tar.gz"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := store.ListAll(context.Background(), dir)
+	if err != nil || len(found) != 1 || found[0].Name != "a" {
+		t.Errorf("%+v, %v", found, err)
 	}
 }

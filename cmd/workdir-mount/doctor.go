@@ -7,20 +7,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/workdir/workdir/doctor"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
 
 // diagnosis is what doctor --json tells.
 type diagnosis struct {
-	OK    bool          `json:"ok"`            // no check failed
-	URL   string        `json:"url,omitempty"` // without secrets
-	Host  []store.Check `json:"host"`
-	Store []store.Check `json:"store,omitempty"`
+	OK    bool           `json:"ok"`            // no check failed
+	URL   string         `json:"url,omitempty"` // without secrets
+	Host  []doctor.Check `json:"host"`
+	Store []doctor.Check `json:"store,omitempty"`
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	var opts store.DiagnoseOptions
+	var opts doctor.Options
 	cmd := &cobra.Command{
 		Use:   "doctor [flags] [URL]",
 		Short: "Try what this host and a bucket allow",
@@ -44,8 +45,8 @@ Exit code: 0 if nothing fails, 102 if something of the host does, else 101.`,
 	return cmd
 }
 
-func (a *app) doctor(ctx context.Context, args []string, opts *store.DiagnoseOptions) error {
-	d := diagnosis{Host: []store.Check{}}
+func (a *app) doctor(ctx context.Context, args []string, opts *doctor.Options) error {
+	d := diagnosis{Host: []doctor.Check{}}
 	for _, url := range args {
 		u, err := store.ParsePrefix(url)
 		if err != nil {
@@ -57,7 +58,7 @@ func (a *app) doctor(ctx context.Context, args []string, opts *store.DiagnoseOpt
 	err := mount.Diagnose(ctx, &mount.Options{RunDir: a.runDir, Logger: a.log}, a.reporter(&d.Host))
 	if err == nil && len(args) > 0 {
 		a.heading(d.URL)
-		err = store.Diagnose(ctx, args[0], opts, a.reporter(&d.Store))
+		err = doctor.Diagnose(ctx, args[0], opts, a.reporter(&d.Store))
 	}
 	if err != nil {
 		return err
@@ -85,10 +86,10 @@ func countOf(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func failures(checks []store.Check) int {
+func failures(checks []doctor.Check) int {
 	n := 0
 	for _, c := range checks {
-		if c.Status == store.CheckFail {
+		if c.Status == doctor.Fail {
 			n++
 		}
 	}
@@ -102,10 +103,10 @@ func (a *app) heading(text string) {
 }
 
 // reporter collects checks, and prints each where that is wanted.
-func (a *app) reporter(to *[]store.Check) func(store.Check) {
-	return func(c store.Check) {
+func (a *app) reporter(to *[]doctor.Check) func(doctor.Check) {
+	return func(c doctor.Check) {
 		*to = append(*to, c)
-		if a.json || a.quiet && c.Status != store.CheckFail {
+		if a.json || a.quiet && c.Status != doctor.Fail {
 			return
 		}
 		text := fmt.Sprintf("  %-4s  %-18s  %s\n", c.Status, c.Name, c.Detail)

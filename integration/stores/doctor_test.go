@@ -8,14 +8,14 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/doctor"
 )
 
 // doctor gives the checks of a store that doctor makes, and its exit code.
-func (d *desk) doctor(args ...string) (checks []store.Check, code int) {
+func (d *desk) doctor(args ...string) (checks []doctor.Check, code int) {
 	d.t.Helper()
 	stdout, stderr, code := d.run(d.command(append([]string{"doctor", "--json"}, args...)...))
-	var found struct{ Store []store.Check }
+	var found struct{ Store []doctor.Check }
 	if err := json.Unmarshal([]byte(stdout), &found); err != nil {
 		d.t.Fatalf("doctor %q: %v: %s%s", args, err, stdout, stderr)
 	}
@@ -35,12 +35,12 @@ func TestDoctor(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 		for _, c := range checks {
-			if c.Status == store.CheckFail || c.Status == store.CheckWarn {
+			if c.Status == doctor.Fail || c.Status == doctor.Warn {
 				t.Errorf("%+v", c)
 			}
 		}
 		for _, name := range []string{"workspace", "create again", "race of two", "parts stale", "replaced in read", "delete stale", "left behind"} {
-			if !slices.ContainsFunc(checks, func(c store.Check) bool { return c.Name == name && c.Status == store.CheckOK }) {
+			if !slices.ContainsFunc(checks, func(c doctor.Check) bool { return c.Name == name && c.Status == doctor.OK }) {
 				t.Errorf("%s is not ok in %+v", name, checks)
 			}
 		}
@@ -58,9 +58,9 @@ func TestDoctorWithoutBucket(t *testing.T) {
 		if code != 101 {
 			t.Errorf("exit code %d, want 101", code)
 		}
-		var failed []store.Check
+		var failed []doctor.Check
 		for _, c := range checks {
-			if c.Status == store.CheckFail {
+			if c.Status == doctor.Fail {
 				failed = append(failed, c)
 			}
 		}

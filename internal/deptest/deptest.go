@@ -26,25 +26,29 @@ var example = rule{
 // testsMay.
 var table = map[string]rule{
 	"cmd/workdir-mount": {
-		ours:    []string{"archive", "fs", "mount", "store", "store/drivers/...", "workspace", "internal/..."},
+		ours:    []string{"archive", "doctor", "fs", "mount", "store", "store/drivers/...", "workspace", "internal/..."},
 		foreign: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/cheggaaa/pb/v3"},
 	},
-	"activity":        {ours: []string{"archive", "mount", "store"}, foreign: []string{"go.temporal.io/"}, tests: []string{"store/drivers/azure", "store/drivers/s3"}},
+	"activity":        {ours: []string{"archive", "doctor", "mount", "store"}, foreign: []string{"go.temporal.io/"}, tests: []string{"store/drivers/azure", "store/drivers/s3"}},
 	"activity/wdtest": {ours: []string{"activity", "mount", "store", "workspace"}, foreign: []string{"go.temporal.io/"}},
-	"mount":           {ours: []string{"fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable"}, tests: []string{"store/storetest"}},
+	"mount":           {ours: []string{"doctor", "fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable"}, tests: []string{"store/storetest"}},
 	"store/drivers/s3": {
-		ours:    []string{"store", "store/drivers/internal/cloud"},
+		ours:    []string{"doctor", "doctor/s3", "store", "store/drivers/internal/cloud"},
 		foreign: []string{"gocloud.dev/", "github.com/aws/"},
 	},
 	"store/drivers/gs": {
-		ours:    []string{"store", "store/drivers/internal/cloud"},
+		ours:    []string{"doctor", "doctor/gs", "store", "store/drivers/internal/cloud"},
 		foreign: []string{"gocloud.dev/", "cloud.google.com/go/", "google.golang.org/api/", "google.golang.org/grpc/", "github.com/googleapis/gax-go/", "golang.org/x/oauth2"},
 	},
 	"store/drivers/azure": {
-		ours:    []string{"store", "store/drivers/internal/cloud"},
+		ours:    []string{"doctor", "doctor/azure", "store", "store/drivers/internal/cloud"},
 		foreign: []string{"gocloud.dev/", "github.com/Azure/"},
 	},
-	"store/drivers/internal/cloud": {ours: []string{"store"}, foreign: []string{"gocloud.dev/"}, tests: []string{"store/storetest"}},
+	"store/drivers/internal/cloud": {ours: []string{"doctor", "store"}, foreign: []string{"gocloud.dev/"}, tests: []string{"store/storetest"}},
+	"doctor/s3":                    {ours: []string{"doctor"}, foreign: []string{"github.com/aws/"}},
+	"doctor/gs":                    {ours: []string{"doctor"}, foreign: []string{"cloud.google.com/go/storage", "google.golang.org/api/option"}},
+	"doctor/azure":                 {ours: []string{"doctor"}, foreign: []string{"github.com/Azure/"}},
+	"doctor":                       {ours: []string{"store"}},
 	"workspace":                    {ours: []string{"archive", "fs", "fs/fsdir", "store", "internal/printable"}},
 	"store/storetest":              {ours: []string{"archive", "store"}, foreign: []string{"github.com/anishathalye/porcupine"}},
 	"store":                        {ours: []string{"archive"}, tests: []string{"fs", "store/storetest"}},

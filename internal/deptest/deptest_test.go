@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -158,6 +159,38 @@ func TestTableHasNoCycle(t *testing.T) {
 	}
 	for pkg := range table {
 		visit(pkg, nil)
+	}
+}
+
+// A program that links the driver of one cloud links no SDK of another.
+func TestOneCloudBringsNoOther(t *testing.T) {
+	sdks := map[string]string{"s3": "github.com/aws/", "gs": "cloud.google.com/go/", "azure": "github.com/Azure/"}
+	reach := func(from, sdk string) bool {
+		seen := map[string]bool{}
+		var visit func(pkg string) bool
+		visit = func(pkg string) bool {
+			if seen[pkg] {
+				return false
+			}
+			seen[pkg] = true
+			return slices.ContainsFunc(table[pkg].foreign, func(f string) bool { return strings.HasPrefix(f, sdk) }) ||
+				slices.ContainsFunc(table[pkg].ours, visit)
+		}
+		return visit(from)
+	}
+	for driver := range sdks {
+		for cloud, sdk := range sdks {
+			if got := reach("store/drivers/"+driver, sdk); got != (cloud == driver) {
+				t.Errorf("driver %s may link the SDK of %s: %v", driver, cloud, got)
+			}
+		}
+	}
+	for _, pkg := range []string{"store", "mount", "activity"} {
+		for cloud, sdk := range sdks {
+			if reach(pkg, sdk) {
+				t.Errorf("package %s may link the SDK of %s", pkg, cloud)
+			}
+		}
 	}
 }
 

@@ -1,9 +1,8 @@
-package store_test
+package doctor_test
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -13,14 +12,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/doctor"
 	"github.com/workdir/workdir/store"
 )
 
 // diagnose gives the checks of a run, by name.
-func diagnose(t *testing.T, ctx context.Context, url string, opts *store.DiagnoseOptions) (map[string]store.Check, error) {
+func diagnose(t *testing.T, ctx context.Context, url string, opts *doctor.Options) (map[string]doctor.Check, error) {
 	t.Helper()
-	checks := map[string]store.Check{}
-	err := store.Diagnose(ctx, url, opts, func(c store.Check) {
+	checks := map[string]doctor.Check{}
+	err := doctor.Diagnose(ctx, url, opts, func(c doctor.Check) {
 		if _, twice := checks[c.Name]; twice {
 			t.Errorf("check %q is reported twice", c.Name)
 		}
@@ -71,7 +71,7 @@ func TestDiagnoseFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range checks {
-				if c.Status != store.CheckOK && c.Name != "space" {
+				if c.Status != doctor.OK && c.Name != "space" {
 					t.Errorf("%+v", c)
 				}
 			}
@@ -94,11 +94,11 @@ func TestDiagnoseFile(t *testing.T) {
 }
 
 func TestDiagnoseQuickly(t *testing.T) {
-	checks, err := diagnose(t, context.Background(), "file://"+t.TempDir()+"/a", &store.DiagnoseOptions{Quick: true})
+	checks, err := diagnose(t, context.Background(), "file://"+t.TempDir()+"/a", &doctor.Options{Quick: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]store.CheckStatus{"parts": store.CheckSkip, "parts stale": store.CheckSkip, "range": store.CheckOK, "replaced in read": store.CheckOK} {
+	for name, want := range map[string]doctor.Status{"parts": doctor.Skip, "parts stale": doctor.Skip, "range": doctor.OK, "replaced in read": doctor.OK} {
 		if checks[name].Status != want {
 			t.Errorf("%s: %+v", name, checks[name])
 		}
@@ -119,9 +119,10 @@ type odd struct {
 	store.Store
 	put func(opts *store.PutOptions, send func() (store.Info, error)) (store.Info, error)
 
-	remove func(rev *store.Revision) error
-	stat   func(*store.Info) error
-	read   func([]byte)
+	remove  func(rev *store.Revision) error
+	missing error // of Stat where there is no archive; nil is the store's own
+	stat    func(*store.Info) error
+	read    func([]byte)
 }
 
 func (s *odd) Put(ctx context.Context, key string, write func(io.Writer) error, opts *store.PutOptions) (store.Info, error) {
@@ -150,7 +151,10 @@ func (s *odd) Delete(ctx context.Context, key string, rev store.Revision, before
 
 func (s *odd) Stat(ctx context.Context, key string) (store.Info, error) {
 	info, err := s.Store.Stat(ctx, key)
-	if s.stat != nil && err == nil {
+	switch {
+	case errors.Is(err, store.ErrNotExist) && s.missing != nil:
+		err = s.missing
+	case s.stat != nil && err == nil:
 		err = s.stat(&info)
 	}
 	return info, err
@@ -201,42 +205,42 @@ func TestDiagnoseFindsWhatIsWrong(t *testing.T) {
 		name  string
 		spoil func(*odd)
 		check string
-		want  store.Check // Detail is a part of it
+		want  doctor.Check // Detail is a part of it
 	}{
 		{"conditions are ignored", func(s *odd) { s.put = ignoring(s) }, "create again",
-			store.Check{Status: store.CheckFail, Detail: "overwrite each other"}},
+			doctor.Check{Status: doctor.Fail, Detail: "overwrite each other"}},
 		{"conditions are ignored, in a race", func(s *odd) { s.put = ignoring(s) }, "race of two",
-			store.Check{Status: store.CheckFail, Detail: "2 of two writers"}},
+			doctor.Check{Status: doctor.Fail, Detail: "2 of two writers"}},
 		{"a stale upload is accepted", func(s *odd) { s.put = ignoring(s) }, "parts stale",
-			store.Check{Status: store.CheckFail, Detail: "overwrite each other"}},
+			doctor.Check{Status: doctor.Fail, Detail: "overwrite each other"}},
 		{"a stale delete is accepted", func(s *odd) { s.remove = func(*store.Revision) error { return nil } }, "delete stale",
-			store.Check{Status: store.CheckFail, Detail: "overwrite each other"}},
+			doctor.Check{Status: doctor.Fail, Detail: "overwrite each other"}},
 		{"writes are not allowed", func(s *odd) {
 			s.put = func(*store.PutOptions, func() (store.Info, error)) (store.Info, error) { return store.Info{}, denied }
-		}, "create", store.Check{Status: store.CheckFail, Detail: "put odd://b/k: not allowed", Fix: "give this user s3:PutObject"}},
+		}, "create", doctor.Check{Status: doctor.Fail, Detail: "put odd://b/k: not allowed", Fix: "give this user s3:PutObject"}},
 		{"nothing to replace", func(s *odd) {
 			s.put = func(*store.PutOptions, func() (store.Info, error)) (store.Info, error) { return store.Info{}, denied }
-		}, "further writes", store.Check{Status: store.CheckSkip, Detail: "no scratch archive"}},
+		}, "further writes", doctor.Check{Status: doctor.Skip, Detail: "no scratch archive"}},
 		{"the clock is off", func(s *odd) {
 			s.stat = func(i *store.Info) error { i.ModTime = i.ModTime.AddDate(0, 0, -1); return nil }
 		}, "clock",
-			store.Check{Status: store.CheckWarn, Detail: "24h0m0s"}},
+			doctor.Check{Status: doctor.Warn, Detail: "24h0m0s"}},
 		{"an old revision is shown", func(s *odd) { s.stat = func(i *store.Info) error { i.Revision = "old"; return nil } }, "replace",
-			store.Check{Status: store.CheckFail, Detail: "stored revision"}},
+			doctor.Check{Status: doctor.Fail, Detail: "stored revision"}},
 		{"ranges are wrong", func(s *odd) { s.read = func(p []byte) { clear(p) } }, "range",
-			store.Check{Status: store.CheckFail, Detail: "other bytes"}},
+			doctor.Check{Status: doctor.Fail, Detail: "other bytes"}},
 		{"readers are mixed up", func(s *odd) { s.read = func(p []byte) { clear(p) } }, "replaced in read",
-			store.Check{Status: store.CheckFail, Detail: "another archive"}},
+			doctor.Check{Status: doctor.Fail, Detail: "another archive"}},
 		{"deletes are not allowed", func(s *odd) { s.remove = func(*store.Revision) error { return denied } }, "left behind",
-			store.Check{Status: store.CheckFail, Detail: "not allowed", Fix: "by hand"}},
+			doctor.Check{Status: doctor.Fail, Detail: "not allowed", Fix: "by hand"}},
 	}
+	var s *odd // of the test that runs
+	store.Register("odd", func(context.Context, store.URL) (store.Store, error) { return s, nil })
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &odd{Store: store.NewFileStore(t.TempDir())}
+			s = &odd{Store: memory(t)}
 			tt.spoil(s)
-			store.Register("odd", func(context.Context, store.URL) (store.Store, error) { return s, nil })
-			defer store.Unregister("odd")
-			checks, err := diagnose(t, context.Background(), "odd://b/k", &store.DiagnoseOptions{Quick: tt.check != "parts stale"})
+			checks, err := diagnose(t, context.Background(), "odd://b/k", &doctor.Options{Quick: tt.check != "parts stale"})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -244,7 +248,7 @@ func TestDiagnoseFindsWhatIsWrong(t *testing.T) {
 			if c.Status != tt.want.Status || !strings.Contains(c.Detail, tt.want.Detail) || !strings.Contains(c.Fix, tt.want.Fix) {
 				t.Errorf("%s: %+v, want %+v", tt.check, c, tt.want)
 			}
-			if c.Status != store.CheckOK && c.Status != store.CheckSkip && c.Fix == "" {
+			if c.Status != doctor.OK && c.Status != doctor.Skip && c.Fix == "" {
 				t.Errorf("%s: no fix in %+v", tt.check, c)
 			}
 		})
@@ -259,7 +263,7 @@ func TestDiagnoseCancelled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			err := store.Diagnose(ctx, "file://"+dir+"/a", &store.DiagnoseOptions{Quick: name != "parts"}, func(c store.Check) {
+			err := doctor.Diagnose(ctx, "file://"+dir+"/a", &doctor.Options{Quick: name != "parts"}, func(c doctor.Check) {
 				if c.Name == name {
 					cancel()
 				}
@@ -274,68 +278,100 @@ func TestDiagnoseCancelled(t *testing.T) {
 	}
 }
 
-// Nor does a listing of all levels show a scratch archive as a workspace.
-func TestListAllWithoutScratch(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{"a.tar.gz", ".workdir-doctor-1/trial.tar.gz", "b/.workdir-doctor-2/trial.tar.gz"} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	found, err := store.ListAll(context.Background(), dir)
-	if err != nil || len(found) != 1 || found[0].Name != "a" {
-		t.Errorf("%+v, %v", found, err)
-	}
-}
-
-func mustDiagnose(t *testing.T, url string) map[string]store.Check {
+func mustDiagnose(t *testing.T, url string) map[string]doctor.Check {
 	t.Helper()
-	checks, err := diagnose(t, context.Background(), url, &store.DiagnoseOptions{Quick: true})
+	checks, err := diagnose(t, context.Background(), url, &doctor.Options{Quick: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return checks
 }
 
-// fileChecks returns the checks of a directory.
-func fileChecks(t *testing.T, s store.Store) map[string]store.Check {
+// memory returns a new store.
+func memory(t *testing.T) store.Store {
 	t.Helper()
-	checks := map[string]store.Check{}
-	for _, c := range s.(store.Diagnoser).Diagnose(context.Background(), "k") {
-		checks[c.Name] = c
+	s, err := store.OpenBucket(t.Context(), store.URL{Scheme: "mem", Bucket: t.Name()})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return checks
+	return s
 }
 
-func TestDiagnoseLocks(t *testing.T) {
-	always := func(err error) func(int) error { return func(int) error { return err } }
-	tests := []struct {
-		name string
-		lock func(fd int) error
-		want store.Check
-	}{
-		{"of the kernel", store.LockFile, store.Check{Status: store.CheckOK, Detail: "the file .workdir/lock is locked"}},
-		{"that keep nobody out", always(nil), store.Check{Status: store.CheckFail, Detail: "two commits", Fix: "nolock"}},
-		{"that fail", always(unix.EIO), store.Check{Status: store.CheckFail, Detail: "input/output error"}},
-		{"that there are none of", always(unix.ENOLCK), store.Check{Status: store.CheckFail, Detail: "no locks"}},
+// directory is a store of files whose locks and whose fsync can be others.
+type directory struct {
+	store.Store
+	files
+	lock func(ctx context.Context, key string) (func(), error)
+	sync func() error
+}
+
+// files are the methods by which Diagnose knows a store of files.
+type files interface {
+	Dir(key string) (string, error)
+	Local(dir string) bool
+	Lock(ctx context.Context, key string) (func(), error)
+	Sync(ctx context.Context, key string) error
+}
+
+func (d *directory) Lock(ctx context.Context, key string) (func(), error) {
+	if d.lock != nil {
+		return d.lock(ctx, key)
 	}
+	return d.files.Lock(ctx, key)
+}
+
+func (d *directory) Sync(ctx context.Context, key string) error {
+	if d.sync != nil {
+		return d.sync()
+	}
+	return d.files.Sync(ctx, key)
+}
+
+func TestDiagnoseDirectory(t *testing.T) {
+	locks := func(err error) func(*directory) {
+		return func(d *directory) {
+			d.lock = func(context.Context, string) (func(), error) { return func() {}, err }
+		}
+	}
+	tests := []struct {
+		name, check string
+		spoil       func(*directory)
+		want        doctor.Check
+	}{
+		{"the kernel's locks", "lock", func(*directory) {}, doctor.Check{Status: doctor.OK, Detail: "the file .workdir/lock is locked"}},
+		{"locks that keep nobody out", "lock", locks(nil), doctor.Check{Status: doctor.Fail, Detail: "two commits", Fix: "nolock"}},
+		{"locks that fail", "lock", locks(unix.EIO), doctor.Check{Status: doctor.Fail, Detail: "input/output error"}},
+		{"a lock that only the first gets", "lock", func(d *directory) {
+			d.lock = func(ctx context.Context, key string) (func(), error) {
+				if ctx.Err() != nil {
+					return nil, unix.ENOLCK
+				}
+				return func() {}, nil
+			}
+		}, doctor.Check{Status: doctor.Fail, Detail: "no locks"}},
+		{"a disk that fails", "fsync", func(d *directory) { d.sync = func() error { return unix.EIO } }, doctor.Check{Status: doctor.Fail, Detail: "could not be made durable: input/output error"}},
+	}
+	var s *directory // of the test that runs
+	store.Register("directory", func(context.Context, store.URL) (store.Store, error) { return s, nil })
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := fileChecks(t, store.NewFileStoreLockedBy(t.TempDir(), tt.lock))["lock"]
-			if c.Status != tt.want.Status || !strings.Contains(c.Detail, tt.want.Detail) || !strings.Contains(c.Fix, tt.want.Fix) {
+			file, err := store.OpenBucket(t.Context(), store.URL{Scheme: "file"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = &directory{Store: file, files: file.(files)}
+			tt.spoil(s)
+			dir := t.TempDir()
+			checks, err := diagnose(t, t.Context(), "directory://b"+dir+"/k", &doctor.Options{Quick: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := checks[tt.check]; c.Status != tt.want.Status || !strings.Contains(c.Detail, tt.want.Detail) || !strings.Contains(c.Fix, tt.want.Fix) {
 				t.Errorf("%+v, want %+v", c, tt.want)
 			}
+			if c := checks["left behind"]; c.Status != doctor.OK || len(below(t, dir)) != 1 {
+				t.Errorf("%+v: %v", c, below(t, dir))
+			}
 		})
-	}
-}
-
-func TestDiagnoseSync(t *testing.T) {
-	c := fileChecks(t, store.NewFileStoreWith(t.TempDir(), nil, func(int) error { return unix.EIO }))["fsync"]
-	if c.Status != store.CheckFail || !strings.Contains(c.Detail, fmt.Sprint(unix.EIO)) {
-		t.Errorf("%+v", c)
 	}
 }
