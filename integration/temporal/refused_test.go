@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -178,8 +179,13 @@ func TestConflictWithoutRetry(t *testing.T) {
 	noError(t, err)
 	var got wdactivity.ConflictDetails
 	noError(t, app.Details(&got))
-	if want := (wdactivity.ConflictDetails{URL: e.url("job"), Have: head.Revision}); got != want || app.NonRetryable() {
+	by := got.By
+	got.By = nil
+	if want := (wdactivity.ConflictDetails{URL: e.url("job"), Have: head.Revision}); !reflect.DeepEqual(got, want) || app.NonRetryable() {
 		t.Errorf("details = %+v, want %+v; non-retryable %v", got, want, app.NonRetryable())
+	}
+	if len(by) != 1 || by[0].WorkflowID == "" || by[0].Created != 1 {
+		t.Errorf("commits in between: %+v", by)
 	}
 	if got := e.file("job", "a"); got != "here\n" {
 		t.Errorf("file = %q", got)
