@@ -120,6 +120,7 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 	info, err := h.put(ctx, &store.CommitRequest{
 		Replace: h.info.Revision,
 		ID:      want.CommitID,
+		Parent:  next.Record.Parent,
 		Delete:  empty,
 		Plan: store.Written(func(w io.Writer) (err error) {
 			defer catch("pack", &err)

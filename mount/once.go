@@ -64,11 +64,11 @@ func newCommittedError(url store.URL, rec *archive.Record, rev store.Revision) *
 	return e
 }
 
-// overtaken looks whether the commit that ours is in conflict with, or one before
-// it, is of the same step: another attempt was faster. Then the error is a
-// *CommittedError, and else the conflict, which names the commits that came in between.
+// overtaken looks whether another attempt has committed the same step, where ours has a
+// conflict or an outcome that is not known. Then the error is a *CommittedError, and else
+// err; a conflict names the commits that came in between.
 func (h *hosted) overtaken(ctx context.Context, err error) error {
-	if !errors.Is(err, store.ErrConflict) {
+	if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUnknown) {
 		return err
 	}
 	if e := (*store.ConflictError)(nil); errors.As(err, &e) && h.log != nil {

@@ -13,6 +13,7 @@ import (
 type CommitRequest struct {
 	Replace Revision                    // the revision that was opened; empty for none
 	ID      archive.CommitID            // of the commit, which is in what Plan gives; empty where there is no log to look at
+	Parent  archive.CommitID            // the last commit in the log of what was opened; empty where it has none
 	Base    Object                      // the archive of Replace, where Plan has ranges of it; else it may be nil
 	Plan    []Piece                     // the new archive, as of Compose
 	Delete  bool                        // remove the archive instead; Plan is not used
@@ -40,7 +41,8 @@ const (
 //
 // Errors: ErrConflict, where nothing was stored; ErrUnknown, where the store gave no
 // definite answer in several tries or before ctx ended, or shows something from which
-// nobody can tell, or cannot make durable what it shows; those of Compose and
+// nobody can tell (after a lost answer, also a log that does not reach back to what was
+// opened), or cannot make durable what it shows; those of Compose and
 // Store.Delete otherwise, and then nothing was stored.
 func Commit(ctx context.Context, s Store, key string, c *CommitRequest) (Info, error) {
 	m := commit{op: "commit", store: s, key: key, replace: c.Replace, remove: c.Delete, before: c.Before}
@@ -48,7 +50,7 @@ func Commit(ctx context.Context, s Store, key string, c *CommitRequest) (Info, e
 		return Compose(ctx, s, key, c.Base, c.Plan, opts)
 	}
 	if c.ID != "" && !c.Delete {
-		m.ours = func(o Object) (finding, error) { return inLog(o, c.ID) }
+		m.ours = func(o Object) (finding, error) { return inLog(o, c.ID, c.Parent) }
 	}
 	return m.run(ctx)
 }
@@ -220,7 +222,7 @@ const (
 	unchanged                    // what was opened: the write is not done, or not yet
 	stored                       // the write is done
 	overtaken                    // another archive, whose log proves that the write is not done and never will be
-	foreign                      // something that tells nothing of the write
+	foreign                      // something that tells nothing of the write, such as another log begun since
 )
 
 // look looks at what the key has now, again where others replace it meanwhile. The
@@ -257,8 +259,11 @@ func (m *commit) lookOnce(ctx context.Context) (finding, error) {
 	return m.ours(o)
 }
 
-// inLog looks for a commit in the log of an archive.
-func inLog(o Object, id archive.CommitID) (finding, error) {
+// inLog looks for a commit in the log of an archive. A log that has the commit's parent
+// and not the commit proves that what was opened was replaced by another one, and no
+// revision comes back. Without the parent in it, the commit may have been stored and
+// removed before that log began, or may still arrive once the archive is removed.
+func inLog(o Object, id, parent archive.CommitID) (finding, error) {
 	info := o.Info()
 	log, err := archive.ReadLog(o, info.Size)
 	switch {
@@ -268,8 +273,10 @@ func inLog(o Object, id archive.CommitID) (finding, error) {
 		return finding{}, err
 	case log == nil:
 		return finding{foreign, info}, nil
-	case !log.Has(id):
+	case !log.Has(id) && parent != "" && log.Has(parent):
 		return finding{overtaken, info}, nil
+	case !log.Has(id):
+		return finding{foreign, info}, nil
 	case log.Record.ID != id:
 		info = Info{Key: info.Key}
 	}

@@ -90,7 +90,7 @@ func (c *commits) now() store.Revision {
 }
 
 func (c *commits) commit() (store.Info, error) {
-	return store.Commit(c.t.Context(), c.faulty, key, &store.CommitRequest{Replace: c.rev, ID: c.ours.id, Plan: store.Written(c.ours.write)})
+	return store.Commit(c.t.Context(), c.faulty, key, &store.CommitRequest{Replace: c.rev, ID: c.ours.id, Parent: c.base.id, Plan: store.Written(c.ours.write)})
 }
 
 func (c *commits) remove() error {
@@ -179,7 +179,7 @@ func TestCommitLooksBeforeItSendsAgain(t *testing.T) {
 			c.faulty.FailReads(tc.reads...)
 			var asked []string
 			_, err := store.Commit(t.Context(), watched{c.faulty, &asked}, key, &store.CommitRequest{
-				Replace: c.rev, ID: c.ours.id, Plan: store.Written(c.ours.write),
+				Replace: c.rev, ID: c.ours.id, Parent: c.base.id, Plan: store.Written(c.ours.write),
 			})
 			noError(t, err)
 			c.holds(c.ours)
@@ -275,7 +275,7 @@ func TestCommitLooksForTheDriver(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			c := newCommits(t)
 			p := &persistent{Store: c.real, lose: tc.fault}
-			info, err := store.Commit(t.Context(), p, key, &store.CommitRequest{Replace: c.rev, ID: c.ours.id, Plan: store.Written(c.ours.write)})
+			info, err := store.Commit(t.Context(), p, key, &store.CommitRequest{Replace: c.rev, ID: c.ours.id, Parent: c.base.id, Plan: store.Written(c.ours.write)})
 			noError(t, err)
 			if info.Revision != c.now() || p.sent != tc.sent {
 				t.Errorf("%d requests were sent, want %d; Commit tells %+v", p.sent, tc.sent, info)
@@ -392,6 +392,10 @@ func TestCommitUnknown(t *testing.T) {
 		"replaced by a tool without a log": {faults: []storetest.Fault{lostAnswer}, do: func(c *commits) {
 			c.put(&packed{bytes: []byte("foreign")}, c.now())
 		}},
+		"deleted afterwards, and begun anew": {faults: []storetest.Fault{lostAnswer}, do: func(c *commits) {
+			noError(c.t, c.real.Delete(c.t.Context(), key, c.now(), nil))
+			c.put(pack(c.t, nil), "")
+		}},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			var c *commits
@@ -420,7 +424,7 @@ func TestCommitRefusedByBefore(t *testing.T) {
 			c := newCommits(t, tc.fault)
 			asked := 0
 			_, err := store.Commit(t.Context(), c.faulty, key, &store.CommitRequest{
-				Replace: c.rev, ID: c.ours.id, Plan: store.Written(c.ours.write),
+				Replace: c.rev, ID: c.ours.id, Parent: c.base.id, Plan: store.Written(c.ours.write),
 				Before: func(context.Context) error {
 					if asked++; asked > 1 || name != "after a lost answer" {
 						return errBroken
@@ -461,7 +465,7 @@ func TestCommitCancelled(t *testing.T) {
 		bubble(t, name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			c := newCommits(t, func(send func() error) error { cancel(); return fault(send) })
-			_, err := store.Commit(ctx, c.faulty, key, &store.CommitRequest{Replace: c.rev, ID: c.ours.id, Plan: store.Written(c.ours.write)})
+			_, err := store.Commit(ctx, c.faulty, key, &store.CommitRequest{Replace: c.rev, ID: c.ours.id, Parent: c.base.id, Plan: store.Written(c.ours.write)})
 			wantError(t, err, context.Canceled)
 			if errors.Is(err, store.ErrUnknown) != (name == "request lost") {
 				t.Errorf("the error is %v", err)
@@ -553,7 +557,7 @@ func TestCommitOfRanges(t *testing.T) {
 				same++
 			}
 			info, err := store.Commit(t.Context(), c.faulty, key, &store.CommitRequest{
-				Replace: c.rev, ID: c.ours.id, Base: base,
+				Replace: c.rev, ID: c.ours.id, Parent: c.base.id, Base: base,
 				Plan: []store.Piece{{Len: same}, {Write: func(w io.Writer) error {
 					_, err := w.Write(c.ours.bytes[same:])
 					return err

@@ -45,12 +45,12 @@ func (s *Step) Done(ctx context.Context, st Store, u URL, log *archive.Log) (*ar
 		s.Since.UTC().Format(time.RFC3339), ClockSkew, clockAhead(log)))
 }
 
-// Overtaken looks whether the commit that conflict is about, or one before it, is of
-// this step: another attempt was faster. It returns that commit, once it is durable,
-// and the archive that has it; else conflict, with the commits that came in between if
-// it is a *ConflictError, or with the reason why the log could not be read. A Step
-// without an Execution is no step, and its conflicts stay conflicts.
-func (s *Step) Overtaken(ctx context.Context, st Store, u URL, conflict error) (*archive.Record, Info, error) {
+// Overtaken looks whether another attempt has committed this step, where the commit of
+// this one has failed with failed: ErrConflict, or ErrUnknown. It returns that commit, once
+// it is durable, and the archive that has it; else failed, with the commits that came in
+// between if it is a *ConflictError, or with the reason why the log could not be read. A
+// Step without an Execution is no step, and its conflicts stay conflicts.
+func (s *Step) Overtaken(ctx context.Context, st Store, u URL, failed error) (*archive.Record, Info, error) {
 	head, log, err := ReadLog(ctx, st, u.Key)
 	rec, sure := s.In(log)
 	if rec != nil && sure {
@@ -60,15 +60,15 @@ func (s *Step) Overtaken(ctx context.Context, st Store, u URL, conflict error) (
 	case rec != nil && sure && err == nil:
 		return rec, head, nil
 	case err == nil:
-		if e := (*ConflictError)(nil); errors.As(conflict, &e) {
+		if e := (*ConflictError)(nil); errors.As(failed, &e) {
 			e.setBetween(log)
 		}
-		return nil, Info{}, conflict
+		return nil, Info{}, failed
 	case errors.Is(err, ErrNotExist), s.Origin.Execution == "": // an archive that was deleted has no log
-		return nil, Info{}, conflict
+		return nil, Info{}, failed
 	}
-	// The condition is the conflict alone.
-	return nil, Info{}, fmt.Errorf("%w (whether it is with another attempt of this step is not known: %v)", conflict, err)
+	// The condition is the commit's alone.
+	return nil, Info{}, fmt.Errorf("%w (whether another attempt has committed this step is not known: %v)", failed, err)
 }
 
 // In returns the commit of the step in a log, nil if there is none. Whether it is

@@ -184,6 +184,7 @@ func (c *committing) commit(s store.Store, key string) (Imported, error) {
 	info, err := store.Commit(c.ctx, s, key, &store.CommitRequest{
 		Replace: c.replace,
 		ID:      id,
+		Parent:  next.Record.Parent,
 		Plan: store.Written(func(w io.Writer) error {
 			_, err := archive.NewWriter(w, &wopts).WriteTree(c.ctx, c.tree, next)
 			return err

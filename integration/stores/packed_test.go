@@ -57,7 +57,7 @@ func (p *packed) write(w io.Writer) error {
 
 // request is the commit of p in the place of a revision.
 func (p *packed) request(replace store.Revision) *store.CommitRequest {
-	return &store.CommitRequest{Replace: replace, ID: p.id(), Plan: store.Written(p.write)}
+	return &store.CommitRequest{Replace: replace, ID: p.id(), Parent: p.log.Record.Parent, Plan: store.Written(p.write)}
 }
 
 // logOf reads the log of an archive as the server has it, past our drivers; nil
