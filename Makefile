@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 BUILD := build
 
-.PHONY: all build demo test test-unit test-integration bench conformance torture lint deps-demo deps-examples deps-test deps-bench clean
+.PHONY: all build demo test test-unit test-integration bench conformance torture simulate lint deps-demo deps-examples deps-test deps-bench clean
 
 all: build
 
@@ -32,6 +32,11 @@ conformance: deps-test
 # 10,000 appends by workers that are killed 2,500 times; takes hours. As root.
 torture: deps-test
 	scripts/torture.sh
+
+# A million schedules of attempts, faults and crashes; about half an hour.
+SCHEDULES ?= 1000000
+simulate:
+	go test -count=1 -timeout 0 -v ./internal/sim -run 'TestSchedules$$' -schedules $(SCHEDULES)
 
 bench: deps-bench build
 	bench/compare.sh $(BUILD)/workdir-mount -o docs

@@ -24,6 +24,7 @@ go build -o build/workdir-mount ./cmd/workdir-mount
 
 {
 	go test -race -json -timeout 20m ./... || true
+	go test -json -count=1 -timeout 20m ./internal/sim -run 'TestSchedules$' -schedules 100000 || true
 	# Real tools and kills: the programs under test are built without the race
 	# detector, as users run them.
 	(cd integration && go test -json -count=1 -timeout 40m ./... || true)

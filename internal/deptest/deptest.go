@@ -65,6 +65,7 @@ var table = map[string]rule{
 	"examples/nightly":             example,
 	"examples/migrate":             example,
 	"examples/guide":               example,
+	"internal/sim":                 {ours: []string{"archive", "fs", "store"}},
 	"internal/ipc":                 {},
 	"internal/deptest":             {},
 	"internal/printable":           {},
