@@ -27,14 +27,6 @@ type Rules struct {
 	deletes, foreign, bursts bool // chosen by the schedule
 }
 
-// faultOf is the measure of choices.of for faults.
-func (r *Rules) faultOf() int {
-	if r.Faults == 0 {
-		return 1 << 20
-	}
-	return r.Faults
-}
-
 // Report is what a schedule came to.
 type Report struct {
 	Err     error // the rule that was broken; nil if none was

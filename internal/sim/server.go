@@ -33,7 +33,7 @@ type activity struct {
 const (
 	activityTimeout = 30 * time.Second // start to close
 	retryAfter      = time.Second
-	maxAttempts     = 4
+	maxAttempts     = 8
 )
 
 // errNotCurrent is the answer to an attempt that may not complete its activity any more.

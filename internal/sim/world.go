@@ -149,7 +149,10 @@ func (w *world) deliver(r *request) {
 	w.mu.Lock()
 	w.pending = slices.DeleteFunc(w.pending, func(p *request) bool { return p == r })
 	w.mu.Unlock()
-	fate := w.choices.of(w.rules.faultOf(), fates)
+	fate := 0
+	if w.rules.Faults > 0 {
+		fate = w.choices.of(w.rules.Faults, fates)
+	}
 	var err error
 	switch fate {
 	case fateRequestLost:
