@@ -19,6 +19,16 @@
 // past as they are stored, each row what differs from the row before, and decodes
 // them only for who asks.
 //
+// # Reading what is touched
+//
+// An archive with an index is not unpacked. [Open] reads its end, an [Image] answers from
+// the index what is there, and a [Source] reads, verifies and inflates the segments that
+// a read of content touches, and keeps them in a [Cache] that all archives share. Locks:
+// Cache.mu and readAhead.mu are leaves, and nothing is read under them.
+//
+// The tar is the truth: a segment is shown only if its digest and its checksum are right
+// and the headers in it are, byte for byte, those that the index leads to.
+//
 // # Hostile input
 //
 // Archives come from places that others can write. Nothing in one is believed:

@@ -234,10 +234,14 @@ func digest(tb testing.TB, t *fs.Tree, n *fs.Inode, size int64) string {
 	if size > 64<<20 {
 		return "large"
 	}
-	if size <= 40 {
-		return fmt.Sprintf("%q", content(tb, t, n))
+	return digestOf([]byte(content(tb, t, n)))
+}
+
+func digestOf(content []byte) string {
+	if len(content) <= 40 {
+		return fmt.Sprintf("%q", content)
 	}
-	return fmt.Sprintf("%x", sha256.Sum256(content(tb, t, n)))[:16]
+	return fmt.Sprintf("%x", sha256.Sum256(content))[:16]
 }
 
 func xattrText(tb testing.TB, t *fs.Tree, n *fs.Inode) string {

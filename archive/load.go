@@ -11,9 +11,8 @@ import (
 
 // loader puts the entries of one archive into a tree, by the tree's verbs.
 type loader struct {
+	policy
 	tree  *fs.Tree
-	opts  *ReaderOptions
-	warn  *warner
 	tar   *tarReader
 	meter meter
 	spool *fs.Spool // made with the first content
@@ -161,6 +160,8 @@ func (l *loader) warnAbsolute(h *header, name string) {
 	}
 }
 
+const reasonDevice = "device nodes are not accepted unless asked for"
+
 // check refuses what no tree of ours holds.
 func (l *loader) check(h *header, path string, slash bool) error {
 	if err := l.meter.path(path); err != nil {
@@ -180,40 +181,13 @@ func (l *loader) check(h *header, path string, slash bool) error {
 	case h.kind != kindDir && slash:
 		return formatErr(h.name, "the name is a directory's, the entry is none")
 	case h.kind.device() && !l.opts.Devices:
-		return formatErr(h.name, "device nodes are not accepted unless asked for")
+		return formatErr(h.name, reasonDevice)
 	case h.kind == kindSymlink && h.link == "":
 		return formatErr(h.name, "the symbolic link is empty")
 	case strings.IndexByte(h.link, 0) >= 0:
 		return formatErr(h.name, "the link's target holds a NUL byte")
 	}
 	return nil
-}
-
-// maxXattrName is how long the name of an extended attribute can be, in bytes;
-// XATTR_NAME_MAX.
-const maxXattrName = 255
-
-// keep gives the extended attributes of h that the tree is to have.
-func (l *loader) keep(h *header) ([]xattr, error) {
-	kept := h.xattrs[:0]
-	for _, x := range h.xattrs {
-		class, rest, _ := strings.Cut(x.name, ".")
-		user := class+"." == userXattr
-		switch {
-		case rest == "" || len(x.name) > maxXattrName || strings.IndexByte(x.name, 0) >= 0:
-			return nil, formatErr(h.name, "%s is no name of an extended attribute", quote(x.name))
-		case user && h.kind != kindFile && h.kind != kindDir:
-			// xattr(7): only files and directories have them.
-			l.warn.warn(h.name, "extended attributes user.* of what is neither file nor directory are left out")
-		case x.name == "security.capability" && l.disowned(h):
-			l.warn.warn(h.name, "file capabilities are left out where a file gets another owner")
-		case user || l.opts.AllXattrs:
-			kept = append(kept, x)
-		default:
-			l.warn.warn(h.name, fmt.Sprintf("extended attributes %s.* are left out", quote(class)))
-		}
-	}
-	return kept, nil
 }
 
 // parent gives the directory of a clean path, and makes what is missing of it.
@@ -274,32 +248,6 @@ func (l *loader) imply(dir *fs.Inode, name string, h *header) (*fs.Inode, error)
 	l.dirs[n] = &dirState{mtime: h.mtime, known: true}
 	l.dirs[dir].holds(h.mtime)
 	return n, l.setAttr(n, d)
-}
-
-func (l *loader) owner(h *header) fs.Owner {
-	if l.opts.Owner != nil {
-		return *l.opts.Owner
-	}
-	return h.owner
-}
-
-// suidBits lend the rights of a program's owner or group to all who run it.
-const suidBits = syscall.S_ISUID | syscall.S_ISGID
-
-// disowned reports whether h is to have another owner than the archive says, who never
-// lent it any rights. chown(2) takes these away likewise; a directory keeps set-group-ID,
-// which says something else there.
-func (l *loader) disowned(h *header) bool {
-	return h.kind != kindDir && l.owner(h) != h.owner
-}
-
-// mode is the permission bits that h gets.
-func (l *loader) mode(h *header) uint32 {
-	if h.mode&suidBits != 0 && l.disowned(h) {
-		l.warn.warn(h.name, "set-user-ID and set-group-ID bits are left out where a file gets another owner")
-		return h.mode &^ suidBits
-	}
-	return h.mode
 }
 
 func (l *loader) setAttr(n *fs.Inode, h *header) error {

@@ -56,7 +56,7 @@ func (r *Reader) Load(ctx context.Context, t *fs.Tree) (*Log, error) {
 	defer src.close()
 	warn := &warner{fn: r.opts.Warn}
 	l := &loader{
-		tree: t, opts: &r.opts, warn: warn,
+		policy: policy{opts: &r.opts, warn: warn}, tree: t,
 		tar:   newTarReader(src, lim, warn),
 		meter: meter{lim: lim},
 		dirs:  map[*fs.Inode]*dirState{},

@@ -34,11 +34,12 @@ var (
 // there was a log and it cannot be read, a *LimitError, or r's own.
 func ReadLog(r io.ReaderAt, size int64) (*Log, error) {
 	e := ending{r: r, size: size, maxLog: DefaultLimits().LogBytes}
-	return e.read()
+	log, _, err := e.read()
+	return log, err
 }
 
-// Source is an archive that can be read from its beginning and anywhere.
-type Source interface {
+// File is an archive that can be read from its beginning and anywhere.
+type File interface {
 	io.Reader
 	io.ReaderAt
 }
@@ -46,7 +47,7 @@ type Source interface {
 // FindLog is ReadLog, and reads all of r where the end shows no log and the archive
 // can be one of ours, so that nil means that it has none and is not cut off. What does
 // not begin as a tar.gz is a *FormatError.
-func FindLog(ctx context.Context, r Source, size int64) (*Log, error) {
+func FindLog(ctx context.Context, r File, size int64) (*Log, error) {
 	log, err := ReadLog(r, size)
 	if log != nil || err != nil {
 		return log, err
@@ -81,24 +82,25 @@ type ending struct {
 	maxLog int64
 }
 
-// read returns the log; nil where the end shows none.
-func (e *ending) read() (*Log, error) {
+// read returns the log and the footer that leads to it; nil where the end shows none.
+func (e *ending) read() (*Log, *footer, error) {
 	tail, end, err := e.tail()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f, err := footerAt(tail)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case f != nil:
-		return e.log(f, tail, end)
+		log, err := e.log(f, tail, end)
+		return log, f, err
 	case brokenEnd(tail):
-		return nil, errLogDamaged
+		return nil, nil, errLogDamaged
 	case e.stray(tail, end):
-		return nil, errNotLast
+		return nil, nil, errNotLast
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
 // tail returns the last bytes of the archive, without padding, and where they end.

@@ -95,7 +95,7 @@ func (t *tailReader) ReadAt(p []byte, off int64) (int, error) {
 // none. Errors: *FormatError where it cannot be read, *LimitError.
 func (t *tailReader) log() (*Log, error) {
 	e := ending{r: t, from: t.from, size: t.size, tar: &t.first, maxLog: t.maxLog}
-	log, err := e.read()
+	log, _, err := e.read()
 	if log == nil && err == nil && t.ours {
 		return nil, errNotLast
 	}

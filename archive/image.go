@@ -1,0 +1,323 @@
+package archive
+
+import (
+	"cmp"
+	"io"
+	"slices"
+	"sort"
+	"sync"
+	"syscall"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// Image is what an archive holds, as a tree can stand on it: names and attributes are in
+// the index, content is read from the segments when it is touched. It implements
+// fs.Image.
+type Image struct {
+	x       *index
+	src     *Source
+	policy  policy
+	links   map[uint32]uint32 // see countLinks
+	xattrs  map[uint32][]fs.Xattr
+	checked sync.Map // row of a file in chunks whose header was seen
+}
+
+// Image returns an image of the archive, which must be Indexed, for those who have
+// opts: Owner, Devices, AllXattrs and Warn count. Content is read through src.
+// Errors: *FormatError for what opts refuse.
+func (a *Archive) Image(src *Source, opts *ReaderOptions) (*Image, error) {
+	im := &Image{x: a.idx, src: src, links: a.links()}
+	if opts == nil {
+		opts = &ReaderOptions{}
+	}
+	im.policy = policy{opts: opts, warn: &warner{fn: opts.Warn}}
+	if err := im.check(); err != nil {
+		return nil, err
+	}
+	for i, row := range a.idx.xattrRow {
+		if err := im.keepXattrs(row, a.idx.xattrs[i]); err != nil {
+			return nil, err
+		}
+	}
+	return im, nil
+}
+
+// check finds what the policy refuses or warns of: it needs the attributes, which many
+// rows share, and the first row of each.
+func (im *Image) check() error {
+	seen := make([]bool, len(im.x.attrs))
+	for row := range im.x.attr {
+		at := im.x.attr[row]
+		if seen[at] {
+			continue
+		}
+		seen[at] = true
+		a := &im.x.attrs[at]
+		if a.kind.device() && !im.policy.opts.Devices {
+			return formatErr(im.x.path(uint32(row)), reasonDevice)
+		}
+		if a.mode&suidBits != 0 {
+			im.policy.mode(im.head(uint32(row), im.x.path(uint32(row)))) // warns
+		}
+	}
+	return nil
+}
+
+// head is what the policy wants to know of a row.
+func (im *Image) head(row uint32, name string) *header {
+	a := &im.x.attrs[im.x.attr[row]]
+	return &header{name: name, kind: a.kind, mode: a.mode, owner: fs.Owner{UID: a.uid, GID: a.gid}}
+}
+
+func (im *Image) keepXattrs(row uint32, all []xattr) error {
+	h := im.head(row, im.x.path(row))
+	h.xattrs = slices.Clone(all)
+	kept, err := im.policy.keep(h)
+	if err != nil || len(kept) == 0 {
+		return err
+	}
+	if im.xattrs == nil {
+		im.xattrs = map[uint32][]fs.Xattr{}
+	}
+	for _, x := range kept {
+		im.xattrs[row] = append(im.xattrs[row], fs.Xattr{Name: x.name, Value: x.value})
+	}
+	return nil
+}
+
+// countLinks returns how many further names each file has, and how many directories
+// each directory; those that have none are left out.
+func (x *index) countLinks() map[uint32]uint32 {
+	links := map[uint32]uint32{}
+	dir := uint32(0)
+	for row := uint32(1); row < uint32(x.rows()); row++ {
+		for x.child[dir+1] <= row {
+			dir++
+		}
+		switch x.kind(row) {
+		case kindDir:
+			links[dir]++
+		case kindLink:
+			links[x.inode(row)]++
+		}
+	}
+	return links
+}
+
+// Len implements fs.Image.
+func (im *Image) Len() int { return im.x.rows() }
+
+// Inode implements fs.Image.
+func (im *Image) Inode(row uint32) uint32 { return im.x.inode(row) }
+
+// Children implements fs.Image.
+func (im *Image) Children(row uint32) (first, n uint32) { return im.x.children(row) }
+
+// Name implements fs.Image.
+func (im *Image) Name(row uint32) string { return im.x.name(row) }
+
+// Target implements fs.Image.
+func (im *Image) Target(row uint32) string { return im.x.target(row) }
+
+// Xattrs implements fs.Image.
+func (im *Image) Xattrs(row uint32) []fs.Xattr { return im.xattrs[row] }
+
+// Attr implements fs.Image.
+func (im *Image) Attr(row uint32) fs.Attr {
+	h := im.head(row, "")
+	owner, mtime := im.policy.owner(h), im.x.mtime(row)
+	a := fs.Attr{
+		Ino: uint64(row) + 1, Mode: h.kind.format() | im.policy.mode(h),
+		UID: owner.UID, GID: owner.GID, Nlink: 1 + im.links[row],
+		Atime: mtime, Mtime: mtime, Ctime: mtime, Btime: mtime,
+	}
+	switch {
+	case h.kind == kindDir:
+		a.Nlink++
+	case h.kind == kindFile:
+		a.Size = im.x.size(row)
+	case h.kind == kindSymlink:
+		a.Mode, a.Size = syscall.S_IFLNK|0o777, int64(len(im.x.target(row)))
+	case h.kind.device():
+		a.Rdev = uint32(im.x.value[row])
+	}
+	return a
+}
+
+// Content implements fs.Image.
+func (im *Image) Content(row uint32) fs.Base { return &file{im, row} }
+
+// file is the content of a file in an archive.
+type file struct {
+	im  *Image
+	row uint32
+}
+
+// Size implements fs.Base.
+func (f *file) Size() int64 { return f.im.x.size(f.row) }
+
+// ReadAt implements io.ReaderAt. What is read was verified, and the entry's own header
+// with it.
+func (f *file) ReadAt(p []byte, off int64) (int, error) {
+	size := f.Size()
+	if off >= size {
+		return 0, io.EOF
+	}
+	var eof error
+	if int64(len(p)) > size-off {
+		p, eof = p[:size-off], io.EOF
+	}
+	n, err := f.read(p, off)
+	if err != nil {
+		return n, err
+	}
+	return n, eof
+}
+
+// read fills p from off on, all of which the file has.
+func (f *file) read(p []byte, off int64) (int, error) {
+	seg := f.im.x.seg[f.row]
+	if f.im.x.segs[seg].kind != segGroup {
+		return f.readChunks(p, off)
+	}
+	e, err := f.im.src.get(seg)
+	if err != nil {
+		return 0, err
+	}
+	at, err := f.dataIn(e)
+	if err != nil {
+		return 0, err
+	}
+	return copy(p, e.raw[at+off:]), nil
+}
+
+// dataIn returns where the content begins in the segment that has the file's header.
+func (f *file) dataIn(e *cached) (int64, error) {
+	x := f.im.x
+	rows := f.im.src.placement().in(x.seg[f.row])
+	i, ok := slices.BinarySearchFunc(rows, f.row, func(a, b uint32) int { return cmp.Compare(x.inner[a], x.inner[b]) })
+	if !ok || rows[i] != f.row || i >= len(e.data) {
+		return 0, x.differs(f.row)
+	}
+	return int64(e.data[i]), nil
+}
+
+// readChunks is read for a file whose content is in segments of its own.
+func (f *file) readChunks(p []byte, off int64) (int, error) {
+	x := f.im.x
+	head := x.seg[f.row]
+	from := x.segs[head].rawOff + int64(x.segs[head].raw) // of the content in the tar
+	first := x.segmentAt(from + off)
+	last := x.segmentAt(from + off + int64(len(p)) - 1)
+	got, err := f.chunks(head, first, last)
+	if err != nil {
+		return 0, err
+	}
+	done := 0
+	for i := range got {
+		n, err := x.copyChunk(p[done:], first+uint32(i), got[i], from+off+int64(done))
+		if done += n; err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// chunks returns the segments first to last of the file. Its header, which is alone in
+// segment head, is held against the index once.
+func (f *file) chunks(head, first, last uint32) ([]*cached, error) {
+	src := f.im.src
+	if _, seen := f.im.checked.Load(f.row); seen {
+		return src.getRun(first, last+1)
+	}
+	from := first
+	if from == head+1 {
+		from = head
+	}
+	got, err := src.getRun(from, last+1)
+	if err != nil {
+		return nil, err
+	}
+	header := got[0]
+	if from == head {
+		got = got[1:]
+	} else if header, err = src.get(head); err != nil {
+		return nil, err
+	}
+	if _, err := f.dataIn(header); err != nil {
+		return nil, err
+	}
+	f.im.checked.Store(f.row, true)
+	return got, nil
+}
+
+// segmentAt returns the segment that has a byte of the tar.
+func (x *index) segmentAt(raw int64) uint32 {
+	return uint32(sort.Search(len(x.segs), func(i int) bool { return x.segs[i].rawOff > raw })) - 1
+}
+
+// copyChunk copies from the bytes of the tar from at on, which segment i has, as many as
+// it and p have.
+func (x *index) copyChunk(p []byte, i uint32, e *cached, at int64) (int, error) {
+	seg := &x.segs[i]
+	in := at - seg.rawOff
+	p = p[:min(int64(len(p)), seg.rawLen()-in)]
+	switch seg.kind {
+	case segZeros:
+		clear(p)
+		return len(p), nil
+	case segChunk:
+		return copy(p, e.raw[in:]), nil
+	}
+	return 0, errContent
+}
+
+var errContent = &FormatError{Reason: "the index has no content for a file"}
+
+// SeekData implements fs.Base.
+func (f *file) SeekData(off int64) (int64, error) { return f.seek(off, false), nil }
+
+// SeekHole implements fs.Base.
+func (f *file) SeekHole(off int64) (int64, error) { return f.seek(off, true), nil }
+
+// seek returns the first byte from off on that is in a hole, or in none. Whole chunks of
+// zeros are holes, and the end of the file is one.
+func (f *file) seek(off int64, hole bool) int64 {
+	x, size := f.im.x, f.Size()
+	if off >= size {
+		return size
+	}
+	head := x.seg[f.row]
+	if x.segs[head].kind == segGroup {
+		if hole {
+			return size
+		}
+		return off
+	}
+	from := x.segs[head].rawOff + int64(x.segs[head].raw)
+	for i := x.segmentAt(from + off); off < size; i++ {
+		if (x.segs[i].kind == segZeros) == hole {
+			return off
+		}
+		off = x.segs[i].rawOff + x.segs[i].rawLen() - from
+	}
+	return size
+}
+
+// Used implements fs.Base.
+func (f *file) Used() int64 {
+	x, size := f.im.x, f.Size()
+	head := x.seg[f.row]
+	if x.segs[head].kind == segGroup {
+		return size
+	}
+	end := x.segs[head].rawOff + int64(x.segs[head].raw) + size
+	used := int64(0)
+	for i := head + 1; int(i) < len(x.segs) && x.segs[i].rawOff < end; i++ {
+		if x.segs[i].kind != segZeros {
+			used += min(x.segs[i].rawLen(), end-x.segs[i].rawOff)
+		}
+	}
+	return used
+}
