@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test: the packages with the race detector, then integration/, which
-# has its own go.mod and starts real tools. A skipped test is a failure.
+# has its own go.mod and starts real tools, and each fuzzer for a while. A skipped test
+# is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,3 +30,5 @@ go build -o build/workdir-mount ./cmd/workdir-mount
 	# detector, as users run them.
 	(cd integration && go test -json -count=1 -timeout 40m ./... || true)
 } | build/testreport
+
+scripts/fuzz.sh
