@@ -10,15 +10,18 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 program=$root/build/temporal-dev
 
 # build compiles the server, some 2,000 packages: minutes the first time, a second
-# or two later. What it is at goes to stderr.
+# or two later. What it is at goes to stderr. The server may ask for a later Go than
+# the one that is installed, and than workdir itself asks for: the go command fetches
+# it, unless GOTOOLCHAIN in the environment forbids that.
 build() {
-	cd "$root/integration"
+	export GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
+	cd "$root/integration/cmd/temporal-dev"
 	mkdir -p "$root/build"
 	exec 9>"$program.lock"
 	flock 9 # two that write the program at once would start a half of it
 	local total
-	total=$(go list -deps ./cmd/temporal-dev | wc -l)
-	go build -buildvcs=false -v -o "$program" ./cmd/temporal-dev 2>&1 | awk -v total="$total" '
+	total=$(go list -deps . | wc -l)
+	go build -buildvcs=false -v -o "$program" . 2>&1 | awk -v total="$total" '
 		!/^[a-z0-9.]+(\/[^ ]*)?$/ { print; next } # what is no package is an error
 		NR == 1 { print "building the Temporal server: takes minutes the first time" }
 		NR % 100 == 0 { printf "building the Temporal server: %d packages compiled, %d at most\n", NR, total }

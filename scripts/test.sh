@@ -17,8 +17,8 @@ if [ -n "$unformatted" ]; then
 	exit 1
 fi
 go vet ./...
-scripts/temporal-dev.sh --build >/dev/null # for integration/, which vet would compile without a word
 (cd integration && go vet ./...)
+scripts/temporal-dev.sh --build >/dev/null
 mkdir -p build
 go build -o build/testreport ./internal/testreport
 go build -o build/workdir-mount ./cmd/workdir-mount

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -170,7 +169,3 @@ func serverConfig(database *config.SQL, address string) *config.Config {
 		}},
 	}
 }
-
-// quiet is the log of our own client, whose complaints about a server that is
-// still starting nobody needs.
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
