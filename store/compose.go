@@ -51,7 +51,7 @@ func Compose(ctx context.Context, s Store, key string, base Object, plan []Piece
 			return info, err
 		}
 	}
-	return s.Put(ctx, key, func(w io.Writer) error { return streamPlan(ctx, w, base, plan) }, opts)
+	return s.Put(ctx, key, func(w io.Writer) error { return WritePlan(ctx, w, base, plan) }, opts)
 }
 
 // checkPlan holds a plan against its base. The plan that it returns has no empty ranges,
@@ -97,8 +97,9 @@ const (
 	fetchAhead = 3
 )
 
-// streamPlan writes what the plan gives.
-func streamPlan(ctx context.Context, w io.Writer, base Object, plan []Piece) error {
+// WritePlan writes the bytes of a plan, for stores that cannot compose them. It reads the
+// ranges of base ahead of w.
+func WritePlan(ctx context.Context, w io.Writer, base Object, plan []Piece) error {
 	f := newFetcher(base, plan)
 	defer f.stop()
 	for _, p := range plan {

@@ -44,6 +44,7 @@ func newBackend(client *container.Client, own bool) *backend {
 		panic(err)
 	}
 	b := &backend{Blobs: cloud.Blobs{Open: cloud.Opened(bucket), Dialect: dialect{}}, client: client}
+	b.PageSize = listPage
 	if !own {
 		b.Escaped = []string{`\`, `"`, "#", "%", "?", "\x7f", "../"}
 	}
@@ -84,6 +85,11 @@ func (b *backend) Endpoint() string { return b.host + "/" + b.account }
 // Close implements cloud.Backend.
 func (b *backend) Close() error { return nil }
 
+// Tries implements cloud.Backend.
+func (b *backend) Tries() []cloud.Kind {
+	return []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindCopy}
+}
+
 // dialect is what Azure says in types of its own.
 type dialect struct{}
 
@@ -121,26 +127,26 @@ func (dialect) Attributes(a *gocloud.Attributes) (cloud.Attributes, error) {
 const listPage = 5000
 
 // Listing implements cloud.Dialect.
-func (dialect) Listing(as func(any) bool, prefix string, limit int) error {
+func (dialect) Listing(as func(any) bool, r cloud.PageRequest) error {
 	var o *container.ListBlobsHierarchyOptions
 	if as(&o) {
-		o.Prefix = &prefix
+		o.Prefix = &r.Prefix
 		o.Include.Metadata = true // tells folders
-		if limit == 0 {
-			*o.MaxResults = listPage
+		if r.Start != "" {
+			o.StartFrom = &r.Start
 		}
 	}
 	return nil
 }
 
 // Listed implements cloud.Dialect.
-func (dialect) Listed(o *gocloud.ListObject) (string, cloud.Attributes) {
+func (dialect) Listed(o *gocloud.ListObject) cloud.Listed {
 	var item container.BlobItem
 	o.As(&item)
 	if isFolder(item.Metadata) || isDirectory(item.Properties) {
-		return "", cloud.Attributes{}
+		return cloud.Listed{}
 	}
-	return *item.Name, attributes(item.Properties.ETag, item.Properties.ContentLength, item.Properties.LastModified)
+	return cloud.Listed{Name: *item.Name, Attributes: attributes(item.Properties.ETag, item.Properties.ContentLength, item.Properties.LastModified)}
 }
 
 // Tidy implements cloud.Dialect.

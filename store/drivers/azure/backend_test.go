@@ -68,7 +68,7 @@ func TestWrites(t *testing.T) {
 			if err != nil || put.Revision != "0x2" || put.Size != 1 {
 				t.Errorf("Put gives %+v, %v", put, err)
 			}
-			u, err := b.Upload(t.Context(), "k", tc.cond)
+			u, err := b.Upload(t.Context(), "k", tc.cond, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +105,7 @@ func TestBlocks(t *testing.T) {
 	var seen []string
 	for range 2 {
 		before := len(requests())
-		u, err := b.Upload(t.Context(), "k", cloud.Condition{})
+		u, err := b.Upload(t.Context(), "k", cloud.Condition{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -76,19 +76,19 @@ var requests = map[string]func(context.Context, *backend) error{
 	},
 	"delete": func(ctx context.Context, b *backend) error { return b.Delete(ctx, "k", "r") },
 	"list": func(ctx context.Context, b *backend) error {
-		_, _, err := b.List("", false)(ctx)
+		_, err := b.Page(ctx, cloud.PageRequest{})
 		return err
 	},
 	"accessible": func(ctx context.Context, b *backend) error { return b.Accessible(ctx, "k") },
 	"part": func(ctx context.Context, b *backend) error {
-		u, err := b.Upload(ctx, "k", cloud.Condition{})
+		u, err := b.Upload(ctx, "k", cloud.Condition{}, nil)
 		if err != nil {
 			return err
 		}
 		return u.Part(ctx, 1, []byte("x"))
 	},
 	"complete": func(ctx context.Context, b *backend) error {
-		u, err := b.Upload(ctx, "k", cloud.Condition{})
+		u, err := b.Upload(ctx, "k", cloud.Condition{}, nil)
 		if err != nil {
 			return err
 		}
@@ -313,14 +313,11 @@ func TestFolders(t *testing.T) {
 		}
 	}
 	var found []string
-	next := b.List("", false)
-	name, a, err := next(t.Context())
-	for ; err == nil; name, a, err = next(t.Context()) {
-		if name != "" {
-			found = append(found, fmt.Sprintf("%s %d %s", name, a.Size, a.Revision))
-		}
+	page, err := b.Page(t.Context(), cloud.PageRequest{})
+	for _, o := range page.Objects {
+		found = append(found, fmt.Sprintf("%s %d %s", o.Name, o.Size, o.Revision))
 	}
-	if err != io.EOF || fmt.Sprint(found) != "[k.tar.gz 7 0x1]" {
+	if err != nil || fmt.Sprint(found) != "[f/ 0  k.tar.gz 7 0x1]" {
 		t.Errorf("list gives %v, %v", found, err)
 	}
 }

@@ -3,8 +3,9 @@ package azure
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"testing"
+
+	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
 // listing answers with blobs, as the service lists them.
@@ -17,26 +18,23 @@ func listing(blobs string) http.HandlerFunc {
 	}
 }
 
-func TestNames(t *testing.T) {
+func TestPage(t *testing.T) {
 	asked := ""
 	b := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		asked += r.URL.Query().Get("prefix") + " " + r.URL.Query().Get("delimiter") + " " + r.URL.Query().Get("maxresults") + ";"
 		listing(`<Blob><Name>jobs/a.tar.gz</Name><Properties><Last-Modified>`+someTime+`</Last-Modified><Content-Length>7</Content-Length></Properties></Blob><BlobPrefix><Name>jobs/ab/</Name></BlobPrefix>`)(w, r)
 	})
-	got, err := b.Names(t.Context(), "jobs/a", 7)
-	if want := []string{"jobs/a.tar.gz", "jobs/ab/"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("names %q, %v", got, err)
+	page, err := b.Page(t.Context(), cloud.PageRequest{Prefix: "jobs/a", Size: 7})
+	if err != nil || len(page.Objects) != 2 || page.Objects[0].Name != "jobs/a.tar.gz" || page.Objects[1].Name != "jobs/ab/" {
+		t.Errorf("the page is %+v, %v", page, err)
 	}
-	if _, err := b.Names(t.Context(), "jobs/a", 1000); err != nil {
+	if _, err := b.Page(t.Context(), cloud.PageRequest{Prefix: "jobs/a"}); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := b.List("jobs/a", false)(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if asked != "jobs/a / 7;jobs/a / 1000;jobs/a / 5000;" {
+	if asked != "jobs/a / 7;jobs/a / 5000;" {
 		t.Errorf("asked %q", asked)
 	}
-	if _, err := answering(t, refusing(http.StatusForbidden, "AuthorizationPermissionMismatch")).Names(t.Context(), "", 1); err == nil {
+	if _, err := answering(t, refusing(http.StatusForbidden, "AuthorizationPermissionMismatch")).Page(t.Context(), cloud.PageRequest{}); err == nil {
 		t.Error("no error of a list that is denied")
 	}
 }

@@ -5,12 +5,18 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
@@ -18,34 +24,169 @@ const (
 	// idSize is how long ids of blocks are, before base64, where nothing asks for
 	// another length. Azure takes up to 64 bytes, all of one length for a name.
 	idSize = 20
+	// maxBlocks is how many blocks are kept: Azure takes 50,000 in all.
+	maxBlocks = 30_000
+	// minKept is the least that is kept of blocks, in bytes, so that they do not become ever
+	// smaller.
+	minKept = 1 << 20
+	// copyBlock is how much the service copies by one request, in bytes; it takes up to 4,000
+	// MiB, and answers when it is done.
+	copyBlock = 128 << 20
+	// sourceLife is how long a signature on the source is good for.
+	sourceLife = 15 * time.Minute
+	// storageScope is what tokens for Blob Storage are asked for.
+	storageScope = "https://storage.azure.com/.default"
 	// minIDSize is the least that is unlike those of other writers: 4 bytes at
 	// random, and the number.
 	minIDSize = 4 + 2
 )
 
-// upload stages blocks under a name and then commits the list of them.
+// upload stages blocks under a name and then commits the list of them. A part is a block, or
+// as many as were committed together.
 type upload struct {
+	b      *backend
+	name   string
 	blocks *blockblob.Client
+	src    *cloud.Source // may be nil
+	base   []block       // what src is made of, where it is what the upload replaces; immutable, like from
+	from   *address      // by which the service itself reads src; nil where nothing is copied
 
 	mu     sync.Mutex
-	random []byte         // the beginning of every id; its length is that of ids less the number's
-	ids    map[int]string // of the parts that were staged, in base64
-	sizes  map[int]int64  // of the same
+	random []byte           // the beginning of every id; its length is that of ids less the number's
+	parts  map[int][]string // ids of the blocks of each part, in base64
+	size   int64            // of all parts, bytes
 }
 
-// Upload implements cloud.Backend.
-func (b *backend) Upload(_ context.Context, name string, _ cloud.Condition) (cloud.Upload, error) {
-	return b.newUpload(name), nil
+// block is a block of a blob.
+type block struct {
+	id       string
+	off, end int64
 }
 
-func (b *backend) newUpload(name string) *upload {
-	u := &upload{blocks: b.client.NewBlockBlobClient(name), ids: map[int]string{}, sizes: map[int]int64{}}
+// address is one by which the service itself reads a blob, and, where the address alone will
+// not do, what authorises it.
+type address struct {
+	url   string
+	token *string
+}
+
+// Upload implements cloud.Backend. Blocks of src itself are kept by their ids, where it is
+// what is replaced; else the service copies from any blob of the account.
+func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition, src *cloud.Source) (cloud.Upload, error) {
+	u := &upload{b: b, name: name, blocks: b.client.NewBlockBlobClient(name), src: src, parts: map[int][]string{}}
 	u.setIDSize(idSize)
-	return u
+	if src == nil {
+		return u, nil
+	}
+	other, ok := src.Backend.(*backend)
+	if !ok || other.Endpoint() != b.Endpoint() {
+		return nil, errors.ErrUnsupported
+	}
+	if other == b && src.Name == name {
+		if err := u.learnBase(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if u.base != nil {
+		return u, nil
+	}
+	from, err := other.readable(ctx, src.Name)
+	if err != nil { // not wrapped: the bytes can go another way
+		return nil, fmt.Errorf("%w: %v", errors.ErrUnsupported, err)
+	}
+	u.from = from
+	return u, nil
+}
+
+// learnBase asks for the blocks of what is replaced. A blob that was made by one request has
+// none. A list names blocks by their ids alone, and an id that was staged again means the new
+// block; so only ids as long as ours are kept, which nobody chooses twice.
+func (u *upload) learnBase(ctx context.Context) error {
+	r, err := u.blocks.GetBlockList(cloud.Operation(ctx, "head"), blockblob.BlockListTypeCommitted, nil)
+	if err != nil {
+		return refused(err)
+	}
+	if have := attributes(r.ETag, nil, nil).Revision; have != u.src.Revision && len(r.CommittedBlocks) > 0 {
+		return &cloud.GoneError{Err: fmt.Errorf("revision %s is there", have)}
+	}
+	var off int64
+	var base []block
+	for _, b := range r.CommittedBlocks {
+		if len(*b.Name) != base64.StdEncoding.EncodedLen(idSize) {
+			return nil
+		}
+		base = append(base, block{*b.Name, off, off + *b.Size})
+		off += *b.Size
+	}
+	if off == u.src.Size && len(base) <= maxBlocks {
+		u.base = base
+	}
+	return nil
 }
 
 // MaxParts implements cloud.Upload: as many as the store wants.
 func (u *upload) MaxParts() int { return cloud.UploadParts }
+
+// Kept implements cloud.Upload: whole blocks, or what the service copies by one request.
+func (u *upload) Kept(off, end, _ int64) (from, to int64) {
+	if u.from != nil {
+		return off, min(end, off+copyBlock)
+	}
+	from, to = end, end
+	for _, b := range u.base {
+		if b.off >= off && b.end <= end {
+			from, to = min(from, b.off), b.end
+		}
+	}
+	if to-from < minKept {
+		return end, end
+	}
+	return from, to
+}
+
+// Copy implements cloud.Upload.
+func (u *upload) Copy(ctx context.Context, n int, off, end int64) (err error) {
+	if u.from == nil {
+		var ids []string
+		for _, b := range u.base {
+			if b.off >= off && b.end <= end {
+				ids = append(ids, b.id)
+			}
+		}
+		u.staged(n, end-off, ids...)
+		return nil
+	}
+	id, tag := u.newID(n), azcore.ETag(`"`+string(u.src.Revision)+`"`)
+	_, err = u.blocks.StageBlockFromURL(ctx, id, u.from.url, &blockblob.StageBlockFromURLOptions{
+		Range:                          blob.HTTPRange{Offset: off, Count: end - off},
+		CopySourceAuthorization:        u.from.token,
+		SourceModifiedAccessConditions: &blob.SourceModifiedAccessConditions{SourceIfMatch: &tag},
+	})
+	if err != nil {
+		return refused(err)
+	}
+	u.staged(n, end-off, id)
+	return nil
+}
+
+// readable returns an address by which the service itself may read a blob.
+func (b *backend) readable(ctx context.Context, name string) (*address, error) {
+	client := b.client.NewBlobClient(name)
+	if b.credential != nil {
+		t, err := b.credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{storageScope}})
+		if err != nil {
+			return nil, err
+		}
+		bearer := "Bearer " + t.Token
+		return &address{client.URL(), &bearer}, nil
+	}
+	signed, err := client.GetSASURL(sas.BlobPermissions{Read: true}, time.Now().Add(sourceLife), nil)
+	if err != nil {
+		// No key to sign with: the container's own address has a signature, or none is needed.
+		return &address{url: client.URL()}, nil //nolint:nilerr // the service says so if it is not enough
+	}
+	return &address{url: signed}, nil
+}
 
 // Part implements cloud.Upload.
 //
@@ -58,6 +199,9 @@ func (u *upload) Part(ctx context.Context, n int, p []byte) error {
 	if !bloberror.HasCode(err, bloberror.InvalidBlobOrBlock, bloberror.InvalidBlockID) {
 		return err
 	}
+	if u.base != nil { // whose ids are of another length
+		return errors.ErrUnsupported
+	}
 	if lerr := u.learnIDSize(ctx, len(id)); lerr != nil {
 		return lerr
 	}
@@ -69,15 +213,16 @@ func (u *upload) stage(ctx context.Context, n int, id string, p []byte) error {
 	if err != nil {
 		return refused(err)
 	}
-	u.staged(n, id, int64(len(p)))
+	u.staged(n, int64(len(p)), id)
 	return nil
 }
 
 // staged notes that part n is at the store.
-func (u *upload) staged(n int, id string, size int64) {
+func (u *upload) staged(n int, size int64, ids ...string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.ids[n], u.sizes[n] = id, size
+	u.parts[n] = ids
+	u.size += size
 }
 
 // newID is the id of a part, in base64.
@@ -112,7 +257,7 @@ func (u *upload) learnIDSize(ctx context.Context, refusedLen int) error {
 		}
 		id, err := base64.StdEncoding.DecodeString(*block.Name)
 		if err != nil || len(id) < minIDSize {
-			return fmt.Errorf("blocks: %w", errForeignBlocks)
+			break
 		}
 		u.setIDSize(len(id))
 		return nil
@@ -122,7 +267,10 @@ func (u *upload) learnIDSize(ctx context.Context, refusedLen int) error {
 
 // Complete implements cloud.Upload.
 func (u *upload) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attributes, error) {
-	list, size := u.list()
+	var list []string
+	for n := 1; n <= len(u.parts); n++ {
+		list = append(list, u.parts[n]...)
+	}
 	r, err := u.blocks.CommitBlockList(once(ctx), list, &blockblob.CommitBlockListOptions{
 		HTTPHeaders:      headers(),
 		AccessConditions: conditions(cond),
@@ -130,18 +278,7 @@ func (u *upload) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attr
 	if err != nil {
 		return cloud.Attributes{}, refused(err)
 	}
-	return attributes(r.ETag, &size, r.LastModified), nil
-}
-
-// list gives the ids of all parts in order, and the size of all together.
-func (u *upload) list() (ids []string, size int64) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for n := 1; n <= len(u.ids); n++ {
-		ids = append(ids, u.ids[n])
-		size += u.sizes[n]
-	}
-	return ids, size
+	return attributes(r.ETag, &u.size, r.LastModified), nil
 }
 
 // Abort implements cloud.Upload. There is nothing that Azure lets us do: see "What

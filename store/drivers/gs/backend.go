@@ -33,16 +33,21 @@ type backend struct {
 }
 
 func newBackend(open func(context.Context) (*blob.Bucket, error)) *backend {
-	return &backend{Blobs: cloud.Blobs{Open: open, Dialect: dialect{}, Escaped: []string{"../"}}, pause: firstPause}
+	return &backend{Blobs: cloud.Blobs{Open: open, Dialect: dialect{}, Escaped: []string{"../"}, PageSize: listPage}, pause: firstPause}
 }
 
 func (b *backend) Bucket() string   { return "gs://" + b.bucket }
 func (b *backend) Endpoint() string { return b.endpoint }
 func (b *backend) Close() error     { return b.close() }
 
-// HonoursConditions tells Google's servers from emulators and what else an endpoint
-// leads to.
-func (b *backend) HonoursConditions() bool { return b.google }
+// Tries implements cloud.Backend. Google's own servers honour conditions; emulators, and what
+// else an endpoint leads to, are tried.
+func (b *backend) Tries() []cloud.Kind {
+	if b.google {
+		return nil
+	}
+	return []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindCopy}
+}
 
 // handle gives the bucket, for requests that are made once: the core tries again.
 func (b *backend) handle(ctx context.Context) (*storage.BucketHandle, error) {
@@ -106,21 +111,24 @@ func (dialect) Attributes(a *blob.Attributes) (cloud.Attributes, error) {
 	return attributes(&of), nil
 }
 
+// listPage is how many objects Google lists by one request at most.
+const listPage = 1000
+
 // Listing implements cloud.Dialect.
-func (dialect) Listing(as func(any) bool, prefix string, _ int) error {
+func (dialect) Listing(as func(any) bool, r cloud.PageRequest) error {
 	var q *storage.Query
 	if !as(&q) {
 		return nil
 	}
-	q.Prefix, q.Projection = prefix, storage.ProjectionNoACL
+	q.Prefix, q.StartOffset, q.Projection = r.Prefix, r.Start, storage.ProjectionNoACL
 	return q.SetAttrSelection([]string{"Name", "Generation", "Size", "Updated"})
 }
 
 // Listed implements cloud.Dialect.
-func (dialect) Listed(o *blob.ListObject) (string, cloud.Attributes) {
+func (dialect) Listed(o *blob.ListObject) cloud.Listed {
 	var of storage.ObjectAttrs
 	o.As(&of)
-	return of.Name, attributes(&of)
+	return cloud.Listed{Name: of.Name, Attributes: attributes(&of)}
 }
 
 // Tidy implements cloud.Dialect.
@@ -210,7 +218,7 @@ func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) e
 // storage.buckets.get, which those who may use its objects need not have; and where
 // permissions are given for a folder, only that folder can be listed.
 func (b *backend) Accessible(ctx context.Context, name string) error {
-	_, err := b.Names(ctx, name[:strings.LastIndex(name, "/")+1], 1)
+	_, err := b.Page(ctx, cloud.PageRequest{Prefix: name[:strings.LastIndex(name, "/")+1], Size: 1})
 	return err
 }
 

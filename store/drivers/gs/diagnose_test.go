@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
-func TestNames(t *testing.T) {
+func TestPage(t *testing.T) {
 	b, _ := backendAt(t, func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		if q.Get("prefix") != "jobs/a" || q.Get("delimiter") != "/" || q.Get("maxResults") != "7" || q.Get("pageToken") != "" {
@@ -18,10 +19,10 @@ func TestNames(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"prefixes":["jobs/ab/"],"items":[{"name":"jobs/a.tar.gz"}]}`)
 	})
-	got, err := b.Names(t.Context(), "jobs/a", 7)
+	got, err := b.Page(t.Context(), cloud.PageRequest{Prefix: "jobs/a", Size: 7})
 	noError(t, err)
-	if slices.Sort(got); !slices.Equal(got, []string{"jobs/a.tar.gz", "jobs/ab/"}) {
-		t.Errorf("names %q", got)
+	if len(got.Objects) != 2 || got.Objects[0].Name != "jobs/a.tar.gz" || got.Objects[1].Name != "jobs/ab/" {
+		t.Errorf("the page is %+v", got)
 	}
 }
 

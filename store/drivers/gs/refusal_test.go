@@ -77,7 +77,7 @@ func TestMissingBucket(t *testing.T) {
 	_, err := b.Put(ctx, "key.tar.gz", []byte("archive"), cloud.Condition{})
 	wantRefusal(t, b, err, cloud.NoBucket, "")
 	wantRefusal(t, b, b.Accessible(ctx, "dir/key.tar.gz"), cloud.NoBucket, "")
-	_, _, err = b.List("", false)(ctx)
+	_, err = b.Page(ctx, cloud.PageRequest{})
 	wantRefusal(t, b, err, cloud.NoBucket, "")
 	_, err = b.Head(ctx, "key.tar.gz")
 	wantRefusal(t, b, err, cloud.NotFound, "")
@@ -93,7 +93,7 @@ func TestForeignRevision(t *testing.T) {
 		cond := cloud.Condition{Replace: rev}
 		_, err := b.Put(ctx, "key.tar.gz", nil, cond)
 		wantRefusal(t, b, err, cloud.Changed, "")
-		_, err = b.Upload(ctx, "key.tar.gz", cond)
+		_, err = b.Upload(ctx, "key.tar.gz", cond, nil)
 		wantRefusal(t, b, err, cloud.Changed, "")
 		_, err = b.Get(ctx, "key.tar.gz", 0, 10, cond.Replace)
 		wantRefusal(t, b, err, cloud.Changed, "")

@@ -34,8 +34,15 @@ const chunkSize = 16 << 20
 // uploadTries is how often a request of an upload is sent.
 const uploadTries = 8
 
-// Upload makes no request: the first part does.
-func (b *backend) Upload(ctx context.Context, name string, cond cloud.Condition) (cloud.Upload, error) {
+// Upload implements cloud.Backend. It makes no request: the first part does.
+func (b *backend) Upload(ctx context.Context, name string, cond cloud.Condition, src *cloud.Source) (cloud.Upload, error) {
+	if src != nil {
+		other, ok := src.Backend.(*backend)
+		if !ok || other.identity != b.identity {
+			return nil, errors.ErrUnsupported
+		}
+		return &wholeCopy{b, name, other, src}, nil
+	}
 	u := &upload{b: b}
 	ctx, u.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
@@ -61,6 +68,10 @@ func (u *upload) tryAgain(err error) bool {
 }
 
 func (u *upload) MaxParts() int { return 1 }
+
+// Kept and Copy are wholeCopy's.
+func (u *upload) Kept(_, end, _ int64) (from, to int64)         { return end, end }
+func (u *upload) Copy(context.Context, int, int64, int64) error { return errors.ErrUnsupported }
 
 // Part gives the writer bytes. An error in sending them may come from the next call.
 func (u *upload) Part(ctx context.Context, _ int, p []byte) error {
@@ -113,3 +124,57 @@ func (u *upload) failure(ctx context.Context, err error) error {
 	}
 	return tidyWrite(err)
 }
+
+// wholeCopy is an upload that is a copy of the whole of another object, between two buckets that
+// the same credentials are used for: Google copies nothing less.
+type wholeCopy struct {
+	b    *backend
+	name string
+	from *backend
+	src  *cloud.Source
+}
+
+func (c *wholeCopy) MaxParts() int { return 1 }
+
+// Kept implements cloud.Upload.
+func (c *wholeCopy) Kept(off, end, before int64) (from, to int64) {
+	if off == 0 && end == c.src.Size && before == 0 {
+		return off, end
+	}
+	return end, end
+}
+
+// Copy implements cloud.Upload. Complete copies.
+func (c *wholeCopy) Copy(context.Context, int, int64, int64) error { return nil }
+
+// Part implements cloud.Upload.
+func (c *wholeCopy) Part(context.Context, int, []byte) error { return errors.ErrUnsupported }
+
+// Complete implements cloud.Upload, in as many requests as Google wants; the last one makes the
+// object.
+func (c *wholeCopy) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attributes, error) {
+	source, err := c.from.handle(ctx)
+	if err != nil {
+		return cloud.Attributes{}, err
+	}
+	target, err := c.b.handle(ctx)
+	if err != nil {
+		return cloud.Attributes{}, err
+	}
+	generation, err := parseRevision(c.src.Revision)
+	if err != nil {
+		return cloud.Attributes{}, err
+	}
+	under, err := conditions(cond)
+	if err != nil {
+		return cloud.Attributes{}, err
+	}
+	a, err := target.Object(c.name).If(under).CopierFrom(source.Object(c.src.Name).Generation(generation)).Run(ctx)
+	if err != nil {
+		return cloud.Attributes{}, tidy(err)
+	}
+	return attributes(a), nil
+}
+
+// Abort implements cloud.Upload.
+func (c *wholeCopy) Abort(context.Context) error { return nil }

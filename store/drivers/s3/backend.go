@@ -43,7 +43,7 @@ func newBackend(options awss3.Options, bucket string, opts Options) *backend {
 		panic(err)
 	}
 	return &backend{
-		Blobs:  cloud.Blobs{Open: cloud.Opened(opened), Dialect: dialect{}, Escaped: []string{"../"}},
+		Blobs:  cloud.Blobs{Open: cloud.Opened(opened), Dialect: dialect{}, Escaped: []string{"../"}, PageSize: listPage},
 		client: client, transport: transport, bucket: bucket, endpoint: endpointOf(options), options: opts,
 		md5: options.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired,
 	}
@@ -58,9 +58,10 @@ func (b *backend) Endpoint() string { return b.endpoint }
 // Close implements cloud.Backend.
 func (b *backend) Close() error { return nil }
 
-// ProbesDelete implements cloud.DeleteProber: servers that know conditional writes
-// do not all know conditional deletes.
-func (b *backend) ProbesDelete() bool { return true }
+// Tries implements cloud.Backend: servers that know some conditions do not all know the others.
+func (b *backend) Tries() []cloud.Kind {
+	return []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindDelete, cloud.KindCopy}
+}
 
 // once makes a request that is not to be repeated by the SDK: an answer to the
 // second could be due to the first.
@@ -93,20 +94,26 @@ func (dialect) Attributes(a *blob.Attributes) (cloud.Attributes, error) {
 	return attributes(&a.ETag, &a.Size, &a.ModTime), nil
 }
 
+// listPage is how many objects S3 lists by one request at most.
+const listPage = 1000
+
 // Listing implements cloud.Dialect.
-func (dialect) Listing(as func(any) bool, prefix string, _ int) error {
+func (dialect) Listing(as func(any) bool, r cloud.PageRequest) error {
 	var in *awss3.ListObjectsV2Input
 	if as(&in) {
-		in.Prefix = &prefix
+		in.Prefix = &r.Prefix
+		if r.Start != "" && r.Token == nil { // the token knows where it began
+			in.StartAfter = &r.Start
+		}
 	}
 	return nil
 }
 
 // Listed implements cloud.Dialect.
-func (dialect) Listed(o *blob.ListObject) (string, cloud.Attributes) {
+func (dialect) Listed(o *blob.ListObject) cloud.Listed {
 	var object types.Object
 	o.As(&object)
-	return aws.ToString(object.Key), attributes(object.ETag, object.Size, object.LastModified)
+	return cloud.Listed{Name: aws.ToString(object.Key), Attributes: attributes(object.ETag, object.Size, object.LastModified)}
 }
 
 // Tidy implements cloud.Dialect.
@@ -144,7 +151,7 @@ func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.
 		ContentType: aws.String(contentType), ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: b.kmsKey(),
 	}
 	in.IfMatch, in.IfNoneMatch = conditions(cond)
-	in.ContentMD5, in.ChecksumCRC32C = b.checksum(body)
+	in.ContentMD5, in.ChecksumCRC32C = checksum(body, b.md5)
 	out, err := b.client.PutObject(ctx, in, once)
 	if err != nil {
 		return cloud.Attributes{}, conditional(err, cond)
@@ -152,9 +159,9 @@ func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.
 	return attributes(out.ETag, in.ContentLength, nil), nil
 }
 
-// checksum gives the one that the server is to verify.
-func (b *backend) checksum(p []byte) (md5Sum, crc32c *string) {
-	if b.md5 {
+// checksum returns the one that the server is to verify.
+func checksum(p []byte, asMD5 bool) (md5Sum, crc32c *string) {
+	if asMD5 {
 		sum := md5.Sum(p)
 		return aws.String(base64.StdEncoding.EncodeToString(sum[:])), nil
 	}
@@ -177,17 +184,9 @@ func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) e
 	return err
 }
 
-// Accessible implements cloud.Backend. It lists and does not ask for the bucket,
-// because credentials may be allowed to list a prefix only.
+// Accessible implements cloud.Backend. It lists and does not ask for the bucket, because
+// credentials may be allowed to list a prefix only.
 func (b *backend) Accessible(ctx context.Context, name string) error {
-	_, err := b.Names(ctx, name, 1)
+	_, err := b.Page(ctx, cloud.PageRequest{Prefix: name, Size: 1})
 	return err
-}
-
-// checksumAlgorithm is what an upload of several parts is begun with.
-func (b *backend) checksumAlgorithm() types.ChecksumAlgorithm {
-	if b.md5 {
-		return ""
-	}
-	return types.ChecksumAlgorithmCrc32c
 }

@@ -14,64 +14,37 @@ import (
 
 const noSuchUpload = "NoSuchUpload"
 
-// refusals are S3's error codes, which other servers have taken over. See "Error
-// responses" in the Amazon S3 API reference.
-var refusals = map[string]cloud.Meaning{
-	"NoSuchKey": cloud.NotFound, "NotFound": cloud.NotFound, "NoSuchVersion": cloud.NotFound,
-	"NoSuchBucket": cloud.NoBucket, "InvalidBucketName": cloud.NoBucket,
-
-	"AccessDenied": cloud.Denied, "Forbidden": cloud.Denied, "AllAccessDisabled": cloud.Denied, "AccountProblem": cloud.Denied,
-	"MethodNotAllowed": cloud.Denied, "KMS.DisabledException": cloud.Denied, "InvalidObjectState": cloud.Denied,
-
-	"InvalidAccessKeyId": cloud.Unidentified, "SignatureDoesNotMatch": cloud.Unidentified, "ExpiredToken": cloud.Unidentified,
-	"InvalidToken": cloud.Unidentified, "TokenRefreshRequired": cloud.Unidentified, "InvalidSecurity": cloud.Unidentified,
-	"NotSignedUp": cloud.Unidentified, "Unauthorized": cloud.Unidentified,
-
-	"PreconditionFailed":         cloud.Changed,
-	"ConditionalRequestConflict": cloud.Busy, "OperationAborted": cloud.Busy, "SlowDown": cloud.Busy, "SlowDownWrite": cloud.Busy, "SlowDownRead": cloud.Busy,
-	"TooManyRequests": cloud.Busy, "RequestLimitExceeded": cloud.Busy, "Throttling": cloud.Busy, "ThrottlingException": cloud.Busy,
-	"RequestTimeout": cloud.Busy, "BadDigest": cloud.Busy, "XAmzContentChecksumMismatch": cloud.Busy, "IncompleteBody": cloud.Busy,
-
+// words are S3's error codes, which other servers have taken over. See "Error responses" in
+// the Amazon S3 API reference.
+var words = cloud.NewWords(
+	cloud.Said{Codes: "NoSuchKey NotFound NoSuchVersion", Meaning: cloud.NotFound},
+	cloud.Said{Codes: "NoSuchBucket InvalidBucketName", Meaning: cloud.NoBucket},
+	cloud.Said{Codes: "AccessDenied Forbidden AllAccessDisabled AccountProblem MethodNotAllowed KMS.DisabledException InvalidObjectState", Meaning: cloud.Denied},
+	cloud.Said{Codes: "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken InvalidSecurity NotSignedUp Unauthorized", Meaning: cloud.Unidentified},
+	cloud.Said{Codes: "ExpiredToken TokenRefreshRequired", Meaning: cloud.Unidentified,
+		Todo: "the credentials have expired; get new ones (aws sso login, a new session token) and try again"},
+	cloud.Said{Codes: "PreconditionFailed", Meaning: cloud.Changed},
+	cloud.Said{Codes: "ConditionalRequestConflict OperationAborted SlowDown SlowDownWrite SlowDownRead TooManyRequests RequestLimitExceeded Throttling ThrottlingException", Meaning: cloud.Busy},
+	cloud.Said{Codes: "RequestTimeout BadDigest XAmzContentChecksumMismatch IncompleteBody", Meaning: cloud.Busy},
 	// What servers say that keep objects as files: a directory is in the archive's place.
-	"ExistingObjectIsDirectory": cloud.Other, "ObjectParentIsFile": cloud.Other,
-
-	"InvalidRange": cloud.OutOfRange, "RequestedRangeNotSatisfiable": cloud.OutOfRange,
-
-	"PermanentRedirect": cloud.BadOption, "TemporaryRedirect": cloud.BadOption, "AuthorizationHeaderMalformed": cloud.BadOption,
-	"IllegalLocationConstraintException": cloud.BadOption, "RequestTimeTooSkewed": cloud.BadOption, "KeyTooLongError": cloud.BadOption,
-
-	"NotImplemented": cloud.Unsupported,
-
-	"InsufficientStorage": cloud.Full, "XMinioStorageFull": cloud.Full, "QuotaExceeded": cloud.Full, "EntityTooLarge": cloud.Full,
-
+	cloud.Said{Codes: "ExistingObjectIsDirectory ObjectParentIsFile", Meaning: cloud.Other},
+	cloud.Said{Codes: "InvalidRange RequestedRangeNotSatisfiable", Meaning: cloud.OutOfRange},
+	cloud.Said{Codes: "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException KeyTooLongError", Meaning: cloud.BadOption},
+	cloud.Said{Codes: "RequestTimeTooSkewed", Meaning: cloud.BadOption, Todo: "set this host's clock; S3 accepts 15 minutes of difference"},
+	cloud.Said{Codes: "NotImplemented", Meaning: cloud.Unsupported, Todo: "the server does not know this request of S3"},
+	cloud.Said{Codes: "InsufficientStorage XMinioStorageFull QuotaExceeded EntityTooLarge", Meaning: cloud.Full},
 	// An upload that is gone was completed, aborted, or never there. Nobody knows.
-	noSuchUpload: cloud.Broken, "InternalError": cloud.Broken, "ServiceUnavailable": cloud.Broken,
-}
-
-// statuses are for answers without a code: those to HEAD, and those of proxies.
-var statuses = map[int]cloud.Meaning{
-	http.StatusMovedPermanently: cloud.BadOption, http.StatusTemporaryRedirect: cloud.BadOption,
-	http.StatusUnauthorized: cloud.Unidentified, http.StatusForbidden: cloud.Denied,
-	http.StatusNotFound: cloud.NotFound, http.StatusConflict: cloud.Busy,
-	http.StatusPreconditionFailed: cloud.Changed, http.StatusRequestedRangeNotSatisfiable: cloud.OutOfRange,
-	http.StatusTooManyRequests: cloud.Busy, http.StatusNotImplemented: cloud.Unsupported,
-	http.StatusInsufficientStorage: cloud.Full,
-}
+	cloud.Said{Codes: noSuchUpload + " InternalError ServiceUnavailable", Meaning: cloud.Broken},
+)
 
 // conditional gives err, or, where a conditional write found no object to replace,
 // an error that says so: S3 answers NoSuchKey and not PreconditionFailed to that.
 func conditional(err error, cond cloud.Condition) error {
 	if c := code(err); cond.Replace != "" && (c == "NoSuchKey" || c == "NotFound") {
-		return &goneError{err}
+		return &cloud.GoneError{Err: err}
 	}
 	return err
 }
-
-// goneError is a condition that does not hold because the object is gone.
-type goneError struct{ err error }
-
-func (e *goneError) Error() string { return e.err.Error() }
-func (e *goneError) Unwrap() error { return e.err }
 
 // code is S3's error code, "" for an error that is not the server's.
 func code(err error) string {
@@ -84,37 +57,39 @@ func code(err error) string {
 
 // Classify implements cloud.Backend.
 func (b *backend) Classify(err error) cloud.Refusal {
-	m := meaning(err)
-	return cloud.Refusal{Meaning: m, Todo: b.todo(m, err)}
+	r := classify(err)
+	if r.Todo == "" {
+		r.Todo = b.todo(r.Meaning, err)
+	}
+	return r
 }
 
-func meaning(err error) cloud.Meaning {
+func meaning(err error) cloud.Meaning { return classify(err).Meaning }
+
+func classify(err error) cloud.Refusal {
 	switch {
-	case errors.As(err, new(*goneError)):
-		return cloud.Changed
 	case errors.As(err, new(*credentialsError)):
-		return cloud.Unidentified
+		return cloud.Refusal{Meaning: cloud.Unidentified, Todo: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give the host a role, or add anonymous=true to the URL's options of a public bucket"}
 	case errors.Is(err, errStillThere):
-		return cloud.Busy
+		return cloud.Refusal{Meaning: cloud.Busy}
 	}
-	if m, ok := refusals[code(err)]; ok {
-		return m
-	}
+	c, status := code(err), 0
 	var response *awshttp.ResponseError
-	if !errors.As(err, &response) {
-		return cloud.Other // package cloud knows the errors of connections
+	if errors.As(err, &response) {
+		status = response.HTTPStatusCode()
 	}
-	status := response.HTTPStatusCode()
-	m, ok := statuses[status]
+	_, known := words[c]
 	switch {
-	case ok:
-		return m
-	case status >= 500, errors.As(err, new(*smithy.DeserializationError)):
-		return cloud.Broken
-	case otherRegion(err) != "":
-		return cloud.BadOption
+	case !known && status == 0:
+		return cloud.Connection(err)
+	case !known && otherRegion(err) != "":
+		return cloud.Refusal{Meaning: cloud.BadOption}
+	case !known && status == http.StatusConflict:
+		return cloud.Refusal{Meaning: cloud.Busy}
+	case !known && errors.As(err, new(*smithy.DeserializationError)):
+		return cloud.Refusal{Meaning: cloud.Broken}
 	}
-	return cloud.Other
+	return words.Of(c, status)
 }
 
 // otherRegion is the region that the bucket is in, where the answer says that it is
@@ -141,13 +116,12 @@ var permissions = map[string]string{
 	"CompleteMultipartUpload": "s3:PutObject",
 	"AbortMultipartUpload":    "s3:AbortMultipartUpload",
 	"DeleteObject":            "s3:DeleteObject",
-	"CopyObject":              "s3:PutObject here and s3:GetObject at the source",
+	"UploadPartCopy":          "s3:PutObject here and s3:GetObject at the source",
 	"ListObjectsV2":           "s3:ListBucket on the bucket",
 }
 
 // todo says how to mend a refusal.
 func (b *backend) todo(m cloud.Meaning, err error) string {
-	region := otherRegion(err)
 	if b.endpoint != "" && !b.client.Options().UsePathStyle && errors.As(err, new(*net.DNSError)) {
 		return "look whether the address is right; where buckets are no subdomains of " + b.endpoint + ", add use_path_style=true to the URL's options"
 	}
@@ -155,19 +129,14 @@ func (b *backend) todo(m cloud.Meaning, err error) string {
 	case cloud.Denied:
 		return b.todoDenied(err)
 	case cloud.Unidentified:
-		return b.todoUnidentified(err)
+		return "the server does not know these credentials, or the secret is wrong; look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_PROFILE, and at the endpoint in the URL"
 	case cloud.NoBucket:
 		return fmt.Sprintf("make the bucket %s, or correct its name, the endpoint or the region in the URL", b.bucket)
 	case cloud.BadOption:
-		if code(err) == "RequestTimeTooSkewed" {
-			return "set this host's clock; S3 accepts 15 minutes of difference"
-		}
-		if region != "" {
+		if region := otherRegion(err); region != "" {
 			return fmt.Sprintf("the bucket is in the region %s: add region=%s to the URL's options, or set AWS_REGION", region, region)
 		}
 		return "add the bucket's region to the URL's options (region=…), or set AWS_REGION; for a server that is not Amazon's look at endpoint and use_path_style too"
-	case cloud.Unsupported:
-		return "the server does not know this request of S3"
 	}
 	return ""
 }
@@ -178,14 +147,4 @@ func (b *backend) todoDenied(err error) string {
 		return fmt.Sprintf("these credentials need the permission %s for %s", permissions[op.OperationName], b.bucket)
 	}
 	return "give these credentials the permissions that docs/stores.md lists"
-}
-
-func (b *backend) todoUnidentified(err error) string {
-	switch {
-	case errors.As(err, new(*credentialsError)):
-		return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give the host a role, or add anonymous=true to the URL's options of a public bucket"
-	case code(err) == "ExpiredToken", code(err) == "TokenRefreshRequired":
-		return "the credentials have expired; get new ones (aws sso login, a new session token) and try again"
-	}
-	return "the server does not know these credentials, or the secret is wrong; look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_PROFILE, and at the endpoint in the URL"
 }

@@ -91,9 +91,10 @@ func TestNoCredentials(t *testing.T) {
 
 // Codes that only a write meets.
 func TestRefusalsOfWrites(t *testing.T) {
-	gone := conditional(&smithy.GenericAPIError{Code: "NoSuchKey"}, cloud.Condition{Replace: "rev"})
+	if gone := conditional(&smithy.GenericAPIError{Code: "NoSuchKey"}, cloud.Condition{Replace: "rev"}); !errors.As(gone, new(*cloud.GoneError)) {
+		t.Errorf("a condition on what is gone gives %v", gone)
+	}
 	for want, err := range map[cloud.Meaning]error{
-		cloud.Changed:     gone,
 		cloud.NotFound:    conditional(&smithy.GenericAPIError{Code: "NoSuchKey"}, cloud.Condition{}),
 		cloud.Busy:        &smithy.GenericAPIError{Code: "ConditionalRequestConflict"},
 		cloud.Broken:      &smithy.GenericAPIError{Code: "NoSuchUpload"},

@@ -6,10 +6,7 @@ import (
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
-var (
-	_ cloud.Diagnoser = (*backend)(nil)
-	_ cloud.Namer     = (*backend)(nil)
-)
+var _ cloud.Diagnoser = (*backend)(nil)
 
 // Doctor implements cloud.Diagnoser.
 func (b *backend) Doctor() *doctor.Bucket { return s3doctor.Bucket(b.client, b.bucket) }

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
 // source returns credentials that say where they come from.
@@ -39,13 +40,13 @@ func listing(t *testing.T, answer string) *backend {
 	return newBackend(client.Options(), "bkt", Options{})
 }
 
-func TestNames(t *testing.T) {
+func TestPage(t *testing.T) {
 	b := listing(t, `<ListBucketResult><Contents><Key>jobs/a.tar.gz</Key><LastModified>2026-11-23T12:00:00.000Z</LastModified></Contents><CommonPrefixes><Prefix>jobs/ab/</Prefix></CommonPrefixes></ListBucketResult>`)
-	got, err := b.Names(t.Context(), "jobs/a", 7)
-	if want := []string{"jobs/a.tar.gz", "jobs/ab/"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("names %q, %v", got, err)
+	got, err := b.Page(t.Context(), cloud.PageRequest{Prefix: "jobs/a", Size: 7})
+	if err != nil || len(got.Objects) != 2 || got.Objects[0].Name != "jobs/a.tar.gz" || got.Objects[1].Name != "jobs/ab/" {
+		t.Errorf("the page is %+v, %v", got, err)
 	}
-	if _, err := listing(t, "").Names(t.Context(), "", 7); err == nil {
+	if _, err := listing(t, "").Page(t.Context(), cloud.PageRequest{}); err == nil {
 		t.Error("no error of a bucket that is not there")
 	}
 }

@@ -25,13 +25,17 @@ package s3
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"gocloud.dev/blob"
 	"gocloud.dev/blob/s3blob"
 
 	"github.com/workdir/workdir/store"
@@ -143,4 +147,36 @@ func endpointOf(o awss3.Options) string {
 		return ""
 	}
 	return host(aws.ToString(o.BaseEndpoint))
+}
+
+// errLooked ends a request of gocloud before it is sent.
+var errLooked = errors.New("only looking")
+
+// FromBucket returns a store of the archives in a bucket that gocloud.dev/blob/s3blob has
+// opened, or in a part of it that blob.PrefixedBucket shows. Its client, encryption and prefix
+// are taken over; the bucket stays the caller's. No request is made. It fails for a bucket of
+// another driver.
+func FromBucket(bucket *blob.Bucket) (store.Store, error) {
+	const key = "x"
+	var client *awss3.Client
+	if !bucket.As(&client) {
+		return nil, errors.New("this bucket is not one of gocloud.dev/blob/s3blob")
+	}
+	// What s3blob does not tell, a write does that is stopped before it begins.
+	var in *transfermanager.UploadObjectInput
+	_, err := bucket.NewWriter(context.Background(), key, &blob.WriterOptions{
+		ContentType: contentType,
+		BeforeWrite: func(as func(any) bool) error {
+			as(&in)
+			return errLooked
+		},
+	})
+	if !errors.Is(err, errLooked) || in == nil {
+		return nil, fmt.Errorf("look at the bucket: %w", err)
+	}
+	return New(client, aws.ToString(in.Bucket), &Options{
+		Encryption: types.ServerSideEncryption(in.ServerSideEncryption),
+		KMSKeyID:   aws.ToString(in.SSEKMSKeyID),
+		Prefix:     strings.TrimSuffix(aws.ToString(in.Key), key),
+	}), nil
 }

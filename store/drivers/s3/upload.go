@@ -5,7 +5,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,49 +18,124 @@ import (
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
+const (
+	minPart = 5 << 20   // bytes of all parts but the last
+	maxCopy = 256 << 20 // bytes that are copied by one request; several are under way at once
+)
+
 // upload is a multipart upload.
 type upload struct {
 	b    *backend
 	name string
 	id   *string
+	src  *cloud.Source // may be nil
+	md5  bool          // checksums of parts are MD5 and not CRC32C
 
 	mu    sync.Mutex
-	parts []types.CompletedPart // that were sent, in any order; guarded by mu
+	parts []types.CompletedPart // that are there, in any order; guarded by mu
 }
 
-// Upload implements cloud.Backend.
-func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition) (cloud.Upload, error) {
+// Upload implements cloud.Backend. Where parts are copied, neither the upload nor a part has a
+// checksum that S3 keeps, since a part of another upload brings one of another kind, which
+// Complete refuses.
+func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition, src *cloud.Source) (cloud.Upload, error) {
 	in := &awss3.CreateMultipartUploadInput{
 		Bucket: &b.bucket, Key: &name, ContentType: aws.String(contentType),
-		ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: b.kmsKey(), ChecksumAlgorithm: b.checksumAlgorithm(),
+		ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: b.kmsKey(),
+	}
+	u := &upload{b: b, name: name, src: src, md5: b.md5 || src != nil}
+	if !u.md5 {
+		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
+	}
+	if src != nil {
+		if other, ok := src.Backend.(*backend); !ok || other.endpoint != b.endpoint {
+			return nil, errors.ErrUnsupported
+		}
 	}
 	// A second one, after a lost answer, would leave the first behind.
-	out, err := b.client.CreateMultipartUpload(ctx, in, once)
+	out, err := b.client.CreateMultipartUpload(ctx, in, once, u.checksums)
 	if err != nil {
 		return nil, err
 	}
-	return &upload{b: b, name: name, id: out.UploadId}, nil
+	u.id = out.UploadId
+	return u, nil
+}
+
+// checksums keeps the SDK from adding a checksum of its own choice.
+func (u *upload) checksums(o *awss3.Options) {
+	if u.md5 {
+		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	}
 }
 
 // MaxParts implements cloud.Upload.
 func (u *upload) MaxParts() int { return cloud.UploadParts }
 
+// Kept implements cloud.Upload: any range of at least minPart bytes, less what the part in
+// front of it needs to be one.
+func (u *upload) Kept(off, end, before int64) (from, to int64) {
+	if before > 0 && before < minPart {
+		off += minPart - before
+	}
+	switch {
+	case off == 0 && end == u.src.Size && end <= maxCopy: // is the only part
+	case end-off < minPart:
+		return end, end
+	case end-off >= maxCopy+minPart:
+		end = off + maxCopy
+	}
+	return off, end
+}
+
 // Part implements cloud.Upload.
 func (u *upload) Part(ctx context.Context, n int, p []byte) error {
-	number := aws.Int32(int32(n)) // at most 10,000
 	in := &awss3.UploadPartInput{
-		Bucket: &u.b.bucket, Key: &u.name, UploadId: u.id, PartNumber: number,
+		Bucket: &u.b.bucket, Key: &u.name, UploadId: u.id, PartNumber: aws.Int32(int32(n)), // at most 10,000
 		Body: bytes.NewReader(p), ContentLength: aws.Int64(int64(len(p))),
 	}
-	in.ContentMD5, in.ChecksumCRC32C = u.b.checksum(p)
-	out, err := u.b.client.UploadPart(ctx, in)
+	in.ContentMD5, in.ChecksumCRC32C = checksum(p, u.md5)
+	out, err := u.b.client.UploadPart(ctx, in, u.checksums)
 	if err != nil {
 		return err
 	}
+	u.there(types.CompletedPart{PartNumber: in.PartNumber, ETag: out.ETag, ChecksumCRC32C: in.ChecksumCRC32C})
+	return nil
+}
+
+// Copy implements cloud.Upload.
+func (u *upload) Copy(ctx context.Context, n int, off, end int64) error {
+	source, _ := u.src.Backend.(*backend) // Upload has seen it
+	in := &awss3.UploadPartCopyInput{
+		Bucket: &u.b.bucket, Key: &u.name, UploadId: u.id, PartNumber: aws.Int32(int32(n)),
+		CopySource: aws.String(copySource(source.bucket, u.src.Name)), CopySourceIfMatch: etag(u.src.Revision),
+		CopySourceRange: aws.String(fmt.Sprintf("bytes=%d-%d", off, end-1)),
+	}
+	out, err := u.b.client.UploadPartCopy(ctx, in)
+	switch {
+	case err != nil:
+		return err
+	case out.CopyPartResult == nil || out.CopyPartResult.ETag == nil:
+		return fmt.Errorf("the answer to the copy of a part names no part: %w", errors.ErrUnsupported)
+	}
+	u.there(types.CompletedPart{PartNumber: in.PartNumber, ETag: out.CopyPartResult.ETag})
+	return nil
+}
+
+// copySource is the value of the header that names the source, in URL encoding but for the
+// slashes. Some servers decode a "+" to a space.
+func copySource(bucket, name string) string {
+	segments := strings.Split(name, "/")
+	for i, s := range segments {
+		segments[i] = url.PathEscape(s)
+	}
+	return bucket + "/" + strings.ReplaceAll(strings.Join(segments, "/"), "+", "%2B")
+}
+
+// there notes a part that is at the store.
+func (u *upload) there(part types.CompletedPart) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.parts = append(u.parts, types.CompletedPart{PartNumber: number, ETag: out.ETag, ChecksumCRC32C: in.ChecksumCRC32C})
-	return nil
+	u.parts = append(u.parts, part)
 }
 
 // Complete implements cloud.Upload.
@@ -75,9 +153,9 @@ func (u *upload) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attr
 	return attributes(out.ETag, nil, nil), nil
 }
 
-// errStillThere is an upload that was aborted and is there again: "it might be
-// necessary to abort a given multipart upload multiple times", says the reference
-// of AbortMultipartUpload, where parts were under way.
+// errStillThere is an upload that was aborted and is there again: "it might be necessary to
+// abort a given multipart upload multiple times", says the reference of AbortMultipartUpload,
+// where parts were under way.
 var errStillThere = errors.New("parts of an aborted upload arrived late")
 
 // Abort implements cloud.Upload.

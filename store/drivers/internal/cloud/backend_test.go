@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +30,8 @@ type memory struct {
 	requests []string           // kinds of all so far
 
 	parallel       int  // MaxParts
+	page           int  // most objects in a page
+	copiesAny      bool // ignores the revision of the source of a copy
 	unconditional  bool // ignores conditions
 	noBucket       bool
 	deletesUnasked bool // ignores the condition of Delete
@@ -45,7 +48,7 @@ type fault func(ctx context.Context, do func() error) error
 func newMemory() *memory {
 	return &memory{
 		endpoint: rand.Text(), objects: map[string]memoryObject{}, uploads: map[*memoryUpload]bool{},
-		faults: map[string][]fault{}, parallel: 8,
+		faults: map[string][]fault{}, parallel: 8, page: 100,
 	}
 }
 
@@ -130,7 +133,10 @@ func (m *memory) Bucket() string   { return "memory://bucket" }
 func (m *memory) Endpoint() string { return m.endpoint }
 func (m *memory) Close() error     { return nil }
 
-func (m *memory) ProbesDelete() bool { return true }
+func (m *memory) Tries() []Kind {
+	return []Kind{KindPut, KindComplete, KindDelete, KindCopy}
+}
+func (m *memory) CheckName(string) error { return nil }
 
 // check holds a condition on a name. Preconditions: m is locked.
 func (m *memory) checkLocked(name string, cond Condition) error {
@@ -223,57 +229,39 @@ func (m *memory) Delete(ctx context.Context, name string, rev store.Revision) er
 	})
 }
 
-func (m *memory) List(prefix string, deep bool) func(context.Context) (string, Attributes, error) {
-	var names []string // nil until they were asked for
-	return func(ctx context.Context) (name string, a Attributes, err error) {
-		if names == nil {
-			err = m.request(ctx, "list", func() error {
-				names = []string{}
-				for name := range m.objects {
-					if rest, found := strings.CutPrefix(name, prefix); found && (deep || !strings.Contains(rest, "/")) {
-						names = append(names, name)
-					}
-				}
-				return nil
-			})
+func (m *memory) Page(ctx context.Context, r PageRequest) (page Page, err error) {
+	err = m.request(ctx, "list", func() error {
+		names := map[string]bool{}
+		for name := range m.objects {
+			rest, found := strings.CutPrefix(name, r.Prefix)
+			if i := strings.Index(rest, "/"); i >= 0 && !r.Deep {
+				name = r.Prefix + rest[:i+1]
+			}
+			if found && name >= r.Start && name > string(r.Token) {
+				names[name] = true
+			}
 		}
-		if err == nil && len(names) == 0 {
-			err = io.EOF
+		for _, name := range slices.Sorted(maps.Keys(names)) {
+			if len(page.Objects) == m.page || len(page.Objects) == r.Size && r.Size > 0 {
+				page.Next = []byte(page.Objects[len(page.Objects)-1].Name)
+				break
+			}
+			page.Objects = append(page.Objects, Listed{name, m.objects[name].Attributes})
 		}
-		if err != nil {
-			return "", Attributes{}, err
-		}
-		name, names = names[0], names[1:]
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return name, m.objects[name].Attributes, nil
-	}
+		return nil
+	})
+	return page, err
 }
 
 func (m *memory) Accessible(ctx context.Context, _ string) error {
 	return m.request(ctx, "bucket", func() error { return nil })
 }
 
-func (m *memory) CopyFrom(ctx context.Context, src Backend, from string, rev store.Revision, name string, cond Condition) (a Attributes, err error) {
-	if src != Backend(m) {
-		return Attributes{}, errors.ErrUnsupported
+func (m *memory) Upload(ctx context.Context, name string, cond Condition, src *Source) (Upload, error) {
+	if src != nil && src.Backend != Backend(m) {
+		return nil, errors.ErrUnsupported
 	}
-	err = m.request(ctx, "copy", func() (err error) {
-		o, ok := m.objects[from]
-		switch {
-		case !ok:
-			return refusalError(NotFound)
-		case o.Revision != rev:
-			return refusalError(Changed)
-		}
-		a, err = m.storeLocked(name, o.content, cond)
-		return err
-	})
-	return a, err
-}
-
-func (m *memory) Upload(ctx context.Context, name string, cond Condition) (Upload, error) {
-	u := &memoryUpload{m: m, name: name, cond: cond, parts: map[int][]byte{}}
+	u := &memoryUpload{m: m, name: name, cond: cond, src: src, parts: map[int][]byte{}}
 	err := m.request(ctx, "upload", func() error {
 		m.uploads[u] = true
 		return nil
@@ -286,14 +274,47 @@ type memoryUpload struct {
 	m     *memory
 	name  string
 	cond  Condition
+	src   *Source
 	parts map[int][]byte
 }
 
+const (
+	minMemoryPart = 1 << 20 // of all parts but the last
+	maxMemoryCopy = 5 << 20 // at once
+)
+
 func (u *memoryUpload) MaxParts() int { return u.m.parallel }
+
+func (u *memoryUpload) Kept(off, end, before int64) (from, to int64) {
+	if before > 0 && before < minMemoryPart {
+		off += minMemoryPart - before
+	}
+	if end-off < minMemoryPart && end != u.src.Size {
+		return end, end
+	}
+	if end-off > maxMemoryCopy+minMemoryPart {
+		end = off + maxMemoryCopy
+	}
+	return off, max(off, end)
+}
+
+func (u *memoryUpload) Copy(ctx context.Context, n int, off, end int64) error {
+	return u.m.request(ctx, "copy", func() error {
+		o, ok := u.m.objects[u.src.Name]
+		switch {
+		case !ok:
+			return refusalError(NotFound)
+		case o.Revision != u.src.Revision && !u.m.copiesAny:
+			return refusalError(Changed)
+		}
+		u.parts[n] = o.content[off:end]
+		return nil
+	})
+}
 
 func (u *memoryUpload) Part(ctx context.Context, n int, p []byte) error {
 	return u.m.request(ctx, "part", func() error {
-		if len(p) == 0 || len(p) > PartSize(n) {
+		if len(p) > PartSize(n) {
 			return fmt.Errorf("part %d has %d bytes", n, len(p))
 		}
 		if u.m.parallel == 1 && len(u.parts) != n-1 {
@@ -315,11 +336,11 @@ func (u *memoryUpload) Complete(ctx context.Context, cond Condition) (a Attribut
 			return refusalError(Broken) // as S3 answers to one that is complete
 		}
 		var content []byte
-		for n := range len(u.parts) {
-			if n+1 < len(u.parts) && len(u.parts[n+1]) != PartSize(n+1) {
-				return fmt.Errorf("part %d has %d bytes", n+1, len(u.parts[n+1]))
+		for n := 1; n <= len(u.parts); n++ {
+			if len(u.parts[n]) < minMemoryPart && n < len(u.parts) || u.parts[n] == nil {
+				return fmt.Errorf("part %d has %d bytes", n, len(u.parts[n]))
 			}
-			content = append(content, u.parts[n+1]...)
+			content = append(content, u.parts[n]...)
 		}
 		a, err = u.m.storeLocked(u.name, content, cond)
 		if err == nil {

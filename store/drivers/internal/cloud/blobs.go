@@ -12,13 +12,13 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Blobs is the part of a Backend that gocloud does for every cloud: it reads and lists
+// Blobs is the half of a Backend that gocloud does for every cloud: it reads and lists
 // objects. Drivers embed it.
 type Blobs struct {
-	Open    func(context.Context) (*blob.Bucket, error) // returns the bucket, the same one each time
-	Dialect Dialect
-	// Escaped are what gocloud would write otherwise in a name.
-	Escaped []string
+	Open     func(context.Context) (*blob.Bucket, error) // returns the bucket, the same one each time
+	Dialect  Dialect
+	Escaped  []string // what gocloud would write otherwise in a name
+	PageSize int      // how many objects the cloud lists at once
 }
 
 // Dialect is what one cloud has types of its own for. as converts to these types, as
@@ -30,12 +30,11 @@ type Dialect interface {
 	Opened(r *blob.Reader, off int64) (Attributes, error)
 	// Attributes returns those that matter here.
 	Attributes(a *blob.Attributes) (Attributes, error)
-	// Listing prepares the request for a page of a list: of limit objects, or, where
-	// that is 0, of as many as the cloud gives at once.
-	Listing(as func(any) bool, prefix string, limit int) error
-	// Listed returns the name of an object in a list as the cloud has it; "" for what
-	// stands for a directory.
-	Listed(o *blob.ListObject) (name string, a Attributes)
+	// Listing prepares the request for a page of a list.
+	Listing(as func(any) bool, r PageRequest) error
+	// Listed returns the name of an object in a list as the cloud has it; "" for what stands
+	// for a directory.
+	Listed(o *blob.ListObject) Listed
 	// Tidy makes an error of the SDK fit for a message.
 	Tidy(err error) error
 }
@@ -91,66 +90,48 @@ func (b *Blobs) Head(ctx context.Context, name string) (a Attributes, err error)
 	return b.Dialect.Attributes(got)
 }
 
-// List implements Backend.
-func (b *Blobs) List(prefix string, deep bool) func(context.Context) (string, Attributes, error) {
-	delimiter := "/"
-	if deep {
-		delimiter = ""
-	}
-	var objects *blob.ListIterator
-	return func(ctx context.Context) (name string, a Attributes, err error) {
-		defer Guard(&err)
-		if objects == nil {
-			bucket, err := b.Open(ctx)
-			if err != nil {
-				return "", Attributes{}, err
-			}
-			objects = bucket.List(b.listing(prefix, delimiter, 0))
-		}
-		o, err := objects.Next(ctx)
-		if err != nil || o.IsDir {
-			return "", Attributes{}, b.SDKError(err)
-		}
-		name, a = b.Dialect.Listed(o)
-		return name, a, nil
-	}
-}
-
-// Names implements Namer.
-func (b *Blobs) Names(ctx context.Context, prefix string, limit int) (names []string, err error) {
+// Page implements Backend.
+func (b *Blobs) Page(ctx context.Context, r PageRequest) (page Page, err error) {
 	defer Guard(&err)
 	bucket, err := b.Open(ctx)
 	if err != nil {
-		return nil, err
+		return Page{}, err
 	}
-	objects, _, err := bucket.ListPage(ctx, blob.FirstPageToken, limit, b.listing(prefix, "/", limit))
+	delimiter, token := "/", r.Token
+	if r.Deep {
+		delimiter = ""
+	}
+	if token == nil {
+		token = blob.FirstPageToken
+	}
+	if r.Size == 0 || r.Size > b.PageSize {
+		r.Size = b.PageSize
+	}
+	objects, next, err := bucket.ListPage(ctx, token, r.Size, &blob.ListOptions{
+		Prefix: r.Prefix, Delimiter: delimiter,
+		BeforeList: func(as func(any) bool) error { return b.Dialect.Listing(as, r) },
+	})
 	if err != nil {
-		return nil, b.SDKError(err)
+		return Page{}, b.SDKError(err)
 	}
 	for _, o := range objects {
-		name := o.Key
+		l := Listed{Name: o.Key}
 		if !o.IsDir {
-			name, _ = b.Dialect.Listed(o)
+			l = b.Dialect.Listed(o)
 		}
-		if name != "" {
-			names = append(names, name)
+		if l.Name != "" {
+			page.Objects = append(page.Objects, l)
 		}
 	}
-	return names, nil
-}
-
-func (b *Blobs) listing(prefix, delimiter string, limit int) *blob.ListOptions {
-	return &blob.ListOptions{
-		Prefix: prefix, Delimiter: delimiter,
-		BeforeList: func(as func(any) bool) error { return b.Dialect.Listing(as, prefix, limit) },
-	}
+	page.Next = next
+	return page, nil
 }
 
 // Escape is how gocloud writes what it takes for unfit for a name.
 var Escape = regexp.MustCompile(`__0x[0-9A-Fa-f]+__`)
 
-// CheckName refuses the names that gocloud does not leave as they are, so that no
-// workspace is another one for us than for other tools.
+// CheckName implements Backend. It refuses the names that gocloud does not leave as they
+// are, so that no workspace is another one for us than for other tools.
 func (b *Blobs) CheckName(name string) error {
 	found := Escape.FindString(name)
 	for _, s := range b.Escaped {
@@ -164,8 +145,8 @@ func (b *Blobs) CheckName(name string) error {
 	return fmt.Errorf("%q in the object's name, which gocloud.dev writes in another way", found)
 }
 
-// SDKError returns the SDK's own error, fit for a message, of one that gocloud gave. Nil
-// and io.EOF stay.
+// SDKError returns the SDK's own error within one of gocloud's, fit for a message. Nil and
+// io.EOF stay.
 func (b *Blobs) SDKError(err error) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -183,8 +164,8 @@ func (e *nonsenseError) Error() string {
 	return fmt.Sprintf("the answer makes no sense: %v", e.panicked)
 }
 
-// Guard, deferred, turns a panic into an error. gocloud's azureblob (v0.47.0 and v0.49.0) relies on headers that
-// an answer of another server need not have.
+// Guard, deferred, turns a panic into an error. gocloud's drivers rely on headers that an
+// answer of another server need not have.
 func Guard(err *error) {
 	if p := recover(); p != nil {
 		*err = &nonsenseError{p}

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"context"
 	"errors"
 
 	"github.com/workdir/workdir/doctor"
@@ -19,8 +20,12 @@ func (s *cloudStore) Doctor() *doctor.Bucket {
 	if asks {
 		b = d.Doctor()
 	}
-	if n, ok := s.backend.(Namer); ok {
-		b.Names = n.Names
+	b.Names = func(ctx context.Context, prefix string, limit int) (names []string, err error) {
+		page, err := s.backend.Page(ctx, PageRequest{Prefix: prefix, Size: limit})
+		for _, o := range page.Objects {
+			names = append(names, o.Name)
+		}
+		return names, err
 	}
 	b.Prefix = s.prefix
 	b.Meaning = func(err error) (kind error, text, todo string) {
@@ -28,7 +33,7 @@ func (s *cloudStore) Doctor() *doctor.Bucket {
 			err = d.SDKError(err)
 		}
 		r := s.refusal(err)
-		kind = meanings[r.Meaning]
+		kind = meanings[r.Meaning].kind
 		if r.Meaning == Unsupported {
 			kind = errors.ErrUnsupported
 		}

@@ -9,33 +9,28 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// settleTime is how long the answer to a request that makes a write visible is
-// waited for after the caller's context has ended.
-const settleTime = 15 * time.Second
+const (
+	settleTime = 15 * time.Second // for the answer to a final request after the caller's context has ended
+	finalTries = 3                // how often it is sent
+)
 
-// finalTries is how often that request is sent.
-const finalTries = 3
-
-// final is the one request of a write that makes it visible, or that removes an
-// object. It is sent again, under the same condition, where it was not done or its
-// answer was lost; after a lost answer only success is definite, since a refusal
-// can be due to our own earlier try.
+// final is the one request of a write that makes it visible, or that removes an object. It is
+// sent again, under the same condition, where it was not done or its answer was lost; after a
+// lost answer only success is definite, since a refusal can be due to our own earlier try.
 type final struct {
-	s      *cloudStore
-	kind   string // of request
-	key    string
-	cond   Condition
-	before func(context.Context) error        // may be nil
-	look   func(context.Context, error) error // store.PutOptions.Lost; may be nil
-	send   func(context.Context) (Attributes, error)
+	s    *cloudStore
+	kind Kind
+	key  string
+	opts *store.PutOptions
+	send func(context.Context) (Attributes, error)
 
 	lost error // of the last try whose answer was lost; nil if there was none
 }
 
-// do sends the request. Errors: that of before or look; a *store.ConflictError; ErrUnknown;
-// the refusal; the context's, where it had ended before anything was sent.
+// do sends the request. Errors: that of Before or Lost; a *store.ConflictError; ErrUnknown; the
+// refusal; the context's, where it had ended before anything was sent.
 func (f *final) do(ctx context.Context) (Attributes, error) {
-	op := Operation(ctx, f.kind)
+	op := Operation(ctx, string(f.kind))
 	b := f.s.backoff()
 	for n := 1; ; n++ {
 		if err := f.ask(ctx); err != nil {
@@ -52,29 +47,29 @@ func (f *final) do(ctx context.Context) (Attributes, error) {
 		if !m.Again() || n == finalTries || !b.wait(ctx) {
 			return Attributes{}, f.refused(ctx, m, err)
 		}
-		if f.lost != nil && f.look != nil {
-			if err := f.look(ctx, f.lost); err != nil {
+		if f.lost != nil && f.opts.Lost != nil {
+			if err := f.opts.Lost(ctx, f.lost); err != nil {
 				return Attributes{}, f.outcome(&callerError{err})
 			}
 		}
 	}
 }
 
-// ask calls before, and looks at the context before and after.
+// ask calls Before, and looks at the context before and after.
 func (f *final) ask(ctx context.Context) error {
 	if err := store.ContextError(ctx); err != nil {
 		return err
 	}
-	if f.before != nil {
-		if err := f.before(ctx); err != nil {
+	if f.opts.Before != nil {
+		if err := f.opts.Before(ctx); err != nil {
 			return &callerError{err}
 		}
 	}
 	return store.ContextError(ctx)
 }
 
-// sendSettled sends the request with a context that lives somewhat longer than ctx,
-// because a request that is cut off leaves nobody knowing.
+// sendSettled sends the request with a context that lives somewhat longer than ctx, because
+// nobody knows what became of a request that is cut off.
 func (f *final) sendSettled(ctx context.Context) (Attributes, error) {
 	settled, cancel := outlive(ctx, f.s.settle)
 	defer cancel()
@@ -85,7 +80,7 @@ func (f *final) sendSettled(ctx context.Context) (Attributes, error) {
 	return a, err
 }
 
-// outlive gives a context with the values of ctx that ends some time after it.
+// outlive returns a context with the values of ctx that ends some time after it.
 func outlive(ctx context.Context, by time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
@@ -109,63 +104,52 @@ func (e *unsettledError) Error() string {
 }
 func (e *unsettledError) Unwrap() []error { return []error{e.ctx, e.err} }
 
-// refused gives the error of a refusal with a meaning.
+// refused returns the error of a refusal with a meaning.
 func (f *final) refused(ctx context.Context, m Meaning, err error) error {
 	switch {
 	case errors.As(err, new(*unsettledError)):
 		f.lost = err
 	case f.lost != nil:
-	case m == Changed:
+	case m == Changed, m == NotFound && f.opts.Replace != "":
 		return f.conflict(ctx)
-	case m == NotFound && f.cond.Replace != "":
-		return f.conflict(ctx)
-	case m == Busy:
-		return f.busy(ctx, err)
+	case m == Busy: // others may have done by now what keeps it from being done
+		have, herr := f.have(ctx)
+		if herr == nil && have != f.opts.Replace {
+			return &store.ConflictError{Want: f.opts.Replace, Have: have}
+		}
+		f.lost = err
+		err = errors.Join(err, herr)
 	}
 	return f.outcome(err)
 }
 
-// early gives the error of what comes before the request: some clouds look at the
-// condition when the upload begins.
+// early returns the error of what comes before the request: some clouds look at the condition
+// when the upload begins.
 func (f *final) early(ctx context.Context, err error) error {
-	if errors.As(err, new(*callerError)) || store.ContextError(ctx) != nil || f.s.refusal(err).Meaning != Changed {
+	if errors.As(err, new(*callerError)) || errors.Is(err, errors.ErrUnsupported) || store.ContextError(ctx) != nil || f.s.refusal(err).Meaning != Changed {
 		return err
 	}
 	return f.conflict(ctx)
 }
 
-// conflict tells which object is there instead.
+// conflict says which object is there instead, if the store says so.
 func (f *final) conflict(ctx context.Context) error {
-	have, err := f.have(ctx)
-	if err != nil {
-		have = Attributes{} // it is a conflict even if nobody can tell with what
-	}
-	return &store.ConflictError{Want: f.cond.Replace, Have: have.Revision}
+	have, _ := f.have(ctx) // it is a conflict in any case
+	return &store.ConflictError{Want: f.opts.Replace, Have: have}
 }
 
-// busy looks whether a request that was not done, because of others at the same
-// object, would be refused by now.
-func (f *final) busy(ctx context.Context, err error) error {
-	have, herr := f.have(ctx)
-	if herr == nil && have.Revision != f.cond.Replace {
-		return &store.ConflictError{Want: f.cond.Replace, Have: have.Revision}
-	}
-	f.lost = err
-	return f.outcome(errors.Join(err, herr))
-}
-
-// have gives what is there now; nothing where there is none.
-func (f *final) have(ctx context.Context) (Attributes, error) {
+// have returns the revision that is there now; "" where there is none.
+func (f *final) have(ctx context.Context) (store.Revision, error) {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.s.settle)
 	defer cancel()
 	a, err := f.s.head(bounded, f.key)
 	if err != nil && f.s.refusal(err).Meaning == NotFound {
-		return Attributes{}, nil
+		return "", nil
 	}
-	return a, err
+	return a.Revision, err
 }
 
-// outcome gives err, or ErrUnknown where an earlier try may have been done.
+// outcome returns err, or ErrUnknown where an earlier try may have been done.
 func (f *final) outcome(err error) error {
 	if f.lost == nil {
 		return err
@@ -179,30 +163,27 @@ func (f *final) outcome(err error) error {
 // Delete implements store.Store.
 func (s *cloudStore) Delete(ctx context.Context, key string, rev store.Revision, before func(context.Context) error) error {
 	ctx = s.counted(ctx)
-	if err := s.remove(ctx, key, rev, before); err != nil {
+	if err := s.remove(ctx, key, &store.PutOptions{Replace: rev, Before: before}); err != nil {
 		return s.fail(ctx, "delete", key, err)
 	}
 	return nil
 }
 
-func (s *cloudStore) remove(ctx context.Context, key string, rev store.Revision, before func(context.Context) error) error {
+func (s *cloudStore) remove(ctx context.Context, key string, opts *store.PutOptions) error {
 	have, err := s.head(ctx, key)
 	if err != nil {
 		return err
 	}
-	if have.Revision != rev {
-		return &store.ConflictError{Want: rev, Have: have.Revision}
+	if have.Revision != opts.Replace {
+		return &store.ConflictError{Want: opts.Replace, Have: have.Revision}
 	}
 	name := s.prefix + key + suffix
-	if d, ok := s.backend.(DeleteProber); ok && d.ProbesDelete() {
-		if err := s.probe(ctx, probeDelete, name); err != nil {
-			return err
-		}
+	if err := s.probe(ctx, KindDelete, name); err != nil {
+		return err
 	}
-	f := &final{s: s, kind: "delete", key: key, cond: Condition{Replace: rev}, before: before}
-	f.send = func(ctx context.Context) (Attributes, error) {
-		return Attributes{}, s.backend.Delete(ctx, name, rev)
-	}
+	f := &final{s: s, kind: KindDelete, key: key, opts: opts, send: func(ctx context.Context) (Attributes, error) {
+		return Attributes{}, s.backend.Delete(ctx, name, opts.Replace)
+	}}
 	_, err = f.do(ctx)
 	return err
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// What was found out about a bucket is kept for knownTime in the directory that
-// store.Remember names, an empty file for each thing: its name is a digest, the time of
-// its last change when it was found out. Where it cannot be kept it is found out anew.
+// What was found out about a bucket is kept for knownTime in the directory that store.Remember
+// names, an empty file for each thing: its name is a digest, the time of its last change when
+// it was found out. Where it cannot be kept it is found out anew.
 const (
 	knownDir  = "known"
 	knownTime = 24 * time.Hour
@@ -59,16 +59,11 @@ func learnt(what string) {
 	_ = note.Close()
 	now := time.Now()
 	_ = os.Chtimes(path, now, now) // an empty file that was there has not changed
-	notes, err := os.ReadDir(dir)
-	if err != nil {
-		return
-	}
+	notes, _ := os.ReadDir(dir)
 	for _, note := range notes {
 		info, err := note.Info()
-		if err == nil && noteName.MatchString(note.Name()) && isNote(info) && now.Sub(info.ModTime()) > knownTime {
+		if err == nil && noteName.MatchString(note.Name()) && info.Mode().IsRegular() && info.Size() == 0 && now.Sub(info.ModTime()) > knownTime {
 			_ = os.Remove(filepath.Join(dir, note.Name())) // another process may have done it
 		}
 	}
 }
-
-func isNote(info os.FileInfo) bool { return info.Mode().IsRegular() && info.Size() == 0 }

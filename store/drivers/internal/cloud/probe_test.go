@@ -69,7 +69,7 @@ func TestProbeDoubled(t *testing.T) {
 	doubled := func(_ context.Context, do func() error) error { _ = do(); return do() }
 	for kind, faults := range map[string][]fault{
 		"put":      {doubled},                            // that makes the scratch object
-		"put more": {pass, pass, doubled},                // that replaces it
+		"put more": {pass, doubled},                      // that replaces it
 		"delete":   {doubled},                            // not found is as good
 		"remove":   {refuse(Changed)},                    // a copy comes between
 		"complete": {pass, pass, doubled, pass, doubled}, // refuses the copy in its own way

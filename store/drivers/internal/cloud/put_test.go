@@ -91,7 +91,7 @@ func TestPartsInFlight(t *testing.T) {
 func TestLargePartsInFlight(t *testing.T) {
 	f := newFixture(t)
 	u := &memoryUpload{m: f.m, parts: map[int][]byte{}}
-	sender := newSender(t.Context(), f.s, u)
+	sender := newSender(t.Context(), f.s, u, nil)
 	defer sender.abort()
 	release := make(chan struct{})
 	defer close(release)
@@ -187,8 +187,94 @@ func TestRefusals(t *testing.T) {
 			f.m.fails("head", refuse(meaning))
 		}
 		_, err := f.s.Stat(t.Context(), "key")
-		if !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "stat memory://bucket/key: ") {
-			t.Errorf("a refusal that means %d gives %v, want %v", meaning, err, want)
+		if !errors.Is(err, want.kind) || !strings.HasPrefix(err.Error(), "stat memory://bucket/key: ") {
+			t.Errorf("a refusal that means %d gives %v, want %v", meaning, err, want.kind)
+		}
+	}
+}
+
+// composed makes a successor of "key" in which a run in the middle is new.
+func (f *fixture) composed(content []byte) (want []byte, err error) {
+	f.Helper()
+	o, err := f.s.OpenTail(f.Context(), "key", 0)
+	f.noError(err)
+	defer o.Close()
+	added, from, to := []byte("new bytes"), len(content)/2, len(content)/2+1000
+	f.m.sent()
+	_, err = store.Compose(f.Context(), f.s, "key", o, []store.Piece{
+		{Len: int64(from)}, {Write: func(w io.Writer) error { _, err := w.Write(added); return err }}, {Off: int64(to), Len: int64(len(content) - to)},
+	}, &store.PutOptions{Replace: o.Info().Revision})
+	return slices.Concat(content[:from], added, content[to:]), err
+}
+
+// largeBase is a fixture whose "key" is worth copying parts of.
+func largeBase(t *testing.T) (*fixture, []byte) {
+	t.Helper()
+	f, content := newFixture(t), large(3)
+	f.noError(f.put("key", content, f.base.Revision, nil))
+	_, err := f.composed(content) // so that copies are probed
+	f.noError(err)
+	f.noError(f.put("key", content, f.stat("key").Revision, nil))
+	return f, content
+}
+
+// What is kept of an archive is copied by the store, in pieces that it takes; the new part is
+// made as large as it has to be from what follows it.
+func TestComposeCopies(t *testing.T) {
+	f, content := largeBase(t)
+	want, err := f.composed(content)
+	f.noError(err)
+	sent := f.m.sent()
+	slices.Sort(sent)
+	if want := []string{"complete", "copy", "copy", "copy", "copy", "copy", "get", "part", "upload"}; !slices.Equal(sent, want) {
+		t.Errorf("the requests are %q, want %q", sent, want)
+	}
+	f.holds("key", want)
+}
+
+// A part copy that the server refuses, or whose condition it ignores, was the end of the
+// commit, or could have mixed two revisions. The bytes go another way, and the copy is not
+// tried again.
+func TestComposeStreamsWhatIsNotCopied(t *testing.T) {
+	for name, fail := range map[string]func(*fixture){
+		"refused":               func(f *fixture) { f.m.fails("copy", pass, refuse(Unsupported)) },
+		"denied":                func(f *fixture) { f.m.fails("copy", refuse(Denied)) },
+		"ignores its condition": func(f *fixture) { f.m.endpoint += " again"; f.m.copiesAny = true },
+	} {
+		f, content := largeBase(t)
+		fail(f)
+		want, err := f.composed(content)
+		f.noError(err)
+		f.holds("key", want)
+		f.m.sent()
+		want, err = f.composed(want)
+		f.noError(err)
+		if slices.Contains(f.m.sent(), "copy") {
+			t.Errorf("%s: a part is copied all the same", name)
+		}
+		f.holds("key", want)
+	}
+}
+
+// A base that is replaced or removed while its parts are copied is a conflict.
+func TestComposeOfReplaced(t *testing.T) {
+	for meaning, other := range map[Meaning]string{Changed: "another", NotFound: ""} {
+		f, content := largeBase(t)
+		f.m.fails("copy", pass, func(_ context.Context, do func() error) error {
+			f.m.mu.Lock()
+			delete(f.m.objects, "key.tar.gz")
+			if other != "" {
+				_, _ = f.m.storeLocked("key.tar.gz", []byte(other), Condition{})
+			}
+			f.m.mu.Unlock()
+			return refusalError(meaning)
+		})
+		_, err := f.composed(content)
+		if !errors.As(err, new(*store.ConflictError)) {
+			t.Errorf("%q: the error is %v", other, err)
+		}
+		if other != "" {
+			f.holds("key", []byte(other))
 		}
 	}
 }

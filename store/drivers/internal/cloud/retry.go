@@ -6,24 +6,18 @@ import (
 	"time"
 )
 
-// tries is how often a request is sent that is safe to repeat, beyond what the
-// SDK repeats by itself; firstPause is how long the store waits after the first,
-// and the pause doubles.
+// tries is how often a request is sent that is safe to repeat, beyond what the SDK repeats by
+// itself; firstPause is how long the store waits after the first, and the pause doubles.
 const (
 	tries      = 5
 	firstPause = 200 * time.Millisecond
 )
 
-// again makes a request that may be repeated, until it is answered definitely.
-func (s *cloudStore) again(ctx context.Context, kind string, send func(context.Context) error) error {
-	return s.repeat(ctx, kind, tries, send)
-}
-
-// repeat makes a request up to n times.
+// repeat makes a request that may be repeated, until it is answered definitely or was sent
+// n times.
 func (s *cloudStore) repeat(ctx context.Context, kind string, n int, send func(context.Context) error) error {
 	ctx = Operation(ctx, kind)
-	b := s.backoff()
-	for {
+	for b := s.backoff(); ; {
 		err := guarded(ctx, send)
 		n--
 		if err == nil || n <= 0 || !s.refusal(err).Meaning.Again() || !b.wait(ctx) {
@@ -36,6 +30,15 @@ func (s *cloudStore) repeat(ctx context.Context, kind string, n int, send func(c
 func guarded(ctx context.Context, send func(context.Context) error) (err error) {
 	defer Guard(&err)
 	return send(ctx)
+}
+
+// again is repeat for a request that returns something.
+func again[T any](s *cloudStore, ctx context.Context, kind string, send func(context.Context) (T, error)) (got T, err error) {
+	err = s.repeat(ctx, kind, tries, func(ctx context.Context) (err error) {
+		got, err = send(ctx)
+		return err
+	})
+	return got, err
 }
 
 // backoff waits longer each time.

@@ -2,16 +2,53 @@ package cloud
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/workdir/workdir/store"
 )
 
+// Sizes of transfers, in bytes. S3 takes at most 10,000 parts of at least 5 MiB (but the
+// last), Azure 50,000 blocks.
+const (
+	smallPart   = 8 << 20
+	largePart   = 24 << 20
+	smallParts  = 2_000  // so many are small
+	maxParts    = 10_000 // what the most frugal cloud takes
+	UploadParts = 4      // parts of an upload in flight
+	largeParts  = 2      // of these, if they are large, so that an upload of any size takes as much memory
+	ReadParts   = 4      // parts of a reader in flight or waiting to be read
+
+	// MaxSize is the largest archive that can be stored: 203.1 GiB.
+	MaxSize = smallParts*smallPart + (maxParts-smallParts)*largePart
+)
+
+// PartSize is the size of part n of an upload, from 1 on; the last one, and those in front of
+// a part that is copied, may be smaller.
+func PartSize(n int) int {
+	if n <= smallParts {
+		return smallPart
+	}
+	return largePart
+}
+
+const (
+	// lingerTime is how long the parts under way may go on when an upload is given up. A part
+	// that is cut off can be stored by the cloud after the upload was aborted, and is then paid
+	// for until somebody finds it.
+	lingerTime = 5 * time.Second
+	// abortTime is how long giving an upload up may take. It is not cut short by the caller's
+	// context, which is often why.
+	abortTime = 30 * time.Second
+)
+
 // sender sends the parts of one upload, several at once.
 type sender struct {
 	s      *cloudStore
 	u      Upload
+	src    *Source         // of parts that are copied; may be nil
 	ctx    context.Context // no part is begun or tried again once it has ended; the cause is the error of the first that failed
 	cancel context.CancelCauseFunc
 	caller context.Context
@@ -21,29 +58,66 @@ type sender struct {
 	parts  sync.WaitGroup
 }
 
-// lingerTime is how long the parts under way may go on when an upload is given up.
-// A part that is cut off can be stored by the cloud after the upload was aborted,
-// and is then paid for until somebody finds it.
-const lingerTime = 5 * time.Second
-
-// abortTime is how long giving an upload up may take. It is not cut short by the
-// caller's context, which is often why.
-const abortTime = 30 * time.Second
-
-func newSender(ctx context.Context, s *cloudStore, u Upload) *sender {
+func newSender(ctx context.Context, s *cloudStore, u Upload, src *Source) *sender {
 	parallel := max(1, min(u.MaxParts(), UploadParts))
-	t := &sender{s: s, u: u, caller: ctx, tries: tries, slots: make(chan struct{}, parallel), free: make(chan []byte, parallel+1)}
-	if u.MaxParts() <= 1 {
+	t := &sender{s: s, u: u, src: src, caller: ctx, tries: tries, slots: make(chan struct{}, parallel), free: make(chan []byte, parallel+1)}
+	if parallel == 1 {
 		t.tries = 1 // the driver has tried again what can be
 	}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
 	return t
 }
 
-// send begins to send part n, waiting for a free place. p belongs to the sender
-// from then on. The error may be that of an earlier part.
+// send begins to send part n, waiting for a free place. p belongs to the sender from then on.
+// The error may be that of an earlier part.
 func (t *sender) send(n int, p []byte) error {
-	for range t.places(n) {
+	places := 1
+	if n == smallParts+1 { // the first large one also takes, for good, those that large parts may not have
+		places += max(0, cap(t.slots)-largeParts)
+	}
+	return t.start(places, "part", func(ctx context.Context) error {
+		ctx, cancel := outlive(ctx, t.s.linger)
+		defer cancel()
+		return t.u.Part(ctx, n, p)
+	}, func(err error) error {
+		if err == nil {
+			select {
+			case t.free <- p[:0]:
+			default:
+			}
+		}
+		return err
+	})
+}
+
+// copy begins to have the cloud copy a range of the source as part n.
+func (t *sender) copy(n int, off, end int64) error {
+	return t.start(1, "copy", func(ctx context.Context) error { return t.u.Copy(ctx, n, off, end) }, t.copied)
+}
+
+// copied returns the error of a copy: another archive is in the source's place, or
+// errors.ErrUnsupported, and then this process does not try it again.
+func (t *sender) copied(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case store.ContextError(t.caller) != nil:
+		return err
+	}
+	switch m := t.s.refusal(err).Meaning; {
+	case m != Changed && m != NotFound && m != OutOfRange:
+		t.s.lacks(KindCopy)
+		return fmt.Errorf("%w: %v", errors.ErrUnsupported, err)
+	case t.src.Backend == t.s.backend:
+		return &GoneError{err}
+	}
+	return replaced("copied", t.src.Revision, err)
+}
+
+// start begins a request in a goroutine of its own, once so many places are free. ended may
+// make another error of that of the request.
+func (t *sender) start(places int, kind string, send func(context.Context) error, ended func(error) error) error {
+	for range places {
 		select {
 		case <-t.ctx.Done():
 			return t.err()
@@ -52,33 +126,14 @@ func (t *sender) send(n int, p []byte) error {
 	}
 	t.parts.Go(func() {
 		defer func() { <-t.slots }()
-		err := t.s.repeat(t.ctx, "part", t.tries, func(ctx context.Context) error {
-			ctx, cancel := outlive(ctx, t.s.linger)
-			defer cancel()
-			return t.u.Part(ctx, n, p)
-		})
-		if err != nil {
+		if err := ended(t.s.repeat(t.ctx, kind, t.tries, send)); err != nil {
 			t.cancel(err)
-			return
-		}
-		select {
-		case t.free <- p[:0]:
-		default:
 		}
 	})
 	return nil
 }
 
-// places is how many places part n takes: the first large one also takes, for good,
-// those that large parts may not have.
-func (t *sender) places(n int) int {
-	if n == smallParts+1 {
-		return 1 + max(0, cap(t.slots)-largeParts)
-	}
-	return 1
-}
-
-// buffer gives room for part n.
+// buffer returns room for part n.
 func (t *sender) buffer(n int) []byte {
 	select {
 	case buf := <-t.free:
@@ -104,13 +159,12 @@ func (t *sender) err() error {
 	return context.Cause(t.ctx)
 }
 
-// abort gives the upload up.
+// abort gives the upload up. What cannot be removed now is the store's to remove: a rule of
+// lifecycle for incomplete uploads is what the documents advise.
 func (t *sender) abort() {
 	t.cancel(context.Canceled)
 	t.parts.Wait()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.caller), abortTime)
 	defer cancel()
-	// What cannot be removed now is the store's to remove: a rule of lifecycle for
-	// incomplete uploads is what the documents advise.
-	_ = t.s.again(ctx, "abort", t.u.Abort)
+	_ = t.s.repeat(ctx, "abort", tries, t.u.Abort)
 }

@@ -9,8 +9,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// shared are the backends that stores of this process share, by what they were
-// opened with.
+// shared are the backends that stores of this process share, by what they were opened with.
 var shared struct {
 	sync.Mutex
 	backends map[string]*sharedBackend // guarded by the mutex
@@ -26,14 +25,13 @@ type sharedBackend struct {
 // environments begin the names of the variables that openers and SDKs look at.
 var environments = []string{"AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_", "CLOUDSDK_", "HOME", "HTTP", "http", "NO_PROXY", "no_proxy", "SSL_CERT_"}
 
-// Shared gives the store of a URL. Stores that were opened with the same bucket,
-// options and environment share one backend, which open makes for the first of them:
-// a worker opens a workspace for each activity, and credentials and connections,
-// some of which are slow to get and rationed, are none of the activity's. Each store
-// counts its own traffic.
+// Shared returns the store of a URL. Stores that were opened with the same bucket, options and
+// environment share one backend, which open makes for the first of them: a worker opens a
+// workspace for each activity, and credentials and connections, some of which are slow to get
+// and rationed, are none of the activity's. Each store counts its own traffic.
 //
-// The backend lives as long as the process, or until its credentials are refused:
-// the next store then looks for them anew.
+// The backend lives as long as the process, or until its credentials are refused: the next
+// store then looks for them anew.
 func Shared(u store.URL, open func() (Backend, *Transport, error)) (store.Store, error) {
 	id := identity(u)
 	common := sharedOf(id)
@@ -57,25 +55,19 @@ func sharedOf(id string) *sharedBackend {
 	if shared.backends == nil {
 		shared.backends = map[string]*sharedBackend{}
 	}
-	common := shared.backends[id]
-	if common == nil {
-		common = &sharedBackend{}
-		shared.backends[id] = common
+	if shared.backends[id] == nil {
+		shared.backends[id] = &sharedBackend{}
 	}
-	return common
+	return shared.backends[id]
 }
 
 // identity is all that a backend is made from.
 func identity(u store.URL) string {
-	parts := []string{u.Scheme, u.Bucket, u.Query}
-	environ := os.Environ()
+	environ := slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		return !slices.ContainsFunc(environments, func(start string) bool { return strings.HasPrefix(variable, start) })
+	})
 	slices.Sort(environ)
-	for _, variable := range environ {
-		if slices.ContainsFunc(environments, func(start string) bool { return strings.HasPrefix(variable, start) }) {
-			parts = append(parts, variable)
-		}
-	}
-	return strings.Join(parts, "\x00")
+	return strings.Join(append([]string{u.Scheme, u.Bucket, u.Query}, environ...), "\x00")
 }
 
 // forget makes the next store of an id open a backend of its own.

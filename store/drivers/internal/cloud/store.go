@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -21,8 +20,7 @@ type Options struct {
 	Transport *Transport
 }
 
-// NewStore gives a store over a backend, which the store then owns. No request is
-// made.
+// NewStore returns a store over a backend, which the store then owns. No request is made.
 func NewStore(b Backend, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
@@ -49,45 +47,55 @@ type cloudStore struct {
 	linger    time.Duration // for parts of an upload that is given up
 }
 
+var (
+	_ store.Composer   = (*cloudStore)(nil)
+	_ store.Copier     = (*cloudStore)(nil)
+	_ store.Lister     = (*cloudStore)(nil)
+	_ store.Pager      = (*cloudStore)(nil)
+	_ store.TailOpener = (*cloudStore)(nil)
+)
+
 const (
 	suffix  = ".tar.gz"
 	maxName = 1024 // bytes of an object's name, on all clouds
 )
 
-// name gives the name of a key's object.
+// name returns the name of a key's object. It refuses the keys that store.ParseURL refuses,
+// and names that the cloud cannot have.
 func (s *cloudStore) name(key string) (string, error) {
 	name := s.prefix + key + suffix
-	err := checkKey(key, name)
-	if c, ok := s.backend.(NameChecker); ok && err == nil {
-		err = c.CheckName(name)
-	}
-	if err != nil {
-		return "", &store.Error{Kind: store.ErrURL, Cause: err, Todo: "choose another key"}
-	}
-	return name, nil
-}
-
-// checkKey refuses the keys that store.ParseURL refuses, and names that are too
-// long.
-func checkKey(key, name string) error {
+	var err error
 	switch {
 	case key == "" || strings.HasSuffix(key, "/"):
-		return fmt.Errorf("the key %q is the name of no workspace", key)
+		err = fmt.Errorf("the key %q is the name of no workspace", key)
 	case !utf8.ValidString(key):
-		return fmt.Errorf("the key %q is not UTF-8", key)
+		err = fmt.Errorf("the key %q is not UTF-8", key)
 	case len(name) > maxName:
-		return fmt.Errorf("the object's name has %d bytes, and %d are allowed", len(name), maxName)
+		err = fmt.Errorf("the object's name has %d bytes, and %d are allowed", len(name), maxName)
+	default:
+		if err := checkSegments(key); err != nil {
+			return "", err
+		}
+		err = s.backend.CheckName(name)
 	}
-	return checkSegments(key)
+	return name, badKey(err)
 }
 
+// checkSegments refuses the segments that a file system would not take for names.
 func checkSegments(key string) error {
 	for segment := range strings.SplitSeq(key, "/") {
 		if segment == "." || segment == ".." {
-			return fmt.Errorf("the segment %q in the key %q", segment, key)
+			return badKey(fmt.Errorf("the segment %q in the key %q", segment, key))
 		}
 	}
 	return nil
+}
+
+func badKey(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &store.Error{Kind: store.ErrURL, Cause: err, Todo: "choose another key"}
 }
 
 // Stat implements store.Store.
@@ -103,26 +111,23 @@ func (s *cloudStore) Stat(ctx context.Context, key string) (store.Info, error) {
 // head asks for the attributes of a key's object.
 func (s *cloudStore) head(ctx context.Context, key string) (a Attributes, err error) {
 	name, err := s.name(key)
+	if err == nil {
+		err = store.ContextError(ctx)
+	}
 	if err != nil {
 		return a, err
 	}
-	if err := store.ContextError(ctx); err != nil {
-		return a, err
-	}
-	err = s.again(ctx, "head", func(ctx context.Context) error {
-		a, err = s.backend.Head(ctx, name)
-		return err
-	})
+	a, err = again(s, ctx, "head", func(ctx context.Context) (Attributes, error) { return s.backend.Head(ctx, name) })
 	return a, s.believe(ctx, name, err)
 }
 
-// believe gives err, or, where that is "not found" and the bucket does not say
-// that the object would be seen, why not.
+// believe returns err, or, where that is "not found" and the bucket does not say that the
+// object would be seen, why not.
 func (s *cloudStore) believe(ctx context.Context, name string, err error) error {
 	if err == nil || s.refusal(err).Meaning != NotFound {
 		return err
 	}
-	unseen := s.again(ctx, "bucket", func(ctx context.Context) error { return s.backend.Accessible(ctx, name) })
+	unseen := s.repeat(ctx, "bucket", tries, func(ctx context.Context) error { return s.backend.Accessible(ctx, name) })
 	if unseen != nil {
 		return &bucketError{unseen}
 	}
@@ -135,56 +140,69 @@ func info(key string, a Attributes) store.Info {
 
 // List implements store.Store.
 func (s *cloudStore) List(ctx context.Context, prefix string) ([]store.Info, error) {
-	return s.listSorted(ctx, prefix, false)
+	infos, _, err := s.list(ctx, prefix, PageRequest{}, "", 0)
+	return sorted(infos), err
 }
 
 // ListAll implements store.Lister.
 func (s *cloudStore) ListAll(ctx context.Context, prefix string) ([]store.Info, error) {
-	return s.listSorted(ctx, prefix, true)
+	infos, _, err := s.list(ctx, prefix, PageRequest{Deep: true}, "", 0)
+	return sorted(infos), err
 }
 
-func (s *cloudStore) listSorted(ctx context.Context, prefix string, deep bool) ([]store.Info, error) {
-	ctx = s.counted(ctx)
-	infos, err := s.list(ctx, prefix, deep)
-	if err != nil {
-		return nil, s.fail(ctx, "list", prefix, err)
-	}
+func sorted(infos []store.Info) []store.Info {
 	slices.SortFunc(infos, func(a, b store.Info) int { return cmp.Compare(a.Key, b.Key) })
-	return infos, nil
+	return infos
 }
 
-func (s *cloudStore) list(ctx context.Context, prefix string, deep bool) (infos []store.Info, err error) {
-	if err := checkSegments(prefix); err != nil {
-		return nil, &store.Error{Kind: store.ErrURL, Cause: err, Todo: "choose another prefix"}
+// ListPage implements store.Pager.
+func (s *cloudStore) ListPage(ctx context.Context, prefix, after string, n int) ([]store.Info, bool, error) {
+	r := PageRequest{Size: n + 1} // one more says whether there are more
+	if after != "" {
+		after = s.prefix + after + suffix
+		r.Start = max(after, s.prefix+prefix)
+		if !strings.HasPrefix(r.Start, s.prefix+prefix) {
+			return nil, false, checkSegments(prefix) // it is behind all of them
+		}
 	}
-	if err := store.ContextError(ctx); err != nil {
-		return nil, err
+	infos, more, err := s.list(ctx, prefix, r, after, n)
+	return infos, more, err
+}
+
+// list lists the archives behind a name, n of them or, where n is 0, all. more says that there
+// are others.
+func (s *cloudStore) list(ctx context.Context, prefix string, r PageRequest, after string, n int) (infos []store.Info, more bool, err error) {
+	ctx = s.counted(ctx)
+	r.Prefix = s.prefix + prefix
+	if err = checkSegments(prefix); err == nil {
+		err = store.ContextError(ctx)
 	}
-	next := s.backend.List(s.prefix+prefix, deep)
-	for ended := false; ; {
-		var name string
-		var a Attributes
-		err = s.again(ctx, "list", func(ctx context.Context) (err error) {
-			if name, a, err = next(ctx); err == io.EOF {
-				ended, err = true, nil
+	for more = true; err == nil && more; {
+		var page Page
+		page, err = again(s, ctx, "list", func(ctx context.Context) (Page, error) { return s.backend.Page(ctx, r) })
+		for _, o := range page.Objects {
+			key, isArchive := strings.CutSuffix(strings.TrimPrefix(o.Name, s.prefix), suffix)
+			switch {
+			case !isArchive, key == prefix, strings.HasSuffix(key, "/"), o.Name <= after: // no key of ours is empty after a slash
+			case n > 0 && len(infos) == n:
+				return infos, true, nil
+			default:
+				infos = append(infos, info(key, o.Attributes))
 			}
-			return err
-		})
-		if ended || err != nil {
-			break
 		}
-		key, isArchive := strings.CutSuffix(strings.TrimPrefix(name, s.prefix), suffix)
-		if isArchive && key != prefix && !strings.HasSuffix(key, "/") { // no key of ours is empty after a slash
-			infos = append(infos, info(key, a))
-		}
+		r.Token, r.Size, more = page.Next, 0, page.Next != nil
 	}
-	if err = s.believe(ctx, s.prefix+prefix, err); err != nil && s.refusal(err).Meaning == NotFound {
-		return nil, nil
+	err = s.believe(ctx, r.Prefix, err)
+	switch {
+	case err == nil:
+		return infos, false, nil
+	case s.refusal(err).Meaning == NotFound:
+		return nil, false, nil
 	}
-	return infos, err
+	return nil, false, s.fail(ctx, "list", prefix, err)
 }
 
-// Traffic tells what went over the network; see store.TrafficOf.
+// Traffic says what went over the network; see store.TrafficOf.
 func (s *cloudStore) Traffic() store.Traffic {
 	if s.transport == nil {
 		return nil

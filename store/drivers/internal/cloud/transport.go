@@ -7,67 +7,40 @@ import (
 	"maps"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/workdir/workdir/store"
 )
 
-// Transport carries the requests of stores: it gives up a connection that is
-// stalled, and counts. Drivers put it beneath their SDK's HTTP client.
-type Transport struct {
-	base    http.RoundTripper
-	stall   time.Duration
-	traffic traffic // of all stores, and what the SDK asks by itself
+// operation is what a request is made for. The requests of one operation after the first
+// count as retries.
+type operation struct {
+	kind    string   // as in store.Traffic
+	traffic *traffic // of the store that the operation is for; nil if nobody counts
+	sent    atomic.Int64
 }
 
-// NewTransport gives a Transport over base, which has the user's proxies and
-// certificates; nil is [DefaultTransport].
-func NewTransport(base http.RoundTripper) *Transport {
-	if base == nil {
-		base = DefaultTransport()
+type operationKey struct{}
+
+// Operation returns a context for one operation of a kind, by the names of store.Traffic. The
+// store gives one to every method of a Backend; a method that makes more than one request that
+// is no retry asks for one more context for each.
+func Operation(ctx context.Context, kind string) context.Context {
+	return context.WithValue(ctx, operationKey{}, &operation{kind: kind, traffic: operationOf(ctx).traffic})
+}
+
+// counted returns a context whose operations count for s.
+func (s *cloudStore) counted(ctx context.Context) context.Context {
+	return context.WithValue(ctx, operationKey{}, &operation{kind: "other", traffic: &s.traffic})
+}
+
+// operationOf is the operation of a context; a new one of the kind "other" where there is none.
+func operationOf(ctx context.Context) *operation {
+	if op, ok := ctx.Value(operationKey{}).(*operation); ok {
+		return op
 	}
-	return &Transport{base: base, stall: stallTime}
-}
-
-// stallTime is how long a request may be under way without a byte in either
-// direction.
-const stallTime = time.Minute
-
-// DefaultTransport is the standard library's transport, tuned by [Tune].
-func DefaultTransport() *http.Transport {
-	t, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		t = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
-	}
-	return Tune(t.Clone())
-}
-
-// Tune makes t fit for parts in parallel: it keeps as many connections as there
-// are parts, and decompresses nothing. It returns t.
-func Tune(t *http.Transport) *http.Transport {
-	t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, 4*(UploadParts+ReadParts))
-	t.MaxIdleConns = 0
-	t.WriteBufferSize, t.ReadBufferSize = 64<<10, 64<<10 // bytes
-	t.DisableCompression = true
-	return t
-}
-
-// CloseIdleConnections closes the connections that no request uses.
-func (t *Transport) CloseIdleConnections() {
-	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
-
-// Traffic gives what went through t so far.
-func (t *Transport) Traffic() store.Traffic { return t.traffic.sum() }
-
-// count adds to what went over the network for an operation.
-func (t *Transport) count(op *operation, more store.Requests) {
-	t.traffic.add(op.kind, more)
-	if op.traffic != nil {
-		op.traffic.add(op.kind, more)
-	}
+	return &operation{kind: "other"}
 }
 
 // traffic counts requests. The zero value is ready for use.
@@ -79,9 +52,7 @@ type traffic struct {
 func (t *traffic) sum() store.Traffic {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	sum := make(store.Traffic, len(t.byKind))
-	maps.Copy(sum, t.byKind)
-	return sum
+	return maps.Clone(t.byKind)
 }
 
 func (t *traffic) add(kind string, more store.Requests) {
@@ -98,50 +69,72 @@ func (t *traffic) add(kind string, more store.Requests) {
 	t.byKind[kind] = sum
 }
 
+// Transport carries the requests of stores: it gives up a connection that is stalled, and
+// counts. Drivers put it beneath their SDK's HTTP client.
+type Transport struct {
+	base    http.RoundTripper
+	stall   time.Duration
+	traffic traffic // of all stores, and what the SDK asks by itself
+}
+
+// NewTransport returns a Transport over base, which has the user's proxies and certificates;
+// nil is [DefaultTransport].
+func NewTransport(base http.RoundTripper) *Transport {
+	if base == nil {
+		base = DefaultTransport()
+	}
+	return &Transport{base: base, stall: stallTime}
+}
+
+// stallTime is how long a request may be under way without a byte in either direction.
+const stallTime = time.Minute
+
+// DefaultTransport is the standard library's transport, tuned by [Tune].
+func DefaultTransport() *http.Transport {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		t = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
+	}
+	return Tune(t.Clone())
+}
+
+// Tune makes t fit for parts in parallel: it keeps as many connections as there are parts, and
+// decompresses nothing. It returns t.
+func Tune(t *http.Transport) *http.Transport {
+	t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, 4*(UploadParts+ReadParts))
+	t.MaxIdleConns = 0
+	t.WriteBufferSize, t.ReadBufferSize = 64<<10, 64<<10 // bytes
+	t.DisableCompression = true
+	return t
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// Traffic returns what went through t so far.
+func (t *Transport) Traffic() store.Traffic { return t.traffic.sum() }
+
+// count adds to what went over the network for an operation.
+func (t *Transport) count(op *operation, more store.Requests) {
+	t.traffic.add(op.kind, more)
+	if op.traffic != nil {
+		op.traffic.add(op.kind, more)
+	}
+}
+
 // RoundTrip implements http.RoundTripper.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	op := operationOf(r.Context())
 	t.count(op, store.Requests{Count: 1, Retries: min(1, op.sent.Add(1)-1)})
 	ctx, cancel := context.WithCancelCause(r.Context())
-	x := &exchange{transport: t, op: op, ctx: ctx, cancel: cancel}
+	x := &exchange{t: t, op: op, ctx: ctx, cancel: cancel}
 	x.timer = time.AfterFunc(t.stall, func() { cancel(&StalledError{For: t.stall}) })
-	resp, err := t.base.RoundTrip(x.request(r))
-	x.timer.Stop()
-	if err != nil {
-		err = x.explain(err)
-		cancel(nil)
-		return nil, err
-	}
-	resp.Body = &responseBody{x: x, body: resp.Body}
-	return resp, nil
-}
-
-// StalledError says that a connection carried no byte for a time.
-type StalledError struct {
-	For time.Duration
-}
-
-func (e *StalledError) Error() string { return fmt.Sprintf("stalled: no byte for %v", e.For) }
-
-// Timeout implements net.Error.
-func (e *StalledError) Timeout() bool { return true }
-
-// Temporary implements net.Error.
-func (e *StalledError) Temporary() bool { return true }
-
-// exchange is one request and its response.
-type exchange struct {
-	transport *Transport
-	op        *operation
-	ctx       context.Context
-	cancel    context.CancelCauseFunc
-	timer     *time.Timer // runs while a byte is expected
-}
-
-// request gives r with a body that is watched.
-func (x *exchange) request(r *http.Request) *http.Request {
 	getBody := r.GetBody
-	r = r.WithContext(x.ctx)
+	r = r.WithContext(ctx)
 	r.Body = x.requestBody(r.Body)
 	if getBody != nil {
 		r.GetBody = func() (io.ReadCloser, error) {
@@ -149,17 +142,42 @@ func (x *exchange) request(r *http.Request) *http.Request {
 			return x.requestBody(body), err
 		}
 	}
-	return r
+	resp, err := t.base.RoundTrip(r)
+	x.timer.Stop()
+	if err != nil {
+		defer cancel(nil)
+		return nil, x.explain(err)
+	}
+	resp.Body = &responseBody{resp.Body, x}
+	return resp, nil
+}
+
+// StalledError says that a connection carried no byte for a time. It is a net.Error.
+type StalledError struct {
+	For time.Duration
+}
+
+func (e *StalledError) Error() string   { return fmt.Sprintf("stalled: no byte for %v", e.For) }
+func (e *StalledError) Timeout() bool   { return true }
+func (e *StalledError) Temporary() bool { return true }
+
+// exchange is one request and its response.
+type exchange struct {
+	t      *Transport
+	op     *operation
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	timer  *time.Timer // runs while a byte is expected
 }
 
 func (x *exchange) requestBody(body io.ReadCloser) io.ReadCloser {
 	if body == nil || body == http.NoBody {
 		return body
 	}
-	return &requestBody{x: x, ReadCloser: body}
+	return &requestBody{body, x}
 }
 
-// explain gives err, or, where the request was stalled, that.
+// explain returns err, or, where the request was stalled, that.
 func (x *exchange) explain(err error) error {
 	if stalled, ok := context.Cause(x.ctx).(*StalledError); ok && err != io.EOF {
 		return stalled
@@ -175,22 +193,22 @@ type requestBody struct {
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.x.timer.Reset(b.x.transport.stall)
-	b.x.transport.count(b.x.op, store.Requests{Sent: int64(n)})
+	b.x.timer.Reset(b.x.t.stall)
+	b.x.t.count(b.x.op, store.Requests{Sent: int64(n)})
 	return n, err
 }
 
 // responseBody is what is received. The time between two Reads is the reader's.
 type responseBody struct {
-	body io.ReadCloser
-	x    *exchange
+	io.ReadCloser
+	x *exchange
 }
 
 func (b *responseBody) Read(p []byte) (int, error) {
-	b.x.timer.Reset(b.x.transport.stall)
-	n, err := b.body.Read(p)
+	b.x.timer.Reset(b.x.t.stall)
+	n, err := b.ReadCloser.Read(p)
 	b.x.timer.Stop()
-	b.x.transport.count(b.x.op, store.Requests{Received: int64(n)})
+	b.x.t.count(b.x.op, store.Requests{Received: int64(n)})
 	if err != nil {
 		err = b.x.explain(err)
 	}
@@ -198,7 +216,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 }
 
 func (b *responseBody) Close() error {
-	err := b.body.Close()
+	err := b.ReadCloser.Close()
 	b.x.cancel(nil)
 	return err
 }

@@ -58,7 +58,7 @@ func TestStalled(t *testing.T) {
 			if !errors.As(err, &stalled) || err.Error() != "stalled: no byte for 50ms" || got != first {
 				t.Fatalf("%q came, and %v", got, err)
 			}
-			if m, ok := broken(err); !ok || m != Broken {
+			if m := Connection(err).Meaning; m != Broken {
 				t.Errorf("to be stalled means %d", m)
 			}
 		})
@@ -131,8 +131,8 @@ func TestNoConnection(t *testing.T) {
 		"not TLS":        strings.Replace(url, "http", "https", 1),
 	} {
 		_, err := get(t, transport, http.MethodPut, address, "put", "body")
-		m, ok := broken(err)
-		if !ok || m == Broken {
+		m := Connection(err).Meaning
+		if m == Other || m == Broken {
 			t.Errorf("%s: %v means %d", name, err, m)
 		}
 	}
