@@ -32,6 +32,8 @@ func main() {
 // config is what the command line says.
 type config struct {
 	binary, python, source string
+	before                 string // the command as it was at another time; "" for none
+	workloads              string
 	rounds                 int
 	parts                  string
 	transfer               int64  // bytes of the archive that is transferred
@@ -48,7 +50,9 @@ func run() error {
 	flag.StringVar(&c.python, "python", "build/_venv/bin/python", "a Python that has temporal-workdir")
 	flag.StringVar(&c.source, "source", "", "the directory that makes up the workspace")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often everything is measured")
-	flag.StringVar(&c.parts, "parts", "archives,mounts,transfers,servers,activities", "what is measured")
+	flag.StringVar(&c.parts, "parts", "archives,changes,mounts,transfers,servers,activities", "what is measured")
+	flag.StringVar(&c.before, "before", "", "another workdir-mount, of an earlier release, to compare with in the part changes")
+	flag.StringVar(&c.workloads, "workloads", "13000:400", "the trees of the part changes, as FILES:MEGABYTES, separated by commas")
 	flag.Int64Var(&c.transfer, "transfer", 1<<30, "how large an archive is transferred, in bytes")
 	flag.StringVar(&c.module, "module", ".", "the directory of this module, with go.mod")
 	flag.StringVar(&c.output, "o", "", "write the page to this directory, as benchmarks.md, and the plots below it")
@@ -89,6 +93,10 @@ func measureParts(ctx context.Context, c config) (string, []plot, error) {
 			if err != nil {
 				return "", nil, err
 			}
+		case "changes":
+			if err := measureChanges(ctx, c, &page); err != nil {
+				return "", nil, err
+			}
 		case "mounts":
 			res, err := measureMounts(ctx, c)
 			if err != nil {
@@ -110,7 +118,7 @@ func measureParts(ctx context.Context, c config) (string, []plot, error) {
 				return "", nil, err
 			}
 		default:
-			return "", nil, fmt.Errorf("no part %q: there are archives, mounts, transfers, servers and activities", part)
+			return "", nil, fmt.Errorf("no part %q: there are archives, changes, mounts, transfers, servers and activities", part)
 		}
 	}
 	page.WriteString(epilogue(c))

@@ -56,6 +56,9 @@ if [ "$what" = bench ]; then
 	need fuse-overlayfs fuse-overlayfs
 	need rclone rclone
 	need fio fio
+	need restic restic
+	need borgbackup borg
+	need archivemount archivemount
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -81,6 +84,14 @@ fi
 if tests && ! build/_venv/bin/python -c 'import s3fs, gcsfs, adlfs' >/dev/null 2>&1; then
 	echo "installing s3fs, gcsfs and adlfs into build/_venv" >&2
 	build/_venv/bin/python -m pip install --quiet --disable-pip-version-check s3fs gcsfs adlfs
+fi
+
+# ratarmount, which mounts archives with an index beside them, for the benchmarks.
+ratarmount=1.3.0
+if [ "$what" = bench ] && ! build/ratarmount/bin/python -m pip show --quiet ratarmount >/dev/null 2>&1; then
+	echo "installing ratarmount $ratarmount into build/ratarmount" >&2
+	python3 -m venv build/ratarmount
+	build/ratarmount/bin/python -m pip install --quiet --disable-pip-version-check "ratarmount==$ratarmount"
 fi
 
 # go_tool NAME MODULE PACKAGE VERSION: a Go program in build/tools/bin, of that version.
