@@ -36,7 +36,7 @@ const (
 
 // newServer gives a server that is not started yet, and its frontend's address.
 func newServer(opts options) (temporal.Server, string, error) {
-	ports, err := freePorts(opts.port, len(temporal.DefaultServices))
+	ports, err := freePorts(opts.port, len(temporal.DefaultServices)+1)
 	if err != nil {
 		return nil, "", err
 	}
@@ -51,6 +51,10 @@ func newServer(opts options) (temporal.Server, string, error) {
 		hosts[primitives.ServiceName(name)] = static.SingleLocalHost(net.JoinHostPort(host, strconv.Itoa(ports[i])))
 		cfg.Services[name] = config.Service{RPC: config.RPC{GRPCPort: ports[i], BindOnIP: host}}
 	}
+	// Operations of Nexus go through the frontend's HTTP port, also within the server.
+	frontend := cfg.Services[string(primitives.FrontendService)]
+	frontend.RPC.HTTPPort = ports[len(ports)-1]
+	cfg.Services[string(primitives.FrontendService)] = frontend
 	server, err := temporal.NewServer(
 		temporal.WithConfig(cfg),
 		temporal.ForServices(temporal.DefaultServices),
