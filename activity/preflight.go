@@ -89,23 +89,23 @@ func tryMounts(ctx context.Context, opts *PreflightOptions) (err error) {
 
 // tryStore asks a store for what workspaces need of it.
 func tryStore(ctx context.Context, url string) error {
+	at, err := doctor.ParseTarget(url)
+	if err != nil {
+		return err
+	}
 	var found []error
-	err := doctor.Diagnose(ctx, url, &doctor.Options{Quick: true}, func(c doctor.Check) {
+	err = doctor.Diagnose(ctx, at, &doctor.Options{Quick: true}, func(c doctor.Check) {
 		switch c.Status {
 		case doctor.Fail:
-			found = append(found, checkError(url, c))
+			found = append(found, checkError(at.URL, c))
 		case doctor.Warn:
-			logger(ctx).Warn("preflight: the store works, but", "url", store.Redacted(url), "check", c.Name, "detail", c.Detail, "fix", c.Fix)
+			logger(ctx).Warn("preflight: the store works, but", "url", at.URL.Redacted(), "check", c.Name, "detail", c.Detail, "fix", c.Fix)
 		}
 	})
 	return errors.Join(append(found, err)...)
 }
 
-func checkError(url string, c doctor.Check) error {
-	at, err := store.ParsePrefix(url)
-	if err != nil {
-		return err
-	}
+func checkError(at store.URL, c doctor.Check) error {
 	if c.Fix == "" {
 		return fmt.Errorf("store %s: %s: %s", at.Redacted(), c.Name, c.Detail)
 	}

@@ -55,18 +55,14 @@ func (r *ready) list(ctx context.Context, in ListInput) (ListResult, error) {
 	if limit <= 0 || limit > maxListed {
 		limit = maxListed
 	}
-	page, more, err := store.ListPage(ctx, u.String(), in.After, limit)
+	page, more, err := u.ListPage(ctx, in.After, limit)
 	if err != nil {
 		return ListResult{}, toTemporal(err)
 	}
 	out := ListResult{Workspaces: []Listed{}, More: more}
 	for _, w := range page {
-		found, err := store.ParseURL(w.URL)
-		if err != nil {
-			return ListResult{}, toTemporal(err)
-		}
 		out.Workspaces = append(out.Workspaces, Listed{
-			Name: w.Name, URL: found.Identity(), Size: w.Size, ModTime: w.ModTime.UTC(), Revision: string(w.Revision),
+			Name: w.Name, URL: w.URL.Identity(), Size: w.Size, ModTime: w.ModTime.UTC(), Revision: string(w.Revision),
 		})
 	}
 	return out, nil
@@ -103,7 +99,7 @@ func (r *ready) delete(ctx context.Context, in DeleteInput) (DeleteResult, error
 		deleted, err := store.Delete(ctx, u.String())
 		return DeleteResult{Deleted: deleted}, toTemporal(err)
 	}
-	deleted, err := store.DeleteRevision(ctx, u.String(), store.Revision(in.Revision))
+	deleted, err := u.DeleteRevision(ctx, store.Revision(in.Revision))
 	return DeleteResult{Deleted: deleted}, forGood(err)
 }
 
@@ -146,7 +142,7 @@ func (r *ready) copy(ctx context.Context, in CopyInput) (CopyResult, error) {
 	if err != nil {
 		return CopyResult{}, err
 	}
-	done, err := store.Copy(ctx, from.String(), to.String(), &store.CopyOptions{Replace: store.Revision(in.Replace), ReplaceAny: in.ReplaceAny})
+	done, err := from.CopyTo(ctx, to, &store.CopyOptions{Replace: store.Revision(in.Replace), ReplaceAny: in.ReplaceAny})
 	if err == nil {
 		return CopyResult{From: string(done.From.Revision), Revision: string(done.To.Revision), Size: done.To.Size}, nil
 	}

@@ -131,9 +131,9 @@ func (v *visit) open(out any) (ending, error) {
 	if i := v.attempt.info; i != nil {
 		since = i.ScheduledTime // of the first attempt
 	}
-	m, err := mount.Open(v.ctx, v.url.String(), v.mountOptions(v.attempt.origin(v.step), since))
+	m, err := mount.OpenURL(v.ctx, v.url, v.mountOptions(v.attempt.origin(v.step), since))
 	if errors.Is(err, store.ErrUnknown) && v.neverTried() {
-		m, err = mount.Open(v.ctx, v.url.String(), v.mountOptions(v.attempt.origin(v.step), time.Time{}))
+		m, err = mount.OpenURL(v.ctx, v.url, v.mountOptions(v.attempt.origin(v.step), time.Time{}))
 	}
 	if err == nil {
 		v.setMount(m)

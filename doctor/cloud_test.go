@@ -55,7 +55,7 @@ func healthy() doctor.Bucket {
 func ask(t *testing.T, s store.Store) (checks []doctor.Check) {
 	t.Helper()
 	opened = s
-	err := doctor.Diagnose(t.Context(), "cloud://b/jobs/k", &doctor.Options{Quick: true}, func(c doctor.Check) { checks = append(checks, c) })
+	err := doctor.Diagnose(t.Context(), doctor.Target{URL: store.URL{Scheme: "cloud", Bucket: "b", Key: "jobs/k"}}, &doctor.Options{Quick: true}, func(c doctor.Check) { checks = append(checks, c) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,18 +84,28 @@ type Options struct {
 	Quick bool
 }
 
-// Diagnose tries what workspaces ask of the store that url leads to, and reports each
-// check as it is done, in the caller's goroutine. url is that of a workspace; or of a
-// prefix, where it ends with a slash or names a whole bucket.
+// Target is what is diagnosed: the store of a workspace, or of those beneath a prefix.
+type Target struct {
+	URL    store.URL
+	Prefix bool // URL is that of a prefix
+}
+
+// ParseTarget parses a URL. It is that of a prefix where it ends with a slash or names a
+// whole bucket. The error is store.ErrURL.
+func ParseTarget(url string) (Target, error) {
+	u, err := store.ParsePrefix(url)
+	path, _, _ := strings.Cut(url, "?")
+	return Target{u, u.Key == "" || strings.HasSuffix(path, "/")}, err
+}
+
+// Diagnose tries what workspaces ask of a store, and reports each check as it is done, in
+// the caller's goroutine.
 //
 // It works on a scratch archive beside the workspace, or beneath the prefix, and removes
 // it whatever happens; a workspace itself is only looked at. The error is store.ErrURL or
 // ctx's own: what the store does wrong is in the checks.
-func Diagnose(ctx context.Context, url string, opts *Options, report func(Check)) error {
-	u, err := store.ParsePrefix(url)
-	if err != nil {
-		return err
-	}
+func Diagnose(ctx context.Context, t Target, opts *Options, report func(Check)) error {
+	u := t.URL
 	s, err := store.OpenBucket(ctx, u)
 	if errors.Is(err, store.ErrURL) {
 		return err
@@ -106,10 +116,9 @@ func Diagnose(ctx context.Context, url string, opts *Options, report func(Check)
 	}
 	defer s.Close()
 	d := &diagnosis{store: s, url: u, quick: opts != nil && opts.Quick}
-	path, _, _ := strings.Cut(url, "?")
-	switch isPrefix := strings.HasSuffix(path, "/"); {
+	switch {
 	case u.Key == "":
-	case isPrefix:
+	case t.Prefix:
 		d.dir = u.Key + "/"
 	default:
 		d.key, d.dir = u.Key, u.Key[:strings.LastIndexByte(u.Key, '/')+1]
@@ -183,7 +192,7 @@ func (d *diagnosis) tidy(ctx context.Context) Check {
 	defer cancel()
 	var err error
 	if d.tried {
-		_, err = store.Delete(ctx, d.at(d.scratch).String())
+		_, err = d.at(d.scratch).Delete(ctx)
 	}
 	if d.cleanup != nil && err == nil {
 		err = d.cleanup()

@@ -20,7 +20,11 @@ import (
 func diagnose(t *testing.T, ctx context.Context, url string, opts *doctor.Options) (map[string]doctor.Check, error) {
 	t.Helper()
 	checks := map[string]doctor.Check{}
-	err := doctor.Diagnose(ctx, url, opts, func(c doctor.Check) {
+	at, err := doctor.ParseTarget(url)
+	if err != nil {
+		return nil, err
+	}
+	err = doctor.Diagnose(ctx, at, opts, func(c doctor.Check) {
 		if _, twice := checks[c.Name]; twice {
 			t.Errorf("check %q is reported twice", c.Name)
 		}
@@ -263,7 +267,11 @@ func TestDiagnoseCancelled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			err := doctor.Diagnose(ctx, "file://"+dir+"/a", &doctor.Options{Quick: name != "parts"}, func(c doctor.Check) {
+			at, err := doctor.ParseTarget("file://" + dir + "/a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = doctor.Diagnose(ctx, at, &doctor.Options{Quick: name != "parts"}, func(c doctor.Check) {
 				if c.Name == name {
 					cancel()
 				}

@@ -48,7 +48,8 @@ func (d *diagnosis) lookAt(ctx context.Context, s directory) {
 		}
 	}
 	if err != nil {
-		d.report(CheckOf("directory", "", err))
+		_, openErr := d.store.Open(ctx, d.scratch) // the store knows what that means
+		d.report(CheckOf("directory", "", cmp.Or(openErr, err)))
 		return
 	}
 	name := cmp.Or(fileSystems[int64(st.Type)], fmt.Sprintf("of a kind that is not known (statfs type %#x)", st.Type))
@@ -78,6 +79,9 @@ func makeDirs(path string) (remove func() error) {
 	}
 	_ = os.MkdirAll(path, 0o777) // the checks show an error
 	return func() error {
+		if len(made) == 0 {
+			return nil
+		}
 		err := os.RemoveAll(path)
 		for _, at := range made {
 			_ = os.Remove(at) // others may use it by now

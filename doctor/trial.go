@@ -114,7 +114,7 @@ func (d *diagnosis) put(ctx context.Context, size int, replace store.Revision) e
 
 func (d *diagnosis) list(ctx context.Context) error {
 	const most = 1000
-	found, more, err := store.ListPage(ctx, d.at(strings.TrimSuffix(d.dir, "/")).String(), "", most)
+	found, more, err := d.at(strings.TrimSuffix(d.dir, "/")).ListPage(ctx, "", most)
 	d.detail = fmt.Sprintf("%d workspaces directly beneath %s", len(found), d.at(d.dir).Identity())
 	if more {
 		d.detail = "more than " + d.detail

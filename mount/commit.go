@@ -72,7 +72,7 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res Result, err error) 
 func (h *hosted) decide() (want decision, err error) {
 	err = h.server.conn.Call(context.Background(), callDecide, mountID{ID: h.req.ID}, &want)
 	if err != nil {
-		err = fmt.Errorf("%w: %s: ask whether it is to be stored: %w", ErrCommit, h.url.Redacted(), err)
+		err = fmt.Errorf("%w: %s: ask whether it is to be stored: %w", ErrCommit, h.req.URL.Redacted(), err)
 	}
 	return want, err
 }
@@ -94,7 +94,7 @@ func (h hidden) Unwrap() error { return h.err }
 func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 	changed, err := h.view.take(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrCommit, h.url.Redacted(), err)
+		return fmt.Errorf("%w: %s: %w", ErrCommit, h.req.URL.Redacted(), err)
 	}
 	if !changed {
 		return nil
@@ -107,7 +107,7 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 	opts := &archive.WriterOptions{Portable: h.req.Portable, Devices: h.req.Dev, Warn: h.warn}
 	if !empty {
 		if err := archive.Check(ctx, h.tree, opts); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrCommit, h.url.Redacted(), err)
+			return fmt.Errorf("%w: %s: %w", ErrCommit, h.req.URL.Redacted(), err)
 		}
 	}
 	if err := h.confirm(ctx); err != nil {
@@ -155,10 +155,10 @@ func (h *hosted) put(ctx context.Context, req *store.CommitRequest) (_ store.Inf
 			return
 		}
 		if err = newPanicError("commit", r); agreed.Load() {
-			err = &store.Error{Op: "commit", Object: h.url.Redacted(), Kind: store.ErrUnknown, Cause: err, Todo: "look whether it was stored: workdir-mount log"}
+			err = &store.Error{Op: "commit", Object: h.req.URL.Redacted(), Kind: store.ErrUnknown, Cause: err, Todo: "look whether it was stored: workdir-mount log"}
 		}
 	}()
-	return store.Commit(ctx, h.store, h.url.Key, req)
+	return store.Commit(ctx, h.store, h.req.URL.Key, req)
 }
 
 // commitError tells "nothing was stored" from the cases in which that is not

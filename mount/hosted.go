@@ -42,7 +42,6 @@ type hosted struct {
 
 	// Set by open, immutable until free.
 	record record
-	url    store.URL
 	store  store.Store
 	shared *sharedTree // whose loaded is; nil if it is the mount's own
 	loaded             // its tree changes with a plain directory, under op
@@ -139,16 +138,13 @@ func (h *hosted) prepare(ctx context.Context) (err error) {
 // load opens the store and fills the tree, or finds one that is shared.
 func (h *hosted) load(ctx context.Context) error {
 	var err error
-	if h.url, err = store.ParseURL(h.req.URL); err != nil {
-		return err
-	}
-	if h.store, err = store.OpenBucket(ctx, h.url); err != nil {
+	if h.store, err = store.OpenBucket(ctx, h.req.URL); err != nil {
 		return err
 	}
 	if h.req.ReadOnly {
 		return h.loadShared(ctx)
 	}
-	if err := store.Writable(ctx, h.store, h.url.Key); err != nil {
+	if err := store.Writable(ctx, h.store, h.req.URL.Key); err != nil {
 		h.warn(archive.Warning{Text: "a commit will fail: " + err.Error()})
 	}
 	l := h.loader()
@@ -168,7 +164,7 @@ func (h *hosted) load(ctx context.Context) error {
 
 // loader gives what loads the mount's archive, for the mount alone.
 func (h *hosted) loader() *loader {
-	return &loader{budget: &h.server.budget, url: h.url, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
+	return &loader{budget: &h.server.budget, url: h.req.URL, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
 }
 
 // show shows the tree to tools. The record is there before, for the process that may
@@ -176,7 +172,7 @@ func (h *hosted) loader() *loader {
 func (h *hosted) show(ctx context.Context) (err error) {
 	defer catch("mount", &err)
 	if h.record, err = h.view.record(); err == nil {
-		h.record.ID, h.record.URL = h.req.ID, h.url.Redacted()
+		h.record.ID, h.record.URL = h.req.ID, h.req.URL.Redacted()
 		err = writeRecord(h.server.sessionDir(), h.req.ID, h.record)
 	}
 	if err != nil {

@@ -46,7 +46,7 @@ func TestLooksWhileAMountCloses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i := range 30 {
-				h := newHosted(s, openRequest{ID: uint64(i + 1), URL: "file://" + t.TempDir() + "/k", Dir: ipc.Path(t.TempDir()), GraceNS: 1e9})
+				h := newHosted(s, openRequest{ID: uint64(i + 1), URL: store.URL{Scheme: "file", Key: strings.TrimPrefix(t.TempDir(), "/") + "/k"}, Dir: ipc.Path(t.TempDir()), GraceNS: 1e9})
 				if err := h.open(t.Context()); err != nil {
 					t.Fatal(err)
 				}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
@@ -72,6 +73,14 @@ func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	u, err := store.ParseURL(url)
 	if err != nil {
 		return nil, err
+	}
+	return OpenURL(ctx, u, opts)
+}
+
+// OpenURL is Open for a URL that store.ParseURL has returned. Nothing parses it again.
+func OpenURL(ctx context.Context, u store.URL, opts *Options) (_ *Mount, err error) {
+	if !utf8.ValidString(u.String()) {
+		return nil, fmt.Errorf("open %q: %w: it is not UTF-8", u.Redacted(), store.ErrURL)
 	}
 	m := &Mount{url: u, commitID: archive.NewCommitID(), opened: make(chan struct{}), closing: make(chan struct{}, 1), done: make(chan struct{})}
 	m.closing <- struct{}{}
@@ -147,7 +156,7 @@ func (m *Mount) request(memDir string) openRequest {
 		grace = DefaultGrace
 	}
 	req := openRequest{
-		ID: m.id, URL: m.url.String(), MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made,
+		ID: m.id, URL: m.url, MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made,
 		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
 		Presence: m.opts.Presence.resolve(m.opts.ReadOnly),
 		Plain:    m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),

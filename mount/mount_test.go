@@ -431,3 +431,22 @@ func TestMemLivesAsLongAsTheClient(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The value goes to the server as it is: what no text could say is not read as another URL.
+func TestOpenURLParsesNothing(t *testing.T) {
+	f := newFixture(t)
+	dir := strings.TrimPrefix(f.dir, "/")
+	opts := &Options{RunDir: f.runDir, Plain: f.plain}
+	m, err := OpenURL(t.Context(), store.URL{Scheme: "file", Key: dir + "/a#b"}, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.write(m, "name", "content")
+	f.close(m, true)
+	if _, err := os.Stat(f.archive("a#b")); err != nil {
+		t.Error(err)
+	}
+	if _, err := OpenURL(t.Context(), store.URL{Scheme: "file", Key: dir + "/\xff"}, opts); !errors.Is(err, store.ErrURL) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -50,9 +50,9 @@ func (h *hosted) checkOnce(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	rec, err := step.Done(ctx, h.store, h.url, h.log)
+	rec, err := step.Done(ctx, h.store, h.req.URL, h.log)
 	if rec != nil && err == nil {
-		return fmt.Errorf("open %w", newCommittedError(h.url, rec, h.info.Revision))
+		return fmt.Errorf("open %w", newCommittedError(h.req.URL, rec, h.info.Revision))
 	}
 	return err
 }
@@ -75,9 +75,9 @@ func (h *hosted) overtaken(ctx context.Context, err error) error {
 		e.Opened = h.log.Record.ID
 	}
 	step, _ := h.req.step()
-	rec, head, err := step.Overtaken(ctx, h.store, h.url, err)
+	rec, head, err := step.Overtaken(ctx, h.store, h.req.URL, err)
 	if rec != nil {
-		return fmt.Errorf("close %w", newCommittedError(h.url, rec, head.Revision))
+		return fmt.Errorf("close %w", newCommittedError(h.req.URL, rec, head.Revision))
 	}
 	return err
 }

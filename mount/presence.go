@@ -53,7 +53,7 @@ func (p Presence) resolve(readOnly bool) Presence {
 // checkPresence compares what the store has with Options.Presence. Errors:
 // store.ErrNotExist, ErrExist.
 func (h *hosted) checkPresence(exists bool) error {
-	e := &store.Error{Op: "open", Object: h.url.Redacted()}
+	e := &store.Error{Op: "open", Object: h.req.URL.Redacted()}
 	switch p := h.req.Presence; {
 	case p == MustExist && !exists && h.req.ReadOnly:
 		e.Kind = store.ErrNotExist

@@ -32,11 +32,11 @@ type sharing struct {
 // shareKey says which mounts can share a tree: all that makes a difference to it
 // but the revision.
 type shareKey struct {
-	url, memDir         string
+	url                 store.URL
+	memDir, spill       string
 	owner               fs.Owner
 	keepOwner, dev      bool
 	maxBytes, maxInodes int64
-	spill               string
 	spillReserve        int64
 }
 
@@ -122,7 +122,7 @@ func (s *sharing) acquire(ctx context.Context, h *hosted) (*sharedTree, error) {
 
 // revisionNow asks the store which archive there is; "" if there is none.
 func (h *hosted) revisionNow(ctx context.Context) (store.Revision, error) {
-	info, err := h.store.Stat(ctx, h.url.Key)
+	info, err := h.store.Stat(ctx, h.req.URL.Key)
 	if err != nil && !errors.Is(err, store.ErrNotExist) {
 		return "", err
 	}

@@ -319,7 +319,7 @@ func TestPoisonedTreeIsNotShared(t *testing.T) {
 	srv := newServer(nil)
 	defer srv.freeing.Wait()
 	s := &srv.sharing
-	key, rev, first, second := shareKey{url: "mem://a/b"}, store.Revision("1"), &hosted{server: srv}, &hosted{server: srv}
+	key, rev, first, second := shareKey{url: store.URL{Scheme: "mem", Bucket: "a", Key: "b"}}, store.Revision("1"), &hosted{server: srv}, &hosted{server: srv}
 	if got, wait := s.look(key, nil, first); got != nil || wait != nil {
 		t.Fatal("the first is not told to open")
 	}

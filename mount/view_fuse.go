@@ -40,7 +40,7 @@ func (v *fuseView) record() (record, error) {
 
 // show mounts the tree.
 func (v *fuseView) show(context.Context) error {
-	fd, err := kernelMount(v.h.dir, mountpointName(v.h.url), v.h.req.mountFlags)
+	fd, err := kernelMount(v.h.dir, mountpointName(v.h.req.URL), v.h.req.mountFlags)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func (v *plainView) show(ctx context.Context) error {
 		v.h.warn(archive.Warning{Text: fmt.Sprintf("extended attributes of %d files are not to be seen: the file system of %s does not take them", len(left), v.path())})
 	}
 	if err := v.remember(ctx, left); err != nil {
-		return fmt.Errorf("open %s in %s: %w", v.h.url.Redacted(), v.path(), err)
+		return fmt.Errorf("open %s in %s: %w", v.h.req.URL.Redacted(), v.path(), err)
 	}
 	v.h.freeTree()
 	return v.checkSize(v.opened)
@@ -98,7 +98,7 @@ func (v *plainView) show(ctx context.Context) error {
 
 // showError says what to do about a full disk.
 func (v *plainView) showError(err error) error {
-	err = fmt.Errorf("open %s in %s: %w", v.h.url.Redacted(), v.path(), err)
+	err = fmt.Errorf("open %s in %s: %w", v.h.req.URL.Redacted(), v.path(), err)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("%w: %w; choose a directory on a larger disk (--dir, or --run-dir)", ErrLimit, err)
 	}

@@ -17,7 +17,7 @@ import (
 
 // protocolVersion changes with every change of what client and server, or a
 // remote command and a client, say to each other. They are usually one binary.
-const protocolVersion = 3
+const protocolVersion = 4
 
 // Calls of the client to its server.
 const (
@@ -50,13 +50,13 @@ type helloReply struct {
 
 // openRequest is Options as the server needs them.
 type openRequest struct {
-	ID        uint64   `json:"id"`
-	URL       string   `json:"url"`
-	MemDir    ipc.Path `json:"memDir,omitempty"` // where the archives of a mem URL are
-	Dir       ipc.Path `json:"dir"`              // canonical
-	Made      bool     `json:"made"`             // Dir is the server's to remove
-	Owner     fs.Owner `json:"owner"`
-	KeepOwner bool     `json:"keepOwner,omitempty"`
+	ID        uint64    `json:"id"`
+	URL       store.URL `json:"url"`
+	MemDir    ipc.Path  `json:"memDir,omitempty"` // where the archives of a mem URL are
+	Dir       ipc.Path  `json:"dir"`              // canonical
+	Made      bool      `json:"made"`             // Dir is the server's to remove
+	Owner     fs.Owner  `json:"owner"`
+	KeepOwner bool      `json:"keepOwner,omitempty"`
 	mountFlags
 	Presence     Presence `json:"presence"`        // not PresenceDefault
 	Plain        bool     `json:"plain,omitempty"` // then there is a Spill

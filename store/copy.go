@@ -36,7 +36,23 @@ type Copied struct {
 // where both are the same archive; those of Store.Put. Except with ErrUnknown
 // nothing was stored.
 func Copy(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, error) {
-	c, err := openCopy(ctx, src, dst, opts)
+	from, to, err := parseTwo(src, dst)
+	if err != nil {
+		return Copied{}, err
+	}
+	return from.CopyTo(ctx, to, opts)
+}
+
+func parseTwo(src, dst string) (from, to URL, err error) {
+	if from, err = ParseURL(src); err == nil {
+		to, err = ParseURL(dst)
+	}
+	return from, to, err
+}
+
+// CopyTo is Copy for URLs that were parsed.
+func (u URL) CopyTo(ctx context.Context, dst URL, opts *CopyOptions) (Copied, error) {
+	c, err := openCopy(ctx, u, dst, opts)
 	if err != nil {
 		return Copied{}, err
 	}
@@ -48,7 +64,11 @@ func Copy(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, erro
 // exactly the revision that it copied. An error after the copy says that both
 // stand, and Copied.To is then not zero.
 func Move(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, error) {
-	c, err := openCopy(ctx, src, dst, opts)
+	from, to, err := parseTwo(src, dst)
+	if err != nil {
+		return Copied{}, err
+	}
+	c, err := openCopy(ctx, from, to, opts)
 	if err != nil {
 		return Copied{}, err
 	}
@@ -67,21 +87,15 @@ type copying struct {
 	opts     CopyOptions
 }
 
-func openCopy(ctx context.Context, src, dst string, opts *CopyOptions) (*copying, error) {
-	c := &copying{}
+func openCopy(ctx context.Context, src, dst URL, opts *CopyOptions) (*copying, error) {
+	c := &copying{src: src, dst: dst}
 	if opts != nil {
 		c.opts = *opts
-	}
-	var err error
-	if c.src, err = ParseURL(src); err != nil {
-		return nil, err
-	}
-	if c.dst, err = ParseURL(dst); err != nil {
-		return nil, err
 	}
 	if c.src == c.dst {
 		return nil, c.same()
 	}
+	var err error
 	if c.from, err = OpenBucket(ctx, c.src); err != nil {
 		return nil, err
 	}

@@ -324,7 +324,7 @@ func TestListAll(t *testing.T) {
 		var names []string
 		for _, w := range found {
 			names = append(names, w.Name)
-			if info, err := store.Stat(t.Context(), w.URL); err != nil || info.Revision != w.Revision {
+			if info, err := store.Stat(t.Context(), w.URL.String()); err != nil || info.Revision != w.Revision {
 				t.Errorf("ListAll tells %+v, Stat %+v, %v", w, info, err)
 			}
 		}

@@ -25,6 +25,11 @@ func ListPage(ctx context.Context, prefixURL, after string, n int) (found []Work
 	if err != nil {
 		return nil, false, err
 	}
+	return u.ListPage(ctx, after, n)
+}
+
+// ListPage is the function ListPage for a prefix that was parsed.
+func (u URL) ListPage(ctx context.Context, after string, n int) (found []Workspace, more bool, err error) {
 	s, err := OpenBucket(ctx, u)
 	if err != nil {
 		return nil, false, err

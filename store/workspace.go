@@ -11,7 +11,7 @@ import (
 // Workspace is one workspace as [List] finds it.
 type Workspace struct {
 	Name     string // its key without the prefix
-	URL      string // opens it; has the options of the prefix, so print URL.Redacted instead
+	URL      URL    // opens it; has the options of the prefix, so print URL.Redacted
 	Size     int64  // of the archive, bytes
 	ModTime  time.Time
 	Revision Revision // empty where the archive may be seen but not read
@@ -69,7 +69,7 @@ func workspaceOf(u URL, info Info) (Workspace, bool) {
 	}
 	return Workspace{
 		Name:     strings.TrimPrefix(info.Key, u.prefix()),
-		URL:      w.String(),
+		URL:      w,
 		Size:     info.Size,
 		ModTime:  info.ModTime,
 		Revision: info.Revision,
@@ -77,10 +77,13 @@ func workspaceOf(u URL, info Info) (Workspace, bool) {
 }
 
 // Stat tells of a workspace's current archive. ErrNotExist if it has none.
-func Stat(ctx context.Context, url string) (Info, error) {
-	var info Info
-	err := withKey(ctx, url, func(s Store, key string) (err error) {
-		info, err = s.Stat(ctx, key)
+func Stat(ctx context.Context, url string) (info Info, err error) {
+	u, err := ParseURL(url)
+	if err != nil {
+		return Info{}, err
+	}
+	err = u.withStore(ctx, func(s Store) (err error) {
+		info, err = s.Stat(ctx, u.Key)
 		return err
 	})
 	return info, err
@@ -93,9 +96,17 @@ const deleteTries = 5
 // removes only a revision that it has seen, so an archive that is replaced
 // meanwhile is looked at again; ErrConflict where that happens too often.
 func Delete(ctx context.Context, url string) (bool, error) {
-	deleted := false
-	err := withKey(ctx, url, func(s Store, key string) (err error) {
-		deleted, err = deleteCurrent(ctx, s, key)
+	u, err := ParseURL(url)
+	if err != nil {
+		return false, err
+	}
+	return u.Delete(ctx)
+}
+
+// Delete is the function Delete for a URL that was parsed.
+func (u URL) Delete(ctx context.Context) (deleted bool, err error) {
+	err = u.withStore(ctx, func(s Store) (err error) {
+		deleted, err = deleteCurrent(ctx, s, u.Key)
 		return err
 	})
 	return deleted, err
@@ -104,9 +115,17 @@ func Delete(ctx context.Context, url string) (bool, error) {
 // DeleteRevision removes the archive of a workspace if it is of that revision, and
 // says whether there was one. ErrConflict where it is of another.
 func DeleteRevision(ctx context.Context, url string, rev Revision) (bool, error) {
-	deleted := false
-	err := withKey(ctx, url, func(s Store, key string) error {
-		_, err := Commit(ctx, s, key, &CommitRequest{Replace: rev, Delete: true})
+	u, err := ParseURL(url)
+	if err != nil {
+		return false, err
+	}
+	return u.DeleteRevision(ctx, rev)
+}
+
+// DeleteRevision is the function DeleteRevision for a URL that was parsed.
+func (u URL) DeleteRevision(ctx context.Context, rev Revision) (deleted bool, err error) {
+	err = u.withStore(ctx, func(s Store) error {
+		_, err := Commit(ctx, s, u.Key, &CommitRequest{Replace: rev, Delete: true})
 		deleted = err == nil
 		if errors.Is(err, ErrNotExist) {
 			return nil
@@ -134,16 +153,12 @@ func deleteCurrent(ctx context.Context, s Store, key string) (bool, error) {
 	return false, err
 }
 
-// withKey calls fn with the store and the key of a URL.
-func withKey(ctx context.Context, url string, fn func(Store, string) error) error {
-	u, err := ParseURL(url)
-	if err != nil {
-		return err
-	}
+// withStore calls fn with the store of a URL while it is open.
+func (u URL) withStore(ctx context.Context, fn func(Store) error) error {
 	s, err := OpenBucket(ctx, u)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	return fn(s, u.Key)
+	return fn(s)
 }

@@ -25,7 +25,7 @@ func TestList(t *testing.T) {
 		var names []string
 		for _, w := range found {
 			names = append(names, w.Name)
-			info, err := store.Stat(t.Context(), w.URL)
+			info, err := store.Stat(t.Context(), w.URL.String())
 			if err != nil || info.Size != w.Size || info.Revision != w.Revision || !info.ModTime.Equal(w.ModTime) {
 				t.Errorf("List tells %+v, Stat %+v, %v", w, info, err)
 			}

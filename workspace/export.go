@@ -77,7 +77,7 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 	})
 	if err != nil {
 		discard(open, dir, made)
-		return Exported{}, fmt.Errorf("export %s to %s: %w", store.Redacted(url), dir, err)
+		return Exported{}, fmt.Errorf("export %s to %s: %w", l.url.Redacted(), dir, err)
 	}
 	return Exported{Info: l.info, Entries: entries, Bytes: total}, nil
 }

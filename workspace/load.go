@@ -18,7 +18,8 @@ const memoryBytes = 64 << 20
 
 // loaded is a tree that was filled from an archive, or from a directory.
 type loaded struct {
-	info  store.Info // zero where it comes from no store
+	url   store.URL // zero where it comes from no store, like info
+	info  store.Info
 	tree  *fs.Tree
 	log   *archive.Log // nil: it has none
 	homes []fs.Home    // in the order of closing
@@ -69,7 +70,7 @@ func loadObject(ctx context.Context, u store.URL, o store.Object, opts loadOptio
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", u.Redacted(), err)
 	}
-	l.info = o.Info()
+	l.url, l.info = u, o.Info()
 	return l, nil
 }
 

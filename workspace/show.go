@@ -25,7 +25,7 @@ func Tree(ctx context.Context, url, path string, opts *Options) ([]Entry, error)
 	defer l.close()
 	n, at, err := find(l.tree, path)
 	if err != nil {
-		return nil, l.pathError("tree", url, err)
+		return nil, l.pathError("tree", err)
 	}
 	l.tree.Unref(n, 1)
 	all, err := list(l.tree, at)
@@ -39,8 +39,8 @@ func Tree(ctx context.Context, url, path string, opts *Options) ([]Entry, error)
 	return entries, nil
 }
 
-func (l *loaded) pathError(op, url string, err error) error {
-	return fmt.Errorf("%s %s: %w", op, store.Redacted(url), err)
+func (l *loaded) pathError(op string, err error) error {
+	return fmt.Errorf("%s %s: %w", op, l.url.Redacted(), err)
 }
 
 // Cat writes the content of files of a workspace to w, one after the other, and
@@ -59,14 +59,14 @@ func Cat(ctx context.Context, url string, paths []string, w io.Writer, opts *Opt
 	for _, path := range paths {
 		e, err := l.file(path)
 		if err != nil {
-			return nil, l.pathError("cat", url, err)
+			return nil, l.pathError("cat", err)
 		}
 		found = append(found, e)
 	}
 	entries := make([]Entry, 0, len(found))
 	for _, e := range found {
 		if err := writeContent(ctx, w, l.tree, e); err != nil {
-			return entries, l.pathError("cat", url, err)
+			return entries, l.pathError("cat", err)
 		}
 		entries = append(entries, e.Entry)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/workdir/workdir/doctor"
 	"github.com/workdir/workdir/mount"
-	"github.com/workdir/workdir/store"
 )
 
 // diagnosis is what doctor --json tells.
@@ -47,18 +46,19 @@ Exit code: 0 if nothing fails, 102 if something of the host does, else 101.`,
 
 func (a *app) doctor(ctx context.Context, args []string, opts *doctor.Options) error {
 	d := diagnosis{Host: []doctor.Check{}}
+	var at doctor.Target
 	for _, url := range args {
-		u, err := store.ParsePrefix(url)
-		if err != nil {
+		var err error
+		if at, err = doctor.ParseTarget(url); err != nil {
 			return err
 		}
-		d.URL = u.Redacted()
+		d.URL = at.URL.Redacted()
 	}
 	a.heading("host")
 	err := mount.Diagnose(ctx, &mount.Options{RunDir: a.runDir, Logger: a.log}, a.reporter(&d.Host))
 	if err == nil && len(args) > 0 {
 		a.heading(d.URL)
-		err = doctor.Diagnose(ctx, args[0], opts, a.reporter(&d.Store))
+		err = doctor.Diagnose(ctx, at, opts, a.reporter(&d.Store))
 	}
 	if err != nil {
 		return err

@@ -20,18 +20,18 @@ import (
 // mountFlags are the flags of the commands that open a workspace. The daemon
 // gets them as JSON.
 type mountFlags struct {
-	URL          string   `json:"url"` // with its options, secrets included
-	Dir          string   `json:"-"`   // of any bytes, see daemonRequest
-	ReadOnly     bool     `json:"readOnly"`
-	KeepEmpty    bool     `json:"keepEmpty"`
-	Portable     bool     `json:"portable"`
-	Presence     presence `json:"presence"`
-	MaxBytes     byteSize `json:"maxBytes"`
-	MaxInodes    int64    `json:"maxInodes"`
-	Spill        string   `json:"-"` // likewise
-	SpillReserve byteSize `json:"spillReserve"`
-	Owner        owner    `json:"owner"`
-	Plain        bool     `json:"plain"`
+	URL          store.URL `json:"url"` // with its options, secrets included
+	Dir          string    `json:"-"`   // of any bytes, see daemonRequest
+	ReadOnly     bool      `json:"readOnly"`
+	KeepEmpty    bool      `json:"keepEmpty"`
+	Portable     bool      `json:"portable"`
+	Presence     presence  `json:"presence"`
+	MaxBytes     byteSize  `json:"maxBytes"`
+	MaxInodes    int64     `json:"maxInodes"`
+	Spill        string    `json:"-"` // likewise
+	SpillReserve byteSize  `json:"spillReserve"`
+	Owner        owner     `json:"owner"`
+	Plain        bool      `json:"plain"`
 
 	AllowOther bool `json:"allowOther"`
 	Suid       bool `json:"suid"`
@@ -62,11 +62,10 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 
 // resolve checks the flags and makes them independent of the working directory.
 func (f *mountFlags) resolve(url string) error {
-	u, err := store.ParseURL(url)
-	if err != nil {
+	var err error
+	if f.URL, err = store.ParseURL(url); err != nil {
 		return err
 	}
-	f.URL = u.String()
 	if err := f.Presence.check(f.ReadOnly); err != nil {
 		return err
 	}
@@ -131,7 +130,7 @@ func badFlag(flag, what string) error {
 func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 	bar := a.newProgress()
 	defer bar.finish()
-	m, err := mount.Open(ctx, f.URL, &mount.Options{
+	m, err := mount.OpenURL(ctx, f.URL, &mount.Options{
 		Dir:          f.Dir,
 		ReadOnly:     f.ReadOnly,
 		MaxBytes:     int64(f.MaxBytes),

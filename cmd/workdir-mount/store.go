@@ -80,7 +80,7 @@ func orNone(r store.Revision) string {
 func forJSON(found []store.Workspace) []storedWorkspace {
 	out := make([]storedWorkspace, 0, len(found))
 	for _, ws := range found {
-		out = append(out, storedWorkspace{Name: ws.Name, URL: store.Redacted(ws.URL), Size: ws.Size, ModTime: ws.ModTime, Revision: ws.Revision})
+		out = append(out, storedWorkspace{Name: ws.Name, URL: ws.URL.Redacted(), Size: ws.Size, ModTime: ws.ModTime, Revision: ws.Revision})
 	}
 	return out
 }
