@@ -144,7 +144,7 @@ func run[Out any](t *testing.T, ctx context.Context, fn func(context.Context) (O
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
 	env := suite.NewTestActivityEnvironment()
-	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx})
+	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx, Plugins: plugins(t, nil)})
 	env.SetTestTimeout(time.Minute)
 	env.RegisterActivityWithOptions(fn, sdk.RegisterOptions{Name: "test"})
 	var out Out
@@ -153,6 +153,31 @@ func run[Out any](t *testing.T, ctx context.Context, fn func(context.Context) (O
 		err = value.Get(&out)
 	}
 	return out, err
+}
+
+// direct is run with the error that fn returned itself, before it went to Temporal.
+func direct[Out any](t *testing.T, ctx context.Context, fn func(context.Context) (Out, error)) (out Out, err error) {
+	t.Helper()
+	_, ended := run(t, ctx, func(ctx context.Context) (bool, error) {
+		out, err = fn(ctx)
+		return true, nil
+	})
+	if err == nil {
+		err = ended
+	}
+	return out, err
+}
+
+// plugins is a plugin for the worker options of a test environment; opts may be nil.
+func plugins(t *testing.T, opts *wdactivity.PluginOptions) []worker.Plugin {
+	t.Helper()
+	if opts == nil {
+		opts = &wdactivity.PluginOptions{}
+	}
+	opts.NoPreflight = true
+	p, err := wdactivity.NewPlugin(opts)
+	require.NoError(t, err)
+	return []worker.Plugin{p}
 }
 
 func write(m *mount.Mount, name, content string) error {
@@ -247,31 +272,16 @@ func TestDo(t *testing.T) {
 	}
 }
 
-func TestWrapPassesInputAndResult(t *testing.T) {
-	b := newBench(t)
-	greet := wdactivity.Wrap(b.url("ws"), func(_ context.Context, m *mount.Mount, name string) (int, error) {
-		return len(name), errors.Join(write(m, "name", name), m.Commit())
-	}, b.options())
-	var suite testsuite.WorkflowTestSuite
-	suite.SetLogger(quiet)
-	env := suite.NewTestActivityEnvironment()
-	env.RegisterActivityWithOptions(greet, sdk.RegisterOptions{Name: "greet"})
-	value, err := env.ExecuteActivity("greet", "world")
-	require.NoError(t, err)
-	var n int
-	require.NoError(t, value.Get(&n))
-	require.Equal(t, 5, n)
-	b.wantStored("ws", "name", "world")
-}
-
 // The SDK compares ErrResultPending by identity.
 func TestResultPendingIsNotWrappedAndNotCommitted(t *testing.T) {
 	b := newBench(t)
-	_, err := wdactivity.Do(context.Background(), b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (int, error) {
-		if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
-			return 0, err
-		}
-		return 0, sdk.ErrResultPending
+	_, err := direct(t, context.Background(), func(ctx context.Context) (int, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (int, error) {
+			if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
+				return 0, err
+			}
+			return 0, sdk.ErrResultPending
+		})
 	})
 	if err != sdk.ErrResultPending {
 		t.Fatalf("error is %v, want activity.ErrResultPending itself", err)
@@ -295,18 +305,22 @@ func TestResultPendingWithAMarkIsAWarning(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t)
-			var text bytes.Buffer
-			old := slog.Default()
-			slog.SetDefault(slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelWarn})))
-			defer slog.SetDefault(old)
+			var text bytes.Buffer // written under the handler's lock, and read when the activity is over
 			opts := b.options()
 			opts.AutoCommit = test.auto
-			_, err := wdactivity.Do(context.Background(), b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (int, error) {
-				if err := test.work(m); err != nil {
-					return 0, err
-				}
-				return 0, sdk.ErrResultPending
-			})
+			var suite testsuite.WorkflowTestSuite
+			suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelWarn}))))
+			env := suite.NewTestActivityEnvironment()
+			env.SetWorkerOptions(worker.Options{Plugins: plugins(t, nil)})
+			env.RegisterActivityWithOptions(func(ctx context.Context) (int, error) {
+				return wdactivity.Do(ctx, b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (int, error) {
+					if err := test.work(m); err != nil {
+						return 0, err
+					}
+					return 0, sdk.ErrResultPending
+				})
+			}, sdk.RegisterOptions{Name: "test"})
+			_, err := env.ExecuteActivity("test")
 			require.Equal(t, sdk.ErrResultPending, err)
 			require.Equal(t, test.want, strings.Contains(text.String(), "ErrResultPending"), text.String())
 		})
@@ -321,9 +335,10 @@ func TestDirectoryOfOnesOwn(t *testing.T) {
 		opts := b.options()
 		opts.Dir, opts.Plain, opts.AutoCommit = t.TempDir(), plain, true
 		for i := range 2 {
-			_, err := wdactivity.Do(context.Background(), b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (int, error) {
-				require.Equal(t, opts.Dir, m.Path())
-				return 0, write(m, "f", fmt.Sprint(i))
+			_, err := run(t, context.Background(), func(ctx context.Context) (int, error) {
+				return wdactivity.Do(ctx, b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (int, error) {
+					return 0, errors.Join(equal(m.Path(), opts.Dir), write(m, "f", fmt.Sprint(i)))
+				})
 			})
 			require.NoError(t, err)
 		}
@@ -333,18 +348,22 @@ func TestDirectoryOfOnesOwn(t *testing.T) {
 
 func TestGoexitUnmountsAndStoresNothing(t *testing.T) {
 	b := newBench(t)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = wdactivity.Do(context.Background(), b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (int, error) {
-			if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
-				t.Error(err)
-			}
-			runtime.Goexit()
-			return 0, nil
-		})
-	}()
-	<-ended
+	_, err := run(t, context.Background(), func(ctx context.Context) (int, error) {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = wdactivity.Do(ctx, b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (int, error) {
+				if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
+					t.Error(err)
+				}
+				runtime.Goexit()
+				return 0, nil
+			})
+		}()
+		<-ended
+		return 0, nil
+	})
+	require.NoError(t, err)
 	b.noMounts()
 	b.wantNoArchive("ws")
 }
@@ -352,17 +371,18 @@ func TestGoexitUnmountsAndStoresNothing(t *testing.T) {
 // A panic must reach the caller as it was, after the unmount.
 func TestPanicGoesOnAfterTheUnmount(t *testing.T) {
 	b := newBench(t)
-	func() {
+	_, err := run(t, context.Background(), func(ctx context.Context) (int, error) {
 		defer func() {
 			if r := recover(); r != errWork {
 				t.Errorf("recovered %v, want %v", r, errWork)
 			}
 			b.noMounts()
 		}()
-		_, _ = wdactivity.Do(context.Background(), b.url("ws"), b.options(), func(context.Context, *mount.Mount) (int, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(context.Context, *mount.Mount) (int, error) {
 			panic(errWork)
 		})
-	}()
+	})
+	require.NoError(t, err)
 	b.wantNoArchive("ws")
 }
 
@@ -403,26 +423,28 @@ func TestCancelWhileClosing(t *testing.T) {
 	b := newBench(t)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	opts := b.options()
-	opts.Grace = time.Minute
-	_, err := wdactivity.Do(ctx, b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (string, error) {
-		if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
-			return "", err
-		}
-		f, err := os.Open(m.Path("f"))
-		if err != nil {
-			return "", err
-		}
-		go func() {
-			defer f.Close()
-			defer cancel(errWork)
-			for {
-				st, err := m.Status(context.Background())
-				if err != nil || st.State != "mounted" {
-					return
-				}
+	opts.Grace = wdactivity.Duration(time.Minute)
+	_, err := direct(t, ctx, func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (string, error) {
+			if err := errors.Join(write(m, "f", "new"), m.Commit()); err != nil {
+				return "", err
 			}
-		}()
-		return "result", nil
+			f, err := os.Open(m.Path("f"))
+			if err != nil {
+				return "", err
+			}
+			go func() {
+				defer f.Close()
+				defer cancel(errWork)
+				for {
+					st, err := m.Status(context.Background())
+					if err != nil || st.State != "mounted" {
+						return
+					}
+				}
+			}()
+			return "result", nil
+		})
 	})
 	require.ErrorIs(t, err, wdactivity.ErrFenced)
 	require.ErrorIs(t, err, errWork)
@@ -456,10 +478,7 @@ func TestReadOnly(t *testing.T) {
 
 func seed(t *testing.T, b *bench, name, file, content string) {
 	t.Helper()
-	_, err := wdactivity.Do(context.Background(), b.url(name), b.options(), func(_ context.Context, m *mount.Mount) (int, error) {
-		return 0, errors.Join(write(m, file, content), m.Commit())
-	})
-	require.NoError(t, err)
+	b.put(name, file, content)
 }
 
 func TestTwoWorkspacesInOneActivity(t *testing.T) {
@@ -520,14 +539,16 @@ func TestConflict(t *testing.T) {
 func TestBusyFailsAndGoesLater(t *testing.T) {
 	b := newBench(t)
 	opts := b.options()
-	opts.Grace = time.Millisecond
+	opts.Grace = wdactivity.Duration(time.Millisecond)
 	var held *os.File
 	var m *mount.Mount
-	_, err := wdactivity.Do(context.Background(), b.url("ws"), opts, func(_ context.Context, mounted *mount.Mount) (int, error) {
-		m = mounted
-		var err error
-		held, err = os.Create(m.Path("f"))
-		return 0, errors.Join(err, m.Commit())
+	_, err := direct(t, context.Background(), func(ctx context.Context) (int, error) {
+		return wdactivity.Do(ctx, b.url("ws"), opts, func(_ context.Context, mounted *mount.Mount) (int, error) {
+			m = mounted
+			var err error
+			held, err = os.Create(m.Path("f"))
+			return 0, errors.Join(err, m.Commit())
+		})
 	})
 	require.ErrorIs(t, err, mount.ErrBusy)
 	require.NoError(t, held.Close())

@@ -2,33 +2,48 @@ package activity
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
+	"log/slog"
+	"reflect"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	sdk "go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
 )
 
 // attempt is one attempt of an activity, shared by all its visits, nested or one
-// after the other. It must not lead to the context of the activity, see byObject.
+// after the other. The interceptor makes it, and it is in the activity's context.
 //
-// Locks: mu before a visit's mu; memory.mu is held by itself.
+// Whether the attempt may store anything is the state of its context: it has ended if
+// the SDK ended the activity's context, or if Temporal has answered that the attempt
+// is not current. The cause of the context is the one reason.
+//
+// Locks: mu and details.mu are held by themselves.
 type attempt struct {
-	info      *sdk.Info // immutable; a copy; nil outside of Temporal
-	execution string    // immutable; "" outside of Temporal
-	tested    bool      // immutable; it runs in a test environment of the SDK
-	countable bool      // immutable; every visit of the attempt comes to this object
+	worker    *workerInterceptor                      // immutable
+	info      sdk.Info                                // immutable
+	execution string                                  // immutable; names the execution, see executionName
+	tested    bool                                    // immutable; it runs in a test environment of the SDK
+	out       interceptor.ActivityOutboundInterceptor // the SDK's side; immutable after Init
+
+	// Immutable while the activity's function runs.
+	ctx       context.Context         // ends with the attempt
+	lose      context.CancelCauseFunc // ends it: Temporal has said that the attempt is not current
+	args      []any                   // of the activity
+	converter converter.DataConverter // the client's, with the activity's serialization context
+	log       *slog.Logger            // the activity's
 
 	mu     sync.Mutex
 	visits map[*visit]bool                 // guarded by mu; those under way
 	steps  map[string]map[string]stepState // guarded by mu; by workspace and step
-	lost   error                           // guarded by mu; why the attempt is not current any more
 	pulse  *pulse                          // guarded by mu; nil without visits or without a heartbeat timeout
 
-	memory memory
+	details details
 }
 
 // stepState is what became of a step in this attempt.
@@ -40,25 +55,95 @@ const (
 	stepOpen // it was tried, and can be begun again
 )
 
-func newAttempt(info *sdk.Info) *attempt {
-	return &attempt{info: info, visits: map[*visit]bool{}, steps: map[string]map[string]stepState{}}
+// newAttempt returns the attempt of a context of the SDK's.
+func newAttempt(ctx context.Context, w *workerInterceptor) *attempt {
+	a := &attempt{worker: w, info: sdk.GetInfo(ctx), visits: map[*visit]bool{}, steps: map[string]map[string]stepState{}}
+	a.tested = inTestEnvironment(ctx, &a.info)
+	a.execution = a.executionName()
+	return a
 }
 
-// remote tells whether the server knows the attempt and can be asked about it.
-func (a *attempt) remote() bool {
-	return a.info != nil && !a.info.IsLocalActivity
+type attemptKey struct{}
+
+// attemptOf returns the attempt that ctx belongs to; nil outside of activities, and
+// without the plugin.
+func attemptOf(ctx context.Context) *attempt {
+	a, _ := ctx.Value(attemptKey{}).(*attempt)
+	return a
+}
+
+// begin prepares the attempt for the activity's function, and returns its context.
+// end ends that.
+func (a *attempt) begin(ctx context.Context, args []any) (_ context.Context, end func()) {
+	a.args, a.log = args, logger(ctx)
+	a.converter = a.contextConverter(ctx)
+	a.ctx, a.lose = context.WithCancelCause(context.WithValue(ctx, attemptKey{}, a))
+	return a.ctx, func() { a.lose(nil) }
+}
+
+// executionName names the activity's execution. All its attempts have the name and,
+// together with [attempt.scheduled], no other execution has. The test environments of
+// the SDK all use the same ids, so that the second test of a process would find its work
+// done by the first; there the environment's key is a part of the name.
+func (a *attempt) executionName() string {
+	i := &a.info
+	names := []string{i.Namespace, i.WorkflowExecution.ID, i.WorkflowExecution.RunID, i.ActivityID}
+	switch {
+	case i.WorkflowExecution.ID == "":
+		names = []string{i.Namespace, i.ActivityID, i.ActivityRunID}
+	case i.IsLocalActivity:
+		names = append(names, "local") // these are counted apart
+	}
+	if a.tested {
+		names = append(names, "test environment "+a.worker.key)
+	}
+	return "temporal:" + jsonList(names)
+}
+
+// scheduled is when the execution was scheduled, the same for all its attempts: a
+// workflow may use an activity id again once the activity has closed. The ids of
+// local and of standalone activities are never used again.
+func (a *attempt) scheduled() time.Time {
+	if a.info.IsLocalActivity || a.info.WorkflowExecution.ID == "" {
+		return time.Time{}
+	}
+	return a.info.ScheduledTime
+}
+
+// remote reports whether the server knows the attempt and can be asked about it.
+func (a *attempt) remote() bool { return !a.info.IsLocalActivity }
+
+// jsonList returns a JSON array as most languages write it: package json also escapes
+// what has a meaning in HTML.
+func jsonList(names []string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(names) // strings always encode
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// inTestEnvironment reports whether no server knows the activity, since it runs in one
+// of the SDK's test environments. Those make the task token of the ids alone, which no
+// server does: its tokens are encoded messages, and begin with a byte that is in no id.
+// A local activity has no token, and only in a test no client. Source: testActivityToken
+// and executeLocalActivity in the SDK's internal_workflow_testsuite.go.
+func inTestEnvironment(ctx context.Context, i *sdk.Info) bool {
+	if i.IsLocalActivity {
+		c := reflect.ValueOf(sdk.GetClient(ctx))
+		return !c.IsValid() || c.Kind() == reflect.Pointer && c.IsNil()
+	}
+	run := i.WorkflowExecution.RunID
+	if i.WorkflowExecution.ID == "" {
+		run = i.ActivityRunID
+	}
+	return string(i.TaskToken) == run+"#"+i.ActivityID
 }
 
 // beginStep returns the name of the next step on a workspace: name, or the smallest
 // number that no step of this attempt has, or has to try again. again says that it was
 // tried before. outer is the visit around it. ErrStep.
 func (a *attempt) beginStep(workspace, name string, outer *visit) (step string, again bool, err error) {
-	if a.execution == "" {
-		return name, false, nil
-	}
-	if name == "" && !a.countable {
-		return "", false, fmt.Errorf("%w: the steps of this activity cannot be counted, since an interceptor gives it other information each time; name each by Options.Step", ErrStep)
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	steps := a.steps[workspace]
@@ -102,27 +187,26 @@ func besideOf(steps map[string]stepState, workspace string, visit *visit) string
 	return ""
 }
 
-// endStep says whether a step is spent. Otherwise it can be begun again.
+// endStep ends a step. One that is not spent can be begun again.
 func (a *attempt) endStep(workspace, step string, spent bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.steps[workspace][step] = stepOpen
 	if spent {
 		a.steps[workspace][step] = stepSpent
-	} else {
-		a.steps[workspace][step] = stepOpen
 	}
 }
 
-// enter begins a visit: from now on the attempt is kept alive.
+// enter begins a visit: from now on the attempt is kept alive by heartbeats.
 func (a *attempt) enter(v *visit) {
 	if a.remote() {
-		a.memory.load(v.ctx, v.log)
+		a.details.load(v.ctx, a.log)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.visits[v] = true
 	if a.pulse == nil && a.remote() && a.info.HeartbeatTimeout > 0 {
-		a.pulse = a.startPulse(context.WithoutCancel(v.ctx))
+		a.pulse = a.startPulse()
 	}
 }
 
@@ -140,58 +224,22 @@ func (a *attempt) exit(v *visit) {
 	}
 }
 
-// lose ends the right of every visit to commit, at once.
-func (a *attempt) lose(cause error) {
-	a.mu.Lock()
-	if a.lost == nil {
-		a.lost = cause
-	}
-	visits := make([]*visit, 0, len(a.visits))
-	for v := range a.visits {
-		visits = append(visits, v)
-	}
-	a.mu.Unlock()
-	for _, v := range visits {
-		v.lose(cause)
-	}
-}
-
-// ended is why a visit may not commit; nil while it may.
-func (a *attempt) ended(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return contextError(ctx)
+// healthy reports whether the attempt is worth being kept alive: it is current, and no
+// mount of it has lost its server process. The end of a context that the activity made
+// for a part of its work is the end of that part. A server that hangs counts as lost
+// within seconds, since mount kills one that does not answer. Where the attempt is not
+// kept alive, Temporal finds out by the timeout, unless the activity ends before or
+// sends heartbeats itself.
+func (a *attempt) healthy() bool {
+	if a.ctx.Err() != nil {
+		return false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.lost
-}
-
-// endedBy reports whether ctx, or one around it, has ended with the activity: the SDK
-// gives the reason, or the activity's own time is over. Otherwise the caller has
-// ended a context of its own.
-func (a *attempt) endedBy(ctx context.Context) bool {
-	if ctx.Err() == nil {
-		return false
+	for v := range a.visits {
+		if v.mountLost() {
+			return false
+		}
 	}
-	cause := context.Cause(ctx)
-	if errors.Is(cause, context.DeadlineExceeded) {
-		return !time.Now().Before(a.info.Deadline)
-	}
-	return isLoss(cause) || errors.Is(cause, worker.ErrWorkerShutdown)
+	return true
 }
-
-// contextError gives the end of a context with its cause: the SDK reports an
-// activity as cancelled if it finds one of both.
-func contextError(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if errors.Is(cause, err) {
-		return cause
-	}
-	return &endError{err: err, cause: cause}
-}
-
-// endError is the end of a context, told by its cause.
-type endError struct{ err, cause error }
-
-func (e *endError) Error() string   { return e.cause.Error() }
-func (e *endError) Unwrap() []error { return []error{e.cause, e.err} }

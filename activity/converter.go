@@ -12,29 +12,44 @@ import (
 // worker runs the activity.
 type converterKey struct{}
 
-// converterOf returns own if there is one, else the converter of the client that the
-// activity belongs to, as far as a plugin has told it, else the SDK's default.
-func converterOf(ctx context.Context, own converter.DataConverter) converter.DataConverter {
-	if own != nil {
-		return own
+// contextConverter returns the data converter as the SDK would use it for the activity,
+// in a context of the activity's: the plugin's, or that of the client, or the SDK's
+// default.
+func (a *attempt) contextConverter(ctx context.Context) converter.DataConverter {
+	dc := a.worker.plugin.opts.DataConverter
+	if dc == nil {
+		dc, _ = ctx.Value(converterKey{}).(converter.DataConverter)
 	}
-	if dc, ok := ctx.Value(converterKey{}).(converter.DataConverter); ok {
-		return dc
+	if dc == nil {
+		dc = converter.GetDefaultDataConverter()
 	}
-	return converter.GetDefaultDataConverter()
+	if c, ok := dc.(interface {
+		WithContext(context.Context) converter.DataConverter
+	}); ok {
+		dc = c.WithContext(ctx)
+	}
+	return converter.WithDataConverterSerializationContext(dc, converter.ActivitySerializationContext{
+		Namespace:    a.info.Namespace,
+		WorkflowID:   a.info.WorkflowExecution.ID,
+		WorkflowType: workflowType(&a.info),
+		ActivityType: a.info.ActivityType.Name,
+		TaskQueue:    a.info.TaskQueue,
+		IsLocal:      a.info.IsLocalActivity,
+	})
 }
 
-// clientInterceptor tells all activities of a client's workers the data converter of
-// that client, which the SDK does not. The SDK takes an interceptor of a client that is
-// one of workers too for both.
+// clientInterceptor puts the data converter of a client into the contexts of all
+// activities of the client's workers; the SDK has no way to ask for it. The SDK takes an
+// interceptor of a client that is one of workers too for both, and puts it around those
+// of the workers.
 type clientInterceptor struct {
 	interceptor.InterceptorBase
 	options *client.Options // the client's own; not changed once its workers run
 }
 
-// tellConverter is the plugin's hook for a client that is being made. Plugins behind it
-// may still set another converter.
-func tellConverter(_ context.Context, o client.PluginConfigureClientOptions) error {
+// configureClient is the plugin's hook for a client that is being made. Plugins behind
+// it may still set another converter.
+func configureClient(_ context.Context, o client.PluginConfigureClientOptions) error {
 	o.ClientOptions.Interceptors = append(o.ClientOptions.Interceptors, &clientInterceptor{options: o.ClientOptions})
 	return nil
 }

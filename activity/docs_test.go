@@ -97,9 +97,12 @@ func TestEveryLogLineIsDocumented(t *testing.T) {
 func TestEveryFieldOfARuleIsDocumented(t *testing.T) {
 	_, section, _ := strings.Cut(readDoc(t, "docs", "activities.md"), "\n## Rules")
 	section, _, _ = strings.Cut(section, "\n## ")
-	for _, v := range []any{InterceptorOptions{}, Rule{}, RuleWorkspace{}} {
+	for _, v := range []any{PluginOptions{}, Rule{}, RuleWorkspace{}, Options{}} {
 		for f := range reflect.TypeOf(v).Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if f.Anonymous {
+				continue
+			}
 			if yaml, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); yaml != name {
 				t.Errorf("%T.%s is %q in JSON and %q in YAML", v, f.Name, name, yaml)
 			}

@@ -23,11 +23,14 @@ var (
 	// ErrResult: what the function returned is too large to be kept with the
 	// commit. Nothing was stored.
 	ErrResult = errors.New("the result is too large to be kept")
+	// ErrNoPlugin: the context is of no activity, or its worker has no plugin.
+	ErrNoPlugin = errors.New("the workspace needs the plugin: give what wdactivity.NewPlugin returns to client.Options.Plugins or worker.Options.Plugins; outside of activities use mount.Open")
 )
 
 // Types of the application errors that Temporal gets, for retry policies
 // (NonRetryableErrorTypes) and for workflows that look at the error's type.
 const (
+	TypePlugin           = "workdir.Plugin"
 	TypeFenced           = "workdir.Fenced"
 	TypeStep             = "workdir.Step"
 	TypeAlreadyCommitted = "workdir.AlreadyCommitted"
@@ -63,6 +66,7 @@ var errorTable = []struct {
 	typ   string
 	retry bool
 }{
+	{ErrNoPlugin, "wdactivity.ErrNoPlugin", TypePlugin, true},
 	{ErrFenced, "wdactivity.ErrFenced", TypeFenced, true},
 	{ErrStep, "wdactivity.ErrStep", TypeStep, false},
 	{ErrResult, "wdactivity.ErrResult", TypeLimit, false},
@@ -124,7 +128,7 @@ func applicationError(err error, typ string, retry bool, brief string) error {
 	return temporal.NewApplicationErrorWithOptions(err.Error(), typ, temporal.ApplicationErrorOptions{
 		NonRetryable: !retry,
 		Cause:        &errorString{err: err, brief: brief},
-		Details:      details(err),
+		Details:      particulars(err),
 	})
 }
 
@@ -186,8 +190,8 @@ type AlreadyCommittedDetails struct {
 	Revision store.Revision   `json:"revision"`
 }
 
-// details gives the particulars of an error that a workflow can act on.
-func details(err error) []any {
+// particulars returns those of an error that a workflow can act on.
+func particulars(err error) []any {
 	var conflict *store.ConflictError
 	var committed *mount.CommittedError
 	switch {

@@ -7,9 +7,7 @@ import (
 	"os"
 	"time"
 
-	sdk "go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -17,65 +15,58 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// An activity that runs a compiler in whatever workspace the rules of its worker
-// give it.
-func Compile(ctx context.Context, target string) error {
-	return wdactivity.Command(ctx, "make", target).Run()
+// Activities are ordinary activities; Compile runs in the workspace that its rule says.
+type Builder struct{}
+
+func (*Builder) Compile(ctx context.Context, target string) error {
+	if err := wdactivity.Command(ctx, "make", target).Run(); err != nil {
+		return err // nothing is stored
+	}
+	return wdactivity.Commit(ctx) // stored once the activity has returned
 }
 
-// Rules give activities their workspaces by type: the activities are as they were.
-func ExampleNewInterceptor() {
-	mount.Init() // first line of main
-	c, err := client.Dial(client.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	rules := &wdactivity.InterceptorOptions{Rules: []wdactivity.Rule{{
-		Activity: "Compile",
-		Workspaces: []wdactivity.RuleWorkspace{
-			{URL: "s3://bucket/builds/{workflow_id}", AutoCommit: true},
-			{Name: "toolchain", URL: "s3://bucket/toolchain", ReadOnly: true},
-		},
-	}}}
-	workspaces, err := wdactivity.NewInterceptor(rules)
-	if err != nil {
-		log.Fatal(err)
-	}
-	w := worker.New(c, "builds", worker.Options{
-		Interceptors:      []interceptor.WorkerInterceptor{workspaces},
-		WorkerStopTimeout: time.Minute, // to commit what is under way
-	})
-	w.RegisterActivityWithOptions(Compile, sdk.RegisterOptions{Name: "Compile"})
-	if err := w.Run(worker.InterruptCh()); err != nil {
-		log.Fatal(err)
-	}
+func Build(ctx workflow.Context, target string) error {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Hour, HeartbeatTimeout: 30 * time.Second})
+	var a *Builder
+	return workflow.ExecuteActivity(ctx, a.Compile, target).Get(ctx, nil)
 }
 
-// The plugin's rules come from a file, and the worker does not start where mounts
-// are not possible.
+// One line in the options of the client, and its workers' activities have workspaces.
 func ExampleNewPlugin() {
-	mount.Init()                                // first line of main
-	text, err := os.ReadFile("workspaces.json") // {"rules": [{"activity": "Compile", "workspaces": [{"url": "s3://…", "autoCommit": true}]}]}
+	mount.Init() // first line of main
+	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{Rules: []wdactivity.Rule{
+		{Activity: (*Builder).Compile, URL: "file:///srv/builds/{workflow_id}"},
+	}})
 	if err != nil {
 		log.Fatal(err)
 	}
-	var rules wdactivity.InterceptorOptions
-	if err := json.Unmarshal(text, &rules); err != nil {
-		log.Fatal(err)
-	}
-	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{Interceptor: &rules})
+	c, err := client.Dial(client.Options{Plugins: []client.Plugin{plugin}})
 	if err != nil {
 		log.Fatal(err)
 	}
-	c, err := client.Dial(client.Options{Plugins: []client.Plugin{plugin}}) // for all workers of the client
-	if err != nil {
-		log.Fatal(err)
-	}
-	w := worker.New(c, "builds", worker.Options{})
-	w.RegisterActivityWithOptions(Compile, sdk.RegisterOptions{Name: "Compile"})
+	w := worker.New(c, "builds", worker.Options{WorkerStopTimeout: time.Minute}) // to commit what is under way
+	w.RegisterWorkflow(Build)
+	w.RegisterActivity(&Builder{})
 	if err := w.Run(worker.InterruptCh()); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// The rules come from a file, and name activities by their types.
+func ExampleNewPlugin_configuration() {
+	text, err := os.ReadFile("workspaces.json") // {"rules": [{"activity": "Compile*", "url": "file:///srv/…", "autoCommit": true}]}
+	if err != nil {
+		log.Fatal(err)
+	}
+	var opts wdactivity.PluginOptions
+	if err := json.Unmarshal(text, &opts); err != nil {
+		log.Fatal(err)
+	}
+	plugin, err := wdactivity.NewPlugin(&opts)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = client.Options{Plugins: []client.Plugin{plugin}}
 }
 
 // A workflow runs a command in a workspace by a ready-made activity.
@@ -89,7 +80,11 @@ func ExampleRegisterActivities() {
 		}).Get(ctx, &res)
 		return res.Stdout, err
 	}
-	c, err := client.Dial(client.Options{})
+	plugin, err := wdactivity.NewPlugin(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := client.Dial(client.Options{Plugins: []client.Plugin{plugin}})
 	if err != nil {
 		log.Fatal(err)
 	}

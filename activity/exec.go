@@ -97,8 +97,8 @@ func (r *ready) exec(ctx context.Context, in ExecInput) (ExecResult, error) {
 	}
 	opts := r.opts
 	opts.ReadOnly = in.ReadOnly
-	var ended visitEnd
-	opts.closed = func(e visitEnd) { ended = e }
+	var ended ExecResult
+	opts.Closed = func(r mount.Result, done *mount.CommittedError) { ended = stored(r, done) }
 	out, err := Do(ctx, x.url, &opts, func(ctx context.Context, m *mount.Mount) (ExecResult, error) {
 		return x.enter(ctx, m, slices.Sorted(maps.Keys(in.Mounts)))
 	})
@@ -106,7 +106,7 @@ func (r *ready) exec(ctx context.Context, in ExecInput) (ExecResult, error) {
 	if err != nil {
 		return ExecResult{}, err
 	}
-	out.tell(ended)
+	out.storedAs(ended)
 	return out, nil
 }
 
@@ -116,6 +116,7 @@ type execCall struct {
 	in      ExecInput
 	url     string            // of the workspace, a literal template
 	mounts  map[string]string // as in.Mounts, likewise
+	env     []string          // the variables of the workspaces that are mounted
 	process *command          // set once it runs
 }
 
@@ -185,17 +186,22 @@ func (x *execCall) enter(ctx context.Context, m *mount.Mount, left []string) (Ex
 		return x.run(ctx, m)
 	}
 	opts := x.ready.opts
-	opts.ReadOnly, opts.Dir = true, ""
+	opts.Name, opts.ReadOnly, opts.Dir = left[0], true, ""
 	return Do(ctx, x.mounts[left[0]], &opts, func(ctx context.Context, other *mount.Mount) (ExecResult, error) {
-		ctx = withNamed(ctx, named{{name: left[0], env: pathVariable(left[0], false), m: other}})
+		x.variables(strings.ToUpper("WORKDIR_"+strings.ReplaceAll(left[0], "-", "_")), other)
 		return x.enter(ctx, m, left[1:])
 	})
+}
+
+// variables adds those by which the command finds a workspace.
+func (x *execCall) variables(name string, m *mount.Mount) {
+	x.env = append(x.env, name+"="+m.Path(), name+"_URL="+m.URL())
 }
 
 // run runs the command, and marks the workspace where it is to be stored.
 func (x *execCall) run(ctx context.Context, m *mount.Mount) (ExecResult, error) {
 	cmd := mount.CommandIn(context.WithoutCancel(ctx), m, x.in.Dir, x.in.Argv[0], x.in.Argv[1:]...)
-	cmd.Env = x.environ(ctx, m)
+	cmd.Env = x.environ(m)
 	cmd.Stdin = strings.NewReader(x.in.Stdin)
 	x.process = &command{cmd: cmd, timeout: time.Duration(x.in.TimeoutSeconds * float64(time.Second))}
 	sdk.GetLogger(ctx).Debug("running a command", "url", m.URL(), "program", x.in.Argv[0])
@@ -215,15 +221,13 @@ func (x *execCall) run(ctx context.Context, m *mount.Mount) (ExecResult, error) 
 
 // environ is the environment of the command. What the workflow gives comes last
 // and counts.
-func (x *execCall) environ(ctx context.Context, m *mount.Mount) []string {
+func (x *execCall) environ(m *mount.Mount) []string {
+	x.variables("WORKDIR", m)
 	env := slices.Clone(x.ready.environ)
 	if x.ready.environ == nil {
 		env = os.Environ()
 	}
-	list, _ := ctx.Value(namedKey{}).(named)
-	for _, w := range append(named{{env: variable, m: m}}, list...) {
-		env = append(env, w.env+"="+w.m.Path(), urlVariable(w.env)+"="+w.m.URL())
-	}
+	env = append(env, x.env...)
 	for name, value := range x.in.Env {
 		env = append(env, name+"="+value)
 	}
@@ -273,14 +277,18 @@ func (r *ExecResult) ended() string {
 	return fmt.Sprintf("exit code %d", r.ExitCode)
 }
 
-// tell adds what became of the workspace.
-func (r *ExecResult) tell(e visitEnd) {
-	if c := e.committed; c != nil {
-		r.Replayed, r.Stored, r.Commit = true, true, string(c.Record.ID)
-		r.Changes = ExecChanges(c.Record.Changed)
-		return
+// stored is the part of a result that says what became of the workspace.
+func stored(r mount.Result, done *mount.CommittedError) ExecResult {
+	if done != nil {
+		return ExecResult{Replayed: true, Stored: true, Commit: string(done.Record.ID), Changes: ExecChanges(done.Record.Changed)}
 	}
-	r.Stored, r.Deleted = e.result.Stored, e.result.Deleted
-	r.Revision, r.Commit = string(e.result.Revision), string(e.result.CommitID)
-	r.Changes = ExecChanges(e.result.Changes)
+	return ExecResult{
+		Stored: r.Stored, Deleted: r.Deleted, Revision: string(r.Revision), Commit: string(r.CommitID), Changes: ExecChanges(r.Changes),
+	}
+}
+
+// storedAs takes that part over.
+func (r *ExecResult) storedAs(o ExecResult) {
+	r.Replayed, r.Stored, r.Deleted = o.Replayed, o.Stored, o.Deleted
+	r.Revision, r.Commit, r.Changes = o.Revision, o.Commit, o.Changes
 }

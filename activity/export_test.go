@@ -13,10 +13,3 @@ func SetServer(ask func(context.Context, client.RecordActivityHeartbeatOptions) 
 	askServer = func(ctx context.Context, _ *visit, o client.RecordActivityHeartbeatOptions) error { return ask(ctx, o) }
 	return func() { askServer = old }
 }
-
-// Attempts counts the attempts that are remembered.
-func Attempts() int {
-	attempts.mu.Lock()
-	defer attempts.mu.Unlock()
-	return len(attempts.entries)
-}

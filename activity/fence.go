@@ -26,43 +26,35 @@ const (
 )
 
 // mayStore is mount.Options.BeforeStore: it asks whether this attempt is still the
-// one that Temporal goes by. ctx ends with the commit.
+// current one. Every answer but yes ends the visit, for good. ctx ends with the commit.
 func (v *visit) mayStore(ctx context.Context) error {
 	err := v.current(ctx)
 	if err == nil {
 		return nil
 	}
-	v.mu.Lock()
-	if v.refusal == nil {
-		v.refusal = err
+	if isLoss(err) {
+		v.attempt.lose(err)
 	}
-	v.mu.Unlock()
+	v.cancel(err)
 	v.obs.fenced(v.url.Redacted(), err)
 	return err
 }
 
-// current is nil while the attempt is the current one. A local activity is known
+// current returns nil while the attempt is the current one. A local activity is known
 // to its own worker alone, so its context says all there is.
 func (v *visit) current(ctx context.Context) error {
-	if err := v.attempt.ended(v.ctx); err != nil {
+	if err := v.ended(); err != nil || !v.attempt.remote() {
 		return err
-	}
-	if !v.attempt.remote() {
-		return nil
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	for _, end := range []context.Context{v.ctx, v.closingContext()} {
-		stop := context.AfterFunc(end, func() { cancel(contextError(end)) })
-		defer stop()
-	}
+	defer context.AfterFunc(v.ctx, func() { cancel(contextError(v.ctx)) })()
 	for {
 		err := v.ask(ctx)
 		switch {
 		case err == nil:
-			return v.attempt.ended(v.ctx)
+			return v.ended()
 		case isLoss(err):
-			v.attempt.lose(err)
 			return err
 		case ctx.Err() != nil:
 			return fmt.Errorf("whether this attempt is current is not known: %w (last answer: %w)", context.Cause(ctx), err)
@@ -79,18 +71,17 @@ func (v *visit) current(ctx context.Context) error {
 // ask sends one heartbeat with the task token and waits for the answer, which the
 // SDK's RecordHeartbeat does not. It carries the last details, like every one.
 func (v *visit) ask(ctx context.Context) error {
-	info := v.attempt.info
+	info, d := &v.attempt.info, &v.attempt.details
 	timeout := fenceCall
 	if t := info.HeartbeatTimeout; t > 0 {
 		timeout = max(min(timeout, t/3), fenceLeast)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	m := &v.attempt.memory
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return askServer(ctx, v, client.RecordActivityHeartbeatOptions{
-		TaskToken: info.TaskToken, Details: m.details, Namespace: info.Namespace,
+		TaskToken: info.TaskToken, Details: d.list, Namespace: info.Namespace,
 		WorkflowID: info.WorkflowExecution.ID, WorkflowType: workflowType(info),
 		ActivityType: info.ActivityType.Name, TaskQueue: info.TaskQueue,
 	})
@@ -107,23 +98,20 @@ var askServer = func(ctx context.Context, v *visit, o client.RecordActivityHeart
 	return sdk.GetClient(v.ctx).RecordActivityHeartbeatWithOptions(ctx, o)
 }
 
-// shareCancellation lets the SDK hear of a cancellation that the fence was told of
-// first, and waits until ctx has ended by it: only then does the SDK report an
-// activity as cancelled, and else as failed (Execute in internal_task_handlers.go).
-// It takes no longer than the SDK would have taken to hear of it by itself. In a
-// test environment there is nobody to hear it from.
+// shareCancellation has the SDK hear of a cancellation that the fence was told of
+// first, and waits until ctx, the SDK's own, has ended by it: only then does the SDK
+// report an activity as cancelled, and else as failed (Execute in
+// internal_task_handlers.go). It takes no longer than the SDK would have taken to hear
+// of it by itself. In a test environment there is nobody to hear it from.
 func (a *attempt) shareCancellation(ctx context.Context) {
-	a.mu.Lock()
-	lost := a.lost
-	a.mu.Unlock()
-	if !temporal.IsCanceledError(lost) || a.tested || ctx.Err() != nil {
+	if !temporal.IsCanceledError(context.Cause(a.ctx)) || a.tested || ctx.Err() != nil {
 		return
 	}
 	patience := sdkPause
 	if t := a.info.HeartbeatTimeout; t > 0 {
 		patience = min(t, sdkPauseMax)
 	}
-	a.memory.last(context.WithoutCancel(ctx)) // a cancelled activity is not tried again
+	a.resend(true) // a cancelled activity is not tried again
 	timer := time.NewTimer(patience + fenceCall)
 	defer timer.Stop()
 	select {
@@ -132,7 +120,7 @@ func (a *attempt) shareCancellation(ctx context.Context) {
 	}
 }
 
-// isLoss tells the answers by which the server says that the attempt is not the
+// isLoss reports the answers by which the server says that the attempt is not the
 // current one, or is to end. Source: recordActivityHeartbeat and
 // temporalInvoker.internalHeartBeat in the SDK's internal_task_handlers.go.
 func isLoss(err error) bool {
@@ -143,7 +131,7 @@ func isLoss(err error) bool {
 		errors.As(err, &notFound) || errors.As(err, &noNamespace) || errors.As(err, &notActive)
 }
 
-// isTransient tells errors after which the same question may get an answer.
+// isTransient reports errors after which the same question may get an answer.
 func isTransient(err error) bool {
 	var unavailable *serviceerror.Unavailable
 	var exhausted *serviceerror.ResourceExhausted

@@ -191,7 +191,7 @@ func TestEndsOfTheContext(t *testing.T) {
 func TestCancelledAndBusy(t *testing.T) {
 	b := newBench(t)
 	opts := b.options()
-	opts.Grace = time.Millisecond
+	opts.Grace = wdactivity.Duration(time.Millisecond)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	var left *os.File
 	var mounted *mount.Mount
@@ -258,7 +258,7 @@ func TestWorkerStopTimeoutIsNamed(t *testing.T) {
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.NewTextHandler(&text, nil))))
 	env := suite.NewTestActivityEnvironment()
 	ctx, cancel := context.WithCancelCause(context.Background())
-	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx})
+	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx, Plugins: plugins(t, nil)})
 	env.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
 		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
 			err := add(m, "x")
@@ -275,10 +275,12 @@ func TestWorkerStopTimeoutIsNamed(t *testing.T) {
 func TestErrorsMatchInTheProcess(t *testing.T) {
 	b := newBench(t)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	_, err := wdactivity.Do(ctx, b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
-		err := add(m, "x")
-		cancel(errWork)
-		return "", err
+	_, err := direct(t, ctx, func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
+			err := add(m, "x")
+			cancel(errWork)
+			return "", err
+		})
 	})
 	require.ErrorIs(t, err, wdactivity.ErrFenced)
 	require.ErrorIs(t, err, context.Canceled)

@@ -22,9 +22,9 @@ import (
 // A local activity begins again at 1 after the timeout of a workflow task, and the
 // server does not know it. A standalone activity is not looked up.
 func (v *visit) neverTried() bool {
-	i := v.attempt.info
+	i := &v.attempt.info
 	switch {
-	case v.step == "" || v.again || !v.attempt.countable || !v.attempt.remote() || i.Attempt != 1 || i.WorkflowExecution.ID == "":
+	case v.step == "" || v.again || !v.attempt.remote() || i.Attempt != 1 || i.WorkflowExecution.ID == "":
 		return false
 	case v.attempt.tested:
 		return true // attempts of a test environment are counted on
@@ -35,7 +35,7 @@ func (v *visit) neverTried() bool {
 		case err == nil:
 			return isFirst(pending, i)
 		case v.ctx.Err() != nil || !isTransient(err):
-			v.log.Warn("whether this is the first attempt is not known, since Temporal does not say what is under way", "cause", err)
+			v.attempt.log.Warn("whether this is the first attempt is not known, since Temporal does not say what is under way", "cause", err)
 			return false
 		}
 		select {

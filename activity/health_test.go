@@ -18,13 +18,14 @@ func TestHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close(ctx)
-	a := newAttempt(sampleInfo)
-	v := &visit{ctx: ctx, attempt: a}
+	a := &attempt{visits: map[*visit]bool{}}
+	a.ctx, a.lose = context.WithCancelCause(ctx)
+	v := &visit{attempt: a}
 	a.visits[v] = true
 	if !a.healthy() {
 		t.Error("unhealthy while it opens")
 	}
-	v.setMount(m)
+	v.mount = m
 	if !a.healthy() {
 		t.Error("unhealthy with a mount")
 	}
@@ -39,6 +40,11 @@ func TestHealth(t *testing.T) {
 	if a.healthy() {
 		t.Error("healthy without a server")
 	}
+	delete(a.visits, v)
+	a.lose(context.Canceled)
+	if a.healthy() {
+		t.Error("healthy after its end")
+	}
 }
 
 // A default of ten minutes cut off commits that the activity's timeouts allow.
@@ -50,11 +56,10 @@ func TestCloseTimeout(t *testing.T) {
 		deadline time.Time
 		want     time.Duration
 	}{
-		{"outside of Temporal", Options{}, time.Time{}, DefaultCloseTimeout},
 		{"of the activity", Options{}, now.Add(time.Hour), time.Hour},
-		{"the activity is short", Options{}, now.Add(time.Minute), DefaultCloseTimeout},
-		{"the activity is over", Options{}, now.Add(-time.Hour), DefaultCloseTimeout},
-		{"given", Options{CloseTimeout: time.Second}, now.Add(time.Hour), time.Second},
+		{"the activity is short", Options{}, now.Add(time.Minute), closeTimeoutLeast},
+		{"the activity is over", Options{}, now.Add(-time.Hour), closeTimeoutLeast},
+		{"given", Options{CloseTimeout: Duration(time.Second)}, now.Add(time.Hour), time.Second},
 	} {
 		if got := c.opts.closeTimeout(now, c.deadline); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

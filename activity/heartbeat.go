@@ -16,11 +16,9 @@ type pulse struct {
 	stop, done chan struct{}
 }
 
-// startPulse begins to send heartbeats, at a third of the timeout; the SDK sends
-// on what it gets at 80 % of it. ctx must not end before the activity does: the
-// SDK goes on using it for heartbeats that it puts off, and takes its end for the
-// end of the activity (temporalInvoker.Heartbeat).
-func (a *attempt) startPulse(ctx context.Context) *pulse {
+// startPulse begins to send heartbeats, at a third of the timeout; the SDK forwards
+// them at 80 % of it.
+func (a *attempt) startPulse() *pulse {
 	p := &pulse{stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
@@ -30,7 +28,7 @@ func (a *attempt) startPulse(ctx context.Context) *pulse {
 			select {
 			case <-ticker.C:
 				if a.healthy() {
-					a.memory.resend(ctx)
+					a.resend(false)
 				}
 			case <-p.stop:
 				return
@@ -46,220 +44,120 @@ func (p *pulse) end() {
 	<-p.done
 }
 
-// healthy reports whether the attempt is worth being kept alive: nobody has taken
-// its place, the activity's context lives, and no mount of it has lost its server
-// process. The end of a context that the activity made for a part of its work is the
-// end of that part. A server that hangs counts as lost within seconds, since mount kills one that does
-// not answer; so nobody needs to be asked here. Where it is not, Temporal finds out
-// by the timeout, unless the activity ends before or sends heartbeats itself.
-func (a *attempt) healthy() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.lost != nil {
-		return false
-	}
-	for v := range a.visits {
-		if a.endedBy(v.ctx) || v.mountLost() {
-			return false
-		}
-	}
-	return true
-}
-
-// memory is the last details that the activity sent: a heartbeat without details
-// erases those of the one before.
-type memory struct {
+// details are the last heartbeat details that the activity sent: a heartbeat without
+// details erases those of the one before.
+type details struct {
 	mu      sync.Mutex // held while a heartbeat is sent, so that none overtakes a later one
 	loaded  bool       // guarded by mu
-	unknown bool       // guarded by mu; there are details, and they cannot be had
-	details []any      // guarded by mu; what to send
+	unknown bool       // guarded by mu; there are details, and they cannot be read
+	list    []any      // guarded by mu; what to send
 }
 
 // manyDetails is how many details of the attempt before are asked for at first.
 const manyDetails = 8
 
 // load takes over the details of the attempt before, once.
-func (m *memory) load(ctx context.Context, log *slog.Logger) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.loaded {
+func (d *details) load(ctx context.Context, log *slog.Logger) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.loaded {
 		return
 	}
-	m.loaded = true
+	d.loaded = true
 	if !sdk.HasHeartbeatDetails(ctx) {
 		return
 	}
 	for n := manyDetails; ; n *= 4 {
-		details, err := previousDetails(ctx, n)
-		if len(details) == n {
+		list, err := previousDetails(ctx, n)
+		if len(list) == n {
 			continue // there may be more
 		}
-		m.details = details
-		m.unknown = len(details) == 0
-		if m.unknown {
+		d.list = list
+		d.unknown = len(list) == 0
+		if d.unknown {
 			log.Warn("heartbeat details of the attempt before cannot be read as converter.RawValue; no heartbeats are sent until the activity sends one", "cause", err)
 		}
 		return
 	}
 }
 
-// previousDetails gives the first n details of the attempt before, undecoded.
+// previousDetails returns the first n details of the attempt before, undecoded.
 func previousDetails(ctx context.Context, n int) ([]any, error) {
-	raw := make([]converter.RawValue, n)
-	pointers := make([]any, n)
-	for i := range raw {
-		pointers[i] = &raw[i]
-	}
+	raw, pointers := rawValues(n)
 	if err := sdk.GetHeartbeatDetails(ctx, pointers...); err != nil {
 		return nil, err
 	}
-	var details []any
+	var list []any
 	for _, r := range raw {
 		if r.Payload() == nil {
 			break
 		}
-		details = append(details, r)
+		list = append(list, r)
 	}
-	return details, nil
+	return list, nil
 }
 
-// resend sends the last details once more, or nothing where they cannot be had.
-func (m *memory) resend(ctx context.Context) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.unknown {
-		m.beatLocked(ctx)
+// rawValues returns n values that are decoded to their payloads, and pointers to them.
+func rawValues(n int) (raw []converter.RawValue, pointers []any) {
+	raw, pointers = make([]converter.RawValue, n), make([]any, n)
+	for i := range raw {
+		pointers[i] = &raw[i]
+	}
+	return raw, pointers
+}
+
+// resend sends the last details once more. Where they cannot be read it sends nothing,
+// unless erase says that there is no attempt after this one to miss them.
+//
+// The heartbeat's context must not end before the activity does: the SDK goes on using
+// it for heartbeats that it puts off, and takes its end for the end of the activity
+// (temporalInvoker.Heartbeat).
+func (a *attempt) resend(erase bool) {
+	a.details.mu.Lock()
+	defer a.details.mu.Unlock()
+	if !a.details.unknown || erase {
+		a.out.RecordHeartbeat(context.WithoutCancel(a.ctx), a.details.list...)
 	}
 }
 
-// last sends a heartbeat of an attempt after which there is none: where its details
-// cannot be had, it has none.
-func (m *memory) last(ctx context.Context) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.beatLocked(ctx)
+// outbound is the SDK's side of an activity, and hears the activity's heartbeats.
+type outbound struct {
+	interceptor.ActivityOutboundInterceptorBase
+	attempt *attempt
 }
 
-func (m *memory) beatLocked(ctx context.Context) {
-	sdk.RecordHeartbeat(context.WithValue(ctx, passKey{}, true), m.details...)
-}
-
-// send passes on a heartbeat of the activity and remembers its details as they
-// are now: the caller may change what they point to. The end of ctx does not end it,
-// see startPulse: a visit's context ends before the activity's.
-func (m *memory) send(ctx context.Context, dc converter.DataConverter, details []any, next func(context.Context, ...any)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.loaded, m.unknown, m.details = true, false, snapshot(dc, details)
-	next(context.WithValue(context.WithoutCancel(ctx), passKey{}, true), details...)
+// RecordHeartbeat remembers the details as they are now, since the caller may change
+// what they point to, and passes the heartbeat on. As in resend the end of ctx does not
+// end it.
+func (o *outbound) RecordHeartbeat(ctx context.Context, list ...any) {
+	d := &o.attempt.details
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.loaded, d.unknown, d.list = true, false, snapshot(o.attempt.contextConverter(ctx), list)
+	o.Next.RecordHeartbeat(context.WithoutCancel(ctx), list...)
 }
 
 // snapshot encodes details. It is what the payload converters make of them, before
 // any codec: the SDK puts it through the codecs of the worker. Where the converter
 // does not know converter.RawValue, they stay what they are.
-func snapshot(dc converter.DataConverter, details []any) []any {
-	if len(details) == 0 || len(details) == 1 && details[0] == nil {
+func snapshot(dc converter.DataConverter, list []any) []any {
+	if len(list) == 0 || len(list) == 1 && list[0] == nil {
 		return nil // so says the SDK: no progress to report
 	}
-	encoded, err := dc.ToPayloads(details...)
+	encoded, err := dc.ToPayloads(list...)
 	if err != nil {
-		return details // the SDK says so next
+		return list // the SDK says so next
 	}
-	raw := make([]converter.RawValue, len(details))
-	pointers := make([]any, len(details))
-	for i := range raw {
-		pointers[i] = &raw[i]
-	}
+	raw, pointers := rawValues(len(list))
 	if err := dc.FromPayloads(encoded, pointers...); err != nil {
-		return details
+		return list
 	}
-	kept := make([]any, len(details))
+	kept := make([]any, len(list))
 	for i, r := range raw {
 		if r.Payload() == nil {
-			return details
+			return list
 		}
 		kept[i] = r
 	}
 	return kept
-}
-
-// passKey marks the context of a heartbeat that has been remembered, or is one of
-// ours.
-type passKey struct{}
-
-// outbound is the SDK's side of an activity, with an ear for heartbeats.
-type outbound struct {
-	interceptor.ActivityOutboundInterceptorBase
-	attempt   *attempt                // nil: the one that the heartbeat's context belongs to
-	converter converter.DataConverter // nil: that of the heartbeat's context
-}
-
-// listen gives next with an ear for heartbeats, of all activities if a is nil.
-func listen(next interceptor.ActivityOutboundInterceptor, a *attempt, dc converter.DataConverter) *outbound {
-	o := &outbound{attempt: a, converter: dc}
-	o.Next = next
-	return o
-}
-
-func (o *outbound) RecordHeartbeat(ctx context.Context, details ...any) {
-	if ctx.Value(passKey{}) != nil {
-		o.Next.RecordHeartbeat(ctx, details...)
-		return
-	}
-	a := o.attempt
-	if a == nil {
-		a = attemptOf(ctx)
-	}
-	a.memory.send(ctx, converterOf(ctx, o.converter), details, o.Next.RecordHeartbeat)
-}
-
-// Keys of what a visit's context has.
-type (
-	attemptContextKey   struct{}
-	workspaceContextKey struct{}
-	visitContextKey     struct{}
-)
-
-// visitContext is the context of a function in a workspace: it knows the mount,
-// and whoever records a heartbeat with it is heard.
-type visitContext struct {
-	context.Context
-	visit *visit // with a mount
-}
-
-// Value gives what a visit adds to its context.
-func (c *visitContext) Value(key any) any {
-	switch key {
-	case attemptContextKey{}:
-		return c.visit.attempt
-	case workspaceContextKey{}:
-		return c.visit.mount
-	case visitContextKey{}:
-		return c.visit
-	}
-	value := c.Context.Value(key)
-	if next, ok := value.(interceptor.ActivityOutboundInterceptor); ok && key == outboundKey {
-		return listen(next, c.visit.attempt, c.visit.converter)
-	}
-	return value
-}
-
-// outboundKey is the key under which the SDK looks for an activity's outbound
-// interceptor. It is not exported, so the SDK is asked for it once. Source:
-// IsActivity in internal/activity.go.
-var outboundKey = func() any {
-	c := &keyContext{Context: context.Background()}
-	sdk.IsActivity(c)
-	return c.asked
-}()
-
-// keyContext remembers what it was asked for.
-type keyContext struct {
-	context.Context
-	asked any
-}
-
-func (c *keyContext) Value(key any) any {
-	c.asked = key
-	return nil
 }

@@ -3,7 +3,6 @@ package activity_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -151,12 +150,11 @@ func TestKeepAliveInventsNoDetails(t *testing.T) {
 	}
 }
 
-// With the interceptor, also what was sent before a Do is known to it.
+// What was sent before the first Do is known to it.
 func TestDetailsSentBeforeDo(t *testing.T) {
 	b, heard := newBench(t), newBeats()
 	_, err := runInWorkflow(t, suiteOptions{
 		heartbeat: beat, listener: heard.listen,
-		interceptors: []interceptor.WorkerInterceptor{newInterceptor(t, nil)},
 		activity: func(ctx context.Context) (string, error) {
 			sdk.RecordHeartbeat(ctx, "before")
 			return wdactivity.Do(ctx, b.url("ws"), b.options(), func(context.Context, *mount.Mount) (string, error) {
@@ -175,16 +173,12 @@ func TestDetailsSentBeforeDo(t *testing.T) {
 func TestDetailsWithACodec(t *testing.T) {
 	b, heard := newBench(t), newBeats()
 	zlib := converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), converter.NewZlibCodec(converter.ZlibCodecOptions{AlwaysEncode: true}))
-	for _, known := range []bool{true, false} {
-		opts := b.options()
-		if known {
-			opts.DataConverter = zlib
-		}
+	for _, known := range []converter.DataConverter{zlib, nil} {
 		_, err := runInWorkflow(t, suiteOptions{
-			heartbeat: beat, attempts: 2, listener: heard.listen, converter: zlib,
+			heartbeat: beat, attempts: 2, listener: heard.listen, converter: zlib, plugins: plugins(t, &wdactivity.PluginOptions{DataConverter: known}),
 			activity: func(ctx context.Context) (string, error) {
 				n := len(heard.all())
-				return wdactivity.Do(ctx, b.url("ws"), opts, func(ctx context.Context, m *mount.Mount) (string, error) {
+				return wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
 					if sdk.GetInfo(ctx).Attempt == 1 {
 						sdk.RecordHeartbeat(ctx, "packed")
 						heard.wait(n + 2)
@@ -286,23 +280,4 @@ func TestNoHeartbeatOfOursWithoutATimeout(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	require.Equal(t, []any{"mine"}, heard.all())
-}
-
-// What is remembered of an attempt goes with the SDK's memory of it.
-func TestAttemptsAreForgotten(t *testing.T) {
-	b := newBench(t)
-	for range 5 {
-		_, err := runInWorkflow(t, suiteOptions{attempts: 3, heartbeat: beat, activity: func(ctx context.Context) (string, error) {
-			_, err := wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
-				sdk.RecordHeartbeat(ctx, "mine")
-				return "", add(m, "x")
-			})
-			return "", errors.Join(err, errWork)
-		}})
-		require.Error(t, err)
-	}
-	for wdactivity.Attempts() > 0 {
-		runtime.GC()
-		runtime.Gosched()
-	}
 }

@@ -2,45 +2,31 @@ package activity
 
 import (
 	"context"
+	"reflect"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
 
 	sdk "go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 
 	"github.com/workdir/workdir/mount"
 )
 
-// NewInterceptor makes activities run in workspaces by configuration alone. It is
-// given to worker.Options.Interceptors, or comes with [NewPlugin]. The error is what
-// [InterceptorOptions.Check] finds wrong: rules may come from a file.
-//
-// An activity that a rule names finds its workspaces by Workspace, WorkspaceNamed
-// and Path, and starts tools by Command, or with the environment of Environ. Each
-// workspace is opened before the activity's function runs, and closed after it,
-// by the rules of [Do]: to be stored it must be marked, by the function or by
-// AutoCommit. An activity that knows nothing of workspaces needs AutoCommit.
-//
-// Interceptors that are before it in the list are around it: to have opening and
-// storing in the span of a tracing interceptor, put that one first.
-func NewInterceptor(opts *InterceptorOptions) (interceptor.WorkerInterceptor, error) {
-	if opts == nil {
-		opts = &InterceptorOptions{}
-	}
-	rules, err := opts.compile()
-	if err != nil {
-		return nil, err
-	}
-	return &workerInterceptor{rules: rules, converter: opts.DataConverter}, nil
-}
-
+// workerInterceptor is the plugin in one worker.
 type workerInterceptor struct {
 	interceptor.WorkerInterceptorBase
-	rules     []rule                  // immutable
-	converter converter.DataConverter // immutable; nil for the client's
+	plugin *plugin // immutable
+	key    string  // immutable; of this worker or test environment, and of no other
+
+	mu    sync.RWMutex
+	types map[string]string // guarded by mu; which function is registered for an activity type
 }
 
-func (w *workerInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	i := &activityInterceptor{rules: w.rules, converter: w.converter}
+// InterceptActivity begins an attempt.
+func (w *workerInterceptor) InterceptActivity(ctx context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	i := &activityInterceptor{attempt: newAttempt(ctx, w)}
 	i.Next = next
 	return i
 }
@@ -48,46 +34,101 @@ func (w *workerInterceptor) InterceptActivity(_ context.Context, next intercepto
 // activityInterceptor is one attempt of an activity.
 type activityInterceptor struct {
 	interceptor.ActivityInboundInterceptorBase
-	rules     []rule                  // immutable
-	converter converter.DataConverter // immutable
+	attempt *attempt
 }
 
-// Init has the heartbeats of the activity heard from its beginning; a Do in it
-// hears only those that follow.
+// Init has the activity's heartbeats heard from its beginning.
 func (i *activityInterceptor) Init(out interceptor.ActivityOutboundInterceptor) error {
-	return i.Next.Init(listen(out, nil, i.converter))
+	i.attempt.out = out
+	o := &outbound{attempt: i.attempt}
+	o.Next = out
+	return i.Next.Init(o)
 }
 
-// ExecuteActivity runs the activity in the workspaces of its rule.
+// ExecuteActivity runs the activity in the workspaces of its rule, if it has one.
 func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	r := find(i.rules, sdk.GetInfo(ctx).ActivityType.Name)
-	if r == nil {
-		return i.Next.ExecuteActivity(ctx, in)
+	a := i.attempt
+	inner, end := a.begin(ctx, in.Args)
+	defer end()
+	run := func(ctx context.Context) (any, error) { return i.Next.ExecuteActivity(ctx, in) }
+	out, err := run, error(nil)
+	if r := a.worker.ruleOf(a.info.ActivityType.Name); r != nil {
+		out = func(ctx context.Context) (any, error) { return r.enter(ctx, r.order, run) }
 	}
-	v := ruleVisit{rule: r, args: in.Args, found: make(named, len(r.list)), run: func(ctx context.Context) (any, error) {
-		return i.Next.ExecuteActivity(ctx, in)
-	}}
-	return v.enter(ctx, r.order)
+	result, err := out(inner)
+	if err != nil {
+		a.shareCancellation(ctx)
+	}
+	return result, err
 }
 
-// ruleVisit is one activity in the workspaces of its rule.
-type ruleVisit struct {
-	rule  *rule
-	args  []any
-	found named // filled as they are mounted
-	run   func(context.Context) (any, error)
-}
-
-// enter mounts those that are left to mount, and runs the activity in them. The
-// one for writing is the outermost: where it is committed already nothing else is
-// mounted, and an error of another one keeps it from being stored.
-func (v *ruleVisit) enter(ctx context.Context, left []int) (any, error) {
+// enter mounts the workspaces that are left, by their places in the rule, and runs the
+// activity in them. The one for writing is the outermost: where it is committed already
+// nothing else is mounted, and an error of another one keeps it from being stored.
+func (r *rule) enter(ctx context.Context, left []int, run func(context.Context) (any, error)) (out any, err error) {
 	if len(left) == 0 {
-		return v.run(withNamed(ctx, v.found))
+		return run(ctx)
 	}
-	w := v.rule.list[left[0]]
-	return visitActivity(ctx, w.tmpl, w.opts, v.args, func(ctx context.Context, m *mount.Mount) (any, error) {
-		v.found[left[0]] = namedWorkspace{name: w.name, env: w.env, m: m}
-		return v.enter(ctx, left[1:])
+	w := r.list[left[0]]
+	err = visitWorkspace(ctx, w, &out, func(ctx context.Context, _ *mount.Mount) (err error) {
+		out, err = r.enter(ctx, left[1:], run)
+		return err
 	})
+	return out, err
 }
+
+// registered notes which functions the worker runs for which activity types.
+func (w *workerInterceptor) registered(fn any, opts sdk.RegisterOptions) {
+	v := reflect.ValueOf(fn)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case v.Kind() == reflect.Func:
+		name := functionName(v)
+		if opts.Name != "" {
+			w.types[opts.Name] = name
+		} else {
+			w.types[defaultType(name)] = name
+		}
+	case v.Kind() == reflect.Pointer:
+		for m := range v.Type().Methods() {
+			w.types[opts.Name+m.Name] = functionName(m.Func)
+		}
+	}
+}
+
+// ruleOf returns the rule of an activity type: the first that matches; nil if none does.
+// A type whose registration was not seen, in a test environment that was given the plugin
+// after it, is taken for the function that the SDK would name so.
+func (w *workerInterceptor) ruleOf(activityType string) *rule {
+	w.mu.RLock()
+	function, known := w.types[activityType]
+	w.mu.RUnlock()
+	for i := range w.plugin.rules {
+		r := &w.plugin.rules[i]
+		switch {
+		case r.function == "" && r.pattern.MatchString(activityType),
+			r.function != "" && known && r.function == function,
+			r.function != "" && !known && defaultType(r.function) == activityType:
+			return r
+		}
+	}
+	return nil
+}
+
+// functionName names a function or method, the same for all ways to refer to a method:
+// (*T).Method, T.Method, and t.Method.
+func functionName(fn reflect.Value) string {
+	name := runtime.FuncForPC(fn.Pointer()).Name()
+	return strings.NewReplacer("(*", "", ")", "").Replace(strings.TrimSuffix(name, "-fm"))
+}
+
+// defaultType is the activity type of a function that is registered without a name.
+// Source: getFunctionName in the SDK's internal_worker.go.
+func defaultType(function string) string {
+	return function[strings.LastIndexByte(function, '.')+1:]
+}
+
+// unnamed matches function literals and instances of generic functions: several of them
+// have one name.
+var unnamed = regexp.MustCompile(`\bfunc\d+(\.\d+)*$|\[`)

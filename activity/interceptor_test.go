@@ -31,23 +31,23 @@ func build(ctx context.Context, what string) (string, error) {
 
 // rules are those of a worker: build has a workspace for writing and a read-only
 // one, nobuild has none, and everything else is not named.
-func (b *bench) rules() *wdactivity.InterceptorOptions {
-	return &wdactivity.InterceptorOptions{RunDir: b.runDir, Rules: []wdactivity.Rule{
+func (b *bench) rules() *wdactivity.PluginOptions {
+	return &wdactivity.PluginOptions{RunDir: b.runDir, Rules: []wdactivity.Rule{
 		{Activity: "nobuild"},
 		{Activity: "*build", Workspaces: []wdactivity.RuleWorkspace{
-			{URL: b.url("ws"), AutoCommit: true},
-			{Name: "config", URL: b.url("config"), ReadOnly: true},
+			{URL: b.url("ws"), Options: wdactivity.Options{AutoCommit: true}},
+			{URL: b.url("config"), Options: wdactivity.Options{Name: "config", ReadOnly: true}},
 		}},
 	}}
 }
 
 // activityEnv is the SDK's environment for one activity, with interceptors.
-func activityEnv(t *testing.T, name string, fn any, interceptors ...interceptor.WorkerInterceptor) *testsuite.TestActivityEnvironment {
+func activityEnv(t *testing.T, name string, fn any, opts *wdactivity.PluginOptions, around ...interceptor.WorkerInterceptor) *testsuite.TestActivityEnvironment {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
 	env := suite.NewTestActivityEnvironment()
-	env.SetWorkerOptions(worker.Options{Interceptors: interceptors})
+	env.SetWorkerOptions(worker.Options{Interceptors: around, Plugins: plugins(t, opts)})
 	env.SetTestTimeout(time.Minute)
 	env.RegisterActivityWithOptions(fn, sdk.RegisterOptions{Name: name})
 	return env
@@ -60,7 +60,7 @@ func TestInterceptorMountsByActivityType(t *testing.T) {
 			seed(t, b, "config", "flags", "-O2\n")
 			rules := b.rules()
 			rules.Plain = plain
-			env := activityEnv(t, "build", build, newInterceptor(t, rules))
+			env := activityEnv(t, "build", build, rules)
 			value, err := env.ExecuteActivity("build", "all")
 			require.NoError(t, err)
 			var out string
@@ -81,7 +81,7 @@ func TestInterceptorLeavesOtherActivitiesAlone(t *testing.T) {
 				return errors.New("there is a workspace")
 			}
 			return nil
-		}, newInterceptor(t, b.rules()))
+		}, b.rules())
 		_, err := env.ExecuteActivity(name)
 		require.NoError(t, err)
 	}
@@ -113,7 +113,7 @@ func TestInterceptorGivesWorkspacesByName(t *testing.T) {
 			}
 		}
 		return nil
-	}, newInterceptor(t, b.rules()))
+	}, b.rules())
 	_, err := env.ExecuteActivity("build")
 	require.NoError(t, err)
 }
@@ -126,7 +126,7 @@ func TestInterceptorStoresNothingOfAnActivityThatFails(t *testing.T) {
 			return err
 		}
 		return errWork
-	}, newInterceptor(t, b.rules()))
+	}, b.rules())
 	_, err := env.ExecuteActivity("build")
 	require.ErrorContains(t, err, errWork.Error())
 	b.noMounts()
@@ -145,7 +145,7 @@ func TestEnvironInDo(t *testing.T) {
 			}
 			return "", err
 		})
-	}, newInterceptor(t, b.rules()))
+	}, b.rules())
 	_, err := env.ExecuteActivity("build")
 	require.NoError(t, err)
 }
@@ -174,7 +174,7 @@ func TestInterceptorInAWorkflow(t *testing.T) {
 			var suite testsuite.WorkflowTestSuite
 			suite.SetLogger(quiet)
 			env := suite.NewTestWorkflowEnvironment()
-			env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{newInterceptor(t, b.rules())}})
+			env.SetWorkerOptions(worker.Options{Plugins: plugins(t, b.rules())})
 			env.RegisterActivityWithOptions(build, sdk.RegisterOptions{Name: "build"})
 			env.ExecuteWorkflow(buildWorkflow, local)
 			require.True(t, env.IsWorkflowCompleted())
@@ -225,61 +225,63 @@ func TestInterceptorBeforeOursIsAroundTheCommit(t *testing.T) {
 		beneath = len(span.seen) == 1
 		_, err := build(ctx, "x")
 		return err
-	}, span, newInterceptor(t, b.rules()))
+	}, b.rules(), span)
 	_, err := env.ExecuteActivity("build")
 	require.NoError(t, err)
 	require.True(t, beneath)
 	require.Equal(t, []bool{false, true}, span.seen)
 }
 
-func TestInterceptorOptionsCheck(t *testing.T) {
+func TestPluginOptionsCheck(t *testing.T) {
 	type W = []wdactivity.RuleWorkspace
+	type O = wdactivity.Options
 	tests := []struct {
 		name  string
 		rules []wdactivity.Rule
 		want  string // part of the error; "" for none
 	}{
-		{"good", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/{workflow_id}"}, {Name: "c", URL: "mem://b/c", ReadOnly: true}}}}, ""},
-		{"no activity", []wdactivity.Rule{{}}, "rule 1 (): activity: write the name"},
+		{"good", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/{workflow_id}"}, {URL: "mem://b/c", Options: O{Name: "c", ReadOnly: true}}}}}, ""},
+		{"no activity", []wdactivity.Rule{{}}, "rule 1 (): activity: write a function"},
+		{"function literal", []wdactivity.Rule{{Activity: func() error { return nil }, URL: "mem://b/k"}}, "function literals"},
+		{"a number", []wdactivity.Rule{{Activity: 7, URL: "mem://b/k"}}, "activity: write a function"},
+		{"twice by reference", []wdactivity.Rule{{Activity: Plain}, {Activity: Plain}}, "rule 1 is for the same"},
+		{"flat", []wdactivity.Rule{{Activity: "a", URL: "mem://b/k", Options: O{AutoCommit: true}, Workspaces: W{{URL: "mem://b/c", Options: O{Name: "c", ReadOnly: true}}}}}, ""},
+		{"options without a workspace", []wdactivity.Rule{{Activity: "a", Options: O{AutoCommit: true}}}, "url: there are options"},
 		{"twice", []wdactivity.Rule{{Activity: "a"}, {Activity: "a"}}, "rule 2 (a): rule 1 is for the same"},
 		{"no url", []wdactivity.Rule{{Activity: "a", Workspaces: W{{}}}}, "workspace 1:"},
 		{"variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/{order}"}}}}, "unknown variable {order}"},
-		{"variable from the arguments", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/{order}", Vars: func([]any) (map[string]string, error) { return nil, nil }}}}}, ""},
-		{"two for writing", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {Name: "two", URL: "mem://b/2"}}}}, "workspace 2: a second one for writing"},
-		{"read-only commit", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", ReadOnly: true, AutoCommit: true}}}}, "autoCommit: a read-only"},
-		{"no name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {URL: "mem://b/2", ReadOnly: true}}}}, "workspace 2: name: it is needed"},
-		{"bad name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{Name: "a b", URL: "mem://b/1"}}}}, "name: \"a b\""},
-		{"same name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{Name: "x", URL: "mem://b/1"}, {Name: "x", URL: "mem://b/2", ReadOnly: true}}}}, "name: x is given"},
-		{"same url", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {Name: "x", URL: "mem://b/1", ReadOnly: true}}}}, "url: mem://b/1 is given"},
-		{"same variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {Name: "url", URL: "mem://b/2", ReadOnly: true}}}}, "env: WORKDIR_URL is given"},
-		{"relative directory", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Dir: "here"}}}}, "dir: \"here\" is not an absolute path"},
-		{"same directory", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Dir: "/x"}, {Name: "x", URL: "mem://b/2", ReadOnly: true, Dir: "/x/"}}}}, "dir: /x is given"},
-		{"bad variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Env: "A=B"}}}}, "env: \"A=B\""},
+		{"variable from the arguments", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/{order}", Options: O{Vars: func([]any) (map[string]string, error) { return nil, nil }}}}}}, ""},
+		{"two for writing", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {URL: "mem://b/2", Options: O{Name: "two"}}}}}, "workspace 2: a second one for writing"},
+		{"read-only commit", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Options: O{ReadOnly: true, AutoCommit: true}}}}}, "autoCommit: a read-only"},
+		{"no name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {URL: "mem://b/2", Options: O{ReadOnly: true}}}}}, "workspace 2: name: it is needed"},
+		{"bad name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Options: O{Name: "a b"}}}}}, "name: \"a b\""},
+		{"same name", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Options: O{Name: "x"}}, {URL: "mem://b/2", Options: O{Name: "x", ReadOnly: true}}}}}, "name: x is given"},
+		{"same url", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {URL: "mem://b/1", Options: O{Name: "x", ReadOnly: true}}}}}, "url: mem://b/1 is given"},
+		{"same variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1"}, {URL: "mem://b/2", Options: O{Name: "url", ReadOnly: true}}}}}, "env: WORKDIR_URL is given"},
+		{"relative directory", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Options: O{Dir: "here"}}}}}, "dir: \"here\" is not an absolute path"},
+		{"same directory", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Options: O{Dir: "/x"}}, {URL: "mem://b/2", Options: O{Name: "x", ReadOnly: true, Dir: "/x/"}}}}}, "dir: /x is given"},
+		{"bad variable", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/1", Options: O{Env: "A=B"}}}}}, "env: \"A=B\""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			opts := &wdactivity.InterceptorOptions{Rules: test.rules}
-			err := opts.Check()
+			_, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{Rules: test.rules})
 			if test.want == "" {
 				require.NoError(t, err)
-				newInterceptor(t, opts)
 				return
 			}
-			require.ErrorContains(t, err, test.want)
-			_, err = wdactivity.NewInterceptor(opts)
 			require.ErrorContains(t, err, test.want)
 		})
 	}
 }
 
-func TestInterceptorOptionsFromJSON(t *testing.T) {
-	var got wdactivity.InterceptorOptions
+func TestPluginOptionsFromJSON(t *testing.T) {
+	var got wdactivity.PluginOptions
 	err := json.Unmarshal([]byte(`{"plain": true, "rules": [{"activity": "build*", "workspaces": [
 		{"name": "src", "url": "s3://b/{workflow_id}", "env": "SRC", "autoCommit": true, "grace": "3s", "maxBytes": 1024}
 	]}]}`), &got)
 	require.NoError(t, err)
-	want := wdactivity.InterceptorOptions{Plain: true, Rules: []wdactivity.Rule{{Activity: "build*", Workspaces: []wdactivity.RuleWorkspace{{
-		Name: "src", URL: "s3://b/{workflow_id}", Env: "SRC", AutoCommit: true, Grace: wdactivity.Duration(3 * time.Second), MaxBytes: 1024,
+	want := wdactivity.PluginOptions{Plain: true, Rules: []wdactivity.Rule{{Activity: "build*", Workspaces: []wdactivity.RuleWorkspace{{
+		URL: "s3://b/{workflow_id}", Options: wdactivity.Options{Name: "src", Env: "SRC", AutoCommit: true, Grace: wdactivity.Duration(3 * time.Second), MaxBytes: 1024},
 	}}}}}
 	require.Equal(t, want, got)
 	text, err := json.Marshal(got)
@@ -287,15 +289,27 @@ func TestInterceptorOptionsFromJSON(t *testing.T) {
 	require.Contains(t, string(text), `"grace":"3s"`)
 }
 
+// The activity's own workspace is written flat, and further ones in a list.
+func TestRuleFromFlatJSON(t *testing.T) {
+	var got wdactivity.PluginOptions
+	require.NoError(t, json.Unmarshal([]byte(`{"rules": [{"activity": "build", "url": "mem://b/k", "autoCommit": true, "closeTimeout": "1h",
+		"workspaces": [{"name": "src", "url": "mem://b/src", "readOnly": true}]}]}`), &got))
+	require.Equal(t, wdactivity.PluginOptions{Rules: []wdactivity.Rule{{
+		Activity: "build", URL: "mem://b/k", Options: wdactivity.Options{AutoCommit: true, CloseTimeout: wdactivity.Duration(time.Hour)},
+		Workspaces: []wdactivity.RuleWorkspace{{URL: "mem://b/src", Options: wdactivity.Options{Name: "src", ReadOnly: true}}},
+	}}}, got)
+}
+
 // A field that there is not was ignored: with a misspelt autoCommit nothing was ever
 // stored.
-func TestInterceptorOptionsWithUnknownFields(t *testing.T) {
+func TestPluginOptionsWithUnknownFields(t *testing.T) {
 	for _, text := range []string{
 		`{"rule": []}`,
 		`{"rules": [{"activities": "x"}]}`,
+		`{"rules": [{"activity": "x", "url": "mem://b/k", "autocommitt": true}]}`,
 		`{"rules": [{"activity": "x", "workspaces": [{"url": "mem://b/k", "auto_commit": true}]}]}`,
 	} {
-		var got wdactivity.InterceptorOptions
+		var got wdactivity.PluginOptions
 		require.ErrorContains(t, json.Unmarshal([]byte(text), &got), "unknown field", text)
 	}
 }
@@ -304,14 +318,13 @@ func TestInterceptorOptionsWithUnknownFields(t *testing.T) {
 func TestRuleWithADirectory(t *testing.T) {
 	b := newBench(t)
 	dir := t.TempDir()
-	var rules wdactivity.InterceptorOptions
+	var rules wdactivity.PluginOptions
 	text := fmt.Sprintf(`{"runDir": %q, "rules": [{"activity": "build", "workspaces": [{"url": %q, "dir": %q}]}]}`, b.runDir, b.url("ws"), dir+"/.")
 	require.NoError(t, json.Unmarshal([]byte(text), &rules))
 	for range 2 {
 		env := activityEnv(t, "build", func(ctx context.Context) (string, error) {
-			path, _ := wdactivity.Path(ctx)
-			return path, nil
-		}, newInterceptor(t, &rules))
+			return wdactivity.Path(ctx), nil
+		}, &rules)
 		value, err := env.ExecuteActivity("build")
 		require.NoError(t, err)
 		var path string
@@ -346,12 +359,12 @@ func (i *lostActivity) ExecuteActivity(ctx context.Context, in *interceptor.Exec
 
 // twoAttempts runs an activity in a workflow whose first attempt is lost after its
 // commit, and gives the result of the second one.
-func twoAttempts(t *testing.T, out any, register func(worker.ActivityRegistry), inner []interceptor.WorkerInterceptor, name string, input any) {
+func twoAttempts(t *testing.T, out any, register func(worker.ActivityRegistry), opts *wdactivity.PluginOptions, name string, input any) {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
 	env := suite.NewTestWorkflowEnvironment()
-	env.SetWorkerOptions(worker.Options{Interceptors: append([]interceptor.WorkerInterceptor{&lostResult{}}, inner...)})
+	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&lostResult{}}, Plugins: plugins(t, opts)})
 	register(env)
 	env.ExecuteWorkflow(func(ctx workflow.Context) (json.RawMessage, error) {
 		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute})
@@ -373,7 +386,7 @@ func TestInterceptorGivesTheResultOfAnEarlierAttempt(t *testing.T) {
 			_, err := build(ctx, what)
 			return fmt.Sprint("run ", runs), err
 		}, sdk.RegisterOptions{Name: "build"})
-	}, []interceptor.WorkerInterceptor{newInterceptor(t, b.rules())}, "build", "all")
+	}, b.rules(), "build", "all")
 	require.Equal(t, "run 1", out)
 	require.Equal(t, 1, runs)
 }

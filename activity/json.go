@@ -1,26 +1,11 @@
 package activity
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
 )
-
-// strictJSON decodes what somebody wrote: a field that to does not have is an error.
-func strictJSON(text []byte, to any) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	return d.Decode(to)
-}
-
-// UnmarshalJSON refuses fields that there are not: a rule with a misspelt autoCommit
-// would never store anything.
-func (o *InterceptorOptions) UnmarshalJSON(text []byte) error {
-	type plain InterceptorOptions
-	return strictJSON(text, (*plain)(o))
-}
 
 // UnmarshalJSON keeps what is wrong with the input for the activity to tell: the SDK
 // would have an input that it cannot decode tried again for ever.

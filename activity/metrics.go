@@ -88,29 +88,23 @@ type observer struct {
 	stop  context.CancelFunc // ends the samples; guarded by mu; nil without any
 }
 
-// observe begins a visit: its open is timed from here. ctx need not be an
-// activity's; then there are no metrics, and the log is slog's default.
+// observe begins a visit: its open is timed from here.
 func observe(ctx context.Context, scheme string, readOnly bool) *observer {
 	mode := modeWrite
 	if readOnly {
 		mode = modeRead
 	}
-	o := &observer{
-		metrics: client.MetricsNopHandler,
+	info := sdk.GetInfo(ctx)
+	return &observer{
+		metrics: sdk.GetMetricsHandler(ctx).WithTags(map[string]string{labelScheme: scheme, labelMode: mode}),
 		log:     logger(ctx),
-		level:   levelKey{scheme: scheme, mode: mode},
-		every:   sampleInterval,
-		since:   time.Now(),
+		level: levelKey{
+			namespace: info.Namespace, taskQueue: info.TaskQueue, workflowType: workflowType(&info), activityType: info.ActivityType.Name,
+			scheme: scheme, mode: mode,
+		},
+		every: sampleInterval,
+		since: time.Now(),
 	}
-	if sdk.IsActivity(ctx) {
-		info := sdk.GetInfo(ctx)
-		o.metrics = sdk.GetMetricsHandler(ctx).WithTags(map[string]string{labelScheme: scheme, labelMode: mode})
-		o.level.namespace, o.level.taskQueue, o.level.activityType = info.Namespace, info.TaskQueue, info.ActivityType.Name
-		if info.WorkflowType != nil {
-			o.level.workflowType = info.WorkflowType.Name
-		}
-	}
-	return o
 }
 
 // opened tells that the workspace is mounted.

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
@@ -110,9 +111,7 @@ func (c *captured) want(t *testing.T, want map[string]int64) {
 // newTestObserver gives a visit that was opened, and what it tells.
 func newTestObserver(t *testing.T) (*observer, *captured, *lines) {
 	metrics, log := newCaptured(), &lines{}
-	o := observe(context.Background(), "s3", false)
-	o.metrics, o.log = metrics, slog.New(logHandler{out: log})
-	o.level.activityType = t.Name()
+	o := &observer{metrics: metrics, log: slog.New(logHandler{out: log}), level: levelKey{scheme: "s3", mode: modeWrite, activityType: t.Name()}, every: sampleInterval, since: time.Now()}
 	o.opened(&mount.Mount{})
 	return o, metrics, log
 }
@@ -174,8 +173,7 @@ func TestOpenThatFails(t *testing.T) {
 	}
 	for _, test := range tests {
 		metrics := newCaptured()
-		o := observe(context.Background(), "file", true)
-		o.metrics, o.log = metrics, slog.New(slog.DiscardHandler)
+		o := &observer{metrics: metrics, log: slog.New(slog.DiscardHandler)}
 		o.openFailed("u", test.err)
 		metrics.want(t, map[string]int64{test.want: 1})
 	}
@@ -225,8 +223,7 @@ func TestLogOfDroppedChanges(t *testing.T) {
 // What a mount holds is looked at while it is mounted, not only at its end.
 func TestSamplesOfAMount(t *testing.T) {
 	metrics := newCaptured()
-	o := observe(t.Context(), "file", false)
-	o.metrics, o.log, o.every = metrics, slog.New(slog.DiscardHandler), time.Millisecond
+	o := &observer{metrics: metrics, log: slog.New(slog.DiscardHandler), every: time.Millisecond, since: time.Now()}
 	m, err := mount.Open(t.Context(), "file://"+t.TempDir()+"/ws", &mount.Options{RunDir: filepath.Join(t.TempDir(), "run")})
 	if err != nil {
 		t.Fatal(err)
@@ -280,9 +277,17 @@ func TestMetricsOfAnActivity(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	env.RegisterActivityWithOptions(Wrap("file://"+t.TempDir()+"/ws", func(_ context.Context, m *mount.Mount, size int) (bool, error) {
-		return true, os.WriteFile(m.Path("f"), make([]byte, size), 0o600)
-	}, opts), sdk.RegisterOptions{Name: "work"})
+	plugin, err := NewPlugin(&PluginOptions{NoPreflight: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.SetWorkerOptions(worker.Options{Plugins: []worker.Plugin{plugin}})
+	url := "file://" + t.TempDir() + "/ws"
+	env.RegisterActivityWithOptions(func(ctx context.Context, size int) (bool, error) {
+		return Do(ctx, url, opts, func(_ context.Context, m *mount.Mount) (bool, error) {
+			return true, os.WriteFile(m.Path("f"), make([]byte, size), 0o600)
+		})
+	}, sdk.RegisterOptions{Name: "work"})
 	if _, err := env.ExecuteActivity("work", 100_000); err != nil {
 		t.Fatal(err)
 	}

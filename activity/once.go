@@ -1,26 +1,20 @@
 package activity
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	commonpb "go.temporal.io/api/common/v1"
-	sdk "go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 )
 
-// origin tells whose work the commit of a step is.
-func (a *attempt) origin(step string) archive.Origin {
-	if a.info == nil {
-		return archive.Origin{}
-	}
-	i := a.info
+// origin says whose work the commit of the visit is.
+func (v *visit) origin() archive.Origin {
+	i := &v.attempt.info
 	o := archive.Origin{
 		Attempt:      i.Attempt,
 		Namespace:    i.Namespace,
@@ -35,20 +29,10 @@ func (a *attempt) origin(step string) archive.Origin {
 	if o.WorkflowID == "" {
 		o.RunID = i.ActivityRunID
 	}
-	if step != "" {
-		o.Execution, o.Scheduled, o.Step = a.execution, a.scheduled(), step
+	if v.step != "" {
+		o.Execution, o.Scheduled, o.Step = v.attempt.execution, v.attempt.scheduled(), v.step
 	}
 	return o
-}
-
-// scheduled is when the execution was scheduled, the same for all its attempts: a
-// workflow may use an activity id again once the activity has closed. The ids of
-// local and of standalone activities are never used again.
-func (a *attempt) scheduled() time.Time {
-	if a.info.IsLocalActivity || a.info.WorkflowExecution.ID == "" {
-		return time.Time{}
-	}
-	return a.info.ScheduledTime
 }
 
 // process names this process. The identity that a worker has for Temporal is not to
@@ -84,7 +68,8 @@ func encodeResult(dc converter.DataConverter, out any) ([]byte, error) {
 }
 
 // decodeResult is the reverse of encodeResult, into what out points to, which stays
-// as it is where the function had no result.
+// as it is where the function had no result. A result of any type becomes a
+// converter.RawValue, which the SDK hands on.
 func decodeResult(dc converter.DataConverter, kept []byte, out any) error {
 	switch {
 	case len(kept) == 0:
@@ -98,12 +83,21 @@ func decodeResult(dc converter.DataConverter, kept []byte, out any) error {
 	if err := payloads.Unmarshal(kept[1:]); err != nil {
 		return err
 	}
-	return dc.FromPayloads(&payloads, out)
+	p, untyped := out.(*any)
+	if !untyped {
+		return dc.FromPayloads(&payloads, out)
+	}
+	var raw converter.RawValue
+	err := dc.FromPayloads(&payloads, &raw)
+	if raw.Payload() != nil {
+		*p = raw
+	}
+	return err
 }
 
 // decodeReplay decodes the result of a step that is committed already into what
-// out points to. The error is mount.ErrAlreadyCommitted: the step is done, and what
-// it gave is not to be had.
+// out points to. The error is mount.ErrAlreadyCommitted: the step is done, and its
+// result cannot be had.
 func decodeReplay(dc converter.DataConverter, done *mount.CommittedError, out any) error {
 	if done.Record.Dropped {
 		return done
@@ -112,28 +106,4 @@ func decodeReplay(dc converter.DataConverter, done *mount.CommittedError, out an
 		return fmt.Errorf("%w; its result cannot be read: %w", done, err)
 	}
 	return nil
-}
-
-// resultConverter is the data converter as the SDK would use it for this activity.
-func (a *attempt) resultConverter(ctx context.Context, dc converter.DataConverter) converter.DataConverter {
-	if c, ok := dc.(interface {
-		WithContext(context.Context) converter.DataConverter
-	}); ok {
-		dc = c.WithContext(ctx)
-	}
-	if a.info == nil {
-		return dc
-	}
-	return converter.WithDataConverterSerializationContext(dc, serialization(a.info))
-}
-
-func serialization(i *sdk.Info) converter.ActivitySerializationContext {
-	return converter.ActivitySerializationContext{
-		Namespace:    i.Namespace,
-		WorkflowID:   i.WorkflowExecution.ID,
-		WorkflowType: workflowType(i),
-		ActivityType: i.ActivityType.Name,
-		TaskQueue:    i.TaskQueue,
-		IsLocal:      i.IsLocalActivity,
-	}
 }

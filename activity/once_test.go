@@ -17,6 +17,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
@@ -99,9 +100,10 @@ func TestActivityIDThatIsUsedAgain(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
 	env := suite.NewTestWorkflowEnvironment()
-	wdactivity.Register(env, "append", b.url("ws"), func(ctx context.Context, m *mount.Mount, line string) (string, error) {
-		return adder(line, &runs)(ctx, m)
-	}, b.options())
+	env.SetWorkerOptions(worker.Options{Plugins: plugins(t, nil)})
+	env.RegisterActivityWithOptions(func(ctx context.Context, line string) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), adder(line, &runs))
+	}, sdk.RegisterOptions{Name: "append"})
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context) (results []string, err error) {
 		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{ActivityID: "append", StartToCloseTimeout: time.Minute})
 		for _, line := range []string{"monday", "tuesday"} {
@@ -301,6 +303,7 @@ func TestStandaloneActivity(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
 	env := suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(worker.Options{Plugins: plugins(t, nil)})
 	env.SetExecuteActivitiesInWorkflow(false)
 	var runs atomic.Int32
 	env.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
@@ -373,12 +376,11 @@ func TestReplayOfAnotherKindOfResult(t *testing.T) {
 // that encrypts, the archive has no plain text.
 func TestResultGoesThroughTheDataConverter(t *testing.T) {
 	b := newBench(t)
-	opts := b.options()
-	opts.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), secretCodec{})
+	secret := plugins(t, &wdactivity.PluginOptions{DataConverter: converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), secretCodec{})})
 	var got string
-	_, err := runInWorkflow(t, suiteOptions{attempts: 2, activity: func(ctx context.Context) (string, error) {
+	_, err := runInWorkflow(t, suiteOptions{attempts: 2, plugins: secret, activity: func(ctx context.Context) (string, error) {
 		var err error
-		got, err = wdactivity.Do(ctx, b.url("ws"), opts, func(_ context.Context, m *mount.Mount) (string, error) {
+		got, err = wdactivity.Do(ctx, b.url("ws"), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
 			return "plain text", add(m, "x")
 		})
 		if err == nil && sdk.GetInfo(ctx).Attempt == 1 {
@@ -397,16 +399,15 @@ func TestResultGoesThroughTheDataConverter(t *testing.T) {
 // clear in the archive: a plugin of the client takes it over, as it is in the end.
 func TestResultGoesThroughTheConverterOfTheClient(t *testing.T) {
 	b := newBench(t)
-	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{NoPreflight: true})
-	require.NoError(t, err)
+	plugin := plugins(t, nil)[0]
 	clients := map[string]*client.Options{"encrypts": {}, "plain": {}}
 	for _, c := range clients { // one plugin, two clients
-		require.NoError(t, plugin.ConfigureClient(t.Context(), client.PluginConfigureClientOptions{ClientOptions: c}))
+		require.NoError(t, plugin.(client.Plugin).ConfigureClient(t.Context(), client.PluginConfigureClientOptions{ClientOptions: c}))
 	}
 	clients["encrypts"].DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(), secretCodec{}) // by a later plugin
 	for name, c := range clients {
 		var got string
-		_, err := runInWorkflow(t, suiteOptions{attempts: 2, interceptors: []interceptor.WorkerInterceptor{c.Interceptors[0].(interceptor.WorkerInterceptor)}, activity: func(ctx context.Context) (string, error) {
+		_, err := runInWorkflow(t, suiteOptions{attempts: 2, plugins: []worker.Plugin{plugin}, interceptors: []interceptor.WorkerInterceptor{c.Interceptors[0].(interceptor.WorkerInterceptor)}, activity: func(ctx context.Context) (string, error) {
 			var err error
 			got, err = wdactivity.Do(ctx, b.url(name), b.options(), func(_ context.Context, m *mount.Mount) (string, error) {
 				return "a result", add(m, "x")

@@ -1,108 +1,125 @@
 package activity
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
-
-	"go.temporal.io/sdk/converter"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 )
 
-// DefaultCloseTimeout is the least that unmounting and storing has by default.
-const DefaultCloseTimeout = 10 * time.Minute
-
-// Options of Do, Wrap, Register and the interceptor. nil and the zero value are
-// good.
+// Options are those of a workspace, in [Do], in a rule, in a ready-made activity and in
+// JSON or YAML. nil and the zero value are good. What has no comment is as in
+// mount.Options.
 type Options struct {
+	// Name is what WorkspaceNamed asks for: letters, digits, - and _. Workspace does not
+	// find one that has a name, but the first of a rule. "": none.
+	Name string `json:"name,omitempty" yaml:"name,omitempty"`
+	// Env is the environment variable by which tools find the path, see Environ. "":
+	// WORKDIR, or WORKDIR_NAME for one with a name that is not the first of a rule.
+	Env string `json:"env,omitempty" yaml:"env,omitempty"`
 	// ReadOnly mounts read-only, enforced by the kernel (EROFS). Such a visit is
 	// no step: nothing of it is recorded, and it is never left out.
-	ReadOnly bool
+	ReadOnly bool `json:"readOnly,omitempty" yaml:"readOnly,omitempty"`
 	// AutoCommit marks the mount on every clean return. A function that called
-	// Abandon, and a read-only mount, stay unmarked.
-	AutoCommit bool
+	// Abandon stays unmarked.
+	AutoCommit bool `json:"autoCommit,omitempty" yaml:"autoCommit,omitempty"`
+	// Presence says whether the workspace has to exist.
+	Presence mount.Presence `json:"presence,omitempty" yaml:"presence,omitempty"`
 	// Step names the piece of work, for activities that do several on one
 	// workspace in an order that is not the same in every attempt. It must not be
 	// a number. "": its ordinal among this activity's steps on that workspace, which
 	// do not run at the same time unless one is inside the other.
-	Step string
-	// Vars gives variables of the URL beside those of every activity, and instead
-	// of them. nil: there are no others.
-	Vars VarsFunc
-	// DataConverter encodes what the function returns, to be kept with the commit
-	// for an attempt that finds it done, and heartbeat details that are sent
-	// again. nil: that of the worker's client, if the client has the plugin
-	// (NewPlugin); else the SDK's default, with which the result stands in the archive
-	// as JSON, whatever the client encrypts.
-	DataConverter converter.DataConverter
-	// Dir is the mountpoint, an empty directory, as mount.Options.Dir: for tools that
-	// note absolute paths. Activities that run at the same time cannot have the same.
-	// "": a path below RunDir that follows from the URL.
-	Dir string
-	// MaxBytes limits the content in memory, in bytes; beyond it tools get
-	// ENOSPC. 0: what is left of the server's budget.
-	MaxBytes int64
-	// MaxInodes limits the number of files and directories. 0: see mount.Options.
-	MaxInodes int64
-	// Spill is a directory on disk for content that memory has no room for. "":
-	// tools get ENOSPC.
-	Spill string
-	// SpillReserve is how many bytes of the spill directory's disk stay free. 0: see
-	// mount.Options.
-	SpillReserve int64
+	Step string `json:"step,omitempty" yaml:"step,omitempty"`
+	// Vars returns variables of the URL, which precede those of every activity, from
+	// the activity's arguments; the context is not among them. See [Vars]. nil: there
+	// are no others.
+	Vars func(args []any) (map[string]string, error) `json:"-" yaml:"-"`
+	// Dir is the mountpoint, the absolute path of an empty directory, for tools that
+	// note paths. Activities that run at the same time cannot have the same. "": a path
+	// below RunDir that follows from the URL.
+	Dir          string       `json:"dir,omitempty" yaml:"dir,omitempty"`
+	MaxBytes     int64        `json:"maxBytes,omitempty" yaml:"maxBytes,omitempty"`
+	MaxInodes    int64        `json:"maxInodes,omitempty" yaml:"maxInodes,omitempty"`
+	Spill        string       `json:"spill,omitempty" yaml:"spill,omitempty"`
+	SpillReserve int64        `json:"spillReserve,omitempty" yaml:"spillReserve,omitempty"`
+	Owner        *mount.Owner `json:"owner,omitempty" yaml:"owner,omitempty"`
+	AllowOther   bool         `json:"allowOther,omitempty" yaml:"allowOther,omitempty"`
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
 	// archive is deleted, and with it the record that the step was done.
-	KeepEmpty bool
-	// Portable refuses to commit what the Python temporal-workdir cannot read.
-	Portable bool
-	// Plain gives a plain directory instead of a mount, where FUSE is forbidden;
-	// see mount.Options for what it cannot give.
-	Plain bool
-	// Grace is how long unmounting waits for processes that still use the
-	// workspace. 0: mount.DefaultGrace.
-	Grace time.Duration
-	// RunDir is as mount.Options.RunDir. "": mount.DefaultRunDir.
-	RunDir string
+	KeepEmpty bool     `json:"keepEmpty,omitempty" yaml:"keepEmpty,omitempty"`
+	Portable  bool     `json:"portable,omitempty" yaml:"portable,omitempty"`
+	Grace     Duration `json:"grace,omitempty" yaml:"grace,omitempty"`
 	// CloseTimeout bounds unmounting and storing once the function has returned.
 	// A worker's WorkerStopTimeout should exceed the time that storing takes. 0: the
-	// time that the activity's own timeouts leave, and DefaultCloseTimeout at least.
-	CloseTimeout time.Duration
-
-	closed func(visitEnd) // told when the workspace is closed, or another attempt has committed it; nil: nobody
+	// time that the activity's own timeouts leave, and ten minutes at least.
+	CloseTimeout Duration `json:"closeTimeout,omitempty" yaml:"closeTimeout,omitempty"`
+	// Plain and RunDir are those of the plugin, for this workspace alone.
+	Plain  bool   `json:"plain,omitempty" yaml:"plain,omitempty"`
+	RunDir string `json:"runDir,omitempty" yaml:"runDir,omitempty"`
+	// Closed is told what became of the workspace: what closing it returned, or
+	// which commit of another attempt has the step's result. nil: nobody is told.
+	Closed func(mount.Result, *mount.CommittedError) `json:"-" yaml:"-"`
 }
 
-// visitEnd is what became of a workspace.
-type visitEnd struct {
-	result    mount.Result          // of Close
-	committed *mount.CommittedError // another attempt's commit, whose result is given; nil: none
+// Duration is a time.Duration that is written as "90s" in JSON and YAML.
+type Duration time.Duration
+
+// UnmarshalText reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = Duration(v)
+	return err
 }
 
-// VarsFunc gives variables of a URL from the arguments of the activity; the
-// context is not among them. Do has no arguments to give.
-type VarsFunc func(args []any) (map[string]string, error)
+// MarshalText writes what UnmarshalText reads.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// Vars is a VarsFunc for activities with one argument, as Wrap makes them.
-func Vars[In any](fn func(In) map[string]string) VarsFunc {
+// strictJSON decodes what somebody wrote: a field that to does not have is an error.
+func strictJSON(text []byte, to any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(to)
+}
+
+// Vars makes a function for Options.Vars of one that takes the activity's first argument.
+func Vars[In any](fn func(In) map[string]string) func(args []any) (map[string]string, error) {
 	return func(args []any) (map[string]string, error) {
-		if len(args) != 1 {
-			return nil, fmt.Errorf("variables from the argument: the activity has %d arguments, and the function for them takes one", len(args))
+		if len(args) == 0 {
+			return nil, errors.New("variables from the first argument: the activity has none")
 		}
 		in, ok := args[0].(In)
 		if !ok {
-			return nil, fmt.Errorf("variables from the argument: it is a %T, and the function for them takes %T", args[0], in)
+			return nil, fmt.Errorf("variables from the first argument: it is a %T, and the function for them takes %T", args[0], in)
 		}
 		return fn(in), nil
 	}
 }
 
+var (
+	goodName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	goodEnv  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
 // check refuses options that can never work.
 func (o *Options) check() error {
-	if isNumber(o.Step) {
+	switch {
+	case isNumber(o.Step):
 		return fmt.Errorf("%w: %q is a number, and numbers are given to steps without a name; choose another", ErrStep, o.Step)
+	case o.Name != "" && !goodName.MatchString(o.Name):
+		return fmt.Errorf("name: %q is not of letters, digits, - and _", o.Name)
+	case o.Env != "" && !goodEnv.MatchString(o.Env):
+		return fmt.Errorf("env: %q is no name of an environment variable", o.Env)
+	case o.Dir != "" && !filepath.IsAbs(o.Dir):
+		return fmt.Errorf("dir: %q is not an absolute path", o.Dir)
 	}
-	return nil
+	return o.Presence.Check(o.ReadOnly)
 }
 
 // isNumber reports whether a step's name is one of those that are given to steps
@@ -113,37 +130,47 @@ func isNumber(step string) bool {
 
 // mountOptions are those of mount.Open for a visit.
 func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Options {
-	o := v.opts
-	return &mount.Options{
+	o, p := v.opts, &v.attempt.worker.plugin.opts
+	m := &mount.Options{
 		Dir:          o.Dir,
 		ReadOnly:     o.ReadOnly,
+		Presence:     o.Presence,
 		MaxBytes:     o.MaxBytes,
 		MaxInodes:    o.MaxInodes,
 		Spill:        o.Spill,
 		SpillReserve: o.SpillReserve,
+		Owner:        o.Owner,
+		AllowOther:   o.AllowOther,
 		KeepEmpty:    o.KeepEmpty,
 		Portable:     o.Portable,
-		Plain:        o.Plain,
-		Grace:        o.Grace,
+		Plain:        o.Plain || p.Plain,
+		Grace:        time.Duration(o.Grace),
 		RunDir:       o.RunDir,
 		Origin:       origin,
 		Since:        since,
 		BeforeStore:  v.mayStore,
 		Progress:     v.progress,
-		Logger:       v.log,
+		Logger:       v.attempt.log,
 	}
+	if m.RunDir == "" {
+		m.RunDir = p.RunDir
+	}
+	return m
 }
 
+// closeTimeoutLeast is the least that unmounting and storing has by default.
+const closeTimeoutLeast = 10 * time.Minute
+
 // closeTimeout is how long unmounting and storing may take from now on, in an activity
-// with a deadline; the zero time is none.
+// with a deadline.
 func (o *Options) closeTimeout(now, deadline time.Time) time.Duration {
 	if o.CloseTimeout > 0 {
-		return o.CloseTimeout
+		return time.Duration(o.CloseTimeout)
 	}
-	return max(deadline.Sub(now), DefaultCloseTimeout)
+	return max(deadline.Sub(now), closeTimeoutLeast)
 }
 
 // lingerInterval is the pause between two attempts to unmount what is in use.
 func (o *Options) lingerInterval() time.Duration {
-	return max(o.Grace, time.Second)
+	return max(time.Duration(o.Grace), time.Second)
 }

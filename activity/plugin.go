@@ -2,110 +2,108 @@ package activity
 
 import (
 	"context"
-	"slices"
+	"errors"
 
-	"go.temporal.io/sdk/interceptor"
+	sdk "go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+
+	"github.com/workdir/workdir/mount"
 )
 
-// PluginName is the name of the plugin that NewPlugin gives.
-const PluginName = "workdir"
-
-// PluginOptions say what a plugin brings. The zero value brings a Preflight alone.
+// PluginOptions are those of a plugin. The zero value is good for activities that call
+// [Do]. They can be read from JSON or YAML; in JSON an unknown field is an error.
 type PluginOptions struct {
-	// Interceptor gives activities their workspaces, see NewInterceptor. nil: none.
-	Interceptor *InterceptorOptions
-	// Ready registers the ready-made activities. nil: none.
-	Ready *ReadyOptions
-	// Preflight is what is tried when the worker starts. nil: what the rules and
-	// Ready use: mounts or plain directories, and directories to spill to, but no
-	// store.
-	Preflight *PreflightOptions
-	// NoPreflight tries nothing, for workers that run no activities in workspaces.
-	NoPreflight bool
+	// Rules give activities their workspaces. The first whose Activity matches counts;
+	// an activity without a rule runs without a workspace.
+	Rules []Rule `json:"rules,omitempty" yaml:"rules,omitempty"`
+	// Plain uses plain directories instead of mounts for all workspaces of the worker,
+	// where FUSE is forbidden. See mount.Options for what it cannot do.
+	Plain bool `json:"plain,omitempty" yaml:"plain,omitempty"`
+	// RunDir is where the worker's mountpoints are, see mount.Options. "": the default
+	// of package mount.
+	RunDir string `json:"runDir,omitempty" yaml:"runDir,omitempty"`
+	// DataConverter encodes what functions return, to be kept in the archive for an
+	// attempt that finds its step committed. nil: that of the client, if the client has
+	// the plugin. If only the worker has it, and the client's payloads are encrypted, set
+	// it: the SDK's default is used otherwise, with which results are readable in the
+	// archive.
+	DataConverter converter.DataConverter `json:"-" yaml:"-"`
+	// Preflight is what is tried when the worker starts, beside the host. nil: the host
+	// and the rules' directories to spill to.
+	Preflight *PreflightOptions `json:"-" yaml:"-"`
+	// NoPreflight tries nothing, for tests, and for workers that mostly run other things.
+	NoPreflight bool `json:"-" yaml:"-"`
 }
 
-// NewPlugin returns a plugin for client.Options.Plugins, for all workers of that
-// client; or for worker.Options.Plugins. Only a plugin of the client knows the client's
-// DataConverter, with which results are kept. Where the host or a
-// store is not fit for workspaces the worker's Start and Run fail with the error of
-// Preflight. A replayer gets the interceptor alone, which does nothing there.
+// UnmarshalJSON refuses unknown fields: a rule with a misspelt autoCommit would never
+// store anything.
+func (o *PluginOptions) UnmarshalJSON(text []byte) error {
+	type plain PluginOptions
+	return strictJSON(text, (*plain)(o))
+}
+
+// plugin is what a plugin knows. It is immutable.
+type plugin struct {
+	opts  PluginOptions
+	rules []rule
+}
+
+// NewPlugin returns the plugin by which a worker runs activities in workspaces. It is
+// for client.Options.Plugins, and counts for all workers of that client; or for
+// worker.Options.Plugins, and in tests for SetWorkerOptions of the SDK's environments.
 //
-// The error is for options that make no sense, as
-// [InterceptorOptions.Check] and [RegisterActivities] find them.
+// Where the host or a store is not fit for workspaces the worker's Start and Run fail. A
+// worker has one plugin of this package: worker.New panics on a second one. In a replayer
+// it does nothing.
+//
+// Interceptors of the worker are around its own: a tracing interceptor has opening and
+// storing in the span of the activity.
+//
+// The error says which rule can never work, and why.
 func NewPlugin(opts *PluginOptions) (*temporal.SimplePlugin, error) {
-	if opts == nil {
-		opts = &PluginOptions{}
+	p := &plugin{}
+	if opts != nil {
+		p.opts = *opts
 	}
-	var inner []interceptor.WorkerInterceptor
-	if opts.Interceptor != nil {
-		rules, err := NewInterceptor(opts.Interceptor)
-		if err != nil {
-			return nil, err
-		}
-		inner = append(inner, rules)
+	var err error
+	if p.rules, err = compileRules(p.opts.Rules); err != nil {
+		return nil, err
 	}
-	var made *ready
-	if opts.Ready != nil {
-		var err error
-		if made, err = newReady(opts.Ready); err != nil {
-			return nil, err
-		}
-	}
-	preflights := opts.preflights()
 	return temporal.NewSimplePlugin(temporal.SimplePluginOptions{
-		Name:               PluginName,
-		WorkerInterceptors: inner,
-		ConfigureClient:    tellConverter,
+		Name:            "workdir.Workspaces",
+		Version:         mount.Version(),
+		ConfigureClient: configureClient,
+		ConfigureWorker: p.configureWorker,
 		RunContextBefore: func(ctx context.Context, run temporal.SimplePluginRunContextBeforeOptions) error {
-			if run.WorkflowReplayer {
+			if run.WorkflowReplayer || p.opts.NoPreflight {
 				return nil
 			}
-			for _, p := range preflights {
-				if err := Preflight(ctx, p); err != nil {
-					return err
-				}
-			}
-			if made != nil {
-				made.register(run.Registry)
-			}
-			return nil
+			return p.preflight(ctx)
 		},
 	})
 }
 
-// preflights gives what is tried when a worker starts.
-func (o *PluginOptions) preflights() []*PreflightOptions {
-	switch {
-	case o.NoPreflight:
-		return nil
-	case o.Preflight != nil:
-		return []*PreflightOptions{o.Preflight}
-	}
-	var all []*PreflightOptions
-	if i := o.Interceptor; i != nil {
-		p := &PreflightOptions{Plain: i.Plain, RunDir: i.RunDir}
-		for _, r := range i.Rules {
-			for _, w := range r.Workspaces {
-				if w.Spill != "" {
-					p.Spill = append(p.Spill, w.Spill)
-				}
+// configureWorker adds the interceptor to a worker, and has it told of the activities
+// that are registered.
+func (p *plugin) configureWorker(_ context.Context, o worker.PluginConfigureWorkerOptions) error {
+	for _, other := range o.WorkerOptions.Interceptors {
+		if w, ok := other.(*workerInterceptor); ok {
+			if w.plugin == p {
+				return nil // both the client and the worker have it
 			}
+			return errors.New("wdactivity: the worker has two plugins of NewPlugin; give it one, with all rules")
 		}
-		all = append(all, p)
 	}
-	if r := o.Ready; r != nil && (len(r.Only) == 0 || slices.Contains(r.Only, ExecActivity)) {
-		p := &PreflightOptions{}
-		if x := r.Options; x != nil {
-			p.Plain, p.RunDir = x.Plain, x.RunDir
-			if x.Spill != "" {
-				p.Spill = []string{x.Spill}
-			}
+	w := &workerInterceptor{plugin: p, key: o.WorkerInstanceKey, types: map[string]string{}}
+	o.WorkerOptions.Interceptors = append(o.WorkerOptions.Interceptors, w)
+	next := o.WorkerRegistryOptions.OnRegisterActivity
+	o.WorkerRegistryOptions.OnRegisterActivity = func(fn any, opts sdk.RegisterOptions) {
+		w.registered(fn, opts)
+		if next != nil {
+			next(fn, opts)
 		}
-		all = append(all, p)
 	}
-	if len(all) == 0 {
-		all = append(all, &PreflightOptions{})
-	}
-	return all
+	return nil
 }

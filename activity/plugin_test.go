@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,38 +16,57 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
+// start starts a worker's plugin.
+func start(t *testing.T, opts *wdactivity.PluginOptions) error {
+	t.Helper()
+	plugin, err := wdactivity.NewPlugin(opts)
+	require.NoError(t, err)
+	started := false
+	err = plugin.StartWorker(t.Context(), worker.PluginStartWorkerOptions{},
+		func(context.Context, worker.PluginStartWorkerOptions) error { started = true; return nil })
+	require.Equal(t, err == nil, started)
+	return err
+}
+
 func TestPreflight(t *testing.T) {
 	b := newBench(t)
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	try := func(p wdactivity.PreflightOptions) wdactivity.PluginOptions {
+		return wdactivity.PluginOptions{RunDir: b.runDir, Preflight: &p}
+	}
+	spilling := func(dir string) []wdactivity.Rule {
+		return []wdactivity.Rule{{Activity: "a", URL: b.url("ws"), Options: wdactivity.Options{Spill: dir}}}
+	}
 	tests := []struct {
 		name string
-		opts wdactivity.PreflightOptions
+		opts wdactivity.PluginOptions
 		want string // part of the error; "" for none
 		is   error
 	}{
-		{"host", wdactivity.PreflightOptions{}, "", nil},
-		{"plain", wdactivity.PreflightOptions{Plain: true}, "", nil},
-		{"spill", wdactivity.PreflightOptions{Spill: []string{b.store}}, "", nil},
-		{"bad spill", wdactivity.PreflightOptions{Spill: []string{b.store, file}}, file, nil},
-		{"bad run directory", wdactivity.PreflightOptions{RunDir: file}, file, nil},
-		{"template", wdactivity.PreflightOptions{Templates: []string{"mem://b/{order}"}, Vars: []string{"order"}}, "", nil},
-		{"bad template", wdactivity.PreflightOptions{Templates: []string{"mem://b/{order}"}}, "unknown variable {order}", store.ErrURL},
-		{"store", wdactivity.PreflightOptions{Stores: []string{b.url("jobs/")}}, "", nil},
-		{"bad store", wdactivity.PreflightOptions{Stores: []string{"file://" + file + "/jobs/"}}, file, nil},
-		{"no store", wdactivity.PreflightOptions{Stores: []string{"nonsense://b/"}}, "nonsense", store.ErrURL},
+		{"host", wdactivity.PluginOptions{RunDir: b.runDir}, "", nil},
+		{"plain", wdactivity.PluginOptions{RunDir: b.runDir, Plain: true}, "", nil},
+		{"spill", try(wdactivity.PreflightOptions{Spill: []string{b.store}}), "", nil},
+		{"bad spill", try(wdactivity.PreflightOptions{Spill: []string{b.store, file}}), file, nil},
+		{"spill of a rule", wdactivity.PluginOptions{RunDir: b.runDir, Rules: spilling(b.store)}, "", nil},
+		{"bad spill of a rule", wdactivity.PluginOptions{RunDir: b.runDir, Rules: spilling(file)}, file, nil},
+		{"bad run directory", wdactivity.PluginOptions{RunDir: file}, file, nil},
+		{"nothing", wdactivity.PluginOptions{RunDir: file, NoPreflight: true}, "", nil},
+		{"template", try(wdactivity.PreflightOptions{Templates: []string{"mem://b/{order}"}, Vars: []string{"order"}}), "", nil},
+		{"bad template", try(wdactivity.PreflightOptions{Templates: []string{"mem://b/{order}"}}), "unknown variable {order}", store.ErrURL},
+		{"store", try(wdactivity.PreflightOptions{Stores: []string{b.url("jobs/")}}), "", nil},
+		{"bad store", try(wdactivity.PreflightOptions{Stores: []string{"file://" + file + "/jobs/"}}), file, nil},
+		{"no store", try(wdactivity.PreflightOptions{Stores: []string{"nonsense://b/"}}), "nonsense", store.ErrURL},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if test.opts.RunDir == "" {
-				test.opts.RunDir = b.runDir
-			}
-			err := wdactivity.Preflight(t.Context(), &test.opts)
+			err := start(t, &test.opts)
 			if test.want == "" {
 				require.NoError(t, err)
 				b.noMounts()
 				return
 			}
+			require.ErrorContains(t, err, "preflight: ")
 			require.ErrorContains(t, err, test.want)
 			if test.is != nil {
 				require.ErrorIs(t, err, test.is)
@@ -57,34 +75,33 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
-// names is a registry that keeps the names of what is registered.
-type names struct {
-	worker.Registry
-	list []string
+// configure has a plugin prepare a worker that has some interceptors already.
+func configure(t *testing.T, plugin worker.Plugin, opts *worker.Options, registry *worker.PluginConfigureWorkerRegistryOptions) error {
+	t.Helper()
+	return plugin.ConfigureWorker(t.Context(), worker.PluginConfigureWorkerOptions{WorkerOptions: opts, WorkerRegistryOptions: registry})
 }
 
-func (n *names) RegisterActivityWithOptions(_ any, options sdk.RegisterOptions) {
-	n.list = append(n.list, options.Name)
-}
-
-func TestPluginPreparesAWorker(t *testing.T) {
-	b := newBench(t)
-	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{
-		Interceptor: b.rules(),
-		Ready:       &wdactivity.ReadyOptions{Allow: []string{b.url("")}, Only: []string{"workdir.List", "workdir.Copy"}},
-	})
-	require.NoError(t, err)
+// The client and its worker may have the same plugin, which then counts once; with two
+// different ones each would have its own idea of a step.
+func TestOnePluginForAWorker(t *testing.T) {
+	one, two := plugins(t, nil)[0], plugins(t, nil)[0]
 	var opts worker.Options
-	require.NoError(t, plugin.ConfigureWorker(t.Context(), worker.PluginConfigureWorkerOptions{WorkerOptions: &opts}))
+	var registry worker.PluginConfigureWorkerRegistryOptions
+	require.NoError(t, configure(t, one, &opts, &registry))
+	require.NoError(t, configure(t, one, &opts, &registry))
 	require.Len(t, opts.Interceptors, 1)
-	var registry names
-	started := false
-	err = plugin.StartWorker(t.Context(), worker.PluginStartWorkerOptions{WorkerRegistry: &registry},
-		func(context.Context, worker.PluginStartWorkerOptions) error { started = true; return nil })
-	require.NoError(t, err)
-	require.True(t, started)
-	slices.Sort(registry.list)
-	require.Equal(t, []string{"workdir.Copy", "workdir.List"}, registry.list)
+	require.ErrorContains(t, configure(t, two, &opts, &registry), "two plugins")
+}
+
+// Another plugin may listen to registrations as well.
+func TestRegistrationsArePassedOn(t *testing.T) {
+	var heard []string
+	registry := worker.PluginConfigureWorkerRegistryOptions{
+		OnRegisterActivity: func(_ any, o sdk.RegisterOptions) { heard = append(heard, o.Name) },
+	}
+	require.NoError(t, configure(t, plugins(t, nil)[0], &worker.Options{}, &registry))
+	registry.OnRegisterActivity(Plain, sdk.RegisterOptions{Name: "plain"})
+	require.Equal(t, []string{"plain"}, heard)
 }
 
 // A worker on a host that is not fit does not start, rather than fail every
@@ -92,9 +109,7 @@ func TestPluginPreparesAWorker(t *testing.T) {
 func TestPluginKeepsAWorkerFromStarting(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{
-		Interceptor: &wdactivity.InterceptorOptions{RunDir: file},
-	})
+	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{RunDir: file})
 	require.NoError(t, err)
 	c, err := client.NewLazyClient(client.Options{Logger: quiet})
 	require.NoError(t, err)
@@ -105,17 +120,9 @@ func TestPluginKeepsAWorkerFromStarting(t *testing.T) {
 	require.ErrorContains(t, err, file)
 }
 
-func TestPluginOptions(t *testing.T) {
-	for _, opts := range []*wdactivity.PluginOptions{
-		{Interceptor: &wdactivity.InterceptorOptions{Rules: []wdactivity.Rule{{}}}},
-		{Ready: &wdactivity.ReadyOptions{}},
-	} {
-		_, err := wdactivity.NewPlugin(opts)
-		require.Error(t, err)
-	}
-	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{NoPreflight: true})
-	require.NoError(t, err)
-	err = plugin.StartWorker(t.Context(), worker.PluginStartWorkerOptions{}, func(context.Context, worker.PluginStartWorkerOptions) error {
+// The plugin asks the next one.
+func TestPluginStartsTheNextOne(t *testing.T) {
+	err := plugins(t, nil)[0].StartWorker(t.Context(), worker.PluginStartWorkerOptions{}, func(context.Context, worker.PluginStartWorkerOptions) error {
 		return errors.New("the next one was asked")
 	})
 	require.ErrorContains(t, err, "the next one")

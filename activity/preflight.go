@@ -13,12 +13,9 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// PreflightOptions say what Preflight tries. nil and the zero value are good.
+// PreflightOptions say what a plugin tries when its worker starts, beside the host and
+// the rules' directories to spill to.
 type PreflightOptions struct {
-	// Plain tries plain directories instead of mounts, as Options.Plain does.
-	Plain bool
-	// RunDir is as Options.RunDir.
-	RunDir string
 	// Spill are directories that workspaces are going to spill to.
 	Spill []string
 	// Templates are URLs with variables, which are held against Vars beside the ten
@@ -31,16 +28,17 @@ type PreflightOptions struct {
 	Stores []string
 }
 
-// Preflight tells when a worker starts what would be wrong in every attempt: a
+// preflight finds when a worker starts what would be wrong in every attempt: a
 // host that allows no mounts, a server process that does not start, a template
 // that can never work, a store that cannot be reached, does not allow writing or
 // ignores conditions. It mounts an empty workspace and unmounts it; no workspace
 // of a store is touched.
 //
-// The error tells of everything that was found, each as Do would report it
-// (mount.ErrCannotMount, mount.ErrNoServer, store.ErrURL), and of a store by the
+// The error has everything that was found, each as Do would report it
+// (mount.ErrCannotMount, mount.ErrNoServer, store.ErrURL), and of a store the
 // check that failed.
-func Preflight(ctx context.Context, opts *PreflightOptions) error {
+func (p *plugin) preflight(ctx context.Context) error {
+	opts := p.opts.Preflight
 	if opts == nil {
 		opts = &PreflightOptions{}
 	}
@@ -48,7 +46,7 @@ func Preflight(ctx context.Context, opts *PreflightOptions) error {
 	for _, t := range opts.Templates {
 		found = append(found, CheckTemplate(t, opts.Vars...))
 	}
-	found = append(found, tryMounts(ctx, opts))
+	found = append(found, p.tryMounts(ctx, opts.Spill))
 	for _, url := range opts.Stores {
 		found = append(found, tryStore(ctx, url))
 	}
@@ -58,24 +56,30 @@ func Preflight(ctx context.Context, opts *PreflightOptions) error {
 	return nil
 }
 
-// tryMounts mounts an empty workspace for each directory to spill to, or one.
-func tryMounts(ctx context.Context, opts *PreflightOptions) (err error) {
+// tryMounts mounts an empty workspace, and one for each directory to spill to.
+func (p *plugin) tryMounts(ctx context.Context, spill []string) (err error) {
 	dir, err := os.MkdirTemp("", "workdir-preflight-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	spill := slices.Clone(opts.Spill)
-	if len(spill) == 0 {
-		spill = []string{""}
+	spill = append(slices.Clone(spill), "")
+	for _, r := range p.rules {
+		for _, w := range r.list {
+			spill = append(spill, w.opts.Spill)
+		}
 	}
 	slices.Sort(spill)
-	for _, s := range slices.Compact(spill) {
+	spill = slices.Compact(spill)
+	if len(spill) > 1 {
+		spill = spill[1:] // those that spill say all that the plain one would
+	}
+	for _, s := range spill {
 		m, err := mount.Open(ctx, "file://"+filepath.Join(dir, "empty"), &mount.Options{
-			Plain: opts.Plain, RunDir: opts.RunDir, Spill: s, Logger: logger(ctx),
+			Plain: p.opts.Plain, RunDir: p.opts.RunDir, Spill: s, Logger: logger(ctx),
 		})
-		if errors.Is(err, mount.ErrCannotMount) && !opts.Plain {
-			return fmt.Errorf("%w; or choose plain directories instead of mounts (Options.Plain, InterceptorOptions.Plain, PreflightOptions.Plain)", err)
+		if errors.Is(err, mount.ErrCannotMount) && !p.opts.Plain {
+			return fmt.Errorf("%w; or choose plain directories instead of mounts (PluginOptions.Plain)", err)
 		}
 		if err != nil {
 			return err

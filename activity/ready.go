@@ -63,11 +63,6 @@ func RegisterActivities(w worker.ActivityRegistry, opts *ReadyOptions) {
 	r.register(w)
 }
 
-// registry is what both a worker and a plugin offer.
-type registry interface {
-	RegisterActivityWithOptions(any, sdk.RegisterOptions)
-}
-
 // ready is the ready-made activities. It is immutable.
 type ready struct {
 	allow   []store.URL
@@ -102,7 +97,7 @@ func newReady(opts *ReadyOptions) (*ready, error) {
 	if opts.Options != nil {
 		r.opts = *opts.Options
 	}
-	r.opts.ReadOnly, r.opts.AutoCommit, r.opts.Step, r.opts.Vars = false, false, "", nil
+	r.opts.ReadOnly, r.opts.AutoCommit, r.opts.Step, r.opts.Vars, r.opts.Name = false, false, "", nil, ""
 	return r, nil
 }
 
@@ -110,7 +105,7 @@ func (r *ready) activities() map[string]any {
 	return map[string]any{ExecActivity: r.exec, ListActivity: r.list, DeleteActivity: r.delete, CopyActivity: r.copy}
 }
 
-func (r *ready) register(w registry) {
+func (r *ready) register(w worker.ActivityRegistry) {
 	for name, fn := range r.activities() {
 		if len(r.only) == 0 || r.only[name] {
 			w.RegisterActivityWithOptions(fn, sdk.RegisterOptions{Name: name})

@@ -28,10 +28,9 @@ func (b *bench) ready(ctx context.Context, name, input string) (string, error) {
 	suite.SetLogger(quiet)
 	env := suite.NewTestActivityEnvironment()
 	env.SetTestTimeout(time.Minute)
-	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx})
+	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: ctx, Plugins: plugins(b.t, &wdactivity.PluginOptions{Plain: b.plain})})
 	opts := b.options()
-	opts.Grace = time.Second
-	opts.Plain = b.plain
+	opts.Grace = wdactivity.Duration(time.Second)
 	wdactivity.RegisterActivities(env, &wdactivity.ReadyOptions{Allow: []string{b.url("")}, Options: opts})
 	value, err := env.ExecuteActivity(name, json.RawMessage(strings.ReplaceAll(input, "STORE", "file://"+b.store)))
 	if err != nil {

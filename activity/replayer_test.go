@@ -15,12 +15,12 @@ import (
 	wdactivity "github.com/workdir/workdir/activity"
 )
 
-// A worker's interceptor is in the way of nothing when a history is replayed.
-func TestInterceptorInAReplayer(t *testing.T) {
-	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{Interceptor: &wdactivity.InterceptorOptions{
+// A worker's plugin is in the way of nothing when a history is replayed.
+func TestPluginInAReplayer(t *testing.T) {
+	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{
 		RunDir: "/dev/null", // would fail a preflight
-		Rules:  []wdactivity.Rule{{Activity: "*", Workspaces: []wdactivity.RuleWorkspace{{URL: "mem://b/k"}}}},
-	}})
+		Rules:  []wdactivity.Rule{{Activity: "*", URL: "mem://b/k"}},
+	})
 	require.NoError(t, err)
 	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{Plugins: []worker.Plugin{plugin}})
 	require.NoError(t, err)

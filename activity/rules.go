@@ -4,147 +4,134 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
-	"time"
-
-	"go.temporal.io/sdk/converter"
 )
-
-// InterceptorOptions say which activities run in which workspaces. They can be
-// read from JSON or YAML.
-type InterceptorOptions struct {
-	// Rules in order: the first whose Activity is an activity's type counts. An
-	// activity without a rule runs as if there were no interceptor.
-	Rules []Rule `json:"rules" yaml:"rules"`
-	// Plain gives plain directories instead of mounts, see mount.Options.
-	Plain bool `json:"plain,omitempty" yaml:"plain,omitempty"`
-	// RunDir is as mount.Options.RunDir. "": mount.DefaultRunDir.
-	RunDir string `json:"runDir,omitempty" yaml:"runDir,omitempty"`
-	// DataConverter is as Options.DataConverter.
-	DataConverter converter.DataConverter `json:"-" yaml:"-"`
-}
 
 // Rule gives an activity its workspaces.
 type Rule struct {
-	// Activity is the name of an activity's type; * in it stands for any characters.
-	Activity string `json:"activity" yaml:"activity"`
-	// Workspaces are mounted while the activity runs, one of them at most for
-	// writing: two could not be stored as one. The first is what Workspace, Path and
-	// Command mean. Without any, the activity runs without.
+	// Activity is a function or method, as for workflow.ExecuteActivity: Build,
+	// a.Build, (*Activities).Build, under whatever name it is registered. Or it is the
+	// name of an activity type, as in JSON; * in it stands for any characters.
+	Activity any `json:"activity" yaml:"activity"`
+	// URL is the activity's workspace, what Workspace, Path, Command and Commit mean: a
+	// template, see the package comment. Options are its options.
+	URL     string `json:"url,omitempty" yaml:"url,omitempty"`
+	Options `yaml:",inline"`
+	// Workspaces are further ones, each with a name. Without URL the first of them is
+	// the activity's. Of all one at most is for writing: two could not be stored as one.
 	Workspaces []RuleWorkspace `json:"workspaces,omitempty" yaml:"workspaces,omitempty"`
 }
 
-// RuleWorkspace is one workspace of a rule. What has no comment is as in Options.
+// RuleWorkspace is one workspace of a rule.
 type RuleWorkspace struct {
-	// Name is what WorkspaceNamed asks for: letters, digits, - and _. "": it is
-	// found as the first alone.
-	Name string `json:"name,omitempty" yaml:"name,omitempty"`
-	// URL is a template, see the package comment.
-	URL string `json:"url" yaml:"url"`
-	// Env is the environment variable that has the path for tools, see Environ. "":
-	// WORKDIR for the first, WORKDIR_NAME for one with a name.
-	Env          string   `json:"env,omitempty" yaml:"env,omitempty"`
-	Dir          string   `json:"dir,omitempty" yaml:"dir,omitempty"` // an absolute path
-	ReadOnly     bool     `json:"readOnly,omitempty" yaml:"readOnly,omitempty"`
-	AutoCommit   bool     `json:"autoCommit,omitempty" yaml:"autoCommit,omitempty"`
-	MaxBytes     int64    `json:"maxBytes,omitempty" yaml:"maxBytes,omitempty"`
-	MaxInodes    int64    `json:"maxInodes,omitempty" yaml:"maxInodes,omitempty"`
-	Spill        string   `json:"spill,omitempty" yaml:"spill,omitempty"`
-	SpillReserve int64    `json:"spillReserve,omitempty" yaml:"spillReserve,omitempty"`
-	KeepEmpty    bool     `json:"keepEmpty,omitempty" yaml:"keepEmpty,omitempty"`
-	Portable     bool     `json:"portable,omitempty" yaml:"portable,omitempty"`
-	Grace        Duration `json:"grace,omitempty" yaml:"grace,omitempty"`
-	CloseTimeout Duration `json:"closeTimeout,omitempty" yaml:"closeTimeout,omitempty"`
-	Vars         VarsFunc `json:"-" yaml:"-"`
+	URL     string `json:"url" yaml:"url"` // a template, see the package comment
+	Options `yaml:",inline"`
 }
 
-// Duration is a time.Duration that is written as "90s" in JSON and YAML.
-type Duration time.Duration
-
-// UnmarshalText reads what time.ParseDuration reads.
-func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	*d = Duration(v)
-	return err
+// rule is a Rule that was found good.
+type rule struct {
+	function string         // the name of the function that it is for; "" for a pattern
+	pattern  *regexp.Regexp // of activity types; nil for a function
+	list     []*workspace   // the first is the activity's
+	order    []int          // of mounting: the one for writing comes first
 }
 
-// MarshalText writes what UnmarshalText reads.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-// Check says what is wrong with the options: a template that can never work, a
-// name twice, two workspaces for writing.
-func (o *InterceptorOptions) Check() error {
-	_, err := o.compile()
-	return err
+// workspace is one that can be visited: a template, and options that were found good.
+type workspace struct {
+	tmpl   *template
+	opts   *Options
+	beside bool // a further one of a rule, found by name alone
 }
 
-// compile makes the rules ready to be used.
-func (o *InterceptorOptions) compile() ([]rule, error) {
-	rules := make([]rule, 0, len(o.Rules))
+func compileRules(list []Rule) ([]rule, error) {
+	rules := make([]rule, 0, len(list))
 	seen := map[string]int{}
-	for i := range o.Rules {
-		r, err := o.compileRule(&o.Rules[i])
+	for i := range list {
+		r, name, err := compileRule(&list[i])
 		if err != nil {
-			return nil, fmt.Errorf("interceptor rule %d (%s): %w", i+1, o.Rules[i].Activity, err)
+			return nil, fmt.Errorf("rule %d (%s): %w", i+1, name, err)
 		}
-		if first, twice := seen[o.Rules[i].Activity]; twice {
-			return nil, fmt.Errorf("interceptor rule %d (%s): rule %d is for the same activities", i+1, o.Rules[i].Activity, first)
+		if first, twice := seen[name]; twice {
+			return nil, fmt.Errorf("rule %d (%s): rule %d is for the same activities", i+1, name, first)
 		}
-		seen[o.Rules[i].Activity] = i + 1
+		seen[name] = i + 1
 		rules = append(rules, r)
 	}
 	return rules, nil
 }
 
-// rule is a Rule that was found good.
-type rule struct {
-	activity *regexp.Regexp
-	list     []workspaceRule // as in the rule; the first is the main one
-	order    []int           // of mounting: the one for writing comes first
-}
-
-// workspaceRule is a RuleWorkspace that was found good.
-type workspaceRule struct {
-	name, env string
-	tmpl      *template
-	opts      *Options
-}
-
-var (
-	goodName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-	goodEnv  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-)
-
-func (o *InterceptorOptions) compileRule(r *Rule) (rule, error) {
-	if r.Activity == "" {
-		return rule{}, errors.New("activity: write the name of an activity's type, or *")
+// compileRule returns the rule and what to call it.
+func compileRule(r *Rule) (c rule, name string, err error) {
+	if name, err = c.match(r.Activity); err != nil {
+		return c, name, err
 	}
-	pattern := strings.ReplaceAll(regexp.QuoteMeta(r.Activity), `\*`, `.*`)
-	c := rule{activity: regexp.MustCompile(`(?s)^` + pattern + `$`)}
+	list := r.Workspaces
+	if r.URL != "" {
+		list = append([]RuleWorkspace{{URL: r.URL, Options: r.Options}}, list...)
+	} else if !reflect.ValueOf(r.Options).IsZero() {
+		return c, name, errors.New("url: there are options of a workspace, and no workspace")
+	}
+	return c, name, c.add(list)
+}
+
+// match sets which activities the rule is for.
+func (c *rule) match(activity any) (name string, err error) {
+	v := reflect.ValueOf(activity)
+	switch {
+	case v.Kind() == reflect.String && v.String() != "":
+		name = v.String()
+		c.pattern = regexp.MustCompile(`(?s)^` + strings.ReplaceAll(regexp.QuoteMeta(name), `\*`, `.*`) + `$`)
+		return name, nil
+	case v.Kind() == reflect.Func && !v.IsNil():
+		c.function = functionName(v)
+		if unnamed.MatchString(c.function) {
+			return c.function, errors.New("activity: function literals and generic functions have no names of their own; write the name that it is registered with")
+		}
+		return c.function, nil
+	}
+	return "", errors.New("activity: write a function, a method, or the name of an activity type, or *")
+}
+
+// add sets the rule's workspaces.
+func (c *rule) add(list []RuleWorkspace) error {
 	var names, urls, envs, dirs unique
 	var readOnly []int
-	for i := range r.Workspaces {
-		w, err := o.compileWorkspace(&r.Workspaces[i], i == 0)
-		if err != nil {
-			return rule{}, fmt.Errorf("workspace %d: %w", i+1, err)
+	for i := range list {
+		opts := list[i].Options // a copy
+		if opts.Dir != "" {
+			opts.Dir = filepath.Clean(opts.Dir)
 		}
-		err = errors.Join(names.add("name", w.name), urls.add("url", r.Workspaces[i].URL), envs.add("env", w.env), envs.add("env", urlVariable(w.env)), dirs.add("dir", w.opts.Dir))
-		if err != nil {
-			return rule{}, fmt.Errorf("workspace %d: %w", i+1, err)
+		w := &workspace{opts: &opts, beside: i > 0}
+		if i > 0 && opts.Name == "" {
+			return fmt.Errorf("workspace %d: name: it is needed to find any workspace but the first", i+1)
+		}
+		err := opts.check()
+		if opts.ReadOnly && opts.AutoCommit {
+			err = errors.New("autoCommit: a read-only workspace is never stored")
+		}
+		if err == nil {
+			w.tmpl, err = newTemplate(list[i].URL, opts.Vars)
+		}
+		if err == nil {
+			env := w.variable()
+			err = errors.Join(names.add("name", opts.Name), urls.add("url", list[i].URL), envs.add("env", env), envs.add("env", urlVariable(env)), dirs.add("dir", opts.Dir))
 		}
 		switch {
-		case w.opts.ReadOnly:
+		case err != nil:
+			return fmt.Errorf("workspace %d: %w", i+1, err)
+		case opts.ReadOnly:
 			readOnly = append(readOnly, i)
 		case len(c.order) > 0:
-			return rule{}, fmt.Errorf("workspace %d: a second one for writing, and both could not be stored as one; make it readOnly, or call Do in the activity", i+1)
+			return fmt.Errorf("workspace %d: a second one for writing, and both could not be stored as one; make it readOnly, or call Do in the activity", i+1)
 		default:
 			c.order = append(c.order, i)
 		}
 		c.list = append(c.list, w)
 	}
 	c.order = append(c.order, readOnly...)
-	return c, nil
+	return nil
 }
 
 // unique are values that may not come twice.
@@ -159,50 +146,4 @@ func (u *unique) add(what, value string) error {
 	}
 	(*u)[value] = true
 	return nil
-}
-
-func (o *InterceptorOptions) compileWorkspace(w *RuleWorkspace, first bool) (workspaceRule, error) {
-	c := workspaceRule{name: w.Name, env: w.Env}
-	switch {
-	case w.Name != "" && !goodName.MatchString(w.Name):
-		return c, fmt.Errorf("name: %q is not of letters, digits, - and _", w.Name)
-	case w.Name == "" && !first:
-		return c, errors.New("name: it is needed to find any workspace but the first")
-	case w.Dir != "" && !filepath.IsAbs(w.Dir):
-		return c, fmt.Errorf("dir: %q is not an absolute path", w.Dir)
-	case w.ReadOnly && w.AutoCommit:
-		return c, errors.New("autoCommit: a read-only workspace is never stored")
-	}
-	if c.env == "" {
-		c.env = pathVariable(w.Name, first)
-	}
-	if !goodEnv.MatchString(c.env) {
-		return c, fmt.Errorf("env: %q is no name of an environment variable", c.env)
-	}
-	var err error
-	c.tmpl, err = newTemplate(w.URL, w.Vars)
-	c.opts = &Options{
-		Dir: cleanDir(w.Dir), ReadOnly: w.ReadOnly, AutoCommit: w.AutoCommit, MaxBytes: w.MaxBytes, MaxInodes: w.MaxInodes, Spill: w.Spill, SpillReserve: w.SpillReserve,
-		KeepEmpty: w.KeepEmpty, Portable: w.Portable, Grace: time.Duration(w.Grace), CloseTimeout: time.Duration(w.CloseTimeout),
-		Vars: w.Vars, Plain: o.Plain, RunDir: o.RunDir, DataConverter: o.DataConverter,
-	}
-	return c, err
-}
-
-// find gives the rule of an activity; nil if there is none.
-func find(rules []rule, activityType string) *rule {
-	for i := range rules {
-		if rules[i].activity.MatchString(activityType) {
-			return &rules[i]
-		}
-	}
-	return nil
-}
-
-// cleanDir is filepath.Clean, and leaves "" as it is.
-func cleanDir(dir string) string {
-	if dir == "" {
-		return ""
-	}
-	return filepath.Clean(dir)
 }

@@ -154,7 +154,7 @@ func (t *template) checkMany() error {
 
 // newTemplate parses a template whose variables are known when the worker starts,
 // unless a function gives more of them later.
-func newTemplate(url string, more VarsFunc) (*template, error) {
+func newTemplate(url string, more func([]any) (map[string]string, error)) (*template, error) {
 	t, err := parseTemplate(url)
 	if err == nil && more == nil {
 		err = t.checkNames(builtinNames())

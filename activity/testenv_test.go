@@ -21,8 +21,7 @@ import (
 
 // suiteOptions are of one run of one activity in a workflow of the test suite.
 type suiteOptions struct {
-	activity  any                           // function of the shape func(context.Context) (string, error)
-	register  func(worker.ActivityRegistry) // instead of activity: registers "act", which takes a string
+	activity  any // function of the shape func(context.Context) (string, error)
 	heartbeat time.Duration
 	attempts  int32
 	local     bool
@@ -47,6 +46,9 @@ func runInWorkflow(t *testing.T, o suiteOptions) (string, error) {
 	if o.converter != nil {
 		env.SetDataConverter(o.converter)
 	}
+	if o.plugins == nil {
+		o.plugins = plugins(t, nil)
+	}
 	env.SetWorkerOptions(worker.Options{Interceptors: o.interceptors, Plugins: o.plugins})
 	if o.listener != nil {
 		env.SetOnActivityHeartbeatListener(func(_ *sdk.Info, details converter.EncodedValues) {
@@ -57,8 +59,7 @@ func runInWorkflow(t *testing.T, o suiteOptions) (string, error) {
 			o.listener(v)
 		})
 	}
-	o.registerWith(env)
-	args := o.args()
+	env.RegisterActivityWithOptions(o.activity, sdk.RegisterOptions{Name: "act"})
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context) (string, error) {
 		var out string
 		retry := &temporal.RetryPolicy{InitialInterval: time.Millisecond, MaximumAttempts: max(o.attempts, 1)}
@@ -67,7 +68,7 @@ func runInWorkflow(t *testing.T, o suiteOptions) (string, error) {
 			return out, workflow.ExecuteLocalActivity(ctx, o.activity).Get(ctx, &out)
 		}
 		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, HeartbeatTimeout: o.heartbeat, RetryPolicy: retry})
-		err := workflow.ExecuteActivity(ctx, "act", args...).Get(ctx, &out)
+		err := workflow.ExecuteActivity(ctx, "act").Get(ctx, &out)
 		return out, err
 	}, workflow.RegisterOptions{Name: "wf"})
 	env.ExecuteWorkflow("wf")
@@ -77,23 +78,6 @@ func runInWorkflow(t *testing.T, o suiteOptions) (string, error) {
 		return "", err
 	}
 	return out, env.GetWorkflowResult(&out)
-}
-
-// registerWith registers the activity as "act".
-func (o *suiteOptions) registerWith(w worker.ActivityRegistry) {
-	if o.register != nil {
-		o.register(w)
-		return
-	}
-	w.RegisterActivityWithOptions(o.activity, sdk.RegisterOptions{Name: "act"})
-}
-
-// args are the activity's arguments.
-func (o *suiteOptions) args() []any {
-	if o.register != nil {
-		return []any{""}
-	}
-	return nil
 }
 
 // server answers the fence, as a Temporal server does.
@@ -130,12 +114,4 @@ func (s *server) questions() []client.RecordActivityHeartbeatOptions {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.asked
-}
-
-// newInterceptor is an interceptor by good rules.
-func newInterceptor(t *testing.T, opts *wdactivity.InterceptorOptions) interceptor.WorkerInterceptor {
-	t.Helper()
-	i, err := wdactivity.NewInterceptor(opts)
-	require.NoError(t, err)
-	return i
 }

@@ -4,119 +4,119 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
+	"reflect"
 	"sync"
 	"time"
 
+	sdk "go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/worker"
 
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
 
-// ending is how a visit ended.
-type ending int
-
-const (
-	endRefused  ending = iota // with an error of ours; the function's result does not count
-	endReturned               // with what the function returned
-	endReplayed               // with what the function returned in an earlier attempt
-)
-
 // visit is one workspace from its open to its close, and one function in it.
+//
+// Why it may not be stored any more is the state of ctx, and its cause the one reason:
+// ctx ends with the attempt, with the context that the caller gave, and when the fence
+// has no good answer. The mount then turns read-only, at once.
 type visit struct {
-	ctx       context.Context // ends with the activity, or with the attempt
+	*workspace
+	ctx       context.Context
+	cancel    context.CancelCauseFunc // ends ctx
 	attempt   *attempt
-	outer     *visit // the one in whose function this one is; nil for none
-	opts      *Options
-	converter converter.DataConverter
-	log       *slog.Logger
+	outer     *visit                  // the one in whose function this one is; nil for none
+	converter converter.DataConverter // for the function's result
 	obs       *observer
 	url       store.URL
 	step      string // "" for no step
 	again     bool   // this attempt has tried the step before
+	closed    bool   // by the goroutine of visitWorkspace; no mark counts any more
 
-	cancel   context.CancelCauseFunc // of ctx
-	closed   bool                    // Close has had its definite answer; of the goroutine of enter
-	reported time.Time               // of the progress; of the goroutine that reports it
+	reported time.Time // of the progress; of the goroutine that reports it
 
 	mu      sync.Mutex
-	mount   *mount.Mount    // guarded by mu; nil before it is open, and not changed after
-	closing context.Context // guarded by mu; bounds unmounting and storing; nil before
-	revoked bool            // guarded by mu
-	wanted  bool            // guarded by mu; it was marked when it was revoked, or would have been yet
-	refusal error           // guarded by mu; what mayStore said
+	mount   *mount.Mount // guarded by mu; nil before it is open, and not changed after
+	revoked bool         // guarded by mu
+	wanted  bool         // guarded by mu; it was marked when it was revoked, or would have been yet
 }
 
-// enter makes a visit: it opens the workspace, runs fn in it, and closes it. out
-// points to where a replayed result goes.
-func enter(ctx context.Context, t *template, opts *Options, args []any, out any, fn func(context.Context, *mount.Mount) (any, error)) (done ending, err error) {
-	if opts == nil {
-		opts = &Options{}
+// visitWorkspace makes a visit: it opens the workspace, runs fn in it, and closes it.
+// out points to fn's result, which fn sets. It is replaced by that of an earlier
+// attempt if the step is committed already, and set to zero with an error of ours.
+func visitWorkspace(ctx context.Context, w *workspace, out any, fn func(context.Context, *mount.Mount) error) (err error) {
+	v := &visit{workspace: w, attempt: attemptOf(ctx), outer: visitOf(ctx)}
+	if v.attempt == nil {
+		return toTemporal(fmt.Errorf("open %s: %w", redactTemplate(w.tmpl.raw), ErrNoPlugin))
 	}
-	v := &visit{attempt: attemptOf(ctx), opts: opts, log: logger(ctx)}
-	v.outer, _ = ctx.Value(visitContextKey{}).(*visit)
-	if err := v.prepare(ctx, t, args); err != nil {
-		return endRefused, toTemporal(err)
+	if err := v.prepare(ctx); err != nil {
+		return toTemporal(err)
 	}
-	defer v.cancel(nil) // or a ctx outside of Temporal would keep it as long as it lives
+	defer v.cancel(nil)
+	defer context.AfterFunc(v.attempt.ctx, func() { v.cancel(contextError(v.attempt.ctx)) })() // a caller may have cut its context off from the attempt's
 	v.attempt.enter(v)
 	defer v.attempt.exit(v)
-	defer func() {
-		if err != nil {
-			v.attempt.shareCancellation(ctx)
-		}
-	}()
 	// From here on the step must be ended, also by a panic.
 	spent := false
 	defer func() { v.endStep(spent) }()
 
-	done, err = v.open(out)
-	if done != endReturned {
-		spent = done == endReplayed
-		return done, err
+	if done, err := v.open(); done != nil {
+		err := v.replay(done, out)
+		spent = err == nil
+		return err
+	} else if err != nil {
+		return err
 	}
-	stop := context.AfterFunc(v.ctx, func() { v.lose(contextError(v.ctx)) })
-	defer stop()
+	defer context.AfterFunc(v.ctx, v.revoke)()
 	defer v.leave(abortPanic, nil) // after a panic and runtime.Goexit, which go on after it
-	result, err := fn(&visitContext{Context: v.ctx, visit: v}, v.mount)
-	if err != nil {
+	if err := fn(context.WithValue(v.ctx, visitKey{}, v), v.mount); err != nil {
 		spent = v.opts.Step == "" // a number is not given again for what may be another function
-		return endReturned, v.failed(err)
+		return v.failed(err)
 	}
-	done, stored, err := v.keep(result, out)
-	spent = err == nil && (stored || v.opts.Step == "")
-	return done, err
+	stored, done, err := v.keep(reflect.ValueOf(out).Elem().Interface())
+	switch {
+	case done != nil:
+		err = v.replay(done, out)
+		spent = err == nil
+	case err != nil:
+		reflect.ValueOf(out).Elem().SetZero()
+	default:
+		spent = stored || v.opts.Step == ""
+	}
+	return err
 }
 
-// autoCommits tells whether a clean return marks the mount.
+// isMain reports whether Workspace is to find the workspace.
+func (w *workspace) isMain() bool { return !w.beside }
+
+// autoCommits reports whether a clean return marks the mount.
 func (v *visit) autoCommits() bool { return v.opts.AutoCommit && !v.opts.ReadOnly }
 
 // prepare finds out which workspace and which step the visit is for.
-func (v *visit) prepare(ctx context.Context, t *template, args []any) error {
-	if err := v.opts.check(); err != nil {
-		return err
-	}
-	values := builtinValues(v.attempt.info)
+func (v *visit) prepare(ctx context.Context) error {
+	values := builtinValues(&v.attempt.info)
 	if v.opts.Vars != nil {
-		more, err := v.opts.Vars(args)
+		more, err := v.opts.Vars(v.attempt.args)
 		if err != nil {
-			return fmt.Errorf("url template %q: %w: %w", redactTemplate(t.raw), store.ErrURL, err)
+			return fmt.Errorf("url template %q: %w: %w", redactTemplate(v.tmpl.raw), store.ErrURL, err)
 		}
 		maps.Copy(values, more)
 	}
 	var err error
-	if v.url, err = t.expand(values); err != nil {
+	if v.url, err = v.tmpl.expand(values); err != nil {
 		return err
 	}
-	v.ctx, v.cancel = context.WithCancelCause(ctx)
-	v.converter = v.attempt.resultConverter(ctx, converterOf(ctx, v.opts.DataConverter))
-	v.obs = observe(ctx, v.url.Scheme, v.opts.ReadOnly)
-	if !v.opts.ReadOnly && v.attempt.execution != "" {
-		v.step, v.again, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step, v.outer)
+	if !v.opts.ReadOnly {
+		if v.step, v.again, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step, v.outer); err != nil {
+			return err
+		}
 	}
-	return err
+	v.converter = v.attempt.contextConverter(ctx)
+	v.obs = observe(ctx, v.url.Scheme, v.opts.ReadOnly)
+	v.ctx, v.cancel = context.WithCancelCause(ctx)
+	return nil
 }
 
 func (v *visit) endStep(spent bool) {
@@ -125,50 +125,58 @@ func (v *visit) endStep(spent bool) {
 	}
 }
 
-// open mounts the workspace, or gives the result of a step that is done.
-func (v *visit) open(out any) (ending, error) {
-	var since time.Time
-	if i := v.attempt.info; i != nil {
-		since = i.ScheduledTime // of the first attempt
+// ended returns why the visit may not be stored any more; nil while it may.
+func (v *visit) ended() error {
+	for _, ctx := range []context.Context{v.attempt.ctx, v.ctx} {
+		if ctx.Err() != nil {
+			return contextError(ctx)
+		}
 	}
-	m, err := mount.OpenURL(v.ctx, v.url, v.mountOptions(v.attempt.origin(v.step), since))
+	return nil
+}
+
+// contextError returns the end of a context with its cause: the SDK reports an
+// activity as cancelled if it finds one of both.
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return &endError{err: err, cause: cause}
+}
+
+// endError is the end of a context, told by its cause.
+type endError struct{ err, cause error }
+
+func (e *endError) Error() string   { return e.cause.Error() }
+func (e *endError) Unwrap() []error { return []error{e.cause, e.err} }
+
+// open mounts the workspace. done is the commit of the visit's step by another attempt.
+func (v *visit) open() (done *mount.CommittedError, err error) {
+	m, err := mount.OpenURL(v.ctx, v.url, v.mountOptions(v.origin(), v.attempt.info.ScheduledTime)) // of the first attempt
 	if errors.Is(err, store.ErrUnknown) && v.neverTried() {
-		m, err = mount.OpenURL(v.ctx, v.url, v.mountOptions(v.attempt.origin(v.step), time.Time{}))
+		m, err = mount.OpenURL(v.ctx, v.url, v.mountOptions(v.origin(), time.Time{}))
 	}
 	if err == nil {
-		v.setMount(m)
+		v.mu.Lock()
+		v.mount = m
+		v.mu.Unlock()
 		v.obs.opened(m)
-		return endReturned, nil
+		return nil, nil
 	}
-	var done *mount.CommittedError
 	if errors.As(err, &done) {
 		v.obs.openFailed(v.url.Redacted(), done)
-		return v.replay(done, out)
+		return done, nil
 	}
-	if cause := v.attempt.ended(v.ctx); cause != nil {
+	if cause := v.ended(); cause != nil {
 		err = &fencedError{op: "open", url: v.url.Redacted(), cause: cause, err: err}
 	}
 	err = openError(err)
 	v.obs.openFailed(v.url.Redacted(), err)
-	return endRefused, err
+	return nil, err
 }
 
-// replay ends a visit whose step is committed already.
-func (v *visit) replay(done *mount.CommittedError, out any) (ending, error) {
-	if err := decodeReplay(v.converter, done, out); err != nil {
-		return endRefused, toTemporal(err)
-	}
-	v.tell(visitEnd{committed: done})
-	return endReplayed, nil
-}
-
-func (v *visit) setMount(m *mount.Mount) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.mount = m
-}
-
-// mountLost tells whether the mount's server process is gone, or somebody else has
+// mountLost reports whether the mount's server process is gone, or somebody else has
 // ended the mount, while the visit still needs it.
 func (v *visit) mountLost() bool {
 	v.mu.Lock()
@@ -185,18 +193,194 @@ func (v *visit) mountLost() bool {
 	}
 }
 
-// lose ends the right to commit, at once: the mount turns read-only, and the
-// function's context ends.
-func (v *visit) lose(cause error) {
+// revoke ends the right to commit, at once: the mount turns read-only.
+func (v *visit) revoke() {
 	v.mu.Lock()
-	m, first := v.mount, !v.revoked
-	v.revoked = v.revoked || m != nil
-	if m != nil && first {
-		v.wanted = m.Marked() || v.autoCommits() && !m.Abandoned()
-	}
+	v.revoked = true
+	v.wanted = v.mount.Marked() || v.autoCommits() && !v.mount.Abandoned()
 	v.mu.Unlock()
-	if m != nil && first {
-		m.Revoke()
+	v.mount.Revoke()
+}
+
+// isWanted reports whether the function has marked the mount; the end of the attempt
+// may have taken the mark back since.
+func (v *visit) isWanted() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.wanted || !v.revoked && v.mount.Marked()
+}
+
+// replay sets out to the result of a step that is committed already.
+func (v *visit) replay(done *mount.CommittedError, out any) error {
+	reflect.ValueOf(out).Elem().SetZero()
+	if err := decodeReplay(v.converter, done, out); err != nil {
+		reflect.ValueOf(out).Elem().SetZero()
+		return toTemporal(err)
 	}
-	v.cancel(cause)
+	if v.opts.Closed != nil {
+		v.opts.Closed(mount.Result{}, done)
+	}
+	return nil
+}
+
+// keep ends a visit whose function returned nil. stored says that the store was changed
+// for it; done is the commit of its step by another attempt, which was first.
+func (v *visit) keep(result any) (stored bool, done *mount.CommittedError, err error) {
+	if v.autoCommits() {
+		// The function may have abandoned the mount. Close says in more detail what else
+		// is wrong with it.
+		_ = v.mount.Commit()
+	}
+	wanted := v.isWanted()
+	switch cause := v.ended(); {
+	case cause != nil:
+		return false, nil, v.refuse(wanted, cause)
+	case !wanted:
+		v.mount.Abandon() // processes that the function left behind cannot mark it any more
+	case v.step != "":
+		if err := v.setResult(result); err != nil {
+			v.leave(abortCommit, err)
+			return false, nil, toTemporal(err)
+		}
+	}
+	res, err := v.close(wanted)
+	if errors.As(err, &done) {
+		return true, done, nil
+	}
+	stored = res.Stored || res.Deleted
+	return stored, nil, toTemporal(v.closeError(err, wanted && !stored))
+}
+
+func (v *visit) setResult(result any) error {
+	kept, err := encodeResult(v.converter, result)
+	if err != nil {
+		return fmt.Errorf("commit %s: %w", v.mount.URL(), err)
+	}
+	return v.mount.SetResult(kept)
+}
+
+// refuse ends a visit that may not be stored. It is an error if the visit was to be.
+func (v *visit) refuse(wanted bool, cause error) error {
+	if wanted {
+		v.obs.fenced(v.mount.URL(), cause)
+	}
+	v.mount.Abandon()
+	_, err := v.close(false)
+	if err == nil && !wanted {
+		return nil
+	}
+	return toTemporal(v.fenced(cause, err))
+}
+
+// closeError is the error of a visit of the one that Close returned. missing says
+// that a commit was wanted, and there is none.
+func (v *visit) closeError(err error, missing bool) error {
+	v.mu.Lock()
+	revoked := v.revoked
+	v.mu.Unlock()
+	cause := v.ended()
+	switch {
+	case cause != nil && errors.Is(err, mount.ErrCommit):
+		return v.fenced(cause, err)
+	case cause != nil && err == nil && missing && revoked:
+		return v.fenced(cause, nil) // it was revoked just before Close looked at the mark
+	case err != nil:
+		return &workspaceError{url: v.mount.URL(), err: err}
+	}
+	return nil
+}
+
+// fenced is the error of a visit that lost the right to commit.
+func (v *visit) fenced(cause, err error) error {
+	if errors.Is(cause, worker.ErrWorkerShutdown) {
+		v.attempt.log.Warn("a commit was cut off by the end of the worker; give worker.Options.WorkerStopTimeout more than the time that activities and their commits take", "url", v.mount.URL())
+	}
+	return &fencedError{op: "commit", url: v.mount.URL(), cause: cause, err: err}
+}
+
+// failed ends a visit whose function returned an error, which is returned as it is;
+// but a mark that came too late is the error that says why it did.
+func (v *visit) failed(err error) error {
+	reason := abortFailed
+	if err == sdk.ErrResultPending {
+		reason = abortPending
+		if v.isWanted() || v.autoCommits() && !v.mount.Abandoned() {
+			v.attempt.log.Warn("the workspace is marked, and is not stored: the activity returned activity.ErrResultPending, so that its result is not known yet; commit in an activity that returns its result", "url", v.mount.URL())
+		}
+	}
+	v.leave(reason, err)
+	v.mu.Lock()
+	revoked := v.revoked
+	v.mu.Unlock()
+	if cause := v.ended(); cause != nil && revoked && errors.Is(err, mount.ErrAbandoned) {
+		return toTemporal(v.fenced(cause, err))
+	}
+	return err
+}
+
+// leave unmounts and stores nothing, unless the visit has ended already.
+func (v *visit) leave(reason abortReason, cause error) {
+	if v.closed {
+		return
+	}
+	v.obs.aborted(v.mount.URL(), reason, cause)
+	v.mount.Abandon()
+	if _, err := v.close(false); err != nil {
+		v.attempt.log.Warn("the workspace is not unmounted cleanly; nothing is stored", "url", v.mount.URL(), "cause", err)
+	}
+}
+
+// close unmounts and, if the mount is marked, stores. It outlives the activity's
+// context, since the mount must go in any case. A mount that is still in use is
+// abandoned and goes later.
+func (v *visit) close(wanted bool) (mount.Result, error) {
+	v.closed = true
+	timeout := v.opts.closeTimeout(time.Now(), v.attempt.info.Deadline)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(v.ctx), timeout,
+		fmt.Errorf("close %s: not done within %v: %w", v.mount.URL(), timeout, context.DeadlineExceeded))
+	defer cancel()
+	v.obs.closing(ctx, v.mount)
+	res, err := v.mount.Close(ctx)
+	v.obs.closed(v.mount, wanted, res, err)
+	if v.opts.Closed != nil && !errors.Is(err, mount.ErrAlreadyCommitted) {
+		v.opts.Closed(res, nil)
+	}
+	select {
+	case <-v.mount.Done():
+	default:
+		v.mount.Abandon()
+		go closeLater(v.mount, v.opts.lingerInterval())
+	}
+	return res, err
+}
+
+// closeLater unmounts a mount that stores nothing any more, once the processes that
+// still use it have ended; the activity has failed by then. It ends with this process at
+// the latest, and the mount does too.
+func closeLater(m *mount.Mount, interval time.Duration) {
+	for {
+		_, _ = m.Close(context.Background()) // the activity had the error; a later one adds nothing
+		select {
+		case <-m.Done():
+			return
+		case <-time.After(interval):
+		}
+	}
+}
+
+// progressPause is the time between two lines of the log about one workspace.
+const progressPause = 10 * time.Second
+
+// progress logs how far long work has come. It is no heartbeat detail: those are the
+// activity's own.
+func (v *visit) progress(p mount.Progress) {
+	now := time.Now()
+	if v.reported.IsZero() {
+		v.reported = now // short work is not worth a line
+	}
+	if now.Sub(v.reported) < progressPause {
+		return
+	}
+	v.reported = now
+	v.attempt.log.Info("workspace: still at it", "url", v.url.Redacted(), "phase", p.Phase, "bytes", p.Bytes, "total", p.Total)
 }

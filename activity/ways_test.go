@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/sdk/interceptor"
+	sdk "go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
@@ -34,14 +34,6 @@ type way struct {
 }
 
 func ways() []way {
-	options := func(b *bench, plain bool) *wdactivity.Options {
-		return &wdactivity.Options{RunDir: b.runDir, Plain: plain}
-	}
-	rules := func(b *bench, plain bool) *wdactivity.InterceptorOptions {
-		return &wdactivity.InterceptorOptions{RunDir: b.runDir, Plain: plain, Rules: []wdactivity.Rule{
-			{Activity: "act", Workspaces: []wdactivity.RuleWorkspace{{URL: b.url("ws")}}},
-		}}
-	}
 	inContext := func(do work) func(context.Context) (string, error) {
 		return func(ctx context.Context) (string, error) {
 			m, ok := wdactivity.Workspace(ctx)
@@ -51,35 +43,41 @@ func ways() []way {
 			return do(ctx, m)
 		}
 	}
+	ruled := func(b *bench, plain bool, r wdactivity.Rule) []worker.Plugin {
+		r.URL = b.url("ws")
+		return plugins(b.t, &wdactivity.PluginOptions{RunDir: b.runDir, Plain: plain, Rules: []wdactivity.Rule{r}})
+	}
 	return []way{
 		{"do", func(b *bench, plain bool, do work) suiteOptions {
 			return suiteOptions{activity: func(ctx context.Context) (string, error) {
-				return wdactivity.Do(ctx, b.url("ws"), options(b, plain), do)
+				return wdactivity.Do(ctx, b.url("ws"), &wdactivity.Options{RunDir: b.runDir, Plain: plain}, do)
 			}}
 		}},
-		{"wrap", func(b *bench, plain bool, do work) suiteOptions {
-			wrapped := wdactivity.Wrap(b.url("ws"), func(ctx context.Context, m *mount.Mount, _ string) (string, error) {
-				return do(ctx, m)
-			}, options(b, plain))
-			return suiteOptions{activity: func(ctx context.Context) (string, error) { return wrapped(ctx, "") }}
+		{"do, by the plugin's options", func(b *bench, plain bool, do work) suiteOptions {
+			return suiteOptions{
+				plugins:  plugins(b.t, &wdactivity.PluginOptions{RunDir: b.runDir, Plain: plain}),
+				activity: func(ctx context.Context) (string, error) { return wdactivity.Do(ctx, b.url("ws"), nil, do) },
+			}
 		}},
-		{"register", func(b *bench, plain bool, do work) suiteOptions {
-			return suiteOptions{register: func(w worker.ActivityRegistry) {
-				wdactivity.Register(w, "act", b.url("ws"), func(ctx context.Context, m *mount.Mount, _ string) (string, error) {
-					return do(ctx, m)
-				}, options(b, plain))
-			}}
+		{"rule by name", func(b *bench, plain bool, do work) suiteOptions {
+			return suiteOptions{activity: inContext(do), plugins: ruled(b, plain, wdactivity.Rule{Activity: "act"})}
 		}},
-		{"interceptor", func(b *bench, plain bool, do work) suiteOptions {
-			return suiteOptions{activity: inContext(do), interceptors: []interceptor.WorkerInterceptor{newInterceptor(b.t, rules(b, plain))}}
+		{"rule by pattern", func(b *bench, plain bool, do work) suiteOptions {
+			return suiteOptions{activity: inContext(do), plugins: ruled(b, plain, wdactivity.Rule{Activity: "a*"})}
 		}},
-		{"plugin", func(b *bench, plain bool, do work) suiteOptions {
-			plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{Interceptor: rules(b, plain)})
-			require.NoError(b.t, err)
-			return suiteOptions{activity: inContext(do), plugins: []worker.Plugin{plugin}}
+		{"rule by reference", func(b *bench, plain bool, do work) suiteOptions {
+			worker := &Worker{do: inContext(do)}
+			return suiteOptions{activity: worker.Act, plugins: ruled(b, plain, wdactivity.Rule{Activity: (*Worker).Act})}
 		}},
 	}
 }
+
+// Worker is a struct of activities.
+type Worker struct {
+	do func(context.Context) (string, error)
+}
+
+func (w *Worker) Act(ctx context.Context) (string, error) { return w.do(ctx) }
 
 // everyWay runs a test for every way in, mounted and in a plain directory.
 func everyWay(t *testing.T, test func(b *bench, w way, plain bool)) {
@@ -124,9 +122,12 @@ func TestEveryWayInATestActivityEnvironment(t *testing.T) {
 		suite.SetLogger(quiet)
 		env := suite.NewTestActivityEnvironment()
 		env.SetTestTimeout(time.Minute)
-		env.SetWorkerOptions(worker.Options{Interceptors: o.interceptors, Plugins: o.plugins})
-		o.registerWith(env)
-		value, err := env.ExecuteActivity("act", o.args()...)
+		if o.plugins == nil {
+			o.plugins = plugins(b.t, nil)
+		}
+		env.SetWorkerOptions(worker.Options{Plugins: o.plugins})
+		env.RegisterActivityWithOptions(o.activity, sdk.RegisterOptions{Name: "act"})
+		value, err := env.ExecuteActivity("act")
 		require.NoError(b.t, err)
 		var out string
 		require.NoError(b.t, value.Get(&out))

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,7 +18,6 @@ import (
 
 	wdactivity "github.com/workdir/workdir/activity"
 	"github.com/workdir/workdir/examples/internal/play"
-	"github.com/workdir/workdir/mount"
 )
 
 // Job is one command to build.
@@ -45,14 +45,25 @@ func run(s *play.Stage) error {
 	if flag.NArg() != 1 {
 		return fmt.Errorf("usage: buildfarm [-store URL] REPOSITORY")
 	}
-	farm := &Farm{config: s.Store + "/buildfarm/config"}
-	w := worker.New(s.Client, s.Name, worker.Options{})
+	shared := s.Store + "/buildfarm/config"
+	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{Rules: []wdactivity.Rule{
+		{Activity: Configure, URL: shared},
+		{
+			Activity: Build,
+			URL:      s.Store + "/{workflow_id}/{command...}",
+			Options:  wdactivity.Options{Vars: wdactivity.Vars(func(job Job) map[string]string { return map[string]string{"command": job.Command} })},
+			Workspaces: []wdactivity.RuleWorkspace{
+				{URL: shared, Options: wdactivity.Options{Name: "config", ReadOnly: true}},
+			},
+		},
+	}})
+	if err != nil {
+		return err
+	}
+	w := worker.New(s.Client, s.Name, worker.Options{Plugins: []worker.Plugin{plugin}})
 	w.RegisterWorkflow(Workflow)
-	w.RegisterActivity(farm.Configure)
-	wdactivity.Register(w, "Build", s.Store+"/{workflow_id}/{command}", farm.Build, &wdactivity.Options{
-		AutoCommit: true,
-		Vars:       wdactivity.Vars(func(job Job) map[string]string { return map[string]string{"command": job.Command} }),
-	})
+	w.RegisterActivity(Configure)
+	w.RegisterActivity(Build)
 	var all []Built
 	if err := s.Run(w, &all, Workflow, flag.Arg(0)); err != nil {
 		return err
@@ -66,12 +77,12 @@ func run(s *play.Stage) error {
 // Workflow writes the configuration, and builds all commands at the same time.
 func Workflow(ctx workflow.Context, repository string) ([]Built, error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: 10 * time.Minute, HeartbeatTimeout: 10 * time.Second})
-	if err := workflow.ExecuteActivity(ctx, "Configure").Get(ctx, nil); err != nil {
+	if err := workflow.ExecuteActivity(ctx, Configure).Get(ctx, nil); err != nil {
 		return nil, err
 	}
 	var builds []workflow.Future
 	for _, command := range []string{"s2/cmd/s2c", "s2/cmd/s2d"} {
-		builds = append(builds, workflow.ExecuteActivity(ctx, "Build", Job{Repository: repository, Command: command}))
+		builds = append(builds, workflow.ExecuteActivity(ctx, Build, Job{Repository: repository, Command: command}))
 	}
 	all := make([]Built, len(builds))
 	for i, b := range builds {
@@ -82,46 +93,44 @@ func Workflow(ctx workflow.Context, repository string) ([]Built, error) {
 	return all, nil
 }
 
-// Farm has the activities.
-type Farm struct {
-	config string // URL of the shared workspace
-}
-
 // Configure stores how to build.
-func (f *Farm) Configure(ctx context.Context) error {
-	_, err := wdactivity.Do(ctx, f.config, nil, func(_ context.Context, ws *mount.Mount) (struct{}, error) {
-		b, err := json.Marshal(config{Flags: []string{"-trimpath", "-ldflags=-s -w -X main.version=farm"}, Environment: []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod"}})
-		if err != nil {
-			return struct{}{}, err
-		}
-		if err := os.WriteFile(ws.Path("build.json"), b, 0o644); err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, ws.Commit()
-	})
-	return err
+func Configure(ctx context.Context) error {
+	b, err := json.Marshal(config{Flags: []string{"-trimpath", "-ldflags=-s -w -X main.version=farm"}, Environment: []string{"CGO_ENABLED=0", "GOFLAGS=-mod=mod"}})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(wdactivity.Path(ctx, "build.json"), b, 0o644); err != nil {
+		return err
+	}
+	return wdactivity.Commit(ctx)
 }
 
 // Build clones the repository into the workspace, or brings it up to date if an
 // earlier build left it there, and builds one command.
-func (f *Farm) Build(ctx context.Context, ws *mount.Mount, job Job) (Built, error) {
-	return wdactivity.Do(ctx, f.config, &wdactivity.Options{ReadOnly: true}, func(ctx context.Context, shared *mount.Mount) (Built, error) {
-		var c config
-		b, err := os.ReadFile(shared.Path("build.json"))
-		if err != nil {
-			return Built{}, err
-		}
-		if err := json.Unmarshal(b, &c); err != nil {
-			return Built{}, err
-		}
-		return build(ctx, ws, job, c)
-	})
+func Build(ctx context.Context, job Job) (Built, error) {
+	shared, ok := wdactivity.WorkspaceNamed(ctx, "config")
+	if !ok {
+		return Built{}, errors.New("no shared workspace")
+	}
+	var c config
+	b, err := os.ReadFile(shared.Path("build.json"))
+	if err != nil {
+		return Built{}, err
+	}
+	if err := json.Unmarshal(b, &c); err != nil {
+		return Built{}, err
+	}
+	built, err := build(ctx, job, c)
+	if err != nil {
+		return Built{}, err
+	}
+	return built, wdactivity.Commit(ctx)
 }
 
-func build(ctx context.Context, ws *mount.Mount, job Job, c config) (Built, error) {
+func build(ctx context.Context, job Job, c config) (Built, error) {
 	sh := func(script string, args ...string) (string, error) {
-		cmd := mount.Command(ctx, ws, "sh", append([]string{"-euc", script, "sh"}, args...)...)
-		cmd.Env = append(os.Environ(), c.Environment...)
+		cmd := wdactivity.Command(ctx, "sh", append([]string{"-euc", script, "sh"}, args...)...)
+		cmd.Env = append(cmd.Env, c.Environment...)
 		out, err := play.Tool(cmd)
 		return strings.TrimSpace(out), err
 	}
@@ -140,7 +149,7 @@ func build(ctx context.Context, ws *mount.Mount, job Job, c config) (Built, erro
 	if err != nil {
 		return Built{}, err
 	}
-	info, err := os.Stat(ws.Path("bin", name))
+	info, err := os.Stat(wdactivity.Path(ctx, "bin", name))
 	if err != nil {
 		return Built{}, err
 	}

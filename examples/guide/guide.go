@@ -26,21 +26,43 @@ type Order struct {
 	Customer, Target string
 }
 
-// Build runs make in the workspace, and has it stored if that succeeds.
-func Build(ctx context.Context, ws *mount.Mount, order Order) (string, error) {
-	out, err := mount.Command(ctx, ws, "make", order.Target).Output()
+// Activities are ordinary activities.
+type Activities struct{}
+
+// Build runs make in its workspace, and has it stored if that succeeds.
+func (a *Activities) Build(ctx context.Context, order Order) (string, error) {
+	out, err := wdactivity.Command(ctx, "make", order.Target).Output()
 	if err != nil {
 		return "", err // nothing is stored
 	}
-	return string(out), ws.Commit() // stored once the function has returned
+	return string(out), wdactivity.Commit(ctx) // stored once the activity has returned
 }
 
-// Register gives a worker the activity Build, in a workspace for each customer.
-func Register(w worker.ActivityRegistry, store string, opts *wdactivity.Options) {
-	opts.Vars = wdactivity.Vars(func(order Order) map[string]string {
+// ByCustomer are the rules of a worker: Build has a workspace for each customer.
+func ByCustomer(store string) *wdactivity.PluginOptions {
+	customer := wdactivity.Vars(func(order Order) map[string]string {
 		return map[string]string{"customer": order.Customer}
 	})
-	wdactivity.Register(w, "Build", store+"/customers/{customer}", Build, opts)
+	return &wdactivity.PluginOptions{Rules: []wdactivity.Rule{
+		{Activity: (*Activities).Build, URL: store + "/customers/{customer}", Options: wdactivity.Options{Vars: customer}},
+	}}
+}
+
+// Run runs a worker.
+func Run(store string) error {
+	plugin, err := wdactivity.NewPlugin(ByCustomer(store))
+	if err != nil {
+		return err
+	}
+	c, err := client.Dial(client.Options{Plugins: []client.Plugin{plugin}}) // for all workers of the client
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	w := worker.New(c, "builds", worker.Options{})
+	w.RegisterWorkflow(Workflow)
+	w.RegisterActivity(&Activities{})
+	return w.Run(worker.InterruptCh())
 }
 
 // Publish copies what Build made to the workspace of what is published. Its
@@ -86,11 +108,7 @@ func Ledger(ctx context.Context, url string, opts *wdactivity.Options) (string, 
 
 // Resize is an activity that knows nothing of workspaces but where its own is.
 func Resize(ctx context.Context, factor int) error {
-	path, ok := wdactivity.Path(ctx, "picture.txt")
-	if !ok {
-		return temporal.NewNonRetryableApplicationError("no workspace: does a rule of the plugin name this activity?", "Config", nil)
-	}
-	if err := os.WriteFile(path, fmt.Appendf(nil, "%d times as large\n", factor), 0o644); err != nil {
+	if err := os.WriteFile(wdactivity.Path(ctx, "picture.txt"), fmt.Appendf(nil, "%d times as large\n", factor), 0o644); err != nil {
 		return err
 	}
 	return wdactivity.Command(ctx, "gzip", "--keep", "--force", "picture.txt").Run()
@@ -99,23 +117,20 @@ func Resize(ctx context.Context, factor int) error {
 // Config is how an operator says which activities have which workspaces.
 const Config = `{
 	"rules": [
-		{"activity": "Resize", "workspaces": [
-			{"url": "STORE/{workflow_id}", "autoCommit": true},
+		{"activity": "Resize", "url": "STORE/{workflow_id}", "autoCommit": true, "workspaces": [
 			{"name": "fonts", "url": "STORE/fonts", "readOnly": true}
 		]},
-		{"activity": "Report*", "workspaces": [
-			{"url": "STORE/{workflow_id}", "readOnly": true}
-		]}
+		{"activity": "Report*", "url": "STORE/{workflow_id}", "readOnly": true}
 	]
 }`
 
 // Plugin gives the activities of a worker their workspaces by a configuration.
 func Plugin(config []byte) (*temporal.SimplePlugin, error) {
-	var rules wdactivity.InterceptorOptions
-	if err := json.Unmarshal(config, &rules); err != nil {
+	var opts wdactivity.PluginOptions
+	if err := json.Unmarshal(config, &opts); err != nil {
 		return nil, err
 	}
-	return wdactivity.NewPlugin(&wdactivity.PluginOptions{Interceptor: &rules})
+	return wdactivity.NewPlugin(&opts)
 }
 
 // Long works in parts, and tells how far it is. Each part is a step: the next
@@ -159,7 +174,8 @@ func Workflow(ctx workflow.Context, order Order) (out string, err error) {
 		HeartbeatTimeout:    30 * time.Second, // so long it takes until a lost worker is missed
 		RetryPolicy:         &temporal.RetryPolicy{NonRetryableErrorTypes: []string{wdactivity.TypeHost}},
 	})
-	err = workflow.ExecuteActivity(ctx, "Build", order).Get(ctx, &out)
+	var a *Activities
+	err = workflow.ExecuteActivity(ctx, a.Build, order).Get(ctx, &out)
 	return out, err
 }
 

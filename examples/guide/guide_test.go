@@ -24,14 +24,30 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// newEnv gives the SDK's test environment, and a store. Plain needs no FUSE, no
+// newEnv returns the SDK's test environment with the plugin, and a store. Plain needs no FUSE, no
 // root and no second process: these tests run anywhere.
-func newEnv(t *testing.T) (env *testsuite.TestActivityEnvironment, store string, opts *wdactivity.Options) {
+func newEnv(t *testing.T, rules func(store string) *wdactivity.PluginOptions) (env *testsuite.TestActivityEnvironment, store string) {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
-	dir := t.TempDir()
-	return suite.NewTestActivityEnvironment(), "file://" + filepath.Join(dir, "store"), &wdactivity.Options{Plain: true, RunDir: filepath.Join(dir, "run")}
+	env = suite.NewTestActivityEnvironment()
+	store = "file://" + t.TempDir()
+	env.SetWorkerOptions(worker.Options{Plugins: []worker.Plugin{newPlugin(t, rules(store))}})
+	return env, store
 }
+
+// newPlugin is for the worker options of a test environment.
+func newPlugin(t *testing.T, opts *wdactivity.PluginOptions) worker.Plugin {
+	t.Helper()
+	opts.Plain, opts.RunDir, opts.NoPreflight = true, filepath.Join(t.TempDir(), "run"), true
+	plugin, err := wdactivity.NewPlugin(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plugin
+}
+
+// noRules are for activities that call Do.
+func noRules(string) *wdactivity.PluginOptions { return &wdactivity.PluginOptions{} }
 
 // The tests may be run by make, whose child would then say where it is.
 func TestMain(m *testing.M) {
@@ -41,8 +57,8 @@ func TestMain(m *testing.M) {
 }
 
 func TestBuild(t *testing.T) {
-	env, store, opts := newEnv(t)
-	Register(env, store, opts)
+	env, store := newEnv(t, ByCustomer)
+	env.RegisterActivity(&Activities{})
 	put(t, store+"/customers/acme", map[string]string{"Makefile": "report:\n\t@date +%Y >year; echo done\n"})
 
 	var out string
@@ -62,11 +78,11 @@ func TestBuild(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
-	env, store, opts := newEnv(t)
+	env, store := newEnv(t, noRules)
 	put(t, store+"/settings", map[string]string{"name": "index.html"})
 	put(t, store+"/customers/acme", map[string]string{"out": "hello"})
 	env.RegisterActivityWithOptions(func(ctx context.Context, customer string) (string, error) {
-		return Publish(ctx, store, customer, *opts)
+		return Publish(ctx, store, customer, wdactivity.Options{})
 	}, activity.RegisterOptions{Name: "Publish"})
 
 	if _, err := env.ExecuteActivity("Publish", "acme"); err != nil {
@@ -79,12 +95,12 @@ func TestPublish(t *testing.T) {
 
 // Steps are commits of their own.
 func TestSteps(t *testing.T) {
-	env, store, opts := newEnv(t)
+	env, store := newEnv(t, noRules)
 	env.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
-		return Ledger(ctx, store+"/ledger", opts)
+		return Ledger(ctx, store+"/ledger", nil)
 	}, activity.RegisterOptions{Name: "Ledger"})
 	env.RegisterActivityWithOptions(func(ctx context.Context) (int, error) {
-		return Long(ctx, store+"/long", opts, 3)
+		return Long(ctx, store+"/long", nil, 3)
 	}, activity.RegisterOptions{Name: "Long"})
 
 	if _, err := env.ExecuteActivity("Ledger"); err != nil {
@@ -102,22 +118,18 @@ func TestSteps(t *testing.T) {
 }
 
 func TestPlugin(t *testing.T) {
-	env, store, opts := newEnv(t)
+	env, store := newEnv(t, func(store string) *wdactivity.PluginOptions {
+		config := []byte(strings.ReplaceAll(Config, "STORE", store))
+		if _, err := Plugin(config); err != nil {
+			t.Fatal(err)
+		}
+		var opts wdactivity.PluginOptions
+		if err := json.Unmarshal(config, &opts); err != nil {
+			t.Fatal(err)
+		}
+		return &opts
+	})
 	put(t, store+"/fonts", map[string]string{"plain.ttf": ""})
-	config := strings.ReplaceAll(Config, "STORE", store)
-	if _, err := Plugin([]byte(config)); err != nil {
-		t.Fatal(err)
-	}
-	var rules wdactivity.InterceptorOptions
-	if err := json.Unmarshal([]byte(config), &rules); err != nil {
-		t.Fatal(err)
-	}
-	rules.Plain, rules.RunDir = opts.Plain, opts.RunDir
-	byRules, err := wdactivity.NewInterceptor(&rules)
-	if err != nil {
-		t.Fatal(err)
-	}
-	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{byRules}})
 	env.RegisterActivity(Resize)
 
 	if _, err := env.ExecuteActivity(Resize, 3); err != nil {
@@ -132,8 +144,9 @@ func TestPlugin(t *testing.T) {
 func TestWorkflow(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
-	_, store, opts := newEnv(t)
-	Register(env, store, opts)
+	store := "file://" + t.TempDir()
+	env.SetWorkerOptions(worker.Options{Plugins: []worker.Plugin{newPlugin(t, ByCustomer(store))}})
+	env.RegisterActivity(&Activities{})
 	put(t, store+"/customers/acme", map[string]string{"Makefile": "report:\n\t@echo done\n"})
 
 	env.ExecuteWorkflow(Workflow, Order{Customer: "acme", Target: "report"})
@@ -145,7 +158,8 @@ func TestWorkflow(t *testing.T) {
 
 // What is kept in the archive is encrypted with the client's codec.
 func TestEncrypting(t *testing.T) {
-	env, store, opts := newEnv(t)
+	var suite testsuite.WorkflowTestSuite
+	env, store := suite.NewTestActivityEnvironment(), "file://"+t.TempDir()
 	clients, err := Encrypting(reversing{})
 	if err != nil {
 		t.Fatal(err)
@@ -155,10 +169,15 @@ func TestEncrypting(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.SetDataConverter(clients.DataConverter)
-	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{clients.Interceptors[0].(interceptor.WorkerInterceptor)}})
-	wdactivity.Register(env, "Answer", store+"/answer", func(_ context.Context, ws *mount.Mount, in string) (string, error) {
-		return "secret of " + in, errors.Join(appendLine(ws.Path("f"), "x"), ws.Commit())
-	}, opts)
+	env.SetWorkerOptions(worker.Options{
+		Interceptors: []interceptor.WorkerInterceptor{clients.Interceptors[0].(interceptor.WorkerInterceptor)},
+		Plugins:      []worker.Plugin{newPlugin(t, noRules(store))},
+	})
+	env.RegisterActivityWithOptions(func(ctx context.Context, in string) (string, error) {
+		return wdactivity.Do(ctx, store+"/answer", nil, func(_ context.Context, ws *mount.Mount) (string, error) {
+			return "secret of " + in, errors.Join(appendLine(ws.Path("f"), "x"), ws.Commit())
+		})
+	}, activity.RegisterOptions{Name: "Answer"})
 	if _, err := env.ExecuteActivity("Answer", "acme"); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +221,7 @@ func put(t *testing.T, url string, files map[string]string) {
 	}
 }
 
-// cat gives the content of a file of a stored workspace.
+// cat returns the content of a file of a stored workspace.
 func cat(t *testing.T, url, name string) string {
 	t.Helper()
 	var b bytes.Buffer

@@ -20,17 +20,20 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// Greet adds a line to a file of the workspace, and gives the whole file.
-func Greet(ctx context.Context, ws *mount.Mount, name string) (string, error) {
-	all, err := mount.Command(ctx, ws, "sh", "-c", `echo "hello, $0" >>greetings.txt && cat greetings.txt`, name).Output()
-	return string(all), err
+// Greet adds a line to a file of its workspace, and returns the whole file.
+func Greet(ctx context.Context, name string) (string, error) {
+	all, err := wdactivity.Command(ctx, "sh", "-c", `echo "hello, $0" >>greetings.txt && cat greetings.txt`, name).Output()
+	if err != nil {
+		return "", err // nothing is stored
+	}
+	return string(all), wdactivity.Commit(ctx) // stored once the activity has returned
 }
 
 // Hello greets two, one after the other.
 func Hello(ctx workflow.Context) (all string, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, HeartbeatTimeout: 10 * time.Second})
 	for _, name := range []string{"world", "workspace"} {
-		if err := workflow.ExecuteActivity(ctx, "Greet", name).Get(ctx, &all); err != nil {
+		if err := workflow.ExecuteActivity(ctx, Greet, name).Get(ctx, &all); err != nil {
 			return "", err
 		}
 	}
@@ -41,11 +44,19 @@ func main() {
 	mount.Init() // first line: the server of the mounts is this program, run again
 	store := flag.String("store", "file:///tmp/workdir-examples", "`URL` under which workspaces are kept")
 	flag.Parse()
-	c, err := client.Dial(client.Options{HostPort: os.Getenv("TEMPORAL_ADDRESS"), Logger: sdklog.NewStructuredLogger(slog.Default())})
+	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{Rules: []wdactivity.Rule{
+		{Activity: Greet, URL: *store + "/{workflow_id}"},
+	}})
+	check(err)
+	c, err := client.Dial(client.Options{
+		HostPort: os.Getenv("TEMPORAL_ADDRESS"),
+		Logger:   sdklog.NewStructuredLogger(slog.Default()),
+		Plugins:  []client.Plugin{plugin},
+	})
 	check(err)
 	w := worker.New(c, "hello", worker.Options{})
 	w.RegisterWorkflow(Hello)
-	wdactivity.Register(w, "Greet", *store+"/{workflow_id}", Greet, &wdactivity.Options{AutoCommit: true})
+	w.RegisterActivity(Greet)
 	check(w.Start())
 
 	ctx, all := context.Background(), ""

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -24,9 +25,14 @@ import (
 func main() { play.Main("migrate", run) }
 
 func run(s *play.Stage) error {
-	w := worker.New(s.Client, s.Name, worker.Options{})
+	a := &Activities{store: s.Store}
+	plugin, err := plugin(a)
+	if err != nil {
+		return err
+	}
+	w := worker.New(s.Client, s.Name, worker.Options{Plugins: []worker.Plugin{plugin}})
 	w.RegisterWorkflow(Workflow)
-	register(w, s.Store)
+	w.RegisterActivity(a)
 	var told []string
 	if err := s.Run(w, &told, Workflow); err != nil {
 		return err
@@ -35,22 +41,25 @@ func run(s *play.Stage) error {
 	return nil
 }
 
-func register(w worker.Worker, base string) {
-	wdactivity.Register(w, "Note", base+"/{workflow_id}", Note, &wdactivity.Options{AutoCommit: true})
+// Activities are what the Python activities are.
+type Activities struct {
+	store string // URL
+}
 
-	wdactivity.Register(w, "Greet", base+"/{workflow_id}/users/{user}", Greet, &wdactivity.Options{
-		AutoCommit: true,
-		Vars:       wdactivity.Vars(func(user string) map[string]string { return map[string]string{"user": user} }),
-	})
+func plugin(a *Activities) (*temporal.SimplePlugin, error) {
+	return wdactivity.NewPlugin(&wdactivity.PluginOptions{Rules: []wdactivity.Rule{
+		{Activity: a.Note, URL: a.store + "/{workflow_id}", Options: wdactivity.Options{AutoCommit: true}},
 
-	a := &Activities{store: base}
-	w.RegisterActivity(a.Read)
-	w.RegisterActivity(a.Users)
+		{Activity: a.Greet, URL: a.store + "/{workflow_id}/users/{user}", Options: wdactivity.Options{
+			AutoCommit: true,
+			Vars:       wdactivity.Vars(func(user string) map[string]string { return map[string]string{"user": user} }),
+		}},
+	}})
 }
 
 // Note adds a line.
-func Note(_ context.Context, ws *mount.Mount, line string) (int, error) {
-	f, err := os.OpenFile(ws.Path("notes.txt"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+func (a *Activities) Note(ctx context.Context, line string) (int, error) {
+	f, err := os.OpenFile(wdactivity.Path(ctx, "notes.txt"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return 0, err
 	}
@@ -58,21 +67,16 @@ func Note(_ context.Context, ws *mount.Mount, line string) (int, error) {
 	if err := f.Close(); err != nil {
 		return 0, err
 	}
-	all, err := os.ReadFile(ws.Path("notes.txt"))
+	all, err := os.ReadFile(wdactivity.Path(ctx, "notes.txt"))
 	return strings.Count(string(all), "\n"), err
 }
 
 // Greet leaves a greeting in the user's own workspace.
-func Greet(_ context.Context, ws *mount.Mount, user string) (struct{}, error) {
-	return struct{}{}, os.WriteFile(ws.Path("greeting.txt"), []byte("hello, "+user+"\n"), 0o644)
+func (a *Activities) Greet(ctx context.Context, user string) error {
+	return os.WriteFile(wdactivity.Path(ctx, "greeting.txt"), []byte("hello, "+user+"\n"), 0o644)
 }
 
-// Activities that name their workspaces themselves.
-type Activities struct {
-	store string // URL
-}
-
-// Read gives the notes of a workflow.
+// Read returns the notes of a workflow.
 func (a *Activities) Read(ctx context.Context, workflowID string) (string, error) {
 	opts := &wdactivity.Options{ReadOnly: true}
 	return wdactivity.Do(ctx, a.store+"/"+workflowID, opts, func(_ context.Context, ws *mount.Mount) (string, error) {
@@ -81,7 +85,7 @@ func (a *Activities) Read(ctx context.Context, workflowID string) (string, error
 	})
 }
 
-// Users deletes the workspaces of a workflow's users, and gives their names.
+// Users deletes the workspaces of a workflow's users, and returns their names.
 func (a *Activities) Users(ctx context.Context, workflowID string) (names []string, err error) {
 	users, err := store.List(ctx, a.store+"/"+workflowID+"/users")
 	for _, u := range users {

@@ -46,7 +46,18 @@ func main() {
 }
 
 func run(args []string) error {
-	c, err := client.Dial(client.Options{HostPort: os.Getenv("TEMPORAL_ADDRESS"), Identity: *identity, Logger: log.NewStructuredLogger(slog.Default())})
+	url := *store + "/{workflow_id}"
+	plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{RunDir: *runDir, Rules: []wdactivity.Rule{
+		{Activity: (*Steps).Deliver, URL: url, Options: wdactivity.Options{ReadOnly: true}},
+		{Activity: "*", URL: url, Options: wdactivity.Options{AutoCommit: true}},
+	}})
+	if err != nil {
+		return err
+	}
+	c, err := client.Dial(client.Options{
+		HostPort: os.Getenv("TEMPORAL_ADDRESS"), Identity: *identity, Plugins: []client.Plugin{plugin},
+		Logger: log.NewStructuredLogger(slog.Default()),
+	})
 	if err != nil {
 		return err
 	}
@@ -64,14 +75,7 @@ func run(args []string) error {
 func work(c client.Client) error {
 	w := worker.New(c, queue, worker.Options{MaxConcurrentActivityExecutionSize: 1})
 	w.RegisterWorkflow(Nightly)
-	url := *store + "/{workflow_id}"
-	opts := &wdactivity.Options{AutoCommit: true, RunDir: *runDir}
-	wdactivity.Register(w, "Fetch", url, Fetch, opts)
-	wdactivity.Register(w, "Build", url, Build, opts)
-	wdactivity.Register(w, "Test", url, Test, opts)
-	wdactivity.Register(w, "Report", url, Report, opts)
-	wdactivity.Register(w, "Plot", url, Plot, opts)
-	wdactivity.Register(w, "Deliver", url, Deliver, &wdactivity.Options{ReadOnly: true, RunDir: *runDir})
+	w.RegisterActivity(&Steps{})
 	return w.Run(worker.InterruptCh())
 }
 

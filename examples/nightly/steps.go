@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"github.com/workdir/workdir/mount"
+	wdactivity "github.com/workdir/workdir/activity"
 )
 
 // Nightly is the workflow; its result is the list of the slowest tests.
@@ -23,48 +23,49 @@ func Nightly(ctx workflow.Context, source, plot string) (slowest string, err err
 		HeartbeatTimeout:    3 * time.Second, // so long it takes until a killed worker is missed
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 1},
 	})
+	var s *Steps
 	for _, step := range []struct {
-		name   string
-		args   []any
-		result any
+		activity any
+		args     []any
+		result   any
 	}{
-		{"Fetch", []any{source}, nil},
-		{"Build", nil, nil},
-		{"Test", nil, nil},
-		{"Report", nil, &slowest},
-		{"Plot", nil, nil},
-		{"Deliver", []any{plot}, nil},
+		{s.Fetch, []any{source}, nil},
+		{s.Build, nil, nil},
+		{s.Test, nil, nil},
+		{s.Report, nil, &slowest},
+		{s.Plot, nil, nil},
+		{s.Deliver, []any{plot}, nil},
 	} {
-		if err := workflow.ExecuteActivity(ctx, step.name, step.args...).Get(ctx, step.result); err != nil {
+		if err := workflow.ExecuteActivity(ctx, step.activity, step.args...).Get(ctx, step.result); err != nil {
 			return "", err
 		}
 	}
 	return slowest, nil
 }
 
-// none is the argument or the result of a step that has none.
-type none = struct{}
+// Steps are the activities.
+type Steps struct{}
 
 // Fetch unpacks the source tree, which is all that is in one directory of the
 // archive, to src.
-func Fetch(_ context.Context, ws *mount.Mount, source string) (none, error) {
+func (*Steps) Fetch(ctx context.Context, source string) error {
 	z, err := zip.OpenReader(source)
 	if err != nil {
-		return none{}, err
+		return err
 	}
 	defer z.Close()
 	mods, err := fs.Glob(z, "*/*/*/go.mod")
 	if err != nil || len(mods) != 1 {
-		return none{}, fmt.Errorf("%s: %d modules, want one: %w", source, len(mods), err)
+		return fmt.Errorf("%s: %d modules, want one: %w", source, len(mods), err)
 	}
 	src, err := fs.Sub(z, mods[0][:len(mods[0])-len("/go.mod")])
 	if err != nil {
-		return none{}, err
+		return err
 	}
-	if err := os.RemoveAll(ws.Path("src")); err != nil {
-		return none{}, err
+	if err := os.RemoveAll(wdactivity.Path(ctx, "src")); err != nil {
+		return err
 	}
-	return none{}, os.CopyFS(ws.Path("src"), src)
+	return os.CopyFS(wdactivity.Path(ctx, "src"), src)
 }
 
 // packages are what is built and tested.
@@ -72,20 +73,20 @@ const packages = "./fse ./gzip ./huff0 ./zlib"
 
 // Build compiles; the build cache is in the workspace too, so that the next step
 // finds everything built, wherever it runs.
-func Build(ctx context.Context, ws *mount.Mount, _ none) (none, error) {
-	_, err := sh(ctx, ws, "cd src; go build "+packages)
-	return none{}, err
+func (*Steps) Build(ctx context.Context) error {
+	_, err := sh(ctx, "cd src; go build "+packages)
+	return err
 }
 
 // Test leaves the tests' events in test.json.
-func Test(ctx context.Context, ws *mount.Mount, _ none) (none, error) {
-	_, err := sh(ctx, ws, "cd src; go test -json "+packages+" >../test.json")
-	return none{}, err
+func (*Steps) Test(ctx context.Context) error {
+	_, err := sh(ctx, "cd src; go test -json "+packages+" >../test.json")
+	return err
 }
 
-// Report makes report.db of test.json, and gives the slowest tests.
-func Report(ctx context.Context, ws *mount.Mount, _ none) (string, error) {
-	return sh(ctx, ws, `rm -f report.db; sqlite3 -separator '  ' report.db "
+// Report makes report.db of test.json, and returns the slowest tests.
+func (*Steps) Report(ctx context.Context) (string, error) {
+	return sh(ctx, `rm -f report.db; sqlite3 -separator '  ' report.db "
 		CREATE TABLE tests AS
 		SELECT replace(value->>'Package', 'github.com/klauspost/compress/', '') AS package, value->>'Test' AS test, value->>'Elapsed' AS seconds
 		FROM json_each('[' || replace(rtrim(CAST(readfile('test.json') AS TEXT), char(10)), char(10), ',') || ']')
@@ -94,8 +95,8 @@ func Report(ctx context.Context, ws *mount.Mount, _ none) (string, error) {
 }
 
 // Plot draws report.svg of report.db.
-func Plot(ctx context.Context, ws *mount.Mount, _ none) (none, error) {
-	_, err := sh(ctx, ws, `gnuplot <<-'END'
+func (*Steps) Plot(ctx context.Context) error {
+	_, err := sh(ctx, `gnuplot <<-'END'
 		set terminal svg size 900,500
 		set output "report.svg"
 		set title "the slowest tests"
@@ -107,23 +108,23 @@ func Plot(ctx context.Context, ws *mount.Mount, _ none) (none, error) {
 		set yrange [0:*]
 		plot "< sqlite3 report.db 'SELECT test, seconds FROM tests ORDER BY seconds DESC LIMIT 15'" using 2:xtic(1) with boxes notitle
 	END`)
-	return none{}, err
+	return err
 }
 
 // Deliver copies the plot out of the workspace.
-func Deliver(_ context.Context, ws *mount.Mount, to string) (none, error) {
-	b, err := os.ReadFile(ws.Path("report.svg"))
+func (*Steps) Deliver(ctx context.Context, to string) error {
+	b, err := os.ReadFile(wdactivity.Path(ctx, "report.svg"))
 	if err != nil {
-		return none{}, err
+		return err
 	}
-	return none{}, os.WriteFile(to, b, 0o644)
+	return os.WriteFile(to, b, 0o644)
 }
 
 // sh runs a shell script in the workspace. Go builds with a cache in it, and
 // without a network.
-func sh(ctx context.Context, ws *mount.Mount, script string) (string, error) {
-	cmd := mount.Command(ctx, ws, "sh", "-euc", script)
-	cmd.Env = append(os.Environ(), "GOCACHE="+ws.Path("gocache"), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local")
+func sh(ctx context.Context, script string) (string, error) {
+	cmd := wdactivity.Command(ctx, "sh", "-euc", script)
+	cmd.Env = append(cmd.Env, "GOCACHE="+wdactivity.Path(ctx, "gocache"), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local")
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

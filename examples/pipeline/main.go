@@ -48,13 +48,13 @@ func run(s *play.Stage) error {
 }
 
 // workspaces says what each activity is given: the workspace of its workflow, to
-// change or, where the name says so, to read.
+// change it, or to read it alone.
 func workspaces(store string) *wdactivity.PluginOptions {
 	url := store + "/{workflow_id}"
-	return &wdactivity.PluginOptions{Interceptor: &wdactivity.InterceptorOptions{Rules: []wdactivity.Rule{
-		{Activity: "Deliver", Workspaces: []wdactivity.RuleWorkspace{{URL: url, ReadOnly: true}}},
-		{Activity: "*", Workspaces: []wdactivity.RuleWorkspace{{URL: url, AutoCommit: true}}},
-	}}}
+	return &wdactivity.PluginOptions{Rules: []wdactivity.Rule{
+		{Activity: Deliver, URL: url, Options: wdactivity.Options{ReadOnly: true}},
+		{Activity: "*", URL: url, Options: wdactivity.Options{AutoCommit: true}},
+	}}
 }
 
 // Workflow runs the steps, one after the other, each on whatever worker.
@@ -79,8 +79,7 @@ func Workflow(ctx workflow.Context, source, to string) (top string, err error) {
 
 // Measure writes files.csv: package, name, lines and bytes of each Go file.
 func Measure(ctx context.Context, source string) (err error) {
-	path, _ := wdactivity.Path(ctx, "files.csv")
-	f, err := os.Create(path)
+	f, err := os.Create(wdactivity.Path(ctx, "files.csv"))
 	if err != nil {
 		return err
 	}
@@ -145,8 +144,7 @@ func Plot(ctx context.Context) error {
 // Deliver copies the plot out of the workspace. Its workspace is mounted
 // read-only, see workspaces.
 func Deliver(ctx context.Context, to string) error {
-	path, _ := wdactivity.Path(ctx, "packages.svg")
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(wdactivity.Path(ctx, "packages.svg"))
 	if err != nil {
 		return err
 	}

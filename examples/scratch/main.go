@@ -18,7 +18,11 @@ import (
 func main() { play.Main("scratch", run) }
 
 func run(s *play.Stage) error {
-	w := worker.New(s.Client, s.Name, worker.Options{})
+	plugin, err := wdactivity.NewPlugin(nil)
+	if err != nil {
+		return err
+	}
+	w := worker.New(s.Client, s.Name, worker.Options{Plugins: []worker.Plugin{plugin}})
 	w.RegisterWorkflow(Agent)
 	wdactivity.RegisterActivities(w, &wdactivity.ReadyOptions{
 		Allow: []string{s.Store},

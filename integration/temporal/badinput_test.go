@@ -34,20 +34,20 @@ func init() {
 			return "done", os.WriteFile(ws.Path("done"), nil, 0o644)
 		}
 		expand := func(ctx context.Context, template string) (string, error) {
-			return wdactivity.Do(ctx, c.url(template), &wdactivity.Options{RunDir: c.RunDir, AutoCommit: true}, work)
+			return wdactivity.Do(ctx, c.url(template), &wdactivity.Options{AutoCommit: true}, work)
 		}
 		w.RegisterActivityWithOptions(expand, activity.RegisterOptions{Name: "expand"})
-		wdactivity.Register(w, "order", c.url("orders/{customer}"),
+		registerIn(w, "order", c.url("orders/{customer}"),
 			func(ctx context.Context, ws *mount.Mount, _ map[string]string) (string, error) { return work(ctx, ws) },
 			&wdactivity.Options{
-				RunDir: c.RunDir, AutoCommit: true,
-				Vars: wdactivity.Vars(func(in map[string]string) map[string]string { return in }),
+				AutoCommit: true,
+				Vars:       wdactivity.Vars(func(in map[string]string) map[string]string { return in }),
 			})
 	}
 	// It cannot start, since no activity has such a variable.
-	programs["typo"] = func(w worker.Worker, c *config) {
-		wdactivity.Register(w, "work", c.url("{workflow}"),
-			func(context.Context, *mount.Mount, string) (string, error) { return "", nil }, nil)
+	programs["typo"] = func(worker.Worker, *config) {}
+	pluginSetup["typo"] = func(o *wdactivity.PluginOptions, c *config) {
+		o.Rules = []wdactivity.Rule{{Activity: "work", URL: c.url("{workflow}")}}
 	}
 }
 

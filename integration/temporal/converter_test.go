@@ -12,18 +12,14 @@ import (
 	wdactivity "github.com/workdir/workdir/activity"
 )
 
-// The program "encoded" is "append" with a client that encodes payloads and has the
-// plugin.
+// The program "encoded" is "append" with a client that encodes payloads.
 func init() {
 	programs["encoded"] = func(w worker.Worker, c *config) {
-		wdactivity.Register(w, "append", c.url("job"), appendLine, &wdactivity.Options{AutoCommit: true, RunDir: c.RunDir})
+		registerIn(w, "append", c.url("job"), appendLine, &wdactivity.Options{AutoCommit: true})
 	}
-	clientSetup["encoded"] = func(o *client.Options) error {
-		plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{NoPreflight: true})
-		o.Plugins = []client.Plugin{plugin}
+	clientSetup["encoded"] = func(o *client.Options) {
 		o.DataConverter = converter.NewCodecDataConverter(converter.GetDefaultDataConverter(),
 			converter.NewZlibCodec(converter.ZlibCodecOptions{AlwaysEncode: true}))
-		return err
 	}
 }
 

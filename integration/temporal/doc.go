@@ -7,7 +7,7 @@
 //
 //	func init() {
 //		programs["greet"] = func(w worker.Worker, c *config) {
-//			w.RegisterActivityWithOptions(wdactivity.Wrap(c.url("job"), greet, opts), …)
+//			registerIn(w, "greet", c.url("job"), greet, opts)
 //		}
 //	}
 //

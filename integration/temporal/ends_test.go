@@ -30,8 +30,8 @@ import (
 // read-only, and notes "readonly".
 func init() {
 	programs["ends"] = func(w worker.Worker, c *config) {
-		opts := &wdactivity.Options{AutoCommit: true, RunDir: c.RunDir}
-		wdactivity.Register(w, "ends", c.url("job"), func(_ context.Context, ws *mount.Mount, how string) (string, error) {
+		opts := &wdactivity.Options{AutoCommit: true}
+		registerIn(w, "ends", c.url("job"), func(_ context.Context, ws *mount.Mount, how string) (string, error) {
 			first, err := c.begin(ws)
 			if err != nil {
 				return "", err
@@ -44,7 +44,7 @@ func init() {
 			}
 			return "done", nil
 		}, opts)
-		wdactivity.Register(w, "lost", c.url("job"), func(ctx context.Context, ws *mount.Mount, _ string) (string, error) {
+		registerIn(w, "lost", c.url("job"), func(ctx context.Context, ws *mount.Mount, _ string) (string, error) {
 			first, err := c.begin(ws)
 			if err != nil || !first {
 				return "done", err

@@ -9,7 +9,6 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	wdactivity "github.com/workdir/workdir/activity"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -31,13 +30,12 @@ func init() {
 			}
 			return int(activity.GetInfo(ctx).Attempt), ws.Commit()
 		}
-		opts := &wdactivity.Options{RunDir: c.RunDir}
-		wdactivity.Register(w, "hold", c.url("job"), func(ctx context.Context, ws *mount.Mount, name string) (int, error) {
+		registerIn(w, "hold", c.url("job"), func(ctx context.Context, ws *mount.Mount, name string) (int, error) {
 			return hold(ctx, ctx, ws, name)
-		}, opts)
-		wdactivity.Register(w, "stubborn", c.url("job"), func(ctx context.Context, ws *mount.Mount, name string) (int, error) {
+		}, nil)
+		registerIn(w, "stubborn", c.url("job"), func(ctx context.Context, ws *mount.Mount, name string) (int, error) {
 			return hold(ctx, context.Background(), ws, name)
-		}, opts)
+		}, nil)
 	}
 }
 

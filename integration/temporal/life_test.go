@@ -161,7 +161,7 @@ func init() {
 			var before string
 			return before, activity.GetHeartbeatDetails(ctx, &before)
 		}
-		wdactivity.Register(w, "remember", c.url("job"), remember, &wdactivity.Options{RunDir: c.RunDir})
+		registerIn(w, "remember", c.url("job"), remember, nil)
 	}
 }
 

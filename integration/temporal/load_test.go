@@ -52,10 +52,10 @@ type counts struct {
 func init() {
 	programs["load"] = func(w worker.Worker, c *config) {
 		programs["append"](w, c)
-		opts := &wdactivity.Options{AutoCommit: true, RunDir: c.RunDir}
+		opts := &wdactivity.Options{AutoCommit: true}
 		for _, round := range []string{"a", "b"} {
 			all := c.gate("go-" + round)
-			wdactivity.Register(w, "crowd-"+round, c.url("crowd-{activity_id}"), func(ctx context.Context, ws *mount.Mount, _ any) (bool, error) {
+			registerIn(w, "crowd-"+round, c.url("crowd-{activity_id}"), func(ctx context.Context, ws *mount.Mount, _ any) (bool, error) {
 				if err := os.WriteFile(ws.Path("file"), bytes.Repeat([]byte(round), contentOfOne), 0o644); err != nil {
 					return false, err
 				}
@@ -66,7 +66,7 @@ func init() {
 			}, opts)
 		}
 		w.RegisterActivityWithOptions(func(context.Context, string) (int, error) { return 0, nil }, activity.RegisterOptions{Name: "plain"})
-		wdactivity.Register(w, "touch", c.url("job"), func(context.Context, *mount.Mount, string) (int, error) { return 0, nil }, &wdactivity.Options{RunDir: c.RunDir})
+		registerIn(w, "touch", c.url("job"), func(context.Context, *mount.Mount, string) (int, error) { return 0, nil }, nil)
 		w.RegisterActivityWithOptions(rest, activity.RegisterOptions{Name: "rest"})
 	}
 }

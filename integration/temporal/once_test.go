@@ -36,8 +36,8 @@ const appendsOfOneRun = 1000
 
 func init() {
 	programs["append"] = func(w worker.Worker, c *config) {
-		opts := &wdactivity.Options{AutoCommit: true, RunDir: c.RunDir, Plain: c.Args["plain"] != ""}
-		wdactivity.Register(w, "append", c.url("job"), appendLine, opts)
+		opts := &wdactivity.Options{AutoCommit: true, Plain: c.Args["plain"] != ""}
+		registerIn(w, "append", c.url("job"), appendLine, opts)
 	}
 }
 

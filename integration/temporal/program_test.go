@@ -11,10 +11,14 @@ import (
 	"syscall"
 	"time"
 
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 
+	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/mount"
 	_ "github.com/workdir/workdir/store/drivers/s3" // a store of the tests
 )
 
@@ -26,12 +30,33 @@ type program func(w worker.Worker, c *config)
 // function; it must not replace another file's.
 var programs = map[string]program{}
 
-// workerSetup changes the options of the workers of a program, by its name: an
-// interceptor or a plugin. Most have none.
-var workerSetup = map[string]func(o *worker.Options, c *config) error{}
+// pluginSetup changes the options of the plugin that every worker has, by the name of
+// the program.
+var pluginSetup = map[string]func(o *wdactivity.PluginOptions, c *config){}
 
-// clientSetup does the same for the clients of workers.
-var clientSetup = map[string]func(o *client.Options) error{}
+// clientSetup changes the options of the clients of workers; the plugin is among them.
+var clientSetup = map[string]func(o *client.Options){}
+
+// plugin is the one that the workers of a program have.
+func (c *config) plugin() (*temporal.SimplePlugin, error) {
+	o := &wdactivity.PluginOptions{RunDir: c.RunDir, NoPreflight: true}
+	if setup := pluginSetup[c.Program]; setup != nil {
+		setup(o, c)
+	}
+	return wdactivity.NewPlugin(o)
+}
+
+// wrap makes an activity of a function in the workspace of a URL.
+func wrap[In, Out any](url string, fn func(context.Context, *mount.Mount, In) (Out, error), opts *wdactivity.Options) func(context.Context, In) (Out, error) {
+	return func(ctx context.Context, in In) (Out, error) {
+		return wdactivity.Do(ctx, url, opts, func(ctx context.Context, ws *mount.Mount) (Out, error) { return fn(ctx, ws, in) })
+	}
+}
+
+// registerIn registers what wrap makes of a function.
+func registerIn[In, Out any](w worker.ActivityRegistry, name, url string, fn func(context.Context, *mount.Mount, In) (Out, error), opts *wdactivity.Options) {
+	w.RegisterActivityWithOptions(wrap(url, fn, opts), activity.RegisterOptions{Name: name})
+}
 
 // config is what a worker process is told by the test that starts it.
 type config struct {
@@ -108,14 +133,17 @@ func runWorker(encoded string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	plugin, err := c.plugin()
+	if err != nil {
+		return err
+	}
 	of := client.Options{
+		Plugins:  []client.Plugin{plugin},
 		HostPort: c.Address, Namespace: namespace, Identity: c.Name,
 		Logger: log.NewStructuredLogger(warnings().With("worker", c.Name)),
 	}
 	if setup := clientSetup[c.Program]; setup != nil {
-		if err := setup(&of); err != nil {
-			return err
-		}
+		setup(&of)
 	}
 	conn, err := client.DialContext(ctx, of)
 	if err != nil {
@@ -127,11 +155,6 @@ func runWorker(encoded string) error {
 		DisableWorkflowWorker:              !c.Workflows,
 		MaxConcurrentActivityExecutionSize: c.Concurrent,
 		WorkerStopTimeout:                  c.StopTimeout,
-	}
-	if setup := workerSetup[c.Program]; setup != nil {
-		if err := setup(&opts, &c); err != nil {
-			return err
-		}
 	}
 	w := worker.New(conn, c.Queue, opts)
 	p(w, &c)

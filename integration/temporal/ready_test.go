@@ -11,17 +11,12 @@ import (
 	wdactivity "github.com/workdir/workdir/activity"
 )
 
-// The program "ready" has the ready-made activities, by a plugin, which tries the
-// host first.
+// The program "ready" has the ready-made activities. Its plugin tries the host first.
 func init() {
-	programs["ready"] = func(worker.Worker, *config) {}
-	workerSetup["ready"] = func(o *worker.Options, c *config) error {
-		plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{
-			Ready: &wdactivity.ReadyOptions{Allow: []string{c.url("")}, Options: &wdactivity.Options{RunDir: c.RunDir}},
-		})
-		o.Plugins = []worker.Plugin{plugin}
-		return err
+	programs["ready"] = func(w worker.Worker, c *config) {
+		wdactivity.RegisterActivities(w, &wdactivity.ReadyOptions{Allow: []string{c.url("")}})
 	}
+	pluginSetup["ready"] = func(o *wdactivity.PluginOptions, _ *config) { o.NoPreflight = false }
 }
 
 // execInput asks workdir.Exec, as a workflow of any language would.

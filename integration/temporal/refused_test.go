@@ -41,7 +41,7 @@ func init() {
 			}
 			return "", ws.Commit()
 		}
-		wdactivity.Register(w, "fill", c.url("job"), fill, &wdactivity.Options{RunDir: c.RunDir, MaxBytes: smallMemory})
+		registerIn(w, "fill", c.url("job"), fill, &wdactivity.Options{MaxBytes: smallMemory})
 	}
 	programs["left"] = func(w worker.Worker, c *config) {
 		leave := func(ctx context.Context, ws *mount.Mount, _ string) (string, error) {
@@ -51,13 +51,13 @@ func init() {
 			}
 			return "", eventually("the process to work", func() bool { return c.noted(fmt.Sprintf("left-%d", cmd.Process.Pid)) })
 		}
-		wdactivity.Register(w, "leave", c.url("job"), leave, &wdactivity.Options{RunDir: c.RunDir, Grace: 1})
+		registerIn(w, "leave", c.url("job"), leave, &wdactivity.Options{Grace: 1})
 	}
 	programs["large"] = func(w worker.Worker, c *config) {
 		large := func(_ context.Context, ws *mount.Mount, bytes int) (string, error) {
 			return strings.Repeat("x", bytes), errors.Join(os.WriteFile(ws.Path("file"), nil, 0o644), ws.Commit())
 		}
-		wdactivity.Register(w, "large", c.url("job"), large, &wdactivity.Options{RunDir: c.RunDir})
+		registerIn(w, "large", c.url("job"), large, nil)
 	}
 }
 

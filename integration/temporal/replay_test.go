@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	historypb "go.temporal.io/api/history/v1"
-	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -14,7 +13,7 @@ import (
 )
 
 // everyWay are the activities of the program "ways".
-var everyWay = []string{"wrap", "register", "do", "interceptor", "plugin"}
+var everyWay = []string{"do", "step", "name", "reference"}
 
 // greetings is a workflow that goes every way in.
 func greetings(queue string) func(workflow.Context) ([]string, error) {
@@ -42,17 +41,15 @@ func TestReplay(t *testing.T) {
 	history := &historypb.History{Events: r.history()}
 	name := history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes().GetWorkflowType().GetName()
 
-	c := &config{Bucket: e.bucket, RunDir: "/dev/null"} // of no use to who mounts
-	var likeTheWorker worker.Options
-	noError(t, workerSetup["ways"](&likeTheWorker, c))
-	forAll, err := wdactivity.NewInterceptor(&wdactivity.InterceptorOptions{
-		RunDir: c.RunDir, Rules: []wdactivity.Rule{{Activity: "*", Workspaces: []wdactivity.RuleWorkspace{{URL: e.url("other")}}}},
-	})
+	c := &config{Program: "ways", Bucket: e.bucket, RunDir: "/dev/null"} // of no use for mounts
+	likeTheWorker, err := c.plugin()
+	noError(t, err)
+	forAll, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{RunDir: c.RunDir, Rules: []wdactivity.Rule{{Activity: "*", URL: e.url("other")}}})
 	noError(t, err)
 	for replayer, opts := range map[string]worker.WorkflowReplayerOptions{
-		"like the worker":     {Interceptors: likeTheWorker.Interceptors, Plugins: likeTheWorker.Plugins},
+		"like the worker":     {Plugins: []worker.Plugin{likeTheWorker}},
 		"by itself":           {},
-		"with a rule for all": {Interceptors: []interceptor.WorkerInterceptor{forAll}},
+		"with a rule for all": {Plugins: []worker.Plugin{forAll}},
 	} {
 		t.Run(replayer, func(t *testing.T) {
 			noError(t, replay(opts, name, greetings(e.queue), history))

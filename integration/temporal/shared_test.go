@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -62,15 +61,10 @@ func init() {
 			return s, errors.Join(err, os.WriteFile(own.Path("copy"), b, 0o644), own.Commit())
 		}, activity.RegisterOptions{Name: "share"})
 	}
-	workerSetup["shared"] = func(o *worker.Options, c *config) error {
-		rules, err := wdactivity.NewInterceptor(&wdactivity.InterceptorOptions{
-			RunDir: c.RunDir, Rules: []wdactivity.Rule{{Activity: "share", Workspaces: []wdactivity.RuleWorkspace{
-				{URL: c.url("own-{activity_id}")},
-				{Name: "config", URL: c.countedURL("job"), ReadOnly: true},
-			}}},
-		})
-		o.Interceptors = []interceptor.WorkerInterceptor{rules}
-		return err
+	pluginSetup["shared"] = func(o *wdactivity.PluginOptions, c *config) {
+		o.Rules = []wdactivity.Rule{{Activity: "share", URL: c.url("own-{activity_id}"), Workspaces: []wdactivity.RuleWorkspace{
+			{URL: c.countedURL("job"), Options: wdactivity.Options{Name: "config", ReadOnly: true}},
+		}}}
 	}
 }
 

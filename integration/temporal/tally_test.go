@@ -32,13 +32,13 @@ type tally struct{ Key, Name string }
 func init() {
 	programs["tally"] = func(w worker.Worker, c *config) {
 		opts := &wdactivity.Options{
-			RunDir: c.RunDir, AutoCommit: true, KeepEmpty: c.Args["keepEmpty"] != "",
+			AutoCommit: true, KeepEmpty: c.Args["keepEmpty"] != "",
 			Vars: wdactivity.Vars(func(in tally) map[string]string {
 				return map[string]string{"key": cmp.Or(c.Args["key"], in.Key)}
 			}),
 		}
 		register := func(name string, work func(context.Context, *mount.Mount, string) error) {
-			wdactivity.Register(w, name, c.url("{key}"), func(ctx context.Context, ws *mount.Mount, in tally) (int32, error) {
+			registerIn(w, name, c.url("{key}"), func(ctx context.Context, ws *mount.Mount, in tally) (int32, error) {
 				attempt := activity.GetInfo(ctx).Attempt
 				if err := c.note(fmt.Sprintf("%s-%d", in.Name, attempt)); err != nil {
 					return 0, err

@@ -14,7 +14,6 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	wdactivity "github.com/workdir/workdir/activity"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -23,7 +22,7 @@ import (
 // of its context, and notes "ended-NAME" when all is over.
 func init() {
 	programs["twin"] = func(w worker.Worker, c *config) {
-		work := wdactivity.Wrap(c.url("job"), func(ctx context.Context, ws *mount.Mount, _ string) (string, error) {
+		work := wrap(c.url("job"), func(ctx context.Context, ws *mount.Mount, _ string) (string, error) {
 			if err := c.note("opened-" + c.Name); err != nil {
 				return "", err
 			}
@@ -35,7 +34,7 @@ func init() {
 			}
 			_ = ws.Commit() // a mount that was revoked says so; the activity goes on, as a bad one would
 			return c.Name, nil
-		}, &wdactivity.Options{RunDir: c.RunDir})
+		}, nil)
 		w.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
 			name, err := work(ctx, "")
 			_ = c.note("ended-" + c.Name) // the test misses it

@@ -2,6 +2,7 @@ package temporal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,7 +12,6 @@ import (
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -25,49 +25,38 @@ import (
 // activities.
 func init() {
 	programs["ways"] = func(w worker.Worker, c *config) {
-		opts := &wdactivity.Options{RunDir: c.RunDir}
-		inMount := func(_ context.Context, ws *mount.Mount, name string) (string, error) { return greet(c, ws, name) }
-		url := c.url("{activity_type}/{workflow_id}{activity_id}")
-		w.RegisterActivityWithOptions(wdactivity.Wrap(url, inMount, opts), activity.RegisterOptions{Name: "wrap"})
-		wdactivity.Register(w, "register", url, inMount, opts)
-		do := func(ctx context.Context, name string) (string, error) {
-			return wdactivity.Do(ctx, url, &wdactivity.Options{RunDir: c.RunDir, Step: "greeting"}, func(_ context.Context, ws *mount.Mount) (string, error) {
-				return greet(c, ws, name)
-			})
+		greetings := &greeter{c}
+		do := func(opts *wdactivity.Options) func(context.Context, string) (string, error) {
+			return wrap(c.url(waysKey), func(_ context.Context, ws *mount.Mount, name string) (string, error) { return greet(c, ws, name) }, opts)
 		}
-		w.RegisterActivityWithOptions(do, activity.RegisterOptions{Name: "do"})
-		for _, name := range []string{"interceptor", "plugin"} {
-			w.RegisterActivityWithOptions(func(ctx context.Context, name string) (string, error) {
-				ws, ok := wdactivity.Workspace(ctx)
-				if !ok {
-					return "", fmt.Errorf("there is no workspace")
-				}
-				return greet(c, ws, name)
-			}, activity.RegisterOptions{Name: name})
-		}
+		w.RegisterActivityWithOptions(do(nil), activity.RegisterOptions{Name: "do"})
+		w.RegisterActivityWithOptions(do(&wdactivity.Options{Step: "greeting"}), activity.RegisterOptions{Name: "step"})
+		w.RegisterActivityWithOptions(func(ctx context.Context, name string) (string, error) {
+			return greetings.Greet(ctx, name)
+		}, activity.RegisterOptions{Name: "name"})
+		w.RegisterActivityWithOptions(greetings.Greet, activity.RegisterOptions{Name: "reference"})
 		if c.Workflows {
 			w.RegisterWorkflowWithOptions(localActivity, workflow.RegisterOptions{Name: "local"})
 		}
 	}
-	workerSetup["ways"] = func(o *worker.Options, c *config) error {
-		rules := func(name string) *wdactivity.InterceptorOptions {
-			return &wdactivity.InterceptorOptions{RunDir: c.RunDir, Rules: []wdactivity.Rule{{
-				Activity:   name,
-				Workspaces: []wdactivity.RuleWorkspace{{URL: c.url("{activity_type}/{workflow_id}{activity_id}")}},
-			}}}
-		}
-		plugin, err := wdactivity.NewPlugin(&wdactivity.PluginOptions{Interceptor: rules("plugin")})
-		if err != nil {
-			return err
-		}
-		byRules, err := wdactivity.NewInterceptor(rules("interceptor"))
-		if err != nil {
-			return err
-		}
-		o.Interceptors = []interceptor.WorkerInterceptor{byRules}
-		o.Plugins = []worker.Plugin{plugin}
-		return nil
+	pluginSetup["ways"] = func(o *wdactivity.PluginOptions, c *config) {
+		o.Rules = []wdactivity.Rule{{Activity: "name", URL: c.url(waysKey)}, {Activity: (*greeter).Greet, URL: c.url(waysKey)}}
 	}
+}
+
+// waysKey is the key of the workspace of each.
+const waysKey = "{activity_type}/{workflow_id...}{activity_id}"
+
+// greeter has an activity that finds its workspace in its context.
+type greeter struct{ c *config }
+
+// Greet is greet.
+func (g *greeter) Greet(ctx context.Context, name string) (string, error) {
+	ws, ok := wdactivity.Workspace(ctx)
+	if !ok {
+		return "", errors.New("there is no workspace")
+	}
+	return greet(g.c, ws, name)
 }
 
 // greet appends a greeting to a file, marks the workspace, and gives the greeting.
@@ -124,7 +113,7 @@ func (w *workerProcess) killBefore(method string) {
 // By every way in, an attempt that was killed after its commit and before its
 // completion is not done again: the next one gives its result.
 func TestEveryWayIn(t *testing.T) {
-	for _, way := range []string{"wrap", "register", "do", "interceptor", "plugin"} {
+	for _, way := range everyWay {
 		t.Run(way, func(t *testing.T) {
 			e := newEnv(t)
 			e.newWorker(workerOptions{Program: "ways"}).killBefore("RespondActivityTaskCompleted")
@@ -142,7 +131,7 @@ func TestEveryWayIn(t *testing.T) {
 
 // An activity that no workflow started is done once as well.
 func TestStandaloneActivity(t *testing.T) {
-	for _, way := range []string{"register", "interceptor"} {
+	for _, way := range []string{"do", "reference"} {
 		t.Run(way, func(t *testing.T) {
 			e := newEnv(t)
 			e.newWorker(workerOptions{Program: "ways"}).killBefore("RespondActivityTaskCompleted")
@@ -174,7 +163,7 @@ func localActivity(ctx workflow.Context, way, name string) (string, error) {
 // the server has its result: the workflow's next task, which comes when the first
 // one has timed out, runs it again.
 func TestLocalActivity(t *testing.T) {
-	for _, way := range []string{"wrap", "register", "do", "interceptor", "plugin"} {
+	for _, way := range everyWay {
 		t.Run(way, func(t *testing.T) {
 			e := newEnv(t)
 			e.newWorker(workerOptions{Program: "ways", Workflows: true}).killBefore("RespondWorkflowTaskCompleted")

@@ -17,7 +17,6 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	wdactivity "github.com/workdir/workdir/activity"
 	"github.com/workdir/workdir/integration/stores"
 	"github.com/workdir/workdir/mount"
 )
@@ -32,7 +31,7 @@ const zombieBulk = 48 << 20
 // is over.
 func init() {
 	programs["zombie"] = func(w worker.Worker, c *config) {
-		work := wdactivity.Wrap(c.url("job"), func(ctx context.Context, ws *mount.Mount, bulk int64) (int, error) {
+		work := wrap(c.url("job"), func(ctx context.Context, ws *mount.Mount, bulk int64) (int, error) {
 			attempt := int(activity.GetInfo(ctx).Attempt)
 			if err := c.note(fmt.Sprintf("opened-%d", attempt)); err != nil {
 				return 0, err
@@ -48,7 +47,7 @@ func init() {
 			}
 			_ = ws.Commit() // a mount that was revoked says so; the activity goes on, as a bad one would
 			return attempt, c.note(fmt.Sprintf("marked-%d", attempt))
-		}, &wdactivity.Options{RunDir: c.RunDir})
+		}, nil)
 		w.RegisterActivityWithOptions(func(ctx context.Context, bulk int64) (int, error) {
 			attempt, err := work(ctx, bulk)
 			_ = c.note(fmt.Sprintf("ended-%d", activity.GetInfo(ctx).Attempt)) // the test misses it

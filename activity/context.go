@@ -1,0 +1,120 @@
+package activity
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/workdir/workdir/mount"
+)
+
+type visitKey struct{}
+
+// visitOf returns the innermost visit that ctx is in; nil outside of all.
+func visitOf(ctx context.Context) *visit {
+	v, _ := ctx.Value(visitKey{}).(*visit)
+	return v
+}
+
+// Workspace returns the workspace that the function runs in: that of the activity's rule,
+// or of the innermost Do without a name. It is false where there is none.
+func Workspace(ctx context.Context) (*mount.Mount, bool) {
+	for v := visitOf(ctx); v != nil; v = v.outer {
+		if v.isMain() {
+			return v.mount, true
+		}
+	}
+	return nil, false
+}
+
+// WorkspaceNamed returns a workspace by the name that it has in the rule, or in the
+// options of Do. It is false where there is none.
+func WorkspaceNamed(ctx context.Context, name string) (*mount.Mount, bool) {
+	for v := visitOf(ctx); v != nil; v = v.outer {
+		if name != "" && v.opts.Name == name {
+			return v.mount, true
+		}
+	}
+	return nil, false
+}
+
+// errNoWorkspace is for functions that need a workspace.
+var errNoWorkspace = errors.New("no workspace in the context; give it the context of an activity that a rule of the plugin names, or of Do's function")
+
+// Path returns a path in the workspace of ctx; without elements, the mountpoint. It
+// panics where there is no workspace, as activity.GetInfo does outside of activities:
+// a path that is relative to nothing would be one in the worker's directory.
+func Path(ctx context.Context, elem ...string) string {
+	m, ok := Workspace(ctx)
+	if !ok {
+		panic("wdactivity.Path: " + errNoWorkspace.Error())
+	}
+	return m.Path(elem...)
+}
+
+// Commit marks the workspace of ctx to be stored when the activity, or Do's function,
+// returns without an error. It writes nothing itself; see mount.Mount.Commit.
+func Commit(ctx context.Context) error {
+	m, ok := Workspace(ctx)
+	if !ok {
+		return errNoWorkspace
+	}
+	return m.Commit()
+}
+
+// Command returns an *exec.Cmd that runs a program in the workspace of ctx, as
+// mount.Command does, with the environment that Environ returns. In a ctx without a
+// workspace running it is an error.
+func Command(ctx context.Context, name string, arg ...string) *exec.Cmd {
+	m, ok := Workspace(ctx)
+	if !ok {
+		cmd := exec.CommandContext(ctx, name, arg...)
+		cmd.Err = errors.New("command " + name + ": " + errNoWorkspace.Error())
+		return cmd
+	}
+	cmd := mount.Command(ctx, m, name, arg...)
+	cmd.Env = Environ(ctx)
+	return cmd
+}
+
+// Environ returns the environment of this process, as os.Environ, and after it the
+// variables by which tools find the workspaces of ctx: WORKDIR, the path of what
+// Workspace returns, and WORKDIR_URL, its URL without secrets; for those with a name
+// WORKDIR_NAME and WORKDIR_NAME_URL; or what Options.Env says.
+//
+// An activity's process runs other activities beside it, so nothing is put into its own
+// environment: give this to the commands that you start (exec.Cmd.Env), or let [Command]
+// do that.
+func Environ(ctx context.Context) []string {
+	return append(os.Environ(), visitOf(ctx).variables()...)
+}
+
+// variable is the environment variable that has the path of a workspace, as in
+// workdir-mount exec; see [Environ].
+const variable = "WORKDIR"
+
+// urlVariable names the variable of a workspace's URL, beside that of its path.
+func urlVariable(path string) string { return path + "_URL" }
+
+// variable names the variable of the workspace's path.
+func (w *workspace) variable() string {
+	switch {
+	case w.opts.Env != "":
+		return w.opts.Env
+	case w.isMain():
+		return variable
+	}
+	return variable + "_" + strings.ToUpper(strings.ReplaceAll(w.opts.Name, "-", "_"))
+}
+
+// variables returns those of a visit and all around it. Of two with one name package
+// exec takes the last, the innermost.
+func (v *visit) variables() []string {
+	if v == nil {
+		return nil
+	}
+	env := v.workspace.variable()
+	return append(v.outer.variables(), env+"="+v.mount.Path(), urlVariable(env)+"="+v.mount.URL())
+}
