@@ -99,7 +99,7 @@ func TestHugeHole(t *testing.T) {
 	m.file("hole", "content")
 	m.truncate("hole", 1<<40)
 	m.file("later", "content")
-	var out countWriter
+	var out byteCounter
 	sum, err := NewWriter(&out, nil).WriteTree(t.Context(), tree, testLog(0))
 	if err != nil {
 		t.Fatal(err)
@@ -109,9 +109,9 @@ func TestHugeHole(t *testing.T) {
 	}
 }
 
-type countWriter int64
+type byteCounter int64
 
-func (c *countWriter) Write(p []byte) (int, error) { *c += countWriter(len(p)); return len(p), nil }
+func (c *byteCounter) Write(p []byte) (int, error) { *c += byteCounter(len(p)); return len(p), nil }
 
 func BenchmarkHole(b *testing.B) {
 	const size = 4 << 30

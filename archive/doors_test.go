@@ -45,7 +45,19 @@ func doors(t *testing.T, what string, archive []byte) (*Log, error) {
 
 func TestDoorsAgreeOnEveryBit(t *testing.T) {
 	archive, want, tail := stepArchive(t)
+	f, err := footerAt(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for bit := tail * 8; bit < len(archive)*8; bit++ {
+		if int64(bit/8) >= f.index.off && bit/8 < len(archive)-footerSize {
+			// The log does not depend on the index, and who asks for it does not read that.
+			p := flip(archive, bit/8, 1<<(bit%8))
+			if log, err := ReadLog(bytes.NewReader(p), int64(len(p))); err != nil || !reflect.DeepEqual(log, want) {
+				t.Fatalf("bit %d of byte %d of the index changed: the log is %+v, %v", bit%8, int64(bit/8)-f.index.off, log, err)
+			}
+			continue
+		}
 		log, err := doors(t, "a bit changed", flip(archive, bit/8, 1<<(bit%8)))
 		if err == nil && !reflect.DeepEqual(log, want) {
 			t.Fatalf("bit %d of byte %d changed: the log is %+v", bit%8, bit/8-tail, log)

@@ -23,6 +23,7 @@ type entries struct {
 	meter meter
 
 	links    map[uint64]*spot // first name of files that have more
+	linkless bool             // the targets of hard links are the caller's: links has no spots
 	dirs     []*spot          // that lead to where the walk is, the root left out
 	refused  []string         // paths that the ancestor's reader refuses
 	resolver resolver
@@ -77,27 +78,32 @@ func (e *entries) each(ctx context.Context, fn func(h *header, blocks []byte, n 
 		if path == "" {
 			return nil
 		}
-		h, err := e.header(path, n, a)
-		if err == nil && h != nil {
-			err = e.portable(ctx, h)
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if h == nil || err != nil {
-			return err
-		}
-		var extended int64
-		e.buf, extended = h.encode(e.buf[:0])
-		if err := over("HeaderBytes", extended, e.meter.lim.HeaderBytes, path); err != nil {
-			return err
-		}
-		return fn(h, e.buf, n)
+		return e.entry(ctx, path, n, a, fn)
 	})
 	if err == nil && len(e.refused) > 0 {
 		err = &PortableError{Paths: e.refused}
 	}
 	return err
+}
+
+// entry is each for one entry.
+func (e *entries) entry(ctx context.Context, path string, n *fs.Inode, a fs.Attr, fn func(h *header, blocks []byte, n *fs.Inode) error) error {
+	h, err := e.header(path, n, a)
+	if err == nil && h != nil {
+		err = e.portable(ctx, h)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if h == nil || err != nil {
+		return err
+	}
+	var extended int64
+	e.buf, extended = h.encode(e.buf[:0])
+	if err := over("HeaderBytes", extended, e.meter.lim.HeaderBytes, path); err != nil {
+		return err
+	}
+	return fn(h, e.buf, n)
 }
 
 // header makes the header of one entry; nil if it has none in an archive.
@@ -111,7 +117,7 @@ func (e *entries) header(path string, n *fs.Inode, a fs.Attr) (*header, error) {
 		name: path, kind: k, mode: a.Mode & permBits, mtime: a.Mtime,
 		owner: fs.Owner{UID: a.UID, GID: a.GID},
 	}
-	if k == kindDir {
+	if k == kindDir && !e.linkless {
 		p := e.spot(path)
 		e.dirs = append(e.dirs, p)
 	}
@@ -156,6 +162,8 @@ func (e *entries) special(h *header, n *fs.Inode, a fs.Attr) error {
 func (e *entries) further(h *header, ino uint64) {
 	earlier, ok := e.links[ino]
 	switch {
+	case !ok && e.linkless:
+		e.links[ino] = nil
 	case !ok:
 		e.links[ino] = e.spot(h.name)
 	case h.kind == kindFile:

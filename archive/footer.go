@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -214,7 +215,7 @@ func (f *footer) checkIndex(size int64) error {
 	if *x == (indexPlace{}) {
 		return nil
 	}
-	if x.raw <= 0 || x.len <= x.raw || x.off < f.logOff+f.logLen || x.off > size-footerSize || x.len > size-footerSize-x.off {
+	if x.raw <= 0 || x.len <= x.raw || x.off < f.logOff+f.logLen || x.off > size-footerSize || x.len != size-footerSize-x.off {
 		return formatErr("", "the footer does not point to the index")
 	}
 	return nil
@@ -255,9 +256,10 @@ func membersBytes(n int64) int64 {
 // more than 2,048 empty members one after another.
 const maxLogBytes = 2000 * maxChunk
 
-// tail gives the empty members that go behind a first member of the given
-// figures: the chain of the log's payload, the results, and the footer.
-func (l *Log) tail(first memberSum, maxLog int64) ([]byte, error) {
+// tail returns the empty members that go behind a first member of the given figures: the
+// chain of the log's payload, the results, the chain of the index, if there is one, and
+// the footer.
+func (l *Log) tail(first memberSum, maxLog int64, index []byte) ([]byte, error) {
 	e, err := l.encode()
 	if err != nil {
 		return nil, err
@@ -265,7 +267,7 @@ func (l *Log) tail(first memberSum, maxLog int64) ([]byte, error) {
 	if err := over("LogBytes", e.size(), min(maxLog, maxLogBytes), ""); err != nil {
 		return nil, err
 	}
-	out := make([]byte, 0, membersBytes(int64(len(e.payload)))+membersBytes(int64(len(e.results)))+footerSize)
+	out := make([]byte, 0, membersBytes(int64(len(e.payload)))+membersBytes(int64(len(e.results)))+membersBytes(int64(len(index)))+footerSize)
 	out = appendMembers(out, subLog, e.payload)
 	f := footer{
 		first:  first,
@@ -273,5 +275,18 @@ func (l *Log) tail(first memberSum, maxLog int64) ([]byte, error) {
 		logRaw: int64(len(e.payload)), logCRC: crc32c(e.payload),
 	}
 	out = appendMembers(out, subResult, e.results)
+	if len(index) > 0 {
+		before := len(out)
+		out = appendIndex(out, index, e.members())
+		f.index = indexPlace{
+			off: first.packed + int64(before), len: int64(len(out) - before),
+			raw: int64(len(index)), sum: sha256.Sum256(index),
+		}
+	}
 	return append(out, f.encode()...), nil
+}
+
+// members is how many members the log and its results take.
+func (e *encodedLog) members() int {
+	return (len(e.payload)+maxChunk-1)/maxChunk + (len(e.results)+maxChunk-1)/maxChunk
 }

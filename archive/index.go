@@ -178,10 +178,13 @@ func (x *index) place(row uint32) int64 {
 
 // header returns what the header of a row must say. Its encoding is what the tar has
 // at the row's place, bit for bit. The root has none.
-func (x *index) header(row uint32) *header {
+func (x *index) header(row uint32) *header { return x.headerAt(row, x.path(row)) }
+
+// headerAt is header for a row whose path is known.
+func (x *index) headerAt(row uint32, path string) *header {
 	a := &x.attrs[x.attr[row]]
 	h := &header{
-		name: x.path(row), kind: a.kind, mode: a.mode, mtime: x.mtime(row),
+		name: path, kind: a.kind, mode: a.mode, mtime: x.mtime(row),
 		owner: fs.Owner{UID: a.uid, GID: a.gid},
 	}
 	switch a.kind {

@@ -139,13 +139,14 @@ func (l *loader) entry(h *header) error {
 	if err != nil {
 		return err
 	}
+	l.dirs[dir].holds(h.mtime)
+	if h.kind == kindDir {
+		return l.mkdir(dir, path, name, h)
+	}
 	if err := l.meter.name(path); err != nil {
 		return err
 	}
-	l.dirs[dir].holds(h.mtime)
 	switch h.kind {
-	case kindDir:
-		return l.mkdir(dir, name, h)
 	case kindLink:
 		return l.link(dir, path, name, h)
 	default:

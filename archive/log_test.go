@@ -291,7 +291,7 @@ func withLog(t *testing.T, member []byte, log *Log) []byte {
 	if !ok {
 		t.Fatal("no gzip member")
 	}
-	tail, err := log.tail(memberSum{packed: int64(len(member)), raw: int64(len(raw)), crc: crc32.ChecksumIEEE(raw)}, maxLogBytes)
+	tail, err := log.tail(memberSum{packed: int64(len(member)), raw: int64(len(raw)), crc: crc32.ChecksumIEEE(raw)}, maxLogBytes, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,9 @@ import (
 
 // How entries get their place in the tree, and take the place of earlier ones.
 
-// mkdir makes the directory name in dir, or takes the one that is there.
-func (l *loader) mkdir(dir *fs.Inode, name string, h *header) error {
+// mkdir makes the directory name in dir, or takes the one that is there, which was
+// counted then.
+func (l *loader) mkdir(dir *fs.Inode, path, name string, h *header) error {
 	n, errno := l.tree.Lookup(dir, name)
 	if errno == 0 {
 		l.tree.Unref(n, 1)
@@ -23,6 +24,9 @@ func (l *loader) mkdir(dir *fs.Inode, name string, h *header) error {
 		if err := l.remove(dir, name, h); err != nil {
 			return err
 		}
+	}
+	if err := l.meter.name(path); err != nil {
+		return err
 	}
 	n, errno = l.tree.Mkdir(dir, name, h.mode, l.owner(h))
 	if errno != 0 {

@@ -247,7 +247,8 @@ func (f *footer) decodeMembers(behind []byte, maxLog int64) (*Log, error) {
 		return nil, errLogDamaged
 	}
 	results, rest := joinMembers(behind[f.logLen:], subResult)
-	if len(rest) >= memberHead && isLog(subfield(rest[gzipHeader+2:])) {
+	end := f.logOff + int64(len(behind)-len(rest))
+	if len(rest) >= memberHead && isLog(subfield(rest[gzipHeader+2:])) || f.index.len > 0 && end != f.index.off {
 		return nil, errPieces
 	}
 	if int64(len(payload)) != f.logRaw || crc32c(payload) != f.logCRC {

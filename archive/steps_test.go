@@ -298,7 +298,7 @@ func anyRecord(t *rapid.T) Record {
 
 // through writes the log behind a tar and reads it again.
 func through(t *rapid.T, log *Log) *Log {
-	tail, err := log.tail(memberSum{packed: gzipTrailer}, DefaultLimits().LogBytes)
+	tail, err := log.tail(memberSum{packed: gzipTrailer}, DefaultLimits().LogBytes, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +394,7 @@ func TestLogBytes(t *testing.T) {
 		}
 	}
 	log.Record.Root.Xattrs = map[string][]byte{"user.x": make([]byte, maxLogBytes)}
-	if _, err := log.tail(memberSum{}, 1<<40); !errors.Is(err, ErrLimit) {
+	if _, err := log.tail(memberSum{}, 1<<40, nil); !errors.Is(err, ErrLimit) {
 		t.Errorf("a log beyond what readers bear is written: %v", err)
 	}
 }

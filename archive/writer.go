@@ -20,6 +20,9 @@ type WriterOptions struct {
 	// from the goroutine that called WriteTree.
 	Progress func(bytesIn int64)
 	Level    int // of gzip, 1 to 9; 0 is DefaultLevel
+	// Plain packs into one compressed stream without an index, format version 1: a
+	// little smaller, and read whole to be opened.
+	Plain bool
 }
 
 // DefaultLevel of compression.
@@ -60,12 +63,43 @@ func Check(ctx context.Context, t *fs.Tree, opts *WriterOptions) error {
 }
 
 // WriteTree packs t, which nobody may change meanwhile, and log behind it; log
-// may be nil. The record's root attributes are taken from the tree. Equal trees
-// and equal logs give equal bytes.
+// may be nil, and then there is no index. The record's root attributes are taken from
+// the tree. Equal trees and equal logs give equal bytes.
 //
 // WriteTree can be called once. Errors: those of Check, the tree's errno, w's own
 // error, the context's. After an error what was written is no archive.
 func (w *Writer) WriteTree(ctx context.Context, t *fs.Tree, log *Log) (Summary, error) {
+	if w.opts.Plain {
+		return w.writePlain(ctx, t, log)
+	}
+	p, err := newPacking(ctx, t, log, &w.opts)
+	if err != nil {
+		return Summary{}, err
+	}
+	out := &countWriter{w: w.w}
+	if err := p.write(ctx, out, 0); err != nil {
+		return Summary{}, err
+	}
+	return Summary{Entries: int64(p.x.rows()) - 1, Bytes: p.content(), Size: out.n}, nil
+}
+
+// countWriter counts what is written to w.
+type countWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// level is the level of compression.
+func (o *WriterOptions) level() int { return cmp.Or(o.Level, DefaultLevel) }
+
+// writePlain is WriteTree for one stream.
+func (w *Writer) writePlain(ctx context.Context, t *fs.Tree, log *Log) (Summary, error) {
 	p := &packer{
 		ctx: ctx, opts: &w.opts,
 		entries: newEntries(t, &w.opts),
@@ -99,7 +133,7 @@ type packer struct {
 
 // tar writes the gzip member that holds the tar.
 func (p *packer) tar() (err error) {
-	if p.out, err = newDeflater(p.sink, cmp.Or(p.opts.Level, DefaultLevel), p.check); err != nil {
+	if p.out, err = newDeflater(p.sink, p.opts.level(), p.check); err != nil {
 		return fmt.Errorf("pack: %w", err)
 	}
 	p.buf = make([]byte, readSize)
@@ -128,7 +162,7 @@ func (p *packer) log(log *Log) error {
 	stored := *log
 	stored.Record.Root = root
 	first := memberSum{packed: p.sink.n, raw: p.out.raw, crc: p.out.crc}
-	tail, err := stored.tail(first, p.entries.meter.lim.LogBytes)
+	tail, err := stored.tail(first, p.entries.meter.lim.LogBytes, nil)
 	if err != nil {
 		return err
 	}
