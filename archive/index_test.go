@@ -260,6 +260,8 @@ type rawIndex struct {
 func unpackIndex(tb testing.TB, payload []byte) *rawIndex {
 	tb.Helper()
 	r := &rawIndex{}
+	z := newZstdDecoder()
+	defer z.Close()
 	for len(payload) > 0 {
 		tag, content, rest, err := cutSection(payload)
 		if err != nil {
@@ -267,7 +269,7 @@ func unpackIndex(tb testing.TB, payload []byte) *rawIndex {
 		}
 		payload = rest
 		if tag != tagHead {
-			if content, err = unpackColumn(content); err != nil {
+			if content, err = unpackColumn(z, content); err != nil {
 				tb.Fatal(err)
 			}
 		}
@@ -480,6 +482,16 @@ func TestIndexChain(t *testing.T) {
 			if _, err := place.payload(broken); !errors.Is(err, ErrFormat) {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+func BenchmarkSmallIndex(b *testing.B) {
+	x, first := madeIndex(1, 100)
+	for b.Loop() {
+		payload := encodedIndex(b, x)
+		if _, err := decodeIndex(payload, first, DefaultLimits()); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -60,6 +60,8 @@ func (x *index) encode(maxBytes int64) ([]byte, error) {
 	packed := make([][]byte, len(indexColumns))
 	sizes := make([]int64, len(indexColumns))
 	work := make([]func() error, len(indexColumns))
+	z := newZstdEncoder()
+	defer z.Close()
 	for i, c := range indexColumns {
 		work[i] = func() error {
 			raw := c.encode(x, nil)
@@ -67,7 +69,7 @@ func (x *index) encode(maxBytes int64) ([]byte, error) {
 			if len(raw) > maxColumn {
 				return over("IndexBytes", int64(len(raw)), maxColumn, "")
 			}
-			packed[i] = packColumn(raw)
+			packed[i] = packColumn(z, raw)
 			return nil
 		}
 	}
@@ -88,27 +90,28 @@ func (x *index) encode(maxBytes int64) ([]byte, error) {
 	return out, nil
 }
 
-// zstdEncoder and zstdDecoder serve any number of goroutines.
-var (
-	zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false))
-		if err != nil {
-			panic(err) // the options are constants
-		}
-		return e
-	})
-	zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
-		d, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(maxColumn))
-		if err != nil {
-			panic(err)
-		}
-		return d
-	})
-)
+// newZstdEncoder returns what serves the columns of one index. It has channels, and so
+// belongs to whoever began to use it (testing/synctest).
+func newZstdEncoder() *zstd.Encoder {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return e
+}
 
-func packColumn(raw []byte) []byte {
+// newZstdDecoder is newZstdEncoder for the other way.
+func newZstdDecoder() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(maxColumn))
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+func packColumn(z *zstd.Encoder, raw []byte) []byte {
 	out := binary.LittleEndian.AppendUint32(nil, uint32(len(raw)))
-	if packed := zstdEncoder().EncodeAll(raw, out); len(packed)-columnHead < len(raw) {
+	if packed := z.EncodeAll(raw, out); len(packed)-columnHead < len(raw) {
 		return packed
 	}
 	return append(out[:columnHead], raw...)
@@ -116,12 +119,12 @@ func packColumn(raw []byte) []byte {
 
 // unpackColumn is the reverse of packColumn. It takes no more memory than the column
 // says it needs.
-func unpackColumn(content []byte) ([]byte, error) {
+func unpackColumn(z *zstd.Decoder, content []byte) ([]byte, error) {
 	raw, packed := int(binary.LittleEndian.Uint32(content)), content[columnHead:]
 	if len(packed) >= raw {
 		return packed, lengthIs(len(packed), raw)
 	}
-	out, err := zstdDecoder().DecodeAll(packed, make([]byte, 0, raw))
+	out, err := z.DecodeAll(packed, make([]byte, 0, raw))
 	if err != nil {
 		return nil, err
 	}
@@ -233,13 +236,15 @@ func (d *indexDecoder) head() error {
 // columns unpacks and reads all columns.
 func (d *indexDecoder) columns() error {
 	work := make([]func() error, len(indexColumns))
+	z := newZstdDecoder()
+	defer z.Close()
 	for i, c := range indexColumns {
 		work[i] = func() error {
 			content, ok := d.sections[c.tag]
 			if !ok {
 				return fmt.Errorf("section %q is missing", c.tag)
 			}
-			p, err := unpackColumn(content)
+			p, err := unpackColumn(z, content)
 			if err == nil {
 				err = c.decode(d, p)
 			}
