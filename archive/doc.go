@@ -1,5 +1,5 @@
 // Package archive is the format of a workspace at rest: an ordinary tar.gz,
-// followed by the log of its commits where only we look.
+// followed by the log of its commits and an index where only we look.
 //
 // A [Reader] fills a tree from an archive, ours or any other program's, and a
 // [Writer] packs a tree. The package knows neither stores nor mounts: it reads
@@ -11,9 +11,13 @@
 // gzip members that decompress to nothing are invisible to every reader of tar,
 // and their header has room for 64 KiB of anything. So the log travels in empty
 // members behind the one that holds the tar, the results of steps in others behind
-// it, and a last member of fixed size, the footer, says where the log is. The
-// archive stays a plain tar.gz, and [ReadLog] needs one or two reads of its end.
+// it, then the index, and a last member of fixed size, the footer, says where they are.
+// The archive stays a plain tar.gz, and [ReadLog] needs one or two reads of its end.
 // docs/format.md is the specification.
+//
+// The tar itself is compressed in segments, each by itself: groups of small files, chunks
+// of big ones. So a segment can be read alone, all cores compress, and the successor of
+// an archive takes over the compressed bytes of what has not changed.
 //
 // A log is carried from archive to archive, so a [Log] keeps the records of the
 // past as they are stored, each row what differs from the row before, and decodes

@@ -343,10 +343,11 @@ func (g *groupWriter) chunk(row uint32, chunk int64) error {
 
 // with calls fn with the inode of a row.
 func (g *groupWriter) with(row uint32, fn func(n *fs.Inode) error) error {
-	n := g.p.tree.Get(g.p.ino[row])
-	if n == nil {
-		return errTreeChanged
+	n, errno := g.p.tree.Find(g.p.ino[row])
+	if errno != 0 {
+		return packErr(g.p.x.path(row), errno)
 	}
+	defer g.p.tree.Unref(n, 1)
 	return fn(n)
 }
 

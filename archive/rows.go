@@ -26,6 +26,8 @@ type rowBuilder struct {
 	holders map[uint64]*holder // of files that are new, by inode of the tree
 	inodes  map[uint32]uint32  // of files of the base with more names: their row there and here
 
+	order []uint32 // of the rows that became of all, the numbers
+
 	last   string // the directory that was asked for last
 	lastNo uint32
 }
@@ -40,6 +42,7 @@ type newEntry struct {
 	value   int64  // as of index.value, but the number of a target in targets, and 0 for a further name
 	ino     uint64 // of a file
 	from    uint32 // the row of base whose names a directory has kept, or with whose content a file began; 0: none
+	commit  uint32 // as of index.commit, where 0 is the commit that is made
 	linked  bool   // the file has more names
 }
 
@@ -192,6 +195,7 @@ type table struct {
 func (b *rowBuilder) table(commit string) *table {
 	t := &table{x: &index{attrs: b.attrs}, b: b}
 	t.order()
+	b.order = t.no
 	t.x.commits = []string{commit}
 	if b.base != nil {
 		t.x.commits = append(t.x.commits, b.base.commits...)
@@ -319,7 +323,7 @@ func (t *table) keep(row, from uint32) (target string) {
 // first row of a file with more names has what its inode has, the others lead to it.
 func (t *table) renew(row, no uint32) (target string) {
 	x, e := t.x, t.b.entry(no)
-	x.attr[row], x.sec[row], x.nsec[row], x.value[row] = e.attr, e.sec, e.nsec, e.value
+	x.attr[row], x.sec[row], x.nsec[row], x.value[row], x.commit[row] = e.attr, e.sec, e.nsec, e.value, e.commit
 	a := x.attrs[e.attr]
 	if a.kind == kindSymlink {
 		return t.b.targets[e.value]
