@@ -35,6 +35,7 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 	if s.Valid == 0 || (s.Valid == SetSize && !resized) {
 		return n.attrLocked(), 0
 	}
+	t.keepLocked(n)
 	when := now()
 	if resized && !t.LeavesTimes(n) {
 		n.modifiedLocked(when)
@@ -110,6 +111,7 @@ func (t *Tree) killPrivLocked(n *Inode) bool {
 	}
 	if changed {
 		n.flags |= flagMeta
+		t.keepLocked(n)
 	}
 	return changed
 }

@@ -28,13 +28,13 @@ type freer interface{ free(off, end int64) error }
 
 // SetBase gives a regular file that is empty its content as base, which is that
 // file's alone from then on. A write copies up the chunks that it changes. The times of
-// the file stay. EINVAL if the file is not empty or not regular.
+// the file stay. EINVAL if the file is not empty or not regular, or if it is an image's.
 func (t *Tree) SetBase(n *Inode, b Base) syscall.Errno {
 	if errno := t.lockChange(n); errno != 0 {
 		return errno
 	}
 	defer n.mu.Unlock()
-	if !n.isRegular() || n.size != 0 || b == nil || b.Size() < 0 {
+	if !n.isRegular() || n.size != 0 || n.ino <= t.rows || b == nil || b.Size() < 0 {
 		return syscall.EINVAL
 	}
 	t.dropContentLocked(n)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -60,31 +61,19 @@ func TestChangeCostsTheChunksThatItHasAPartOf(t *testing.T) {
 				if b.read != c.reads {
 					t.Errorf("it read %d bytes of the base, want %d", b.read, c.reads)
 				}
-				if got := baseLeft(f); !equalRanges(got, c.left) {
+				if got := f.leftLocked(); !slices.Equal(got, c.left) {
 					t.Errorf("base are %v, want %v", got, c.left)
 				}
 				checkTree(t, tree, f)
 				if size := tree.Attr(f).Size; size > 0 {
 					ok(t, put(0, int(size))(tree, f))
 				}
-				if got := baseLeft(f); got != nil || f.baseLocked() != nil {
+				if got := f.leftLocked(); got != nil || f.baseLocked() != nil {
 					t.Errorf("when all is written base are %v", got)
 				}
 			})
 		})
 	}
-}
-
-func equalRanges(a, b []byteRange) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // countedBase counts the bytes that are read.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -237,5 +239,134 @@ func BenchmarkLend(b *testing.B) {
 		ok(b, errno)
 		closeFD(fd)
 		tree.Return(f)
+	}
+}
+
+// columnImage is an image of columns, which take about as much memory as those of an
+// archive: so many directories, each of as many empty files.
+type columnImage struct {
+	names              string
+	nameEnd            []uint32
+	child, attr        []uint32
+	sec, value         []int64
+	nsec, seg, in, com []uint32
+	perDir             uint32
+}
+
+func newColumnImage(dirs, perDir int) *columnImage {
+	rows := 1 + dirs + dirs*perDir
+	m := &columnImage{perDir: uint32(perDir), child: make([]uint32, rows+1)}
+	for _, column := range []*[]uint32{&m.attr, &m.nsec, &m.seg, &m.in, &m.com} {
+		*column = make([]uint32, rows)
+	}
+	m.sec, m.value = make([]int64, rows), make([]int64, rows)
+	var names strings.Builder
+	for row := range rows {
+		switch {
+		case row > dirs:
+			fmt.Fprintf(&names, "file-%08d.go", row)
+		case row > 0:
+			fmt.Fprintf(&names, "dir%08d", row)
+		}
+		m.nameEnd = append(m.nameEnd, uint32(names.Len()))
+		m.child[row+1] = uint32(min(rows, 1+dirs+row*perDir))
+	}
+	m.child[0], m.nameEnd, m.names = 1, slices.Clip(m.nameEnd), strings.Clone(names.String())
+	return m
+}
+
+func (m *columnImage) Len() int                { return len(m.nameEnd) }
+func (m *columnImage) Inode(row uint32) uint32 { return row }
+func (m *columnImage) Target(uint32) string    { return "" }
+func (m *columnImage) Xattrs(uint32) []Xattr   { return nil }
+func (m *columnImage) Content(uint32) Base     { return nil }
+
+func (m *columnImage) Children(row uint32) (first, n uint32) {
+	return m.child[row], m.child[row+1] - m.child[row]
+}
+
+func (m *columnImage) Name(row uint32) string {
+	if row == 0 {
+		return ""
+	}
+	return m.names[m.nameEnd[row-1]:m.nameEnd[row]]
+}
+
+func (m *columnImage) Attr(row uint32) Attr {
+	t := Time{Sec: m.sec[row], Nsec: m.nsec[row]}
+	a := Attr{Mode: syscall.S_IFREG | 0o644, Nlink: 1, Size: m.value[row], Atime: t, Mtime: t, Ctime: t, Btime: t}
+	if _, n := m.Children(row); n > 0 {
+		a.Mode, a.Nlink = syscall.S_IFDIR|0o755, 2
+	}
+	return a
+}
+
+// million is the number of rows, about, of the benchmarks of an image.
+const million = 1_000_000
+
+// BenchmarkNewOn is what it takes to begin with 1,000,000 names of an image.
+func BenchmarkNewOn(b *testing.B) {
+	before := heapInUse()
+	img := newColumnImage(million/100, 99)
+	image := heapInUse() - before
+	h, err := NewTmpfsHome(8<<30, 0)
+	must(b, err)
+	defer func() { must(b, h.Close()) }()
+	var tree *Tree
+	for b.Loop() {
+		tree, err = NewOn(img, h, nil)
+		must(b, err)
+	}
+	b.ReportMetric(float64(image)/1e6, "MB-image")
+	b.ReportMetric(float64(heapInUse()-before-image)/1e6, "MB-tree")
+	must(b, tree.Close())
+	runtime.KeepAlive(img)
+}
+
+func imageTree(b *testing.B) *Tree { return treeOn(b, newColumnImage(million/100, 99), nil) }
+
+// BenchmarkLookupOnImage looks a file up, and forgets it.
+func BenchmarkLookupOnImage(b *testing.B) {
+	tree := imageTree(b)
+	dir := lookup(b, tree, "dir00000077")
+	names := names(b, tree, dir)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		n, errno := tree.Lookup(dir, names[i*7%len(names)])
+		ok(b, errno)
+		tree.Unref(n, 1)
+	}
+	tree.Unref(dir, 1)
+}
+
+// BenchmarkWalkOnImage gives the time for all names, and what memory is left of it.
+func BenchmarkWalkOnImage(b *testing.B) {
+	tree := imageTree(b)
+	before := heapInUse()
+	for b.Loop() {
+		must(b, tree.Walk(func(string, *Inode, Attr) error { return nil }))
+	}
+	b.ReportMetric(float64(int64(heapInUse()-before))/1e6, "MB-left")
+	runtime.KeepAlive(tree)
+}
+
+// BenchmarkChangesOnImage is what a commit asks of 1,000,000 names, all of which the
+// kernel knows, and one of which is another.
+func BenchmarkChangesOnImage(b *testing.B) {
+	tree := imageTree(b)
+	before := heapInUse()
+	must(b, tree.Walk(func(_ string, n *Inode, _ Attr) error { tree.Ref(n); return nil }))
+	b.ReportMetric(float64(heapInUse()-before)/1e6, "MB-known")
+	at(b, tree, "dir00000077", func(n *Inode) { tree.Unref(file(b, tree, n, "new", "x"), 1) })
+	for name, ask := range map[string]func(){
+		"changes": func() { tree.Changes() },
+		"states":  func() { tree.RowStates() },
+		"new":     func() { must(b, tree.WalkNew(func(string, *Inode, Attr) error { return nil })) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				ask()
+			}
+		})
 	}
 }

@@ -10,11 +10,15 @@ func (t *Tree) Seal() {
 		s.settle()
 	}
 	t.spoolMu.Unlock()
-	for n := range t.inodes.all() {
+	for n := range t.inodes.marked() {
 		n.mu.Lock()
 		n.flags &^= flagsChanged
 		if n.nlink == 0 {
 			n.flags |= flagNew // should it be given a name, that is new
+		}
+		// What is lent changes without a word, and RowStates looks for what rows are not.
+		if n.lentLocked() == nil && n.ino > t.rows {
+			t.inodes.unmark(n.ino)
 		}
 		n.mu.Unlock()
 	}
@@ -22,7 +26,7 @@ func (t *Tree) Seal() {
 }
 
 // Changes counts the inodes that changed since Seal, whatever number of names
-// they have. It looks at every inode.
+// they have. It looks at what was touched since then.
 //
 // Created are those that were made and have a name. Removed are those that were
 // there and have no name any more. Modified are those that were there, have a
@@ -33,7 +37,7 @@ func (t *Tree) Seal() {
 // the time of a truncation to the size that it has, such as O_TRUNC of an empty one.
 func (t *Tree) Changes() Changes {
 	c := Changes{Removed: t.removed.Load()}
-	for n := range t.inodes.all() {
+	for n := range t.inodes.marked() {
 		n.mu.Lock()
 		t.refreshLocked(n)
 		flags, named, size := n.flags, n.nlink > 0, n.size
@@ -61,8 +65,9 @@ func (t *Tree) Empty() bool {
 }
 
 // mark notes what changed of n.
-func (n *Inode) mark(flags uint32) {
+func (t *Tree) mark(n *Inode, flags uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.flags |= flags
+	t.keepLocked(n)
 }

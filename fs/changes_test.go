@@ -1,13 +1,15 @@
 package fs
 
 import (
+	"fmt"
 	"syscall"
 	"testing"
 )
 
 // sealed makes a tree with a directory d, files d/f, d/g and h, of which d/g and
-// i are one, and a symlink l, and seals it. What is new afterwards has changed.
-func sealed(t *testing.T) (*Tree, map[string]*Inode) {
+// i are one, and a symlink l, and seals it. What is new afterwards has changed. With image
+// set the tree stands on an image of all that.
+func sealed(t *testing.T, image bool) (*Tree, map[string]*Inode) {
 	t.Helper()
 	tree := newTree(t, nil)
 	n := map[string]*Inode{"": tree.Root(), "d": mkdir(t, tree, tree.Root(), "d")}
@@ -24,6 +26,12 @@ func sealed(t *testing.T) (*Tree, map[string]*Inode) {
 		t.Errorf("a sealed tree is changed: %+v", tree.Changes())
 	}
 	waitForTick()
+	if image {
+		tree = treeOn(t, imageOf(t, tree), nil)
+		for name, path := range map[string]string{"": "", "d": "d", "f": "d/f", "g": "d/g", "h": "h"} {
+			n[name] = lookup(t, tree, path)
+		}
+	}
 	return tree, n
 }
 
@@ -150,17 +158,19 @@ func TestChanges(t *testing.T) {
 			want(t, tree.Link(n[""], "h", n["f"]), syscall.EEXIST)
 		}, Changes{}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			tree, n := sealed(t)
-			c.do(t, tree, n)
-			if got := tree.Changes(); got != c.want {
-				t.Errorf("got %+v, want %+v", got, c.want)
-			}
-			tree.Seal()
-			if got := tree.Changes(); got != (Changes{}) {
-				t.Errorf("sealed again: %+v", got)
-			}
-		})
+		for _, image := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, image %t", c.name, image), func(t *testing.T) {
+				tree, n := sealed(t, image)
+				c.do(t, tree, n)
+				if got := tree.Changes(); got != c.want {
+					t.Errorf("got %+v, want %+v", got, c.want)
+				}
+				tree.Seal()
+				if got := tree.Changes(); got != (Changes{}) {
+					t.Errorf("sealed again: %+v", got)
+				}
+			})
+		}
 	}
 }
 

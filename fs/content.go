@@ -126,6 +126,7 @@ func (t *Tree) wroteLocked(n *Inode, when Time) {
 		n.modifiedLocked(when)
 	}
 	n.flags |= flagData
+	t.keepLocked(n)
 }
 
 // lockResized locks n, sets its size, and marks n if that is another one. It reports

@@ -34,7 +34,7 @@ func TestContentOfOtherKindsIsRefused(t *testing.T) {
 		want(t, second(tree.CopyRange(f, 0, n, 0, 1)), wanted)
 		want(t, second(tree.CopyRange(n, 0, f, 0, 1)), wanted)
 	}
-	named := tree.Root().dir.lookup
+	named := func(name string) *Inode { return child(tree, name) }
 	want(t, tree.Allocate(named("dir"), 0, 1, 0), syscall.EISDIR)
 	want(t, tree.Allocate(named("fifo"), 0, 1, 0), syscall.ENODEV)
 	want(t, second(tree.Readlink(f)), syscall.EINVAL)

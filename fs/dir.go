@@ -2,6 +2,7 @@ package fs
 
 import (
 	"hash/maphash"
+	"iter"
 	"math"
 	"slices"
 	"sort"
@@ -30,19 +31,25 @@ const (
 // directory is what a directory has and other inodes have not. Its fields are
 // guarded by Tree.mu.
 //
-// Names stand in the order in which they were made, which is that of their
+// The names of a directory of an image are the image's rows, until the first of them is
+// changed: then it has slots. Cookies stay.
+//
+// Slots stand in the order in which the names were made, which is that of their
 // cookies, so that a listing goes on where it stopped whatever was removed
 // meanwhile. A name that is changed keeps its place and its cookie. A removed name
 // leaves a gap and its bytes, a changed one its bytes and its place in the index;
 // there is never more of each than of what lives and a little, so that every change
 // costs a constant time in the mean.
 type directory struct {
-	parent *Inode // of the root, itself
+	parent uint64 // number of the inode; of the root, its own
+	live   int    // names
+	image  Image  // the names are its rows from first on; nil: they are slots
+	first  uint32
+
 	slots  []slot
 	index  []uint32        // open addressing by hash: slot number plus one, 0 where free
 	names  strings.Builder // the bytes of all names, those in the gaps included
 	cookie uint64          // the last one given out; 0 if none was
-	live   int             // names
 	stale  int             // names that were changed since the last compaction
 	head   int             // slots before it are gaps
 	text   int             // bytes of the names that live
@@ -50,7 +57,7 @@ type directory struct {
 
 // slot is one name. A gap has no inode.
 type slot struct {
-	inode  *Inode
+	ino    uint64 // number of the inode
 	cookie uint64
 	start  uint32 // of the name, in directory.names
 	length uint8  // of the name, 1 to 255
@@ -59,6 +66,18 @@ type slot struct {
 var nameSeed = maphash.MakeSeed()
 
 func hashName(name string) uint64 { return maphash.String(nameSeed, name) }
+
+// own gives the names slots.
+func (d *directory) own() {
+	if d.image == nil {
+		return
+	}
+	img, first, rows := d.image, d.first, uint32(d.live)
+	d.image, d.live, d.slots = nil, 0, make([]slot, 0, rows)
+	for row := first; row < first+rows; row++ {
+		d.add(img.Name(row), inoOf(img, row))
+	}
+}
 
 // name gives the name of a slot.
 func (d *directory) name(s *slot) string {
@@ -70,7 +89,7 @@ func (d *directory) name(s *slot) string {
 func (d *directory) find(name string) *slot {
 	if d.index == nil {
 		for i := range d.slots {
-			if s := &d.slots[i]; s.inode != nil && d.name(s) == name {
+			if s := &d.slots[i]; s.ino != 0 && d.name(s) == name {
 				return s
 			}
 		}
@@ -79,23 +98,38 @@ func (d *directory) find(name string) *slot {
 	mask := uint64(len(d.index) - 1)
 	for h := hashName(name) & mask; d.index[h] != 0; h = (h + 1) & mask {
 		s := &d.slots[d.index[h]-1]
-		if s.inode != nil && int(s.length) == len(name) && d.name(s) == name {
+		if s.ino != 0 && int(s.length) == len(name) && d.name(s) == name {
 			return s
 		}
 	}
 	return nil
 }
 
-// lookup gives the inode of a name; nil if there is none.
-func (d *directory) lookup(name string) *Inode {
-	if s := d.find(name); s != nil {
-		return s.inode
+// lookup returns the number of the inode that a name leads to; 0 if there is no such
+// name.
+func (d *directory) lookup(name string) uint64 {
+	if d.image != nil {
+		return lookupRow(d.image, d.first, uint32(d.live), name)
 	}
-	return nil
+	if s := d.find(name); s != nil {
+		return s.ino
+	}
+	return 0
+}
+
+// lookupRow looks for a name among n rows of an image, and returns the number of its
+// inode; 0 if there is no such name.
+func lookupRow(img Image, first, n uint32, name string) uint64 {
+	row := first + uint32(sort.Search(int(n), func(i int) bool { return img.Name(first+uint32(i)) >= name }))
+	if row < first+n && img.Name(row) == name {
+		return inoOf(img, row)
+	}
+	return 0
 }
 
 // roomFor reports ENOSPC where the names of one directory would take 4 GiB.
 func (d *directory) roomFor(name string) syscall.Errno {
+	d.own()
 	if d.names.Len() > math.MaxUint32-len(name) || len(d.slots) == math.MaxUint32 {
 		d.compact()
 	}
@@ -107,9 +141,9 @@ func (d *directory) roomFor(name string) syscall.Errno {
 
 // add adds a name that is not there.
 // Preconditions: roomFor(name) was asked.
-func (d *directory) add(name string, n *Inode) {
+func (d *directory) add(name string, ino uint64) {
 	d.cookie = max(d.cookie+1, firstCookie)
-	s := slot{inode: n, cookie: d.cookie, start: uint32(d.names.Len()), length: uint8(len(name))}
+	s := slot{ino: ino, cookie: d.cookie, start: uint32(d.names.Len()), length: uint8(len(name))}
 	d.names.WriteString(name)
 	d.text += len(name)
 	d.slots = append(d.slots, s)
@@ -123,14 +157,21 @@ func (d *directory) add(name string, n *Inode) {
 	}
 }
 
-// rename changes a name to one that is not there. It keeps its place: a listing
+// set makes a name that is there lead to another inode.
+func (d *directory) set(name string, ino uint64) {
+	d.own()
+	d.find(name).ino = ino
+}
+
+// rename changes a name that is there to one that is not. It keeps its place: a listing
 // that goes on neither misses it nor, if it is changed again and again, sees it for
 // ever.
-// Preconditions: roomFor(name) was asked.
-func (d *directory) rename(s *slot, name string) {
-	d.text += len(name) - int(s.length)
-	s.start, s.length = uint32(d.names.Len()), uint8(len(name))
-	d.names.WriteString(name)
+// Preconditions: roomFor(to) was asked.
+func (d *directory) rename(from, to string) {
+	s := d.find(from)
+	d.text += len(to) - len(from)
+	s.start, s.length = uint32(d.names.Len()), uint8(len(to))
+	d.names.WriteString(to)
 	d.stale++
 	switch {
 	case d.wasteful():
@@ -143,12 +184,13 @@ func (d *directory) rename(s *slot, name string) {
 	}
 }
 
-// remove removes a name.
-func (d *directory) remove(s *slot) {
-	s.inode = nil
-	d.text -= int(s.length)
+// remove removes a name that is there.
+func (d *directory) remove(name string) {
+	d.own()
+	d.find(name).ino = 0
+	d.text -= len(name)
 	d.live--
-	for d.head < len(d.slots) && d.slots[d.head].inode == nil {
+	for d.head < len(d.slots) && d.slots[d.head].ino == 0 {
 		d.head++
 	}
 	if d.wasteful() {
@@ -170,7 +212,7 @@ func (d *directory) reindex() {
 	}
 	d.index = make([]uint32, size)
 	for i := range d.slots {
-		if d.slots[i].inode != nil {
+		if d.slots[i].ino != 0 {
 			d.enter(i)
 		}
 	}
@@ -192,7 +234,7 @@ func (d *directory) compact() {
 	d.slots, d.index, d.head, d.names = make([]slot, 0, d.live), nil, 0, strings.Builder{}
 	d.stale = 0
 	for _, s := range old {
-		if s.inode == nil {
+		if s.ino == 0 {
 			continue
 		}
 		name := names[s.start : s.start+uint32(s.length)]
@@ -205,25 +247,54 @@ func (d *directory) compact() {
 	}
 }
 
-// after gives the slots whose cookie is higher, gaps among them.
-func (d *directory) after(cookie uint64) []slot {
-	slots := d.slots[d.head:]
-	if cookie < firstCookie {
-		return slots
+// each calls fn for the names whose cookie is higher, in the order of their cookies,
+// until it returns false.
+func (d *directory) each(cookie uint64, fn func(name string, ino, cookie uint64) bool) {
+	after := max(cookie, firstCookie-1)
+	if d.image != nil {
+		for i := after + 1 - firstCookie; i < uint64(d.live); i++ {
+			if row := d.first + uint32(i); !fn(d.image.Name(row), inoOf(d.image, row), firstCookie+i) {
+				return
+			}
+		}
+		return
 	}
-	return slots[sort.Search(len(slots), func(i int) bool { return slots[i].cookie > cookie }):]
-}
-
-// sorted gives the names, sorted by bytes.
-func (d *directory) sorted() []Dirent {
-	entries := make([]Dirent, 0, d.live)
-	for i := range d.slots {
-		if s := &d.slots[i]; s.inode != nil {
-			entries = append(entries, Dirent{d.name(s), s.inode, s.cookie})
+	slots := d.slots[d.head:]
+	slots = slots[sort.Search(len(slots), func(i int) bool { return slots[i].cookie > after }):]
+	for i := range slots {
+		if s := &slots[i]; s.ino != 0 && !fn(d.name(s), s.ino, s.cookie) {
+			return
 		}
 	}
-	slices.SortFunc(entries, func(a, b Dirent) int { return strings.Compare(a.Name, b.Name) })
-	return entries
+}
+
+// sorted goes through the names and the numbers of their inodes, sorted by bytes. What
+// there is was settled when it was called.
+func (d *directory) sorted() iter.Seq2[string, uint64] {
+	type entry struct {
+		name string
+		ino  uint64
+	}
+	if img, first, rows := d.image, d.first, uint32(d.live); img != nil {
+		return func(yield func(string, uint64) bool) {
+			for row := first; row < first+rows && yield(img.Name(row), inoOf(img, row)); row++ {
+			}
+		}
+	}
+	entries := make([]entry, 0, d.live)
+	for i := range d.slots {
+		if s := &d.slots[i]; s.ino != 0 {
+			entries = append(entries, entry{d.name(s), s.ino})
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	return func(yield func(string, uint64) bool) {
+		for _, e := range entries {
+			if !yield(e.name, e.ino) {
+				return
+			}
+		}
+	}
 }
 
 // checkName refuses what no name can be. The kernel sends none of it; archives

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -58,12 +59,11 @@ func TestManyNamesAreListedWhileTheyGo(t *testing.T) {
 					names, cookie = append(names, e.Name), e.Cookie
 					return true
 				}))
-				for i, s := range d.after(from) {
-					if s.cookie == cookie {
-						looked += i + 1
-						break
-					}
+				before := d.head
+				if from >= firstCookie {
+					before = slices.IndexFunc(d.slots, func(s slot) bool { return s.cookie > from })
 				}
+				looked += slices.IndexFunc(d.slots[before:], func(s slot) bool { return s.cookie == cookie }) + 1
 				for _, name := range names {
 					ok(t, tree.Unlink(tree.Root(), name))
 				}

@@ -5,12 +5,19 @@
 // package knows none of them. Who may do what is not decided here either: the
 // kernel has done that before it asks.
 //
-// Names, attributes and structure live on the Go heap. The content of regular
-// files lives in a [Home] outside of it. It is base, as it came from the archive,
-// which never changes; or upper, a backing file of what was written since, which stands
-// over those ranges of the base that nothing was written to. A write copies up the
-// chunks of 1 MiB that it has a part of; to cut a file, or to write a whole chunk, drops
-// base. What is dropped is freed. A file without content is one hole.
+// A tree is filled by verbs, or it stands on an [Image]: a frozen tree that is kept
+// elsewhere, with a row for each name. Names, attributes and structure live on the Go
+// heap; of an image only what was changed, and what somebody refers to right now. A
+// directory of an image has the image's rows for names until one of them is changed. An
+// inode that was not changed is dropped with its last reference and made again, with the
+// same number, when it is asked for; a time of access lasts no longer than that. What
+// was changed is marked, so that to sum up the changes costs what changed.
+//
+// The content of regular files lives in a [Home] outside of the heap. It is base, as it
+// came from the archive, which never changes; or upper, a backing file of what was written
+// since, which stands over those ranges of the base that nothing was written to. A write
+// copies up the chunks of 1 MiB that it has a part of; to cut a file, or to write a whole
+// chunk, drops base. What is dropped is freed. A file without content is one hole.
 //
 // # References
 //
@@ -19,12 +26,13 @@
 // count: a FUSE entry reply hands one over, FORGET returns it.
 //
 // An inode lives while it has a name or a reference, so an unlinked file that is
-// still open keeps its content. References are counted without a lock. What
-// makes that right: a first reference comes from a name alone, by Lookup or
-// ReadDir under Tree.mu, and names are removed under Tree.mu held for writing.
-// So once an inode without names was seen, and after that no reference, there
-// will never be one again, and whoever sees this frees it; the inode table
-// decides between two who see it at once.
+// still open keeps its content. Directories hold the numbers of inodes, not inodes: whoever
+// follows a name takes a reference, also within a verb, and returns it. References are
+// counted without a lock. An inode that can be freed, or made again of its row, is given
+// up by the step of its count from 0 to a value below, from which there is no way back; so
+// one goroutine alone gives it up, and who finds it in the table still makes another.
+// That step is made under Inode.mu, where it was seen that the inode is no change: whoever
+// changes it has a reference, and does so under the same lock.
 //
 // # Errors
 //
@@ -37,7 +45,8 @@
 // Tree.mu (names, link counts, directories) is taken before Tree.spoolMu, these
 // before Inode.mu (attributes, content, extended attributes), that before
 // Spool.mu, and all of them before the locks of a home: arenaFile.mu before
-// arenaHome.mu, or descriptorCache.mu. table.mu, losses.mu and Tree.errMu are leaves. Never
+// arenaHome.mu, or descriptorCache.mu. table.mu, losses.mu and Tree.errMu are leaves; an
+// Image and the methods of a Base but ReadAt are asked under any of the tree's locks. Never
 // two Inode.mu at once: a copy between two files locks them in turns.
 //
 // Lookup and ReadDir hold Tree.mu for reading, the verbs that change names for

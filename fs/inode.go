@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -10,10 +11,11 @@ import (
 )
 
 // Inode is a file, a directory or another kind of thing that names lead to. Its
-// fields are kept small, because a tree has one for every file (128 bytes).
+// fields are kept small, because a tree that was filled by verbs has one for every file
+// (128 bytes).
 type Inode struct {
 	ino  uint64       // immutable
-	refs atomic.Int64 // references given out; see doc.go
+	refs atomic.Int64 // references given out, or goneRefs; see doc.go
 
 	mu    sync.Mutex // guards what follows; taken below Tree.mu, see doc.go
 	size  int64      // bytes; of a directory as tmpfs counts it
@@ -39,6 +41,7 @@ const (
 	flagLinkable = 1 << iota // made by Tmpfile and never linked
 	flagFreed                // its content was freed by FreeRemoved
 	flagLost                 // bytes of it are lost, see Lose
+	flagKept                 // it is not what its row in the image says
 	flagNew                  // it was made
 	flagData                 // content
 	flagMeta                 // attributes, extended attributes
@@ -46,6 +49,9 @@ const (
 
 	flagsChanged = flagNew | flagData | flagMeta | flagMoved
 )
+
+// goneRefs stands in Inode.refs where no reference can be had any more.
+const goneRefs = math.MinInt64
 
 // permBits are the bits of a mode that SetAttr changes.
 const permBits = 0o7777
@@ -55,7 +61,7 @@ type extra struct {
 	target string  // of a symlink; immutable
 	rdev   uint32  // of a device node; immutable
 	listed uint32  // bytes of the names of xattrs, with a NUL each
-	xattrs []xattr // sorted by name
+	xattrs []Xattr // sorted by name
 }
 
 // targetBytes is the length of a symlink's target; 0 for anything else.
@@ -176,20 +182,35 @@ func (n *Inode) modifiedLocked(t Time) {
 	n.ctime = nanos(t)
 }
 
+// ref takes a reference. It reports false if n is gone, so that none can be had.
+func (n *Inode) ref() bool {
+	for {
+		refs := n.refs.Load()
+		if refs < 0 {
+			return false
+		}
+		if n.refs.CompareAndSwap(refs, refs+1) {
+			return true
+		}
+	}
+}
+
 // entriesChanged stamps a directory whose names changed, by so many.
-func (n *Inode) entriesChanged(t Time, by int64) {
+func (t *Tree) entriesChanged(n *Inode, when Time, by int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.size += by * direntSize
-	n.modifiedLocked(t)
+	n.modifiedLocked(when)
+	t.keepLocked(n)
 }
 
-// linked changes the number of names, and stamps that.
+// linked changes the number of names of n, and stamps that.
 // Preconditions: Tree.mu is held for writing.
-func (n *Inode) linked(t Time, by int) {
+func (t *Tree) linked(n *Inode, when Time, by int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.flags &^= flagLinkable // from its first name on, also when it has lost that
 	n.nlink = uint32(int(n.nlink) + by)
-	n.ctime = nanos(t)
+	n.ctime = nanos(when)
+	t.keepLocked(n)
 }

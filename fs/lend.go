@@ -56,6 +56,7 @@ func (t *Tree) Lend(n *Inode) (fd int, errno syscall.Errno) {
 		return -1, errno
 	}
 	u.seen, u.lent, u.wasLent = 0, true, true
+	t.keepLocked(n) // what is written past us leaves no mark
 	t.Ref(n)
 	return fd, 0
 }

@@ -65,26 +65,29 @@ func (h *Heap) Inodes() int64 { return h.max / inodeCost }
 // Free is how many bytes nobody has taken.
 func (h *Heap) Free() int64 { return h.free() }
 
-// takeNode counts an inode or a further name of one, and text: the bytes of names and
-// the like that come with it. ENOSPC.
-func (t *Tree) takeNode(text int64) syscall.Errno {
-	if t.maxInodes > 0 && t.nodes() >= t.maxInodes {
-		return syscall.ENOSPC
-	}
-	if errno := t.text.take(text); errno != 0 {
+// takeNodes counts inodes or further names of them, and text: the bytes of names and
+// the like that come with them. ENOSPC.
+func (t *Tree) takeNodes(n, text int64) syscall.Errno {
+	if errno := t.nodes.take(n); errno != 0 {
 		return errno
 	}
-	if errno := t.heap.take(inodeCost + text); errno != 0 {
+	if errno := t.text.take(text); errno != 0 {
+		t.nodes.give(n)
+		return errno
+	}
+	if errno := t.heap.take(n*inodeCost + text); errno != 0 {
+		t.nodes.give(n)
 		t.text.give(text)
 		return errno
 	}
 	return 0
 }
 
-// giveNode returns what takeNode counted.
-func (t *Tree) giveNode(text int64) {
+// giveNodes returns what takeNodes counted.
+func (t *Tree) giveNodes(n, text int64) {
+	t.nodes.give(n)
 	t.text.give(text)
-	t.heap.give(inodeCost + text)
+	t.heap.give(n*inodeCost + text)
 }
 
 // takeText counts bytes that live on the heap: ENOSPC. A negative n returns them.
@@ -102,10 +105,6 @@ func (t *Tree) takeText(n int64) syscall.Errno {
 // giveText returns what takeText counted.
 func (t *Tree) giveText(n int64) { _ = t.takeText(-n) } // to return never fails
 
-// nodes is what counts against MaxInodes: inodes, and each name of one beyond its
-// first, as on tmpfs (shmem_link in the kernel's mm/shmem.c).
-func (t *Tree) nodes() int64 { return t.inodes.count.Load() + t.links.Load() }
-
 // takePages counts pages of content as used: ENOSPC.
 func (t *Tree) takePages(n int64) syscall.Errno {
 	if n > math.MaxInt64/pageSize {
@@ -119,7 +118,7 @@ func (t *Tree) givePages(n int64) { t.bytes.give(n * pageSize) }
 
 // Usage returns what counts against MaxBytes and MaxInodes: bytes of content, in whole
 // pages, and inodes, where a further name of one counts as one more.
-func (t *Tree) Usage() (bytes, inodes int64) { return t.bytes.used.Load(), t.nodes() }
+func (t *Tree) Usage() (bytes, inodes int64) { return t.bytes.used.Load(), t.nodes.used.Load() }
 
 // StatFS returns the tighter of the tree's limits and those that it shares. Without
 // any limit all fields are zero, as on a tmpfs without one.
@@ -146,9 +145,9 @@ func (t *Tree) statInodes() (files, free uint64) {
 		left = shared.free() / inodeCost
 		files = uint64(shared.max / inodeCost)
 	}
-	if t.maxInodes > 0 {
-		left = min(left, max(0, t.maxInodes-t.nodes()))
-		files = uint64(t.maxInodes)
+	if t.nodes.max > 0 {
+		left = min(left, t.nodes.free())
+		files = uint64(t.nodes.max)
 	}
 	if files == 0 {
 		return 0, 0

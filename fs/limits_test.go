@@ -148,10 +148,10 @@ func TestTextCountsAgainstTheLimits(t *testing.T) {
 		{
 			"name in another directory", long - 1, 0,
 			func(tree *Tree, _ *Inode) syscall.Errno {
-				return tree.Rename(tree.Root(), "f", tree.Root().dir.lookup("d"), name, 0)
+				return tree.Rename(tree.Root(), "f", child(tree, "d"), name, 0)
 			},
 			func(tree *Tree, _ *Inode) syscall.Errno {
-				return tree.Rename(tree.Root().dir.lookup("d"), name, tree.Root(), "f", 0)
+				return tree.Rename(child(tree, "d"), name, tree.Root(), "f", 0)
 			},
 		},
 		{

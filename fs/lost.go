@@ -37,6 +37,7 @@ func (t *Tree) Lose(n *Inode, off, length int64, cause syscall.Errno) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.flags |= flagLost
+	t.keepLocked(n)
 	if first := t.losses.add(n, byteRange{off, off + length}, cause); first {
 		t.log.Error("bytes that a tool takes for written are lost: no commit until their file is removed, cut or written again",
 			"inode", n.ino, "offset", off, "bytes", length, "cause", cause)

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"math"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,22 +53,18 @@ func runModel(t *rapid.T, makeHome func(int64) (Home, error)) {
 		m.theirs.drop(slot)
 	}
 	m.check(t)
-	closeModel(t, tree, home)
-}
-
-func closeModel(t *rapid.T, tree *Tree, home Home) {
-	if err := tree.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if used, text, heap := tree.bytes.used.Load(), tree.text.used.Load(), tree.heap.used.Load(); used|text|heap != 0 {
-		t.Fatalf("after Close %d bytes are counted as used, %d of text and %d of the heap", used, text, heap)
-	}
+	closeModel(t, m.ours.tree)
 	total, free, err := home.StatFS()
 	if err != nil || total != free {
 		t.Fatalf("after Close %d of %d bytes are free, %v", free, total, err)
 	}
-	if err := home.Close(); err != nil {
-		t.Fatal(err)
+	must(t, home.Close())
+}
+
+func closeModel(t *rapid.T, tree *Tree) {
+	must(t, tree.Close())
+	if used, text, heap := tree.bytes.used.Load(), tree.text.used.Load(), tree.heap.used.Load(); used|text|heap != 0 {
+		t.Fatalf("after Close %d bytes are counted as used, %d of text and %d of the heap", used, text, heap)
 	}
 }
 
@@ -126,12 +122,46 @@ func (m *model) regularPath(t *rapid.T, label string) string {
 
 func (m *model) actions() map[string]func(*rapid.T) {
 	all := map[string]func(*rapid.T){"": m.check}
-	for _, group := range []map[string]func(*rapid.T){m.nameActions(), m.contentActions(), m.attrActions()} {
+	for _, group := range []map[string]func(*rapid.T){m.nameActions(), m.contentActions(), m.attrActions(), {"reopen": m.reopen}} {
 		for name, action := range group {
 			all[name] = action
 		}
 	}
 	return all
+}
+
+// reopen goes on with a tree on an image of what there is. What is held is given back,
+// because no image has it.
+func (m *model) reopen(t *rapid.T) {
+	for slot := range 2 {
+		m.ours.drop(slot)
+		m.theirs.drop(slot)
+	}
+	old := m.ours.tree
+	if holdsUnseen(t, old) {
+		t.Skip("there is memory that no image keeps")
+	}
+	img := imageOf(t, old)
+	closeModel(t, old)
+	tree, err := NewOn(img, old.home, nil)
+	must(t, err)
+	m.ours.tree = tree
+	if m.spool, err = tree.NewSpool(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holdsUnseen reports whether a file takes memory that SEEK_DATA does not find.
+func holdsUnseen(t *rapid.T, tree *Tree) (unseen bool) {
+	must(t, tree.Walk(func(_ string, n *Inode, a Attr) error {
+		if n.isRegular() && a.Size > 0 {
+			unseen = unseen || memBaseOf(t, tree, n).Used() != a.Blocks*512
+		} else {
+			unseen = unseen || a.Blocks > 0
+		}
+		return nil
+	}))
+	return unseen
 }
 
 func (m *model) nameActions() map[string]func(*rapid.T) {
@@ -245,6 +275,9 @@ func (m *model) setBase(t *rapid.T) {
 	if a := m.ours.tree.Attr(n); a.Size != 0 || a.Blocks != 0 {
 		t.Skip("not empty")
 	}
+	if _, ofImage := m.ours.tree.Row(n); ofImage {
+		t.Skip("it has a base of its own")
+	}
 	size := int64(len(pages))*pageSize - 10
 	content := make([]byte, size)
 	m.theirs.truncate(p, size)
@@ -330,44 +363,106 @@ func firstDifference(ours, theirs string) string {
 
 // checkTree holds a tree in which nothing is under way against its rules: link
 // counts are counts of names, and an inode lives because of a name or a
-// reference, one for each that is held.
+// reference, one for each that is held. One of an image lives because of a reference or
+// because it was changed.
 func checkTree(t rapid.TB, tree *Tree, held ...*Inode) {
 	t.Helper()
-	links, refs := map[*Inode]uint32{tree.root: 1}, map[*Inode]int64{}
+	refs := map[*Inode]int64{}
 	for _, n := range held {
 		if n != nil {
 			refs[n]++
 		}
 	}
-	if err := tree.Walk(func(_ string, n *Inode, _ Attr) error {
+	for n := range tree.inodes.all() {
+		if n.refs.Load() != refs[n] && n != tree.root {
+			t.Fatalf("inode %d has %d references, but %d are held", n.ino, n.refs.Load(), refs[n])
+		}
+		if refs[n] == 0 && n != tree.root && (n.nlink == 0 || tree.idleLocked(n)) {
+			t.Fatalf("inode %d has %d names and no reference, and is no change", n.ino, n.nlink)
+		}
+	}
+	links, walked := map[uint64]uint32{rootIno: 1}, []*Inode{}
+	if err := tree.Walk(func(path string, n *Inode, _ Attr) error {
+		tree.Ref(n)
+		walked = append(walked, n)
 		if n.isDir() {
-			links[n]++ // its own "."
-			for _, d := range n.dir.sorted() {
-				links[d.Inode]++
-				if d.Inode.isDir() {
-					links[n]++ // the ".." of that one
-				}
+			links[n.ino]++ // its own "."
+			for _, ino := range n.dir.sorted() {
+				links[ino]++
+			}
+			if path != "" {
+				links[n.dir.parent]++ // its ".."
 			}
 		}
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
+	checkCounts(t, tree, links)
+	checkRows(t, tree)
+	for _, n := range walked {
+		tree.Unref(n, 1)
+	}
+}
+
+// checkRows holds what the packer is told of a tree on an image against what it holds.
+func checkRows(t rapid.TB, tree *Tree) {
+	t.Helper()
+	states, rows := tree.RowStates(), map[string]uint32{}
+	for row := range uint32(tree.rows) {
+		rows[rowPath(tree, row)] = row
+	}
+	var fresh, stood []string
+	must(t, tree.WalkNew(func(path string, _ *Inode, _ Attr) error {
+		fresh = append(fresh, path)
+		return nil
+	}))
+	must(t, tree.Walk(func(path string, n *Inode, a Attr) error {
+		row, ok := rows[path]
+		switch ok = ok && inoOf(tree.image, row) == n.ino; {
+		case !ok && path != "":
+			if len(fresh) == 0 || fresh[0] != path {
+				t.Fatalf("%q is new, but the next that is found is %q", path, fresh[:min(1, len(fresh))])
+			}
+			fresh = fresh[1:]
+		case ok:
+			stood = append(stood, path)
+			if states[row]&RowMoved != 0 {
+				t.Fatalf("%q is said to have moved", path)
+			}
+			was := tree.image.Attr(uint32(n.ino - 1))
+			was.Atime, was.Ctime, was.Btime, was.Nlink, was.Ino, was.Blocks = a.Atime, a.Ctime, a.Btime, a.Nlink, a.Ino, a.Blocks
+			if n.isDir() {
+				was.Size = a.Size
+			}
+			if states[n.ino-1]&^RowMoved == 0 && was != a {
+				t.Fatalf("%q is said to be the same: %+v, was %+v", path, a, was)
+			}
+		}
+		return nil
+	}))
+	if len(fresh) > 0 {
+		t.Fatalf("%q are said to be new", fresh)
+	}
+	for path, row := range rows {
+		if states[row]&RowMoved == 0 && !slices.Contains(stood, path) {
+			t.Fatalf("%q is said to stand where it stood", path)
+		}
+	}
+}
+
+// checkCounts holds a tree, of which there are all inodes, against what it counts.
+func checkCounts(t rapid.TB, tree *Tree, links map[uint64]uint32) {
+	t.Helper()
 	used, text, names := int64(0), int64(0), int64(0)
 	for n := range tree.inodes.all() {
-		if n.nlink != links[n] {
-			t.Fatalf("inode %d has %d links, but %d are counted", n.ino, n.nlink, links[n])
-		}
-		if n.refs.Load() != refs[n] && n != tree.root {
-			t.Fatalf("inode %d has %d references, but %d are held", n.ino, n.refs.Load(), refs[n])
-		}
-		if links[n] == 0 && refs[n] == 0 {
-			t.Fatalf("inode %d has neither name nor reference", n.ino)
+		if n.nlink != links[n.ino] {
+			t.Fatalf("inode %d has %d links, but %d are counted", n.ino, n.nlink, links[n.ino])
 		}
 		used += checkContent(t, n)
 		text += textOf(n)
 		if names++; !n.isDir() {
-			names += max(0, int64(links[n])-1)
+			names += max(0, int64(n.nlink)-1)
 		}
 	}
 	for _, s := range tree.spools {
@@ -382,7 +477,7 @@ func checkTree(t rapid.TB, tree *Tree, held ...*Inode) {
 	if got := tree.heap.used.Load(); got != names*inodeCost+text {
 		t.Fatalf("%d bytes of the heap are counted, but there are %d names and %d bytes of text", got, names, text)
 	}
-	if got := tree.nodes(); got != names {
+	if got := tree.nodes.used.Load(); got != names {
 		t.Fatalf("%d inodes and links are counted, but there are %d", got, names)
 	}
 }
@@ -390,8 +485,8 @@ func checkTree(t rapid.TB, tree *Tree, held ...*Inode) {
 // textOf counts the names in n, and what else of it counts as bytes on the heap.
 func textOf(n *Inode) (text int64) {
 	if n.isDir() {
-		for _, d := range n.dir.sorted() {
-			text += int64(len(d.Name))
+		for name := range n.dir.sorted() {
+			text += int64(len(name))
 		}
 	}
 	if n.extra != nil {
@@ -412,7 +507,7 @@ func checkSpool(t rapid.TB, s *Spool) int64 {
 		count := func(from, to int64) {
 			eachPage(from, to, func(page, bytes int64) { live[page] += uint32(bytes) })
 		}
-		for _, r := range baseLeft(n) {
+		for _, r := range n.leftLocked() {
 			switch f := n.baseLocked().(type) {
 			case *spoolFile:
 				count(f.start+r.begin, f.start+r.end)
@@ -438,17 +533,6 @@ func checkSpool(t rapid.TB, s *Spool) int64 {
 		t.Fatalf("%d bytes of a spool are marked as given back, but %d are counted", given, s.given)
 	}
 	return s.room - given
-}
-
-// baseLeft is what of the content is base.
-func baseLeft(n *Inode) []byteRange {
-	switch c := n.content.(type) {
-	case *upper:
-		return c.below.Load().within(0, math.MaxInt64)
-	case Base:
-		return []byteRange{{0, n.size}}
-	}
-	return nil
 }
 
 // checkContent gives the memory that the content takes.

@@ -16,12 +16,11 @@ func (t *Tree) Lookup(dir *Inode, name string) (*Inode, syscall.Errno) {
 	if errno := checkName(name); errno != 0 {
 		return nil, errno
 	}
-	n := dir.dir.lookup(name)
-	if n == nil {
+	ino := dir.dir.lookup(name)
+	if ino == 0 {
 		return nil, syscall.ENOENT
 	}
-	t.Ref(n)
-	return n, 0
+	return t.hold(ino), 0
 }
 
 // Find gives the inode of a number, and a reference to it, if it has a name. ESTALE
@@ -32,12 +31,10 @@ func (t *Tree) Find(ino uint64) (*Inode, syscall.Errno) {
 	if errno := t.refuse(); errno != 0 {
 		return nil, errno
 	}
-	n := t.inodes.get(ino)
-	if n == nil || !n.isNamed() {
-		return nil, syscall.ESTALE
+	if n := t.inodes.get(ino); t.lives(ino) || n != nil && n.isNamed() {
+		return t.hold(ino), 0
 	}
-	t.Ref(n)
-	return n, 0
+	return nil, syscall.ESTALE
 }
 
 func (n *Inode) isNamed() bool {
@@ -54,28 +51,26 @@ func (t *Tree) Parent(dir *Inode) (*Inode, syscall.Errno) {
 	if errno := t.readableDir(dir); errno != 0 {
 		return nil, errno
 	}
-	t.Ref(dir.dir.parent)
-	return dir.dir.parent, 0
+	return t.hold(dir.dir.parent), 0
 }
 
 // ReadDir calls fn for the names of dir after cookie (0: all) until fn returns
 // false. "." and ".." are not among them; cookies 1 and 2 are theirs. A name
 // that is made while a listing goes on comes after all others, one that is changed
-// keeps its place, and cookies stay good whatever is removed. fn runs under the tree's lock: it may call Ref and
-// Attr and nothing else. Errors: ENOTDIR, ENOENT if dir was removed.
+// keeps its place, and cookies stay good whatever is removed. fn runs under the tree's
+// lock: it may call Ref and Attr and nothing else. The inode is good until fn returns, or
+// longer with Ref. Errors: ENOTDIR, ENOENT if dir was removed.
 func (t *Tree) ReadDir(dir *Inode, cookie uint64, fn func(Dirent) bool) syscall.Errno {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if errno := t.readableDir(dir); errno != 0 {
 		return errno
 	}
-	slots := dir.dir.after(cookie)
-	for i := range slots {
-		s := &slots[i]
-		if s.inode != nil && !fn(Dirent{dir.dir.name(s), s.inode, s.cookie}) {
-			break
-		}
-	}
+	dir.dir.each(cookie, func(name string, ino, cookie uint64) bool {
+		n := t.hold(ino)
+		defer t.Unref(n, 1)
+		return fn(Dirent{name, n, cookie})
+	})
 	return 0
 }
 
@@ -129,7 +124,7 @@ func (t *Tree) Tmpfile(dir *Inode, mode uint32, o Owner) (*Inode, syscall.Errno)
 	if !dir.isDir() {
 		return nil, syscall.ENOTDIR
 	}
-	if errno := t.takeNode(0); errno != 0 {
+	if errno := t.takeNodes(1, 0); errno != 0 {
 		return nil, errno
 	}
 	n := t.newChild(dir, syscall.S_IFREG|mode&permBits, o, nil, now())
@@ -156,9 +151,9 @@ func (t *Tree) Link(dir *Inode, name string, n *Inode) syscall.Errno {
 		return errno
 	}
 	when := now()
-	n.linked(when, 1)
+	t.linked(n, when, 1)
 	t.addName(dir, name, n, when)
-	n.mark(flagMoved)
+	t.mark(n, flagMoved)
 	return 0
 }
 
@@ -171,17 +166,13 @@ func (n *Inode) linkable() bool {
 }
 
 // takeName counts one more name of n: ENOSPC. The first name of an inode is counted
-// with it, see takeNode.
+// with it, see takeNodes.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) takeName(n *Inode, name string) syscall.Errno {
 	if n.nlink == 0 {
 		return t.takeText(int64(len(name)))
 	}
-	errno := t.takeNode(int64(len(name)))
-	if errno == 0 {
-		t.links.Add(1)
-	}
-	return errno
+	return t.takeNodes(1, int64(len(name)))
 }
 
 // Readlink gives the target of a symlink. EINVAL if it is none.
@@ -204,7 +195,7 @@ func (t *Tree) create(dir *Inode, name string, mode uint32, o Owner, more *extra
 	if errno := t.mayAdd(dir, name); errno != 0 {
 		return nil, errno
 	}
-	if errno := t.takeNode(int64(len(name)) + more.targetBytes()); errno != 0 {
+	if errno := t.takeNodes(1, int64(len(name))+more.targetBytes()); errno != 0 {
 		return nil, errno
 	}
 	when := now()
@@ -212,8 +203,8 @@ func (t *Tree) create(dir *Inode, name string, mode uint32, o Owner, more *extra
 	n.nlink = 1
 	if n.isDir() {
 		n.nlink = 2
-		n.dir.parent = dir
-		dir.linked(when, 1)
+		n.dir.parent = dir.ino
+		t.linked(dir, when, 1)
 	}
 	t.inodes.add(n)
 	t.addName(dir, name, n, when)
@@ -223,7 +214,7 @@ func (t *Tree) create(dir *Inode, name string, mode uint32, o Owner, more *extra
 // newChild makes an inode, with a reference, that has no name and is not in the
 // table yet. The group is inherited as inode_init_owner in the kernel's
 // fs/inode.c does it.
-// Preconditions: Tree.mu is held for writing, and takeNode has counted the inode.
+// Preconditions: Tree.mu is held for writing, and takeNodes has counted the inode.
 func (t *Tree) newChild(dir *Inode, mode uint32, o Owner, more *extra, when Time) *Inode {
 	dir.mu.Lock()
 	if dir.perm&syscall.S_ISGID != 0 {
@@ -252,20 +243,20 @@ func (t *Tree) readableDir(dir *Inode) syscall.Errno {
 	return liveDir(dir)
 }
 
-// findToChange gives the slot of a name in a directory that is to be changed; nil
-// if there is none. An errno tells why there can be none.
+// findToChange returns the number of the inode that a name leads to in a directory that
+// is to be changed; 0 if there is no such name. An errno tells why there can be none.
 // Preconditions: Tree.mu is held for writing.
-func (t *Tree) findToChange(dir *Inode, name string) (*slot, syscall.Errno) {
+func (t *Tree) findToChange(dir *Inode, name string) (uint64, syscall.Errno) {
 	if errno := t.refuseChange(); errno != 0 {
-		return nil, errno
+		return 0, errno
 	}
 	if errno := liveDir(dir); errno != 0 {
-		return nil, errno
+		return 0, errno
 	}
 	if errno := checkName(name); errno != 0 {
-		return nil, errno
+		return 0, errno
 	}
-	return dir.dir.find(name), 0
+	return dir.dir.lookup(name), 0
 }
 
 // liveDir tells why there can be no names in dir: it is no directory, or it was
@@ -283,11 +274,11 @@ func liveDir(dir *Inode) syscall.Errno {
 // mayAdd tells why a name cannot be added.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) mayAdd(dir *Inode, name string) syscall.Errno {
-	s, errno := t.findToChange(dir, name)
+	ino, errno := t.findToChange(dir, name)
 	switch {
 	case errno != 0:
 		return errno
-	case s != nil:
+	case ino != 0:
 		return syscall.EEXIST
 	}
 	return dir.dir.roomFor(name)
@@ -296,6 +287,6 @@ func (t *Tree) mayAdd(dir *Inode, name string) syscall.Errno {
 // addName adds a name. The link count is the caller's.
 // Preconditions: mayAdd was asked.
 func (t *Tree) addName(dir *Inode, name string, n *Inode, when Time) {
-	dir.dir.add(name, n)
-	dir.entriesChanged(when, 1)
+	dir.dir.add(name, n.ino)
+	t.entriesChanged(dir, when, 1)
 }

@@ -30,30 +30,31 @@ func (t *Tree) Rmdir(dir *Inode, name string) syscall.Errno {
 // remove removes a name if check finds nothing against it.
 func (t *Tree) remove(dir *Inode, name string, check func(*Inode) syscall.Errno) syscall.Errno {
 	n, errno := t.removeName(dir, name, check)
-	if errno == 0 {
-		t.reap(n) // not under Tree.mu: to free a large file takes time
+	if n != nil {
+		t.Unref(n, 1) // not under Tree.mu: to free a large file takes time
 	}
 	return errno
 }
 
+// removeName returns the inode that the name leads to, with a reference, if there is one.
 func (t *Tree) removeName(dir *Inode, name string, check func(*Inode) syscall.Errno) (*Inode, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s, errno := t.findToChange(dir, name)
+	ino, errno := t.findToChange(dir, name)
 	switch {
 	case errno != 0:
 		return nil, errno
-	case s == nil:
+	case ino == 0:
 		return nil, syscall.ENOENT
 	}
-	n := s.inode
+	n := t.hold(ino)
 	if errno := check(n); errno != 0 {
-		return nil, errno
+		return n, errno
 	}
 	when := now()
-	dir.dir.remove(s)
+	dir.dir.remove(name)
 	t.giveText(int64(len(name)))
-	dir.entriesChanged(when, -1)
+	t.entriesChanged(dir, when, -1)
 	t.nameRemoved(dir, n, when)
 	return n, 0
 }
@@ -63,20 +64,22 @@ func (t *Tree) removeName(dir *Inode, name string, check func(*Inode) syscall.Er
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) nameRemoved(dir, n *Inode, when Time) {
 	if n.isDir() {
-		n.linked(when, -2)
-		dir.linked(when, -1)
+		t.linked(n, when, -2)
+		t.linked(dir, when, -1)
 	} else {
-		n.linked(when, -1)
+		t.linked(n, when, -1)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.nlink > 0 {
-		t.links.Add(-1)
-		t.heap.give(inodeCost)
+		t.giveNodes(1, 0)
 		n.flags |= flagMoved
 		return
 	}
 	t.orphans.Add(1)
+	if row, ok := t.Row(n); ok {
+		t.gone[row/64] |= 1 << (row % 64)
+	}
 	if n.flags&flagNew == 0 {
 		t.removed.Add(1)
 	}

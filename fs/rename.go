@@ -20,41 +20,42 @@ func (t *Tree) Rename(odir *Inode, oname string, ndir *Inode, nname string, flag
 		return syscall.EINVAL
 	}
 	m := &move{odir: odir, ndir: ndir, oname: oname, nname: nname, flags: flags}
-	replaced, errno := t.rename(m)
-	if replaced != nil {
-		t.reap(replaced) // not under Tree.mu: to free a large file takes time
+	errno := t.rename(m)
+	for _, n := range []*Inode{m.source, m.target} {
+		if n != nil {
+			t.Unref(n, 1) // not under Tree.mu: to free a large file takes time
+		}
 	}
 	return errno
 }
 
-// rename gives the inode that lost a name to the moved one, if any.
-func (t *Tree) rename(m *move) (*Inode, syscall.Errno) {
+func (t *Tree) rename(m *move) syscall.Errno {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if errno := t.resolve(m); errno != 0 {
-		return nil, errno
+		return errno
 	}
-	if errno := m.check(t.root); errno != 0 {
-		return nil, errno
+	if errno := t.checkMove(m); errno != 0 {
+		return errno
 	}
 	switch {
 	case m.source == m.target:
-		return nil, 0
+		return 0
 	case m.flags == RenameExchange:
 		t.exchange(m, now())
-		return nil, 0
+		return 0
 	}
 	if errno := m.ndir.dir.roomFor(m.nname); errno != 0 {
-		return nil, errno
+		return errno
 	}
 	if errno := t.takeText(m.growth()); errno != 0 {
-		return nil, errno
+		return errno
 	}
 	t.replace(m, now())
-	return m.target, 0
+	return 0
 }
 
-// resolve finds both inodes, the source first.
+// resolve finds both inodes, the source first, and takes references to them.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) resolve(m *move) syscall.Errno {
 	if !m.odir.isDir() || !m.ndir.isDir() {
@@ -64,35 +65,36 @@ func (t *Tree) resolve(m *move) syscall.Errno {
 	if errno != 0 {
 		return errno
 	}
-	if source == nil {
+	if source == 0 {
 		return syscall.ENOENT
 	}
+	m.source = t.hold(source)
 	target, errno := t.findToChange(m.ndir, m.nname)
 	if errno != 0 {
 		return errno
 	}
-	m.source = source.inode
-	if target != nil {
-		m.target = target.inode
+	if target != 0 {
+		m.target = t.hold(target)
 	}
 	return 0
 }
 
-// check refuses what do_renameat2 and vfs_rename in the kernel's fs/namei.c
+// checkMove refuses what do_renameat2 and vfs_rename in the kernel's fs/namei.c
 // refuse, in their order.
-func (m *move) check(root *Inode) syscall.Errno {
+// Preconditions: Tree.mu is held.
+func (t *Tree) checkMove(m *move) syscall.Errno {
 	switch {
 	case m.flags == RenameNoReplace && m.target != nil:
 		return syscall.EEXIST
 	case m.flags == RenameExchange && m.target == nil:
 		return syscall.ENOENT
-	case m.source.contains(m.ndir, root):
+	case t.contains(m.source, m.ndir):
 		return syscall.EINVAL
 	case m.target == nil:
 		return 0
-	case m.target.contains(m.odir, root) && m.flags == RenameExchange:
+	case t.contains(m.target, m.odir) && m.flags == RenameExchange:
 		return syscall.EINVAL
-	case m.target.contains(m.odir, root):
+	case t.contains(m.target, m.odir):
 		return syscall.ENOTEMPTY
 	case m.source == m.target, m.flags == RenameExchange:
 		return 0
@@ -116,47 +118,48 @@ func (m *move) growth() int64 {
 
 // contains tells whether dir is n or below it.
 // Preconditions: Tree.mu is held.
-func (n *Inode) contains(dir, root *Inode) bool {
-	for n.isDir() {
-		switch dir {
-		case n:
+func (t *Tree) contains(n, dir *Inode) bool {
+	if !n.isDir() {
+		return false
+	}
+	for ino := dir.ino; ; ino = t.parentOf(ino) {
+		switch ino {
+		case n.ino:
 			return true
-		case root:
+		case rootIno:
 			return false
 		}
-		dir = dir.dir.parent
 	}
-	return false
 }
 
 // replace makes the new name lead to the source, and removes the old one.
-// Preconditions: Tree.mu is held for writing; check and roomFor found nothing.
+// Preconditions: Tree.mu is held for writing; checkMove and roomFor found nothing.
 func (t *Tree) replace(m *move, when Time) {
 	added := int64(1)
 	switch {
 	case m.target != nil:
-		m.ndir.dir.find(m.nname).inode = m.source
+		m.ndir.dir.set(m.nname, m.source.ino)
 		t.nameRemoved(m.ndir, m.target, when)
-		m.odir.dir.remove(m.odir.dir.find(m.oname))
+		m.odir.dir.remove(m.oname)
 		added = 0
 	case m.odir == m.ndir:
-		m.odir.dir.rename(m.odir.dir.find(m.oname), m.nname)
+		m.odir.dir.rename(m.oname, m.nname)
 	default:
-		m.ndir.dir.add(m.nname, m.source)
-		m.odir.dir.remove(m.odir.dir.find(m.oname))
+		m.ndir.dir.add(m.nname, m.source.ino)
+		m.odir.dir.remove(m.oname)
 	}
-	m.odir.entriesChanged(when, -1)
-	m.ndir.entriesChanged(when, added)
+	t.entriesChanged(m.odir, when, -1)
+	t.entriesChanged(m.ndir, when, added)
 	t.moved(m.source, m.odir, m.ndir, when)
 }
 
 // exchange makes each name lead to the other's inode.
-// Preconditions: Tree.mu is held for writing; check found nothing.
+// Preconditions: Tree.mu is held for writing; checkMove found nothing.
 func (t *Tree) exchange(m *move, when Time) {
-	m.odir.dir.find(m.oname).inode = m.target
-	m.ndir.dir.find(m.nname).inode = m.source
-	m.odir.entriesChanged(when, 0)
-	m.ndir.entriesChanged(when, 0)
+	m.odir.dir.set(m.oname, m.target.ino)
+	m.ndir.dir.set(m.nname, m.source.ino)
+	t.entriesChanged(m.odir, when, 0)
+	t.entriesChanged(m.ndir, when, 0)
 	t.moved(m.source, m.odir, m.ndir, when)
 	t.moved(m.target, m.ndir, m.odir, when)
 }
@@ -165,10 +168,10 @@ func (t *Tree) exchange(m *move, when Time) {
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) moved(n, from, to *Inode, when Time) {
 	if n.isDir() && from != to {
-		n.dir.parent = to
-		from.linked(when, -1)
-		to.linked(when, 1)
+		n.dir.parent = to.ino
+		t.linked(from, when, -1)
+		t.linked(to, when, 1)
 	}
-	n.linked(when, 0)
-	n.mark(flagMoved)
+	t.linked(n, when, 0)
+	t.mark(n, flagMoved)
 }

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"iter"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 )
@@ -10,52 +11,80 @@ import (
 // takes 4 KiB, and is freed when none of its inodes lives.
 const chunkInodes = 512
 
-// table leads from inode numbers to inodes. Reading takes no lock.
+// table leads from inode numbers to inodes. Reading takes no lock. Of an image it has
+// those inodes that somebody refers to and those that were changed.
 type table struct {
 	chunks atomic.Pointer[[]atomic.Pointer[tableChunk]]
 
-	mu    sync.Mutex   // guards changes; a leaf
-	last  uint64       // the highest number given out; guarded by mu
-	count atomic.Int64 // inodes that live
+	mu    sync.Mutex // guards changes; a leaf
+	last  uint64     // the highest number given out; guarded by mu
+	empty uint64     // a chunk, by number, of which no inode lives; guarded by mu
 }
 
 type tableChunk struct {
 	inodes [chunkInodes]atomic.Pointer[Inode]
-	live   int // guarded by table.mu
+	marks  [chunkInodes / 64]atomic.Uint64 // a bit for each inode that Tree.Changes has to look at
+	live   int                             // guarded by table.mu
 }
 
 // get gives the inode of a number, nil if there is none.
 func (t *table) get(ino uint64) *Inode {
-	c := t.chunk(ino)
+	c := t.chunk(ino / chunkInodes)
 	if c == nil {
 		return nil
 	}
 	return c.inodes[ino%chunkInodes].Load()
 }
 
-func (t *table) chunk(ino uint64) *tableChunk {
+func (t *table) chunk(i uint64) *tableChunk {
 	chunks := t.chunks.Load()
-	if chunks == nil || ino/chunkInodes >= uint64(len(*chunks)) {
+	if chunks == nil || i >= uint64(len(*chunks)) {
 		return nil
 	}
-	return (*chunks)[ino/chunkInodes].Load()
+	return (*chunks)[i].Load()
 }
 
-// add gives n the next number.
+// add gives n the next number, and marks it.
 func (t *table) add(n *Inode) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.last++
 	n.ino = t.last
-	c := t.chunk(n.ino)
-	if c == nil {
-		c = &tableChunk{}
-		t.growLocked(n.ino / chunkInodes).Store(c)
-		t.dropLocked(n.ino/chunkInodes - 1)
-	}
+	c := t.chunkLocked(n.ino / chunkInodes)
 	c.live++
 	c.inodes[n.ino%chunkInodes].Store(n)
-	t.count.Add(1)
+	if n.ino%chunkInodes == 0 {
+		t.dropLocked(n.ino/chunkInodes - 1)
+	}
+	t.mu.Unlock()
+	t.mark(n.ino)
+}
+
+// enter makes n, which has a number, the inode of that, unless there is one that lives:
+// it takes a reference to that and returns it.
+func (t *table) enter(n *Inode) *Inode {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.chunkLocked(n.ino / chunkInodes)
+	place := &c.inodes[n.ino%chunkInodes]
+	was := place.Load()
+	if was != nil && was.ref() {
+		return was
+	}
+	if was == nil {
+		c.live++
+	}
+	place.Store(n)
+	return n
+}
+
+// chunkLocked returns a chunk, making it if need be.
+func (t *table) chunkLocked(i uint64) *tableChunk {
+	c := t.chunk(i)
+	if c == nil {
+		c = &tableChunk{}
+		t.growLocked(i).Store(c)
+	}
+	return c
 }
 
 // growLocked gives the place of a chunk, making room for it.
@@ -74,35 +103,64 @@ func (t *table) growLocked(i uint64) *atomic.Pointer[tableChunk] {
 	return &(*chunks)[i]
 }
 
-// remove takes n out. It reports false if somebody else did so before.
-func (t *table) remove(n *Inode) bool {
+// remove takes n out, if it is still there.
+func (t *table) remove(n *Inode) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.chunk(n.ino)
+	c := t.chunk(n.ino / chunkInodes)
 	if c == nil || c.inodes[n.ino%chunkInodes].Load() != n {
-		return false
-	}
-	c.inodes[n.ino%chunkInodes].Store(nil)
-	t.count.Add(-1)
-	c.live--
-	t.dropLocked(n.ino / chunkInodes)
-	return true
-}
-
-// dropLocked frees a chunk, counted from 0, of which no inode lives or will.
-func (t *table) dropLocked(i uint64) {
-	chunks := *t.chunks.Load()
-	if i >= t.last/chunkInodes { // also for -1: there is no chunk before the first
 		return
 	}
-	if c := chunks[i].Load(); c != nil && c.live == 0 {
-		chunks[i].Store(nil)
+	c.inodes[n.ino%chunkInodes].Store(nil)
+	c.unmark(n.ino)
+	c.live--
+	t.dropLocked(n.ino / chunkInodes)
+}
+
+// dropLocked frees a chunk if no inode of it lives, once the next one is empty: who goes
+// through the rows of a directory makes and drops their inodes one by one.
+func (t *table) dropLocked(i uint64) {
+	if c := t.chunk(i); c == nil || c.live > 0 || i >= t.last/chunkInodes || i == t.empty {
+		return
 	}
+	if c := t.chunk(t.empty); c != nil && c.live == 0 && t.empty < t.last/chunkInodes {
+		(*t.chunks.Load())[t.empty].Store(nil)
+	}
+	t.empty = i
+}
+
+// mark makes marked yield the inode of a number, which lives.
+func (t *table) mark(ino uint64) {
+	word, bit := &t.chunk(ino / chunkInodes).marks[ino%chunkInodes/64], uint64(1)<<(ino%64)
+	if word.Load()&bit == 0 {
+		word.Or(bit)
+	}
+}
+
+// unmark takes the mark of an inode.
+func (t *table) unmark(ino uint64) {
+	if c := t.chunk(ino / chunkInodes); c != nil {
+		c.unmark(ino)
+	}
+}
+
+func (c *tableChunk) unmark(ino uint64) {
+	c.marks[ino%chunkInodes/64].And(^(uint64(1) << (ino % 64)))
 }
 
 // all goes through the inodes by number. One that is added or removed meanwhile
 // may be among them or not.
 func (t *table) all() iter.Seq[*Inode] {
+	return t.each(func(*tableChunk, int) uint64 { return ^uint64(0) })
+}
+
+// marked goes through those that are marked.
+func (t *table) marked() iter.Seq[*Inode] {
+	return t.each(func(c *tableChunk, word int) uint64 { return c.marks[word].Load() })
+}
+
+// each goes through the inodes whose bit is set in what choose returns for 64 of a chunk.
+func (t *table) each(choose func(c *tableChunk, word int) uint64) iter.Seq[*Inode] {
 	return func(yield func(*Inode) bool) {
 		chunks := t.chunks.Load()
 		if chunks == nil {
@@ -113,9 +171,12 @@ func (t *table) all() iter.Seq[*Inode] {
 			if c == nil {
 				continue
 			}
-			for j := range c.inodes {
-				if n := c.inodes[j].Load(); n != nil && !yield(n) {
-					return
+			for word := range c.marks {
+				for chosen := choose(c, word); chosen != 0; chosen &= chosen - 1 {
+					n := c.inodes[word*64+bits.TrailingZeros64(chosen)].Load()
+					if n != nil && !yield(n) {
+						return
+					}
 				}
 			}
 		}

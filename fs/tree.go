@@ -27,17 +27,20 @@ type Options struct {
 // Tree is a file tree. Its methods may be called from several goroutines, but
 // for New and Close.
 type Tree struct {
-	home      Home  // immutable
-	maxInodes int64 // 0: no limit; immutable
-	log       *slog.Logger
-	root      *Inode // immutable
+	home  Home // immutable
+	log   *slog.Logger
+	root  *Inode   // immutable
+	image Image    // nil: none; immutable
+	rows  uint64   // of the image; immutable
+	dirs  []uint32 // rows of directories that have names, in order; immutable
 
 	mu     sync.RWMutex // guards names, link counts and directories; see doc.go
+	gone   []uint64     // a bit for each row of which the inode has lost its last name; guarded by mu
 	inodes table
-	links  atomic.Int64 // names of inodes beyond their first
-	bytes  budget       // content, against MaxBytes
-	text   budget       // names and the like, against MaxBytes too
-	heap   budget       // what the tree takes of Options.Heap
+	nodes  budget // inodes, and the names of each beyond its first, as on tmpfs (shmem_link in the kernel's mm/shmem.c)
+	bytes  budget // content, against MaxBytes
+	text   budget // names and the like, against MaxBytes too
+	heap   budget // what the tree takes of Options.Heap
 
 	timesLeft atomic.Bool // see LeaveTimes
 
@@ -56,6 +59,26 @@ type Tree struct {
 // goes to home. The home stays the caller's: it is closed after the tree, and
 // may serve several. A nil opts is good.
 func New(home Home, opts *Options) (*Tree, error) {
+	t, err := makeTree(home, opts)
+	if err != nil {
+		return nil, err
+	}
+	if errno := t.takeNodes(1, 0); errno != 0 {
+		return nil, fmt.Errorf("make tree: %w", errno)
+	}
+	var owner Owner
+	if opts != nil {
+		owner = opts.Owner
+	}
+	t.root = newInode(syscall.S_IFDIR|0o755, owner, now())
+	t.root.nlink = 2
+	t.root.dir.parent = rootIno
+	t.inodes.add(t.root)
+	return t, nil
+}
+
+// makeTree makes a tree without a root.
+func makeTree(home Home, opts *Options) (*Tree, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
@@ -65,21 +88,14 @@ func New(home Home, opts *Options) (*Tree, error) {
 	if opts.MaxBytes < 0 || opts.MaxInodes < 0 {
 		return nil, fmt.Errorf("make tree: limits must not be negative: %d bytes, %d inodes", opts.MaxBytes, opts.MaxInodes)
 	}
-	t := &Tree{home: home, maxInodes: opts.MaxInodes, log: opts.Logger}
+	t := &Tree{home: home, log: opts.Logger}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
-	t.bytes.max, t.text.max = opts.MaxBytes, opts.MaxBytes
+	t.bytes.max, t.text.max, t.nodes.max = opts.MaxBytes, opts.MaxBytes, opts.MaxInodes
 	if opts.Heap != nil {
 		t.heap.shared = &opts.Heap.budget
 	}
-	if errno := t.takeNode(0); errno != 0 {
-		return nil, fmt.Errorf("make tree: %w", errno)
-	}
-	t.root = newInode(syscall.S_IFDIR|0o755, opts.Owner, now())
-	t.root.nlink = 2
-	t.root.dir.parent = t.root
-	t.inodes.add(t.root)
 	return t, nil
 }
 
@@ -96,8 +112,9 @@ func (t *Tree) Close() error {
 			n.mu.Unlock()
 		}
 	}
-	t.links.Store(0)
-	t.heap.give(t.heap.used.Load())
+	for _, b := range []*budget{&t.nodes, &t.text, &t.heap} {
+		b.give(b.used.Load()) // also that of rows of which there is no inode
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close tree: %w", err)
 	}
@@ -117,6 +134,9 @@ func (t *Tree) closeSpools() error {
 	return errors.Join(errs...)
 }
 
+// rootIno is the number of the root directory.
+const rootIno = 1
+
 // Root is the root directory. No reference is given, none is needed: it has a
 // name at all times.
 func (t *Tree) Root() *Inode { return t.root }
@@ -129,26 +149,34 @@ func (t *Tree) Get(ino uint64) *Inode { return t.inodes.get(ino) }
 func (t *Tree) Ref(n *Inode) { n.refs.Add(1) }
 
 // Unref gives back count references. An inode without names is gone with its
-// last one. To give back more than were taken is a fault of the caller, and
+// last one; one of an image that was not changed is made anew when it is asked for. To give back more than were taken is a fault of the caller, and
 // panics.
 func (t *Tree) Unref(n *Inode, count uint64) {
 	if n == t.root {
 		return
 	}
-	if left := n.refs.Add(-int64(count)); left < 0 {
+	left := n.refs.Add(-int64(count))
+	switch {
+	case left < 0:
 		panic(fmt.Sprintf("fs: inode %d was given back %d times too often", n.ino, -left))
+	case left == 0:
+		t.reap(n)
 	}
-	t.reap(n)
 }
 
-// reap frees n if it has neither name nor reference. That is for good: without a
-// name, a reference is given by those alone who hold one.
+// reap takes n out of the table if it has no reference, and either no name or nothing
+// that its row does not say. It frees what has no name.
 func (t *Tree) reap(n *Inode) {
 	n.mu.Lock()
 	named, orphan := n.nlink > 0, n.removedLocked()
+	// Whoever changes n has a reference, and does it under n.mu.
+	gone := (!named || t.idleLocked(n)) && n.refs.CompareAndSwap(0, goneRefs)
 	n.mu.Unlock()
-	// The order matters: while there is a name, references can come from nothing.
-	if named || n.refs.Load() > 0 || !t.inodes.remove(n) {
+	if !gone {
+		return
+	}
+	t.inodes.remove(n)
+	if named {
 		return
 	}
 	n.mu.Lock() // Changes and the like look at n still
@@ -165,7 +193,7 @@ func (t *Tree) reap(n *Inode) {
 // dropLocked returns what n takes, which nobody uses any more.
 // Preconditions: n.mu is held.
 func (t *Tree) dropLocked(n *Inode) error {
-	t.giveNode(n.text())
+	t.giveNodes(1, n.text())
 	if n.extra != nil {
 		t.giveText(n.extra.xattrBytes())
 		n.extra.xattrs, n.extra.listed = nil, 0

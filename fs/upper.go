@@ -197,6 +197,7 @@ func (t *Tree) upperLocked(n *Inode) (*upper, syscall.Errno) {
 		u.below.Store(&below{b, []byteRange{{0, n.size}}})
 	}
 	n.content = u
+	t.keepLocked(n)
 	return u, 0
 }
 
@@ -289,6 +290,7 @@ func (t *Tree) uncover(n *Inode, u *upper, off, end int64) {
 func (t *Tree) dropContentLocked(n *Inode) {
 	c := n.content
 	n.content = nil
+	t.keepLocked(n)
 	t.logUnfreed(n, t.freeContent(c))
 }
 

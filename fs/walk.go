@@ -1,33 +1,47 @@
 package fs
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+)
 
 // Walk visits the tree in archive order: depth first, each directory before its
 // names, names sorted by bytes. path has no leading slash; the root is "". The
 // caller sees to it that nobody changes the tree meanwhile. Hard links are
-// visited once for each name. No references are given. fn's error ends the walk
-// and is returned.
+// visited once for each name. n is good until fn returns, or longer with Ref. fn's error
+// ends the walk and is returned.
 func (t *Tree) Walk(fn func(path string, n *Inode, a Attr) error) error {
 	if errno := t.refuse(); errno != 0 {
 		return fmt.Errorf("walk tree: %w", errno)
 	}
-	return t.walk("", t.root, fn)
+	return t.walk("", rootIno, fn)
 }
 
-func (t *Tree) walk(path string, n *Inode, fn func(path string, n *Inode, a Attr) error) error {
+func (t *Tree) walk(path string, ino uint64, fn func(path string, n *Inode, a Attr) error) error {
+	n := t.hold(ino)
+	defer t.Unref(n, 1)
 	if err := fn(path, n, t.Attr(n)); err != nil || !n.isDir() {
 		return err
 	}
-	t.mu.RLock()
-	names := n.dir.sorted()
-	t.mu.RUnlock()
-	if path != "" {
-		path += "/"
-	}
-	for _, d := range names {
-		if err := t.walk(path+d.Name, d.Inode, fn); err != nil {
+	for name, ino := range t.sorted(n) {
+		if err := t.walk(join(path, name), ino, fn); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sorted goes through the names of a directory and the numbers of their inodes.
+func (t *Tree) sorted(dir *Inode) iter.Seq2[string, uint64] {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return dir.dir.sorted()
+}
+
+// join is the path of a name in a directory.
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
 }

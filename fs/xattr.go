@@ -16,20 +16,20 @@ const (
 	maxXattrList  = 1 << 16 // XATTR_LIST_MAX: all names of an inode, with a NUL each
 )
 
-// xattr is one extended attribute. Its value is never changed in place.
-type xattr struct {
-	name  string
-	value []byte
+// Xattr is one extended attribute. Its value is never changed in place.
+type Xattr struct {
+	Name  string
+	Value []byte
 }
 
 // xattrCost is what an extended attribute takes beside its name and value, in bytes.
 const xattrCost = 64
 
 // bytes is what it takes of the tree's limit.
-func (x xattr) bytes() int64 { return xattrCost + int64(len(x.name)+len(x.value)) }
+func (x Xattr) bytes() int64 { return xattrCost + int64(len(x.Name)+len(x.Value)) }
 
 // list is what its name takes of maxXattrList.
-func (x xattr) list() uint32 { return uint32(len(x.name) + 1) }
+func (x Xattr) list() uint32 { return uint32(len(x.Name) + 1) }
 
 func (e *extra) xattrBytes() (sum int64) {
 	for _, x := range e.xattrs {
@@ -62,8 +62,8 @@ func (n *Inode) findXattr(name string) (int, bool) {
 	if n.extra == nil {
 		return 0, false
 	}
-	return slices.BinarySearchFunc(n.extra.xattrs, name, func(x xattr, name string) int {
-		return strings.Compare(x.name, name)
+	return slices.BinarySearchFunc(n.extra.xattrs, name, func(x Xattr, name string) int {
+		return strings.Compare(x.Name, name)
 	})
 }
 
@@ -83,7 +83,7 @@ func (t *Tree) GetXattr(n *Inode, name string) ([]byte, syscall.Errno) {
 	if !ok {
 		return nil, syscall.ENODATA
 	}
-	return n.extra.xattrs[i].value, 0
+	return n.extra.xattrs[i].Value, 0
 }
 
 // SetXattr sets an extended attribute; flags are XATTR_CREATE and XATTR_REPLACE.
@@ -110,19 +110,20 @@ func (t *Tree) SetXattr(n *Inode, name string, value []byte, flags int) syscall.
 	case !found && flags&unix.XATTR_REPLACE != 0:
 		return syscall.ENODATA
 	}
-	if errno := t.storeXattrLocked(n, i, found, xattr{name, bytes.Clone(value)}); errno != 0 {
+	if errno := t.storeXattrLocked(n, i, found, Xattr{name, bytes.Clone(value)}); errno != 0 {
 		return errno
 	}
 	n.ctime = nanos(now())
+	t.keepLocked(n)
 	return 0
 }
 
 // storeXattrLocked puts x at place i, over the one that is there if found.
 // Preconditions: n.mu is held.
-func (t *Tree) storeXattrLocked(n *Inode, i int, found bool, x xattr) syscall.Errno {
+func (t *Tree) storeXattrLocked(n *Inode, i int, found bool, x Xattr) syscall.Errno {
 	if found {
 		old := n.extra.xattrs[i]
-		if bytes.Equal(old.value, x.value) {
+		if bytes.Equal(old.Value, x.Value) {
 			return 0
 		}
 		if errno := t.takeText(x.bytes() - old.bytes()); errno != 0 {
@@ -159,6 +160,7 @@ func (t *Tree) RemoveXattr(n *Inode, name string) syscall.Errno {
 	}
 	n.ctime = nanos(now())
 	n.flags |= flagMeta
+	t.keepLocked(n)
 	return 0
 }
 
@@ -188,7 +190,7 @@ func (t *Tree) ListXattr(n *Inode) ([]string, syscall.Errno) {
 	}
 	names := make([]string, len(n.extra.xattrs))
 	for i, x := range n.extra.xattrs {
-		names[i] = x.name
+		names[i] = x.Name
 	}
 	return names, 0
 }

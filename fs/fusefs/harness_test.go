@@ -44,6 +44,7 @@ type childConfig struct {
 	MaxBytes  int64
 	MaxInodes int64
 	Files     map[string]string // there from the start, in the root
+	Image     bool              // the tree stands on an image of these
 	Quiet     bool              // the log is expected to complain
 	Procs     int               // GOMAXPROCS; 0: as it comes
 }
@@ -114,7 +115,11 @@ func (cfg *childConfig) tree() (*fs.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := fs.New(home, &fs.Options{MaxBytes: cfg.MaxBytes, MaxInodes: cfg.MaxInodes})
+	opts := &fs.Options{MaxBytes: cfg.MaxBytes, MaxInodes: cfg.MaxInodes}
+	if cfg.Image {
+		return fs.NewOn(newFileImage(cfg.Files), home, opts)
+	}
+	tree, err := fs.New(home, opts)
 	if err != nil {
 		return nil, err
 	}

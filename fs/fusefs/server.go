@@ -16,8 +16,8 @@ import (
 // mounted tree, and it keeps its caches in step with its own changes.
 const cacheFor = 365 * 24 * 60 * 60
 
-// generation goes with every node id. Inode numbers are never used twice, so one
-// will do.
+// generation goes with every node id. An inode number belongs to one file for good, also
+// where the tree makes its inode anew, so one will do.
 const generation = 1
 
 // server answers FUSE requests from a tree. It has no state but the tree's.
