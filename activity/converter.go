@@ -6,6 +6,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
+
+	"github.com/workdir/workdir/activity/internal/template"
 )
 
 // converterKey is the key of a context's data converter: the one of the client whose
@@ -31,7 +33,7 @@ func (a *attempt) contextConverter(ctx context.Context) converter.DataConverter 
 	return converter.WithDataConverterSerializationContext(dc, converter.ActivitySerializationContext{
 		Namespace:    a.info.Namespace,
 		WorkflowID:   a.info.WorkflowExecution.ID,
-		WorkflowType: workflowType(&a.info),
+		WorkflowType: template.WorkflowType(&a.info),
 		ActivityType: a.info.ActivityType.Name,
 		TaskQueue:    a.info.TaskQueue,
 		IsLocal:      a.info.IsLocalActivity,

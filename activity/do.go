@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/workdir/workdir/activity/errtype"
+	"github.com/workdir/workdir/activity/internal/failure"
+	"github.com/workdir/workdir/activity/internal/template"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -23,7 +26,7 @@ func Do[Out any](ctx context.Context, url string, opts *Options, fn func(context
 	var out Out
 	w, err := doWorkspace(url, opts)
 	if err != nil {
-		return out, toTemporal(err)
+		return out, failure.ToTemporal(err)
 	}
 	err = visitWorkspace(ctx, w, &out, func(ctx context.Context, m *mount.Mount) (err error) {
 		out, err = fn(ctx, m)
@@ -38,12 +41,12 @@ func doWorkspace(url string, opts *Options) (*workspace, error) {
 		opts = &Options{}
 	}
 	if err := opts.check(); err != nil {
-		err = fmt.Errorf("options for %s: %w", redactTemplate(url), err)
+		err = fmt.Errorf("options for %s: %w", template.Redacted(url), err)
 		if !errors.Is(err, ErrStep) {
-			err = applicationError(err, TypeInput, false, "bad options")
+			err = failure.Application(err, errtype.Input, false, "bad options")
 		}
 		return nil, err
 	}
-	t, err := parseTemplate(url)
+	t, err := template.Parse(url)
 	return &workspace{tmpl: t, opts: opts, beside: opts.Name != ""}, err
 }

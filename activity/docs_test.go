@@ -112,30 +112,3 @@ func TestEveryFieldOfARuleIsDocumented(t *testing.T) {
 		}
 	}
 }
-
-func TestEveryFieldOfTheReadyMadeActivitiesIsDocumented(t *testing.T) {
-	doc := readDoc(t, "docs", "activities.md")
-	for activity, types := range map[string][]any{
-		ExecActivity:   {ExecInput{}, ExecResult{}, ExecChanges{}},
-		ListActivity:   {ListInput{}, ListResult{}, Listed{}},
-		DeleteActivity: {DeleteInput{}, DeleteResult{}},
-		CopyActivity:   {CopyInput{}, CopyResult{}},
-	} {
-		_, section, found := strings.Cut(doc, "\n### "+activity+"\n")
-		section, _, _ = strings.Cut(section, "\n### ")
-		if !found {
-			t.Errorf("docs/activities.md has no section %s", activity)
-		}
-		for _, v := range types {
-			for f := range reflect.TypeOf(v).Fields() {
-				if !f.IsExported() {
-					continue
-				}
-				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-				if !strings.Contains(section, "`"+name+"`") {
-					t.Errorf("docs/activities.md, %s: no %s of %T", activity, name, v)
-				}
-			}
-		}
-	}
-}

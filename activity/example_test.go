@@ -68,30 +68,3 @@ func ExampleNewPlugin_configuration() {
 	}
 	_ = client.Options{Plugins: []client.Plugin{plugin}}
 }
-
-// A workflow runs a command in a workspace by a ready-made activity.
-func ExampleRegisterActivities() {
-	mount.Init() // first line of main
-	build := func(ctx workflow.Context) (string, error) {
-		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Hour, HeartbeatTimeout: 30 * time.Second})
-		var res wdactivity.ExecResult
-		err := workflow.ExecuteActivity(ctx, wdactivity.ExecActivity, wdactivity.ExecInput{
-			Workspace: "s3://bucket/builds/{workflow_id}", Argv: []string{"make", "all"},
-		}).Get(ctx, &res)
-		return res.Stdout, err
-	}
-	plugin, err := wdactivity.NewPlugin(nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	c, err := client.Dial(client.Options{Plugins: []client.Plugin{plugin}})
-	if err != nil {
-		log.Fatal(err)
-	}
-	w := worker.New(c, "builds", worker.Options{})
-	w.RegisterWorkflowWithOptions(build, workflow.RegisterOptions{Name: "build"})
-	wdactivity.RegisterActivities(w, &wdactivity.ReadyOptions{Allow: []string{"s3://bucket/builds"}})
-	if err := w.Run(worker.InterruptCh()); err != nil {
-		log.Fatal(err)
-	}
-}

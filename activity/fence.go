@@ -10,6 +10,8 @@ import (
 	sdk "go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
+
+	"github.com/workdir/workdir/activity/internal/template"
 )
 
 // Times of the fence.
@@ -82,7 +84,7 @@ func (v *visit) ask(ctx context.Context) error {
 	defer d.mu.Unlock()
 	return askServer(ctx, v, client.RecordActivityHeartbeatOptions{
 		TaskToken: info.TaskToken, Details: d.list, Namespace: info.Namespace,
-		WorkflowID: info.WorkflowExecution.ID, WorkflowType: workflowType(info),
+		WorkflowID: info.WorkflowExecution.ID, WorkflowType: template.WorkflowType(info),
 		ActivityType: info.ActivityType.Name, TaskQueue: info.TaskQueue,
 	})
 }

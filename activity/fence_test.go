@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -69,7 +70,7 @@ func TestFenceThatSaysNo(t *testing.T) {
 				}
 				s := newServer(t, list...)
 				_, err := runInWorkflow(t, suiteOptions{activity: commitOne(b)})
-				wantType(t, err, wdactivity.TypeFenced, true)
+				wantType(t, err, errtype.Fenced, true)
 				require.ErrorContains(t, err, answer.Error())
 				require.Len(t, s.questions(), len(list))
 				b.noMounts()
@@ -101,7 +102,7 @@ func TestFenceWithoutAnAnswer(t *testing.T) {
 		}
 	}
 	_, err := run(t, ctx, commitOne(b))
-	wantType(t, err, wdactivity.TypeFenced, true)
+	wantType(t, err, errtype.Fenced, true)
 	require.ErrorContains(t, err, errWork.Error())
 	b.noMounts()
 	b.wantNoArchive("ws")
@@ -132,7 +133,7 @@ func TestLossEndsAllMountsOfTheAttempt(t *testing.T) {
 			return "", nil // as if it had not seen the end
 		})
 	})
-	wantType(t, err, wdactivity.TypeFenced, true)
+	wantType(t, err, errtype.Fenced, true)
 	b.noMounts()
 	b.wantNoArchive("outer")
 	b.wantNoArchive("inner")
@@ -180,7 +181,7 @@ func TestEndsOfTheContext(t *testing.T) {
 					require.True(t, test.want(err), "%v", err)
 					return
 				}
-				wantType(t, err, wdactivity.TypeFenced, true)
+				wantType(t, err, errtype.Fenced, true)
 				require.ErrorContains(t, err, test.cause.Error())
 			})
 		}
@@ -245,7 +246,7 @@ func TestEndBeforeAutoCommit(t *testing.T) {
 				require.NoError(t, err)
 				return
 			}
-			wantType(t, err, wdactivity.TypeFenced, true)
+			wantType(t, err, errtype.Fenced, true)
 		})
 	}
 }
@@ -268,7 +269,7 @@ func TestWorkerStopTimeoutIsNamed(t *testing.T) {
 		})
 	}, sdk.RegisterOptions{Name: "act"})
 	_, err := env.ExecuteActivity("act")
-	wantType(t, err, wdactivity.TypeFenced, true)
+	wantType(t, err, errtype.Fenced, true)
 	require.Contains(t, text.String(), "WorkerStopTimeout")
 }
 
@@ -285,7 +286,7 @@ func TestErrorsMatchInTheProcess(t *testing.T) {
 	require.ErrorIs(t, err, wdactivity.ErrFenced)
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, errWork)
-	wantType(t, err, wdactivity.TypeFenced, true)
+	wantType(t, err, errtype.Fenced, true)
 }
 
 // A deadline that the caller of Do sets is its own affair: the activity goes on.

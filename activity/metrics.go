@@ -11,6 +11,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/workdir/workdir/activity/internal/template"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
@@ -99,7 +100,7 @@ func observe(ctx context.Context, scheme string, readOnly bool) *observer {
 		metrics: sdk.GetMetricsHandler(ctx).WithTags(map[string]string{labelScheme: scheme, labelMode: mode}),
 		log:     logger(ctx),
 		level: levelKey{
-			namespace: info.Namespace, taskQueue: info.TaskQueue, workflowType: workflowType(&info), activityType: info.ActivityType.Name,
+			namespace: info.Namespace, taskQueue: info.TaskQueue, workflowType: template.WorkflowType(&info), activityType: info.ActivityType.Name,
 			scheme: scheme, mode: mode,
 		},
 		every: sampleInterval,

@@ -8,6 +8,7 @@ import (
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
 
+	"github.com/workdir/workdir/activity/internal/template"
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 )
@@ -20,7 +21,7 @@ func (v *visit) origin() archive.Origin {
 		Namespace:    i.Namespace,
 		WorkflowID:   i.WorkflowExecution.ID,
 		RunID:        i.WorkflowExecution.RunID,
-		WorkflowType: workflowType(i),
+		WorkflowType: template.WorkflowType(i),
 		ActivityID:   i.ActivityID,
 		ActivityType: i.ActivityType.Name,
 		TaskQueue:    i.TaskQueue,

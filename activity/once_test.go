@@ -21,6 +21,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
@@ -230,7 +231,7 @@ func TestBadSteps(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := run(t, context.Background(), test.act)
-			app := wantType(t, err, wdactivity.TypeStep, false)
+			app := wantType(t, err, errtype.Step, false)
 			require.Contains(t, app.Message(), test.want)
 		})
 	}
@@ -350,7 +351,7 @@ func TestResultTooLarge(t *testing.T) {
 		})
 		return 0, err
 	})
-	wantType(t, err, wdactivity.TypeLimit, false)
+	wantType(t, err, errtype.Limit, false)
 	b.noMounts()
 	b.wantNoArchive("ws")
 }
@@ -367,7 +368,7 @@ func TestReplayOfAnotherKindOfResult(t *testing.T) {
 		_, err := wdactivity.Do(ctx, b.url("ws"), b.options(), func(context.Context, *mount.Mount) (int, error) { runs.Add(1); return 0, nil })
 		return "", err
 	}})
-	wantType(t, err, wdactivity.TypeAlreadyCommitted, false)
+	wantType(t, err, errtype.AlreadyCommitted, false)
 	require.EqualValues(t, 1, runs.Load())
 	require.EqualValues(t, 2, attempts.Load())
 }
@@ -490,7 +491,7 @@ func TestUnnamedStepsAtOnce(t *testing.T) {
 				beside <- err
 			}()
 			err := <-beside
-			app := wantType(t, err, wdactivity.TypeStep, false)
+			app := wantType(t, err, errtype.Step, false)
 			require.Contains(t, app.Message(), "Options.Step")
 			return "", add(m, "first")
 		})

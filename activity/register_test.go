@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
@@ -196,7 +197,7 @@ func TestDoWithoutThePlugin(t *testing.T) {
 	env := suite.NewTestActivityEnvironment()
 	env.RegisterActivityWithOptions(do, sdk.RegisterOptions{Name: "act"})
 	_, err = env.ExecuteActivity("act")
-	app := wantType(t, err, wdactivity.TypePlugin, true)
+	app := wantType(t, err, errtype.Plugin, true)
 	require.Contains(t, app.Message(), "client.Options.Plugins or worker.Options.Plugins")
 }
 
@@ -231,7 +232,7 @@ func TestBadVariablesAreNotRetried(t *testing.T) {
 				})
 			})
 			require.ErrorIs(t, err, store.ErrURL)
-			app := wantType(t, err, wdactivity.TypeURL, false)
+			app := wantType(t, err, errtype.URL, false)
 			require.Contains(t, app.Message(), test.want)
 		})
 	}
@@ -241,7 +242,7 @@ func TestBadVariablesAreNotRetried(t *testing.T) {
 func TestBadOptionsOfDo(t *testing.T) {
 	for _, opts := range []*wdactivity.Options{{Name: "a b"}, {Env: "A=B"}, {Dir: "here"}} {
 		_, err := wdactivity.Do(t.Context(), "mem://b/k", opts, func(context.Context, *mount.Mount) (int, error) { return 0, nil })
-		wantType(t, err, wdactivity.TypeInput, false)
+		wantType(t, err, errtype.Input, false)
 	}
 }
 

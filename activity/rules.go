@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+
+	"github.com/workdir/workdir/activity/internal/template"
 )
 
 // Rule gives an activity its workspaces.
@@ -40,7 +42,7 @@ type rule struct {
 
 // workspace is one that can be visited: a template, and options that were found good.
 type workspace struct {
-	tmpl   *template
+	tmpl   *template.Template
 	opts   *Options
 	beside bool // a further one of a rule, found by name alone
 }
@@ -112,7 +114,7 @@ func (c *rule) add(list []RuleWorkspace) error {
 			err = errors.New("autoCommit: a read-only workspace is never stored")
 		}
 		if err == nil {
-			w.tmpl, err = newTemplate(list[i].URL, opts.Vars)
+			w.tmpl, err = template.New(list[i].URL, opts.Vars)
 		}
 		if err == nil {
 			env := w.variable()

@@ -2,6 +2,7 @@ package activity_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -114,4 +115,14 @@ func (s *server) questions() []client.RecordActivityHeartbeatOptions {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.asked
+}
+
+// wantType fails unless err is an application error of this type.
+func wantType(t *testing.T, err error, typ string, retryable bool) *temporal.ApplicationError {
+	t.Helper()
+	var app *temporal.ApplicationError
+	if !errors.As(err, &app) || app.Type() != typ || app.NonRetryable() == retryable {
+		t.Fatalf("error is %v, want %s, retryable %v", err, typ, retryable)
+	}
+	return app
 }

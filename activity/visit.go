@@ -13,6 +13,8 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/worker"
 
+	"github.com/workdir/workdir/activity/internal/failure"
+	"github.com/workdir/workdir/activity/internal/template"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
@@ -49,10 +51,10 @@ type visit struct {
 func visitWorkspace(ctx context.Context, w *workspace, out any, fn func(context.Context, *mount.Mount) error) (err error) {
 	v := &visit{workspace: w, attempt: attemptOf(ctx), outer: visitOf(ctx)}
 	if v.attempt == nil {
-		return toTemporal(fmt.Errorf("open %s: %w", redactTemplate(w.tmpl.raw), ErrNoPlugin))
+		return failure.ToTemporal(fmt.Errorf("open %s: %w", w.tmpl.Redacted(), ErrNoPlugin))
 	}
 	if err := v.prepare(ctx); err != nil {
-		return toTemporal(err)
+		return failure.ToTemporal(err)
 	}
 	defer v.cancel(nil)
 	defer context.AfterFunc(v.attempt.ctx, func() { v.cancel(contextError(v.attempt.ctx)) })() // a caller may have cut its context off from the attempt's
@@ -96,16 +98,16 @@ func (v *visit) autoCommits() bool { return v.opts.AutoCommit && !v.opts.ReadOnl
 
 // prepare finds out which workspace and which step the visit is for.
 func (v *visit) prepare(ctx context.Context) error {
-	values := builtinValues(&v.attempt.info)
+	values := template.Values(&v.attempt.info)
 	if v.opts.Vars != nil {
 		more, err := v.opts.Vars(v.attempt.args)
 		if err != nil {
-			return fmt.Errorf("url template %q: %w: %w", redactTemplate(v.tmpl.raw), store.ErrURL, err)
+			return fmt.Errorf("url template %q: %w: %w", v.tmpl.Redacted(), store.ErrURL, err)
 		}
 		maps.Copy(values, more)
 	}
 	var err error
-	if v.url, err = v.tmpl.expand(values); err != nil {
+	if v.url, err = v.tmpl.Expand(values); err != nil {
 		return err
 	}
 	if !v.opts.ReadOnly {
@@ -169,9 +171,9 @@ func (v *visit) open() (done *mount.CommittedError, err error) {
 		return done, nil
 	}
 	if cause := v.ended(); cause != nil {
-		err = &fencedError{op: "open", url: v.url.Redacted(), cause: cause, err: err}
+		err = &failure.Fenced{Op: "open", URL: v.url.Redacted(), Cause: cause, Err: err}
 	}
-	err = openError(err)
+	err = failure.OfOpen(err)
 	v.obs.openFailed(v.url.Redacted(), err)
 	return nil, err
 }
@@ -215,7 +217,7 @@ func (v *visit) replay(done *mount.CommittedError, out any) error {
 	reflect.ValueOf(out).Elem().SetZero()
 	if err := decodeReplay(v.converter, done, out); err != nil {
 		reflect.ValueOf(out).Elem().SetZero()
-		return toTemporal(err)
+		return failure.ToTemporal(err)
 	}
 	if v.opts.Closed != nil {
 		v.opts.Closed(mount.Result{}, done)
@@ -240,7 +242,7 @@ func (v *visit) keep(result any) (stored bool, done *mount.CommittedError, err e
 	case v.step != "":
 		if err := v.setResult(result); err != nil {
 			v.leave(abortCommit, err)
-			return false, nil, toTemporal(err)
+			return false, nil, failure.ToTemporal(err)
 		}
 	}
 	res, err := v.close(wanted)
@@ -248,7 +250,7 @@ func (v *visit) keep(result any) (stored bool, done *mount.CommittedError, err e
 		return true, done, nil
 	}
 	stored = res.Stored || res.Deleted
-	return stored, nil, toTemporal(v.closeError(err, wanted && !stored))
+	return stored, nil, failure.ToTemporal(v.closeError(err, wanted && !stored))
 }
 
 func (v *visit) setResult(result any) error {
@@ -269,7 +271,7 @@ func (v *visit) refuse(wanted bool, cause error) error {
 	if err == nil && !wanted {
 		return nil
 	}
-	return toTemporal(v.fenced(cause, err))
+	return failure.ToTemporal(v.fenced(cause, err))
 }
 
 // closeError is the error of a visit of the one that Close returned. missing says
@@ -285,7 +287,7 @@ func (v *visit) closeError(err error, missing bool) error {
 	case cause != nil && err == nil && missing && revoked:
 		return v.fenced(cause, nil) // it was revoked just before Close looked at the mark
 	case err != nil:
-		return &workspaceError{url: v.mount.URL(), err: err}
+		return &failure.At{URL: v.mount.URL(), Err: err}
 	}
 	return nil
 }
@@ -295,7 +297,7 @@ func (v *visit) fenced(cause, err error) error {
 	if errors.Is(cause, worker.ErrWorkerShutdown) {
 		v.attempt.log.Warn("a commit was cut off by the end of the worker; give worker.Options.WorkerStopTimeout more than the time that activities and their commits take", "url", v.mount.URL())
 	}
-	return &fencedError{op: "commit", url: v.mount.URL(), cause: cause, err: err}
+	return &failure.Fenced{Op: "commit", URL: v.mount.URL(), Cause: cause, Err: err}
 }
 
 // failed ends a visit whose function returned an error, which is returned as it is;
@@ -313,7 +315,7 @@ func (v *visit) failed(err error) error {
 	revoked := v.revoked
 	v.mu.Unlock()
 	if cause := v.ended(); cause != nil && revoked && errors.Is(err, mount.ErrAbandoned) {
-		return toTemporal(v.fenced(cause, err))
+		return failure.ToTemporal(v.fenced(cause, err))
 	}
 	return err
 }

@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -172,7 +173,7 @@ func Workflow(ctx workflow.Context, order Order) (out string, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: time.Hour,
 		HeartbeatTimeout:    30 * time.Second, // so long it takes until a lost worker is missed
-		RetryPolicy:         &temporal.RetryPolicy{NonRetryableErrorTypes: []string{wdactivity.TypeHost}},
+		RetryPolicy:         &temporal.RetryPolicy{NonRetryableErrorTypes: []string{errtype.Host}},
 	})
 	var a *Activities
 	err = workflow.ExecuteActivity(ctx, a.Build, order).Get(ctx, &out)

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/workspace"
 )
@@ -72,7 +73,7 @@ func TestBuild(t *testing.T) {
 
 	_, err = env.ExecuteActivity("Build", Order{Customer: "../up", Target: "report"})
 	var app *temporal.ApplicationError
-	if !errors.As(err, &app) || app.Type() != wdactivity.TypeURL || !app.NonRetryable() {
+	if !errors.As(err, &app) || app.Type() != errtype.URL || !app.NonRetryable() {
 		t.Errorf("a customer that would lead elsewhere: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/ready"
 	"github.com/workdir/workdir/examples/internal/play"
 )
 
@@ -24,10 +25,9 @@ func run(s *play.Stage) error {
 	}
 	w := worker.New(s.Client, s.Name, worker.Options{Plugins: []worker.Plugin{plugin}})
 	w.RegisterWorkflow(Agent)
-	wdactivity.RegisterActivities(w, &wdactivity.ReadyOptions{
-		Allow: []string{s.Store},
-		Only:  []string{wdactivity.ExecActivity},
-	})
+	if err := ready.Register(w, &ready.Options{Allow: []string{s.Store}, Only: []string{ready.Exec}}); err != nil {
+		return err
+	}
 	var told []string
 	if err := s.Run(w, &told, Agent, s.Store+"/{workflow_id}"); err != nil {
 		return err
@@ -39,15 +39,15 @@ func run(s *play.Stage) error {
 // Agent calls tools until it has nothing more to do, and tells what it did.
 func Agent(ctx workflow.Context, scratch string) (told []string, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, HeartbeatTimeout: 10 * time.Second})
-	var last *wdactivity.ExecResult
+	var last *ready.ExecResult
 	for turn := 0; ; turn++ {
 		call := think(turn, last)
 		if call == nil {
 			return told, nil
 		}
 		call.Workspace = scratch
-		last = &wdactivity.ExecResult{}
-		if err := workflow.ExecuteActivity(ctx, wdactivity.ExecActivity, call).Get(ctx, last); err != nil {
+		last = &ready.ExecResult{}
+		if err := workflow.ExecuteActivity(ctx, ready.Exec, call).Get(ctx, last); err != nil {
 			return nil, err
 		}
 		told = append(told, fmt.Sprintf("%-30s exit %d, stored %-5t  %s", strings.Join(call.Argv, " "), last.ExitCode, last.Stored, firstLine(last.Stdout)))
@@ -57,20 +57,20 @@ func Agent(ctx workflow.Context, scratch string) (told []string, err error) {
 // think stands in for the model: it sees what the last tool said, and gives the
 // next tool call, or nil when it is done. The task is a script that gives the
 // median of some numbers.
-func think(turn int, last *wdactivity.ExecResult) *wdactivity.ExecInput {
+func think(turn int, last *ready.ExecResult) *ready.ExecInput {
 	const first = `sort -n | awk '{ n[NR] = $1 } END { print n[int((NR + 1) / 2)] }'`
 	const better = `sort -n | awk '{ n[NR] = $1 } END { print (n[int((NR + 1) / 2)] + n[int(NR / 2) + 1]) / 2 }'`
 	switch {
 	case turn == 0:
-		return &wdactivity.ExecInput{Argv: []string{"tee", "median.sh"}, Stdin: first + "\n"}
+		return &ready.ExecInput{Argv: []string{"tee", "median.sh"}, Stdin: first + "\n"}
 	case turn == 1:
-		return &wdactivity.ExecInput{Argv: []string{"tee", "check.sh"}, Stdin: check}
+		return &ready.ExecInput{Argv: []string{"tee", "check.sh"}, Stdin: check}
 	case last.ExitCode != 0 && strings.Contains(last.Stdout, "want"):
-		return &wdactivity.ExecInput{Argv: []string{"tee", "median.sh"}, Stdin: better + "\n"} // it has read what is wrong
+		return &ready.ExecInput{Argv: []string{"tee", "median.sh"}, Stdin: better + "\n"} // it has read what is wrong
 	case last.Stdout == "all as it should be\n":
 		return nil
 	}
-	return &wdactivity.ExecInput{Argv: []string{"sh", "check.sh"}}
+	return &ready.ExecInput{Argv: []string{"sh", "check.sh"}}
 }
 
 // check is the test that the agent wrote. It leaves a mess when it fails: none of

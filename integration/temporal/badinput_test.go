@@ -19,6 +19,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -145,18 +146,18 @@ func (r *run[T]) attempts() []int32 {
 func TestBadTemplates(t *testing.T) {
 	e := newEnv(t)
 	template := func(key string, words ...string) badInput {
-		return badInput{activity: "expand", arg: key, typ: wdactivity.TypeURL, words: words}
+		return badInput{activity: "expand", arg: key, typ: errtype.URL, words: words}
 	}
 	value := func(value string) badInput {
 		return badInput{
-			activity: "order", arg: map[string]string{"customer": value}, typ: wdactivity.TypeURL,
+			activity: "order", arg: map[string]string{"customer": value}, typ: errtype.URL,
 			words: []string{"{customer}", fmt.Sprintf("%q", value)},
 		}
 	}
 	byID := template("jobs/{activity_id}", "{activity_id}", `".."`)
 	byID.id = ".."
 	missing := badInput{
-		activity: "order", arg: map[string]string{"client": "a"}, typ: wdactivity.TypeURL,
+		activity: "order", arg: map[string]string{"client": "a"}, typ: errtype.URL,
 		words: []string{"unknown variable {customer}", "client", "workflow_id"},
 	}
 	e.refuseAll([]badInput{
@@ -200,12 +201,12 @@ func TestRefusedArchives(t *testing.T) {
 		typ   string
 		words []string
 	}{
-		{"garbage", func(t *testing.T, path string) { noError(t, os.WriteFile(path, []byte("no archive at all\n"), 0o644)) }, wdactivity.TypeFormat, nil},
-		{"void", func(t *testing.T, path string) { noError(t, os.WriteFile(path, nil, 0o644)) }, wdactivity.TypeFormat, nil},
-		{"cut", writeCut, wdactivity.TypeFormat, nil},
-		{"escape", entry(tar.Header{Name: "../escape", Mode: 0o644, Typeflag: tar.TypeReg}), wdactivity.TypeFormat, []string{"../escape"}},
-		{"device", entry(tar.Header{Name: "disk", Mode: 0o600, Typeflag: tar.TypeBlock, Devmajor: 8}), wdactivity.TypeFormat, []string{"disk"}},
-		{"directory", func(t *testing.T, path string) { noError(t, os.Mkdir(path, 0o755)) }, wdactivity.TypeNotArchive, nil},
+		{"garbage", func(t *testing.T, path string) { noError(t, os.WriteFile(path, []byte("no archive at all\n"), 0o644)) }, errtype.Format, nil},
+		{"void", func(t *testing.T, path string) { noError(t, os.WriteFile(path, nil, 0o644)) }, errtype.Format, nil},
+		{"cut", writeCut, errtype.Format, nil},
+		{"escape", entry(tar.Header{Name: "../escape", Mode: 0o644, Typeflag: tar.TypeReg}), errtype.Format, []string{"../escape"}},
+		{"device", entry(tar.Header{Name: "disk", Mode: 0o600, Typeflag: tar.TypeBlock, Devmajor: 8}), errtype.Format, []string{"disk"}},
+		{"directory", func(t *testing.T, path string) { noError(t, os.Mkdir(path, 0o755)) }, errtype.NotArchive, nil},
 	}
 	var inputs []badInput
 	before := map[string]string{}

@@ -7,7 +7,7 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/archive"
 )
 
@@ -86,8 +86,8 @@ func TestFullLogAndALaterAttempt(t *testing.T) {
 			noError(t, w.Start())
 			o, err := r.result()
 			noError(t, err)
-			if o.Type != wdactivity.TypeUnknown || !o.Final {
-				t.Errorf("error = %+v, want a final one of type %s", o, wdactivity.TypeUnknown)
+			if o.Type != errtype.Unknown || !o.Final {
+				t.Errorf("error = %+v, want a final one of type %s", o, errtype.Unknown)
 			}
 			if got := r.attempts(); !slices.Equal(got, []int32{attempt}) {
 				t.Errorf("attempts in the history = %v, want %d", got, attempt)

@@ -13,7 +13,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/workflow"
 
-	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/integration/stores"
 )
 
@@ -173,7 +173,7 @@ func TestStoreGoesAway(t *testing.T) {
 			long++
 		}
 	}
-	waitFor(t, "the first attempts that fail", func() bool { return failed.count(wdactivity.TypeUnknown) == long })
+	waitFor(t, "the first attempts that fail", func() bool { return failed.count(errtype.Unknown) == long })
 	all.end()
 	for name, r := range runs {
 		got, err := r.result()
@@ -194,7 +194,7 @@ func TestStoreGoesAway(t *testing.T) {
 			t.Errorf("%s has %d commits, want 1", name, n)
 		}
 	}
-	failed.checkRetried(t, wdactivity.TypeUnknown, wdactivity.TypeUnreachable) // at the commit, and at later opens
+	failed.checkRetried(t, errtype.Unknown, errtype.Unreachable) // at the commit, and at later opens
 }
 
 // startPatient is startTally with time for stores that are slow or away.

@@ -15,7 +15,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
-	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -41,7 +41,7 @@ func TestTwoActivitiesOnOneWorkspace(t *testing.T) {
 	if !slices.Equal(attempts, []int{1, 2}) {
 		t.Errorf("attempts = %v, want one of each", attempts)
 	}
-	if got, want := r.failures(), []string{wdactivity.TypeConflict}; !slices.Equal(got, want) {
+	if got, want := r.failures(), []string{errtype.Conflict}; !slices.Equal(got, want) {
 		t.Errorf("failures of attempts = %q, want %q", got, want)
 	}
 	for _, name := range []string{"a", "b"} {

@@ -9,12 +9,15 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/ready"
 )
 
 // The program "ready" has the ready-made activities. Its plugin tries the host first.
 func init() {
 	programs["ready"] = func(w worker.Worker, c *config) {
-		wdactivity.RegisterActivities(w, &wdactivity.ReadyOptions{Allow: []string{c.url("")}})
+		if err := ready.Register(w, &ready.Options{Allow: []string{c.url("")}}); err != nil {
+			panic(err)
+		}
 	}
 	pluginSetup["ready"] = func(o *wdactivity.PluginOptions, _ *config) { o.NoPreflight = false }
 }
@@ -27,8 +30,8 @@ type execInput map[string]any
 func TestExecTakesEffectOnce(t *testing.T) {
 	e := newEnv(t)
 	e.newWorker(workerOptions{Program: "ready"}).killBefore("RespondActivityTaskCompleted")
-	r := startWorkflow(e, func(ctx workflow.Context) (wdactivity.ExecResult, error) {
-		return execute[wdactivity.ExecResult](e.activities(ctx), "workdir.Exec", execInput{
+	r := startWorkflow(e, func(ctx workflow.Context) (ready.ExecResult, error) {
+		return execute[ready.ExecResult](e.activities(ctx), "workdir.Exec", execInput{
 			"workspace": e.url("{workflow_id}"), "argv": []string{"sh", "-c", "echo once >>lines; cat lines"},
 		})
 	})
@@ -37,7 +40,7 @@ func TestExecTakesEffectOnce(t *testing.T) {
 	if got.Stdout != "once\n" || !got.Replayed || !got.Stored || got.Commit == "" {
 		t.Errorf("result %+v", got)
 	}
-	if log := e.log(r.GetID()); len(log) != 1 || string(log[0].ID) != got.Commit || log[0].Origin.ActivityType != wdactivity.ExecActivity {
+	if log := e.log(r.GetID()); len(log) != 1 || string(log[0].ID) != got.Commit || log[0].Origin.ActivityType != ready.Exec {
 		t.Errorf("log %+v", log)
 	}
 	if lines := e.file(r.GetID(), "lines"); lines != "once\n" {
@@ -50,10 +53,10 @@ func TestExecTakesEffectOnce(t *testing.T) {
 func TestExecIsCancelled(t *testing.T) {
 	e := newEnv(t)
 	e.newWorker(workerOptions{Program: "ready"})
-	r := startWorkflow(e, func(ctx workflow.Context) (wdactivity.ExecResult, error) {
+	r := startWorkflow(e, func(ctx workflow.Context) (ready.ExecResult, error) {
 		opts := options(e.queue)
 		opts.WaitForCancellation = true
-		return execute[wdactivity.ExecResult](workflow.WithActivityOptions(ctx, opts), "workdir.Exec", execInput{
+		return execute[ready.ExecResult](workflow.WithActivityOptions(ctx, opts), "workdir.Exec", execInput{
 			"workspace": e.url("job"), "argv": []string{"sh", "-c", fmt.Sprintf("touch f %s/running; sleep 1000 & sleep 1000", e.notes())},
 		})
 	})

@@ -20,6 +20,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
@@ -96,7 +97,7 @@ func TestNoFUSE(t *testing.T) {
 		}
 	}
 	e.newWorker(workerOptions{Program: "hold", NoFUSE: true})
-	app := startWorkflow(e, once[int](e, "hold", "file")).fails(wdactivity.TypeHost)
+	app := startWorkflow(e, once[int](e, "hold", "file")).fails(errtype.Host)
 	if !strings.Contains(app.Error(), "/dev/fuse") {
 		t.Errorf("error = %v", app)
 	}
@@ -123,7 +124,7 @@ func TestArchiveWithoutMemory(t *testing.T) {
 	e := newEnv(t)
 	noError(t, os.WriteFile(e.archive("job"), foreignArchive(t, 4*smallMemory), 0o644))
 	e.newWorker(workerOptions{Program: "small"})
-	app := startWorkflow(e, once[string](e, "fill", 1)).fails(wdactivity.TypeLimit)
+	app := startWorkflow(e, once[string](e, "fill", 1)).fails(errtype.Limit)
 	if !strings.Contains(app.Error(), "MaxBytes") || app.NonRetryable() {
 		t.Errorf("error = %v, non-retryable %v; another worker may have the memory", app, app.NonRetryable())
 	}
@@ -148,7 +149,7 @@ func foreignArchive(t *testing.T, size int) []byte {
 func TestProcessLeftBehind(t *testing.T) {
 	e := newEnv(t)
 	e.newWorker(workerOptions{Program: "left"})
-	app := startWorkflow(e, once[string](e, "leave", "")).fails(wdactivity.TypeBusy)
+	app := startWorkflow(e, once[string](e, "leave", "")).fails(errtype.Busy)
 	notes, err := filepath.Glob(filepath.Join(e.notes(), "left-*"))
 	noError(t, err)
 	if len(notes) != 1 {
@@ -174,14 +175,14 @@ func TestConflictWithoutRetry(t *testing.T) {
 	_, err := first.result()
 	noError(t, err)
 	e.note("go-b")
-	app := second.fails(wdactivity.TypeConflict)
+	app := second.fails(errtype.Conflict)
 	head, err := store.Stat(t.Context(), e.url("job"))
 	noError(t, err)
-	var got wdactivity.ConflictDetails
+	var got errtype.ConflictDetails
 	noError(t, app.Details(&got))
 	by := got.By
 	got.By = nil
-	if want := (wdactivity.ConflictDetails{URL: e.url("job"), Have: head.Revision}); !reflect.DeepEqual(got, want) || app.NonRetryable() {
+	if want := (errtype.ConflictDetails{URL: e.url("job"), Have: string(head.Revision)}); !reflect.DeepEqual(got, want) || app.NonRetryable() {
 		t.Errorf("details = %+v, want %+v; non-retryable %v", got, want, app.NonRetryable())
 	}
 	if len(by) != 1 || by[0].WorkflowID == "" || by[0].Created != 1 {
@@ -199,7 +200,7 @@ func TestResultTooLarge(t *testing.T) {
 	r := startWorkflow(e, func(ctx workflow.Context) (string, error) {
 		return execute[string](e.activities(ctx), "large", archive.MaxResult+1)
 	})
-	if app, again := r.fails(wdactivity.TypeLimit), r.failures(); !app.NonRetryable() || len(again) > 0 {
+	if app, again := r.fails(errtype.Limit), r.failures(); !app.NonRetryable() || len(again) > 0 {
 		t.Errorf("%v was tried again after %q", app, again)
 	}
 	e.checkNoEffect()
@@ -218,13 +219,13 @@ func TestResultDropped(t *testing.T) {
 		e.commitResult(i)
 	}
 	noError(t, w.Start())
-	app := r.fails(wdactivity.TypeAlreadyCommitted)
+	app := r.fails(errtype.AlreadyCommitted)
 	head, err := store.Stat(t.Context(), e.url("job"))
 	noError(t, err)
 	records := e.log("job")
-	var got wdactivity.AlreadyCommittedDetails
+	var got errtype.AlreadyCommittedDetails
 	noError(t, app.Details(&got))
-	want := wdactivity.AlreadyCommittedDetails{URL: e.url("job"), CommitID: records[len(records)-1].ID, Attempt: 1, Revision: head.Revision}
+	want := errtype.AlreadyCommittedDetails{URL: e.url("job"), CommitID: string(records[len(records)-1].ID), Attempt: 1, Revision: string(head.Revision)}
 	if got != want || !app.NonRetryable() {
 		t.Errorf("details = %+v, want %+v; non-retryable %v", got, want, app.NonRetryable())
 	}

@@ -16,7 +16,7 @@ type rule struct {
 
 // example is the rule of a program that shows how packages are used.
 var example = rule{
-	ours:    []string{"activity", "mount", "store", "store/drivers/...", "examples/internal/play"},
+	ours:    []string{"activity", "activity/errtype", "activity/ready", "mount", "store", "store/drivers/...", "examples/internal/play"},
 	foreign: []string{"go.temporal.io/"},
 	tests:   []string{"workspace"},
 }
@@ -29,9 +29,25 @@ var table = map[string]rule{
 		ours:    []string{"archive", "doctor", "fs", "mount", "store", "store/drivers/...", "workspace", "internal/..."},
 		foreign: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/cheggaaa/pb/v3"},
 	},
-	"activity":        {ours: []string{"archive", "doctor", "mount", "store"}, foreign: []string{"go.temporal.io/"}, tests: []string{"store/drivers/azure", "store/drivers/s3"}},
-	"activity/wdtest": {ours: []string{"activity", "mount", "store", "workspace"}, foreign: []string{"go.temporal.io/"}},
-	"mount":           {ours: []string{"doctor", "fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable"}, tests: []string{"store/storetest"}},
+	"activity": {
+		ours:    []string{"activity/errtype", "activity/internal/...", "archive", "doctor", "mount", "store"},
+		foreign: []string{"go.temporal.io/"},
+		tests:   []string{"store/drivers/azure", "store/drivers/s3"},
+	},
+	"activity/ready": {
+		ours:    []string{"activity", "activity/errtype", "activity/internal/...", "archive", "mount", "store"},
+		foreign: []string{"go.temporal.io/"},
+		tests:   []string{"activity/wdtest"},
+	},
+	"activity/wdtest":           {ours: []string{"activity", "mount", "store", "workspace"}, foreign: []string{"go.temporal.io/"}},
+	"activity/internal/failure": {ours: []string{"activity/errtype", "archive", "mount", "store"}, foreign: []string{"go.temporal.io/"}},
+	"activity/internal/template": {
+		ours:    []string{"store"},
+		foreign: []string{"go.temporal.io/"},
+		tests:   []string{"store/drivers/azure", "store/drivers/s3"},
+	},
+	"activity/errtype": {},
+	"mount":            {ours: []string{"doctor", "fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable"}, tests: []string{"store/storetest"}},
 	"store/drivers/s3": {
 		ours:    []string{"doctor", "doctor/s3", "store", "store/drivers/internal/cloud"},
 		foreign: []string{"gocloud.dev/", "github.com/aws/"},

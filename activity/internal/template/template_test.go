@@ -1,4 +1,4 @@
-package activity
+package template
 
 import (
 	"errors"
@@ -62,15 +62,15 @@ func TestTemplate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			tmpl, err := parseTemplate(test.in)
+			tmpl, err := Parse(test.in)
 			if err != nil {
 				t.Fatal(err)
 			}
-			values := builtinValues(sampleInfo)
+			values := Values(sampleInfo)
 			for k, v := range test.vars {
 				values[k] = v
 			}
-			u, err := tmpl.expand(values)
+			u, err := tmpl.Expand(values)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +111,7 @@ func TestTemplateRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			err := CheckTemplate(test.in)
+			err := Check(test.in)
 			if !errors.Is(err, store.ErrURL) {
 				t.Fatalf("error is %v, want store.ErrURL", err)
 			}
@@ -122,7 +122,7 @@ func TestTemplateRefused(t *testing.T) {
 			}
 		})
 	}
-	if err := CheckTemplate("s3://b/{workflow_id}/{customer}", "customer"); err != nil {
+	if err := Check("s3://b/{workflow_id}/{customer}", "customer"); err != nil {
 		t.Error(err)
 	}
 }
@@ -132,7 +132,7 @@ func TestTemplateShowsNoSecret(t *testing.T) {
 		"s3://b/{x?secret=hunter2",
 		"s3://user:hunter2@{b}/k",
 	} {
-		if err := CheckTemplate(url); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if err := Check(url); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
@@ -161,11 +161,11 @@ func TestTemplateRefusesValue(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			tmpl, err := parseTemplate(test.in)
+			tmpl, err := Parse(test.in)
 			if err != nil {
 				t.Fatal(err)
 			}
-			u, err := tmpl.expand(map[string]string{"x": test.value})
+			u, err := tmpl.Expand(map[string]string{"x": test.value})
 			if !errors.Is(err, store.ErrURL) {
 				t.Fatalf("got %v and error %v, want store.ErrURL", u, err)
 			}
@@ -179,11 +179,11 @@ func TestTemplateRefusesValue(t *testing.T) {
 }
 
 func TestTemplateWithoutAValue(t *testing.T) {
-	tmpl, err := parseTemplate("s3://b/{nobody}")
+	tmpl, err := Parse("s3://b/{nobody}")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = tmpl.expand(map[string]string{"somebody": "x"})
+	_, err = tmpl.Expand(map[string]string{"somebody": "x"})
 	if !errors.Is(err, store.ErrURL) || !strings.Contains(err.Error(), "{nobody}; the known ones are somebody") {
 		t.Errorf("error is %v", err)
 	}
@@ -193,12 +193,12 @@ func TestTemplateWithoutAValue(t *testing.T) {
 // workspace.
 func TestTemplateKeysDiffer(t *testing.T) {
 	for _, raw := range []string{"s3://b/{x}/{y}", "s3://b/{x...}/{y}", "s3://b/{x}/{y...}"} {
-		tmpl, err := parseTemplate(raw)
+		tmpl, err := Parse(raw)
 		if err != nil {
 			t.Fatal(err)
 		}
-		one, err1 := tmpl.expand(map[string]string{"x": "a", "y": "x/y"})
-		two, err2 := tmpl.expand(map[string]string{"x": "a/x", "y": "y"})
+		one, err1 := tmpl.Expand(map[string]string{"x": "a", "y": "x/y"})
+		two, err2 := tmpl.Expand(map[string]string{"x": "a/x", "y": "y"})
 		if err1 == nil && err2 == nil {
 			t.Errorf("%s: %s and %s are both accepted", raw, one, two)
 		}
@@ -214,14 +214,14 @@ func FuzzTemplate(f *testing.F) {
 	f.Add("./{x}{y}", ".", ".")
 	f.Add("abfs://c@acc.dfs.core.windows.net/{x}?sas=1", `a\b`, "?")
 	f.Fuzz(func(t *testing.T, raw, x, y string) {
-		tmpl, err := parseTemplate(raw)
+		tmpl, err := Parse(raw)
 		if err != nil {
 			if !errors.Is(err, store.ErrURL) {
 				t.Fatalf("error is %v", err)
 			}
 			return
 		}
-		u, err := tmpl.expand(map[string]string{"x": x, "y": y})
+		u, err := tmpl.Expand(map[string]string{"x": x, "y": y})
 		if err != nil {
 			if !errors.Is(err, store.ErrURL) {
 				t.Fatalf("error is %v", err)

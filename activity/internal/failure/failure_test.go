@@ -1,4 +1,4 @@
-package activity
+package failure
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
@@ -24,7 +25,7 @@ type documented struct{ name, typ, retried, message string }
 
 func readErrorTable(t *testing.T) []documented {
 	t.Helper()
-	text, err := os.ReadFile("../docs/errors.md")
+	text, err := os.ReadFile("../../../docs/errors.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func TestErrorTable(t *testing.T) {
 	for _, row := range errorTable {
 		err := fmt.Errorf("open s3://b/k: %w: some reason", row.err)
 		var app *temporal.ApplicationError
-		if got := toTemporal(err); !errors.As(got, &app) || !errors.Is(got, row.err) {
+		if got := ToTemporal(err); !errors.As(got, &app) || !errors.Is(got, row.err) {
 			t.Fatalf("%s became %v", row.name, got)
 		}
 		if app.Type() != row.typ || app.NonRetryable() == row.retry || app.Message() != err.Error() {
@@ -89,18 +90,18 @@ func TestToTemporal(t *testing.T) {
 		typ   string
 		retry bool
 	}{
-		{"reason of a failed commit", fmt.Errorf("%w: %w", mount.ErrCommit, store.ErrUnreachable), TypeUnreachable, true},
-		{"reason that stays", fmt.Errorf("%w: %w", mount.ErrCommit, store.ErrNotConditional), TypeNotConditional, false},
-		{"commit without a known reason", fmt.Errorf("%w: out of luck", mount.ErrCommit), TypeCommit, true},
-		{"too large for this worker", fmt.Errorf("%w: %w", mount.ErrLimit, archive.ErrLimit), TypeLimit, true},
-		{"anything else", os.ErrInvalid, TypeOther, true},
-		{"fenced, whatever came of it", &fencedError{cause: context.Canceled, err: store.ErrConflict}, TypeFenced, true},
+		{"reason of a failed commit", fmt.Errorf("%w: %w", mount.ErrCommit, store.ErrUnreachable), errtype.Unreachable, true},
+		{"reason that stays", fmt.Errorf("%w: %w", mount.ErrCommit, store.ErrNotConditional), errtype.NotConditional, false},
+		{"commit without a known reason", fmt.Errorf("%w: out of luck", mount.ErrCommit), errtype.Commit, true},
+		{"too large for this worker", fmt.Errorf("%w: %w", mount.ErrLimit, archive.ErrLimit), errtype.Limit, true},
+		{"anything else", os.ErrInvalid, errtype.Other, true},
+		{"fenced, whatever came of it", &Fenced{Cause: context.Canceled, Err: store.ErrConflict}, errtype.Fenced, true},
 		{"Temporal's own", fmt.Errorf("wrapped: %w", theirs), "Theirs", true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var app *temporal.ApplicationError
-			err := toTemporal(test.in)
+			err := ToTemporal(test.in)
 			if !errors.As(err, &app) || app.Type() != test.typ || app.NonRetryable() == test.retry {
 				t.Errorf("got %v, want %s, retried %v", err, test.typ, test.retry)
 			}
@@ -113,7 +114,7 @@ func TestToTemporal(t *testing.T) {
 
 func TestUnknownPastIsNotRetried(t *testing.T) {
 	var app *temporal.ApplicationError
-	if err := openError(fmt.Errorf("open: %w", store.ErrUnknown)); !errors.As(err, &app) || !app.NonRetryable() || app.Type() != TypeUnknown {
+	if err := OfOpen(fmt.Errorf("open: %w", store.ErrUnknown)); !errors.As(err, &app) || !app.NonRetryable() || app.Type() != errtype.Unknown {
 		t.Errorf("got %v", err)
 	}
 }
@@ -126,7 +127,7 @@ func TestConflictInTheHistory(t *testing.T) {
 		{ID: "c1", Time: when, Origin: archive.Origin{Execution: "from a script"}},
 	}}
 	conflict.Between[0].Changed.Created, conflict.Between[0].Changed.Bytes = 1, 9
-	err := toTemporal(&workspaceError{url: "s3://b/k", err: fmt.Errorf("commit s3://b/k: %w", conflict)})
+	err := ToTemporal(&At{URL: "s3://b/k", Err: fmt.Errorf("commit s3://b/k: %w", conflict)})
 	fc := temporal.NewDefaultFailureConverter(temporal.DefaultFailureConverterOptions{DataConverter: converter.GetDefaultDataConverter()})
 	failure := fc.ErrorToFailure(err)
 	if failure.GetCause().GetCause() != nil {
@@ -136,11 +137,11 @@ func TestConflictInTheHistory(t *testing.T) {
 	if !errors.As(fc.FailureToError(failure), &app) {
 		t.Fatal("no application error")
 	}
-	var details ConflictDetails
+	var details errtype.ConflictDetails
 	if err := app.Details(&details); err != nil {
 		t.Fatal(err)
 	}
-	if want := (ConflictDetails{URL: "s3://b/k", Want: "rev-1", Have: "rev-2", Further: 2, By: []CommitDetails{
+	if want := (errtype.ConflictDetails{URL: "s3://b/k", Want: "rev-1", Have: "rev-2", Further: 2, By: []errtype.CommitDetails{
 		{CommitID: "c2", Time: when, Host: "h", WorkflowID: "w", ActivityType: "Build", ActivityID: "5", Attempt: 2, Created: 1, Bytes: 9},
 		{CommitID: "c1", Time: when, Execution: "from a script"},
 	}}); !reflect.DeepEqual(details, want) {
@@ -152,7 +153,7 @@ func TestConflictInTheHistory(t *testing.T) {
 	if want := fmt.Sprintf("%s (type: workdir.Conflict, retryable: true): %v", app.Message(), store.ErrConflict); app.Error() != want {
 		t.Errorf("Temporal shows %q, want %q", app, want)
 	}
-	if app.Type() != TypeConflict || app.NonRetryable() || !strings.Contains(app.Message(), "rev-1") || !strings.Contains(app.Message(), `workflow "w", activity "Build"`) {
+	if app.Type() != errtype.Conflict || app.NonRetryable() || !strings.Contains(app.Message(), "rev-1") || !strings.Contains(app.Message(), `workflow "w", activity "Build"`) {
 		t.Errorf("got %v", app)
 	}
 }

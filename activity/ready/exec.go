@@ -1,4 +1,4 @@
-package activity
+package ready
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,10 +17,12 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"golang.org/x/sys/unix"
 
+	wdactivity "github.com/workdir/workdir/activity"
+	"github.com/workdir/workdir/activity/errtype"
 	"github.com/workdir/workdir/mount"
 )
 
-// ExecInput is what workdir.Exec is asked to do.
+// ExecInput is what Exec is asked to do.
 type ExecInput struct {
 	// Workspace is the URL of the workspace, a template.
 	Workspace string `json:"workspace"`
@@ -47,13 +50,14 @@ type ExecInput struct {
 	// FailOnExit makes an activity error of type workdir.Exit of any other end of
 	// the command. By default that is a result.
 	FailOnExit bool `json:"failOnExit,omitempty"`
-
-	wrong error // with the JSON that it was decoded from; nil: nothing
+	// Presence says whether the workspace has to exist: "mustExist", "mayBeAbsent" or
+	// "mustBeNew". "": a read-only one must exist, others may be absent.
+	Presence mount.Presence `json:"presence,omitempty"`
 }
 
-// ExecResult is what workdir.Exec gives.
+// ExecResult is the result of Exec.
 type ExecResult struct {
-	// ExitCode of the command, as a shell gives it: 126 or 127 where it cannot be run
+	// ExitCode of the command, as a shell returns it: 126 or 127 where it cannot be run
 	// or found, 128 and the signal's number where a signal ended it.
 	ExitCode int `json:"exitCode"`
 	// Signal that ended it, such as "SIGKILL".
@@ -89,17 +93,17 @@ type ExecChanges struct {
 	Bytes    int64 `json:"bytes"`
 }
 
-// exec is workdir.Exec.
+// exec is Exec.
 func (r *ready) exec(ctx context.Context, in ExecInput) (ExecResult, error) {
 	x := execCall{ready: r, in: in}
 	if err := x.check(ctx); err != nil {
 		return ExecResult{}, err
 	}
-	opts := r.opts
-	opts.ReadOnly = in.ReadOnly
+	opts := r.options()
+	opts.ReadOnly, opts.Presence = in.ReadOnly, in.Presence
 	var ended ExecResult
 	opts.Closed = func(r mount.Result, done *mount.CommittedError) { ended = stored(r, done) }
-	out, err := Do(ctx, x.url, &opts, func(ctx context.Context, m *mount.Mount) (ExecResult, error) {
+	out, err := wdactivity.Do(ctx, x.url, &opts, func(ctx context.Context, m *mount.Mount) (ExecResult, error) {
 		return x.enter(ctx, m, slices.Sorted(maps.Keys(in.Mounts)))
 	})
 	x.killLeft(err)
@@ -110,7 +114,14 @@ func (r *ready) exec(ctx context.Context, in ExecInput) (ExecResult, error) {
 	return out, nil
 }
 
-// execCall is one call of workdir.Exec.
+// options are those of a workspace that Exec mounts.
+func (r *ready) options() wdactivity.Options {
+	o := r.opts.Workspaces
+	o.Name, o.Step, o.AutoCommit, o.Vars, o.Closed = "", "", false, nil, nil
+	return o
+}
+
+// execCall is one call of Exec.
 type execCall struct {
 	ready   *ready
 	in      ExecInput
@@ -124,9 +135,6 @@ type execCall struct {
 // mounted.
 func (x *execCall) check(ctx context.Context) error {
 	in := &x.in
-	if err := checkDecoded(in.wrong); err != nil {
-		return err
-	}
 	switch {
 	case len(in.Argv) == 0 || in.Argv[0] == "":
 		return badInput("argv: a command is needed")
@@ -138,6 +146,9 @@ func (x *execCall) check(ctx context.Context) error {
 	if slices.ContainsFunc(in.Argv, hasNUL) || hasNUL(in.Dir) {
 		return badInput("argv, dir: a NUL byte cannot be passed to a command")
 	}
+	if err := in.Presence.Check(in.ReadOnly); err != nil {
+		return badInput("%v", err)
+	}
 	for name, value := range in.Env {
 		if !goodEnv.MatchString(name) || hasNUL(value) {
 			return badInput("env: %q is no variable for a command", name)
@@ -145,6 +156,11 @@ func (x *execCall) check(ctx context.Context) error {
 	}
 	return x.checkURLs(ctx)
 }
+
+var (
+	goodName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	goodEnv  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
 
 func (x *execCall) checkURLs(ctx context.Context) error {
 	u, err := x.ready.workspace(ctx, "workspace", x.in.Workspace)
@@ -185,9 +201,9 @@ func (x *execCall) enter(ctx context.Context, m *mount.Mount, left []string) (Ex
 	if len(left) == 0 {
 		return x.run(ctx, m)
 	}
-	opts := x.ready.opts
+	opts := x.ready.options()
 	opts.Name, opts.ReadOnly, opts.Dir = left[0], true, ""
-	return Do(ctx, x.mounts[left[0]], &opts, func(ctx context.Context, other *mount.Mount) (ExecResult, error) {
+	return wdactivity.Do(ctx, x.mounts[left[0]], &opts, func(ctx context.Context, other *mount.Mount) (ExecResult, error) {
 		x.variables(strings.ToUpper("WORKDIR_"+strings.ReplaceAll(left[0], "-", "_")), other)
 		return x.enter(ctx, m, left[1:])
 	})
@@ -223,8 +239,8 @@ func (x *execCall) run(ctx context.Context, m *mount.Mount) (ExecResult, error) 
 // and counts.
 func (x *execCall) environ(m *mount.Mount) []string {
 	x.variables("WORKDIR", m)
-	env := slices.Clone(x.ready.environ)
-	if x.ready.environ == nil {
+	env := slices.Clone(x.ready.opts.Environ)
+	if x.ready.opts.Environ == nil {
 		env = os.Environ()
 	}
 	env = append(env, x.env...)
@@ -255,7 +271,7 @@ func (x *execCall) exitError(out ExecResult) error {
 	}
 	return temporal.NewApplicationErrorWithOptions(
 		strings.TrimSuffix("exec "+x.in.Argv[0]+": "+out.ended()+": "+text, ": "),
-		TypeExit, temporal.ApplicationErrorOptions{Details: []any{out}})
+		errtype.Exit, temporal.ApplicationErrorOptions{Details: []any{out}})
 }
 
 // killLeft ends what a command that exited with 0 has left in its group, where

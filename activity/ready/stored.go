@@ -1,19 +1,21 @@
-package activity
+package ready
 
 import (
 	"context"
 	"errors"
 	"time"
 
+	"github.com/workdir/workdir/activity/errtype"
+	"github.com/workdir/workdir/activity/internal/failure"
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/store"
 )
 
-// maxListed is how many workspaces workdir.List gives at most: with long names
+// maxListed is how many workspaces List returns at most: with long names
 // still below the 2 MiB that Temporal takes.
 const maxListed = 1000
 
-// ListInput is what workdir.List is asked for.
+// ListInput is what List is asked for.
 type ListInput struct {
 	// Prefix is the URL above the workspaces, a template.
 	Prefix string `json:"prefix"`
@@ -22,11 +24,9 @@ type ListInput struct {
 	// After leaves out those whose archives' names (NAME.tar.gz) do not sort after that of
 	// this one, to go on with.
 	After string `json:"after,omitempty"`
-
-	wrong error // with the JSON that it was decoded from; nil: nothing
 }
 
-// ListResult is what workdir.List gives.
+// ListResult is what List returns.
 type ListResult struct {
 	Workspaces []Listed `json:"workspaces"` // sorted by the names of their archives
 	// More tells that there are further ones: ask again with After.
@@ -42,11 +42,8 @@ type Listed struct {
 	Revision string    `json:"revision"`
 }
 
-// list is workdir.List: the workspaces directly beneath a prefix.
+// list is List: the workspaces directly beneath a prefix.
 func (r *ready) list(ctx context.Context, in ListInput) (ListResult, error) {
-	if err := checkDecoded(in.wrong); err != nil {
-		return ListResult{}, err
-	}
 	u, err := r.prefix(ctx, in.Prefix)
 	if err != nil {
 		return ListResult{}, err
@@ -57,7 +54,7 @@ func (r *ready) list(ctx context.Context, in ListInput) (ListResult, error) {
 	}
 	page, more, err := u.ListPage(ctx, in.After, limit)
 	if err != nil {
-		return ListResult{}, toTemporal(err)
+		return ListResult{}, failure.ToTemporal(err)
 	}
 	out := ListResult{Workspaces: []Listed{}, More: more}
 	for _, w := range page {
@@ -68,42 +65,37 @@ func (r *ready) list(ctx context.Context, in ListInput) (ListResult, error) {
 	return out, nil
 }
 
-// DeleteInput is what workdir.Delete is asked to remove.
+// DeleteInput is what Delete is asked to remove.
 type DeleteInput struct {
 	// Workspace is the URL, a template.
 	Workspace string `json:"workspace"`
 	// Revision is the one that is meant. "": whatever is there, which for an attempt
 	// that is tried again may be what somebody has stored since.
 	Revision string `json:"revision,omitempty"`
-
-	wrong error // with the JSON that it was decoded from; nil: nothing
 }
 
-// DeleteResult is what workdir.Delete gives.
+// DeleteResult is what Delete returns.
 type DeleteResult struct {
 	// Deleted is false where there was nothing to delete.
 	Deleted bool `json:"deleted"`
 }
 
-// delete is workdir.Delete. Another revision than the one that was named is a
+// delete is Delete. Another revision than the one that was named is a
 // conflict, which is not retried.
 func (r *ready) delete(ctx context.Context, in DeleteInput) (DeleteResult, error) {
-	if err := checkDecoded(in.wrong); err != nil {
-		return DeleteResult{}, err
-	}
 	u, err := r.workspace(ctx, "workspace", in.Workspace)
 	if err != nil {
 		return DeleteResult{}, err
 	}
 	if in.Revision == "" {
 		deleted, err := store.Delete(ctx, u.String())
-		return DeleteResult{Deleted: deleted}, toTemporal(err)
+		return DeleteResult{Deleted: deleted}, failure.ToTemporal(err)
 	}
 	deleted, err := u.DeleteRevision(ctx, store.Revision(in.Revision))
 	return DeleteResult{Deleted: deleted}, forGood(err)
 }
 
-// CopyInput is what workdir.Copy is asked to copy.
+// CopyInput is what Copy is asked to copy.
 type CopyInput struct {
 	// From and To are URLs, templates.
 	From string `json:"from"`
@@ -113,11 +105,9 @@ type CopyInput struct {
 	Replace string `json:"replace,omitempty"`
 	// ReplaceAny lets the copy take the place of whatever is there.
 	ReplaceAny bool `json:"replaceAny,omitempty"`
-
-	wrong error // with the JSON that it was decoded from; nil: nothing
 }
 
-// CopyResult is what workdir.Copy gives.
+// CopyResult is what Copy returns.
 type CopyResult struct {
 	// From is the revision that was copied, and Revision what To is now.
 	From     string `json:"from"`
@@ -128,12 +118,9 @@ type CopyResult struct {
 	Present bool `json:"present,omitempty"`
 }
 
-// copy is workdir.Copy. A destination with another archive than was expected is a
+// copy is Copy. A destination with another archive than was expected is a
 // conflict, which is not retried, unless it has the commit that was to be copied.
 func (r *ready) copy(ctx context.Context, in CopyInput) (CopyResult, error) {
-	if err := checkDecoded(in.wrong); err != nil {
-		return CopyResult{}, err
-	}
 	from, err := r.workspace(ctx, "from", in.From)
 	if err != nil {
 		return CopyResult{}, err
@@ -152,7 +139,7 @@ func (r *ready) copy(ctx context.Context, in CopyInput) (CopyResult, error) {
 		}
 		return CopyResult{}, forGood(err)
 	}
-	return CopyResult{}, toTemporal(err)
+	return CopyResult{}, failure.ToTemporal(err)
 }
 
 // present reports whether the archive of to is the commit that from is at. An
@@ -187,7 +174,7 @@ func head(ctx context.Context, u store.URL) (store.Info, archive.CommitID, error
 // forGood is toTemporal for a condition that no further attempt can meet.
 func forGood(err error) error {
 	if errors.Is(err, store.ErrConflict) {
-		return applicationError(err, TypeConflict, false, store.ErrConflict.Error())
+		return failure.Application(err, errtype.Conflict, false, store.ErrConflict.Error())
 	}
-	return toTemporal(err)
+	return failure.ToTemporal(err)
 }

@@ -1,4 +1,4 @@
-package activity
+package ready
 
 import (
 	"context"
@@ -42,7 +42,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// text gives what was kept, as UTF-8: what is none is replaced.
+// text returns the captured output; invalid UTF-8 is replaced.
 func (t *tail) text() string {
 	end := t.buf[max(0, len(t.buf)-tailBytes):]
 	if t.truncated() {
@@ -131,8 +131,7 @@ func (p *command) watch(ctx context.Context, over <-chan struct{}) (timedOut boo
 	return timedOut
 }
 
-// kill sends a signal to the whole group; that there is none any more is no
-// error.
+// kill sends a signal to the whole group, if it still exists.
 func (p *command) kill(sig syscall.Signal) { _ = unix.Kill(-p.cmd.Process.Pid, sig) }
 
 // ending says how the command ended; err is what Wait gave.

@@ -1,4 +1,6 @@
-package activity
+// Package template expands the URLs of workspaces, whose keys may have variables. A value
+// can never lead out of the place that the template names.
+package template
 
 import (
 	"fmt"
@@ -19,7 +21,7 @@ import (
 var builtins = map[string]func(*sdk.Info) string{
 	"workflow_id":        func(i *sdk.Info) string { return i.WorkflowExecution.ID },
 	"workflow_run_id":    func(i *sdk.Info) string { return i.WorkflowExecution.RunID },
-	"workflow_type":      workflowType,
+	"workflow_type":      WorkflowType,
 	"workflow_namespace": workflowNamespace,
 	"namespace":          func(i *sdk.Info) string { return i.Namespace },
 	"activity_id":        func(i *sdk.Info) string { return i.ActivityID },
@@ -29,7 +31,7 @@ var builtins = map[string]func(*sdk.Info) string{
 	"task_queue":         func(i *sdk.Info) string { return i.TaskQueue },
 }
 
-func workflowType(i *sdk.Info) string {
+func WorkflowType(i *sdk.Info) string {
 	if i.WorkflowType == nil {
 		return ""
 	}
@@ -44,9 +46,9 @@ func workflowNamespace(i *sdk.Info) string {
 	return i.Namespace
 }
 
-// builtinValues gives the variables of an activity. Without info, outside of
+// Values gives the variables of an activity. Without info, outside of
 // Temporal, all are empty.
-func builtinValues(info *sdk.Info) map[string]string {
+func Values(info *sdk.Info) map[string]string {
 	values := make(map[string]string, len(builtins))
 	for name, get := range builtins {
 		values[name] = ""
@@ -57,11 +59,11 @@ func builtinValues(info *sdk.Info) map[string]string {
 	return values
 }
 
-// CheckTemplate says what is wrong with a URL that may have variables, see the
+// Check says what is wrong with a URL that may have variables, see the
 // package comment. vars are the variables that there are beside the ten of every
 // activity. The error is store.ErrURL.
-func CheckTemplate(url string, vars ...string) error {
-	t, err := parseTemplate(url)
+func Check(url string, vars ...string) error {
+	t, err := Parse(url)
 	if err != nil {
 		return err
 	}
@@ -70,8 +72,8 @@ func CheckTemplate(url string, vars ...string) error {
 
 func builtinNames() []string { return slices.Collect(maps.Keys(builtins)) }
 
-// template is a URL whose key may have variables. It is immutable.
-type template struct {
+// Template is a URL whose key may have variables. It is immutable.
+type Template struct {
 	raw      string
 	url      store.URL // its Key is the part before segments, with a slash at the end if it is not empty
 	segments [][]part  // of the rest of the key, cut at the slashes that the template itself has
@@ -95,11 +97,11 @@ func (p part) String() string {
 	return p.text
 }
 
-// parseTemplate splits a URL, and then its key at the variables. The URL must be
+// Parse splits a URL, and then its key at the variables. The URL must be
 // valid as it stands, so that no value can give it another scheme, bucket or option,
 // and this program must have the driver of its scheme.
-func parseTemplate(raw string) (*template, error) {
-	t := &template{raw: raw}
+func Parse(raw string) (*Template, error) {
+	t := &Template{raw: raw}
 	if err := t.checkPlace(); err != nil {
 		return nil, err
 	}
@@ -136,7 +138,7 @@ func parseTemplate(raw string) (*template, error) {
 
 // checkMany refuses a second variable whose value may have slashes: with two, a/b and c
 // would be the same key as a and b/c.
-func (t *template) checkMany() error {
+func (t *Template) checkMany() error {
 	var first part
 	for _, segment := range t.segments {
 		for _, p := range segment {
@@ -152,10 +154,10 @@ func (t *template) checkMany() error {
 	return nil
 }
 
-// newTemplate parses a template whose variables are known when the worker starts,
+// New parses a template whose variables are known when the worker starts,
 // unless a function gives more of them later.
-func newTemplate(url string, more func([]any) (map[string]string, error)) (*template, error) {
-	t, err := parseTemplate(url)
+func New(url string, more func([]any) (map[string]string, error)) (*Template, error) {
+	t, err := Parse(url)
 	if err == nil && more == nil {
 		err = t.checkNames(builtinNames())
 	}
@@ -168,13 +170,16 @@ func relative(raw string) bool {
 	return !strings.HasPrefix(raw, "/") && !strings.Contains(first, ":")
 }
 
+// Redacted returns the template as it was written, without options, which may be secrets.
+func (t *Template) Redacted() string { return Redacted(t.raw) }
+
 // bad is the error for a template.
-func (t *template) bad(format string, args ...any) error {
-	return fmt.Errorf("url template %q: %w: %s", redactTemplate(t.raw), store.ErrURL, fmt.Sprintf(format, args...))
+func (t *Template) bad(format string, args ...any) error {
+	return fmt.Errorf("url template %q: %w: %s", t.Redacted(), store.ErrURL, fmt.Sprintf(format, args...))
 }
 
-// redactTemplate leaves the options out, which may be secrets.
-func redactTemplate(raw string) string {
+// Redacted leaves the options out, which may be secrets.
+func Redacted(raw string) string {
 	place, _, found := strings.Cut(raw, "?")
 	place = store.RedactText(place)
 	if found {
@@ -186,7 +191,7 @@ func redactTemplate(raw string) string {
 const onlyInKey = "variables can stand in the key only; write the %s out"
 
 // checkPlace refuses braces in front of the key and behind it.
-func (t *template) checkPlace() error {
+func (t *Template) checkPlace() error {
 	place, query, _ := strings.Cut(t.raw, "?")
 	if strings.ContainsAny(query, "{}") {
 		return t.bad(onlyInKey, "options")
@@ -207,7 +212,7 @@ func (t *template) checkPlace() error {
 
 // parseSegment splits text at {name}. {{ and }} are braces, as in Python's
 // str.format.
-func (t *template) parseSegment(s string) ([]part, error) {
+func (t *Template) parseSegment(s string) ([]part, error) {
 	var parts []part
 	var text strings.Builder
 	for s != "" {
@@ -258,7 +263,7 @@ func isName(s string) bool {
 }
 
 // names gives the variables of the template, in order, each once.
-func (t *template) names() []string {
+func (t *Template) names() []string {
 	var names []string
 	for _, segment := range t.segments {
 		for _, p := range segment {
@@ -271,7 +276,7 @@ func (t *template) names() []string {
 }
 
 // checkNames refuses variables that are not known.
-func (t *template) checkNames(known []string) error {
+func (t *Template) checkNames(known []string) error {
 	for _, name := range t.names() {
 		if !slices.Contains(known, name) {
 			sorted := slices.Sorted(slices.Values(known))
@@ -281,10 +286,10 @@ func (t *template) checkNames(known []string) error {
 	return nil
 }
 
-// expand puts values in. They are inserted once, as they are: braces in a value stay
+// Expand puts values in. They are inserted once, as they are: braces in a value stay
 // braces. A value that would make an invalid key is refused by name, and so is one with
 // a slash, unless the template says {name...}.
-func (t *template) expand(values map[string]string) (store.URL, error) {
+func (t *Template) Expand(values map[string]string) (store.URL, error) {
 	if err := t.checkNames(slices.Collect(maps.Keys(values))); err != nil {
 		return store.URL{}, err
 	}
@@ -313,7 +318,7 @@ func (t *template) expand(values map[string]string) (store.URL, error) {
 }
 
 // badValue says why a value cannot take the place of a variable; "" if it can.
-func (t *template) badValue(p part, value string) string {
+func (t *Template) badValue(p part, value string) string {
 	switch {
 	case !p.many && strings.Contains(value, "/"):
 		return fmt.Sprintf("the variable is one segment of the key; write {%s...} where its value may have slashes", p.text)
@@ -331,7 +336,7 @@ func (t *template) badValue(p part, value string) string {
 
 // checkSegment refuses a segment that values have made empty, or a step to
 // another directory.
-func (t *template) checkSegment(parts []part, expanded string, values map[string]string) error {
+func (t *Template) checkSegment(parts []part, expanded string, values map[string]string) error {
 	if !slices.ContainsFunc(parts, func(p part) bool { return p.variable }) {
 		return nil // it is as the user wrote it
 	}
@@ -359,7 +364,7 @@ func settings(parts []part, values map[string]string) string {
 
 // checkResult sees to it that a store reads the same out of the URL that was put
 // together.
-func (t *template) checkResult(u store.URL, values map[string]string) error {
+func (t *Template) checkResult(u store.URL, values map[string]string) error {
 	read, err := store.ParseURL(u.String())
 	if err == nil && read == u {
 		return nil
