@@ -51,7 +51,8 @@ func (m maker) ok(errno syscall.Errno) {
 	}
 }
 
-// at gives the inode of a path, without a reference.
+// at returns the inode of a path. The reference that keeps one that stands on an image is
+// never returned.
 func (m maker) at(path string) *fs.Inode {
 	m.tb.Helper()
 	n := m.t.Root()
@@ -63,7 +64,9 @@ func (m maker) at(path string) *fs.Inode {
 		if errno != 0 {
 			m.tb.Fatalf("lookup %s: %v", path, errno)
 		}
-		m.t.Unref(next, 1)
+		if m.t.Image() == nil {
+			m.t.Unref(next, 1)
+		}
 		n = next
 	}
 	return n

@@ -1,0 +1,371 @@
+package archive
+
+import (
+	"context"
+	"slices"
+	"syscall"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// A tree that stands on an archive with an index becomes its successor: segments of which
+// everything is alive are copied as they are, and everything else is written anew behind
+// them. Nothing dead is copied, so there is nothing to clean up. Only the chunks of a big
+// file stay where they are although the file has changed, with its new header in front
+// and new chunks between.
+
+// successor is such an archive on its way.
+type successor struct {
+	ctx    context.Context
+	t      *fs.Tree
+	base   *index
+	states []fs.RowState
+	relink []bool // rows of files whose names have changed
+	e      *entries
+	b      *rowBuilder
+	p      *packing
+
+	rowOf []uint32          // rows by row of base that is as it was; 0: none
+	drop  []bool            // segments of base that are not copied whole
+	heirs map[uint32]uint32 // rows of big files by the row of base with whose content they began
+}
+
+// newSuccessor returns how t, which stands on the image of base, becomes an archive.
+func newSuccessor(ctx context.Context, t *fs.Tree, base *index, log *Log, opts *WriterOptions) (*packing, error) {
+	if opts.Portable {
+		if err := Check(ctx, t, opts); err != nil { // what did not change counts too
+			return nil, err
+		}
+	}
+	s, err := prepareSuccessor(ctx, t, base, log, opts)
+	if err != nil {
+		return nil, err
+	}
+	s.dead()
+	if s.scattered() {
+		for i := range s.drop {
+			s.drop[i] = true
+		}
+	}
+	s.lay()
+	return s.p, nil
+}
+
+// prepareSuccessor finds the rows of the new archive, and where they come from.
+func prepareSuccessor(ctx context.Context, t *fs.Tree, base *index, log *Log, opts *WriterOptions) (*successor, error) {
+	s := &successor{
+		ctx: ctx, t: t, base: base, states: t.RowStates(), e: newEntries(t, opts),
+		drop: make([]bool, len(base.segs)), heirs: map[uint32]uint32{},
+	}
+	s.b = newRowBuilder(s.e, base)
+	root, err := s.b.addRoot()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.collect(); err != nil {
+		return nil, err
+	}
+	if s.p, err = newPackingOf(s.b, log, root, opts); err != nil {
+		return nil, err
+	}
+	s.relate()
+	return s, nil
+}
+
+// collect adds what is not as the base has it.
+func (s *successor) collect() error {
+	again := map[uint32]bool{} // files of the base that have new names
+	err := s.t.WalkNew(func(_ string, n *fs.Inode, a fs.Attr) error {
+		if row, ok := s.t.Row(n); ok && a.Mode&syscall.S_IFMT == syscall.S_IFREG {
+			again[row] = true
+		}
+		return s.ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	s.markLinks(again)
+	s.countKept()
+	for row := uint32(1); row < uint32(s.base.rows()); row++ {
+		switch {
+		case s.states[row]&fs.RowMoved != 0:
+			s.b.stale[row] = true
+		case !s.stays(row):
+			if err := s.changed(row); err != nil {
+				return err
+			}
+		}
+	}
+	return s.t.WalkNew(func(path string, n *fs.Inode, a fs.Attr) error { return s.entry(path, n, a, 0) })
+}
+
+// markLinks finds all names of the files that have other names now: which of them has the
+// content can be another one. again are rows of files of the base that have new names.
+func (s *successor) markLinks(again map[uint32]bool) {
+	x := s.base
+	s.relink = make([]bool, x.rows())
+	for row := range uint32(x.rows()) {
+		if to := x.inode(row); to != row && s.states[row]|s.states[to] != 0 {
+			again[to] = true
+		}
+	}
+	for row := range uint32(x.rows()) {
+		s.relink[row] = again[x.inode(row)]
+	}
+}
+
+// stays reports whether a row of the base is as it was.
+func (s *successor) stays(row uint32) bool { return s.states[row] == 0 && !s.relink[row] }
+
+// countKept counts what stays as it is against the limits, which hold for all.
+func (s *successor) countKept() {
+	x, m := s.base, &s.e.meter
+	for row := uint32(1); row < uint32(x.rows()); row++ {
+		if s.stays(row) {
+			m.entries++
+			m.meta += int64(len(x.name(row)))
+			m.total += x.size(row)
+			if x.kind(row) == kindSymlink {
+				m.meta += int64(len(x.target(row)))
+			}
+		}
+	}
+	for i, row := range x.xattrRow {
+		for _, attr := range x.xattrs[i] {
+			if s.stays(row) && row > 0 {
+				m.meta += int64(len(attr.name) + len(attr.value))
+			}
+		}
+	}
+}
+
+// changed adds a row of the base whose path leads where it led, to what has changed.
+func (s *successor) changed(row uint32) error {
+	s.b.stale[row] = true
+	n, errno := s.t.Find(uint64(s.base.inode(row)) + 1)
+	if errno != 0 {
+		return packErr(s.base.path(row), errno)
+	}
+	defer s.t.Unref(n, 1)
+	return s.entry(s.base.path(row), n, s.t.Attr(n), row)
+}
+
+// entry adds an entry. row is the one of the base at the same path; 0: there is none.
+func (s *successor) entry(path string, n *fs.Inode, a fs.Attr, row uint32) error {
+	return s.e.entry(s.ctx, path, n, a, func(h *header, _ []byte, n *fs.Inode) error {
+		no := s.b.add(h, n)
+		switch from, ok := s.t.Row(n); {
+		case h.kind == kindDir:
+			s.b.entry(no).from = row
+		case ok && (h.kind == kindFile || h.kind == kindLink):
+			s.b.entry(no).from = from
+		}
+		if row != 0 {
+			s.b.anew[row] = no
+			if s.states[row]|s.states[s.base.inode(row)] == 0 {
+				s.b.entry(no).commit = s.base.commit[row] + 1
+			}
+		}
+		return nil
+	})
+}
+
+// relate finds which rows are those of the base, and which files began with the content
+// of one.
+func (s *successor) relate() {
+	s.rowOf = make([]uint32, s.base.rows())
+	for row, no := range s.b.order {
+		switch x := s.p.x; {
+		case row == 0:
+		case no < s.b.known():
+			s.rowOf[no] = uint32(row)
+		case x.kind(uint32(row)) == kindFile && isBig(x.size(uint32(row))):
+			if from := s.b.entry(no).from; from != 0 {
+				s.heirs[from] = uint32(row)
+			}
+		}
+	}
+}
+
+// dead finds the segments that are not copied: groups that hold an entry that is not
+// there any more, directories, which stand behind everything else, and small groups,
+// which go together with what is new. Further names stay in front of nothing that they
+// lead to.
+func (s *successor) dead() {
+	x := s.base
+	for row := uint32(1); row < uint32(x.rows()); row++ {
+		if x.segs[x.seg[row]].kind == segGroup && (s.rowOf[row] == 0 || x.kind(row) == kindDir) {
+			s.drop[x.seg[row]] = true
+		}
+	}
+	if s.news() {
+		for i := range x.segs {
+			if seg := &x.segs[i]; seg.kind == segGroup && seg.raw < groupSize/2 {
+				s.drop[i] = true
+			}
+		}
+	}
+	for row := range uint32(x.rows()) {
+		if to := x.inode(row); to != row && s.drop[x.seg[to]] {
+			s.drop[x.seg[row]] = true
+		}
+	}
+}
+
+// news reports whether entries are written anew that are no directories.
+func (s *successor) news() bool {
+	for row, no := range s.b.order {
+		if s.p.x.kind(uint32(row)) != kindDir && (no >= s.b.known() || s.drop[s.base.seg[no]]) {
+			return true
+		}
+	}
+	return false
+}
+
+// scattered reports whether the groups that would be copied are so many, for what they
+// hold, that an archive packed afresh is the better one.
+func (s *successor) scattered() bool {
+	groups, raw := int64(0), int64(0)
+	for i := range s.base.segs {
+		if seg := &s.base.segs[i]; seg.kind == segGroup && !s.drop[i] {
+			groups, raw = groups+1, raw+int64(seg.raw)
+		}
+	}
+	return groups > 16+2*raw/groupSize
+}
+
+// leave notes which rows stay in segments that are copied.
+func (s *successor) leave() {
+	p, x := s.p, s.base
+	for row, no := range s.b.order {
+		switch {
+		case no >= s.b.known():
+			p.moves[row] = row > 0
+		case x.kind(no) == kindDir || s.drop[x.seg[no]]:
+			p.moves[row] = true
+			if x.kind(no) == kindFile {
+				p.ino[row] = uint64(no) + 1
+			}
+		}
+	}
+}
+
+// lay puts the runs of segments together.
+func (s *successor) lay() {
+	s.leave()
+	x := s.base
+	owners := map[uint32]uint32{} // rows by the segments of their headers
+	for row := uint32(1); row < uint32(x.rows()); row++ {
+		if x.segs[x.seg[row]].kind == segHeader {
+			owners[x.seg[row]] = row
+		}
+	}
+	placed := map[uint32]bool{}
+	for i := uint32(0); i < uint32(len(x.segs)); i++ {
+		switch x.segs[i].kind {
+		case segGroup:
+			if !s.drop[i] {
+				s.keep(kept{i, 0, 1})
+			}
+		case segHeader:
+			row := owners[i]
+			if s.rowOf[row] != 0 && !s.drop[i] {
+				s.keepFile(i, chunks(x.size(row)))
+			} else if heir := s.heirs[row]; heir != 0 && !s.drop[i] && s.inherit(row, heir) {
+				placed[heir] = true
+			}
+		}
+	}
+	parts := s.p.newParts()
+	for _, part := range parts {
+		if !placed[part.file] || part.rows != nil {
+			s.write(part)
+		}
+	}
+}
+
+// keepFile copies a big file, whose header is segment i.
+func (s *successor) keepFile(i uint32, left int64) {
+	s.keep(kept{i, 0, 1})
+	for i++; left > 0; i++ {
+		n := s.base.segs[i].repeat
+		s.keep(kept{i, 0, n})
+		left -= int64(n)
+	}
+}
+
+// inherit writes the header of a big file that began with the content of row, and copies
+// the chunks that are still the same. It reports false, and does nothing, where none is.
+func (s *successor) inherit(row, heir uint32) bool {
+	same := s.sameChunks(row, heir)
+	if !slices.Contains(same, true) {
+		return false
+	}
+	s.write(part{file: heir, header: true})
+	i, within := s.base.seg[row]+1, uint32(0)
+	total := chunks(s.p.x.size(heir))
+	for chunk := range total {
+		if chunk < int64(len(same)) && same[chunk] {
+			s.keep(kept{i, within, within + 1})
+		} else {
+			s.write(part{file: heir, from: chunk, to: chunk + 1})
+		}
+		if chunk < int64(len(same)) {
+			if within++; within == s.base.segs[i].repeat {
+				i, within = i+1, 0
+			}
+		}
+	}
+	return true
+}
+
+// sameChunks returns for each chunk of row, up to the size of its heir, whether it is
+// the heir's too.
+func (s *successor) sameChunks(row, heir uint32) []bool {
+	was, is := s.base.size(row), s.p.x.size(heir)
+	same := make([]bool, min(chunks(was), chunks(is)))
+	n, errno := s.t.Find(uint64(row) + 1)
+	if errno != 0 {
+		return nil
+	}
+	defer s.t.Unref(n, 1)
+	s.t.BaseRanges(n, func(off, length int64) bool {
+		for chunk := off / chunkSize; chunk < int64(len(same)); chunk++ {
+			end := min(is, (chunk+1)*chunkSize)
+			if end != min(was, (chunk+1)*chunkSize) || end > off+length {
+				break
+			}
+			same[chunk] = true
+		}
+		return true
+	})
+	return same
+}
+
+// keep appends copies of a segment of the base.
+func (s *successor) keep(k kept) {
+	p := s.p
+	if n := len(p.runs); n == 0 || p.runs[n-1].parts != nil {
+		p.runs = append(p.runs, run{})
+	}
+	of := &p.runs[len(p.runs)-1]
+	if n := len(of.keep); n > 0 && of.keep[n-1].seg == k.seg && of.keep[n-1].to == k.from {
+		of.keep[n-1].to = k.to
+		return
+	}
+	of.keep = append(of.keep, k)
+}
+
+// write appends something new.
+func (s *successor) write(of part) {
+	p := s.p
+	if n := len(p.runs); n == 0 || p.runs[n-1].keep != nil {
+		p.runs = append(p.runs, run{})
+	}
+	r := &p.runs[len(p.runs)-1]
+	if n := len(r.parts); n > 0 && of.rows == nil && !of.header && r.parts[n-1].rows == nil && r.parts[n-1].file == of.file && r.parts[n-1].to == of.from {
+		r.parts[n-1].to = of.to
+		return
+	}
+	r.parts = append(r.parts, of)
+}
