@@ -1,124 +1,74 @@
 package azure
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
-)
-
-// Codes that the service answers with and the SDK has no names for.
-const (
-	accountRequiresHTTPS bloberror.Code = "AccountRequiresHttps"
-	keysNotPermitted     bloberror.Code = "KeyBasedAuthenticationNotPermitted"
-	publicNotPermitted   bloberror.Code = "PublicAccessNotPermitted"
 )
 
 const (
 	todoLogin = "log in with \"az login\", give the machine a managed identity, or set AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_CONNECTION_STRING"
 	todoWrong = "the account key is wrong or was replaced, or the SAS token is wrong or expired; set the right one in AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING"
-	todoLease = "somebody holds a lease on the archive; break it (az storage blob lease break) or wait until it ends"
-	todoTier  = "the archive is in the access tier Archive; bring it back with \"az storage blob set-tier --tier Hot\", which takes hours"
 	todoSAS   = "the SAS token does not allow it; make one for the service blob (ss=b), for containers and objects (srt=co), with the permissions racwdl (sp)"
-	todoName  = "a container's name has 3 to 63 lower-case letters, digits and hyphens; a key with \".tar.gz\" at most 1,024 characters"
-	todoHTTPS = "the account takes encrypted connections only; leave out protocol=http and AZURE_STORAGE_PROTOCOL"
 )
 
-// byCode says what the service's codes mean. Source: learn.microsoft.com, "Blob
-// Storage error codes" and "Common REST API error codes".
-var byCode = map[bloberror.Code]cloud.Refusal{
+// words are the service's codes. Source: learn.microsoft.com, "Blob Storage error codes" and
+// "Common REST API error codes".
+var words = cloud.NewWords(
 	// Said only of a container that is there and to those who may read it.
-	bloberror.BlobNotFound: {Meaning: cloud.NotFound},
+	cloud.Said{Codes: "BlobNotFound", Meaning: cloud.NotFound},
 
-	bloberror.AccountBeingCreated:           {Meaning: cloud.Busy},
-	bloberror.ContainerNotFound:             {Meaning: cloud.NoBucket},
-	bloberror.ContainerBeingDeleted:         {Meaning: cloud.NoBucket, Todo: "the container is being deleted; use another one"},
-	bloberror.ContainerDisabled:             {Meaning: cloud.NoBucket, Todo: "the container was disabled; ask who administers the account"},
-	bloberror.ResourceNotFound:              {Meaning: cloud.NoBucket, Todo: "look at the names of account and container, and give credentials: without, a private container is not found; " + todoLogin},
-	bloberror.OperationNotAllowedOnRootBlob: {Meaning: cloud.NoBucket, Todo: "$root takes no keys with slashes; use another container"},
+	cloud.Said{Codes: "ContainerNotFound", Meaning: cloud.NoBucket},
+	cloud.Said{Codes: "ContainerBeingDeleted", Meaning: cloud.NoBucket, Todo: "the container is being deleted; use another one"},
+	cloud.Said{Codes: "ContainerDisabled", Meaning: cloud.NoBucket, Todo: "the container was disabled; ask who administers the account"},
+	cloud.Said{Codes: "ResourceNotFound", Meaning: cloud.NoBucket, Todo: "look at the names of account and container, and give credentials: without, a private container is not found; " + todoLogin},
+	cloud.Said{Codes: "OperationNotAllowedOnRootBlob", Meaning: cloud.NoBucket, Todo: "$root takes no keys with slashes; use another container"},
 
-	bloberror.AuthorizationPermissionMismatch:        {Meaning: cloud.Denied}, // Todo by the request: permission
-	bloberror.InsufficientAccountPermissions:         {Meaning: cloud.Denied},
-	bloberror.AuthorizationFailure:                   {Meaning: cloud.Denied, Todo: "the key or SAS token is wrong, or does not allow this, or the account's network rules keep this machine out; look at the account under Networking"},
-	bloberror.AuthorizationResourceTypeMismatch:      {Meaning: cloud.Denied, Todo: todoSAS},
-	bloberror.AuthorizationServiceMismatch:           {Meaning: cloud.Denied, Todo: todoSAS},
-	bloberror.UnauthorizedBlobOverwrite:              {Meaning: cloud.Denied, Todo: "the SAS token lets make blobs (c) but not replace them (w); " + todoSAS},
-	bloberror.AuthorizationProtocolMismatch:          {Meaning: cloud.Denied, Todo: "the SAS token is for encrypted connections only; leave out protocol=http and AZURE_STORAGE_PROTOCOL"},
-	bloberror.AuthorizationSourceIPMismatch:          {Meaning: cloud.Denied, Todo: "the SAS token is not for the address of this machine (sip)"},
-	bloberror.AccountIsDisabled:                      {Meaning: cloud.Denied, Todo: "the account or its subscription was disabled; ask who administers it"},
-	keysNotPermitted:                                 {Meaning: cloud.Denied, Todo: "the account takes no keys; unset AZURE_STORAGE_KEY and AZURE_STORAGE_CONNECTION_STRING, and log in with \"az login\" or a managed identity"},
-	bloberror.LeaseIDMissing:                         {Meaning: cloud.Denied, Todo: todoLease},
-	bloberror.LeaseIDMismatchWithBlobOperation:       {Meaning: cloud.Denied, Todo: todoLease},
-	bloberror.LeaseIDMismatchWithContainerOperation:  {Meaning: cloud.Denied, Todo: todoLease},
-	bloberror.BlobImmutableDueToPolicy:               {Meaning: cloud.Denied, Todo: "a policy of the container or a legal hold keeps the archive as it is; use a container without one"},
-	bloberror.ImmutabilityPolicyDeleteOnLockedPolicy: {Meaning: cloud.Denied, Todo: "a locked policy keeps the archive as it is; use a container without one"},
-	bloberror.BlobUsesCustomerSpecifiedEncryption:    {Meaning: cloud.Denied, Todo: "the archive is encrypted with a key that only its writer has; use keys that the account manages, or an encryption scope"},
+	cloud.Said{Codes: "AuthorizationPermissionMismatch InsufficientAccountPermissions", Meaning: cloud.Denied}, // Todo by the request: permission
+	cloud.Said{Codes: "AuthorizationFailure", Meaning: cloud.Denied, Todo: "the key or SAS token is wrong, or does not allow this, or the account's network rules keep this machine out; look at the account under Networking"},
+	cloud.Said{Codes: "AuthorizationResourceTypeMismatch AuthorizationServiceMismatch", Meaning: cloud.Denied, Todo: todoSAS},
+	cloud.Said{Codes: "UnauthorizedBlobOverwrite", Meaning: cloud.Denied, Todo: "the SAS token lets make blobs (c) but not replace them (w); " + todoSAS},
+	cloud.Said{Codes: "AuthorizationProtocolMismatch", Meaning: cloud.Denied, Todo: "the SAS token is for encrypted connections only; leave out protocol=http and AZURE_STORAGE_PROTOCOL"},
+	cloud.Said{Codes: "AuthorizationSourceIPMismatch", Meaning: cloud.Denied, Todo: "the SAS token is not for the address of this machine (sip)"},
+	cloud.Said{Codes: "AccountIsDisabled", Meaning: cloud.Denied, Todo: "the account or its subscription was disabled; ask who administers it"},
+	cloud.Said{Codes: "KeyBasedAuthenticationNotPermitted", Meaning: cloud.Denied, Todo: "the account takes no keys; unset AZURE_STORAGE_KEY and AZURE_STORAGE_CONNECTION_STRING, and log in with \"az login\" or a managed identity"},
+	cloud.Said{Codes: "LeaseIdMissing LeaseIdMismatchWithBlobOperation LeaseIdMismatchWithContainerOperation", Meaning: cloud.Denied, Todo: "somebody holds a lease on the archive; break it (az storage blob lease break) or wait until it ends"},
+	cloud.Said{Codes: "BlobImmutableDueToPolicy ImmutabilityPolicyDeleteOnLockedPolicy", Meaning: cloud.Denied, Todo: "a policy of the container or a legal hold keeps the archive as it is; use a container without one"},
+	cloud.Said{Codes: "BlobUsesCustomerSpecifiedEncryption", Meaning: cloud.Denied, Todo: "the archive is encrypted with a key that only its writer has; use keys that the account manages, or an encryption scope"},
 
-	bloberror.AuthenticationFailed:        {Meaning: cloud.Unidentified, Todo: todoWrong},
-	bloberror.InvalidAuthenticationInfo:   {Meaning: cloud.Unidentified, Todo: todoWrong},
-	bloberror.NoAuthenticationInformation: {Meaning: cloud.Unidentified, Todo: todoLogin},
-	publicNotPermitted:                    {Meaning: cloud.Unidentified, Todo: todoLogin},
+	cloud.Said{Codes: "AuthenticationFailed InvalidAuthenticationInfo", Meaning: cloud.Unidentified, Todo: todoWrong},
+	cloud.Said{Codes: "NoAuthenticationInformation PublicAccessNotPermitted", Meaning: cloud.Unidentified, Todo: todoLogin},
 
-	bloberror.ConditionNotMet:       {Meaning: cloud.Changed},
-	bloberror.TargetConditionNotMet: {Meaning: cloud.Changed},
-	bloberror.SourceConditionNotMet: {Meaning: cloud.Changed},
-	bloberror.BlobAlreadyExists:     {Meaning: cloud.Changed},
-	// Another writer committed under this name, which discarded our blocks.
-	bloberror.InvalidBlockList: {Meaning: cloud.Changed},
+	// InvalidBlockList: another writer committed under this name, which discarded our blocks.
+	cloud.Said{Codes: "ConditionNotMet TargetConditionNotMet SourceConditionNotMet BlobAlreadyExists InvalidBlockList", Meaning: cloud.Changed},
+	cloud.Said{Codes: "InvalidRange", Meaning: cloud.OutOfRange},
+	cloud.Said{Codes: "Md5Mismatch Crc64Mismatch", Meaning: cloud.Busy, Todo: "what arrived at the store was not what was sent; look at proxies on the way"},
+	cloud.Said{Codes: "AccountBeingCreated ServerBusy SystemInUse", Meaning: cloud.Busy},
+	cloud.Said{Codes: "InternalError OperationTimedOut", Meaning: cloud.Broken},
 
-	bloberror.InvalidRange: {Meaning: cloud.OutOfRange},
+	cloud.Said{Codes: "AccountRequiresHttps", Meaning: cloud.BadOption, Todo: "the account takes encrypted connections only; leave out protocol=http and AZURE_STORAGE_PROTOCOL"},
+	cloud.Said{Codes: "InvalidResourceName InvalidUri RequestUrlFailedToParse OutOfRangeInput", Meaning: cloud.BadOption, Todo: "a container's name has 3 to 63 lower-case letters, digits and hyphens; a key with \".tar.gz\" at most 1,024 characters"},
+	cloud.Said{Codes: "InvalidHeaderValue", Meaning: cloud.BadOption, Todo: "the server may be too old for this version of the protocol; update it (Azurite: --skipApiVersionCheck)"},
+	cloud.Said{Codes: "FeatureVersionMismatch", Meaning: cloud.BadOption, Todo: "another program made the blob in a way that this version of the protocol cannot read"},
+	cloud.Said{Codes: "UnsupportedHttpVerb UnsupportedHeader UnsupportedQueryParameter ConditionHeadersNotSupported", Meaning: cloud.Unsupported},
 
-	// Not done; what arrived was not what was sent.
-	bloberror.MD5Mismatch:   {Meaning: cloud.Busy, Todo: "what arrived at the store was not what was sent; look at proxies on the way"},
-	bloberror.CRC64Mismatch: {Meaning: cloud.Busy, Todo: "what arrived at the store was not what was sent; look at proxies on the way"},
-	bloberror.ServerBusy:    {Meaning: cloud.Busy},
-	bloberror.SystemInUse:   {Meaning: cloud.Busy},
-
-	bloberror.InternalError:     {Meaning: cloud.Broken},
-	bloberror.OperationTimedOut: {Meaning: cloud.Broken},
-
-	accountRequiresHTTPS:              {Meaning: cloud.BadOption, Todo: todoHTTPS},
-	bloberror.InvalidResourceName:     {Meaning: cloud.BadOption, Todo: todoName},
-	bloberror.InvalidURI:              {Meaning: cloud.BadOption, Todo: todoName},
-	bloberror.RequestURLFailedToParse: {Meaning: cloud.BadOption, Todo: todoName},
-	bloberror.OutOfRangeInput:         {Meaning: cloud.BadOption, Todo: todoName},
-	bloberror.InvalidHeaderValue:      {Meaning: cloud.BadOption, Todo: "the server may be too old for this version of the protocol; update it (Azurite: --skipApiVersionCheck)"},
-	bloberror.FeatureVersionMismatch:  {Meaning: cloud.BadOption, Todo: "another program made the blob in a way that this version of the protocol cannot read"},
-
-	bloberror.UnsupportedHTTPVerb:          {Meaning: cloud.Unsupported},
-	bloberror.UnsupportedHeader:            {Meaning: cloud.Unsupported},
-	bloberror.UnsupportedQueryParameter:    {Meaning: cloud.Unsupported},
-	bloberror.ConditionHeadersNotSupported: {Meaning: cloud.Unsupported},
-
-	bloberror.BlobArchived:           {Meaning: cloud.Other, Todo: todoTier},
-	bloberror.BlobBeingRehydrated:    {Meaning: cloud.Other, Todo: todoTier},
-	bloberror.BlockCountExceedsLimit: {Meaning: cloud.Other, Todo: "too many uploads of this workspace were abandoned; their blocks are gone after seven days, or when any other commit of it succeeds"},
-	bloberror.InvalidBlobType:        {Meaning: cloud.Other, Todo: "in the archive's place is a page blob or an append blob; remove it, or choose another key"},
-	bloberror.PendingCopyOperation:   {Meaning: cloud.Other, Todo: "another program is copying to the archive; wait until it is done"},
-	bloberror.SnapshotsPresent:       {Meaning: cloud.Other, Todo: "the archive has snapshots, which would be deleted with it; delete them first (az storage blob delete --delete-snapshots only), or keep an empty archive"},
-}
-
-// byStatus says what an answer without a code, or with one that is not known, means.
-var byStatus = map[int]cloud.Refusal{
-	http.StatusUnauthorized:                 {Meaning: cloud.Unidentified, Todo: todoLogin},
-	http.StatusForbidden:                    {Meaning: cloud.Denied},
-	http.StatusNotFound:                     {Meaning: cloud.NoBucket, Todo: "what answers is not Azure Blob Storage, or has no such account; look at the options domain and storage_account"},
-	http.StatusRequestTimeout:               {Meaning: cloud.Broken},
-	http.StatusPreconditionFailed:           {Meaning: cloud.Changed},
-	http.StatusRequestedRangeNotSatisfiable: {Meaning: cloud.OutOfRange},
-	http.StatusTooManyRequests:              {Meaning: cloud.Busy},
-	http.StatusNotImplemented:               {Meaning: cloud.Unsupported},
-}
+	cloud.Said{Codes: "BlobArchived BlobBeingRehydrated", Todo: "the archive is in the access tier Archive; bring it back with \"az storage blob set-tier --tier Hot\", which takes hours"},
+	cloud.Said{Codes: "BlockCountExceedsLimit", Todo: "too many uploads of this workspace were abandoned; their blocks are gone after seven days, or when any other commit of it succeeds"},
+	cloud.Said{Codes: "InvalidBlobType", Todo: "in the archive's place is a page blob or an append blob; remove it, or choose another key"},
+	cloud.Said{Codes: "PendingCopyOperation", Todo: "another program is copying to the archive; wait until it is done"},
+	cloud.Said{Codes: "SnapshotsPresent", Todo: "the archive has snapshots, which would be deleted with it; delete them first (az storage blob delete --delete-snapshots only), or keep an empty archive"},
+)
 
 // errForeignBlocks: Azure has no code for it.
 var errForeignBlocks = errors.New("another program staged blocks under this name, with ids that ours cannot stand beside")
@@ -134,37 +84,41 @@ func folder() error {
 // Classify implements cloud.Backend.
 func (b *backend) Classify(err error) cloud.Refusal {
 	var answer *azcore.ResponseError
+	var dns *net.DNSError
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		return cloud.Refusal{Meaning: cloud.Unsupported}
-	case isLogin(err):
+	case errors.As(err, new(*loginError)), errors.As(err, new(*azidentity.AuthenticationFailedError)), errors.As(err, new(*azidentity.AuthenticationRequiredError)):
 		return cloud.Refusal{Meaning: cloud.Unidentified, Todo: todoLogin}
 	case errors.As(err, &answer):
 		return b.classifyAnswer(answer)
 	case errors.Is(err, store.ErrNotArchive):
-		return cloud.Refusal{Meaning: cloud.Other}
+		return cloud.Refusal{}
 	case errors.Is(err, errForeignBlocks):
-		return cloud.Refusal{Meaning: cloud.Other, Todo: "wait until that program has committed or, at most, seven days, or choose another key"}
+		return cloud.Refusal{Todo: "wait until that program has committed or, at most, seven days, or choose another key"}
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return cloud.Refusal{Meaning: cloud.NoBucket, Todo: fmt.Sprintf("there is no storage account %q at %s, or this machine has no names; look at storage_account, AZURE_STORAGE_ACCOUNT and the option domain", b.account, b.host)}
 	}
-	return b.classifyConnection(err)
+	return cloud.Connection(err)
 }
 
 // classifyAnswer classifies what the service, or a proxy, answered.
 func (b *backend) classifyAnswer(answer *azcore.ResponseError) cloud.Refusal {
-	r, known := byCode[bloberror.Code(answer.ErrorCode)]
-	if !known {
-		r, known = byStatus[answer.StatusCode]
-	}
+	r := words.Of(answer.ErrorCode, answer.StatusCode)
+	_, known := words[answer.ErrorCode]
 	switch {
-	case !known && answer.StatusCode >= http.StatusInternalServerError:
-		r.Meaning = cloud.Broken
-	case !known && answer.StatusCode < http.StatusBadRequest:
-		r = cloud.Refusal{Meaning: cloud.BadOption, Todo: "what answers is not Azure Blob Storage; look at the options domain and protocol"}
+	case !known && r.Meaning == cloud.NotFound:
+		r = cloud.Refusal{Meaning: cloud.NoBucket, Todo: "what answers is not Azure Blob Storage, or has no such account; look at the options domain and storage_account"}
+	case !known && r.Meaning == cloud.BadOption:
+		r.Todo = "what answers is not Azure Blob Storage; look at the options domain and protocol"
 	case r.Meaning == cloud.Denied && r.Todo == "":
 		r.Todo = permission(answer)
 	case r.Meaning == cloud.NoBucket && r.Todo == "":
 		r.Todo = fmt.Sprintf("make the container %q in the account %q (az storage container create --name %s --account-name %s), or correct the names", b.name, b.account, b.name, b.account)
-	case r.Meaning == cloud.Unidentified, answer.ErrorCode == string(bloberror.AuthorizationFailure):
+	case r.Meaning == cloud.Unidentified, answer.ErrorCode == "AuthorizationFailure":
+		if r.Todo == "" {
+			r.Todo = todoLogin
+		}
 		r = b.classifyTime(r, answer.RawResponse)
 	}
 	return r
@@ -218,31 +172,6 @@ func clockOff(resp *http.Response) time.Duration {
 	return off
 }
 
-// classifyConnection classifies what kept an answer from coming.
-func (b *backend) classifyConnection(err error) cloud.Refusal {
-	var dns *net.DNSError
-	var certificate *tls.CertificateVerificationError
-	var unknown x509.UnknownAuthorityError
-	var record tls.RecordHeaderError
-	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return cloud.Refusal{Meaning: cloud.NoBucket, Todo: fmt.Sprintf("there is no storage account %q at %s, or this machine has no names; look at storage_account, AZURE_STORAGE_ACCOUNT and the option domain", b.account, b.host)}
-	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
-		return cloud.Refusal{Meaning: cloud.BadOption, Todo: "the server does not encrypt; add the option protocol=http"}
-	case errors.As(err, &certificate), errors.As(err, &unknown):
-		return cloud.Refusal{Meaning: cloud.BadOption, Todo: "the server's certificate is not trusted here; add its authority to SSL_CERT_FILE, or look at the option domain"}
-	}
-	return cloud.Refusal{Meaning: cloud.Broken}
-}
-
-// isLogin says whether err is of the credentials and not of the store.
-func isLogin(err error) bool {
-	var login *loginError
-	var failed *azidentity.AuthenticationFailedError
-	var required *azidentity.AuthenticationRequiredError
-	return errors.As(err, &login) || errors.As(err, &failed) || errors.As(err, &required)
-}
-
 // refused makes an error of the SDK fit for a message: its own fill pages, or show
 // the whole URL with a SAS token in it. Nil stays nil.
 func refused(err error) error {
@@ -270,4 +199,39 @@ func (e *refusedError) Error() string {
 		return request.Err.Error()
 	}
 	return cloud.OneLine(e.err.Error())
+}
+
+// describe is an answer on one line: status, code, the service's own words and the
+// id by which its support finds the request.
+func describe(answer *azcore.ResponseError) string {
+	what := answer.ErrorCode
+	if what == "" {
+		what = http.StatusText(answer.StatusCode)
+	}
+	s := fmt.Sprintf("%d %s", answer.StatusCode, what)
+	if answer.RawResponse == nil {
+		return s
+	}
+	if words := serviceWords(answer.RawResponse); words != "" {
+		s += ": " + words
+	}
+	if id := answer.RawResponse.Header.Get("x-ms-request-id"); id != "" {
+		s += " (request " + cloud.OneLine(id) + ")"
+	}
+	return s
+}
+
+// serviceWords is the message in an answer's body, without the lines that repeat the
+// request's id and time, and without the details of signatures.
+func serviceWords(resp *http.Response) string {
+	body, err := runtime.Payload(resp) // which the SDK has read already
+	if err != nil {
+		return ""
+	}
+	var e struct{ Message string }
+	if xml.Unmarshal(body, &e) != nil {
+		return ""
+	}
+	first, _, _ := strings.Cut(strings.TrimSpace(e.Message), "\n")
+	return strings.TrimSuffix(cloud.OneLine(first), ".")
 }

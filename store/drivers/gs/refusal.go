@@ -1,7 +1,6 @@
 package gs
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -24,25 +23,43 @@ const (
 	todoLoginAgain = "log in again (gcloud auth application-default login) or renew the key file that " +
 		"GOOGLE_APPLICATION_CREDENTIALS names, and check this machine's clock"
 	todoNotAnonymous = "remove anonymous=true and log in (gcloud auth application-default login), or let allUsers read the bucket"
-	todoHold         = "the bucket keeps its objects; remove the hold or the retention policy"
-	todoBilling      = "enable billing for the project of the bucket"
-	todoScope        = "give this machine the access scope devstorage.read_write, or log in again without limiting scopes"
-	todoPays         = "whoever asks pays for this bucket; set GOOGLE_CLOUD_QUOTA_PROJECT to the project that shall"
-	todoQuota        = "raise the quota of the project, or try later"
-	todoTLS          = "check the endpoint and this machine's certificates (SSL_CERT_FILE)"
 )
 
-// Classify goes from errors that say most to those that say least. What says nothing
-// definite is Broken: a connection that was lost, an answer that makes no sense.
+// words are the reasons that Google gives with a status, where they say more than it does. See
+// https://cloud.google.com/storage/docs/json_api/v1/status-codes.
+var words = cloud.NewWords(
+	cloud.Said{Codes: "rateLimitExceeded userRateLimitExceeded", Meaning: cloud.Busy},
+	cloud.Said{Codes: "quotaExceeded", Meaning: cloud.Full, Todo: "raise the quota of the project, or try later"},
+	cloud.Said{Codes: "retentionPolicyNotMet objectUnderActiveHold", Meaning: cloud.Denied, Todo: "the bucket keeps its objects; remove the hold or the retention policy"},
+	cloud.Said{Codes: "accountDisabled", Meaning: cloud.Denied, Todo: "enable billing for the project of the bucket"},
+	cloud.Said{Codes: "UserProjectMissing", Meaning: cloud.BadOption, Todo: "whoever asks pays for this bucket; set GOOGLE_CLOUD_QUOTA_PROJECT to the project that shall"},
+	cloud.Said{Codes: "insufficientPermission", Meaning: cloud.Denied, Todo: "give this machine the access scope devstorage.read_write, or log in again without limiting scopes"},
+)
+
+// grpcCodes are the statuses of HTTP for those of a client that speaks gRPC.
+var grpcCodes = map[codes.Code]int{
+	codes.InvalidArgument:    http.StatusBadRequest,
+	codes.Unauthenticated:    http.StatusUnauthorized,
+	codes.PermissionDenied:   http.StatusForbidden,
+	codes.NotFound:           http.StatusNotFound,
+	codes.Unimplemented:      http.StatusNotImplemented,
+	codes.Aborted:            http.StatusConflict,
+	codes.AlreadyExists:      http.StatusPreconditionFailed,
+	codes.FailedPrecondition: http.StatusPreconditionFailed,
+	codes.OutOfRange:         http.StatusRequestedRangeNotSatisfiable,
+	codes.ResourceExhausted:  http.StatusTooManyRequests,
+}
+
+// Classify implements cloud.Backend. It goes from errors that say most to those that say least.
+// What says nothing definite is Broken.
 func (b *backend) Classify(err error) cloud.Refusal {
-	var (
-		revision badRevision
-		answer   *googleapi.Error
-	)
+	var answer *googleapi.Error
 	switch refusal, login := loginRefusal(err); {
 	case login:
 		return refusal
-	case errors.As(err, &revision):
+	case errors.Is(err, errors.ErrUnsupported):
+		return cloud.Refusal{Meaning: cloud.Unsupported}
+	case errors.As(err, new(badRevision)):
 		return cloud.Refusal{Meaning: cloud.Changed}
 	case errors.Is(err, storage.ErrBucketNotExist):
 		return cloud.Refusal{Meaning: cloud.NoBucket, Todo: "create the bucket, or check its name"}
@@ -50,13 +67,15 @@ func (b *backend) Classify(err error) cloud.Refusal {
 		return cloud.Refusal{Meaning: cloud.NotFound}
 	case errors.As(err, &answer):
 		return b.answerRefusal(answer)
-	case isTLS(err):
-		return cloud.Refusal{Meaning: cloud.BadOption, Todo: todoTLS}
 	}
 	if s, ok := status.FromError(err); ok && grpcCodes[s.Code()] != 0 {
 		return b.answerRefusal(&googleapi.Error{Code: grpcCodes[s.Code()], Message: s.Message()})
 	}
-	return cloud.Refusal{Meaning: cloud.Broken}
+	r := cloud.Connection(err)
+	if r.Meaning == cloud.Other {
+		r.Meaning = cloud.Broken
+	}
+	return r
 }
 
 // loginRefusal is for errors about credentials: those of this package, and those that
@@ -89,84 +108,28 @@ func isTemporary(code int) bool {
 	return code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout
 }
 
-// isTLS says whether a connection was refused for its certificates, so that nothing
-// was sent.
-func isTLS(err error) bool {
-	var (
-		certificate *tls.CertificateVerificationError
-		record      tls.RecordHeaderError
-		alert       tls.AlertError
-	)
-	return errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &alert)
-}
-
-// meanings of statuses, as https://cloud.google.com/storage/docs/json_api/v1/status-codes
-// has them. All others are Broken from 500 on, and Other below.
-var meanings = map[int]cloud.Meaning{
-	http.StatusUnauthorized:                 cloud.Unidentified,
-	http.StatusForbidden:                    cloud.Denied,
-	http.StatusNotFound:                     cloud.NotFound,
-	http.StatusMethodNotAllowed:             cloud.Unsupported,
-	http.StatusRequestTimeout:               cloud.Broken,
-	http.StatusConflict:                     cloud.Busy,
-	http.StatusGone:                         cloud.Broken, // an upload that Google gave up
-	http.StatusPreconditionFailed:           cloud.Changed,
-	http.StatusRequestedRangeNotSatisfiable: cloud.OutOfRange,
-	http.StatusTooManyRequests:              cloud.Busy,
-	http.StatusNotImplemented:               cloud.Unsupported,
-}
-
-// reasons that Google gives with a status, where they say more than it does.
-var reasons = map[string]cloud.Refusal{
-	"rateLimitExceeded":      {Meaning: cloud.Busy},
-	"userRateLimitExceeded":  {Meaning: cloud.Busy},
-	"quotaExceeded":          {Meaning: cloud.Full, Todo: todoQuota},
-	"retentionPolicyNotMet":  {Meaning: cloud.Denied, Todo: todoHold},
-	"objectUnderActiveHold":  {Meaning: cloud.Denied, Todo: todoHold},
-	"accountDisabled":        {Meaning: cloud.Denied, Todo: todoBilling},
-	"UserProjectMissing":     {Meaning: cloud.BadOption, Todo: todoPays},
-	"insufficientPermission": {Meaning: cloud.Denied, Todo: todoScope},
-}
-
-// grpcCodes are the statuses of HTTP for those of a client that speaks gRPC.
-var grpcCodes = map[codes.Code]int{
-	codes.InvalidArgument:    http.StatusBadRequest,
-	codes.Unauthenticated:    http.StatusUnauthorized,
-	codes.PermissionDenied:   http.StatusForbidden,
-	codes.NotFound:           http.StatusNotFound,
-	codes.Unimplemented:      http.StatusNotImplemented,
-	codes.Aborted:            http.StatusConflict,
-	codes.AlreadyExists:      http.StatusPreconditionFailed,
-	codes.FailedPrecondition: http.StatusPreconditionFailed,
-	codes.OutOfRange:         http.StatusRequestedRangeNotSatisfiable,
-	codes.ResourceExhausted:  http.StatusTooManyRequests,
-}
-
 func (b *backend) answerRefusal(answer *googleapi.Error) cloud.Refusal {
 	for _, item := range answer.Errors {
-		if r, ok := reasons[item.Reason]; ok {
+		if r, ok := words[item.Reason]; ok {
 			return r
 		}
 	}
-	meaning, known := meanings[answer.Code]
-	if !known && (answer.Code >= 500 || answer.Code < 400) {
-		meaning = cloud.Broken
-	}
-	return cloud.Refusal{Meaning: meaning, Todo: b.todo(meaning, answer)}
-}
-
-func (b *backend) todo(meaning cloud.Meaning, answer *googleapi.Error) string {
+	r := words.Of("", answer.Code)
 	switch {
-	case meaning == cloud.Unidentified && b.anonymous:
-		return todoNotAnonymous
-	case meaning == cloud.Unidentified:
-		return todoLoginAgain
-	case meaning == cloud.Denied:
-		return b.grant(answer)
+	case answer.Code == http.StatusConflict:
+		r.Meaning = cloud.Busy
+	case answer.Code < http.StatusBadRequest:
+		r.Meaning = cloud.Broken
 	case answer.Code == http.StatusGone:
-		return "try again"
+		r.Todo = "try again"
+	case r.Meaning == cloud.Unidentified && b.anonymous:
+		r.Todo = todoNotAnonymous
+	case r.Meaning == cloud.Unidentified:
+		r.Todo = todoLoginAgain
+	case r.Meaning == cloud.Denied:
+		r.Todo = b.grant(answer)
 	}
-	return ""
+	return r
 }
 
 // permission is how Google names one in the words of a refusal; it gives it nowhere

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
@@ -30,46 +31,37 @@ func (t tokenRequests) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(r.WithContext(cloud.Operation(r.Context(), "other")))
 }
 
-// requests carries the library's requests, where what it does of itself differs from
-// what is wanted: see download and chunks.
+// requests carries the library's requests, where what it does of itself differs from what is
+// wanted: see download and chunks.
 type requests struct{ base http.RoundTripper }
 
 func (t requests) RoundTrip(r *http.Request) (*http.Response, error) {
-	if d, ok := r.Context().Value(downloadKey{}).(*download); ok {
-		return d.roundTrip(t.base, r)
-	}
 	if c, ok := r.Context().Value(chunksKey{}).(*chunks); ok {
-		r = r.WithContext(c.operation(r))
+		return t.base.RoundTrip(r.WithContext(c.operation(r)))
 	}
-	return t.base.RoundTrip(r)
+	d, ok := r.Context().Value(downloadKey{}).(*download)
+	if !ok {
+		return t.base.RoundTrip(r)
+	}
+	if broken := d.broken.Load(); broken != nil {
+		return nil, *broken
+	}
+	resp, err := t.base.RoundTrip(r)
+	if err == nil {
+		resp.Body = &downloadBody{resp.Body, d}
+	}
+	return resp, err
 }
 
-// download is one read. The library asks again by itself for the rest of a body that
-// broke, as often as that takes and however long each body stalls; here such a
-// request is refused with what broke the body, and the core asks again.
-type download struct {
-	mu     sync.Mutex
-	broken error // guarded by mu; of the body
-}
+// download is one read. The library asks again by itself for the rest of a body that broke, as
+// often as that takes and however long each body stalls; here such a request is refused with
+// what broke the body, and the core asks again.
+type download struct{ broken atomic.Pointer[error] }
 
 type downloadKey struct{}
 
 func withDownload(ctx context.Context) context.Context {
 	return context.WithValue(ctx, downloadKey{}, &download{})
-}
-
-func (d *download) roundTrip(base http.RoundTripper, r *http.Request) (*http.Response, error) {
-	d.mu.Lock()
-	err := d.broken
-	d.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	resp, err := base.RoundTrip(r)
-	if err == nil {
-		resp.Body = &downloadBody{resp.Body, d}
-	}
-	return resp, err
 }
 
 // downloadBody remembers what broke it.
@@ -81,21 +73,15 @@ type downloadBody struct {
 func (b *downloadBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		b.download.mu.Lock()
-		b.download.broken = err
-		b.download.mu.Unlock()
+		b.download.broken.Store(&err)
 	}
 	return n, err
 }
 
-// chunks tells the requests of one upload from each other, which the library sends
-// with one context.
+// chunks distinguishes the requests of one upload, which the library sends with one context.
 type chunks struct {
 	ctx context.Context // of the upload
-
-	mu   sync.Mutex
-	last string          // guarded by mu; what the last request sends
-	op   context.Context // guarded by mu; its operation
+	ops sync.Map        // contexts of operations, by the Content-Range of what they send
 }
 
 type chunksKey struct{}
@@ -104,28 +90,17 @@ func withChunks(ctx context.Context) context.Context {
 	return context.WithValue(ctx, chunksKey{}, &chunks{ctx: ctx})
 }
 
-// operation gives a request the context of its operation. One that sends the same
-// bytes as the request before is a retry.
+// operation returns the context of a request. One that sends the same bytes as another is a
+// retry; the last one knows the size of the whole, or brings it.
 func (c *chunks) operation(r *http.Request) context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	sends := r.Header.Get("Content-Range") // "bytes 0-16777215/*", or "" for the first request
-	if c.op == nil || sends != c.last {
-		c.op = cloud.Operation(c.ctx, chunkKind(r))
-		c.last = sends
-	}
-	return c.op
-}
-
-// chunkKind is the kind of a request: the last one knows the size of the whole, or
-// brings it.
-func chunkKind(r *http.Request) string {
-	sends := r.Header.Get("Content-Range")
+	sends, kind := r.Header.Get("Content-Range"), "complete"
 	switch {
 	case sends == "" && r.URL.Query().Get("uploadType") == "resumable":
-		return "upload"
+		kind = "upload"
 	case strings.HasSuffix(sends, "/*"):
-		return "part"
+		kind = "part"
 	}
-	return "complete"
+	op, _ := c.ops.LoadOrStore(sends, cloud.Operation(c.ctx, kind))
+	ctx, _ := op.(context.Context)
+	return ctx
 }
