@@ -30,6 +30,7 @@ type transferCloud interface {
 	size(c config) int64 // bytes of the archive
 	makeBucket(ctx context.Context) error
 	transferrers(c config) []transferrer
+	composer(source string) *exec.Cmd // writes source, and composes its successor
 	removeObject(ctx context.Context) error
 	stop() error
 }
@@ -58,9 +59,10 @@ type transfers struct {
 
 // transferResult is what was measured with one server.
 type transferResult struct {
-	title string
-	size  int64 // bytes
-	all   []*transfers
+	title    string
+	size     int64 // bytes
+	all      []*transfers
+	composed composeResult
 }
 
 // localServer is a process that serves at an address of this machine.
@@ -116,7 +118,8 @@ func measureTransfers(ctx context.Context, c config) (results []*transferResult,
 		}
 		results = append(results, r)
 	}
-	return results, nil
+	files, err := composeFile(c, dir)
+	return append(results, &transferResult{composed: files}), err
 }
 
 // measureCloud runs the rounds with one server.
@@ -146,7 +149,8 @@ func measureCloud(ctx context.Context, c config, dir string, start func(dir stri
 			}
 		}
 	}
-	return r, nil
+	r.composed, err = measureCompose(r.title, r.size, server.composer(source))
+	return r, err
 }
 
 // measureTransfer uploads a file and downloads it again, and looks whether it is the
@@ -235,10 +239,16 @@ func fsspec(python, open, address string, env []string) func(string, bool) *exec
 // renderTransfers writes the tables.
 func renderTransfers(b *strings.Builder, results []*transferResult) {
 	b.WriteString("## Transfers\n\nAn archive that cannot be compressed, to a server on this machine and back, files in memory, in rounds in which all took turns. Medians; the start of each program counts, and the server shares the processors.\n")
+	var all []composeResult
 	for _, r := range results {
+		all = append(all, r.composed)
+		if len(r.all) == 0 {
+			continue
+		}
 		fmt.Fprintf(b, "\n%s, %d MiB; rounds: %d.\n\n", r.title, r.size>>20, len(r.all[0].uploads))
 		writeTransfers(b, r.size, r.all)
 	}
+	renderComposes(b, all)
 }
 
 // writeTransfers writes one table, of archives of a size in bytes.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -68,6 +69,10 @@ func (s azureServer) removeObject(ctx context.Context) error {
 // env is without the user's own configuration of Azure's clients.
 func (s azureServer) env() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AZURE_") })
+}
+
+func (s azureServer) composer(source string) *exec.Cmd {
+	return ourselves("azure-compose", s.address, s.env())(source, true)
 }
 
 func (s azureServer) transferrers(c config) []transferrer {

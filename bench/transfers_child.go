@@ -19,6 +19,7 @@ var moves = map[string]func(context.Context, string, *os.File) error{
 	"s3-workdir true": putTo(s3URL), "s3-workdir false": getFrom(s3URL), "s3-sdk true": putByS3, "s3-sdk false": getByS3,
 	"gs-workdir true": putTo(gsURL), "gs-workdir false": getFrom(gsURL), "gs-sdk true": putByGS, "gs-sdk false": getByGS,
 	"azure-workdir true": putTo(azureURL), "azure-workdir false": getFrom(azureURL), "azure-sdk true": putByAzure, "azure-sdk false": getByAzure,
+	"s3-compose true": composeIn(s3URL), "gs-compose true": composeIn(gsURL), "azure-compose true": composeIn(azureURL), "file-compose true": composeIn(fileURL),
 }
 
 // transferChild does what transferEnv says: who, whether to upload, the endpoint,

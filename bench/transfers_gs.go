@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -67,6 +68,10 @@ func (s gsServer) env() []string {
 		return strings.HasPrefix(v, "GOOGLE_") || strings.HasPrefix(v, "STORAGE_EMULATOR_HOST")
 	})
 	return append(own, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT=false")
+}
+
+func (s gsServer) composer(source string) *exec.Cmd {
+	return ourselves("gs-compose", s.address, s.env())(source, true)
 }
 
 func (s gsServer) transferrers(c config) []transferrer {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -51,6 +52,10 @@ func (s *s3Server) env() []string {
 	own := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
 	return append(own, "AWS_ACCESS_KEY_ID="+transferKey, "AWS_SECRET_ACCESS_KEY="+transferSecret, "AWS_REGION=us-east-1",
 		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true")
+}
+
+func (s *s3Server) composer(source string) *exec.Cmd {
+	return ourselves("s3-compose", s.address, s.env())(source, true)
 }
 
 func (s *s3Server) transferrers(c config) []transferrer {

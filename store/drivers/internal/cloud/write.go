@@ -195,15 +195,19 @@ func (w *writer) Write(p []byte) (int, error) {
 	return written, w.failed
 }
 
-// grow makes room for n more bytes: twice the room at a time, but never more than limit,
-// since a small archive should cost no whole part.
+// grow makes room for n more bytes: twice the room at a time, since a small archive should cost
+// no whole part, and from 1 MiB on all of limit, which leaves less behind.
 func grow(buf []byte, n, limit int) []byte {
-	const least = 64 << 10
+	const least, most = 64 << 10, 1 << 20
 	need := len(buf) + n
 	if need <= cap(buf) {
 		return buf
 	}
-	return append(make([]byte, 0, min(limit, max(need, 2*cap(buf), least))), buf...)
+	room := max(need, 2*cap(buf), least)
+	if room > most {
+		room = limit
+	}
+	return append(make([]byte, 0, room), buf...)
 }
 
 // keep takes a range of the source over: what the cloud can copy it copies, the rest is read
