@@ -28,8 +28,18 @@ const (
 	emulatorKey     = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 
-// opener finds the account and the credentials for one URL: in its options, and in
-// the environment under the names of gocloud and, where those are not set, of adlfs.
+// How an opener's client identifies itself, in gocloud's order.
+type identity int
+
+const (
+	byKey identity = iota
+	bySAS
+	byConnection // string
+	byLogin
+)
+
+// opener finds the account and the credentials for one URL: in its options, and in the
+// environment under the names of gocloud and, where those are not set, of adlfs.
 type opener struct {
 	url       store.URL
 	transport *cloud.Transport
@@ -40,6 +50,7 @@ type opener struct {
 	keyAccount string // the account that the key is of; "" for any
 	key        string
 	connection string
+	by         identity
 
 	credential azcore.TokenCredential // set by makeClient where it logs in
 }
@@ -52,19 +63,32 @@ func newOpener(u store.URL, query url.Values, transport *cloud.Transport) *opene
 		key:        env("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"),
 		connection: env("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGEBLOB_CONNECTIONSTRING"),
 	}
-	if o.defaults.AccountName == "" {
-		o.defaults.AccountName = o.keyAccount
-	}
+	o.defaults.AccountName = cmp.Or(o.defaults.AccountName, o.keyAccount)
 	o.defaults.SASToken = strings.TrimPrefix(o.defaults.SASToken, "?")
-	o.merged = merge(o.defaults, query)
-	if isEmulator(o.merged) && o.anonymous() && (o.merged.AccountName == "" || o.merged.AccountName == emulatorAccount) {
+	m := o.defaults
+	m.AccountName = cmp.Or(query.Get("storage_account"), m.AccountName)
+	m.StorageDomain = cmp.Or(query.Get("domain"), m.StorageDomain)
+	m.Protocol = cmp.Or(query.Get("protocol"), m.Protocol)
+	m.IsLocalEmulator = m.IsLocalEmulator && !query.Has("localemu") || cloud.IsYes(query.Get("localemu"))
+	m.IsCDN = m.IsCDN && !query.Has("cdn") || cloud.IsYes(query.Get("cdn"))
+	o.merged = m
+	anonymous := o.key == "" && m.SASToken == "" && o.connection == ""
+	if isEmulator(m) && anonymous && (m.AccountName == "" || m.AccountName == emulatorAccount) {
 		o.key, o.keyAccount = emulatorKey, emulatorAccount
 		o.defaults.AccountName, o.merged.AccountName = emulatorAccount, emulatorAccount
 	}
-	if o.usesConnection() && o.merged.AccountName == "" && !o.given {
-		// The connection string has an endpoint instead; gocloud wants an account
-		// all the same, and then uses the string alone.
-		o.defaults.AccountName, o.merged.AccountName = emulatorAccount, emulatorAccount
+	switch {
+	case o.key != "" && o.merged.AccountName != "":
+		o.by = byKey
+	case m.SASToken != "":
+		o.by = bySAS
+	case o.connection != "":
+		o.by = byConnection
+		if m.AccountName == "" && !o.given { // the string has an endpoint instead
+			o.defaults.AccountName, o.merged.AccountName = emulatorAccount, emulatorAccount
+		}
+	default:
+		o.by = byLogin
 	}
 	return o
 }
@@ -79,65 +103,33 @@ func env(names ...string) string {
 	return ""
 }
 
-// merge puts the options of a URL over those of the environment.
-func merge(o azureblob.ServiceURLOptions, query url.Values) azureblob.ServiceURLOptions {
-	for name, values := range query {
-		switch value := values[0]; name {
-		case "storage_account":
-			o.AccountName = value
-		case "domain":
-			o.StorageDomain = value
-		case "protocol":
-			o.Protocol = value
-		case "localemu":
-			o.IsLocalEmulator = cloud.IsYes(value)
-		case "cdn":
-			o.IsCDN = cloud.IsYes(value)
-		}
-	}
-	return o
-}
-
 // isEmulator says whether o leads to an emulator.
 func isEmulator(o azureblob.ServiceURLOptions) bool {
 	return o.IsLocalEmulator || strings.HasPrefix(o.StorageDomain, "127.0.0.1") || strings.HasPrefix(o.StorageDomain, "localhost")
-}
-
-// anonymous says whether the environment has no key, SAS token or connection string.
-func (o *opener) anonymous() bool {
-	return o.key == "" && o.defaults.SASToken == "" && o.connection == ""
 }
 
 func (o *opener) bad(cause, todo string) error { return cloud.BadURL(o.url, errors.New(cause), todo) }
 
 // check refuses what gocloud would send to another account than the URL names.
 func (o *opener) check() error {
-	switch {
-	case o.merged.IsLocalEmulator && o.merged.StorageDomain == "" && !o.usesConnection():
+	switch m := o.merged; {
+	case m.IsLocalEmulator && m.StorageDomain == "" && o.by != byConnection:
 		return o.bad("an emulator without an address", "add the options domain=127.0.0.1:10000 and protocol=http, or those that it has")
-	case o.merged.AccountName == "":
+	case m.AccountName == "":
 		return o.bad("no storage account", "write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/key, add the option storage_account=ACCOUNT, or set AZURE_STORAGE_ACCOUNT")
-	case isProtocol(cmp.Or(o.merged.Protocol, "https")) != nil:
-		return o.bad(fmt.Sprintf("the protocol %q in AZURE_STORAGE_PROTOCOL", o.merged.Protocol), "set it to https or http")
-	case o.usesKey() && o.keyAccount != "" && o.keyAccount != o.merged.AccountName:
-		return o.bad(fmt.Sprintf("the key in the environment is of the account %q, the URL names %q", o.keyAccount, o.merged.AccountName), "set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY for the account of the URL, or unset both and log in")
-	case o.usesSAS():
+	case isProtocol(cmp.Or(m.Protocol, "https")) != nil:
+		return o.bad(fmt.Sprintf("the protocol %q in AZURE_STORAGE_PROTOCOL", m.Protocol), "set it to https or http")
+	case o.by == byKey && o.keyAccount != "" && o.keyAccount != m.AccountName:
+		return o.bad(fmt.Sprintf("the key in the environment is of the account %q, the URL names %q", o.keyAccount, m.AccountName), "set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_KEY for the account of the URL, or unset both and log in")
+	case o.by == bySAS:
 		return o.checkSAS()
-	case o.usesConnection() && o.given:
+	case o.by == byConnection && o.given:
 		return o.checkConnection()
-	case o.logsIn() && o.merged.Protocol == "http":
+	case o.by == byLogin && m.Protocol == "http":
 		return o.bad("protocol=http, by which no token is sent", "use https, or give a key in AZURE_STORAGE_KEY")
 	}
 	return nil
 }
-
-// The order of credentials is gocloud's.
-func (o *opener) usesKey() bool { return o.key != "" && o.merged.AccountName != "" }
-func (o *opener) usesSAS() bool { return !o.usesKey() && o.defaults.SASToken != "" }
-func (o *opener) usesConnection() bool {
-	return !o.usesKey() && !o.usesSAS() && o.connection != ""
-}
-func (o *opener) logsIn() bool { return !o.usesKey() && o.anonymous() }
 
 // checkSAS refuses a URL that would send the SAS token of the environment to another
 // place than the environment names: whoever has it can use it. gocloud does so too.
@@ -182,16 +174,16 @@ func (o *opener) makeClient(service, name string) (*container.Client, error) {
 		return nil, err
 	}
 	opts := containerOptions(o.transport)
-	switch {
-	case o.usesKey():
+	switch o.by {
+	case byKey:
 		key, err := azblob.NewSharedKeyCredential(o.merged.AccountName, o.key)
 		if err != nil {
 			return nil, fmt.Errorf("the account's key: %w", err)
 		}
 		return container.NewClientWithSharedKeyCredential(address, key, opts)
-	case o.usesSAS():
+	case bySAS:
 		return container.NewClientWithNoCredential(address, opts)
-	case o.usesConnection():
+	case byConnection:
 		return container.NewClientFromConnectionString(o.connection, name, opts)
 	}
 	if o.credential, err = o.login(); err != nil {
@@ -200,28 +192,21 @@ func (o *opener) makeClient(service, name string) (*container.Client, error) {
 	return container.NewClient(address, o.credential, opts)
 }
 
-// login gives the credential of whoever is logged in.
+// login returns the credential of whoever is logged in, at the cloud of the account.
 func (o *opener) login() (azcore.TokenCredential, error) {
 	client := clientOptions(o.transport)
 	client.Retry = policy.RetryOptions{}
-	client.Cloud = cloudOf(o.merged.StorageDomain)
+	switch domain := o.merged.StorageDomain; {
+	case strings.HasSuffix(domain, ".chinacloudapi.cn"):
+		client.Cloud = azcloud.AzureChina
+	case strings.HasSuffix(domain, ".usgovcloudapi.net"):
+		client.Cloud = azcloud.AzureGovernment
+	}
 	c, err := azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{ClientOptions: client})
 	if err != nil {
 		return nil, err
 	}
 	return &login{c}, nil
-}
-
-// cloudOf is the cloud of a domain; the zero value is the one of the environment, or
-// the public one.
-func cloudOf(domain string) azcloud.Configuration {
-	switch {
-	case strings.HasSuffix(domain, ".chinacloudapi.cn"):
-		return azcloud.AzureChina
-	case strings.HasSuffix(domain, ".usgovcloudapi.net"):
-		return azcloud.AzureGovernment
-	}
-	return azcloud.Configuration{}
 }
 
 // login is a credential whose errors can be told from those of the store.

@@ -154,19 +154,10 @@ func (c *wholeCopy) Part(context.Context, int, []byte) error { return errors.Err
 // object.
 func (c *wholeCopy) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attributes, error) {
 	source, err := c.from.handle(ctx)
-	if err != nil {
-		return cloud.Attributes{}, err
-	}
-	target, err := c.b.handle(ctx)
-	if err != nil {
-		return cloud.Attributes{}, err
-	}
-	generation, err := parseRevision(c.src.Revision)
-	if err != nil {
-		return cloud.Attributes{}, err
-	}
-	under, err := conditions(cond)
-	if err != nil {
+	target, terr := c.b.handle(ctx)
+	generation, gerr := parseRevision(c.src.Revision)
+	under, cerr := conditions(cond)
+	if err := errors.Join(err, terr, gerr, cerr); err != nil {
 		return cloud.Attributes{}, err
 	}
 	a, err := target.Object(c.name).If(under).CopierFrom(source.Object(c.src.Name).Generation(generation)).Run(ctx)

@@ -25,13 +25,16 @@ func (s *cloudStore) Put(ctx context.Context, key string, write func(io.Writer) 
 const (
 	minComposed = 16 << 20 // bytes
 	minKept     = 40       // percent
+	minRun      = 5 << 20  // bytes of a range that counts
 )
 
 // Compose implements store.Composer.
 func (s *cloudStore) Compose(ctx context.Context, key string, base store.Object, plan []store.Piece, opts *store.PutOptions) (store.Info, error) {
 	var kept int64
 	for _, p := range plan {
-		kept += p.Len
+		if p.Len >= minRun {
+			kept += p.Len
+		}
 	}
 	if base == nil || base.Info().Size < minComposed || kept < base.Info().Size/100*minKept {
 		return store.Info{}, errors.ErrUnsupported
@@ -288,11 +291,11 @@ func (w *writer) next() error {
 
 // begin begins an upload of several parts, of which some may be copied from src.
 func (w *writer) begin(src *Source) error {
-	err := w.s.probe(w.ctx, KindComplete, w.name)
-	if err == nil && src != nil {
-		err = w.s.probe(w.ctx, KindCopy, w.name)
+	kind := KindComplete
+	if src != nil {
+		kind = KindCopy
 	}
-	if err != nil {
+	if err := w.s.probe(w.ctx, kind, w.name); err != nil {
 		return err
 	}
 	u, err := again(w.s, w.ctx, "upload", func(ctx context.Context) (Upload, error) {
