@@ -21,19 +21,28 @@ func (m *Mount) origin() (archive.Origin, error) {
 	o := m.opts.Origin
 	o.Workspace = m.url.Identity()
 	o.Scheduled = o.Scheduled.UTC().Truncate(time.Millisecond)
-	if year := o.Scheduled.Year(); !o.Scheduled.IsZero() && (year < 1970 || year > 9999) { // what the log can keep
-		return o, fmt.Errorf("open %s: %s, when the work was scheduled, is not within the years 1970 to 9999", m.URL(), o.Scheduled.Format(time.RFC3339))
+	if err := CheckOrigin(o); err != nil {
+		return o, fmt.Errorf("open %s: %w", m.URL(), err)
+	}
+	return o, nil
+}
+
+// CheckOrigin is nil for an Options.Origin that Open takes. It is ErrLimit for one that is
+// too long to be kept.
+func CheckOrigin(o archive.Origin) error {
+	if year := o.Scheduled.UTC().Year(); !o.Scheduled.IsZero() && (year < 1970 || year > 9999) { // what the log can keep
+		return fmt.Errorf("%s, when the work was scheduled, is not within the years 1970 to 9999", o.Scheduled.Format(time.RFC3339))
 	}
 	for _, name := range []string{o.Execution, o.Step} {
 		if !utf8.ValidString(name) { // in JSON it would be equal to others
-			return o, fmt.Errorf("open %s: %q in Origin is not UTF-8", m.URL(), name)
+			return fmt.Errorf("the name %q of the execution or step is not UTF-8", name)
 		}
 	}
 	b, err := json.Marshal(o)
 	if err == nil && len(b) > maxOrigin {
-		err = fmt.Errorf("open %s: %w: Origin has %d bytes, at most %d are kept", m.URL(), ErrLimit, len(b), maxOrigin)
+		err = fmt.Errorf("%w: the identity of the work has %d bytes, at most %d are kept", ErrLimit, len(b), maxOrigin)
 	}
-	return o, err
+	return err
 }
 
 // step returns the step that the mount is for; false where it is for none. A mount

@@ -75,6 +75,9 @@ func (f *mountFlags) resolve(url string) error {
 	if f.Grace <= 0 {
 		return badFlag("--grace", "must be more than 0, such as 10s")
 	}
+	if f.SpillReserve > 0 && f.Spill == "" && !f.Plain {
+		return badFlag("--spill-reserve", "needs --spill, the directory whose disk is meant")
+	}
 	for flag, given := range map[string]bool{"--allow-other": f.AllowOther, "--dev": f.Dev, "--suid": f.Suid} {
 		if f.Plain && given {
 			return badFlag(flag, "is nothing that a plain directory can give; leave it or --plain out")

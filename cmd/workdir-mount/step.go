@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 
@@ -79,15 +78,13 @@ func (s *stepFlags) resolve(flags *pflag.FlagSet, f *mountFlags) error {
 	if s.execution == "" {
 		return s.noStep(flags)
 	}
-	for _, name := range []string{s.execution, s.step} {
-		if !utf8.ValidString(name) {
-			return &statusError{code: exitUsage, err: fmt.Errorf("the name %q of the execution or step is not UTF-8", name)}
-		}
-	}
 	if s.attempt < 0 {
 		return badFlag("--attempt", "is negative")
 	}
-	f.origin = archive.Origin{Execution: s.execution, Scheduled: s.scheduled.Time, Step: s.step, Attempt: s.attempt}
+	f.origin = archive.Origin{Workspace: f.URL.Identity(), Execution: s.execution, Scheduled: s.scheduled.Time, Step: s.step, Attempt: s.attempt}
+	if err := mount.CheckOrigin(f.origin); err != nil {
+		return &statusError{code: exitUsage, err: fmt.Errorf("--execution and --step: %w", err)}
+	}
 	f.since = s.since.Time
 	if f.since.IsZero() {
 		f.since = s.scheduled.Time
