@@ -75,20 +75,18 @@ func (d *dir) makeHome() error {
 		return err
 	}
 	err := d.furnish(name, &st)
-	if err == nil {
-		err = again(func() error { return unix.Renameat(d.fd, name, d.fd, homeName) })
-	}
 	if err != nil {
 		_ = unix.Unlinkat(d.fd, name+"/"+lockName, 0)
 		_ = unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR)
+		if _, serr := d.stat(homeName); serr == nil {
+			return nil // whoever made it may have swept ours away
+		}
+		return err
 	}
-	switch err {
-	case unix.EEXIST, unix.ENOTEMPTY:
-		return nil
-	case nil:
-		d.sweep() // builds that knew no home had their temporary files beside the archives
-	}
-	return err
+	// What a kill in here left; and builds that knew no home had their temporary files
+	// beside the archives.
+	d.sweep()
+	return nil
 }
 
 // syncAbove makes the names durable that lead to d, whoever has made them: as far up as
@@ -119,8 +117,9 @@ func (d *dir) syncAbove() error {
 	}
 }
 
-// furnish gives a new home its lock and its permissions. st is the directory that it is
-// for.
+// furnish gives a new home its lock and its permissions, and then its name. st is the
+// directory that it is for. The new home is locked by flock(2) meanwhile: one that nobody
+// has locked was left by a kill.
 func (d *dir) furnish(name string, st *unix.Stat_t) error {
 	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -128,6 +127,9 @@ func (d *dir) furnish(name string, st *unix.Stat_t) error {
 	}
 	home := os.NewFile(uintptr(fd), name)
 	defer home.Close()
+	if err := again(func() error { return d.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err == unix.EWOULDBLOCK {
+		return err // it is being swept away
+	}
 	fd, err = openat(fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
@@ -136,7 +138,7 @@ func (d *dir) furnish(name string, st *unix.Stat_t) error {
 	defer lock.Close()
 	letIn(lock, st, 0o666)
 	letIn(home, st, 0o777)
-	return nil
+	return again(func() error { return unix.Renameat(d.fd, name, d.fd, homeName) })
 }
 
 // letIn gives a file bits of permission for all who may write the directory st, and

@@ -221,3 +221,26 @@ func TestFileHomeIsNoWorkspace(t *testing.T) {
 		t.Errorf("Complete offers %q", got)
 	}
 }
+
+// A kill while the directory for the temporary files is made left it under another name for
+// ever. That of a process that is still at it stays.
+func TestFileHomeThatAKillLeft(t *testing.T) {
+	root := t.TempDir()
+	left, busy := filepath.Join(root, ".workdir-tmp-0123456789abcdef"), filepath.Join(root, ".workdir-tmp-fedcba9876543210")
+	for _, dir := range []string{left, busy} {
+		noError(t, os.Mkdir(dir, 0o700))
+		noError(t, os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600))
+	}
+	at, err := os.Open(busy)
+	noError(t, err)
+	defer at.Close()
+	noError(t, unix.Flock(int(at.Fd()), unix.LOCK_EX))
+	_, err = store.NewFileStore(root).Put(t.Context(), "key", writes("content"), nil)
+	noError(t, err)
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a kill left: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(busy, "lock")); err != nil {
+		t.Errorf("what somebody is making: %v", err)
+	}
+}

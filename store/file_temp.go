@@ -192,7 +192,7 @@ func (d *dir) sweepNowAndThen() {
 	d.sweep()
 }
 
-// sweep removes temporary files that a kill left in d. It is done in passing and
+// sweep removes temporary files, and homes without a name, that a kill left in d. It is done in passing and
 // returns no errors: what cannot be removed now waits for the next sweep.
 func (d *dir) sweep() {
 	names, err := d.names()
@@ -212,7 +212,7 @@ const sharedAge = 24 * time.Hour
 
 func (d *dir) sweepName(name string) {
 	fd, err := openat(d.fd, name, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err == unix.EACCES {
+	if err == unix.EACCES || err == unix.EISDIR {
 		fd, err = openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	}
 	if err != nil {
@@ -220,13 +220,22 @@ func (d *dir) sweepName(name string) {
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || regular(&st) != nil {
+	isDir := unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+	if !isDir && regular(&st) != nil {
 		return
 	}
 	if !d.local() && time.Since(stampOf(&st).time()) < sharedAge {
 		return
 	}
-	if d.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
+	if d.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return
+	}
+	if !isDir {
 		_ = unix.Unlinkat(d.fd, name, 0)
+		return
+	}
+	if now, err := d.stat(name); err == nil && now.Ino == st.Ino { // else it has become the home
+		_ = unix.Unlinkat(fd, lockName, 0)
+		_ = unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR)
 	}
 }
