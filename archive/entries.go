@@ -83,7 +83,7 @@ func (e *entries) each(ctx context.Context, fn func(h *header, blocks []byte, n 
 	if err == nil && len(e.refused) > 0 {
 		err = &PortableError{Paths: e.refused}
 	}
-	return err
+	return whileWriting(err)
 }
 
 // entry is each for one entry.

@@ -46,6 +46,7 @@ type LimitError struct {
 	Limit      string // the field's name in Limits
 	Value, Max int64  // in the field's unit; Value is what was met first above Max
 	Entry      string // "" where the archive as a whole is meant
+	Writing    bool   // the archive is being made: its readers would refuse it
 }
 
 func (e *LimitError) Error() string {
@@ -53,8 +54,20 @@ func (e *LimitError) Error() string {
 	if e.Entry != "" {
 		where += " entry " + quote(e.Entry)
 	}
-	return fmt.Sprintf("%s: %s is %d, over the limit of %d: raise the limit if the archive can be trusted",
-		where, e.Limit, e.Value, e.Max)
+	todo := "raise the limit if the archive can be trusted"
+	if e.Writing {
+		todo = "readers would refuse the archive; remove or shorten what is too large, or divide it among workspaces"
+	}
+	return fmt.Sprintf("%s: %s is %d, over the limit of %d: %s", where, e.Limit, e.Value, e.Max, todo)
+}
+
+// whileWriting marks err, if it is a LimitError, as one of an archive that is being made.
+func whileWriting(err error) error {
+	var limit *LimitError
+	if errors.As(err, &limit) {
+		limit.Writing = true
+	}
+	return err
 }
 
 // Is makes every LimitError an ErrLimit.

@@ -265,7 +265,7 @@ func (l *Log) tail(first memberSum, maxLog int64, index []byte) ([]byte, error) 
 		return nil, err
 	}
 	if err := over("LogBytes", e.size(), min(maxLog, maxLogBytes), ""); err != nil {
-		return nil, err
+		return nil, whileWriting(err)
 	}
 	out := make([]byte, 0, membersBytes(int64(len(e.payload)))+membersBytes(int64(len(e.results)))+membersBytes(int64(len(index)))+footerSize)
 	out = appendMembers(out, subLog, e.payload)

@@ -321,6 +321,13 @@ func TestWriterHoldsTheReadersLimits(t *testing.T) {
 				if !errors.As(err, &l) || l.Limit != c.name || !errors.Is(err, ErrLimit) {
 					t.Errorf("%s says %v", what, err)
 				}
+				advice := "divide it among workspaces"
+				if what == "Load" {
+					advice = "raise the limit"
+				}
+				if !strings.Contains(err.Error(), advice) {
+					t.Errorf("%s says %v, and not: %s", what, err, advice)
+				}
 			}
 			_, err := NewWriter(io.Discard, &WriterOptions{Limits: &c.lim}).WriteTree(context.Background(), tree, testLog(3))
 			wantLimit("WriteTree", err)
