@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -17,38 +16,13 @@ import (
 	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
-	"go.temporal.io/sdk/worker"
 
 	wdactivity "github.com/workdir/workdir/activity"
 	"github.com/workdir/workdir/activity/errtype"
+	"github.com/workdir/workdir/activity/wdtest"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/workspace"
 )
-
-// newEnv returns the SDK's test environment with the plugin, and a store. Plain needs no FUSE, no
-// root and no second process: these tests run anywhere.
-func newEnv(t *testing.T, rules func(store string) *wdactivity.PluginOptions) (env *testsuite.TestActivityEnvironment, store string) {
-	t.Helper()
-	var suite testsuite.WorkflowTestSuite
-	env = suite.NewTestActivityEnvironment()
-	store = "file://" + t.TempDir()
-	env.SetWorkerOptions(worker.Options{Plugins: []worker.Plugin{newPlugin(t, rules(store))}})
-	return env, store
-}
-
-// newPlugin is for the worker options of a test environment.
-func newPlugin(t *testing.T, opts *wdactivity.PluginOptions) worker.Plugin {
-	t.Helper()
-	opts.Plain, opts.RunDir, opts.NoPreflight = true, filepath.Join(t.TempDir(), "run"), true
-	plugin, err := wdactivity.NewPlugin(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return plugin
-}
-
-// noRules are for activities that call Do.
-func noRules(string) *wdactivity.PluginOptions { return &wdactivity.PluginOptions{} }
 
 // The tests may be run by make, whose child would then say where it is.
 func TestMain(m *testing.M) {
@@ -58,16 +32,17 @@ func TestMain(m *testing.M) {
 }
 
 func TestBuild(t *testing.T) {
-	env, store := newEnv(t, ByCustomer)
+	store := wdtest.NewStore(t)
+	wdtest.Put(t, store+"/customers/acme", map[string]string{"Makefile": "report:\n\t@date +%Y >year; echo done\n"})
+	env := wdtest.NewEnv(t, ByCustomer(store))
 	env.RegisterActivity(&Activities{})
-	put(t, store+"/customers/acme", map[string]string{"Makefile": "report:\n\t@date +%Y >year; echo done\n"})
 
 	var out string
 	value, err := env.ExecuteActivity("Build", Order{Customer: "acme", Target: "report"})
 	if err := errors.Join(err, value.Get(&out)); err != nil || out != "done\n" {
 		t.Fatalf("%q, %v", out, err)
 	}
-	if year := cat(t, store+"/customers/acme", "year"); len(year) != 5 {
+	if year := wdtest.Get(t, store+"/customers/acme")["year"]; len(year) != 5 {
 		t.Errorf("stored: %q", year)
 	}
 
@@ -79,9 +54,9 @@ func TestBuild(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
-	env, store := newEnv(t, noRules)
-	put(t, store+"/settings", map[string]string{"name": "index.html"})
-	put(t, store+"/customers/acme", map[string]string{"out": "hello"})
+	env, store := wdtest.NewEnv(t, nil), wdtest.NewStore(t)
+	wdtest.Put(t, store+"/settings", map[string]string{"name": "index.html"})
+	wdtest.Put(t, store+"/customers/acme", map[string]string{"out": "hello"})
 	env.RegisterActivityWithOptions(func(ctx context.Context, customer string) (string, error) {
 		return Publish(ctx, store, customer, wdactivity.Options{})
 	}, activity.RegisterOptions{Name: "Publish"})
@@ -89,14 +64,14 @@ func TestPublish(t *testing.T) {
 	if _, err := env.ExecuteActivity("Publish", "acme"); err != nil {
 		t.Fatal(err)
 	}
-	if got := cat(t, store+"/published", "index.html"); got != "hello" {
+	if got := wdtest.Get(t, store+"/published")["index.html"]; got != "hello" {
 		t.Errorf("published: %q", got)
 	}
 }
 
 // Steps are commits of their own.
 func TestSteps(t *testing.T) {
-	env, store := newEnv(t, noRules)
+	env, store := wdtest.NewEnv(t, nil), wdtest.NewStore(t)
 	env.RegisterActivityWithOptions(func(ctx context.Context) (string, error) {
 		return Ledger(ctx, store+"/ledger", nil)
 	}, activity.RegisterOptions{Name: "Ledger"})
@@ -107,36 +82,35 @@ func TestSteps(t *testing.T) {
 	if _, err := env.ExecuteActivity("Ledger"); err != nil {
 		t.Fatal(err)
 	}
-	if got := cat(t, store+"/ledger", "ledger"); got != "reserved\nbooked 7\n" {
+	if got := wdtest.Get(t, store+"/ledger")["ledger"]; got != "reserved\nbooked 7\n" {
 		t.Errorf("ledger: %q", got)
 	}
 	if _, err := env.ExecuteActivity("Long"); err != nil {
 		t.Fatal(err)
 	}
-	if got := cat(t, store+"/long", "parts"); got != "0\n1\n2\n" {
+	if got := wdtest.Get(t, store+"/long")["parts"]; got != "0\n1\n2\n" {
 		t.Errorf("parts: %q", got)
 	}
 }
 
 func TestPlugin(t *testing.T) {
-	env, store := newEnv(t, func(store string) *wdactivity.PluginOptions {
-		config := []byte(strings.ReplaceAll(Config, "STORE", store))
-		if _, err := Plugin(config); err != nil {
-			t.Fatal(err)
-		}
-		var opts wdactivity.PluginOptions
-		if err := json.Unmarshal(config, &opts); err != nil {
-			t.Fatal(err)
-		}
-		return &opts
-	})
-	put(t, store+"/fonts", map[string]string{"plain.ttf": ""})
+	store := wdtest.NewStore(t)
+	config := []byte(strings.ReplaceAll(Config, "STORE", store))
+	if _, err := Plugin(config); err != nil {
+		t.Fatal(err)
+	}
+	var opts wdactivity.PluginOptions
+	if err := json.Unmarshal(config, &opts); err != nil {
+		t.Fatal(err)
+	}
+	env := wdtest.NewEnv(t, &opts)
+	wdtest.Put(t, store+"/fonts", map[string]string{"plain.ttf": ""})
 	env.RegisterActivity(Resize)
 
 	if _, err := env.ExecuteActivity(Resize, 3); err != nil {
 		t.Fatal(err)
 	}
-	if got := cat(t, store+"/default-test-workflow-id", "picture.txt"); got != "3 times as large\n" {
+	if got := wdtest.Get(t, store+"/default-test-workflow-id")["picture.txt"]; got != "3 times as large\n" {
 		t.Errorf("picture: %q", got)
 	}
 }
@@ -145,10 +119,10 @@ func TestPlugin(t *testing.T) {
 func TestWorkflow(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
-	store := "file://" + t.TempDir()
-	env.SetWorkerOptions(worker.Options{Plugins: []worker.Plugin{newPlugin(t, ByCustomer(store))}})
+	store := wdtest.NewStore(t)
+	env.SetWorkerOptions(wdtest.WorkerOptions(t, ByCustomer(store)))
 	env.RegisterActivity(&Activities{})
-	put(t, store+"/customers/acme", map[string]string{"Makefile": "report:\n\t@echo done\n"})
+	wdtest.Put(t, store+"/customers/acme", map[string]string{"Makefile": "report:\n\t@echo done\n"})
 
 	env.ExecuteWorkflow(Workflow, Order{Customer: "acme", Target: "report"})
 	var out string
@@ -160,7 +134,7 @@ func TestWorkflow(t *testing.T) {
 // What is kept in the archive is encrypted with the client's codec.
 func TestEncrypting(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
-	env, store := suite.NewTestActivityEnvironment(), "file://"+t.TempDir()
+	env, store := suite.NewTestActivityEnvironment(), wdtest.NewStore(t)
 	clients, err := Encrypting(reversing{})
 	if err != nil {
 		t.Fatal(err)
@@ -170,10 +144,9 @@ func TestEncrypting(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.SetDataConverter(clients.DataConverter)
-	env.SetWorkerOptions(worker.Options{
-		Interceptors: []interceptor.WorkerInterceptor{clients.Interceptors[0].(interceptor.WorkerInterceptor)},
-		Plugins:      []worker.Plugin{newPlugin(t, noRules(store))},
-	})
+	opts := wdtest.WorkerOptions(t, nil)
+	opts.Interceptors = []interceptor.WorkerInterceptor{clients.Interceptors[0].(interceptor.WorkerInterceptor)}
+	env.SetWorkerOptions(opts)
 	env.RegisterActivityWithOptions(func(ctx context.Context, in string) (string, error) {
 		return wdactivity.Do(ctx, store+"/answer", nil, func(_ context.Context, ws *mount.Mount) (string, error) {
 			return "secret of " + in, errors.Join(appendLine(ws.Path("f"), "x"), ws.Commit())
@@ -206,28 +179,4 @@ func (reversing) Encode(payloads []*common.Payload) ([]*common.Payload, error) {
 
 func (r reversing) Decode(payloads []*common.Payload) ([]*common.Payload, error) {
 	return r.Encode(payloads)
-}
-
-// put stores a workspace.
-func put(t *testing.T, url string, files map[string]string) {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := workspace.Import(t.Context(), dir, url, nil); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// cat returns the content of a file of a stored workspace.
-func cat(t *testing.T, url, name string) string {
-	t.Helper()
-	var b bytes.Buffer
-	if _, err := workspace.Cat(t.Context(), url, []string{name}, &b, nil); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }

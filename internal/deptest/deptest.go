@@ -18,7 +18,7 @@ type rule struct {
 var example = rule{
 	ours:    []string{"activity", "activity/errtype", "activity/ready", "mount", "store", "store/drivers/...", "examples/internal/play"},
 	foreign: []string{"go.temporal.io/"},
-	tests:   []string{"workspace"},
+	tests:   []string{"activity/wdtest", "workspace"},
 }
 
 // table is the architecture, from the top down. Packages of the standard library
