@@ -37,6 +37,9 @@ var pluginSetup = map[string]func(o *wdactivity.PluginOptions, c *config){}
 // clientSetup changes the options of the clients of workers; the plugin is among them.
 var clientSetup = map[string]func(o *client.Options){}
 
+// workerSetup changes the options of the workers themselves.
+var workerSetup = map[string]func(o *worker.Options, c *config){}
+
 // plugin is the one that the workers of a program have.
 func (c *config) plugin() (*temporal.SimplePlugin, error) {
 	o := &wdactivity.PluginOptions{RunDir: c.RunDir, NoPreflight: true}
@@ -155,6 +158,9 @@ func runWorker(encoded string) error {
 		DisableWorkflowWorker:              !c.Workflows,
 		MaxConcurrentActivityExecutionSize: c.Concurrent,
 		WorkerStopTimeout:                  c.StopTimeout,
+	}
+	if setup := workerSetup[c.Program]; setup != nil {
+		setup(&opts, &c)
 	}
 	w := worker.New(conn, c.Queue, opts)
 	p(w, &c)
