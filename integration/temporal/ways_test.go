@@ -40,6 +40,7 @@ func init() {
 		}
 	}
 	pluginSetup["ways"] = func(o *wdactivity.PluginOptions, c *config) {
+		o.NoPreflight = false
 		o.Rules = []wdactivity.Rule{{Activity: "name", URL: c.url(waysKey)}, {Activity: (*greeter).Greet, URL: c.url(waysKey)}}
 	}
 }
