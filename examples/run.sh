@@ -45,8 +45,8 @@ typescript)
 	dir=build/examples/typescript
 	mkdir -p "$dir"
 	cp -r examples/typescript/. "$dir"
-	[ "$dir/node_modules/.package-lock.json" -nt examples/typescript/package.json ] ||
-		npm install --silent --no-fund --no-audit --prefix "$dir" >/dev/null
+	[ "$dir/node_modules/.package-lock.json" -nt examples/typescript/package-lock.json ] ||
+		npm ci --silent --no-fund --no-audit --prefix "$dir" >/dev/null
 	npm run --silent --prefix "$dir" build
 	play=(node "$dir/lib/main.js" "$store")
 	;;

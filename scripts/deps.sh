@@ -72,18 +72,18 @@ if [ ${#missing[@]} -gt 0 ]; then
 	DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-# The Python temporal-workdir, whose archives we share both ways, and with it
-# Temporal's SDK for Python.
-if [ "$what" != demo ] && ! build/_venv/bin/python -c 'import temporal_workdir' >/dev/null 2>&1; then
-	echo "installing the Python temporal-workdir into build/_venv" >&2
-	python3 -m venv build/_venv
-	build/_venv/bin/python -m pip install --quiet --disable-pip-version-check temporal-workdir
-fi
+# have_exactly LIST WHERE: was what LIST pins installed into WHERE, and nothing changed
+# since? note_exactly says so, once it was.
+have_exactly() { cmp -s "$1" "$2/installed"; }
+note_exactly() { cp "$1" "$2/installed"; }
 
-# The clients by which the Python temporal-workdir reaches the three clouds.
-if tests && ! build/_venv/bin/python -c 'import s3fs, gcsfs, adlfs' >/dev/null 2>&1; then
-	echo "installing s3fs, gcsfs and adlfs into build/_venv" >&2
-	build/_venv/bin/python -m pip install --quiet --disable-pip-version-check s3fs gcsfs adlfs
+# The Python temporal-workdir, whose archives we share both ways, with it Temporal's
+# SDK for Python, and the clients by which it reaches the three clouds.
+if [ "$what" != demo ] && ! have_exactly scripts/python.txt build/_venv; then
+	echo "installing the Python temporal-workdir and its clients into build/_venv" >&2
+	python3 -m venv build/_venv
+	build/_venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r scripts/python.txt
+	note_exactly scripts/python.txt build/_venv
 fi
 
 # ratarmount, which mounts archives with an index beside them, for the benchmarks.
@@ -108,11 +108,13 @@ if tests; then
 	go_tool versitygw github.com/versity/versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
 	go_tool fake-gcs-server github.com/fsouza/fake-gcs-server github.com/fsouza/fake-gcs-server v1.56.1
 
-	azurite=3.37.0 # runs on the node beside it; distributions' own are too old or too new
-	if ! grep -qsF "\"version\": \"$azurite\"" build/tools/azurite/node_modules/azurite/package.json ||
-		[ ! -x build/tools/azurite/node_modules/.bin/node ]; then
-		echo "installing azurite $azurite into build/tools" >&2
-		npm install --silent --no-fund --no-audit --prefix build/tools/azurite "azurite@$azurite" node@22 >/dev/null
+	# Azurite runs on the node beside it: distributions' own are too old or too new.
+	if ! have_exactly scripts/azurite/package-lock.json build/tools/azurite; then
+		echo "installing azurite into build/tools" >&2
+		mkdir -p build/tools/azurite
+		cp scripts/azurite/package.json scripts/azurite/package-lock.json build/tools/azurite
+		npm ci --silent --no-fund --no-audit --prefix build/tools/azurite >/dev/null
+		note_exactly scripts/azurite/package-lock.json build/tools/azurite
 	fi
 fi
 
