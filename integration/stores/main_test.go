@@ -107,7 +107,7 @@ func openURL(ctx context.Context, url string) (store.Store, error) {
 
 // newBucket makes a bucket of a name that no other one has, and empties it at the
 // end of the test: what is in it may cost the server memory.
-func newBucket(t *testing.T, s *Server) string {
+func newBucket(t testing.TB, s *Server) string {
 	t.Helper()
 	bucket := "b-" + strings.ToLower(rand.Text())
 	noError(t, s.MakeBucket(t.Context(), bucket))
@@ -144,7 +144,7 @@ func onEach(t *testing.T, test func(t *testing.T, s *Server)) {
 	}
 }
 
-func noError(t *testing.T, err error) {
+func noError(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,9 @@ type Proxy struct {
 	// Answer may answer a request in the place of the server, and says whether it
 	// did. It is set before the first request; nil leaves all to the server.
 	Answer func(w http.ResponseWriter, r *http.Request) bool
+	// Latency is how long each request is on its way, as to a distant bucket. It is set
+	// before the first request.
+	Latency time.Duration
 
 	server *Server
 	choose func(*http.Request) Fault
@@ -114,6 +117,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the sender gave up
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	if !p.travel(r) {
+		return
+	}
 	if p.Answer != nil && p.Answer(w, r) {
 		return
 	}
@@ -124,6 +130,18 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Unlock()
 	defer p.tellAnswered()
 	x.meet(fault)
+}
+
+// travel waits for Latency. It reports whether the sender still waits too.
+func (p *Proxy) travel(r *http.Request) bool {
+	timer := time.NewTimer(p.Latency)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-r.Context().Done():
+		return false
+	}
 }
 
 // tellAnswered lets those go on that are held back.
