@@ -2,6 +2,7 @@ package archive
 
 import (
 	"cmp"
+	"encoding/hex"
 	"io"
 	"slices"
 	"sort"
@@ -147,6 +148,42 @@ func (im *Image) Attr(row uint32) fs.Attr {
 
 // Content implements fs.Image.
 func (im *Image) Content(row uint32) fs.Base { return &file{im, row} }
+
+// Commit is the commit that changed a row last: its entry, or what is in the file.
+func (im *Image) Commit(row uint32) CommitID {
+	return CommitID(hex.EncodeToString([]byte(im.x.commits[im.x.commit[row]])))
+}
+
+// Same reports that two files, of one archive or of two, are known to have the same
+// content without reading any of it. False says nothing.
+func (im *Image) Same(row uint32, other *Image, otherRow uint32) bool {
+	a, b := im.x, other.x
+	if row, otherRow = a.inode(row), b.inode(otherRow); a.size(row) != b.size(otherRow) {
+		return false
+	}
+	ours, theirs := a.contentSegments(row), b.contentSegments(otherRow)
+	if len(ours) == 1 && ours[0].kind == segGroup && a.inner[row] != b.inner[otherRow] {
+		return false
+	}
+	return slices.EqualFunc(ours, theirs, func(s, t segment) bool {
+		return s.kind == t.kind && s.raw == t.raw && s.repeat == t.repeat && s.sum == t.sum
+	})
+}
+
+// contentSegments are the segments that hold the content of a file: the group that has
+// its entry, or all behind the one that has its header.
+func (x *index) contentSegments(row uint32) []segment {
+	head := x.seg[row]
+	if x.segs[head].kind == segGroup {
+		return x.segs[head : head+1]
+	}
+	end := x.segs[head].rawOff + int64(x.segs[head].raw) + x.size(row)
+	last := head + 1
+	for int(last) < len(x.segs) && x.segs[last].rawOff < end {
+		last++
+	}
+	return x.segs[head+1 : last]
+}
 
 // file is the content of a file in an archive.
 type file struct {
@@ -314,9 +351,9 @@ func (f *file) Used() int64 {
 	}
 	end := x.segs[head].rawOff + int64(x.segs[head].raw) + size
 	used := int64(0)
-	for i := head + 1; int(i) < len(x.segs) && x.segs[i].rawOff < end; i++ {
-		if x.segs[i].kind != segZeros {
-			used += min(x.segs[i].rawLen(), end-x.segs[i].rawOff)
+	for _, seg := range x.contentSegments(f.row) {
+		if seg.kind != segZeros {
+			used += min(seg.rawLen(), end-seg.rawOff)
 		}
 	}
 	return used

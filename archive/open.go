@@ -10,9 +10,9 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// openRead is how much of an archive's end is read at first, bytes: with a full log and
+// OpenRead is how much of an archive's end Open reads at first, bytes: with a full log and
 // results enough for the index of some 100,000 files.
-const openRead = 1 << 20
+const OpenRead = 1 << 20
 
 // wholeRead is up to which size an archive that was read whole is kept, bytes.
 const wholeRead = 256 << 10
@@ -46,7 +46,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, opts *ReaderOptions) (
 		return nil, context.Cause(ctx)
 	}
 	lim := a.opts.Limits.withDefaults()
-	end, err := newEndReader(r, size, openRead)
+	end, err := newEndReader(r, size, OpenRead)
 	if err != nil {
 		return nil, err
 	}

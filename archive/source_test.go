@@ -30,7 +30,7 @@ func (c *countingAt) ReadAt(p []byte, off int64) (int, error) {
 	return c.ReaderAt.ReadAt(p, off)
 }
 
-// large is an archive of more than openRead bytes that do not compress: groups of small
+// large is an archive of more than OpenRead bytes that do not compress: groups of small
 // files, and one file in chunks.
 func large(tb testing.TB) (archive []byte, want map[string]string) {
 	largeOnce.Do(func() { largeArchive, largeFiles = makeLarge(tb) })

@@ -3,11 +3,9 @@ package workspace
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
-	"syscall"
-
-	"github.com/workdir/workdir/fs"
 )
 
 // Change is what became of an entry on the way from one workspace to another.
@@ -45,7 +43,7 @@ func Diff(ctx context.Context, urlA, urlB string, opts *Options) ([]Difference, 
 		return nil, err
 	}
 	defer b.close()
-	d := &differ{ctx: ctx, opts: lo.Options, a: a.tree, b: b.tree}
+	d := &differ{ctx: ctx, opts: lo.Options, a: a, b: b}
 	return d.compare()
 }
 
@@ -53,18 +51,18 @@ func Diff(ctx context.Context, urlA, urlB string, opts *Options) ([]Difference, 
 type differ struct {
 	ctx  context.Context
 	opts *Options
-	a, b *fs.Tree
+	a, b *loaded
 
 	total, done int64 // bytes of content to compare
 	found       []Difference
 }
 
 func (d *differ) compare() ([]Difference, error) {
-	as, err := list(d.a, "")
+	as, err := list(d.a.tree, "")
 	if err != nil {
 		return nil, err
 	}
-	bs, err := list(d.b, "")
+	bs, err := list(d.b.tree, "")
 	if err != nil {
 		return nil, err
 	}
@@ -119,25 +117,28 @@ func (d *differ) pair(a, b *listed) error {
 	return nil
 }
 
-// sameContent compares two files of one size. What is a hole in both is not read.
+// sameContent compares two files of one size. What is a hole in both is not read, nor
+// what two archives have in common.
 func (d *differ) sameContent(a, b *listed) (bool, error) {
+	if d.a.image != nil && d.b.image != nil && d.a.image.Same(uint32(a.ino-1), d.b.image, uint32(b.ino-1)) {
+		return true, nil
+	}
+	x, errA := d.a.file(a)
+	y, errB := d.b.file(b)
+	defer x.release()
+	defer y.release()
+	if err := errors.Join(errA, errB); err != nil {
+		return false, err
+	}
 	bufA, bufB := make([]byte, readSize), make([]byte, readSize)
 	for off := int64(0); off < a.Size; {
 		if d.ctx.Err() != nil {
 			return false, context.Cause(d.ctx)
 		}
-		fromA, _, errno := d.a.NextData(a.inode, off, a.Size)
-		if errno == 0 {
-			var fromB int64
-			fromB, _, errno = d.b.NextData(b.inode, off, b.Size)
-			off = min(fromA, fromB)
-		}
-		if errno != 0 {
-			return false, fmt.Errorf("%q: %w", a.Path, errno)
-		}
+		off = min(x.nextData(off), y.nextData(off))
 		n := min(readSize, a.Size-off)
-		if errno := d.read(a, b, bufA[:n], bufB[:n], off); errno != 0 {
-			return false, fmt.Errorf("%q: %w", a.Path, errno)
+		if err := errors.Join(x.fill(bufA[:n], off), y.fill(bufB[:n], off)); err != nil {
+			return false, err
 		}
 		if !bytes.Equal(bufA[:n], bufB[:n]) {
 			return false, nil
@@ -146,24 +147,6 @@ func (d *differ) sameContent(a, b *listed) (bool, error) {
 		d.opts.progress(Comparing, d.done+off, d.total)
 	}
 	return true, nil
-}
-
-// read fills both buffers.
-func (d *differ) read(a, b *listed, bufA, bufB []byte, off int64) syscall.Errno {
-	for _, side := range []struct {
-		tree  *fs.Tree
-		inode *fs.Inode
-		buf   []byte
-	}{{d.a, a.inode, bufA}, {d.b, b.inode, bufB}} {
-		n, errno := side.tree.ReadAt(side.inode, side.buf, off)
-		if errno != 0 {
-			return errno
-		}
-		if n < len(side.buf) {
-			return syscall.EIO
-		}
-	}
-	return 0
 }
 
 // String says in words what differs, beginning with "+", "-" or "M".

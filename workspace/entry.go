@@ -92,10 +92,10 @@ func timeOf(t fs.Time) time.Time {
 	return time.Unix(t.Sec, int64(t.Nsec)).UTC()
 }
 
-// listed is one entry with its inode.
+// listed is one entry with the number of its inode, from which Tree.Find has it.
 type listed struct {
 	Entry
-	inode *fs.Inode
+	ino uint64
 }
 
 // list gives all entries at and beneath a clean path, in archive order: each
@@ -107,10 +107,24 @@ func list(t *fs.Tree, at string) ([]listed, error) {
 			return nil
 		}
 		e, err := entryOf(t, path, n, a)
-		all = append(all, listed{e, n})
+		all = append(all, listed{e, a.Ino})
 		return err
 	})
 	return all, err
+}
+
+// contentOf sums up the sizes of the files in a list, each once.
+func contentOf(all []listed) (size int64) {
+	seen := map[uint64]bool{}
+	for _, e := range all {
+		if !seen[e.ino] {
+			size += e.Size
+		}
+		if e.Links > 1 {
+			seen[e.ino] = true
+		}
+	}
+	return size
 }
 
 // within says whether path is dir or beneath it.

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fsdir"
 	"github.com/workdir/workdir/store"
 )
@@ -66,7 +65,11 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 	}
 	defer open.Close()
 	rootIsKnown := l.log != nil && l.log.Record.Root.Mode != 0
-	total := contentOf(l.tree)
+	all, err := list(l.tree, "")
+	if err != nil {
+		return Exported{}, err
+	}
+	total := contentOf(all)
 	entries, err := open.Unpack(ctx, l.tree, &fsdir.UnpackOptions{
 		KeepOwner: opts.KeepOwner,
 		Suid:      opts.KeepOwner, // who may not keep its owner must not lend its own rights to the owner's program
@@ -77,7 +80,7 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 	})
 	if err != nil {
 		discard(open, dir, made)
-		return Exported{}, fmt.Errorf("export %s to %s: %w", l.url.Redacted(), dir, err)
+		return Exported{}, fmt.Errorf("export %s to %s: %w", l.url.Redacted(), dir, l.because(err))
 	}
 	return Exported{Info: l.info, Entries: entries, Bytes: total}, nil
 }
@@ -141,33 +144,28 @@ func discard(open *fsdir.Dir, dir string, made bool) {
 	}
 }
 
-// contentOf sums up the sizes of a tree's files.
-func contentOf(t *fs.Tree) int64 {
-	return t.Changes().Bytes // it was never sealed, so all is new
-}
-
 // ExportArchive writes the archive of a workspace to w as it is stored, commit log
 // included, and checks it on the way: an error, archive.ErrFormat for one, may come
 // when the bytes are written, and they are then not to be used.
 func ExportArchive(ctx context.Context, url string, w io.Writer, opts *ExportOptions) (Exported, error) {
 	opts = opts.orDefault()
-	var done Exported
-	err := withObject(ctx, url, func(u store.URL, o store.Object) error {
-		done = Exported{Info: o.Info()}
-		out := &countingWriter{w: w}
-		l, err := loadFrom(ctx, io.TeeReader(o, out), o.Info().Size, loadOptions{Options: &opts.Options, devices: true})
-		if out.err != nil {
-			return out.err
-		}
-		if err != nil {
-			return fmt.Errorf("export %s: %w", u.Redacted(), err)
-		}
-		l.close()
-		if done.Bytes = out.n; out.n != done.Info.Size {
-			return fmt.Errorf("export %s: read %d bytes of %d: %w", u.Redacted(), out.n, done.Info.Size, io.ErrUnexpectedEOF)
-		}
-		return nil
-	})
+	o, err := open(ctx, url, 0)
+	if err != nil {
+		return Exported{}, err
+	}
+	defer o.close()
+	done, out := Exported{Info: o.object.Info()}, &countingWriter{w: w}
+	l, err := loadFrom(ctx, io.TeeReader(o.object, out), done.Info.Size, loadOptions{Options: &opts.Options, devices: true})
+	if out.err != nil {
+		return done, out.err
+	}
+	if err != nil {
+		return done, fmt.Errorf("export %s: %w", o.url.Redacted(), err)
+	}
+	l.close()
+	if done.Bytes = out.n; out.n != done.Info.Size {
+		err = fmt.Errorf("export %s: read %d bytes of %d: %w", o.url.Redacted(), out.n, done.Info.Size, io.ErrUnexpectedEOF)
+	}
 	return done, err
 }
 

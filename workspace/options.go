@@ -73,32 +73,36 @@ func (o *Options) progress(phase Phase, done, total int64) {
 	}
 }
 
-// withObject calls fn with the archive of a URL while it is open.
-func withObject(ctx context.Context, url string, fn func(store.URL, store.Object) error) error {
-	return withOpened(ctx, url, store.Store.Open, fn)
+// opened is an archive that is open, with the store that it is in.
+type opened struct {
+	url    store.URL
+	store  store.Store
+	object store.Object
 }
 
-// withEnd is withObject for a function that reads no more than the archive's end.
-func withEnd(ctx context.Context, url string, fn func(store.URL, store.Object) error) error {
-	return withOpened(ctx, url, func(s store.Store, ctx context.Context, key string) (store.Object, error) {
-		return store.OpenTail(ctx, s, key, store.LogTail)
-	}, fn)
-}
-
-func withOpened(ctx context.Context, url string, open func(store.Store, context.Context, string) (store.Object, error), fn func(store.URL, store.Object) error) error {
+// open opens the archive of a URL, of which no more than the last tail bytes are read
+// before somebody asks for others.
+func open(ctx context.Context, url string, tail int64) (*opened, error) {
 	u, err := store.ParseURL(url)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s, err := store.OpenBucket(ctx, u)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer s.Close()
-	o, err := open(s, ctx, u.Key)
+	o, err := store.OpenTail(ctx, s, u.Key, tail)
 	if err != nil {
-		return err
+		s.Close()
+		return nil, err
 	}
-	defer o.Close()
-	return fn(u, o)
+	return &opened{u, s, o}, nil
+}
+
+// close closes both. A nil one is closed.
+func (o *opened) close() {
+	if o != nil {
+		o.object.Close()
+		o.store.Close()
+	}
 }

@@ -12,8 +12,8 @@ import (
 
 // Tree gives the entries of a workspace at and beneath path, in archive order:
 // each directory before its names, names sorted by bytes. "" is all of it.
-// Symbolic links are followed on the way to path, and nowhere else. The archive is
-// read to its end.
+// Symbolic links are followed on the way to path, and nowhere else. An archive that has
+// an index is read as far as that; another one, to its end.
 //
 // Errors: ErrPath; those of store.Store.Open; archive.ErrFormat and
 // archive.ErrLimit for one that is refused.
@@ -23,14 +23,9 @@ func Tree(ctx context.Context, url, path string, opts *Options) ([]Entry, error)
 		return nil, err
 	}
 	defer l.close()
-	n, at, err := find(l.tree, path)
+	all, err := l.listAt(path)
 	if err != nil {
 		return nil, l.pathError("tree", err)
-	}
-	l.tree.Unref(n, 1)
-	all, err := list(l.tree, at)
-	if err != nil {
-		return nil, err
 	}
 	entries := make([]Entry, len(all))
 	for i, e := range all {
@@ -45,8 +40,9 @@ func (l *loaded) pathError(op string, err error) error {
 
 // Cat writes the content of files of a workspace to w, one after the other, and
 // tells which they were. Symbolic links are followed as long as they stay in the
-// workspace. The archive is read to its end, and all paths are looked up, before
-// anything is written.
+// workspace. All paths are looked up before anything is written. Of an archive that has
+// an index only what is in the files is read, and verified; another one is read to its
+// end first.
 //
 // Errors: ErrPath, also for what is no regular file; those of Tree; w's own.
 func Cat(ctx context.Context, url string, paths []string, w io.Writer, opts *Options) ([]Entry, error) {
@@ -57,57 +53,102 @@ func Cat(ctx context.Context, url string, paths []string, w io.Writer, opts *Opt
 	defer l.close()
 	found := make([]listed, 0, len(paths))
 	for _, path := range paths {
-		e, err := l.file(path)
+		e, err := l.findFile(path)
 		if err != nil {
 			return nil, l.pathError("cat", err)
 		}
 		found = append(found, e)
 	}
 	entries := make([]Entry, 0, len(found))
-	for _, e := range found {
-		if err := writeContent(ctx, w, l.tree, e); err != nil {
+	for i := range found {
+		if err := l.writeContent(ctx, w, &found[i]); err != nil {
 			return entries, l.pathError("cat", err)
 		}
-		entries = append(entries, e.Entry)
+		entries = append(entries, found[i].Entry)
 	}
 	return entries, nil
 }
 
-// file finds a regular file.
-func (l *loaded) file(path string) (listed, error) {
+// findFile finds a regular file.
+func (l *loaded) findFile(path string) (listed, error) {
 	n, at, err := find(l.tree, path)
 	if err != nil {
 		return listed{}, err
 	}
-	l.tree.Unref(n, 1) // it has a name, and nobody removes that
-	e, err := entryOf(l.tree, at, n, l.tree.Attr(n))
+	defer l.tree.Unref(n, 1)
+	a := l.tree.Attr(n)
+	e, err := entryOf(l.tree, at, n, a)
 	if err == nil && e.Kind != File {
 		err = fmt.Errorf("%q: %w: it is a %s", path, ErrPath, e.Kind)
 	}
-	return listed{e, n}, err
+	return listed{e, a.Ino}, err
+}
+
+// file is a regular file that is read.
+type file struct {
+	from  *loaded
+	entry *listed
+	inode *fs.Inode // nil: it was not found
+}
+
+// file returns the file of an entry, which the caller releases, also beside an error.
+func (l *loaded) file(e *listed) (*file, error) {
+	n, errno := l.tree.Find(e.ino)
+	if errno != 0 {
+		return &file{}, fmt.Errorf("%q: %w", e.Path, errno)
+	}
+	return &file{l, e, n}, nil
+}
+
+func (f *file) release() {
+	if f.inode != nil {
+		f.from.tree.Unref(f.inode, 1)
+	}
+}
+
+// nextData is where the next data begin, at or behind off; the size where none do.
+func (f *file) nextData(off int64) int64 {
+	data, _, errno := f.from.tree.NextData(f.inode, off, f.entry.Size)
+	if errno != 0 {
+		return off // fill says why
+	}
+	return data
+}
+
+// fill fills p from byte off.
+func (f *file) fill(p []byte, off int64) error {
+	n, errno := f.from.tree.ReadAt(f.inode, p, off)
+	switch {
+	case errno != 0:
+		return fmt.Errorf("%q: %w", f.entry.Path, f.from.because(errno))
+	case n < len(p):
+		return fmt.Errorf("%q: %w", f.entry.Path, io.ErrUnexpectedEOF)
+	}
+	return nil
 }
 
 // readSize is how much content is read at once, bytes.
 const readSize = 256 << 10
 
 // writeContent writes all of a file, holes as zeros.
-func writeContent(ctx context.Context, w io.Writer, t *fs.Tree, e listed) error {
+func (l *loaded) writeContent(ctx context.Context, w io.Writer, e *listed) error {
+	f, err := l.file(e)
+	defer f.release()
+	if err != nil {
+		return err
+	}
 	buf := make([]byte, readSize)
-	for off := int64(0); off < e.Size; {
+	for off := int64(0); off < e.Size; off += readSize {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		n, errno := t.ReadAt(e.inode, buf, off)
-		if errno != 0 {
-			return fmt.Errorf("%q: %w", e.Path, errno)
-		}
-		if n == 0 {
-			return fmt.Errorf("%q: %w", e.Path, io.ErrUnexpectedEOF)
-		}
-		if _, err := w.Write(buf[:n]); err != nil {
+		p := buf[:min(readSize, e.Size-off)]
+		if err := f.fill(p, off); err != nil {
 			return err
 		}
-		off += int64(n)
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -117,12 +158,14 @@ func writeContent(ctx context.Context, w io.Writer, t *fs.Tree, e listed) error 
 // of it where there is no log: an archive that is cut off has lost it. Errors as
 // Tree, without ErrPath.
 func Log(ctx context.Context, url string) (log *archive.Log, info store.Info, err error) {
-	err = withEnd(ctx, url, func(u store.URL, o store.Object) error {
-		info = o.Info()
-		if log, err = archive.FindLog(ctx, o, info.Size); err != nil {
-			return fmt.Errorf("log %s: %w", u.Redacted(), err)
-		}
-		return nil
-	})
+	o, err := open(ctx, url, store.LogTail)
+	if err != nil {
+		return nil, info, err
+	}
+	defer o.close()
+	info = o.object.Info()
+	if log, err = archive.FindLog(ctx, o.object, info.Size); err != nil {
+		err = fmt.Errorf("log %s: %w", o.url.Redacted(), err)
+	}
 	return log, info, err
 }

@@ -14,6 +14,7 @@ import (
 type Report struct {
 	Info        store.Info
 	Log         *archive.Log // nil: another tool wrote the archive
+	Quick       bool         // content was not read
 	Files       int64        // regular files, each once however many names it has
 	Directories int64        // the root left out
 	Symlinks    int64
@@ -24,37 +25,74 @@ type Report struct {
 	Warnings    []string
 }
 
-// Verify reads all of a workspace's archive and holds every checksum, every name
-// and every number in it against what they must be. It needs no room for content.
+// Verify reads all of a workspace's archive and holds every checksum, every name and
+// every number in it against what they must be, and what the index says against the tar.
+// It needs no room for content. With opts.Quick it reads the end of an archive that has
+// an index: the index, the log and what they must agree in, and no content.
 //
 // Errors: archive.ErrFormat for a damaged archive, and for one that is refused;
 // archive.ErrLimit; those of store.Store.Open.
-func Verify(ctx context.Context, url string, opts *Options) (*Report, error) {
-	var r *Report
-	err := withObject(ctx, url, func(u store.URL, o store.Object) (err error) {
-		if r, err = verify(ctx, u, o, opts.orDefault()); err != nil {
-			return fmt.Errorf("verify %s: %w", u.Redacted(), err)
-		}
-		return nil
-	})
-	return r, err
+func Verify(ctx context.Context, url string, opts *VerifyOptions) (*Report, error) {
+	if opts == nil {
+		opts = &VerifyOptions{}
+	}
+	o, err := open(ctx, url, archive.OpenRead)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	r, err := verify(ctx, o, opts)
+	if err != nil {
+		return nil, fmt.Errorf("verify %s: %w", o.url.Redacted(), err)
+	}
+	return r, nil
 }
 
-func verify(ctx context.Context, u store.URL, o store.Object, opts *Options) (*Report, error) {
-	r := &Report{Info: o.Info()}
-	own := *opts
+// VerifyOptions are the options of Verify. Nil stands for the zero value.
+type VerifyOptions struct {
+	Options
+	Quick bool
+}
+
+func verify(ctx context.Context, o *opened, opts *VerifyOptions) (*Report, error) {
+	r := &Report{Info: o.object.Info()}
+	own := opts.Options
 	own.Warn = func(w archive.Warning) { r.Warnings = append(r.Warnings, w.String()) }
-	counted := &countingReader{r: o}
-	l, err := loadFrom(ctx, counted, r.Info.Size, loadOptions{Options: &own, devices: true, needLog: true})
+	lo := loadOptions{Options: &own, devices: true, needLog: true}
+	a, err := archive.Open(ctx, o.object, r.Info.Size, lo.reader(r.Info.Size))
+	if err != nil {
+		return nil, err
+	}
+	l := &loaded{}
+	if a.Indexed() {
+		r.Quick = opts.Quick
+		if !opts.Quick {
+			err = a.Verify(ctx, func(done int64) { own.progress(Reading, done, r.Info.Size) })
+		}
+		if err == nil {
+			err = l.stand(a, lo.reader(r.Info.Size))
+		}
+	} else {
+		l, err = loadCounted(ctx, o, lo)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer l.close()
-	if counted.n != r.Info.Size {
-		return nil, &archive.FormatError{Reason: fmt.Sprintf("%d bytes were read, and %s has %d", counted.n, u.Redacted(), r.Info.Size)}
-	}
 	r.Log = l.log
 	return r, r.inspect(ctx, l)
+}
+
+// loadCounted loads an archive, and finds out whether all of it was read.
+func loadCounted(ctx context.Context, o *opened, opts loadOptions) (*loaded, error) {
+	size := o.object.Info().Size
+	counted := &countingReader{r: o.object}
+	l, err := loadFrom(ctx, counted, size, opts)
+	if err == nil && counted.n != size {
+		l.close()
+		err = &archive.FormatError{Reason: fmt.Sprintf("%d bytes were read, and %s has %d", counted.n, o.url.Redacted(), size)}
+	}
+	return l, err
 }
 
 // countingReader counts what is read.
@@ -84,12 +122,12 @@ func (r *Report) inspect(ctx context.Context, l *loaded) error {
 		case Symlink:
 			r.Symlinks++
 		case File:
-			if e.Links == 1 || !seen[e.inode.Ino()] {
+			if e.Links == 1 || !seen[e.ino] {
 				r.Files++
 				r.Bytes += e.Size
 			}
 			if e.Links > 1 {
-				seen[e.inode.Ino()] = true
+				seen[e.ino] = true
 			}
 		default:
 			r.Others++

@@ -57,6 +57,7 @@ var exitTable = []struct {
 	{mount.ErrNotMounted, "mount.ErrNotMounted", exitUsage},
 	{store.ErrURL, "store.ErrURL", exitUsage},
 	{workspace.ErrPath, "workspace.ErrPath", exitUsage},
+	{workspace.ErrNoIndex, "workspace.ErrNoIndex", exitUsage},
 	{workspace.ErrTarget, "workspace.ErrTarget", exitUsage},
 	{mount.ErrCannotMount, "mount.ErrCannotMount", exitCannotMount},
 	{mount.ErrNoServer, "mount.ErrNoServer", exitCannotMount},

@@ -1,6 +1,7 @@
 package fsdir
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -288,7 +289,7 @@ func (u *unpacker) data(fd int, n *fs.Inode, off, end int64) error {
 		if got == 0 {
 			return syscall.EIO
 		}
-		if err := writeAll(fd, u.buf[:got], off); err != nil {
+		if err := writeSparse(fd, u.buf[:got], off); err != nil {
 			return err
 		}
 		off += int64(got)
@@ -302,6 +303,34 @@ func (u *unpacker) progress(of int64) {
 	if u.opts.Progress != nil {
 		u.opts.Progress(u.done + of)
 	}
+}
+
+// sparseBlock is the unit in which zeros become holes, bytes: a page, and a block of most
+// file systems.
+const sparseBlock = 4096
+
+var zeros [sparseBlock]byte
+
+// writeSparse writes p at byte off of a file that has nothing there but a hole, which
+// stays one where p has whole blocks of zeros: an archive keeps a hole that is shorter
+// than a chunk as zeros.
+func writeSparse(fd int, p []byte, off int64) error {
+	for from, at := 0, 0; at < len(p); {
+		block := min(sparseBlock-int((off+int64(at))%sparseBlock), len(p)-at)
+		isHole := bytes.Equal(p[at:at+block], zeros[:block])
+		at += block
+		if isHole || at == len(p) {
+			end := at
+			if isHole {
+				end -= block
+			}
+			if err := writeAll(fd, p[from:end], off+int64(from)); err != nil {
+				return err
+			}
+			from = at
+		}
+	}
+	return nil
 }
 
 func writeAll(fd int, p []byte, off int64) error {
