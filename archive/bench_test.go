@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"github.com/workdir/workdir/fs"
@@ -76,19 +77,21 @@ func benchTrees(b *testing.B, fn func(b *testing.B, t *fs.Tree)) {
 
 func BenchmarkPack(b *testing.B) {
 	benchTrees(b, func(b *testing.B, t *fs.Tree) {
-		for _, level := range []int{1, 3, 5, 6, 7, 9} {
-			b.Run(fmt.Sprint("level", level), func(b *testing.B) {
-				var s Summary
-				for b.Loop() {
-					var err error
-					s, err = NewWriter(io.Discard, &WriterOptions{Level: level}).WriteTree(context.Background(), t, nil)
-					if err != nil {
-						b.Fatal(err)
+		for _, plain := range []bool{false, true} {
+			for _, level := range []int{1, 3, 5, 6, 7, 9} {
+				b.Run(fmt.Sprintf("plain=%v/level=%d", plain, level), func(b *testing.B) {
+					var s Summary
+					for b.Loop() {
+						var err error
+						s, err = NewWriter(io.Discard, &WriterOptions{Level: level, Plain: plain}).WriteTree(context.Background(), t, testLog(0))
+						if err != nil {
+							b.Fatal(err)
+						}
 					}
-				}
-				b.SetBytes(s.Bytes)
-				b.ReportMetric(float64(s.Size)/1e6, "MB-packed")
-			})
+					b.SetBytes(s.Bytes)
+					b.ReportMetric(float64(s.Size)/1e6, "MB-packed")
+				})
+			}
 		}
 	})
 }
@@ -156,5 +159,45 @@ func benchLog(b *testing.B, name string, log *Log) {
 				b.Fatal("found")
 			}
 		}
+	})
+}
+
+// BenchmarkSuccessor measures a commit: the archive is opened, a line is appended to one
+// file, and what is new is packed.
+func BenchmarkSuccessor(b *testing.B) {
+	benchTrees(b, func(b *testing.B, t *fs.Tree) {
+		log := testLog(0)
+		base := pack(b, t, log, nil)
+		path := ""
+		if err := t.Walk(func(p string, _ *fs.Inode, a fs.Attr) error {
+			if a.Size > 1000 && a.Mode&syscall.S_IFMT == syscall.S_IFREG {
+				path = p
+			}
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+		var fresh int64
+		for b.Loop() {
+			on, a := standing(b, base)
+			m := maker{b, on}
+			m.write(m.at(path), "one line\n", on.Attr(m.at(path)).Size)
+			on.Freeze()
+			plan, err := NewWriter(nil, nil).Plan(b.Context(), on, a, nextLog(log))
+			if err != nil {
+				b.Fatal(err)
+			}
+			out := countWriter{w: io.Discard}
+			for _, p := range plan.Pieces {
+				if p.Write != nil {
+					if err := p.Write(&out); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			fresh = out.n
+		}
+		b.ReportMetric(float64(fresh)/1e3, "kB-new")
+		b.ReportMetric(float64(len(base))/1e6, "MB-packed")
 	})
 }

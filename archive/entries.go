@@ -74,6 +74,7 @@ func (e *entries) spot(path string) *spot {
 // are fn's until it returns. At the end it gives a *PortableError if that was
 // asked for and there is reason. It ends with ctx.
 func (e *entries) each(ctx context.Context, fn func(h *header, blocks []byte, n *fs.Inode) error) error {
+	defer e.resolver.release()
 	err := e.tree.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
 		if path == "" {
 			return nil

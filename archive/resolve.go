@@ -18,6 +18,30 @@ type resolver struct {
 	tree  *fs.Tree
 	dirs  []step // the directories on the way to the last link
 	known map[linkAt]*walk
+	// held are the inodes that were met, with a reference to each: one inode is one
+	// pointer only while somebody holds it.
+	held map[uint64]*fs.Inode
+}
+
+// hold takes over a reference, and returns the inode that is held.
+func (r *resolver) hold(n *fs.Inode) *fs.Inode {
+	if held := r.held[n.Ino()]; held != nil {
+		r.tree.Unref(n, 1)
+		return held
+	}
+	if r.held == nil {
+		r.held = map[uint64]*fs.Inode{}
+	}
+	r.held[n.Ino()] = n
+	return n
+}
+
+// release returns the references to what was met.
+func (r *resolver) release() {
+	for _, n := range r.held {
+		r.tree.Unref(n, 1)
+	}
+	r.held, r.known, r.dirs = nil, nil, nil
 }
 
 // maxFollowed is how many links are followed before it is a loop, as in Linux.
@@ -99,13 +123,13 @@ func (r *resolver) directory(path string) (*fs.Inode, error) {
 	return dir, nil
 }
 
-// lookup returns the inode of a name, which its name keeps: nobody changes the tree.
+// lookup returns the inode of a name, which is held.
 func (r *resolver) lookup(dir *fs.Inode, name string) (*fs.Inode, syscall.Errno) {
 	n, errno := r.tree.Lookup(dir, name)
-	if errno == 0 {
-		r.tree.Unref(n, 1)
+	if errno != 0 {
+		return nil, errno
 	}
-	return n, errno
+	return r.hold(n), 0
 }
 
 // follow tells whether target, seen from dir, leads out. The links on the way wait on
@@ -191,8 +215,7 @@ func (r *resolver) up(w *walk) error {
 		if errno != 0 {
 			return packErr("..", errno)
 		}
-		r.tree.Unref(n, 1)
-		w.dir = n
+		w.dir = r.hold(n)
 	}
 	return nil
 }

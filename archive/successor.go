@@ -62,7 +62,9 @@ func prepareSuccessor(ctx context.Context, t *fs.Tree, base *index, log *Log, op
 	if err != nil {
 		return nil, err
 	}
-	if err := s.collect(); err != nil {
+	err = s.collect()
+	s.e.resolver.release()
+	if err != nil {
 		return nil, err
 	}
 	if s.p, err = newPackingOf(s.b, log, root, opts); err != nil {

@@ -379,3 +379,22 @@ func TestSuccessorsRememberCommits(t *testing.T) {
 		}
 	}
 }
+
+// Links that lead to each other are met again by other pointers in a tree that stands on
+// an archive; following them once had no end.
+func TestLinksThatLoopInAStandingTree(t *testing.T) {
+	tree := newTree(t)
+	m := maker{t, tree}
+	m.dir("a")
+	m.dir("b")
+	m.symlink("a/x", "../b/y")
+	m.symlink("b/y", "../a/x")
+	m.symlink("good", "a/../b")
+	m.symlink("start", "a/x")
+	on, _ := standing(t, pack(t, tree, testLog(0), nil))
+	err := Check(t.Context(), on, &WriterOptions{Portable: true})
+	var refused *PortableError
+	if !errors.As(err, &refused) || !reflect.DeepEqual(refused.Paths, []string{"a/x", "b/y", "start"}) {
+		t.Error(err)
+	}
+}
