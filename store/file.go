@@ -59,8 +59,8 @@ const maxName = 255
 
 // place finds the file of a key. ErrURL where no file can have that name.
 func (s *fileStore) place(key string) (place, error) {
-	if key == "" || strings.HasSuffix(key, "/") || strings.ContainsRune(key, 0) {
-		return place{}, fmt.Errorf("%w: the key %q names no file", ErrURL, key)
+	if err := CheckKey(key); err != nil {
+		return place{}, err
 	}
 	dir, name, err := s.split(key)
 	if err != nil {
@@ -75,10 +75,10 @@ func (s *fileStore) place(key string) (place, error) {
 
 // split gives the directory and the last segment of a key or prefix.
 func (s *fileStore) split(key string) (dir, name string, err error) {
-	segments := strings.Split(key, "/")
-	if slices.Contains(segments, ".") || slices.Contains(segments, "..") {
-		return "", "", fmt.Errorf("%w: the key %q has a segment \".\" or \"..\"", ErrURL, key)
+	if err := CheckPrefix(key); err != nil {
+		return "", "", err
 	}
+	segments := strings.Split(key, "/")
 	last := len(segments) - 1
 	if slices.Contains(segments[:last], homeName) {
 		return "", "", fmt.Errorf("%w: the key %q has a segment %q, which commits keep to themselves", ErrURL, key, homeName)

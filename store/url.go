@@ -237,6 +237,33 @@ func (p parser) trim(key, what string) (string, error) {
 	return key, nil
 }
 
+// CheckKey is for drivers: the ErrURL for a key that no workspace has, whatever the store.
+// Keys in a URL that ParseURL returned pass.
+func CheckKey(key string) error {
+	what := ""
+	switch {
+	case key == "" || strings.HasSuffix(key, "/"):
+		what = "is the name of no workspace"
+	case !utf8.ValidString(key):
+		what = "is not UTF-8"
+	case strings.ContainsFunc(key, unicode.IsControl):
+		what = "has a control character"
+	default:
+		return CheckPrefix(key)
+	}
+	return fmt.Errorf("%w: the key %q %s; choose another one", ErrURL, key, what)
+}
+
+// CheckPrefix is CheckKey for what keys begin with.
+func CheckPrefix(prefix string) error {
+	for segment := range strings.SplitSeq(prefix, "/") {
+		if segment == "." || segment == ".." {
+			return fmt.Errorf("%w: the segment %q in the key %q; choose another one", ErrURL, segment, prefix)
+		}
+	}
+	return nil
+}
+
 // checkSegments refuses segments that stores and file systems read differently.
 func (p parser) checkSegments(u URL) error {
 	for _, s := range append(strings.Split(u.Key, "/"), u.Bucket) {

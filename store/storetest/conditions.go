@@ -112,7 +112,7 @@ func (f *fixture) keepsApart(keys []string) {
 
 // No program may reach outside of a store, whatever key it was given.
 func testBadKeys(f *fixture) {
-	for _, key := range []string{"", "../up", "a/../../up", "a/./b", "a/..", "slash/"} {
+	for _, key := range []string{"", "../up", "a/../../up", "a/./b", "a/..", "slash/", "a\nb", "a\x7f", "\u0085", "\xff"} {
 		_, err := f.store.Stat(f.ctx, key)
 		f.wantError(err, store.ErrURL)
 		_, err = f.store.Open(f.ctx, key)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/workdir/workdir/store"
 )
@@ -64,38 +63,23 @@ const (
 // and names that the cloud cannot have.
 func (s *cloudStore) name(key string) (string, error) {
 	name := s.prefix + key + suffix
-	var err error
-	switch {
-	case key == "" || strings.HasSuffix(key, "/"):
-		err = fmt.Errorf("the key %q is the name of no workspace", key)
-	case !utf8.ValidString(key):
-		err = fmt.Errorf("the key %q is not UTF-8", key)
-	case len(name) > maxName:
-		err = fmt.Errorf("the object's name has %d bytes, and %d are allowed", len(name), maxName)
-	default:
-		if err := checkSegments(key); err != nil {
-			return "", err
-		}
-		err = s.backend.CheckName(name)
+	if err := store.CheckKey(key); err != nil {
+		return "", badKey(err)
 	}
-	return name, badKey(err)
-}
-
-// checkSegments refuses the segments that a file system would not take for names.
-func checkSegments(key string) error {
-	for segment := range strings.SplitSeq(key, "/") {
-		if segment == "." || segment == ".." {
-			return badKey(fmt.Errorf("the segment %q in the key %q", segment, key))
-		}
+	if len(name) > maxName {
+		return "", badKey(fmt.Errorf("%w: the object's name has %d bytes, and %d are allowed; choose another key", store.ErrURL, len(name), maxName))
 	}
-	return nil
+	if err := s.backend.CheckName(name); err != nil {
+		return "", badKey(fmt.Errorf("%w: %w; choose another key", store.ErrURL, err))
+	}
+	return name, nil
 }
 
 func badKey(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &store.Error{Kind: store.ErrURL, Cause: err, Todo: "choose another key"}
+	return &store.Error{Cause: err}
 }
 
 // Stat implements store.Store.
@@ -162,7 +146,7 @@ func (s *cloudStore) ListPage(ctx context.Context, prefix, after string, n int) 
 		after = s.prefix + after + suffix
 		r.Start = max(after, s.prefix+prefix)
 		if !strings.HasPrefix(r.Start, s.prefix+prefix) {
-			return nil, false, checkSegments(prefix) // it is behind all of them
+			return nil, false, badKey(store.CheckPrefix(prefix)) // it is behind all of them
 		}
 	}
 	infos, more, err := s.list(ctx, prefix, r, after, n)
@@ -174,7 +158,7 @@ func (s *cloudStore) ListPage(ctx context.Context, prefix, after string, n int) 
 func (s *cloudStore) list(ctx context.Context, prefix string, r PageRequest, after string, n int) (infos []store.Info, more bool, err error) {
 	ctx = s.counted(ctx)
 	r.Prefix = s.prefix + prefix
-	if err = checkSegments(prefix); err == nil {
+	if err = badKey(store.CheckPrefix(prefix)); err == nil {
 		err = store.ContextError(ctx)
 	}
 	for more = true; err == nil && more; {
