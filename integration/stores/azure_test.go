@@ -205,25 +205,6 @@ func TestAzureNoContainer(t *testing.T) {
 	}
 }
 
-// The names of blobs are the keys, as they are written.
-func TestAzureNames(t *testing.T) {
-	s := servers[Azure]
-	bucket := newBucket(t, s)
-	keys := []string{"a//b", "a b%20+?&ü", ".x/..y", "a./b", `q"'<>`, strings.Repeat("k", 1024-len(".tar.gz"))}
-	opened := s.open(t, bucket)
-	for _, key := range keys {
-		_, err := opened.Put(t.Context(), key, writing([]byte(key)), nil)
-		noError(t, err)
-	}
-	names, err := s.client.names(t.Context(), bucket)
-	noError(t, err)
-	for _, key := range keys {
-		if !slices.Contains(names, key+".tar.gz") {
-			t.Errorf("no blob is named as the key %q", key)
-		}
-	}
-}
-
 // plainAzurite is Azurite as users start it: it refuses versions of the protocol that are
 // younger than it is, as that of the newest SDK.
 type plainAzurite struct{ azurite }
