@@ -12,7 +12,6 @@ import (
 	"time"
 
 	sdk "go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
 )
 
@@ -25,18 +24,20 @@ import (
 //
 // Locks: mu and details.mu are held by themselves.
 type attempt struct {
-	worker    *workerInterceptor                      // immutable
-	info      sdk.Info                                // immutable
-	execution string                                  // immutable; names the execution, see executionName
-	tested    bool                                    // immutable; it runs in a test environment of the SDK
-	out       interceptor.ActivityOutboundInterceptor // the SDK's side; immutable after Init
+	worker *workerInterceptor                      // immutable
+	info   sdk.Info                                // immutable
+	out    interceptor.ActivityOutboundInterceptor // the SDK's side; immutable after Init
 
 	// Immutable while the activity's function runs.
-	ctx       context.Context         // ends with the attempt
-	lose      context.CancelCauseFunc // ends it: Temporal has said that the attempt is not current
-	args      []any                   // of the activity
-	converter converter.DataConverter // the client's, with the activity's serialization context
-	log       *slog.Logger            // the activity's
+	ctx  context.Context         // ends with the attempt
+	lose context.CancelCauseFunc // ends it: Temporal has said that the attempt is not current
+	args []any                   // of the activity
+
+	// Immutable once the first visit has begun: activities without workspaces pay for none.
+	once      sync.Once
+	execution string       // names the execution, see executionName
+	tested    bool         // it runs in a test environment of the SDK
+	log       *slog.Logger // the activity's
 
 	mu     sync.Mutex
 	visits map[*visit]bool                 // guarded by mu; those under way
@@ -55,30 +56,29 @@ const (
 	stepOpen // it was tried, and can be begun again
 )
 
-// newAttempt returns the attempt of a context of the SDK's.
-func newAttempt(ctx context.Context, w *workerInterceptor) *attempt {
-	a := &attempt{worker: w, info: sdk.GetInfo(ctx), visits: map[*visit]bool{}, steps: map[string]map[string]stepState{}}
-	a.tested = inTestEnvironment(ctx, &a.info)
-	a.execution = a.executionName()
-	return a
-}
-
 type attemptKey struct{}
 
 // attemptOf returns the attempt that ctx belongs to; nil outside of activities, and
 // without the plugin.
 func attemptOf(ctx context.Context) *attempt {
 	a, _ := ctx.Value(attemptKey{}).(*attempt)
+	if a != nil {
+		a.once.Do(a.prepare)
+	}
 	return a
 }
 
-// begin prepares the attempt for the activity's function, and returns its context.
-// end ends that.
-func (a *attempt) begin(ctx context.Context, args []any) (_ context.Context, end func()) {
-	a.args, a.log = args, logger(ctx)
-	a.converter = a.contextConverter(ctx)
+// begin makes the context of the activity's function, which ends with the attempt.
+func (a *attempt) begin(ctx context.Context, args []any) {
+	a.args = args
 	a.ctx, a.lose = context.WithCancelCause(context.WithValue(ctx, attemptKey{}, a))
-	return a.ctx, func() { a.lose(nil) }
+}
+
+// prepare prepares the attempt for visits.
+func (a *attempt) prepare() {
+	a.visits, a.steps = map[*visit]bool{}, map[string]map[string]stepState{}
+	a.tested = inTestEnvironment(a.ctx, &a.info)
+	a.execution, a.log = a.executionName(), logger(a.ctx)
 }
 
 // executionName names the activity's execution. All its attempts have the name and,

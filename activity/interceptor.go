@@ -26,7 +26,7 @@ type workerInterceptor struct {
 
 // InterceptActivity begins an attempt.
 func (w *workerInterceptor) InterceptActivity(ctx context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	i := &activityInterceptor{attempt: newAttempt(ctx, w)}
+	i := &activityInterceptor{attempt: attempt{worker: w, info: sdk.GetInfo(ctx)}}
 	i.Next = next
 	return i
 }
@@ -34,32 +34,30 @@ func (w *workerInterceptor) InterceptActivity(ctx context.Context, next intercep
 // activityInterceptor is one attempt of an activity.
 type activityInterceptor struct {
 	interceptor.ActivityInboundInterceptorBase
-	attempt *attempt
+	attempt attempt
+	heard   outbound
 }
 
 // Init has the activity's heartbeats heard from its beginning.
 func (i *activityInterceptor) Init(out interceptor.ActivityOutboundInterceptor) error {
-	i.attempt.out = out
-	o := &outbound{attempt: i.attempt}
-	o.Next = out
-	return i.Next.Init(o)
+	i.attempt.out, i.heard.attempt, i.heard.Next = out, &i.attempt, out
+	return i.Next.Init(&i.heard)
 }
 
 // ExecuteActivity runs the activity in the workspaces of its rule, if it has one.
-func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
-	a := i.attempt
-	inner, end := a.begin(ctx, in.Args)
-	defer end()
-	run := func(ctx context.Context) (any, error) { return i.Next.ExecuteActivity(ctx, in) }
-	out, err := run, error(nil)
+func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (out any, err error) {
+	a := &i.attempt
+	a.begin(ctx, in.Args)
+	defer a.lose(nil)
 	if r := a.worker.ruleOf(a.info.ActivityType.Name); r != nil {
-		out = func(ctx context.Context) (any, error) { return r.enter(ctx, r.order, run) }
+		out, err = r.enter(a.ctx, r.order, func(ctx context.Context) (any, error) { return i.Next.ExecuteActivity(ctx, in) })
+	} else {
+		out, err = i.Next.ExecuteActivity(a.ctx, in)
 	}
-	result, err := out(inner)
 	if err != nil {
 		a.shareCancellation(ctx)
 	}
-	return result, err
+	return out, err
 }
 
 // enter mounts the workspaces that are left, by their places in the rule, and runs the
