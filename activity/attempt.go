@@ -171,7 +171,7 @@ func (a *attempt) beginStep(workspace, name string, outer *visit) (step string, 
 }
 
 // besideOf returns a numbered step on a workspace that is under way and is not around
-// the visit; "" if there is none. steps are those of the workspace.
+// the visit, or "". steps are those of the workspace.
 func besideOf(steps map[string]stepState, workspace string, visit *visit) string {
 	around := map[string]bool{}
 	for v := visit; v != nil; v = v.outer {

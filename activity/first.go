@@ -8,12 +8,12 @@ import (
 	sdk "go.temporal.io/sdk/activity"
 )
 
-// neverTried reports whether nothing of the step can be committed yet: this attempt
-// has not tried it, and Temporal says that there was no attempt before. Where that is
-// not known it is false.
+// neverTried reports whether the step cannot have been committed yet: this attempt
+// has not tried it, and Temporal says that no attempt came before. If that is not known
+// it returns false.
 //
-// The number of the attempt does not tell: a reset begins again at 1. So Temporal is
-// asked what it has under way. Each further attempt is scheduled at another time than
+// The number of the attempt is not enough: a reset begins again at 1. So Temporal is
+// asked for its pending activities. Each further attempt is scheduled at another time than
 // the activity was, after a reset too, and so is the one that took the place of this
 // one: while the time is still the activity's, there is no other attempt. Source:
 // UpdateActivityInfoForRetries and RegenerateActivityRetryTask in the server's

@@ -9,8 +9,8 @@ import (
 	"go.temporal.io/sdk/log"
 )
 
-// logger is the activity's own log, which names the workflow and the activity on
-// every line; outside of an activity it is slog's default.
+// logger returns the activity's own log, which has the workflow and the activity on
+// every line; outside of activities it returns slog's default.
 func logger(ctx context.Context) *slog.Logger {
 	if !sdk.IsActivity(ctx) {
 		return slog.Default()
@@ -18,15 +18,14 @@ func logger(ctx context.Context) *slog.Logger {
 	return slog.New(logHandler{out: sdk.GetLogger(ctx)})
 }
 
-// logHandler writes slog's records to a log of the SDK, which decides itself
-// what is shown.
+// logHandler writes slog's records to a log of the SDK, which does its own filtering.
 type logHandler struct {
 	out    log.Logger
 	attrs  []any  // keys and values of WithAttrs
 	prefix string // of WithGroup, with its dots
 }
 
-// Enabled is true: the SDK's log has no such question.
+// Enabled returns true: the SDK's log cannot be asked for its level.
 func (h logHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle writes one record.
@@ -64,7 +63,7 @@ func (h logHandler) add(pairs []any, a slog.Attr) []any {
 	return pairs
 }
 
-// WithAttrs gives a handler that adds attrs to every record.
+// WithAttrs returns a handler that adds attrs to every record.
 func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	h.attrs = slices.Clone(h.attrs)
 	for _, a := range attrs {
@@ -73,7 +72,7 @@ func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h
 }
 
-// WithGroup gives a handler that puts the keys beneath name.
+// WithGroup returns a handler that puts the keys beneath name.
 func (h logHandler) WithGroup(name string) slog.Handler {
 	if name != "" {
 		h.prefix += name + "."

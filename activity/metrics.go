@@ -71,10 +71,10 @@ const (
 // sampleInterval is the time between two looks at what a mount holds.
 const sampleInterval = 10 * time.Second
 
-// observer tells the SDK's metrics and log what becomes of one visit: of one
-// workspace, from its open to its close. Every visit that was opened has exactly
+// observer reports one visit, one workspace from its open to its close, to the SDK's
+// metrics and log. Every visit that was opened has exactly
 // one ending: committed, released, conflict, fenced, replayed or aborted; the
-// first that is told counts. Its methods may be called from several goroutines.
+// first that is reported counts. Its methods may be called from several goroutines.
 type observer struct {
 	metrics client.MetricsHandler // immutable
 	log     *slog.Logger          // immutable
@@ -82,8 +82,8 @@ type observer struct {
 	every   time.Duration         // immutable; between two samples of what a mount holds
 
 	mu    sync.Mutex
-	since time.Time          // guarded by mu; when what is timed now began
-	ended bool               // guarded by mu; the ending is told
+	since time.Time          // guarded by mu; when the current measurement began
+	ended bool               // guarded by mu; the ending is reported
 	taken int64              // guarded by mu; bytes that levels counts for this visit
 	held  bool               // guarded by mu; levels counts this visit
 	stop  context.CancelFunc // ends the samples; guarded by mu; nil without any
@@ -108,7 +108,7 @@ func observe(ctx context.Context, scheme string, readOnly bool) *observer {
 	}
 }
 
-// opened tells that the workspace is mounted.
+// opened reports that the workspace is mounted.
 func (o *observer) opened(m *mount.Mount) {
 	took := o.lap()
 	o.count(metricOpens, 1)
@@ -117,8 +117,8 @@ func (o *observer) opened(m *mount.Mount) {
 	o.log.Debug("workspace opened", "url", m.URL(), "path", m.Path(), "revision", m.Revision(), "took", took)
 }
 
-// hold counts the visit in the gauges from now on, and looks now and then at what
-// its mount holds.
+// hold counts the visit in the gauges from now on, and samples how much its mount
+// holds.
 func (o *observer) hold(m *mount.Mount) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -132,7 +132,7 @@ func (o *observer) hold(m *mount.Mount) {
 	go o.sample(ctx, m)
 }
 
-// sample looks at what a mount holds until ctx ends.
+// sample samples a mount until ctx ends.
 func (o *observer) sample(ctx context.Context, m *mount.Mount) {
 	tick := time.NewTicker(o.every)
 	defer tick.Stop()
@@ -148,8 +148,8 @@ func (o *observer) sample(ctx context.Context, m *mount.Mount) {
 	}
 }
 
-// openFailed tells that nothing was mounted: the step is committed already, which
-// is no failure, or err, as Temporal is going to see it.
+// openFailed reports that nothing was mounted: because the step is committed already,
+// which is no failure, or because of err, as Temporal will see it.
 func (o *observer) openFailed(url string, err error) {
 	var committed *mount.CommittedError
 	if errors.As(err, &committed) {
@@ -160,7 +160,7 @@ func (o *observer) openFailed(url string, err error) {
 	o.log.Warn("workspace not opened", "url", url, "cause", err)
 }
 
-// sampled tells what a mount holds at the moment.
+// sampled reports how much a mount holds.
 func (o *observer) sampled(st mount.Status) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -170,7 +170,7 @@ func (o *observer) sampled(st mount.Status) {
 	}
 }
 
-// closing tells that unmounting begins, which is timed from here.
+// closing reports that unmounting begins, which is timed from here.
 func (o *observer) closing(ctx context.Context, m *mount.Mount) {
 	if st, err := m.Status(ctx); err == nil {
 		o.sampled(st)
@@ -178,7 +178,7 @@ func (o *observer) closing(ctx context.Context, m *mount.Mount) {
 	o.lap()
 }
 
-// closed tells what Close gave; wanted says whether the visit was to be stored.
+// closed reports what Close returned; wanted says whether the visit was to be stored.
 func (o *observer) closed(m *mount.Mount, wanted bool, res mount.Result, err error) {
 	took := o.lap()
 	o.release()
@@ -201,7 +201,7 @@ func (o *observer) closed(m *mount.Mount, wanted bool, res mount.Result, err err
 	}
 }
 
-// committed tells of a marked visit that Close ended well.
+// committed reports a marked visit that Close ended without an error.
 func (o *observer) committed(m *mount.Mount, took time.Duration, res mount.Result) {
 	outcome := "unchanged"
 	switch {
@@ -220,14 +220,14 @@ func (o *observer) committed(m *mount.Mount, took time.Duration, res mount.Resul
 	o.count(metricBytesChanged, res.Changes.Bytes)
 }
 
-// fenced tells that this attempt is no longer the one that the server knows, and
-// stores nothing. It is told before closed.
+// fenced reports that this attempt is no longer current, and stores nothing. It is
+// called before closed.
 func (o *observer) fenced(url string, cause error) {
 	o.end(metricFenced, "", "", slog.LevelWarn, "this attempt is no longer current, nothing is stored", "url", url, "cause", cause)
 }
 
-// aborted tells that nothing is stored, for the reason given. It is told before
-// closed. What the function itself returned is the SDK's to log.
+// aborted reports that nothing is stored, and why. It is called before closed. The SDK
+// logs what the function itself returned.
 func (o *observer) aborted(url string, reason abortReason, cause error) {
 	level := slog.LevelWarn
 	if reason == abortFailed || reason == abortPending {
@@ -236,19 +236,20 @@ func (o *observer) aborted(url string, reason abortReason, cause error) {
 	o.end(metricAborted, labelReason, string(reason), level, "workspace not stored", "url", url, "reason", string(reason), "cause", cause)
 }
 
-// replayed tells that the result of an earlier attempt is given back.
+// replayed reports that the result of an earlier attempt is returned.
 func (o *observer) replayed(point string, c *mount.CommittedError) {
 	o.end(metricReplayed, labelPoint, point, slog.LevelInfo, "committed by an earlier attempt, its result is given", "url", c.URL,
 		"revision", c.Revision, "commit", c.Record.ID, "committedBy", c.Record.Origin.Attempt)
 }
 
-// end tells the ending of the visit, if none is told yet, and whether it did.
+// end reports the ending of the visit, unless one is reported already. It returns
+// whether it did.
 func (o *observer) end(metric, label, value string, level slog.Level, msg string, pairs ...any) bool {
 	o.mu.Lock()
-	told := o.ended
+	reported := o.ended
 	o.ended = true
 	o.mu.Unlock()
-	if told {
+	if reported {
 		return false
 	}
 	if label == "" {
@@ -270,7 +271,7 @@ func (o *observer) traffic(t store.Traffic) {
 	}
 }
 
-// lap gives the time since the last lap.
+// lap returns the time since the last lap.
 func (o *observer) lap() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -324,13 +325,13 @@ type levelKey struct {
 	scheme, mode                                     string
 }
 
-// levels is what is mounted now in this process.
+// levels counts the mounts of this process.
 var levels = gauges{now: map[levelKey]level{}}
 
 // gauges adds up visits by labels, since the SDK's gauges can only be set.
 type gauges struct {
 	mu  sync.Mutex
-	now map[levelKey]level // guarded by mu; none that is zero
+	now map[levelKey]level // guarded by mu; entries that are zero are removed
 }
 
 type level struct{ mounts, bytes int64 }

@@ -36,8 +36,8 @@ func (v *visit) origin() archive.Origin {
 	return o
 }
 
-// process names this process. The identity that a worker has for Temporal is not to
-// be had in an activity; by default it begins like this.
+// process names this process. An activity cannot ask for its worker's identity, which
+// begins like this by default.
 func process() string {
 	host, _ := os.Hostname() // a name without a host is one
 	return fmt.Sprintf("%d@%s", os.Getpid(), host)
@@ -48,7 +48,7 @@ func process() string {
 // made it; nothing for a function without a result.
 const resultVersion = 1
 
-// encodeResult gives what is kept of a function's result. ErrResult.
+// encodeResult returns what is kept of a function's result. ErrResult.
 func encodeResult(dc converter.DataConverter, out any) ([]byte, error) {
 	kept := []byte{resultVersion}
 	if out == nil {

@@ -63,8 +63,8 @@ type Options struct {
 	// Plain and RunDir are those of the plugin, for this workspace alone.
 	Plain  bool   `json:"plain,omitempty" yaml:"plain,omitempty"`
 	RunDir string `json:"runDir,omitempty" yaml:"runDir,omitempty"`
-	// Closed is told what became of the workspace: what closing it returned, or
-	// which commit of another attempt has the step's result. nil: nobody is told.
+	// Closed is called with what became of the workspace: what closing it returned, or
+	// the commit of another attempt that has the step's result.
 	Closed func(mount.Result, *mount.CommittedError) `json:"-" yaml:"-"`
 }
 
@@ -170,7 +170,7 @@ func (o *Options) closeTimeout(now, deadline time.Time) time.Duration {
 	return max(deadline.Sub(now), closeTimeoutLeast)
 }
 
-// lingerInterval is the pause between two attempts to unmount what is in use.
+// lingerInterval is the pause between two attempts to unmount a busy mount.
 func (o *Options) lingerInterval() time.Duration {
 	return max(time.Duration(o.Grace), time.Second)
 }

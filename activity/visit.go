@@ -29,7 +29,7 @@ type visit struct {
 	ctx       context.Context
 	cancel    context.CancelCauseFunc // ends ctx
 	attempt   *attempt
-	outer     *visit                  // the one in whose function this one is; nil for none
+	outer     *visit                  // the visit in whose function this one is; nil if it is not inside another
 	converter converter.DataConverter // for the function's result
 	obs       *observer
 	url       store.URL
@@ -74,7 +74,7 @@ func visitWorkspace(ctx context.Context, w *workspace, out any, fn func(context.
 	defer context.AfterFunc(v.ctx, v.revoke)()
 	defer v.leave(abortPanic, nil) // after a panic and runtime.Goexit, which go on after it
 	if err := fn(context.WithValue(v.ctx, visitKey{}, v), v.mount); err != nil {
-		spent = v.opts.Step == "" // a number is not given again for what may be another function
+		spent = v.opts.Step == "" // the next unnamed step may be another function: it gets another number
 		return v.failed(err)
 	}
 	stored, done, err := v.keep(reflect.ValueOf(out).Elem().Interface())
@@ -147,7 +147,7 @@ func contextError(ctx context.Context) error {
 	return &endError{err: err, cause: cause}
 }
 
-// endError is the end of a context, told by its cause.
+// endError is the end of a context; its message is that of the cause.
 type endError struct{ err, cause error }
 
 func (e *endError) Error() string   { return e.cause.Error() }
@@ -274,8 +274,8 @@ func (v *visit) refuse(wanted bool, cause error) error {
 	return failure.ToTemporal(v.fenced(cause, err))
 }
 
-// closeError is the error of a visit of the one that Close returned. missing says
-// that a commit was wanted, and there is none.
+// closeError turns the error of Close into that of the visit. missing says that a
+// commit was wanted, and nothing was stored.
 func (v *visit) closeError(err error, missing bool) error {
 	v.mu.Lock()
 	revoked := v.revoked

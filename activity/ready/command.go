@@ -25,7 +25,7 @@ const killDelay = 5 * time.Second
 // something that it left behind holds it open.
 const outputDelay = 2 * time.Second
 
-// tail is a writer that keeps the end of what it gets. Package exec writes to it
+// tail is a writer that keeps the end of what is written. Package exec writes to it
 // from one goroutine.
 type tail struct {
 	buf   []byte
@@ -65,7 +65,7 @@ type command struct {
 
 // exit is how a command ended.
 type exit struct {
-	code     int            // as a shell gives it: 128 and the signal's number for one that a signal ended
+	code     int            // as a shell returns it: 128 and the signal's number after a signal
 	signal   syscall.Signal // 0: none
 	timedOut bool
 }
@@ -103,7 +103,7 @@ func (p *command) run(ctx context.Context) (exit, error) {
 	return end, err
 }
 
-// watch ends the command when it has to end, and reports whether that was for the
+// watch ends the command when ctx or the timeout ends, and reports whether it was the
 // timeout.
 func (p *command) watch(ctx context.Context, over <-chan struct{}) (timedOut bool) {
 	var timeout <-chan time.Time
@@ -134,7 +134,7 @@ func (p *command) watch(ctx context.Context, over <-chan struct{}) (timedOut boo
 // kill sends a signal to the whole group, if it still exists.
 func (p *command) kill(sig syscall.Signal) { _ = unix.Kill(-p.cmd.Process.Pid, sig) }
 
-// ending says how the command ended; err is what Wait gave.
+// ending returns how the command ended; err is what Wait returned.
 func (p *command) ending(err error, timedOut bool) (exit, error) {
 	var failed *exec.ExitError
 	if err != nil && !errors.As(err, &failed) && !errors.Is(err, exec.ErrWaitDelay) {

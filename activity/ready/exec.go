@@ -44,7 +44,7 @@ type ExecInput struct {
 	// Mounts are further workspaces, by name, read-only. The command finds their
 	// paths in WORKDIR_NAME.
 	Mounts map[string]string `json:"mounts,omitempty"`
-	// Commit tells whether a command that exits with 0 has its changes stored. nil
+	// Commit says whether the changes of a command that exits with 0 are stored. nil
 	// is true.
 	Commit *bool `json:"commit,omitempty"`
 	// FailOnExit makes an activity error of type workdir.Exit of any other end of
@@ -62,14 +62,14 @@ type ExecResult struct {
 	ExitCode int `json:"exitCode"`
 	// Signal that ended it, such as "SIGKILL".
 	Signal string `json:"signal,omitempty"`
-	// TimedOut tells that TimeoutSeconds ended it.
+	// TimedOut: TimeoutSeconds ended it.
 	TimedOut bool `json:"timedOut,omitempty"`
 	// Stdout and Stderr are the last 64 KiB of each; what is not UTF-8 is replaced.
 	Stdout          string `json:"stdout"`
 	Stderr          string `json:"stderr"`
 	StdoutTruncated bool   `json:"stdoutTruncated,omitempty"`
 	StderrTruncated bool   `json:"stderrTruncated,omitempty"`
-	// Stored tells that the changes are the workspace's next revision; Deleted that
+	// Stored: the changes are the workspace's next revision; Deleted that
 	// the workspace was empty and its archive is deleted.
 	Stored  bool `json:"stored"`
 	Deleted bool `json:"deleted,omitempty"`
@@ -80,7 +80,7 @@ type ExecResult struct {
 	Commit string `json:"commit,omitempty"`
 	// Changes is what the command changed, stored or not.
 	Changes ExecChanges `json:"changes"`
-	// Replayed tells that an earlier attempt did all this; the command was not run
+	// Replayed: an earlier attempt did all this; the command was not run
 	// again.
 	Replayed bool `json:"replayed,omitempty"`
 }
@@ -235,7 +235,7 @@ func (x *execCall) run(ctx context.Context, m *mount.Mount) (ExecResult, error) 
 	return out, nil
 }
 
-// environ is the environment of the command. What the workflow gives comes last
+// environ is the environment of the command. What the workflow names comes last,
 // and counts.
 func (x *execCall) environ(m *mount.Mount) []string {
 	x.variables("WORKDIR", m)
@@ -250,7 +250,7 @@ func (x *execCall) environ(m *mount.Mount) []string {
 	return env
 }
 
-// result tells of the command alone.
+// result returns the result, without what became of the workspace.
 func (x *execCall) result(end exit) ExecResult {
 	p := x.process
 	out := ExecResult{

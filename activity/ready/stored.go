@@ -19,7 +19,7 @@ const maxListed = 1000
 type ListInput struct {
 	// Prefix is the URL above the workspaces, a template.
 	Prefix string `json:"prefix"`
-	// Limit is how many are given at most; 0 and more than 1,000 mean 1,000.
+	// Limit is how many are returned at most; 0 and more than 1,000 mean 1,000.
 	Limit int `json:"limit,omitempty"`
 	// After leaves out those whose archives' names (NAME.tar.gz) do not sort after that of
 	// this one, to go on with.
@@ -29,7 +29,7 @@ type ListInput struct {
 // ListResult is what List returns.
 type ListResult struct {
 	Workspaces []Listed `json:"workspaces"` // sorted by the names of their archives
-	// More tells that there are further ones: ask again with After.
+	// More: there are further ones: ask again with After.
 	More bool `json:"more,omitempty"`
 }
 
@@ -113,7 +113,7 @@ type CopyResult struct {
 	From     string `json:"from"`
 	Revision string `json:"revision"`
 	Size     int64  `json:"size"` // of the archive, bytes
-	// Present tells that To had the very commit of From already, from an earlier
+	// Present: To had the very commit of From already, from an earlier
 	// attempt or another copy, and nothing was done.
 	Present bool `json:"present,omitempty"`
 }

@@ -16,8 +16,7 @@ import (
 
 // Conditions of package activity, which has them under the same names.
 var (
-	// ErrFenced: the attempt is not the one that Temporal goes by any more: it was
-	// cancelled, paused, reset, timed out or replaced, or its worker is stopping.
+	// ErrFenced: the attempt is not current any more: it was cancelled, paused, reset, timed out or replaced, or its worker is stopping.
 	// Nothing was stored.
 	ErrFenced = errors.New("this attempt may not commit")
 	// ErrStep: the step's name is no good, or the attempt has done that step.
@@ -29,8 +28,8 @@ var (
 	ErrNoPlugin = errors.New("the workspace needs the plugin: give what wdactivity.NewPlugin returns to client.Options.Plugins or worker.Options.Plugins; outside of activities use mount.Open")
 )
 
-// errorTable says what Temporal is told: the first row that matches. What another
-// attempt, perhaps on another worker, can never get over is not retried.
+// errorTable says what type an error has for Temporal: that of the first row that
+// matches. What no other attempt, on no other worker, can change is not retried.
 // mount.ErrCommit comes last, since its cause says more. docs/errors.md has the
 // same rows, and a test walks both.
 var errorTable = []struct {
@@ -192,6 +191,6 @@ type errorString struct {
 
 func (r *errorString) Error() string { return r.brief }
 
-// Unwrap gives a list, so that errors.Is and errors.As go on and errors.Unwrap
+// Unwrap returns a list, so that errors.Is and errors.As go on and errors.Unwrap
 // does not.
 func (r *errorString) Unwrap() []error { return []error{r.err} }

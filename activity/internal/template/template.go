@@ -46,7 +46,7 @@ func workflowNamespace(i *sdk.Info) string {
 	return i.Namespace
 }
 
-// Values gives the variables of an activity. Without info, outside of
+// Values returns the variables of an activity. Without info, outside of
 // Temporal, all are empty.
 func Values(info *sdk.Info) map[string]string {
 	values := make(map[string]string, len(builtins))
@@ -155,7 +155,7 @@ func (t *Template) checkMany() error {
 }
 
 // New parses a template whose variables are known when the worker starts,
-// unless a function gives more of them later.
+// unless a function returns more of them later.
 func New(url string, more func([]any) (map[string]string, error)) (*Template, error) {
 	t, err := Parse(url)
 	if err == nil && more == nil {
@@ -164,7 +164,7 @@ func New(url string, more func([]any) (map[string]string, error)) (*Template, er
 	return t, err
 }
 
-// relative tells a path that does not begin with a slash.
+// relative reports whether raw is a path that does not begin with a slash.
 func relative(raw string) bool {
 	first, _, _ := strings.Cut(raw, "/")
 	return !strings.HasPrefix(raw, "/") && !strings.Contains(first, ":")
@@ -262,7 +262,7 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// names gives the variables of the template, in order, each once.
+// names returns the variables of the template, in order, each once.
 func (t *Template) names() []string {
 	var names []string
 	for _, segment := range t.segments {
@@ -351,7 +351,7 @@ func (t *Template) checkSegment(parts []part, expanded string, values map[string
 	return nil
 }
 
-// settings tells the values of the variables of a segment.
+// settings lists the values of the variables of a segment.
 func settings(parts []part, values map[string]string) string {
 	var list []string
 	for _, p := range parts {
