@@ -14,19 +14,15 @@ import (
 // limit or by that of their home.
 func eachLimit(t *testing.T, pages int64, test func(t *testing.T, tree *Tree)) {
 	t.Helper()
-	for limit, size := range map[string]struct{ home, tree int64 }{
-		"own limit":    {testHomeSize, pages * pageSize},
-		"home's limit": {pages * pageSize, 0},
-	} {
-		t.Run(limit, func(t *testing.T) {
-			eachHome(t, size.home, func(t *testing.T, h Home) {
-				tree, err := New(h, &Options{MaxBytes: size.tree})
-				must(t, err)
-				defer closeTree(t, tree)
-				test(t, tree)
-			})
+	t.Run("own limit", func(t *testing.T) { eachTree(t, &Options{MaxBytes: pages * pageSize}, test) })
+	t.Run("home's limit", func(t *testing.T) {
+		eachHome(t, pages*pageSize, func(t *testing.T, h Home) {
+			tree, err := New(h, nil)
+			must(t, err)
+			defer closeTree(t, tree)
+			test(t, tree)
 		})
-	}
+	})
 }
 
 func TestLimitIsExact(t *testing.T) {

@@ -80,6 +80,7 @@ func (m memImage) fill(t rapid.TB, tree *Tree, row uint32, ino uint64) uint32 {
 type memBase struct {
 	content []byte
 	data    []byteRange
+	err     error // of every read
 }
 
 func memBaseOf(t rapid.TB, tree *Tree, n *Inode) *memBase {
@@ -106,6 +107,9 @@ func (b *memBase) Used() (used int64) {
 }
 
 func (b *memBase) ReadAt(p []byte, off int64) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
 	return bytes.NewReader(b.content).ReadAt(p, off)
 }
 

@@ -13,6 +13,22 @@ var homes = map[string]func(size int64) (Home, error){
 	"arena": NewArenaHome,
 }
 
+// makers make the two kinds of tree, both empty.
+var makers = map[string]func(Home, *Options) (*Tree, error){
+	"filled":      New,
+	"on an image": newOnNothing,
+}
+
+// newOnNothing makes a tree on an image without names.
+func newOnNothing(h Home, opts *Options) (*Tree, error) {
+	a := Attr{Mode: syscall.S_IFDIR | 0o755, Nlink: 2, Mtime: now()}
+	if opts != nil {
+		a.UID, a.GID = opts.Owner.UID, opts.Owner.GID
+	}
+	a.Atime, a.Ctime, a.Btime = a.Mtime, a.Mtime, a.Mtime
+	return NewOn(memImage{{attr: a}}, h, opts)
+}
+
 const testHomeSize = 64 << 20
 
 // eachHome runs a test over every kind of home, of the given size, and looks
@@ -39,20 +55,24 @@ func eachHome(t *testing.T, size int64, test func(t *testing.T, h Home)) {
 	}
 }
 
-// eachTree runs a test over a tree in every kind of home.
+// eachTree runs a test over both kinds of tree in every kind of home.
 func eachTree(t *testing.T, opts *Options, test func(t *testing.T, tree *Tree)) {
 	t.Helper()
-	eachHome(t, testHomeSize, func(t *testing.T, h Home) {
-		tree, err := New(h, opts)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer closeTree(t, tree)
-		test(t, tree)
-	})
+	for kind, newTree := range makers {
+		t.Run(kind, func(t *testing.T) {
+			eachHome(t, testHomeSize, func(t *testing.T, h Home) {
+				tree, err := newTree(h, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer closeTree(t, tree)
+				test(t, tree)
+			})
+		})
+	}
 }
 
-// newTree makes a tree in an arena, for tests in which the home does not matter.
+// newTree makes a tree on an image in an arena, for tests in which neither matters.
 func newTree(t testing.TB, opts *Options) *Tree {
 	t.Helper()
 	h, err := NewArenaHome(testHomeSize)
@@ -65,7 +85,7 @@ func newTree(t testing.TB, opts *Options) *Tree {
 // treeIn makes a tree in a home; both are closed at the end of the test.
 func treeIn(t testing.TB, h Home, opts *Options) *Tree {
 	t.Helper()
-	tree, err := New(h, opts)
+	tree, err := newOnNothing(h, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
