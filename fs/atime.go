@@ -1,5 +1,10 @@
 package fs
 
+import (
+	"sync"
+	"sync/atomic"
+)
+
 // dayOf is how old an atime may become before a read renews it, in nanoseconds.
 const dayOf = 24 * 60 * 60 * 1e9
 
@@ -14,7 +19,35 @@ func (t *Tree) Touch(n *Inode) {
 	defer n.mu.Unlock()
 	if at := nanos(now()); n.stale(at) {
 		n.atime = stampOf(timeOfNanos(at))
+		if row, ok := t.Row(n); ok {
+			t.atimes.set(t.rows, row, at)
+		}
 	}
+}
+
+// atimes outlast the inodes of an image that were read and not changed. They are 8 bytes
+// for each row once something was read.
+type atimes struct {
+	make sync.Once
+	rows atomic.Pointer[[]atomic.Int64] // nanoseconds since 1970; 0: as the image has it
+}
+
+func (a *atimes) set(rows uint64, row uint32, at int64) {
+	a.make.Do(func() {
+		all := make([]atomic.Int64, rows)
+		a.rows.Store(&all)
+	})
+	(*a.rows.Load())[row].Store(at)
+}
+
+// get returns the last time that was set; not ok if there is none.
+func (a *atimes) get(row uint32) (at Time, ok bool) {
+	if all := a.rows.Load(); all != nil {
+		if ns := (*all)[row].Load(); ns != 0 {
+			return timeOfNanos(ns), true
+		}
+	}
+	return Time{}, false
 }
 
 // stale tells whether a read at a time is to be noted.

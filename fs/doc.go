@@ -10,8 +10,8 @@
 // heap; of an image only what was changed, and what somebody refers to right now. A
 // directory of an image has the image's rows for names until one of them is changed. An
 // inode that was not changed is dropped with its last reference and made again, with the
-// same number, when it is asked for; a time of access lasts no longer than that. What
-// was changed is marked, so that to sum up the changes costs what changed.
+// same number, when it is asked for. What was changed is marked, so that to sum up the
+// changes costs what changed.
 //
 // The content of regular files lives in a [Home] outside of the heap. It is base, as it
 // came from the archive, which never changes; or upper, a backing file of what was written

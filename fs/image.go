@@ -129,6 +129,9 @@ func (t *Tree) fromRow(ino uint64) *Inode {
 		atime: stampOf(a.Atime), mtime: stampOf(a.Mtime),
 	}
 	n.refs.Store(1)
+	if at, ok := t.atimes.get(row); ok {
+		n.atime = stampOf(at)
+	}
 	switch a.Mode & syscall.S_IFMT {
 	case syscall.S_IFDIR:
 		first, count := t.image.Children(row)

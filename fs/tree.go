@@ -34,6 +34,9 @@ type Tree struct {
 	rows  uint64   // of the image; immutable
 	dirs  []uint32 // rows of directories that have names, in order; immutable
 
+	atimes    atimes
+	timesLeft atomic.Bool // see LeaveTimes
+
 	mu     sync.RWMutex // guards names, link counts and directories; see doc.go
 	gone   []uint64     // a bit for each row of which the inode has lost its last name; guarded by mu
 	inodes table
@@ -41,8 +44,6 @@ type Tree struct {
 	bytes  budget // content, against MaxBytes
 	text   budget // names and the like, against MaxBytes too
 	heap   budget // what the tree takes of Options.Heap
-
-	timesLeft atomic.Bool // see LeaveTimes
 
 	state   atomic.Uint32 // of stateFrozen and so on
 	errMu   sync.Mutex    // guards err; a leaf

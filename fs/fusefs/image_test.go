@@ -97,6 +97,8 @@ func TestForgottenInodeComesBack(t *testing.T) {
 	delete(files, "f009")
 	before, handles := map[string]unix.Stat_t{}, map[string]unix.FileHandle{}
 	for name := range files {
+		_, err := os.ReadFile(filepath.Join(m.dir, name)) // which changes its atime, once
+		must(err)
 		before[name] = stat(name)
 		handle, _, err := unix.NameToHandleAt(unix.AT_FDCWD, filepath.Join(m.dir, name), 0)
 		must(err)
@@ -129,8 +131,11 @@ func TestForgottenInodeComesBack(t *testing.T) {
 	}
 	for name, was := range before {
 		now := stat(name)
-		if now.Atim = was.Atim; now != was {
-			t.Errorf("%s: %+v, was %+v", name, now, was)
+		if name == "f007" {
+			now.Atim = was.Atim // the kernel answered that read from pages that were written
+		}
+		if now != was {
+			t.Fatalf("%s: %+v, was %+v", name, now, was)
 		}
 		content, err := os.ReadFile(filepath.Join(m.dir, name))
 		if string(content) != files[name] || err != nil {
