@@ -52,7 +52,8 @@ func (b *budget) give(n int64) {
 func (b *budget) free() int64 { return max(0, b.max-b.used.Load()) }
 
 // Heap limits what trees that share it take of the Go heap: inodes, names, targets of
-// symlinks, extended attributes, and the maps of sparse files.
+// symlinks, extended attributes, and the maps of sparse files. What an image has counts
+// as if there were an inode for each row, for somebody may look all of them up.
 type Heap struct{ budget }
 
 // NewHeap makes a limit in bytes that live; the garbage collector needs as much
