@@ -7,11 +7,10 @@
 //
 // A tree is filled by verbs, or it stands on an [Image]: a frozen tree that is kept
 // elsewhere, with a row for each name. Names, attributes and structure live on the Go
-// heap; of an image only what was changed, and what somebody refers to right now. A
-// directory of an image has the image's rows for names until one of them is changed. An
-// inode that was not changed is dropped with its last reference and made again, with the
-// same number, when it is asked for. What was changed is marked, so that to sum up the
-// changes costs what changed.
+// heap. Of an image, only inodes that were changed or are referred to right now do. The
+// names of a directory are rows of the image until one of them changes. An unchanged inode
+// is dropped with its last reference; the next lookup makes it again, with the same number.
+// Changed inodes are marked, so that summing up the changes costs what changed.
 //
 // The content of regular files lives in a [Home] outside of the heap. It is base, as it
 // came from the archive, which never changes; or upper, a backing file of what was written
@@ -26,13 +25,13 @@
 // count: a FUSE entry reply hands one over, FORGET returns it.
 //
 // An inode lives while it has a name or a reference, so an unlinked file that is
-// still open keeps its content. Directories hold the numbers of inodes, not inodes: whoever
-// follows a name takes a reference, also within a verb, and returns it. References are
-// counted without a lock. An inode that can be freed, or made again of its row, is given
-// up by the step of its count from 0 to a value below, from which there is no way back; so
-// one goroutine alone gives it up, and who finds it in the table still makes another.
-// That step is made under Inode.mu, where it was seen that the inode is no change: whoever
-// changes it has a reference, and does so under the same lock.
+// still open keeps its content. Directories hold the numbers of inodes, not inodes: every
+// verb that follows a name takes a reference and returns it. References are counted without
+// a lock. An inode that can be freed, or made again from its row, is retired by moving its
+// count from 0 to a negative value, which is final: one goroutine alone retires it, and a
+// lookup that still finds it in the table makes another. The count moves under Inode.mu,
+// after a look whether the inode has a name or was changed. Changes are made under the same
+// lock, by holders of a reference, so none is lost.
 //
 // # Errors
 //

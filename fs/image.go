@@ -162,8 +162,7 @@ func (t *Tree) lives(ino uint64) bool {
 	return ino > 0 && ino <= t.rows && t.image.Inode(row) == row && t.gone[row/64]&(1<<(row%64)) == 0
 }
 
-// keepLocked notes that n is not, or not for long, what its row says or what it was at
-// Seal.
+// keepLocked notes that n is about to differ from its row, and from what it was at Seal.
 // Preconditions: n.mu is held.
 func (t *Tree) keepLocked(n *Inode) {
 	n.flags |= flagKept

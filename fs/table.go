@@ -18,7 +18,7 @@ type table struct {
 
 	mu    sync.Mutex // guards changes; a leaf
 	last  uint64     // the highest number given out; guarded by mu
-	empty uint64     // a chunk, by number, of which no inode lives; guarded by mu
+	empty uint64     // number of the chunk that was the last to become empty; guarded by mu
 }
 
 type tableChunk struct {
@@ -117,8 +117,8 @@ func (t *table) remove(n *Inode) {
 	t.dropLocked(n.ino / chunkInodes)
 }
 
-// dropLocked frees a chunk if no inode of it lives, once the next one is empty: who goes
-// through the rows of a directory makes and drops their inodes one by one.
+// dropLocked frees an empty chunk as soon as another one is empty. The last one stays,
+// because a walk makes and drops the inodes of a directory one by one.
 func (t *table) dropLocked(i uint64) {
 	if c := t.chunk(i); c == nil || c.live > 0 || i >= t.last/chunkInodes || i == t.empty {
 		return

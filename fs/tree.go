@@ -165,12 +165,12 @@ func (t *Tree) Unref(n *Inode, count uint64) {
 	}
 }
 
-// reap takes n out of the table if it has no reference, and either no name or nothing
-// that its row does not say. It frees what has no name.
+// reap takes n out of the table if it has no reference and either has no name or is what
+// its row says. It frees an inode without a name.
 func (t *Tree) reap(n *Inode) {
 	n.mu.Lock()
 	named, orphan := n.nlink > 0, n.removedLocked()
-	// Whoever changes n has a reference, and does it under n.mu.
+	// Changes are made under n.mu, by holders of a reference.
 	gone := (!named || t.idleLocked(n)) && n.refs.CompareAndSwap(0, goneRefs)
 	n.mu.Unlock()
 	if !gone {
