@@ -3,6 +3,7 @@ package archive
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/workdir/workdir/fs"
 )
@@ -62,7 +63,7 @@ func (p *packing) newParts() []part {
 	for row := uint32(1); row < uint32(p.x.rows()); row++ {
 		size := p.x.size(row)
 		switch k := p.x.kind(row); {
-		case !p.moves[row]:
+		case !p.moves[row] || k != kindDir && p.x.late(row):
 		case k == kindDir:
 			dirs = append(dirs, row)
 		case k == kindLink:
@@ -73,7 +74,6 @@ func (p *packing) newParts() []part {
 			small = append(small, row)
 		}
 	}
-	slices.Reverse(dirs)
 	var parts []part
 	add := func(rows []uint32) {
 		if len(rows) > 0 {
@@ -83,9 +83,39 @@ func (p *packing) newParts() []part {
 	add(small)
 	parts = append(parts, big...)
 	add(links)
-	add(dirs)
+	add(p.x.lateRows(dirs))
 	add([]uint32{tarEnd})
 	return parts
+}
+
+// lateRows returns directories, given by rows, in the order in which they stand at the
+// end, each with its late links behind it.
+func (x *index) lateRows(dirs []uint32) (rows []uint32) {
+	for _, dir := range slices.Backward(dirs) {
+		rows = append(rows, dir)
+		first, n := x.children(dir)
+		for row := first; row < first+n; row++ {
+			if x.kind(row) == kindSymlink && x.late(row) {
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
+}
+
+// late reports whether a row stands behind all contents: a directory, or a symbolic link
+// that is absolute or leads up. GNU tar makes those when all else is done, and sets the
+// time of their directory once more only where its entry was the last one outside of it.
+// The root has no entry.
+func (x *index) late(row uint32) bool {
+	switch x.kind(row) {
+	case kindDir:
+		return true
+	case kindSymlink:
+		target := x.target(row)
+		return x.parent(row) != 0 && (strings.HasPrefix(target, "/") || strings.Contains("/"+target+"/", "/../"))
+	}
+	return false
 }
 
 // tarEnd stands for the end of the tar among rows: the root has no header.

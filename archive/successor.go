@@ -190,13 +190,13 @@ func (s *successor) relate() {
 }
 
 // dead finds the segments that are not copied: groups that hold an entry that is not
-// there any more, directories, which stand behind everything else, and small groups,
+// there any more, what stands behind everything else, and small groups,
 // which go together with what is new. Further names stay in front of nothing that they
 // lead to.
 func (s *successor) dead() {
 	x := s.base
 	for row := uint32(1); row < uint32(x.rows()); row++ {
-		if x.segs[x.seg[row]].kind == segGroup && (s.rowOf[row] == 0 || x.kind(row) == kindDir) {
+		if x.segs[x.seg[row]].kind == segGroup && (s.rowOf[row] == 0 || x.late(row)) {
 			s.drop[x.seg[row]] = true
 		}
 	}
@@ -214,10 +214,10 @@ func (s *successor) dead() {
 	}
 }
 
-// news reports whether entries are written anew that are no directories.
+// news reports whether there are entries to be written beside those that always are.
 func (s *successor) news() bool {
 	for row, no := range s.b.order {
-		if s.p.x.kind(uint32(row)) != kindDir && (no >= s.b.known() || s.drop[s.base.seg[no]]) {
+		if !s.p.x.late(uint32(row)) && (no >= s.b.known() || s.drop[s.base.seg[no]]) {
 			return true
 		}
 	}
@@ -243,7 +243,7 @@ func (s *successor) leave() {
 		switch {
 		case no >= s.b.known():
 			p.moves[row] = row > 0
-		case x.kind(no) == kindDir || s.drop[x.seg[no]]:
+		case s.drop[x.seg[no]]:
 			p.moves[row] = true
 			if x.kind(no) == kindFile {
 				p.ino[row] = uint64(no) + 1

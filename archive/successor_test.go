@@ -190,6 +190,7 @@ func TestSuccessorsHoldTheTree(t *testing.T) {
 func checkSuccessor(t *testing.T, on *fs.Tree, archive []byte, log *Log, plan *Plan) {
 	t.Helper()
 	x := checkArchive(t, archive)
+	compareParsers(t, "successor", archive)
 	loaded, got := mustLoad(t, archive, nil)
 	want := packed(dump(t, on))
 	wantSame(t, want, dump(t, loaded))
