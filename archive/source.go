@@ -182,11 +182,7 @@ func (s *Source) fill(run []*cached) {
 
 // fillRun is fill; run is what is left to be done.
 func (s *Source) fillRun(run *[]*cached) (err error) {
-	defer func() {
-		if r := recover(); r != nil { // nobody else could: it would end the process
-			err = fmt.Errorf("read segment: panic: %v\n%s", r, debug.Stack())
-		}
-	}()
+	defer catch(&err)
 	first, last := (*run)[0].key.number, (*run)[len(*run)-1].key.number
 	p, err := s.readRun(first, last)
 	if err != nil {
@@ -203,6 +199,13 @@ func (s *Source) fillRun(run *[]*cached) (err error) {
 		*run = (*run)[1:]
 	}
 	return nil
+}
+
+// catch makes an error of a panic, which would end the process: nobody else could.
+func catch(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("read archive: panic: %v\n%s", r, debug.Stack())
+	}
 }
 
 // decode fills e from its compressed bytes.
@@ -240,7 +243,12 @@ func (s *Source) readRun(first, last uint32) ([]byte, error) {
 // source is closed, is left to itself with p, which nobody may use then.
 func (s *Source) readAt(p []byte, off int64) error {
 	read := make(chan error, 1)
-	go func() { read <- readFullAt(s.r, p, off) }()
+	go func() {
+		var err error
+		defer func() { read <- err }()
+		defer catch(&err)
+		err = readFullAt(s.r, p, off)
+	}()
 	timer := time.NewTimer(s.opts.Patience)
 	defer timer.Stop()
 	select {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -333,6 +334,7 @@ func storedStat(of func(*unix.Stat_t) any) probe {
 	return probe{
 		before: func(t *testing.T, dir string) string {
 			must(t, os.Mkdir(filepath.Join(dir, "d"), 0o755))
+			must(t, os.Chtimes(filepath.Join(dir, "d"), time.Unix(1, 0), time.Unix(1, 0))) // so that ctime is another
 			st := statOf(t, dir, "d")
 			must(t, os.WriteFile(filepath.Join(dir, "was"), fmt.Append(nil, of(&st)), 0o644))
 			return ""

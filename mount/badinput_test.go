@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -106,8 +107,14 @@ func TestMaxBytes(t *testing.T) {
 	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EIO) {
 		t.Errorf("write of 4 MiB into 1 MiB = %v, want ENOSPC", err)
 	}
+	// What was archived takes none of it, unless it has to be loaded.
 	f.commit("big", "big", string(big))
-	if _, err := f.tryOpen("big", &Options{MaxBytes: 1 << 20}); !errors.Is(err, ErrLimit) {
+	m = f.open("big", &Options{MaxBytes: 1 << 20})
+	if got, err := os.ReadFile(m.Path("big")); err != nil || !bytes.Equal(got, big) {
+		t.Errorf("the file has %d bytes, %v", len(got), err)
+	}
+	writeTar(t, filepath.Join(f.dir, "foreign.tar.gz"), "big", string(big))
+	if _, err := f.tryOpen("foreign", &Options{MaxBytes: 1 << 20}); !errors.Is(err, ErrLimit) {
 		t.Errorf("Open = %v, want ErrLimit", err)
 	}
 }

@@ -20,15 +20,44 @@ type budget struct {
 
 	mu     sync.Mutex
 	aside  int64   // bytes; guarded by mu
+	ahead  int64   // bytes that are left for what is fetched ahead; guarded by mu
 	shared fs.Home // guarded by mu; nil before the first mount that needs it
 }
 
 // limit sets the budget of a server that may use so many bytes of memory. Half is for
-// content. An eighth is for names, attributes and links, of which the garbage collector
-// needs as much again. The rest is for the process itself.
+// content that was written. An eighth is for names, attributes and links, of which the
+// garbage collector needs as much again. A sixteenth is for what was fetched of archives
+// ahead of their readers, and half as much, which the garbage collector doubles, for
+// what was read. The rest is for the process itself.
 func (b *budget) limit(memory int64) {
 	b.total = memory / 2
 	b.heap = fs.NewHeap(b.total / 4)
+	b.ahead = memory / 16
+}
+
+// leastCache and mostCache bound the cache of what was read, in bytes. The kernel keeps
+// what tools read, so that a larger one helps little.
+const (
+	leastCache = 8 << 20
+	mostCache  = 256 << 20
+)
+
+// cacheBytes is how much of what was read is kept.
+func (b *budget) cacheBytes() int64 { return max(leastCache, min(mostCache, b.total/16)) }
+
+// takeAhead sets aside up to n bytes for what is fetched ahead, and returns how many.
+func (b *budget) takeAhead(n int64) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n = min(n, b.ahead)
+	b.ahead -= n
+	return n
+}
+
+func (b *budget) giveAhead(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ahead += n
 }
 
 // archiveLimits are the limits of an archive that is read, as far as they follow from

@@ -2,6 +2,7 @@ package mount
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -59,6 +60,24 @@ func TestBudget(t *testing.T) {
 	}
 }
 
+// writeTar writes an archive of one file as other programs do.
+func writeTar(t *testing.T, path, name, content string) {
+	t.Helper()
+	var out bytes.Buffer
+	gz := gzip.NewWriter(&out)
+	w := tar.NewWriter(gz)
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))})
+	if err == nil {
+		_, err = w.Write([]byte(content))
+	}
+	if err = errors.Join(err, w.Close(), gz.Close()); err == nil {
+		err = os.WriteFile(path, out.Bytes(), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // writeSymlinks writes an archive of n symlinks whose targets have 4,000 bytes.
 func writeSymlinks(t *testing.T, path string, n int) {
 	t.Helper()
@@ -95,7 +114,7 @@ func TestArchivesShareTheHeap(t *testing.T) {
 	b := &budget{}
 	b.limit(64 << 20) // of which names and targets may take 8 MiB
 	l := &loader{
-		budget: b, url: u, store: st, req: &openRequest{MaxInodes: 1 << 20},
+		budget: b, bases: &bases{}, url: u, store: st, req: &openRequest{MaxInodes: 1 << 20},
 		warn: func(archive.Warning) {}, progress: func(Progress) {},
 	}
 	load := func() (loaded, error) {

@@ -104,9 +104,11 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 		return nil
 	}
 	h.warnings.reset()
-	opts := &archive.WriterOptions{Portable: h.req.Portable, Devices: h.req.Dev, Warn: h.warn}
+	progress := h.progress(PhaseCommitting, 0)
+	next := h.log.Next(h.logRecord(want, res))
+	var plan []store.Piece
 	if !empty {
-		if err := archive.Check(ctx, h.tree, opts); err != nil {
+		if plan, err = h.plan(ctx, next, progress); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrCommit, h.req.URL.Redacted(), err)
 		}
 	}
@@ -114,19 +116,13 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 		return commitError(err, nil)
 	}
 	ctx = store.WithLogger(ctx, slog.New(noteHandler{server: h.server, id: h.req.ID}))
-	progress := h.progress(PhaseCommitting, 0)
-	opts.Progress = progress.report
-	next := h.log.Next(h.logRecord(want, res))
 	info, err := h.put(ctx, &store.CommitRequest{
 		Replace: h.info.Revision,
 		ID:      want.CommitID,
 		Parent:  next.Record.Parent,
 		Delete:  empty,
-		Plan: store.Written(func(w io.Writer) (err error) {
-			defer catch("pack", &err)
-			_, err = archive.NewWriter(w, opts).WriteTree(ctx, h.tree, next)
-			return err
-		}),
+		Base:    h.base.revision(),
+		Plan:    plan,
 	})
 	if err != nil {
 		return h.overtaken(ctx, commitError(err, h.view.cause()))
@@ -138,6 +134,27 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 	}
 	res.Warnings = h.warnings.list()
 	return nil
+}
+
+// plan is how the tree becomes an archive with the log next: of ranges of what it stands
+// on, and of what is new. It holds the tree against every limit of a reader.
+func (h *hosted) plan(ctx context.Context, next *archive.Log, p *progress) ([]store.Piece, error) {
+	opts := &archive.WriterOptions{Portable: h.req.Portable, Devices: h.req.Dev, Warn: h.warn, Progress: p.report}
+	plan, err := archive.NewWriter(nil, opts).Plan(ctx, h.tree, h.base.opened(), next)
+	if err != nil {
+		return nil, err
+	}
+	pieces := make([]store.Piece, len(plan.Pieces))
+	for i, piece := range plan.Pieces {
+		pieces[i] = store.Piece{Off: piece.Off, Len: piece.Len}
+		if piece.Write != nil {
+			pieces[i].Write = func(w io.Writer) (err error) {
+				defer catch("pack", &err)
+				return piece.Write(w)
+			}
+		}
+	}
+	return pieces, nil
 }
 
 // put stores the commit. A panic after the client has agreed to the request that makes

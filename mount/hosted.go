@@ -154,7 +154,7 @@ func (h *hosted) load(ctx context.Context) error {
 	}
 	if _, step := h.req.step(); !step { // the log may say that the step itself made the archive
 		if err := h.checkPresence(obj != nil); err != nil {
-			closeObject(obj)
+			obj.Close()
 			return err
 		}
 	}
@@ -164,7 +164,7 @@ func (h *hosted) load(ctx context.Context) error {
 
 // loader gives what loads the mount's archive, for the mount alone.
 func (h *hosted) loader() *loader {
-	return &loader{budget: &h.server.budget, url: h.req.URL, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
+	return &loader{budget: &h.server.budget, bases: &h.server.bases, url: h.req.URL, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
 }
 
 // show shows the tree to tools. The record is there before, for the process that may
@@ -253,7 +253,7 @@ func (h *hosted) freeTree() {
 	} else {
 		h.loaded.free()
 	}
-	h.shared, h.tree, h.homes = nil, nil, nil
+	h.shared, h.base, h.tree, h.homes = nil, nil, nil, nil
 }
 
 // detach is the end of a mount whose client is gone: nothing is stored.
@@ -287,6 +287,9 @@ func (h *hosted) status() Status {
 	st := Status{State: h.stateNow(), ServerPID: os.Getpid(), Opened: h.opened}
 	h.whileOpen(func(state string) {
 		st.State, st.Revision, st.Traffic = state, h.info.Revision, store.TrafficOf(h.store)
+		if err := h.base.lastError(); err != nil {
+			st.ReadError = err.Error()
+		}
 		h.view.status(&st)
 	})
 	return st

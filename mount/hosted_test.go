@@ -109,9 +109,9 @@ type panickingObject struct {
 	key string
 }
 
-func (o panickingObject) Read(p []byte) (int, error) {
+func (o panickingObject) ReadAt(p []byte, off int64) (int, error) {
 	panicAt(o.key, "read")
-	return o.Object.Read(p)
+	return o.Object.ReadAt(p, off)
 }
 
 // panickingWriter panics where it is written to.

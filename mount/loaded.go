@@ -16,6 +16,7 @@ import (
 type loaded struct {
 	info  store.Info   // of the archive; zero if there was none
 	log   *archive.Log // nil if it has none
+	base  *base        // what the tree stands on; nil if it was loaded
 	tree  *fs.Tree     // nil if it could not be made
 	homes []fs.Home    // the tree's own, in the order of closing
 }
@@ -23,6 +24,7 @@ type loaded struct {
 // loader reads the archive of a mount into a tree.
 type loader struct {
 	budget   *budget
+	bases    *bases
 	url      store.URL
 	store    store.Store
 	req      *openRequest
@@ -31,24 +33,23 @@ type loader struct {
 }
 
 // open opens the archive; nil if there is none.
-func (l *loader) open(ctx context.Context) (_ store.Object, err error) {
+func (l *loader) open(ctx context.Context) (_ *openObject, err error) {
 	defer catch("open", &err)
-	obj, err := l.store.Open(ctx, l.url.Key)
+	obj, err := openTail(ctx, l.store, l.url.Key)
 	if errors.Is(err, store.ErrNotExist) {
 		return nil, nil
 	}
 	return obj, err
 }
 
-// load fills a new tree from obj, which it closes; nil stands for no archive. What
-// it gives is to be freed, also beside an error.
-func (l *loader) load(ctx context.Context, obj store.Object) (c loaded, err error) {
+// load makes a tree of obj, which it takes over; nil stands for no archive. What it
+// gives is to be freed, also beside an error.
+func (l *loader) load(ctx context.Context, obj *openObject) (c loaded, err error) {
 	defer catch("load", &err)
-	if obj != nil {
-		defer obj.Close()
+	if obj == nil {
+		err = l.newTree(&c)
+	} else {
 		c.info = obj.Info()
-	}
-	if err = l.newTree(&c); err == nil && obj != nil {
 		err = l.read(ctx, obj, &c)
 	}
 	if err != nil {
@@ -61,7 +62,8 @@ func (l *loader) load(ctx context.Context, obj store.Object) (c loaded, err erro
 	return c, nil
 }
 
-func (l *loader) read(ctx context.Context, obj store.Object, c *loaded) (err error) {
+// read has the tree stand on the archive, or, where that has no index, be filled from it.
+func (l *loader) read(ctx context.Context, obj *openObject, c *loaded) (err error) {
 	p := &progress{tell: l.progress, now: Progress{Phase: PhaseOpening, Total: c.info.Size}}
 	opts := &archive.ReaderOptions{
 		Limits: l.budget.archiveLimits(),
@@ -72,11 +74,35 @@ func (l *loader) read(ctx context.Context, obj store.Object, c *loaded) (err err
 	}
 	_, step := l.req.step()
 	opts.LostLog = !step // which must not be done again
-	if c.log, err = archive.NewReader(obj, opts).Load(ctx, c.tree); err != nil {
+	var whole *archive.Archive
+	if c.base, whole, err = l.bases.acquire(ctx, l, obj, opts); c.base == nil {
+		defer obj.Close()
+	}
+	switch {
+	case err != nil:
 		return l.readError(err)
+	case c.base != nil:
+		c.log = c.base.archive.Log()
+		err = l.treeOn(c, opts)
+	default:
+		err = l.fill(ctx, whole, c)
+	}
+	if err != nil {
+		return err
 	}
 	c.log = c.log.StoredAt(c.info.ModTime)
 	p.done()
+	return nil
+}
+
+// fill reads all of an archive into a new tree.
+func (l *loader) fill(ctx context.Context, a *archive.Archive, c *loaded) (err error) {
+	if err := l.newTree(c); err != nil {
+		return err
+	}
+	if c.log, err = a.Load(ctx, c.tree); err != nil {
+		return l.readError(err)
+	}
 	return nil
 }
 
@@ -163,5 +189,8 @@ func (c *loaded) free() {
 	}
 	for _, home := range c.homes {
 		_ = home.Close() // likewise
+	}
+	if c.base != nil {
+		c.base.release()
 	}
 }

@@ -31,7 +31,7 @@ type Options struct {
 	// may be absent.
 	Presence Presence
 	// MaxBytes limits the content in memory, in bytes; beyond it tools get
-	// ENOSPC. So much is set aside of what the server has for all its mounts, half
+	// ENOSPC. What came with an archive of ours and was not changed does not count. So much is set aside of what the server has for all its mounts, half
 	// of the memory limit; Open returns ErrLimit if it is not there. 0: what nobody
 	// has set aside, which is shared. Names, targets of symlinks and extended
 	// attributes together have the same limit for themselves.
@@ -168,6 +168,7 @@ type Status struct {
 	Abandoned bool              `json:"abandoned"`
 	State     string            `json:"state"` // "mounted", "unmounting", "committing", "closed"; of List, also StateSilent
 	Revision  store.Revision    `json:"revision"`
+	ReadError string            `json:"readError,omitempty"` // why the archive could not be read last, where tools got EIO
 	Changes   fs.Changes        `json:"changes"`
 	Bytes     int64             `json:"bytes"` // content, in whole pages; mounts that share their content have it together
 	Inodes    int64             `json:"inodes"`

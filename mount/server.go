@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/store"
 )
@@ -40,6 +41,7 @@ type server struct {
 
 	budget    budget  // has its own lock
 	sharing   sharing // likewise
+	bases     bases   // likewise
 	transfers transfers
 	freeing   sync.WaitGroup // what closed mounts had
 }
@@ -66,6 +68,7 @@ func serverMain() int {
 func newServer(lock *os.File) *server {
 	s := &server{hosted: map[uint64]*hosted{}, lock: lock}
 	s.budget.limit(memoryLimit())
+	s.bases = bases{cache: archive.NewCache(s.budget.cacheBytes()), failed: s.baseFailed}
 	return s
 }
 

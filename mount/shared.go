@@ -202,7 +202,7 @@ func (s *sharing) open(ctx context.Context, key shareKey, h *hosted) (*sharedTre
 	}
 	if err != nil {
 		stop()
-		closeObject(obj)
+		obj.Close()
 		s.opened(key, "", nil, nil)
 		return nil, err
 	}
@@ -212,17 +212,11 @@ func (s *sharing) open(ctx context.Context, key shareKey, h *hosted) (*sharedTre
 	}
 	if other := s.opened(key, rev, t, h); other != t {
 		stop()
-		closeObject(obj)
+		obj.Close()
 		return other, nil
 	}
 	go t.load(life, l, obj)
 	return t, nil
-}
-
-func closeObject(obj store.Object) {
-	if obj != nil {
-		obj.Close()
-	}
 }
 
 // opened ends the opening of an archive. It gives the tree of that revision for h to
@@ -245,7 +239,7 @@ func (s *sharing) opened(key shareKey, rev store.Revision, t *sharedTree, h *hos
 }
 
 // load fills the tree. One that failed is for those alone who wait for it.
-func (t *sharedTree) load(ctx context.Context, l *loader, obj store.Object) {
+func (t *sharedTree) load(ctx context.Context, l *loader, obj *openObject) {
 	t.loaded, t.err = l.load(ctx, obj)
 	t.sharing.mu.Lock()
 	defer t.sharing.mu.Unlock()

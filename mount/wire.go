@@ -127,6 +127,7 @@ var wireKinds = []struct {
 	{"format", archive.ErrFormat},
 	{"archive-limit", archive.ErrLimit},
 	{"portable", archive.ErrPortable},
+	{"stalled", archive.ErrStalled},
 	{"already-committed", ErrAlreadyCommitted},
 	{"busy", ErrBusy},
 	{"cannot-mount", ErrCannotMount},

@@ -1,0 +1,298 @@
+package mount
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/store"
+)
+
+// bases has the archives that are open because trees stand on them. All mounts of one
+// revision share one: its index, its cache, and what of it was fetched ahead.
+type bases struct {
+	cache  *archive.Cache     // immutable
+	failed func(*base, error) // immutable; called with what keeps a base from being read
+
+	mu   sync.Mutex
+	open map[baseKey]*base // guarded by mu
+}
+
+// baseKey says which mounts can share an archive.
+type baseKey struct {
+	url      store.URL
+	memDir   string
+	revision store.Revision
+}
+
+// base is an archive with an index that is open.
+type base struct {
+	bases   *bases           // immutable
+	key     baseKey          // immutable
+	object  *openObject      // immutable
+	archive *archive.Archive // immutable
+	source  *archive.Source  // immutable
+	ahead   *aheadFile       // immutable; nil: the archive stays readable, though it be replaced
+	work    sync.WaitGroup   // what is fetched ahead
+	closing atomic.Bool
+
+	users int // guarded by bases.mu
+
+	mu  sync.Mutex
+	err error // guarded by mu; why it could not be read, last
+}
+
+// openObject is an object whose reads end with stop, or, until it is kept, with the
+// operation that opened it.
+type openObject struct {
+	store.Object
+	stop   context.CancelFunc
+	unbind func() bool
+}
+
+// openTail opens the archive of key for reading what is touched. ErrNotExist as Store.Open.
+func openTail(ctx context.Context, s store.Store, key string) (*openObject, error) {
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	unbind := context.AfterFunc(ctx, stop)
+	obj, err := store.OpenTail(life, s, key, openRead)
+	if err != nil {
+		unbind()
+		stop()
+		return nil, err
+	}
+	return &openObject{obj, stop, unbind}, nil
+}
+
+// openRead is how much of an archive's end is read to open it, bytes.
+const openRead = 1 << 20
+
+// keep has the object outlive the operation that opened it, unless that has ended.
+func (o *openObject) keep(ctx context.Context) error {
+	if !o.unbind() {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// Close closes the object. A nil one is closed.
+func (o *openObject) Close() {
+	if o == nil {
+		return
+	}
+	o.unbind()
+	o.stop()
+	_ = o.Object.Close() // it was only read
+}
+
+// acquire opens the archive that obj has, and takes obj over; or it returns the base
+// that others use already, or has opened meanwhile, and closes obj. The caller releases
+// it. An archive without an index is no base: then it is returned itself, and obj stays
+// the caller's, as it does with an error.
+func (s *bases) acquire(ctx context.Context, l *loader, obj *openObject, opts *archive.ReaderOptions) (*base, *archive.Archive, error) {
+	key := baseKey{url: l.url, memDir: string(l.req.MemDir), revision: obj.Info().Revision}
+	if b := s.use(key, nil); b != nil {
+		obj.Close()
+		return b, nil, nil
+	}
+	a, err := archive.Open(ctx, obj.Object, obj.Info().Size, opts)
+	if err != nil || !a.Indexed() {
+		return nil, a, err
+	}
+	if err := obj.keep(ctx); err != nil {
+		return nil, nil, err
+	}
+	b := &base{bases: s, key: key, object: obj, archive: a}
+	if l.replaceable() {
+		b.ahead = l.budget.newAheadFile(obj.Info().Size)
+	}
+	b.source = a.Source(s.cache, b.sourceOptions())
+	if other := s.use(key, b); other != b {
+		b.close()
+		return other, nil, nil
+	}
+	b.fetchAhead()
+	return b, nil, nil
+}
+
+// use returns the base of a key, with one more user; if there is none it is b, which
+// may be nil.
+func (s *bases) use(key baseKey, b *base) *base {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if there := s.open[key]; there != nil {
+		b = there
+	} else if b != nil {
+		if s.open == nil {
+			s.open = map[baseKey]*base{}
+		}
+		s.open[key] = b
+	}
+	if b != nil {
+		b.users++
+	}
+	return b
+}
+
+// release ends the use of the base. Nothing reads from it for its user any more.
+func (b *base) release() {
+	b.bases.mu.Lock()
+	b.users--
+	last := b.users == 0
+	if last {
+		delete(b.bases.open, b.key)
+	}
+	b.bases.mu.Unlock()
+	if last {
+		b.close()
+	}
+}
+
+// close ends what the base has.
+func (b *base) close() {
+	b.closing.Store(true)
+	b.object.stop()
+	_ = b.source.Close() // never fails
+	b.work.Wait()
+	b.object.Close()
+	b.ahead.close()
+}
+
+func (b *base) sourceOptions() *archive.SourceOptions {
+	opts := &archive.SourceOptions{Failed: b.fail}
+	if b.ahead != nil {
+		opts.Packed, opts.PackedBytes = b.ahead.file, b.ahead.size
+	}
+	return opts
+}
+
+// fetchAhead reads the archive in the background, as far as there is room for it: where
+// the store keeps no replaced archives it may be gone later.
+func (b *base) fetchAhead() {
+	if b.ahead == nil {
+		return
+	}
+	b.work.Go(func() {
+		defer func() {
+			if r := recover(); r != nil {
+				b.fail(newPanicError("fetch ahead", r))
+			}
+		}()
+		if _, err := b.source.Prefetch(context.Background()); err != nil {
+			b.fail(err)
+		}
+	})
+}
+
+// fail notes why the base cannot be read, and tells its mounts.
+func (b *base) fail(err error) {
+	if b.closing.Load() { // which ends all reads
+		return
+	}
+	b.mu.Lock()
+	again := b.err != nil && b.err.Error() == err.Error()
+	b.err = err
+	b.mu.Unlock()
+	if !again {
+		b.bases.failed(b, err)
+	}
+}
+
+// opened is the archive; nil for a nil base.
+func (b *base) opened() *archive.Archive {
+	if b == nil {
+		return nil
+	}
+	return b.archive
+}
+
+// revision is the object of the archive; nil for a nil base.
+func (b *base) revision() store.Object {
+	if b == nil {
+		return nil
+	}
+	return b.object.Object
+}
+
+// lastError is why the base could not be read last; nil for a nil base.
+func (b *base) lastError() error {
+	if b == nil {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
+
+// baseFailed tells all mounts on a base that it cannot be read.
+func (s *server) baseFailed(b *base, err error) {
+	s.mu.Lock()
+	var all []*hosted
+	for _, h := range s.hosted {
+		all = append(all, h)
+	}
+	s.mu.Unlock()
+	for _, h := range all {
+		h.whileOpen(func(string) {
+			if h.base == b {
+				slog.New(noteHandler{server: s, id: h.req.ID}).Error("what was opened cannot be read, tools get EIO", "error", err)
+			}
+		})
+	}
+}
+
+// replaceable reports whether what was opened may be gone once it is replaced. A file
+// stays with its descriptor, and memory with who has it.
+func (l *loader) replaceable() bool { return l.url.Scheme != "file" && l.url.Scheme != "mem" }
+
+// treeOn makes the tree that stands on the base.
+func (l *loader) treeOn(c *loaded, opts *archive.ReaderOptions) error {
+	image, err := c.base.archive.Image(c.base.source, opts)
+	if err != nil {
+		return l.readError(err)
+	}
+	home, err := l.newHome(c)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", l.url.Redacted(), err)
+	}
+	if c.tree, err = fs.NewOn(image, home, l.treeOptions(l.maxBytes())); err != nil {
+		return l.readError(err)
+	}
+	return nil
+}
+
+// aheadFile is where what was fetched ahead is kept, compressed.
+type aheadFile struct {
+	budget *budget
+	file   *os.File
+	size   int64 // at most; it is set aside
+}
+
+// newAheadFile makes a file of memory for an archive of size bytes, or for as much of it
+// as there is room for; nil where there is none.
+func (b *budget) newAheadFile(size int64) *aheadFile {
+	size = b.takeAhead(size)
+	if size == 0 {
+		return nil
+	}
+	fd, err := unix.MemfdCreate("workdir-base", unix.MFD_CLOEXEC)
+	if err != nil {
+		b.giveAhead(size)
+		return nil
+	}
+	return &aheadFile{b, os.NewFile(uintptr(fd), "base"), size}
+}
+
+func (a *aheadFile) close() {
+	if a == nil {
+		return
+	}
+	_ = a.file.Close() // memory only
+	a.budget.giveAhead(a.size)
+}
