@@ -130,7 +130,13 @@ func (u *upload) MaxParts() int { return cloud.UploadParts }
 // Kept implements cloud.Upload: whole blocks, or what the service copies by one request.
 func (u *upload) Kept(off, end, _ int64) (from, to int64) {
 	if u.from != nil {
-		return off, min(end, off+copyBlock)
+		switch {
+		case end-off < minKept && end-off < u.src.Size:
+			return end, end
+		case end-off >= copyBlock+minKept:
+			end = off + copyBlock
+		}
+		return off, end
 	}
 	from, to = end, end
 	for _, b := range u.base {

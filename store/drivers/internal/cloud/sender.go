@@ -96,7 +96,7 @@ func (t *sender) copy(n int, off, end int64) error {
 }
 
 // copied returns the error of a copy: another archive is in the source's place, or
-// errors.ErrUnsupported, and then this process does not try it again.
+// errors.ErrUnsupported. After a definite refusal this process does not try it again.
 func (t *sender) copied(err error) error {
 	switch {
 	case err == nil:
@@ -106,7 +106,9 @@ func (t *sender) copied(err error) error {
 	}
 	switch m := t.s.refusal(err).Meaning; {
 	case m != Changed && m != NotFound && m != OutOfRange:
-		t.s.lacks(KindCopy)
+		if !m.Again() {
+			t.s.lacks(KindCopy)
+		}
 		return fmt.Errorf("%w: %v", errors.ErrUnsupported, err)
 	case t.src.Backend == t.s.backend:
 		return &GoneError{err}
