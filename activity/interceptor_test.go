@@ -174,6 +174,7 @@ func TestInterceptorInAWorkflow(t *testing.T) {
 			var suite testsuite.WorkflowTestSuite
 			suite.SetLogger(quiet)
 			env := suite.NewTestWorkflowEnvironment()
+			env.SetTestTimeout(time.Minute)
 			env.SetWorkerOptions(worker.Options{Plugins: plugins(t, b.rules())})
 			env.RegisterActivityWithOptions(build, sdk.RegisterOptions{Name: "build"})
 			env.ExecuteWorkflow(buildWorkflow, local)
@@ -364,6 +365,7 @@ func twoAttempts(t *testing.T, out any, register func(worker.ActivityRegistry), 
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(time.Minute)
 	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&lostResult{}}, Plugins: plugins(t, opts)})
 	register(env)
 	env.ExecuteWorkflow(func(ctx workflow.Context) (json.RawMessage, error) {

@@ -101,6 +101,7 @@ func TestActivityIDThatIsUsedAgain(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(time.Minute)
 	env.SetWorkerOptions(worker.Options{Plugins: plugins(t, nil)})
 	env.RegisterActivityWithOptions(func(ctx context.Context, line string) (string, error) {
 		return wdactivity.Do(ctx, b.url("ws"), b.options(), adder(line, &runs))

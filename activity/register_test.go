@@ -119,6 +119,7 @@ func TestRulesByReference(t *testing.T) {
 // executeOnce executes a workflow of one activity, which must not fail.
 func executeOnce(t *testing.T, env *testsuite.TestWorkflowEnvironment, execute func(workflow.Context) workflow.Future) {
 	t.Helper()
+	env.SetTestTimeout(time.Minute)
 	env.RegisterWorkflowWithOptions(func(ctx workflow.Context) error {
 		ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1}})
 		return execute(ctx).Get(ctx, nil)

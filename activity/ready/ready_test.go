@@ -265,6 +265,7 @@ func TestExecIsReplayed(t *testing.T) {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(time.Minute)
 	env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&lost{}}, Plugins: b.plugins()})
 	b.register(env)
 	env.ExecuteWorkflow(func(ctx workflow.Context) (out ready.ExecResult, err error) {
