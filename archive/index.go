@@ -216,10 +216,10 @@ func (x *index) root() RootAttr {
 	return r
 }
 
-// sum sets the offsets of the segments, of which the first begins at byte from of the
-// archive, and returns the figures of what they hold together.
-func (x *index) sum(from int64) memberSum {
-	all := memberSum{packed: from}
+// sums sets the offsets of the segments, and returns the figures of what they hold
+// together with the gzip header in front of them.
+func (x *index) sums() memberSum {
+	all := memberSum{packed: gzipHeader}
 	for i := range x.segs {
 		s := &x.segs[i]
 		s.off, s.rawOff = all.packed, all.raw

@@ -24,7 +24,7 @@ func madeIndex(seed uint64, rows int) (*index, memberSum) {
 	m.rows(rows)
 	m.places()
 	m.x.segs = append(m.x.segs, segment{kind: segEnd, packed: 20, raw: 2 * blockSize, repeat: 1, crc: crcWithZeros(0, 2*blockSize)})
-	first := m.x.sum(gzipHeader)
+	first := m.x.sums()
 	first.packed += emptyBody
 	return m.x, first
 }

@@ -20,7 +20,7 @@ func (d *indexDecoder) check(first memberSum) error {
 	if err := parallel(d.checkNames, d.checkPaths, d.checkValues, d.checkSegments); err != nil {
 		return err
 	}
-	sum := d.x.sum(gzipHeader)
+	sum := d.x.sums()
 	sum.packed += emptyBody
 	if sum != first {
 		return fmt.Errorf("its segments are not those of the tar")

@@ -61,7 +61,6 @@ func (x *index) encode(maxBytes int64) ([]byte, error) {
 	sizes := make([]int64, len(indexColumns))
 	work := make([]func() error, len(indexColumns))
 	z := newZstdEncoder()
-	defer z.Close()
 	for i, c := range indexColumns {
 		work[i] = func() error {
 			raw := c.encode(x, nil)

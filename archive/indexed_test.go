@@ -191,7 +191,7 @@ func (p *indexedPacker) segment(kind segKind, raw []byte) {
 
 // archive appends what ends the member, log, index and footer.
 func (p *indexedPacker) archive(log *Log) []byte {
-	first := p.x.sum(gzipHeader)
+	first := p.x.sums()
 	p.out.Write(finalBlock)
 	first.packed = int64(p.out.Len()) + gzipTrailer
 	p.out.Write(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, first.crc), uint32(first.raw)))

@@ -8,7 +8,7 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// newPacking returns how t becomes an archive that owes nothing to another one.
+// newPacking returns a packing of t that copies nothing.
 func newPacking(ctx context.Context, t *fs.Tree, log *Log, opts *WriterOptions) (*packing, error) {
 	e := newEntries(t, opts)
 	b := newRowBuilder(e, nil)

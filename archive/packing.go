@@ -11,8 +11,8 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// packing is an archive with an index on its way: what is copied from a base, and what
-// is new, in the order of the archive.
+// packing is an archive with an index that is being written: what is copied from a base,
+// and what is new, in the order of the archive.
 type packing struct {
 	opts  *WriterOptions
 	lim   Limits
@@ -110,7 +110,7 @@ func (p *packing) ending(ctx context.Context) ([]byte, error) {
 		}
 	}
 	p.place()
-	first := p.x.sum(gzipHeader)
+	first := p.x.sums()
 	first.packed += emptyBody
 	end := []byte{3, 0}
 	end = binary.LittleEndian.AppendUint32(end, first.crc)
@@ -119,7 +119,7 @@ func (p *packing) ending(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.end = append(end, tail...)
+	p.end = slices.Concat(end, tail)
 	return p.end, nil
 }
 

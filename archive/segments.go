@@ -29,7 +29,7 @@ type segmenter struct {
 	segs  []segment // what was written; of the writing goroutine until finish
 }
 
-// segmentJob is a segment on its way.
+// segmentJob is a segment that is being compressed and written.
 type segmentJob struct {
 	seg    segment
 	raw    []byte

@@ -8,13 +8,12 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// A tree that stands on an archive with an index becomes its successor: segments of which
-// everything is alive are copied as they are, and everything else is written anew behind
-// them. Nothing dead is copied, so there is nothing to clean up. Only the chunks of a big
-// file stay where they are although the file has changed, with its new header in front
-// and new chunks between.
+// A tree that stands on an archive with an index becomes its successor: segments whose
+// entries are all as they were are copied, and everything else is written anew behind
+// them. Nothing dead is copied, so nothing has to be compacted later. A big file that has
+// changed stays in place, with a new header, and new chunks between those that are copied.
 
-// successor is such an archive on its way.
+// successor plans such an archive.
 type successor struct {
 	ctx    context.Context
 	t      *fs.Tree
@@ -141,7 +140,7 @@ func (s *successor) countKept() {
 	}
 }
 
-// changed adds a row of the base whose path leads where it led, to what has changed.
+// changed adds a row of the base whose path leads to the same inode, which has changed.
 func (s *successor) changed(row uint32) error {
 	s.b.stale[row] = true
 	n, errno := s.t.Find(uint64(s.base.inode(row)) + 1)
@@ -189,10 +188,9 @@ func (s *successor) relate() {
 	}
 }
 
-// dead finds the segments that are not copied: groups that hold an entry that is not
-// there any more, what stands behind everything else, and small groups,
-// which go together with what is new. Further names stay in front of nothing that they
-// lead to.
+// dead finds the groups that are not copied: those that hold an entry that has changed or
+// is gone, those that stand behind all contents, small ones if anything new is written
+// with which they can share a group, and further names of files that move behind them.
 func (s *successor) dead() {
 	x := s.base
 	for row := uint32(1); row < uint32(x.rows()); row++ {
