@@ -42,8 +42,8 @@ count, the command is not run or its changes are discarded, and the exit code is
 The exit code is the command's own, 128 plus the number of the signal that ended
 it, 126 or 127 if it cannot be run or found, or 100 to 111 for errors of
 workdir-mount (docs/cli.md). SIGINT, SIGTERM, SIGHUP and SIGQUIT go to the
-command; while its changes are being stored the first of them cancels that, and the
-second ends the waiting for a store that does not answer (exit code 109).`,
+command; once it has ended the first of them is ignored, the second cancels the commit,
+and the third ends the waiting for a store that does not answer (exit code 109).`,
 		Example: `  workdir-mount exec file:///tmp/ws/job-1 -- make test
   workdir-mount exec --read-only /tmp/ws/job-1 -- git log
   workdir-mount exec --execution "$ID" --attempt 2 s3://bucket/job-1 -- make test
@@ -78,8 +78,8 @@ func execArgs(cmd *cobra.Command, args []string) error {
 }
 
 // exec is the command. The signals have a meaning in each phase: before the
-// command runs they end us, then they go to it, and at the end they cancel the
-// commit.
+// command runs they end us, then they go to it, and at the end the second one cancels
+// the commit.
 func (a *app) exec(f *execFlags, argv []string) error {
 	if err := f.clearResult(); err != nil {
 		return err
@@ -176,15 +176,19 @@ func (a *app) markEnd(m *mount.Mount, f *execFlags, end ending) error {
 	return nil
 }
 
-// closeAfter unmounts and, if marked, stores. One signal cancels a commit; where
-// there is none, the signal that ended the command may still be on its way to
-// us, and only the next one ends the waiting.
+// closeAfter unmounts and, if marked, stores. The first signal may be one that was for the
+// command, and came when it had just ended. It cancels nothing; the second one does.
 func (a *app) closeAfter(m *mount.Mount, sigs <-chan os.Signal, f *execFlags, end ending) (mount.Result, error) {
-	first := 1
-	if !end.clean() {
-		first = 2
+	early := func(sig syscall.Signal) {
+		switch {
+		case !end.clean(): // the signal that ended it, most likely
+		case m.Marked():
+			a.note("%s after the command has ended: its changes are being stored; another signal cancels that", signalName(sig))
+		default:
+			a.note("%s after the command has ended: the workspace is being unmounted; another signal ends that", signalName(sig))
+		}
 	}
-	return cancelling(sigs, first, func(ctx context.Context) (mount.Result, error) {
+	return cancellingAfter(sigs, 2, early, func(ctx context.Context) (mount.Result, error) {
 		return a.closeMount(ctx, m, f.killLeftovers)
 	})
 }

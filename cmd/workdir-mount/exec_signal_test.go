@@ -342,9 +342,11 @@ func TestSignalWhileOpening(t *testing.T) {
 	}
 }
 
-// A commit that waits for the store can be interrupted; nothing is stored then.
-func TestSignalWhileCommitting(t *testing.T) {
-	c := newClient(t, "exec", "store/job", "--", "sh", "-c", "echo new >f")
+// committing starts exec with a command that has ended, and a commit that waits until
+// release is called. stderr is the file that has its standard error.
+func committing(t *testing.T) (c *client, stderr string, release func()) {
+	t.Helper()
+	c = newClient(t, "exec", "store/job", "--", "sh", "-c", "echo new >f")
 	home := filepath.Join(c.dir, "store", ".workdir")
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		t.Fatal(err)
@@ -353,22 +355,58 @@ func TestSignalWhileCommitting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer held.Close()
+	release = func() { _ = held.Close() } // twice, mostly
+	t.Cleanup(release)
 	if err := unix.FcntlFlock(held.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
 		t.Fatal(err)
 	}
+	said, err := os.Create(filepath.Join(c.dir, "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = said.Close() })
+	c.cmd.Stderr = said
 	c.start()
 	eventually(t, "temporary file in the store", func() bool {
 		files, err := os.ReadDir(home)
 		return err != nil || len(files) > 1
 	})
+	return c, said.Name(), release
+}
+
+func waitText(t *testing.T, file, text string) {
+	t.Helper()
+	eventually(t, text, func() bool {
+		b, err := os.ReadFile(file)
+		return err != nil || strings.Contains(string(b), text)
+	})
+}
+
+// A Ctrl-C for the command that came when it had just ended cancelled the commit.
+func TestSignalAfterTheCommandCancelsNothing(t *testing.T) {
+	c, stderr, release := committing(t)
+	c.signal(unix.SIGINT)
+	waitText(t, stderr, "SIGINT after the command has ended: its changes are being stored; another signal cancels that")
+	release()
+	if code := c.wait(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if _, err := os.Stat(filepath.Join(c.dir, "store", "job.tar.gz")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A commit that waits for the store can be interrupted by the second signal; nothing is
+// stored then.
+func TestSecondSignalWhileCommitting(t *testing.T) {
+	c, stderr, _ := committing(t)
+	c.signal(unix.SIGINT)
+	waitText(t, stderr, "another signal cancels that")
 	c.signal(unix.SIGINT)
 	if code := c.wait(); code != 130 {
-		t.Errorf("exit code %d, want 130; standard error:\n%s", code, &c.stderr)
+		t.Errorf("exit code %d, want 130", code)
 	}
-	if !strings.Contains(c.stderr.String(), "nothing was stored") {
-		t.Errorf("standard error is %q", &c.stderr)
-	}
+	waitText(t, stderr, "nothing was stored")
 	c.wantNothingStored()
 }
 
@@ -402,7 +440,7 @@ func TestSecondSignalGivesUp(t *testing.T) {
 }
 
 // A store whose file system hangs, as a dead file server does, made exec deaf to signals.
-func TestSecondSignalEndsTheWaitForAStoreThatHangs(t *testing.T) {
+func TestThirdSignalEndsTheWaitForAStoreThatHangs(t *testing.T) {
 	server := newClient(t, "mount", "--foreground", "--json", "store/hangs", "dir")
 	if err := os.Mkdir(filepath.Join(server.dir, "dir"), 0o700); err != nil {
 		t.Fatal(err)
@@ -438,7 +476,8 @@ func TestSecondSignalEndsTheWaitForAStoreThatHangs(t *testing.T) {
 	eventually(t, "unmount", func() bool { return len(mountsBelow(c.dir)) == 0 })
 	eventually(t, "request to the store that hangs", func() bool { return waitsForFUSE(own[0].ServerPID) })
 	c.signal(unix.SIGINT)
-	c.signal(unix.SIGTERM) // another one: two of a kind that come together are one
+	c.signal(unix.SIGTERM) // others: two of a kind that come together are one
+	c.signal(unix.SIGHUP)
 	code := c.wait()
 	if err := syscall.Kill(status.ServerPID, unix.SIGKILL); err != nil {
 		t.Fatal(err)

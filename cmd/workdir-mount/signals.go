@@ -92,6 +92,11 @@ func mayBeStored(err error) error {
 // returns errGaveUp, as an *interruption, if work does not end soon: a file system that
 // hangs knows no context. Work goes on then, as long as the process does.
 func cancelling[T any](sigs <-chan os.Signal, first int, work func(context.Context) (T, error)) (T, error) {
+	return cancellingAfter(sigs, first, func(syscall.Signal) {}, work)
+}
+
+// cancellingAfter is cancelling. The signals before number first go to early.
+func cancellingAfter[T any](sigs <-chan os.Signal, first int, early func(syscall.Signal), work func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	type outcome struct {
@@ -112,6 +117,8 @@ func cancelling[T any](sigs <-chan os.Signal, first int, work func(context.Conte
 		case sig := <-sigs:
 			last = sig.(syscall.Signal) // the only kind that os/signal sends
 			switch first--; {
+			case first > 0:
+				early(last)
 			case first == 0:
 				cancel(&interruption{sig: last})
 			case first < 0 && giveUp == nil:
