@@ -114,14 +114,18 @@ func TestWriteOverBaseThatFailsShowsBase(t *testing.T) {
 // TestExtents does random things to a file with a base of several chunks, and compares
 // it with bytes.
 func TestExtents(t *testing.T) {
-	tree := newTree(t, nil)
-	spool := newSpool(t, tree)
-	position := rapid.Map(rapid.Int64Range(0, 4), func(half int64) int64 { return half * chunkSize / 2 })
+	home := newTree(t, nil).home
+	position := rapid.Map(rapid.Int64Range(0, 3), func(half int64) int64 { return half * chunkSize / 2 })
 	offset := rapid.Custom(func(t *rapid.T) int64 {
 		return max(0, position.Draw(t, "at")+rapid.SampledFrom([]int64{-pageSize, -1, 0, 0, 1, pageSize}).Draw(t, "by"))
 	})
 	got, some := make([]byte, 8*chunkSize), pattern(4*chunkSize, 1)
 	rapid.Check(t, func(t *rapid.T) {
+		tree, err := New(home, nil)
+		must(t, err)
+		defer func() { must(t, tree.Close()) }()
+		spool, err := tree.NewSpool()
+		must(t, err)
 		content := bytes.Clone(some[:offset.Draw(t, "size")])
 		if hole, data := int(offset.Draw(t, "hole")), len(content); hole < data {
 			clear(content[hole:min(data, hole+chunkSize)])
@@ -131,10 +135,6 @@ func TestExtents(t *testing.T) {
 		base, err := spool.Add(bytes.NewReader(content))
 		must(t, err)
 		ok(t, tree.SetBase(f, base))
-		defer func() {
-			ok(t, tree.Unlink(tree.Root(), "f"))
-			tree.Unref(f, 1)
-		}()
 		t.Repeat(map[string]func(*rapid.T){
 			"write": func(t *rapid.T) {
 				off, p := offset.Draw(t, "off"), some[len(content)%100:][:offset.Draw(t, "length")+1]
