@@ -285,7 +285,9 @@ func (k *workdirKeeper) do(t changeTask, w workload) (cost, error) {
 	}
 	out, err := os.ReadFile(report.Name())
 	if err == nil {
-		err = json.Unmarshal(out, &result)
+		if err = json.Unmarshal(out, &result); err != nil {
+			err = fmt.Errorf("%w in %q", err, out)
+		}
 	}
 	if result.Traffic != nil {
 		got.written = 0

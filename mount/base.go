@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,7 +41,8 @@ type base struct {
 	source  *archive.Source  // immutable
 	ahead   *aheadFile       // immutable; nil: the archive stays readable, though it be replaced
 	work    sync.WaitGroup   // what is fetched ahead
-	closing atomic.Bool
+	life    context.Context  // immutable; ends when the base closes
+	end     context.CancelFunc
 
 	users int // guarded by bases.mu
 
@@ -109,6 +110,7 @@ func (s *bases) acquire(ctx context.Context, l *loader, obj *openObject, opts *a
 		return nil, nil, err
 	}
 	b := &base{bases: s, key: key, object: obj, archive: a}
+	b.life, b.end = context.WithCancel(context.Background())
 	if l.replaceable() {
 		b.ahead = l.budget.newAheadFile(obj.Info().Size)
 	}
@@ -156,7 +158,7 @@ func (b *base) release() {
 
 // close ends what the base has.
 func (b *base) close() {
-	b.closing.Store(true)
+	b.end()
 	b.object.stop()
 	_ = b.source.Close() // never fails
 	b.work.Wait()
@@ -172,6 +174,10 @@ func (b *base) sourceOptions() *archive.SourceOptions {
 	return opts
 }
 
+// aheadDelay is for how long a mount is open before the rest of its archive is fetched:
+// most commands have done their work by then, and have read what they needed.
+const aheadDelay = 2 * time.Second
+
 // fetchAhead reads the archive in the background, as far as there is room for it: where
 // the store keeps no replaced archives it may be gone later.
 func (b *base) fetchAhead() {
@@ -184,7 +190,12 @@ func (b *base) fetchAhead() {
 				b.fail(newPanicError("fetch ahead", r))
 			}
 		}()
-		if _, err := b.source.Prefetch(context.Background()); err != nil {
+		select {
+		case <-time.After(aheadDelay):
+		case <-b.life.Done():
+			return
+		}
+		if _, err := b.source.Prefetch(b.life); err != nil {
 			b.fail(err)
 		}
 	})
@@ -192,7 +203,7 @@ func (b *base) fetchAhead() {
 
 // fail notes why the base cannot be read, and tells its mounts.
 func (b *base) fail(err error) {
-	if b.closing.Load() { // which ends all reads
+	if b.life.Err() != nil { // which ends all reads
 		return
 	}
 	b.mu.Lock()
