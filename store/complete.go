@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxCompletions is how many names Complete gives at most: what the clouds tell in
-// one request.
+// maxCompletions is how many names Complete returns at most: what clouds list by one
+// request.
 const maxCompletions = 1000
 
-// Completer is a Store that can tell how the beginning of a key goes on.
+// Completer is a Store that can list how the beginning of a key goes on.
 type Completer interface {
-	// Complete gives the keys that begin with start and have no further slash, and
-	// those beginnings of further keys that end with the next slash; at most limit,
-	// in any order. Errors as List, and errors.ErrUnsupported.
+	// Complete returns the keys that begin with start and have no further slash, and
+	// the beginnings of further keys up to and with the next slash; at most limit,
+	// in any order. Errors as List.
 	Complete(ctx context.Context, start string, limit int) ([]string, error)
 }
 
@@ -79,10 +79,7 @@ func completeKeys(ctx context.Context, u URL, start string) ([]string, error) {
 	}
 	defer s.Close()
 	if c, ok := s.(Completer); ok {
-		keys, err := c.Complete(ctx, u.prefix()+start, maxCompletions)
-		if !errors.Is(err, errors.ErrUnsupported) {
-			return keys, err
-		}
+		return c.Complete(ctx, u.prefix()+start, maxCompletions)
 	}
 	infos, err := s.List(ctx, u.prefix())
 	var keys []string
