@@ -49,6 +49,9 @@ type Options struct {
 	MaxInodes    int64        `json:"maxInodes,omitempty" yaml:"maxInodes,omitempty"`
 	Spill        string       `json:"spill,omitempty" yaml:"spill,omitempty"`
 	SpillReserve int64        `json:"spillReserve,omitempty" yaml:"spillReserve,omitempty"`
+	Cache        string       `json:"cache,omitempty" yaml:"cache,omitempty"`
+	CacheBytes   int64        `json:"cacheBytes,omitempty" yaml:"cacheBytes,omitempty"`
+	FetchAll     bool         `json:"fetchAll,omitempty" yaml:"fetchAll,omitempty"`
 	Owner        *mount.Owner `json:"owner,omitempty" yaml:"owner,omitempty"`
 	AllowOther   bool         `json:"allowOther,omitempty" yaml:"allowOther,omitempty"`
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
@@ -139,6 +142,9 @@ func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Opti
 		MaxInodes:    o.MaxInodes,
 		Spill:        o.Spill,
 		SpillReserve: o.SpillReserve,
+		Cache:        o.Cache,
+		CacheBytes:   o.CacheBytes,
+		FetchAll:     o.FetchAll,
 		Owner:        o.Owner,
 		AllowOther:   o.AllowOther,
 		KeepEmpty:    o.KeepEmpty,

@@ -12,6 +12,7 @@ type packedStore struct {
 	file Packed
 	max  int64
 	used atomic.Int64
+	full atomic.Bool // the file takes no more
 	kept bitset
 }
 
@@ -56,10 +57,13 @@ func (p *packedStore) keep(x *index, first, last uint32, b []byte) {
 			continue
 		}
 		if _, err := p.file.WriteAt(packed, s.off); err != nil {
-			p.used.Add(-int64(s.packed)) // a cache that is full
-			continue
+			p.used.Add(-int64(s.packed))
+			p.full.Store(true)
+			return
 		}
-		p.kept.set(i)
+		if !p.kept.set(i) { // another one was faster
+			p.used.Add(-int64(s.packed))
+		}
 	}
 }
 
@@ -71,10 +75,19 @@ func (p *packedStore) take(n int64) bool {
 	return false
 }
 
+// Kept returns how many bytes of the archive SourceOptions.Packed has.
+func (s *Source) Kept() int64 {
+	if s.packed == nil {
+		return 0
+	}
+	return s.packed.used.Load()
+}
+
 // Prefetch reads what SourceOptions.Packed does not have yet, as far as it takes it, so
 // that the archive is not needed any more. It returns whether it has all of it.
+// progress, which may be nil, is called with how far in the archive it is.
 // Errors: that of reading, or ctx's.
-func (s *Source) Prefetch(ctx context.Context) (all bool, err error) {
+func (s *Source) Prefetch(ctx context.Context, progress func(off int64)) (all bool, err error) {
 	if s.packed == nil {
 		return false, nil
 	}
@@ -93,8 +106,11 @@ func (s *Source) Prefetch(ctx context.Context) (all bool, err error) {
 	}
 	for lo := uint32(0); lo < uint32(len(s.x.segs)) && ctx.Err() == nil; {
 		hi := s.runFrom(lo)
-		if s.packed.max > 0 && s.packed.used.Load() >= s.packed.max {
+		if s.packed.full.Load() || s.packed.max > 0 && s.packed.used.Load() >= s.packed.max {
 			break
+		}
+		if progress != nil {
+			progress(s.x.segs[lo].off)
 		}
 		if s.x.segs[lo].kind != segZeros && !s.packed.has(lo, hi) {
 			select {

@@ -78,4 +78,6 @@ type bitset []atomic.Uint32
 func newBitset(n int) bitset { return make(bitset, (n+31)/32) }
 
 func (b bitset) has(i uint32) bool { return b[i/32].Load()&(1<<(i%32)) != 0 }
-func (b bitset) set(i uint32)      { b[i/32].Or(1 << (i % 32)) }
+
+// set reports whether it was not set.
+func (b bitset) set(i uint32) bool { return b[i/32].Or(1<<(i%32))&(1<<(i%32)) == 0 }

@@ -177,7 +177,7 @@ func TestPrefetch(t *testing.T) {
 		r, src, im := openCounted(t, archive, NewCache(1<<20), &SourceOptions{
 			Packed: &memory{}, PackedBytes: limit, Failed: func(err error) { told.Store(&err) },
 		})
-		all, err := src.Prefetch(context.Background())
+		all, err := src.Prefetch(context.Background(), nil)
 		if err != nil || all != (limit == 0) {
 			t.Fatalf("Prefetch into %d bytes says %t, %v", limit, all, err)
 		}

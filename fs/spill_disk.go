@@ -2,8 +2,11 @@ package fs
 
 import (
 	"errors"
+	"os"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // What a spill home leaves free of its disk by default: a share, but at least the
@@ -31,6 +34,22 @@ func (d *spillDisk) keepsFree(total int64) int64 {
 	case d.reserve > 0:
 		return d.reserve
 	}
+	return reserveOf(total)
+}
+
+// Spare returns how many more bytes the disk of f takes, if as much stays free as spill
+// homes leave by default.
+func Spare(f *os.File) (int64, error) {
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(int(f.Fd()), &st) }); err != nil {
+		return 0, err
+	}
+	total, free := int64(st.Blocks)*st.Bsize, int64(st.Bavail)*st.Bsize
+	return max(0, free-reserveOf(total)), nil
+}
+
+// reserveOf is how many of total bytes stay free by default.
+func reserveOf(total int64) int64 {
 	return min(max(total/reserveShare, reserveLeast), total/reserveMost)
 }
 

@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
-	"time"
-
-	"golang.org/x/sys/unix"
+	"sync/atomic"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
@@ -18,7 +15,7 @@ import (
 // bases has the archives that are open because trees stand on them. All mounts of one
 // revision share one: its index, its cache, and what of it was fetched ahead.
 type bases struct {
-	cache  *archive.Cache     // immutable
+	cache  *readCache         // immutable
 	failed func(*base, error) // immutable; called with what keeps a base from being read
 
 	mu   sync.Mutex
@@ -27,9 +24,11 @@ type bases struct {
 
 // baseKey says which mounts can share an archive.
 type baseKey struct {
-	url      store.URL
-	memDir   string
-	revision store.Revision
+	url        store.URL
+	memDir     string
+	revision   store.Revision
+	cacheDir   string
+	cacheBytes int64
 }
 
 // base is an archive with an index that is open.
@@ -39,10 +38,13 @@ type base struct {
 	object  *openObject      // immutable
 	archive *archive.Archive // immutable
 	source  *archive.Source  // immutable
-	ahead   *aheadFile       // immutable; nil: the archive stays readable, though it be replaced
+	cache   ownCache         // immutable; what source keeps its segments in
+	ahead   *aheadFile       // immutable; nil: the archive stays readable, though it be replaced, or there is no room
+	stays   bool             // immutable; the archive stays readable, though it be replaced
 	work    sync.WaitGroup   // what is fetched ahead
 	life    context.Context  // immutable; ends when the base closes
 	end     context.CancelFunc
+	fetched atomic.Bool // all of it is kept
 
 	users int // guarded by bases.mu
 
@@ -97,7 +99,7 @@ func (o *openObject) Close() {
 // it. An archive without an index is no base: then it is returned itself, and obj stays
 // the caller's, as it does with an error.
 func (s *bases) acquire(ctx context.Context, l *loader, obj *openObject, opts *archive.ReaderOptions) (*base, *archive.Archive, error) {
-	key := baseKey{url: l.url, memDir: string(l.req.MemDir), revision: obj.Info().Revision}
+	key := baseKey{l.url, string(l.req.MemDir), obj.Info().Revision, string(l.req.Cache), l.req.CacheBytes}
 	if b := s.use(key, nil); b != nil {
 		obj.Close()
 		return b, nil, nil
@@ -109,17 +111,22 @@ func (s *bases) acquire(ctx context.Context, l *loader, obj *openObject, opts *a
 	if err := obj.keep(ctx); err != nil {
 		return nil, nil, err
 	}
-	b := &base{bases: s, key: key, object: obj, archive: a}
-	b.life, b.end = context.WithCancel(context.Background())
-	if l.replaceable() {
-		b.ahead = l.budget.newAheadFile(obj.Info().Size)
+	b := &base{bases: s, key: key, object: obj, archive: a, stays: !l.replaceable()}
+	if !b.stays {
+		if b.ahead, err = l.newAheadFile(obj.Info().Size); err != nil {
+			return nil, nil, err
+		}
 	}
-	b.source = a.Source(s.cache, b.sourceOptions())
+	b.life, b.end = context.WithCancel(context.Background())
+	b.cache = s.cache.get(key.cacheBytes)
+	b.source = a.Source(b.cache.Cache, b.sourceOptions())
 	if other := s.use(key, b); other != b {
 		b.close()
 		return other, nil, nil
 	}
-	b.fetchAhead()
+	if !l.req.FetchAll { // which is done by who asked for it
+		b.fetchAhead()
+	}
 	return b, nil, nil
 }
 
@@ -162,43 +169,9 @@ func (b *base) close() {
 	b.object.stop()
 	_ = b.source.Close() // never fails
 	b.work.Wait()
+	b.cache.release()
 	b.object.Close()
 	b.ahead.close()
-}
-
-func (b *base) sourceOptions() *archive.SourceOptions {
-	opts := &archive.SourceOptions{Failed: b.fail}
-	if b.ahead != nil {
-		opts.Packed, opts.PackedBytes = b.ahead.file, b.ahead.size
-	}
-	return opts
-}
-
-// aheadDelay is for how long a mount is open before the rest of its archive is fetched:
-// most commands have done their work by then, and have read what they needed.
-const aheadDelay = 2 * time.Second
-
-// fetchAhead reads the archive in the background, as far as there is room for it: where
-// the store keeps no replaced archives it may be gone later.
-func (b *base) fetchAhead() {
-	if b.ahead == nil {
-		return
-	}
-	b.work.Go(func() {
-		defer func() {
-			if r := recover(); r != nil {
-				b.fail(newPanicError("fetch ahead", r))
-			}
-		}()
-		select {
-		case <-time.After(aheadDelay):
-		case <-b.life.Done():
-			return
-		}
-		if _, err := b.source.Prefetch(b.life); err != nil {
-			b.fail(err)
-		}
-	})
 }
 
 // fail notes why the base cannot be read, and tells its mounts.
@@ -276,34 +249,4 @@ func (l *loader) treeOn(c *loaded, opts *archive.ReaderOptions) error {
 		return l.readError(err)
 	}
 	return nil
-}
-
-// aheadFile is where what was fetched ahead is kept, compressed.
-type aheadFile struct {
-	budget *budget
-	file   *os.File
-	size   int64 // at most; it is set aside
-}
-
-// newAheadFile makes a file of memory for an archive of size bytes, or for as much of it
-// as there is room for; nil where there is none.
-func (b *budget) newAheadFile(size int64) *aheadFile {
-	size = b.takeAhead(size)
-	if size == 0 {
-		return nil
-	}
-	fd, err := unix.MemfdCreate("workdir-base", unix.MFD_CLOEXEC)
-	if err != nil {
-		b.giveAhead(size)
-		return nil
-	}
-	return &aheadFile{b, os.NewFile(uintptr(fd), "base"), size}
-}
-
-func (a *aheadFile) close() {
-	if a == nil {
-		return
-	}
-	_ = a.file.Close() // memory only
-	a.budget.giveAhead(a.size)
 }

@@ -287,6 +287,7 @@ func (h *hosted) status() Status {
 	st := Status{State: h.stateNow(), ServerPID: os.Getpid(), Opened: h.opened}
 	h.whileOpen(func(state string) {
 		st.State, st.Revision, st.Traffic = state, h.info.Revision, store.TrafficOf(h.store)
+		st.Base = h.base.status()
 		if err := h.base.lastError(); err != nil {
 			st.ReadError = err.Error()
 		}

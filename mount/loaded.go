@@ -83,7 +83,12 @@ func (l *loader) read(ctx context.Context, obj *openObject, c *loaded) (err erro
 		return l.readError(err)
 	case c.base != nil:
 		c.log = c.base.archive.Log()
-		err = l.treeOn(c, opts)
+		if l.req.FetchAll {
+			err = l.fetchAll(ctx, c.base, p.report)
+		}
+		if err == nil {
+			err = l.treeOn(c, opts)
+		}
 	default:
 		err = l.fill(ctx, whole, c)
 	}
@@ -92,6 +97,13 @@ func (l *loader) read(ctx context.Context, obj *openObject, c *loaded) (err erro
 	}
 	c.log = c.log.StoredAt(c.info.ModTime)
 	p.done()
+	return nil
+}
+
+func (l *loader) fetchAll(ctx context.Context, b *base, progress func(int64)) error {
+	if err := b.fetchAll(ctx, progress); err != nil {
+		return fmt.Errorf("open %s: %w", l.url.Redacted(), err)
+	}
 	return nil
 }
 

@@ -27,6 +27,7 @@ type Mount struct {
 	url      store.URL        // immutable
 	path     string           // immutable
 	spill    string           // immutable; canonical, "" for none
+	cache    string           // likewise
 	made     bool             // immutable; the mountpoint was made for this mount
 	opts     Options          // immutable
 	revision store.Revision   // immutable after Open; what was opened
@@ -119,6 +120,9 @@ func (m *Mount) open(ctx context.Context) error {
 	if m.spill, err = m.spillDir(); err != nil {
 		return err
 	}
+	if m.cache, err = checkDirOnDisk(m.opts.Cache, "the cache directory"); err != nil {
+		return err
+	}
 	if err := m.prepareDir(ctx); err != nil {
 		return err
 	}
@@ -160,7 +164,8 @@ func (m *Mount) request(memDir string) openRequest {
 		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
 		Presence: m.opts.Presence.resolve(m.opts.ReadOnly),
 		Plain:    m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
-		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve, GraceNS: int64(grace),
+		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve,
+		Cache: ipc.Path(m.cache), CacheBytes: max(0, m.opts.CacheBytes), FetchAll: m.opts.FetchAll, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since,
 	}
 	if o := m.opts.Owner; o != nil {

@@ -48,6 +48,21 @@ type Options struct {
 	// the disk, but at least 256 MiB, or a quarter of a disk of less than 1 GiB; less
 	// than 0: nothing.
 	SpillReserve int64
+	// Cache is a directory on disk for what is fetched of an archive, compressed, so that
+	// memory need not hold it; a twentieth of the disk stays free, as for Spill. It is not
+	// used where the store's file stays open, as with file URLs. Files in it have no name,
+	// and end with the server. "": a sixteenth of the memory limit is for it.
+	Cache string
+	// CacheBytes is how much of what was read of the archive is kept uncompressed in
+	// memory, at most; the kernel caches what tools read as well. It is set aside of what
+	// the server has for that, a 32nd of the memory limit, but at least 8 MiB and at most
+	// 256 MiB, and is at most half of what is left of it. 0: what nobody has set aside,
+	// which is shared.
+	CacheBytes int64
+	// FetchAll has Open return only once all of the archive was fetched, was found as its
+	// digests say, and is kept, in Cache or in memory, so that the mount needs the store
+	// no more until it is stored. Open returns ErrLimit if there is no room.
+	FetchAll bool
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
 	// archive is deleted.
 	KeepEmpty bool
@@ -169,6 +184,7 @@ type Status struct {
 	State     string            `json:"state"` // "mounted", "unmounting", "committing", "closed"; of List, also StateSilent
 	Revision  store.Revision    `json:"revision"`
 	ReadError string            `json:"readError,omitempty"` // why the archive could not be read last, where tools got EIO
+	Base      *BaseStatus       `json:"base,omitempty"`      // the archive that is read where it is touched; nil if it was read whole
 	Changes   fs.Changes        `json:"changes"`
 	Bytes     int64             `json:"bytes"` // content, in whole pages; mounts that share their content have it together
 	Inodes    int64             `json:"inodes"`

@@ -147,14 +147,14 @@ func (m *Mount) refuseOwnStore() error {
 // workspace has one in any case, for content on its way to the directory.
 func (m *Mount) spillDir() (string, error) {
 	if m.opts.Plain {
-		return checkSpill(cmp.Or(m.opts.Spill, os.TempDir()))
+		return checkDirOnDisk(cmp.Or(m.opts.Spill, os.TempDir()), "the spill directory")
 	}
-	return checkSpill(m.opts.Spill)
+	return checkDirOnDisk(m.opts.Spill, "the spill directory")
 }
 
-// checkSpill gives the canonical path of a spill directory, "" for none. It must
-// not be in a mount of ours, where the server would wait for itself.
-func checkSpill(dir string) (string, error) {
+// checkDirOnDisk returns the canonical path of a directory that the server is to use, ""
+// for none. It must not be in a mount of ours, where the server would wait for itself.
+func checkDirOnDisk(dir, what string) (string, error) {
 	if dir == "" {
 		return "", nil
 	}
@@ -164,9 +164,9 @@ func checkSpill(dir string) (string, error) {
 	}
 	real, err := filepath.EvalSymlinks(abs)
 	if err != nil {
-		return "", &HostError{Path: abs, What: "the spill directory: " + err.Error(), Hint: "make it, or choose another one"}
+		return "", &HostError{Path: abs, What: what + ": " + err.Error(), Hint: "make it, or choose another one"}
 	}
-	return real, refuseOwnMount(real, "the spill directory")
+	return real, refuseOwnMount(real, what)
 }
 
 // checkAllowed says what an ordinary user may not ask for.

@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/store"
 )
@@ -68,7 +67,7 @@ func serverMain() int {
 func newServer(lock *os.File) *server {
 	s := &server{hosted: map[uint64]*hosted{}, lock: lock}
 	s.budget.limit(memoryLimit())
-	s.bases = bases{cache: archive.NewCache(s.budget.cacheBytes()), failed: s.baseFailed}
+	s.bases = bases{cache: newReadCache(s.budget.cacheBytes()), failed: s.baseFailed}
 	return s
 }
 

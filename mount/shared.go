@@ -38,6 +38,9 @@ type shareKey struct {
 	keepOwner, dev      bool
 	maxBytes, maxInodes int64
 	spillReserve        int64
+	cache               string
+	cacheBytes          int64
+	fetchAll            bool
 }
 
 // shareGroup is what mounts of one key have. Its fields are guarded by sharing.mu.
@@ -65,6 +68,7 @@ func (h *hosted) shareKey() shareKey {
 	return shareKey{
 		url: h.req.URL, memDir: string(h.req.MemDir), owner: h.req.Owner, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
 		maxBytes: h.req.MaxBytes, maxInodes: h.req.MaxInodes, spill: string(h.req.Spill), spillReserve: h.req.SpillReserve,
+		cache: string(h.req.Cache), cacheBytes: h.req.CacheBytes, fetchAll: h.req.FetchAll,
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 
 // protocolVersion changes with every change of what client and server, or a
 // remote command and a client, say to each other. They are usually one binary.
-const protocolVersion = 4
+const protocolVersion = 5
 
 // Calls of the client to its server.
 const (
@@ -66,6 +66,9 @@ type openRequest struct {
 	MaxInodes    int64    `json:"maxInodes,omitempty"`
 	Spill        ipc.Path `json:"spill,omitempty"` // canonical
 	SpillReserve int64    `json:"spillReserve,omitempty"`
+	Cache        ipc.Path `json:"cache,omitempty"` // canonical
+	CacheBytes   int64    `json:"cacheBytes,omitempty"`
+	FetchAll     bool     `json:"fetchAll,omitempty"`
 	GraceNS      int64    `json:"graceNs"`
 
 	Origin archive.Origin `json:"origin"`

@@ -32,6 +32,7 @@ type (
 		Flags   mountFlags `json:"flags"`
 		Dir     ipc.Path   `json:"dir"` // of Flags, as is the next
 		Spill   ipc.Path   `json:"spill"`
+		Cache   ipc.Path   `json:"cache"`
 		RunDir  ipc.Path   `json:"runDir"`
 		Quiet   bool       `json:"quiet"`
 		Verbose bool       `json:"verbose"`
@@ -91,7 +92,7 @@ func (a *app) startDaemon(f *mountFlags) (*daemon, error) {
 		return nil, err
 	}
 	d := &daemon{cmd: cmd, in: in, out: out}
-	request := daemonRequest{Flags: *f, Dir: ipc.Path(f.Dir), Spill: ipc.Path(f.Spill), RunDir: ipc.Path(a.runDir), Quiet: a.quiet, Verbose: a.verbose}
+	request := daemonRequest{Flags: *f, Dir: ipc.Path(f.Dir), Spill: ipc.Path(f.Spill), Cache: ipc.Path(f.Cache), RunDir: ipc.Path(a.runDir), Quiet: a.quiet, Verbose: a.verbose}
 	if err := json.NewEncoder(in).Encode(request); err != nil {
 		d.giveUp()
 		return nil, errors.Join(err, cmd.Wait())
@@ -144,7 +145,7 @@ func (a *app) keepMount() error {
 		return &usageError{command: "workdir-mount mount", err: errors.New(daemonName + " is for internal use")}
 	}
 	a.runDir, a.quiet, a.verbose = string(request.RunDir), request.Quiet, request.Verbose
-	request.Flags.Dir, request.Flags.Spill = string(request.Dir), string(request.Spill)
+	request.Flags.Dir, request.Flags.Spill, request.Flags.Cache = string(request.Dir), string(request.Spill), string(request.Cache)
 	if err := a.setUp(); err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ type mountFlags struct {
 	MaxInodes    int64     `json:"maxInodes"`
 	Spill        string    `json:"-"` // likewise
 	SpillReserve byteSize  `json:"spillReserve"`
+	Cache        string    `json:"-"` // likewise
+	CacheBytes   byteSize  `json:"cacheBytes"`
+	FetchAll     bool      `json:"fetchAll"`
 	Owner        owner     `json:"owner"`
 	Plain        bool      `json:"plain"`
 
@@ -52,6 +55,9 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.Int64Var(&f.MaxInodes, "max-inodes", 0, "number of files and directories, further names of files included (default: what all mounts have left of one for each KiB of half of the memory limit)")
 	flags.StringVar(&f.Spill, "spill", "", "directory on disk for content that memory has no room for (default: tools get ENOSPC)")
 	flags.Var(&f.SpillReserve, "spill-reserve", "how much of the disk of --spill stays free, for others and for what is stored (default: a twentieth, but at least 256MiB, or a quarter of a disk of less than 1GiB)")
+	flags.StringVar(&f.Cache, "cache", "", "directory on disk for what is fetched of the archive, compressed (default: a sixteenth of the memory limit, for all mounts)")
+	flags.Var(&f.CacheBytes, "cache-bytes", "memory for what was read of the archive, uncompressed, at most half of what all mounts have left for it (default: what they share, a 32nd of the memory limit)")
+	flags.BoolVar(&f.FetchAll, "fetch-all", false, "fetch and check all of the archive, and keep it in --cache or in memory, before the mount is shown")
 	flags.Var(&f.Owner, "owner", "whom the files belong to: UID, UID:GID, or keep for those whom the archive names; for root (default: the user who mounts)")
 	flags.BoolVar(&f.Plain, "plain", false, "give the workspace as a plain directory, for hosts without FUSE: nothing but mode bits enforces --read-only, --max-bytes is looked at when it is opened and stored, and only the processes that are found show that it is still in use")
 	flags.BoolVar(&f.AllowOther, "allow-other", false, "let other users into the mount, as far as permissions allow")
@@ -83,7 +89,7 @@ func (f *mountFlags) resolve(url string) error {
 			return badFlag(flag, "is nothing that a plain directory can give; leave it or --plain out")
 		}
 	}
-	for _, dir := range []*string{&f.Dir, &f.Spill} {
+	for _, dir := range []*string{&f.Dir, &f.Spill, &f.Cache} {
 		if *dir == "" {
 			continue
 		}
@@ -140,6 +146,9 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		MaxInodes:    f.MaxInodes,
 		Spill:        f.Spill,
 		SpillReserve: int64(f.SpillReserve),
+		Cache:        f.Cache,
+		CacheBytes:   int64(f.CacheBytes),
+		FetchAll:     f.FetchAll,
 		Owner:        f.Owner.Is,
 		Plain:        f.Plain,
 		KeepEmpty:    f.KeepEmpty,

@@ -179,12 +179,21 @@ func rowsOf(s mount.Status) [][2]string {
 		{"at unmount", atUnmount(s)},
 		{"opened", s.Opened.Format(time.RFC3339)},
 		{"revision", revision},
+		{"archive", archiveWord(s.Base)},
 		{"changes", fmt.Sprintf("%d created, %d modified, %d removed; %s", s.Changes.Created, s.Changes.Modified, s.Changes.Removed, humanBytes(s.Changes.Bytes))},
 		{"memory", humanBytes(s.Bytes) + limitOf(s.MaxBytes > 0, humanBytes(s.MaxBytes))},
 		{"files", fmt.Sprint(s.Inodes) + limitOf(s.MaxInodes > 0, fmt.Sprint(s.MaxInodes))},
 		{"traffic", trafficWord(s.Traffic)},
 		{"processes", fmt.Sprintf("client %d, server %d", s.ClientPID, s.ServerPID)},
 	}
+}
+
+// archiveWord says how much of the archive needs the store no more.
+func archiveWord(b *mount.BaseStatus) string {
+	if b == nil {
+		return "none, or read whole"
+	}
+	return fmt.Sprintf("%s of %s are here", humanBytes(b.Here), humanBytes(b.Bytes))
 }
 
 // trafficWord sums up what went over the network.
