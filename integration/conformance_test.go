@@ -27,10 +27,15 @@ type way struct {
 }
 
 // ways that root can choose: the kernel reads and writes backing files by itself,
-// or the server does it, under the writeback cache.
+// or the server does it, under the writeback cache; or it does so with a cache that holds
+// no segment of the archive longer than it is read, so that all content which nobody has
+// changed is read and decompressed again and again.
 var ways = []way{
 	{name: "passthrough", flags: func(*env) []string { return nil }},
 	{name: "writeback", flags: func(e *env) []string { return []string{"--spill", e.mkdir("spill")} }, asks: true},
+	{name: "dropped cache", flags: func(e *env) []string {
+		return []string{"--spill", e.mkdir("spill"), "--cache-bytes", "1"}
+	}, asks: true},
 }
 
 // onWays runs a test for each way, in an env of its own.

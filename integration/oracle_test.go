@@ -30,6 +30,10 @@ const checksVariable = "WORKDIR_ORACLE_CHECKS"
 // spill directory gets.
 var oracleWays = []string{"passthrough", "writeback"}
 
+// droppedWay is writeback with a cache of nothing: each segment of the archive is dropped
+// as soon as it was read.
+const droppedWay = "dropped cache"
+
 // TestOracle does random things to a mount, to tmpfs and to a naive model, and
 // compares every answer and, after each step, all that there is. Once in a while
 // the workspace is committed and mounted again in between. What is found goes into
@@ -46,7 +50,7 @@ func TestOracle(t *testing.T) {
 	if seed := flag.Lookup("rapid.seed").Value; seed.String() == "0" {
 		must(t, seed.Set(strconv.Itoa(testenv.Number(t, seedVariable, 1))))
 	}
-	for _, way := range oracleWays {
+	for _, way := range append(slices.Clone(oracleWays), droppedWay) {
 		t.Run(way, func(t *testing.T) {
 			w := newOracleWorld(t, way)
 			rapid.Check(t, func(t *rapid.T) {
@@ -90,7 +94,7 @@ var oracleRegressions = []struct {
 
 func TestOracleRegressions(t *testing.T) {
 	needRoot(t)
-	for _, way := range oracleWays {
+	for _, way := range append(slices.Clone(oracleWays), droppedWay) {
 		t.Run(way, func(t *testing.T) {
 			w := newOracleWorld(t, way)
 			for _, r := range oracleRegressions {
@@ -117,8 +121,11 @@ func newOracleWorld(t *testing.T, way string) *oracleWorld {
 		RunDir: filepath.Join(w.dir, "run"), KeepEmpty: true, Owner: &mount.Owner{Keep: true},
 		Logger: slog.New(slog.DiscardHandler), // what Python cannot read is no matter here
 	}
-	if way == "writeback" {
+	if way != "passthrough" {
 		w.opts.Spill = filepath.Join(w.dir, "spill")
+	}
+	if way == droppedWay {
+		w.opts.CacheBytes = 1
 	}
 	umask := unix.Umask(0)
 	t.Cleanup(func() {
