@@ -71,10 +71,10 @@ var errorTable = []struct {
 
 // ToTemporal makes an application error of err, with its text as message. What
 // err matches, the application error matches in this process; Temporal gets the
-// type and the text alone. An error that is for Temporal already stays as it is.
+// type and the text alone. An application error stays as it is. One that err only wraps
+// does not count: Temporal would not look for it.
 func ToTemporal(err error) error {
-	var app *temporal.ApplicationError
-	if err == nil || errors.As(err, &app) {
+	if _, ok := err.(*temporal.ApplicationError); ok || err == nil {
 		return err
 	}
 	typ, retry, brief := errtype.Other, true, "error"
@@ -88,9 +88,10 @@ func ToTemporal(err error) error {
 }
 
 // OfOpen is ToTemporal for an open. An unknown past is not retried there: the
-// log does not grow longer by waiting.
+// log does not grow longer by waiting. An open that was cut off is, whatever was not
+// known by then.
 func OfOpen(err error) error {
-	if errors.Is(err, store.ErrUnknown) {
+	if errors.Is(err, store.ErrUnknown) && !errors.Is(err, ErrFenced) {
 		return Application(err, errtype.Unknown, false, store.ErrUnknown.Error())
 	}
 	return ToTemporal(err)

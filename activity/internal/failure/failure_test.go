@@ -96,7 +96,9 @@ func TestToTemporal(t *testing.T) {
 		{"too large for this worker", fmt.Errorf("%w: %w", mount.ErrLimit, archive.ErrLimit), errtype.Limit, true},
 		{"anything else", os.ErrInvalid, errtype.Other, true},
 		{"fenced, whatever came of it", &Fenced{Cause: context.Canceled, Err: store.ErrConflict}, errtype.Fenced, true},
-		{"Temporal's own", fmt.Errorf("wrapped: %w", theirs), "Theirs", true},
+		{"fenced, by the end of a context with a cause for Temporal", &Fenced{Cause: theirs}, errtype.Fenced, true},
+		{"Temporal's own", theirs, "Theirs", true},
+		{"one that wraps Temporal's own", fmt.Errorf("%w: %w", store.ErrURL, theirs), errtype.URL, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -115,6 +117,15 @@ func TestToTemporal(t *testing.T) {
 func TestUnknownPastIsNotRetried(t *testing.T) {
 	var app *temporal.ApplicationError
 	if err := OfOpen(fmt.Errorf("open: %w", store.ErrUnknown)); !errors.As(err, &app) || !app.NonRetryable() || app.Type() != errtype.Unknown {
+		t.Errorf("got %v", err)
+	}
+}
+
+// An open that was cut off is tried again, whatever was not known by then.
+func TestUnknownPastOfAFencedOpen(t *testing.T) {
+	var app *temporal.ApplicationError
+	err := OfOpen(&Fenced{Op: "open", Cause: context.Canceled, Err: fmt.Errorf("open: %w", store.ErrUnknown)})
+	if !errors.As(err, &app) || app.NonRetryable() || app.Type() != errtype.Fenced {
 		t.Errorf("got %v", err)
 	}
 }
