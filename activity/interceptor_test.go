@@ -242,9 +242,9 @@ func TestPluginOptionsCheck(t *testing.T) {
 		want  string // part of the error; "" for none
 	}{
 		{"good", []wdactivity.Rule{{Activity: "a", Workspaces: W{{URL: "mem://b/{workflow_id}"}, {URL: "mem://b/c", Options: O{Name: "c", ReadOnly: true}}}}}, ""},
-		{"no activity", []wdactivity.Rule{{}}, "rule 1 (): activity: write a function"},
+		{"no activity", []wdactivity.Rule{{}}, "rule 1 (<nil>): activity: write a function"},
 		{"function literal", []wdactivity.Rule{{Activity: func() error { return nil }, URL: "mem://b/k"}}, "function literals"},
-		{"a number", []wdactivity.Rule{{Activity: 7, URL: "mem://b/k"}}, "activity: write a function"},
+		{"a number", []wdactivity.Rule{{Activity: 7, URL: "mem://b/k"}}, "rule 1 (int): activity: write a function"},
 		{"twice by reference", []wdactivity.Rule{{Activity: Plain}, {Activity: Plain}}, "rule 1 is for the same"},
 		{"flat", []wdactivity.Rule{{Activity: "a", URL: "mem://b/k", Options: O{AutoCommit: true}, Workspaces: W{{URL: "mem://b/c", Options: O{Name: "c", ReadOnly: true}}}}}, ""},
 		{"options without a workspace", []wdactivity.Rule{{Activity: "a", Options: O{AutoCommit: true}}}, "url: there are options"},

@@ -96,7 +96,7 @@ func (p *plugin) configureWorker(_ context.Context, o worker.PluginConfigureWork
 			return errors.New("wdactivity: the worker has two plugins of NewPlugin; give it one, with all rules")
 		}
 	}
-	w := &workerInterceptor{plugin: p, key: o.WorkerInstanceKey, types: map[string]string{}}
+	w := &workerInterceptor{plugin: p, key: o.WorkerInstanceKey, types: map[string][]string{}}
 	o.WorkerOptions.Interceptors = append(o.WorkerOptions.Interceptors, w)
 	next := o.WorkerRegistryOptions.OnRegisterActivity
 	o.WorkerRegistryOptions.OnRegisterActivity = func(fn any, opts sdk.RegisterOptions) {

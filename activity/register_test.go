@@ -42,6 +42,13 @@ func (a Activities) OnlyAnError(ctx context.Context, o order) error {
 	return write1(ctx, a.prefix+o.Text)
 }
 
+// Embedding has the methods of what it embeds, and one of its own in the place of theirs.
+type Embedding struct{ inner }
+
+type inner struct{ *Activities }
+
+func (*Embedding) OnlyAnError(context.Context, order) error { return nil }
+
 func Plain(ctx context.Context, o *order) (*order, error) { return o, write1(ctx, o.Text) }
 
 // other has an activity of the same name as Activities has.
@@ -58,6 +65,7 @@ func (*other) Two(ctx context.Context) error {
 // them by reference.
 func TestRulesByReference(t *testing.T) {
 	var a *Activities
+	embedding := &Embedding{inner{&Activities{prefix: "of a:"}}}
 	tests := []struct {
 		name     string
 		rule     any
@@ -84,6 +92,15 @@ func TestRulesByReference(t *testing.T) {
 				w.RegisterActivityWithOptions(&Activities{prefix: "of a:"}, sdk.RegisterOptions{Name: "pre_"})
 			},
 			func(ctx workflow.Context) workflow.Future { return workflow.ExecuteActivity(ctx, "pre_None") }, "of a:"},
+		{"method value of an embedded type", embedding.None,
+			func(w worker.ActivityRegistry) { w.RegisterActivity(embedding) },
+			func(ctx workflow.Context) workflow.Future { return workflow.ExecuteActivity(ctx, embedding.None) }, "of a:"},
+		{"method of an embedded type", (*Activities).None,
+			func(w worker.ActivityRegistry) { w.RegisterActivity(embedding) },
+			func(ctx workflow.Context) workflow.Future { return workflow.ExecuteActivity(ctx, (*Embedding).None) }, "of a:"},
+		{"method by the type that embeds it", (*Embedding).None,
+			func(w worker.ActivityRegistry) { w.RegisterActivity(embedding) },
+			func(ctx workflow.Context) workflow.Future { return workflow.ExecuteActivity(ctx, a.None) }, "of a:"},
 		{"function", Plain, func(w worker.ActivityRegistry) { w.RegisterActivity(Plain) },
 			func(ctx workflow.Context) workflow.Future {
 				return workflow.ExecuteActivity(ctx, Plain, &order{"c7", "text"})
@@ -128,18 +145,62 @@ func executeOnce(t *testing.T, env *testsuite.TestWorkflowEnvironment, execute f
 	require.NoError(t, env.GetWorkflowError())
 }
 
-// A rule for a method is not one for a method of that name of another type.
+// A rule for a method is not one for a method of that name of another type, nor for the
+// one that takes its place in a type that embeds it.
 func TestRuleByReferenceIsForItsFunctionAlone(t *testing.T) {
+	tests := []struct {
+		name             string
+		rule, registered any
+		execute          func(workflow.Context) workflow.Future
+	}{
+		{"another type", (*Activities).Two, &other{},
+			func(ctx workflow.Context) workflow.Future { return workflow.ExecuteActivity(ctx, (*other).Two) }},
+		{"a type that embeds it", Activities.OnlyAnError, &Embedding{},
+			func(ctx workflow.Context) workflow.Future {
+				return workflow.ExecuteActivity(ctx, (*Embedding).OnlyAnError, order{})
+			}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			var suite testsuite.WorkflowTestSuite
+			suite.SetLogger(quiet)
+			env := suite.NewTestWorkflowEnvironment()
+			env.SetWorkerOptions(worker.Options{Plugins: plugins(t, &wdactivity.PluginOptions{
+				RunDir: b.runDir, Plain: true, Rules: []wdactivity.Rule{{Activity: test.rule, URL: b.url("ws"), Options: wdactivity.Options{Presence: mount.MustExist}}},
+			})})
+			env.RegisterActivity(test.registered)
+			executeOnce(t, env, test.execute)
+			b.wantNoArchive("ws")
+		})
+	}
+}
+
+// The SDK's own activities for sessions have no workspaces, also where a rule is for all.
+func TestRuleForAllInASession(t *testing.T) {
 	b := newBench(t)
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet)
 	env := suite.NewTestWorkflowEnvironment()
-	env.SetWorkerOptions(worker.Options{Plugins: plugins(t, &wdactivity.PluginOptions{
-		RunDir: b.runDir, Plain: true, Rules: []wdactivity.Rule{{Activity: (*Activities).Two, URL: b.url("ws")}},
+	var opened []string
+	vars := func([]any) (map[string]string, error) {
+		opened = append(opened, "one")
+		return nil, nil
+	}
+	env.SetWorkerOptions(worker.Options{EnableSessionWorker: true, Plugins: plugins(t, &wdactivity.PluginOptions{
+		RunDir: b.runDir, Plain: true, Rules: []wdactivity.Rule{{Activity: "*", URL: b.url("ws"), Options: wdactivity.Options{Vars: vars}}},
 	})})
-	env.RegisterActivity(&other{})
-	executeOnce(t, env, func(ctx workflow.Context) workflow.Future { return workflow.ExecuteActivity(ctx, (*other).Two) })
-	b.wantNoArchive("ws")
+	env.RegisterActivity(Plain)
+	executeOnce(t, env, func(ctx workflow.Context) workflow.Future {
+		ctx, err := workflow.CreateSession(ctx, &workflow.SessionOptions{CreationTimeout: time.Minute, ExecutionTimeout: time.Minute})
+		require.NoError(t, err)
+		defer workflow.CompleteSession(ctx)
+		done := workflow.ExecuteActivity(ctx, Plain, &order{"c7", "text"})
+		_ = done.Get(ctx, nil) // executeOnce looks at the error
+		return done
+	})
+	b.wantPlain("ws", "f", "text")
+	require.Len(t, opened, 1)
 }
 
 // In a test environment the plugin may come after the activities; then the SDK's default

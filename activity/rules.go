@@ -14,8 +14,10 @@ import (
 // Rule gives an activity its workspaces.
 type Rule struct {
 	// Activity is a function or method, as for workflow.ExecuteActivity: Build,
-	// a.Build, (*Activities).Build, under whatever name it is registered. Or it is the
-	// name of an activity type, as in JSON; * in it stands for any characters.
+	// a.Build, (*Activities).Build, under whatever name it is registered, also by way of a
+	// struct that embeds its type. Or it is the name of an activity type, as in JSON; * in
+	// it stands for any characters. Dynamic activities are named by their types. The SDK's
+	// own activities for sessions have no workspaces.
 	Activity any `json:"activity" yaml:"activity"`
 	// URL is the activity's workspace, what Workspace, Path, Command and Commit mean: a
 	// template, see the package comment. Options are its options.
@@ -93,7 +95,7 @@ func (c *rule) match(activity any) (name string, err error) {
 		}
 		return c.function, nil
 	}
-	return "", errors.New("activity: write a function, a method, or the name of an activity type, or *")
+	return fmt.Sprintf("%T", activity), errors.New("activity: write a function, a method, or the name of an activity type, or *")
 }
 
 // add sets the rule's workspaces.
