@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs/fsdir"
 	"github.com/workdir/workdir/store"
 )
@@ -26,6 +27,10 @@ type ExportOptions struct {
 	Devices bool
 	// Replace lets ExportFile replace a file that is there.
 	Replace bool
+	// Plain has ExportArchive and ExportFile pack the tree and its commit log anew, into one
+	// compressed stream without an index (archive.WriterOptions.Plain). A log that cannot be
+	// read is then an error.
+	Plain bool
 }
 
 func (o *ExportOptions) orDefault() *ExportOptions {
@@ -146,9 +151,13 @@ func discard(open *fsdir.Dir, dir string, made bool) {
 
 // ExportArchive writes the archive of a workspace to w as it is stored, commit log
 // included, and checks it on the way: an error, archive.ErrFormat for one, may come
-// when the bytes are written, and they are then not to be used.
+// when the bytes are written, and they are then not to be used. With opts.Plain it writes
+// another archive of the same files and log.
 func ExportArchive(ctx context.Context, url string, w io.Writer, opts *ExportOptions) (Exported, error) {
 	opts = opts.orDefault()
+	if opts.Plain {
+		return exportPlain(ctx, url, w, opts)
+	}
 	o, err := open(ctx, url, 0)
 	if err != nil {
 		return Exported{}, err
@@ -167,6 +176,32 @@ func ExportArchive(ctx context.Context, url string, w io.Writer, opts *ExportOpt
 		err = fmt.Errorf("export %s: read %d bytes of %d: %w", o.url.Redacted(), out.n, done.Info.Size, io.ErrUnexpectedEOF)
 	}
 	return done, err
+}
+
+// exportPlain is ExportArchive for opts.Plain.
+func exportPlain(ctx context.Context, url string, w io.Writer, opts *ExportOptions) (Exported, error) {
+	l, err := load(ctx, url, loadOptions{Options: &opts.Options, content: true, devices: true, needLog: true})
+	if err != nil {
+		return Exported{}, err
+	}
+	defer l.close()
+	all, err := list(l.tree, "")
+	if err != nil {
+		return Exported{}, err
+	}
+	total, out := contentOf(all), &countingWriter{w: w}
+	_, err = archive.NewWriter(out, &archive.WriterOptions{
+		Plain: true, Devices: true, Warn: opts.Warn,
+		Progress: func(done int64) { opts.progress(Writing, done, total) },
+	}).WriteTree(ctx, l.tree, l.log)
+	done := Exported{Info: l.info, Bytes: out.n}
+	switch {
+	case out.err != nil:
+		return done, out.err
+	case err != nil:
+		return done, fmt.Errorf("export %s: %w", l.url.Redacted(), l.because(err))
+	}
+	return done, nil
 }
 
 // countingWriter counts what is written and keeps the first error.

@@ -50,6 +50,22 @@ type exportFlags struct {
 	owner   string
 	dev     bool
 	replace bool
+	format  string
+}
+
+// plainFormat is the one value of --format.
+const plainFormat = "plain"
+
+func (f *exportFlags) check(to string) error {
+	switch {
+	case f.owner != "" && f.owner != "keep":
+		return badFlag("--owner", fmt.Sprintf("can only be keep, not %q", f.owner))
+	case f.format != "" && f.format != plainFormat:
+		return badFlag("--format", fmt.Sprintf("can only be %s, not %q", plainFormat, f.format))
+	case f.format != "" && to != standard && !isArchiveName(to):
+		return badFlag("--format", "is for an archive, and this export makes a directory")
+	}
+	return nil
 }
 
 func (a *app) exportCommand() *cobra.Command {
@@ -64,20 +80,22 @@ belong to this user, without set-user-ID bits, unless root asks for --owner keep
 If the name ends in .tar.gz or .tgz and is no directory, the archive itself is
 checked and stored in that file, and with - it goes to standard output; if the exit
 code is not 0 then, it is not to be used. The file must not exist yet, unless
---replace is given.`,
+--replace is given. With --format plain the archive is packed anew as one compressed
+stream, with the same files and commit log, and without the index.`,
 		Example: `  workdir-mount export s3://bucket/jobs/job-1 out
   workdir-mount export file:///tmp/ws/job-1 job-1.tar.gz
   workdir-mount export gs://bucket/job - | tar -tz`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if f.owner != "" && f.owner != "keep" {
-				return badFlag("--owner", fmt.Sprintf("can only be keep, not %q", f.owner))
+			if err := f.check(args[1]); err != nil {
+				return err
 			}
 			return untilSignal(func(ctx context.Context) error { return a.export(ctx, args[0], args[1], &f) })
 		},
 	}
 	cmd.Flags().StringVar(&f.owner, "owner", "", "keep: the files belong to those whom the archive names; for root (default: this user)")
 	cmd.Flags().BoolVar(&f.dev, "dev", false, "make device nodes; for root (default: an archive with one is refused)")
+	cmd.Flags().StringVar(&f.format, "format", "", "plain: pack the archive as one compressed stream without an index (default: the bytes as they are stored)")
 	cmd.Flags().BoolVar(&f.replace, "replace", false, "replace FILE.tar.gz if it is there")
 	return cmd
 }
@@ -97,7 +115,7 @@ func (a *app) export(ctx context.Context, url, to string, f *exportFlags) error 
 		return &statusError{code: exitUsage, err: errors.New("the archive is not written to a terminal; send it to a file or a program")}
 	}
 	w := a.newWork()
-	opts := &workspace.ExportOptions{Options: w.options(), KeepOwner: f.owner == "keep", Devices: f.dev, Replace: f.replace}
+	opts := &workspace.ExportOptions{Options: w.options(), KeepOwner: f.owner == "keep", Devices: f.dev, Replace: f.replace, Plain: f.format == plainFormat}
 	done, err := a.exportTo(ctx, url, to, opts)
 	w.finish()
 	if err != nil {
