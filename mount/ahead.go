@@ -31,8 +31,12 @@ func (b *base) status() *BaseStatus {
 	return &BaseStatus{size, b.source.Kept()}
 }
 
+// readPatience is how long one read of an archive may take before tools get EIO. Tests
+// wait for less.
+var readPatience = archive.DefaultPatience
+
 func (b *base) sourceOptions() *archive.SourceOptions {
-	opts := &archive.SourceOptions{Failed: b.fail}
+	opts := &archive.SourceOptions{Failed: b.fail, Patience: readPatience}
 	if b.ahead != nil {
 		opts.Packed, opts.PackedBytes = b.ahead.file, b.ahead.size
 	}

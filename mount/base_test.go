@@ -8,9 +8,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/store"
 )
 
@@ -18,7 +20,13 @@ import (
 // and then, by the name of the workspace, an error for everything else, or no answer.
 type onlyTheEnd struct{ store.Store }
 
+// patienceVariable sets readPatience.
+const patienceVariable = "WORKDIR_TEST_PATIENCE"
+
 func init() { // in the client and in the server
+	if d, err := time.ParseDuration(os.Getenv(patienceVariable)); err == nil {
+		readPatience = d
+	}
 	store.Register("onlytheend", func(ctx context.Context, u store.URL) (store.Store, error) {
 		s, err := store.OpenBucket(ctx, store.URL{Scheme: "file"})
 		return onlyTheEnd{s}, err
@@ -97,6 +105,51 @@ func TestSilentStore(t *testing.T) {
 		t.Errorf("another mount has %q, %v", got, err)
 	}
 	f.close(other, false)
+	if _, err := m.Close(t.Context()); err != nil {
+		t.Errorf("Close = %v", err)
+	}
+}
+
+// readInBackground begins to read a file, and returns where its error will be.
+func readInBackground(path string) <-chan error {
+	read := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(path)
+		read <- err
+	}()
+	return read
+}
+
+// A read that a store does not answer is EIO in the end, with the reason in the status.
+// Until then it keeps neither other mounts nor Close waiting.
+func TestReadFromSilentStore(t *testing.T) {
+	t.Setenv(patienceVariable, "1s")
+	f := newFixture(t)
+	f.commit("silent", "file", noise(4<<20))
+	f.commit("other", "file", "content")
+	m, err := Open(t.Context(), "onlytheend://here"+f.dir+"/silent", &Options{RunDir: f.runDir, Grace: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := readInBackground(m.Path("file"))
+	waitFor(t, "the read to begin", func() bool {
+		s, err := m.Status(t.Context())
+		return err == nil && s.Requests["READ"] > 0
+	})
+	other := f.open("other", nil)
+	if got, err := os.ReadFile(other.Path("file")); string(got) != "content" || err != nil {
+		t.Errorf("another mount has %q, %v", got, err)
+	}
+	f.close(other, false)
+	if _, err := m.Close(t.Context()); err != nil && !errors.Is(err, ErrBusy) {
+		t.Errorf("Close while somebody reads = %v", err)
+	}
+	if err := <-read; !errors.Is(err, unix.EIO) {
+		t.Errorf("the read = %v, want EIO", err)
+	}
+	if status, err := m.Status(t.Context()); err != nil || !strings.Contains(status.ReadError, archive.ErrStalled.Error()) {
+		t.Errorf("the status says %q, %v", status.ReadError, err)
+	}
 	if _, err := m.Close(t.Context()); err != nil {
 		t.Errorf("Close = %v", err)
 	}
