@@ -64,7 +64,6 @@ const (
 	abortFailed  abortReason = "failed"  // the function returned an error
 	abortPanic   abortReason = "panic"   // it panicked, or ended its goroutine
 	abortPending abortReason = "pending" // it returned activity.ErrResultPending
-	abortEnded   abortReason = "ended"   // the activity's context ended
 	abortCommit  abortReason = "commit"  // Close failed
 )
 
@@ -156,7 +155,9 @@ func (o *observer) openFailed(url string, err error) {
 		o.replayed("open", committed)
 		return
 	}
-	o.countBy(metricOpenFailures, labelReason, errorType(err), 1)
+	var app *temporal.ApplicationError
+	errors.As(err, &app) // it is one, see failure.OfOpen
+	o.countBy(metricOpenFailures, labelReason, app.Type(), 1)
 	o.log.Warn("workspace not opened", "url", url, "cause", err)
 }
 
@@ -305,18 +306,6 @@ func (o *observer) countBy(metric, label, value string, n int64) {
 	if n > 0 {
 		o.metrics.WithTags(map[string]string{label: value}).Counter(metric).Inc(n)
 	}
-}
-
-// errorType is an error as a label: one of few values.
-func errorType(err error) string {
-	var app *temporal.ApplicationError
-	switch {
-	case errors.As(err, &app) && app.Type() != "":
-		return app.Type()
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), temporal.IsCanceledError(err):
-		return string(abortEnded)
-	}
-	return "other"
 }
 
 // levelKey is the labels of a gauge. Visits with equal ones share it.

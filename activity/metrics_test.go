@@ -167,8 +167,6 @@ func TestOpenThatFails(t *testing.T) {
 		want string
 	}{
 		{temporal.NewApplicationError("gone", "workdir.Unreachable"), "workdir_open_failures{reason=workdir.Unreachable}"},
-		{context.Canceled, "workdir_open_failures{reason=ended}"},
-		{errors.New("what"), "workdir_open_failures{reason=other}"},
 		{&mount.CommittedError{}, "workdir_replayed{point=open}"},
 	}
 	for _, test := range tests {

@@ -171,7 +171,7 @@ func head(ctx context.Context, u store.URL) (store.Info, archive.CommitID, error
 	return info, log.Record.ID, store.Sync(ctx, s, u.Key)
 }
 
-// forGood is toTemporal for a condition that no further attempt can meet.
+// forGood is failure.ToTemporal for a condition that no further attempt can meet.
 func forGood(err error) error {
 	if errors.Is(err, store.ErrConflict) {
 		return failure.Application(err, errtype.Conflict, false, store.ErrConflict.Error())
