@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"syscall"
@@ -205,11 +206,23 @@ func (s *successor) dead() {
 			}
 		}
 	}
-	for row := range uint32(x.rows()) {
-		if to := x.inode(row); to != row && s.drop[x.seg[to]] {
+	for _, row := range x.furtherNames() {
+		if s.drop[x.seg[x.inode(row)]] {
 			s.drop[x.seg[row]] = true
 		}
 	}
+}
+
+// furtherNames returns the rows of further names of files, in the order of their
+// segments, in which a file comes before its names.
+func (x *index) furtherNames() (rows []uint32) {
+	for row := range uint32(x.rows()) {
+		if x.inode(row) != row {
+			rows = append(rows, row)
+		}
+	}
+	slices.SortFunc(rows, func(a, b uint32) int { return cmp.Compare(x.seg[a], x.seg[b]) })
+	return rows
 }
 
 // news reports whether there are entries to be written beside those that always are.

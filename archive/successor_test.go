@@ -319,6 +319,38 @@ func TestSuccessorOfScatteredGroups(t *testing.T) {
 	}
 }
 
+// A further name never comes to stand before its file, also where a base by another
+// writer has contents and further names in one group.
+func TestSuccessorOfGroupsThatHoldAllKinds(t *testing.T) {
+	tree := newTree(t)
+	m := maker{t, tree}
+	for _, name := range []string{"a", "b", "e", "f", "g"} {
+		m.file(name, randomText(groupSize/2+len(name)))
+	}
+	m.truncate("a", 1)
+	m.truncate("b", 1)
+	m.link("c", "b")
+	m.link("d", "a")
+	log := testLog(0)
+	p, err := newPacking(t.Context(), tree, log, &WriterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const a, b, c, d, e, f, g = 1, 2, 3, 4, 5, 6, 7
+	p.runs = []run{{parts: []part{{rows: []uint32{a, e}}, {rows: []uint32{d, b, f}}, {rows: []uint32{c, g}}, {rows: []uint32{tarEnd}}}}}
+	var base bytes.Buffer
+	if err := p.write(t.Context(), &base, 0); err != nil {
+		t.Fatal(err)
+	}
+	on, archive := standing(t, base.Bytes())
+	m = maker{t, on}
+	m.write(m.at("e"), "other", 0)
+	on.Freeze()
+	log = nextLog(log)
+	next, plan := succeed(t, on, base.Bytes(), archive, log)
+	checkSuccessor(t, on, next, log, plan)
+}
+
 // After many commits an archive is hardly larger than one that was packed afresh.
 func TestSuccessorsStaySmall(t *testing.T) {
 	tree := wideTree(t, 2000)
