@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"strings"
 	"time"
@@ -77,6 +78,14 @@ func (dialect) Reading(as func(any) bool, rev store.Revision) error {
 		in.IfMatch = etag(rev)
 	}
 	return nil
+}
+
+// Ending implements cloud.Ender.
+func (dialect) Ending(as func(any) bool, n int64) {
+	var in *awss3.GetObjectInput
+	if as(&in) {
+		in.Range = aws.String(fmt.Sprintf("bytes=-%d", n))
+	}
 }
 
 // Opened implements cloud.Dialect.

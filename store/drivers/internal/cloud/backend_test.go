@@ -182,6 +182,14 @@ func (m *memory) Get(ctx context.Context, name string, off, length int64, rev st
 	return body, err
 }
 
+func (m *memory) HasTail() bool { return true }
+
+// Tail reads the end as one request that brings the size as well.
+func (m *memory) Tail(ctx context.Context, name string, n int64) (Body, error) {
+	off := max(0, m.objects[name].Size-n)
+	return m.Get(ctx, name, off, n, "")
+}
+
 // cutAfter is the error of a fault that lets a Get succeed, and its body break
 // after so many bytes.
 type cutAfter int

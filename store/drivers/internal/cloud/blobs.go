@@ -45,24 +45,47 @@ func Opened(bucket *blob.Bucket) func(context.Context) (*blob.Bucket, error) {
 }
 
 // Get implements Backend.
-func (b *Blobs) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (body Body, err error) {
+func (b *Blobs) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (Body, error) {
+	return b.read(ctx, name, off, length, func(as func(any) bool) error { return b.Dialect.Reading(as, rev) },
+		func(*blob.Reader) int64 { return off })
+}
+
+// read reads a range. from is where the bytes begin in the object.
+func (b *Blobs) read(ctx context.Context, name string, off, length int64, prepare func(as func(any) bool) error, from func(*blob.Reader) int64) (body Body, err error) {
 	defer Guard(&err)
 	bucket, err := b.Open(ctx)
 	if err != nil {
 		return Body{}, err
 	}
-	r, err := bucket.NewRangeReader(ctx, name, off, length, &blob.ReaderOptions{
-		BeforeRead: func(as func(any) bool) error { return b.Dialect.Reading(as, rev) },
-	})
+	r, err := bucket.NewRangeReader(ctx, name, off, length, &blob.ReaderOptions{BeforeRead: prepare})
 	if err != nil {
 		return Body{}, b.SDKError(err)
 	}
-	a, err := b.Dialect.Opened(r, off)
+	a, err := b.Dialect.Opened(r, from(r))
 	if err != nil {
 		_ = r.Close() // of an answer that is not used
 		return Body{}, err
 	}
 	return Body{ReadCloser: reader{r, b}, Attributes: a}, nil
+}
+
+// Ender is what a Dialect can be besides: one whose reads can be of the last n bytes.
+type Ender interface {
+	Ending(as func(any) bool, n int64)
+}
+
+// HasTail implements Tailer.
+func (b *Blobs) HasTail() bool {
+	_, ok := b.Dialect.(Ender)
+	return ok
+}
+
+// Tail implements Tailer.
+func (b *Blobs) Tail(ctx context.Context, name string, n int64) (body Body, err error) {
+	return b.read(ctx, name, 0, -1, func(as func(any) bool) error {
+		b.Dialect.(Ender).Ending(as, n)
+		return nil
+	}, func(r *blob.Reader) int64 { return max(0, r.Size()-n) })
 }
 
 // reader reads an object. Its errors are the SDK's.

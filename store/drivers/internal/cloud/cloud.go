@@ -27,6 +27,15 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
+// Tailer is what a Backend can be besides: one that reads the end of an object whose size
+// nobody knows.
+type Tailer interface {
+	HasTail() bool
+	// Tail opens the last n bytes of an object, all of it where it has no more; n is at
+	// least 1. In all else it is as Get. An empty object is an OutOfRange error.
+	Tail(ctx context.Context, name string, n int64) (Body, error)
+}
+
 // Backend is one bucket of one cloud: a request for each method, in the words of that
 // cloud. Names are names of objects, exactly as they are sent. All methods may be called
 // from several goroutines. [Blobs] has the reading half.

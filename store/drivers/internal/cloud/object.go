@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 
 	"github.com/workdir/workdir/store"
 )
@@ -14,17 +15,32 @@ import (
 // Open implements store.Store. Its one request brings the first part and tells of the whole.
 func (s *cloudStore) Open(ctx context.Context, key string) (store.Object, error) {
 	ctx = s.counted(ctx)
-	o, err := s.open(ctx, key)
+	o, err := s.open(ctx, key, func(ctx context.Context, name string) (Body, error) {
+		return s.backend.Get(ctx, name, 0, smallPart, "")
+	})
 	if err != nil {
 		return nil, s.fail(ctx, "open", key, err)
+	}
+	if o.info.Size <= smallPart {
+		o.begin(smallPart)
 	}
 	return o, nil
 }
 
-// OpenTail implements store.TailOpener: by one request that brings no bytes. Each ReadAt then
-// asks for its range, of the revision that was found.
-func (s *cloudStore) OpenTail(ctx context.Context, key string, _ int64) (store.Object, error) {
+// OpenTail implements store.TailOpener: by one request that brings the end, where the cloud
+// can be asked for it, or else by one that brings no bytes. Each ReadAt then asks for its
+// range, of the revision that was found.
+func (s *cloudStore) OpenTail(ctx context.Context, key string, n int64) (store.Object, error) {
 	ctx = s.counted(ctx)
+	n = min(n, smallPart)
+	if tailer, ok := s.backend.(Tailer); ok && n > 0 && tailer.HasTail() {
+		o, err := s.open(ctx, key, func(ctx context.Context, name string) (Body, error) { return tailer.Tail(ctx, name, n) })
+		if err != nil {
+			return nil, s.fail(ctx, "open", key, err)
+		}
+		o.begin(n)
+		return o, nil
+	}
 	a, err := s.head(ctx, key)
 	if err != nil {
 		return nil, s.fail(ctx, "open", key, err)
@@ -42,7 +58,8 @@ func (s *cloudStore) newObject(ctx context.Context, key string, a Attributes) *o
 // is not by the second.
 const openTries = 5
 
-func (s *cloudStore) open(ctx context.Context, key string) (*object, error) {
+// open makes the first request, and keeps its answer.
+func (s *cloudStore) open(ctx context.Context, key string, get func(ctx context.Context, name string) (Body, error)) (*object, error) {
 	name, err := s.name(key)
 	if err == nil {
 		err = store.ContextError(ctx)
@@ -53,11 +70,9 @@ func (s *cloudStore) open(ctx context.Context, key string) (*object, error) {
 	o := s.newObject(ctx, key, Attributes{})
 	for range openTries {
 		var body Body
-		body, err = again(s, o.ctx, "get", func(ctx context.Context) (Body, error) {
-			return s.backend.Get(ctx, name, 0, smallPart, "")
-		})
+		body, err = again(s, o.ctx, "get", func(ctx context.Context) (Body, error) { return get(ctx, name) })
 		if err == nil {
-			o.begin(body)
+			o.info, o.first = info(key, body.Attributes), &body
 			return o, nil
 		}
 		if s.refusal(err).Meaning != OutOfRange {
@@ -83,7 +98,8 @@ type object struct {
 	caller context.Context // that of Open
 	name   string
 	info   store.Info
-	whole  *part // the archive, if it is of one part
+	whole  *part                // the archive, if it is of one part
+	tail   atomic.Pointer[part] // the end of it, until it was read once; nil where nobody asked for it
 
 	// The fields below belong to Read and to Close.
 	mu     sync.Mutex
@@ -100,16 +116,18 @@ type object struct {
 // errClosed is the cause of the end of a reader's requests.
 var errClosed = fmt.Errorf("the archive: %w", fs.ErrClosed)
 
-// begin takes the answer to the first request. A small archive is fetched at once; a large one
-// may be read from its end only.
-func (o *object) begin(body Body) {
-	o.info = info(o.info.Key, body.Attributes)
-	if body.Size > smallPart {
-		o.first = &body
-		return
+// begin fetches the last n bytes, which the answer to the first request brings. Where these
+// are all, they stay.
+func (o *object) begin(n int64) {
+	off := max(0, o.info.Size-n)
+	end := newPart(off, make([]byte, o.info.Size-off))
+	if off == 0 {
+		o.whole = end
+	} else {
+		o.tail.Store(end)
 	}
-	o.whole = newPart(0, make([]byte, body.Size))
-	o.fetch(o.whole, &body)
+	o.fetch(end, o.first)
+	o.first = nil
 }
 
 // Info implements store.Object.
@@ -256,11 +274,10 @@ func (o *object) ReadAt(p []byte, off int64) (n int, err error) {
 	if left := o.info.Size - off; int64(len(p)) > left {
 		p, eof = p[:left], io.EOF
 	}
-	if o.whole != nil {
-		for n < len(p) && err == nil {
-			var m int
-			m, err = o.whole.read(p[n:], off+int64(n))
-			n += m
+	if there := o.there(off); there != nil {
+		n, err = there.readFull(p, off)
+		if n == len(p) && len(p) == len(there.buf) {
+			o.tail.Store(nil) // who read all of it has it
 		}
 	} else {
 		err = o.fill(off, p, nil, func(m int) { n += m })
@@ -269,6 +286,17 @@ func (o *object) ReadAt(p []byte, off int64) (n int, err error) {
 		return n, o.fail(err)
 	}
 	return n, eof
+}
+
+// there returns the part that has all from an offset on, or will have it; nil for none.
+func (o *object) there(off int64) *part {
+	if o.whole != nil {
+		return o.whole
+	}
+	if tail := o.tail.Load(); tail != nil && off >= tail.off {
+		return tail
+	}
+	return nil
 }
 
 // part is a range of an archive that can be read while it is filled.
@@ -295,6 +323,17 @@ func (p *part) came(n int, err error) {
 	p.filled += n
 	p.err = err
 	p.changed.Broadcast()
+}
+
+// readFull fills dst from offset off of the archive.
+// Preconditions: all of it lies in the part.
+func (p *part) readFull(dst []byte, off int64) (n int, err error) {
+	for n < len(dst) && err == nil {
+		var m int
+		m, err = p.read(dst[n:], off+int64(n))
+		n += m
+	}
+	return n, err
 }
 
 // read reads what is there from offset off of the archive, and waits for the first byte.
