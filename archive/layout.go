@@ -30,7 +30,11 @@ func newPacking(ctx context.Context, t *fs.Tree, log *Log, opts *WriterOptions) 
 	for row := range p.moves {
 		p.moves[row] = true
 	}
-	p.runs = []run{{parts: p.newParts()}}
+	parts := p.newParts()
+	if head := p.headPart(); len(head) > 0 {
+		parts = slices.Insert(parts, 0, part{rows: head})
+	}
+	p.runs = []run{{parts: parts}}
 	return p, nil
 }
 
@@ -53,10 +57,22 @@ func newPackingOf(b *rowBuilder, log *Log, root RootAttr, opts *WriterOptions) (
 	return p, nil
 }
 
+// headPart returns the directories that hold links which are made late, each with those
+// links behind it; parents first. It stands in front of everything: bsdtar sets the time
+// of a directory when all else is done only if it has made it for its own entry.
+func (p *packing) headPart() (rows []uint32) {
+	for row := uint32(1); row < uint32(p.x.rows()); row++ {
+		if links := p.x.lateLinks(row); len(links) > 0 {
+			rows = append(append(rows, row), links...)
+		}
+	}
+	return rows
+}
+
 // newParts returns what is written anew of rows that move, in the order in which it
-// stands behind all that is kept: small files and the like, big files, further names,
-// and directories, children first, since what is put into a directory changes its time.
-// The end of the tar follows.
+// stands behind headPart and all that is kept: small files and the like, big files,
+// further names, and the other directories, children first, since what is put into a
+// directory changes its time. The end of the tar follows.
 func (p *packing) newParts() []part {
 	var small, links, dirs []uint32
 	var big []part
@@ -65,7 +81,9 @@ func (p *packing) newParts() []part {
 		switch k := p.x.kind(row); {
 		case !p.moves[row] || k != kindDir && p.x.late(row):
 		case k == kindDir:
-			dirs = append(dirs, row)
+			if len(p.x.lateLinks(row)) == 0 {
+				dirs = append(dirs, row)
+			}
 		case k == kindLink:
 			links = append(links, row)
 		case isBig(size):
@@ -83,30 +101,27 @@ func (p *packing) newParts() []part {
 	add(small)
 	parts = append(parts, big...)
 	add(links)
-	add(p.x.lateRows(dirs))
+	slices.Reverse(dirs)
+	add(dirs)
 	add([]uint32{tarEnd})
 	return parts
 }
 
-// lateRows returns directories, given by rows, in the order in which they stand at the
-// end, each with its late links behind it.
-func (x *index) lateRows(dirs []uint32) (rows []uint32) {
-	for _, dir := range slices.Backward(dirs) {
-		rows = append(rows, dir)
-		first, n := x.children(dir)
-		for row := first; row < first+n; row++ {
-			if x.kind(row) == kindSymlink && x.late(row) {
-				rows = append(rows, row)
-			}
+// lateLinks returns the links in a directory that are made late; none of anything else.
+func (x *index) lateLinks(dir uint32) (rows []uint32) {
+	first, n := x.children(dir)
+	for row := first; row < first+n; row++ {
+		if x.kind(row) == kindSymlink && x.late(row) {
+			rows = append(rows, row)
 		}
 	}
 	return rows
 }
 
-// late reports whether a row stands behind all contents: a directory, or a symbolic link
-// that is absolute or leads up. GNU tar makes those when all else is done, and sets the
-// time of their directory once more only where its entry was the last one outside of it.
-// The root has no entry.
+// late reports whether a row stands apart from all contents, and is written anew by every
+// commit: a directory, or a symbolic link that is absolute or leads up. GNU tar makes
+// those when all else is done, and sets the time of their directory once more only where
+// its entry was the last one outside of it. The root has no entry.
 func (x *index) late(row uint32) bool {
 	switch x.kind(row) {
 	case kindDir:

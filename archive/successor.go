@@ -273,6 +273,9 @@ func (s *successor) lay() {
 			owners[x.seg[row]] = row
 		}
 	}
+	if head := s.p.headPart(); len(head) > 0 {
+		s.write(part{rows: head})
+	}
 	placed := map[uint32]bool{}
 	for i := uint32(0); i < uint32(len(x.segs)); i++ {
 		switch x.segs[i].kind {
