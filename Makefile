@@ -17,7 +17,7 @@ demo: deps-demo build
 	scripts/demo.sh $(BUILD)/workdir-mount
 	scripts/demo-temporal.sh $(BUILD)/workdir-mount
 
-# Everything, with the race detector; a skipped test is a failure.
+# Everything, with the race detector, and the linters; a skipped test is a failure.
 test: deps-test
 	scripts/test.sh
 
@@ -41,6 +41,7 @@ simulate:
 bench: deps-bench build
 	bench/compare.sh $(BUILD)/workdir-mount -o docs
 
+# The linters alone, and govulncheck where its database can be reached.
 lint: deps-test
 	scripts/lint.sh
 

@@ -304,7 +304,7 @@ func (v *visit) fenced(cause, err error) error {
 // but a mark that came too late is the error that says why it did.
 func (v *visit) failed(err error) error {
 	reason := abortFailed
-	if err == sdk.ErrResultPending {
+	if err == sdk.ErrResultPending { //nolint:errorlint // the SDK compares the identity too: a wrapped one is a failure
 		reason = abortPending
 		if v.isWanted() || v.autoCommits() && !v.mount.Abandoned() {
 			v.attempt.log.Warn("the workspace is marked, and is not stored: the activity returned activity.ErrResultPending, so that its result is not known yet; commit in an activity that returns its result", "url", v.mount.URL())

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -109,7 +110,7 @@ func (l *loader) find(path string, h *header) (*fs.Inode, error) {
 // create makes an entry that is neither a directory nor a hard link.
 func (l *loader) create(dir *fs.Inode, name string, h *header) error {
 	n, err := l.make(dir, name, h)
-	if err == errExists {
+	if errors.Is(err, errExists) {
 		if err := l.remove(dir, name, h); err != nil {
 			return err
 		}

@@ -303,8 +303,7 @@ func (t *tarReader) entry(b *block, ext *extended) (*header, error) {
 
 // malformed makes err an error of the entry, unless it is none of the archive.
 func malformed(name string, err error) error {
-	switch err {
-	case errNumber, errPax, errSparse, errOwner:
+	if errors.Is(err, errNumber) || errors.Is(err, errPax) || errors.Is(err, errSparse) || errors.Is(err, errOwner) {
 		return &FormatError{Entry: name, Reason: "its header is malformed", Err: err}
 	}
 	return named(name, err)
@@ -312,7 +311,7 @@ func malformed(name string, err error) error {
 
 // named adds the entry's name to an error of the archive that has none yet.
 func named(name string, err error) error {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // what is wrapped around it would be lost
 	case *FormatError:
 		if e.Entry == "" {
 			return &FormatError{Entry: name, Reason: e.Reason, Err: e.Err}

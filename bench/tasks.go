@@ -152,8 +152,11 @@ func fioSeconds(report []byte) (float64, error) {
 	if start := bytes.IndexByte(report, '{'); start > 0 { // notes come first
 		report = report[start:]
 	}
-	if err := json.Unmarshal(report, &r); err != nil || len(r.Jobs) != 1 {
-		return 0, fmt.Errorf("fio's report: %d jobs, %v", len(r.Jobs), err)
+	if err := json.Unmarshal(report, &r); err != nil {
+		return 0, fmt.Errorf("fio's report: %w", err)
+	}
+	if len(r.Jobs) != 1 {
+		return 0, fmt.Errorf("fio's report: %d jobs", len(r.Jobs))
 	}
 	total := 0.0
 	for _, side := range []side{r.Jobs[0].Read, r.Jobs[0].Write} {

@@ -116,10 +116,10 @@ func (d *diagnosis) examine(ctx context.Context, b *Bucket) {
 }
 
 func (b *Bucket) unseen(check, permission string, err error) Check {
-	switch kind, text, _ := b.Meaning(err); kind {
-	case store.ErrNotAllowed:
+	switch kind, text, _ := b.Meaning(err); {
+	case errors.Is(kind, store.ErrNotAllowed):
 		return Check{check, Skip, "could not look: these credentials may not", "the permission " + permission + " lets them"}
-	case errors.ErrUnsupported:
+	case errors.Is(kind, errors.ErrUnsupported):
 		return Check{check, Skip, "could not look: this server cannot tell", ""}
 	default:
 		return Check{check, Skip, "could not look: " + text, ""}

@@ -53,7 +53,7 @@ func CheckOf(name, detail string, err error) Check {
 	if errors.As(err, &found) {
 		c.Status, c.Fix = found.Status, found.Fix
 	}
-	if e, ok := err.(*store.Error); ok { // as the drivers return it: nothing around it
+	if e, ok := err.(*store.Error); ok { //nolint:errorlint // as the drivers return it: what is around it would be lost
 		bare := *e
 		bare.Todo = ""
 		c.Detail, c.Fix = bare.Error(), e.Todo

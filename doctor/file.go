@@ -42,7 +42,7 @@ func (d *diagnosis) lookAt(ctx context.Context, s directory) {
 	var st unix.Statfs_t
 	if err == nil {
 		d.cleanup = makeDirs(dir)
-		if err = unix.Statfs(dir, &st); err == unix.ENOENT { // it may not be made
+		if err = unix.Statfs(dir, &st); errors.Is(err, unix.ENOENT) { // it may not be made
 			dir = filepath.Dir(dir)
 			err = unix.Statfs(dir, &st)
 		}

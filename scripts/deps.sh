@@ -118,8 +118,10 @@ if tests; then
 	fi
 fi
 
-# pjdfstest and fsx, the Rust crates, which no distribution packages.
+# The linters; and pjdfstest and fsx, the Rust crates, which no distribution packages.
 if [ "$what" = test ]; then
+	go_tool golangci-lint github.com/golangci/golangci-lint/v2 github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
+	go_tool govulncheck golang.org/x/vuln golang.org/x/vuln/cmd/govulncheck v1.9.0
 	for crate in pjdfstest@0.2.2 fsx@0.3.2; do
 		if ! grep -qsF "\"${crate/@/ } " build/tools/.crates.toml; then
 			echo "installing the crate $crate into build/tools" >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs every test: the packages with the race detector, then integration/, which
-# has its own go.mod and starts real tools, and each fuzzer for a while. A skipped test
-# is a failure.
+# Runs the linters and every test: the packages with the race detector, then
+# integration/, which has its own go.mod and starts real tools, and each fuzzer for a
+# while. What a linter finds is a failure, and so is a skipped test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,9 +16,8 @@ if [ -n "$unformatted" ]; then
 	printf 'not formatted (gofmt):\n%s\n' "$unformatted" >&2
 	exit 1
 fi
-go vet ./...
-(cd integration && go vet ./...)
 scripts/temporal-dev.sh --build >/dev/null
+scripts/lint.sh # vet is among the linters
 mkdir -p build
 go build -o build/testreport ./internal/testreport
 go build -o build/workdir-mount ./cmd/workdir-mount

@@ -20,7 +20,7 @@ func (s *fileStore) ListAll(ctx context.Context, prefix string) ([]Info, error) 
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		infos, beneath, err := s.level(ctx, at)
-		if err == unix.ENOENT || err == unix.ENOTDIR && at != prefix {
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) && at != prefix {
 			continue // there is none, or none any more
 		}
 		if err != nil {

@@ -49,7 +49,7 @@ const maxInterrupted = 100
 // again calls fn until it is not interrupted. EINTR after maxInterrupted times.
 func again(fn func() error) (err error) {
 	for range maxInterrupted {
-		if err = fn(); err != unix.EINTR {
+		if err = fn(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ func (s *fileStore) fail(op, key string, err error) error {
 	if errors.As(err, &conflict) {
 		conflict.Key = key
 	}
-	if op == "put" && e.Kind == ErrNotExist {
+	if op == "put" && errors.Is(e.Kind, ErrNotExist) {
 		e.Kind, e.Todo = ErrUnreachable, "a directory of the path was removed, or leads nowhere"
 	}
 	return e

@@ -37,7 +37,7 @@ func (d *dir) withHome(fn func(home *dir) error) error {
 		if err != nil {
 			return err
 		}
-		if err = fn(home); err != unix.ENOENT || n == homeTries {
+		if err = fn(home); !errors.Is(err, unix.ENOENT) || n == homeTries {
 			return err
 		}
 	}
@@ -50,7 +50,7 @@ func (d *dir) openHome() (*dir, error) {
 		if err == nil {
 			return &dir{fd: fd, path: path, sys: d.sys}, nil
 		}
-		if err != unix.ENOENT {
+		if !errors.Is(err, unix.ENOENT) {
 			return nil, &homeError{path, err}
 		}
 		if err := d.makeHome(); err != nil {
@@ -95,7 +95,7 @@ func (d *dir) syncAbove() error {
 	at := d
 	for {
 		fd, err := openat(at.fd, "..", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		if err == unix.EACCES {
+		if errors.Is(err, unix.EACCES) {
 			return nil
 		}
 		if err != nil {
@@ -127,7 +127,7 @@ func (d *dir) furnish(name string, st *unix.Stat_t) error {
 	}
 	home := os.NewFile(uintptr(fd), name)
 	defer home.Close()
-	if err := again(func() error { return d.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); err == unix.EWOULDBLOCK {
+	if err := again(func() error { return d.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); errors.Is(err, unix.EWOULDBLOCK) {
 		return err // it is being swept away
 	}
 	fd, err = openat(fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)

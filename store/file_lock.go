@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -47,7 +48,7 @@ func (d *dir) lock(ctx context.Context) (unlock func(), err error) {
 
 // homeErrorOf is err of a call in a home; ENOENT stays what it is.
 func homeErrorOf(home *dir, err error) error {
-	if err == unix.ENOENT {
+	if errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	return &homeError{home.path, err}
@@ -69,7 +70,7 @@ func (w *lockWait) wait(ctx context.Context, try func() error) error {
 		switch {
 		case noSuchLock(err):
 			return errNoLocks("fcntl", err)
-		case err != unix.EAGAIN && err != unix.EACCES:
+		case !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES):
 			return err
 		}
 		waited := time.Since(w.since)

@@ -91,7 +91,7 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 
 // vanished turns the ENOENT of a directory into its meaning for a Put.
 func vanished(err error, replace Revision) error {
-	if err != unix.ENOENT {
+	if !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	if replace != "" {
@@ -104,7 +104,7 @@ func vanished(err error, replace Revision) error {
 // It gives the stat of the archive, nil where there rightly is none.
 func (d *dir) compare(p place, want Revision) (*unix.Stat_t, error) {
 	found, err := d.archive(p.name)
-	if err == unix.ENOENT {
+	if errors.Is(err, unix.ENOENT) {
 		if want == "" {
 			return nil, nil
 		}
@@ -176,16 +176,16 @@ func (t *temp) rename(d *dir, p place, create bool) (stored bool, err error) {
 	if create {
 		err = again(func() error { return unix.Renameat2(t.dir.fd, t.name, d.fd, p.name, unix.RENAME_NOREPLACE) })
 	}
-	if err == unix.EINVAL || err == unix.ENOSYS { // not every file system has the flag
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // not every file system has the flag
 		err = again(func() error { return unix.Renameat(t.dir.fd, t.name, d.fd, p.name) })
 	}
 	switch {
 	case err == nil:
 		t.name = ""
 		return true, nil
-	case err == unix.EEXIST:
+	case errors.Is(err, unix.EEXIST):
 		return false, &ConflictError{Key: p.key}
-	case err == unix.EIO, !t.dir.local() && !slices.Contains(refusals, err):
+	case errors.Is(err, unix.EIO), !t.dir.local() && !slices.Contains(refusals, err):
 		return true, fmt.Errorf("%w: rename: %w", ErrUnknown, err)
 	}
 	return false, fmt.Errorf("rename: %w", err)
@@ -226,7 +226,7 @@ func (s *fileStore) makeDir(path string, replace Revision) (made []string, err e
 		if err == nil {
 			break
 		}
-		if err != unix.ENOENT {
+		if !errors.Is(err, unix.ENOENT) {
 			return nil, err
 		}
 		missing = append(missing, at)
@@ -238,7 +238,7 @@ func (s *fileStore) makeDir(path string, replace Revision) (made []string, err e
 		err := again(func() error { return unix.Mkdir(at, 0o777) })
 		if err == nil {
 			made = append(made, at)
-		} else if err != unix.EEXIST {
+		} else if !errors.Is(err, unix.EEXIST) {
 			return made, vanished(err, replace)
 		}
 	}
@@ -288,7 +288,7 @@ func (s *fileStore) Writable(_ context.Context, key string) error {
 		if err == nil {
 			return nil
 		}
-		if err != unix.ENOENT || at == "/" {
+		if !errors.Is(err, unix.ENOENT) || at == "/" {
 			return s.fail("put", key, err)
 		}
 	}
@@ -308,7 +308,7 @@ func mayMakeFiles(path string) error {
 		return err
 	}
 	err = again(func() error { return unix.Faccessat(d.fd, homeName, access, unix.AT_EACCESS) })
-	if err != nil && err != unix.ENOENT {
+	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return &homeError{path + "/" + homeName, err}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"regexp"
@@ -69,7 +70,7 @@ func (d *dir) makeTemp(mode uint32) (*temp, error) {
 	for {
 		name := tempPrefix + randomName()
 		fd, err := openat(d.fd, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, mode)
-		if err == unix.EEXIST {
+		if errors.Is(err, unix.EEXIST) {
 			continue
 		}
 		if err != nil {
@@ -92,7 +93,7 @@ func (d *dir) makeTemp(mode uint32) (*temp, error) {
 func (t *temp) claim() (bool, error) {
 	fd := int(t.file.Fd())
 	err := again(func() error { return t.dir.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
-	if err == unix.EWOULDBLOCK {
+	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
 	}
 	if err != nil {
@@ -212,7 +213,7 @@ const sharedAge = 24 * time.Hour
 
 func (d *dir) sweepName(name string) {
 	fd, err := openat(d.fd, name, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err == unix.EACCES || err == unix.EISDIR {
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EISDIR) {
 		fd, err = openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	}
 	if err != nil {

@@ -68,7 +68,7 @@ func (s *Step) Overtaken(ctx context.Context, st Store, u URL, failed error) (*a
 		return nil, Info{}, failed
 	}
 	// The condition is the commit's alone.
-	return nil, Info{}, fmt.Errorf("%w (whether another attempt has committed this step is not known: %v)", failed, err)
+	return nil, Info{}, fmt.Errorf("%w (whether another attempt has committed this step is not known: %v)", failed, err) //nolint:errorlint // shown, not matched
 }
 
 // In returns the commit of the step in a log, nil if there is none. Whether it is

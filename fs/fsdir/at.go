@@ -1,6 +1,7 @@
 package fsdir
 
 import (
+	"errors"
 	"os"
 	"strings"
 
@@ -24,7 +25,7 @@ const maxInterrupted = 100
 // own threads. EINTR after maxInterrupted times.
 func again(fn func() error) (err error) {
 	for range maxInterrupted {
-		if err = fn(); err != unix.EINTR {
+		if err = fn(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

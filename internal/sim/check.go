@@ -78,7 +78,7 @@ func (w *world) refused() error {
 			continue
 		}
 		if found := w.stored(o.id); len(found) > 0 {
-			return fmt.Errorf("client %d was told that commit %s is not stored (%v), and it is revision %s", o.client, o.id, o.err, found[0].info.Revision)
+			return fmt.Errorf("client %d was told that commit %s is not stored (%v), and it is revision %s", o.client, o.id, o.err, found[0].info.Revision) //nolint:errorlint // shown, not matched
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ func LoseRequest(func() error) error { return fmt.Errorf("%w: request lost", sto
 // LoseAnswer lets a request have its effect and loses the answer.
 func LoseAnswer(send func() error) error {
 	err := send()
-	return fmt.Errorf("%w: answer lost (it was: %v)", store.ErrUnknown, err)
+	return fmt.Errorf("%w: answer lost (it was: %v)", store.ErrUnknown, err) //nolint:errorlint // shown, not matched
 }
 
 // Fail gives err for a request that does not arrive.

@@ -45,7 +45,7 @@ func (f *fixture) readsAt(key string, content []byte) {
 	} {
 		p := make([]byte, tc.n)
 		n, err := o.ReadAt(p, tc.off)
-		if n != tc.want || err != tc.err || n > 0 && !bytes.Equal(p[:n], content[tc.off:tc.off+int64(n)]) {
+		if n != tc.want || !errors.Is(err, tc.err) || n > 0 && !bytes.Equal(p[:n], content[tc.off:tc.off+int64(n)]) {
 			f.Errorf("ReadAt of %d bytes at %d gives %d, %v; want %d, %v, or other bytes", tc.n, tc.off, n, err, tc.want, tc.err)
 		}
 	}

@@ -104,7 +104,7 @@ func AwaitExit(pidfd int) error {
 			continue
 		}
 		if err != nil || n != 1 {
-			return fmt.Errorf("a killed process did not end within %v: %v", exitLimit, err)
+			return fmt.Errorf("a killed process did not end within %v: %w", exitLimit, err)
 		}
 		return nil
 	}

@@ -91,8 +91,8 @@ func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition, sr
 		return u, nil
 	}
 	from, err := other.readable(ctx, src.Name)
-	if err != nil { // not wrapped: the bytes can go another way
-		return nil, fmt.Errorf("%w: %v", errors.ErrUnsupported, err)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", errors.ErrUnsupported, err) //nolint:errorlint // shown, not matched: the bytes can go another way
 	}
 	u.from = from
 	return u, nil

@@ -118,9 +118,9 @@ func (u *upload) failure(ctx context.Context, err error) error {
 	}
 	switch {
 	case code == http.StatusNotFound && u.began.Load(): // no answer about the bucket
-		return fmt.Errorf("google does not know this upload any more: %v", tidy(err))
+		return fmt.Errorf("google does not know this upload any more: %v", tidy(err)) //nolint:errorlint // shown, not matched
 	case code == http.StatusPreconditionFailed && u.size < chunkSize && u.failed.Load() > 0: // perhaps a conflict with ourselves
-		return fmt.Errorf("the answer to an earlier try was lost, and that to a later one was: %v", tidy(err))
+		return fmt.Errorf("the answer to an earlier try was lost, and that to a later one was: %v", tidy(err)) //nolint:errorlint // shown, not matched
 	}
 	return tidyWrite(err)
 }

@@ -173,7 +173,7 @@ func (s *cloudStore) fail(ctx context.Context, op, key string, err error) error 
 		if r.Meaning == Unidentified {
 			forget(s.id)
 		}
-		if e.Kind, e.Todo = meanings[r.Meaning].kind, r.Todo; e.Kind == store.ErrNotExist {
+		if e.Kind, e.Todo = meanings[r.Meaning].kind, r.Todo; errors.Is(e.Kind, store.ErrNotExist) {
 			e.Cause = nil
 		}
 	}

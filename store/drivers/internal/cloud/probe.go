@@ -93,7 +93,7 @@ func (s *cloudStore) probe(ctx context.Context, kind Kind, name string) error {
 		case definite:
 			s.lacks(kind)
 		}
-		return fmt.Errorf("%w: %v", errors.ErrUnsupported, err) // the bytes can go another way
+		return fmt.Errorf("%w: %v", errors.ErrUnsupported, err) //nolint:errorlint // shown, not matched: the bytes can go another way
 	}
 }
 

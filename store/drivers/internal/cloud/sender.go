@@ -109,7 +109,7 @@ func (t *sender) copied(err error) error {
 		if !m.Again() {
 			t.s.lacks(KindCopy)
 		}
-		return fmt.Errorf("%w: %v", errors.ErrUnsupported, err)
+		return fmt.Errorf("%w: %v", errors.ErrUnsupported, err) //nolint:errorlint // shown, not matched
 	case t.src.Backend == t.s.backend:
 		return &GoneError{err}
 	}

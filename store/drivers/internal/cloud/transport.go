@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -179,7 +180,7 @@ func (x *exchange) requestBody(body io.ReadCloser) io.ReadCloser {
 
 // explain returns err, or, where the request was stalled, that.
 func (x *exchange) explain(err error) error {
-	if stalled, ok := context.Cause(x.ctx).(*StalledError); ok && err != io.EOF {
+	if stalled, ok := errors.AsType[*StalledError](context.Cause(x.ctx)); ok && err != io.EOF {
 		return stalled
 	}
 	return err
