@@ -38,7 +38,6 @@ type bench struct {
 	t      *testing.T
 	runDir string
 	store  string
-	plain  bool // ready-made activities use plain directories
 }
 
 func newBench(t *testing.T) *bench {

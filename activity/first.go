@@ -50,8 +50,11 @@ func (v *visit) pending() ([]*workflowpb.PendingActivityInfo, error) {
 	ctx, cancel := context.WithTimeout(v.ctx, fenceCall)
 	defer cancel()
 	e := v.attempt.info.WorkflowExecution
-	d, err := sdk.GetClient(v.ctx).DescribeWorkflowExecution(ctx, e.ID, e.RunID)
-	return d.GetPendingActivities(), err
+	d, err := sdk.GetClient(v.ctx).DescribeWorkflow(ctx, e.ID, e.RunID)
+	if err != nil {
+		return nil, err
+	}
+	return d.RawResponse.GetPendingActivities(), nil
 }
 
 // isFirst reports whether one of the activities is the one of i, in its first attempt.

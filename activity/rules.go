@@ -81,25 +81,25 @@ func compileRule(r *Rule) (c rule, name string, err error) {
 }
 
 // match sets which activities the rule is for.
-func (c *rule) match(activity any) (name string, err error) {
+func (r *rule) match(activity any) (name string, err error) {
 	v := reflect.ValueOf(activity)
 	switch {
 	case v.Kind() == reflect.String && v.String() != "":
 		name = v.String()
-		c.pattern = regexp.MustCompile(`(?s)^` + strings.ReplaceAll(regexp.QuoteMeta(name), `\*`, `.*`) + `$`)
+		r.pattern = regexp.MustCompile(`(?s)^` + strings.ReplaceAll(regexp.QuoteMeta(name), `\*`, `.*`) + `$`)
 		return name, nil
 	case v.Kind() == reflect.Func && !v.IsNil():
-		c.function = functionName(v)
-		if unnamed.MatchString(c.function) {
-			return c.function, errors.New("activity: function literals and generic functions have no names of their own; write the name that it is registered with")
+		r.function = functionName(v)
+		if unnamed.MatchString(r.function) {
+			return r.function, errors.New("activity: function literals and generic functions have no names of their own; write the name that it is registered with")
 		}
-		return c.function, nil
+		return r.function, nil
 	}
 	return fmt.Sprintf("%T", activity), errors.New("activity: write a function, a method, or the name of an activity type, or *")
 }
 
 // add sets the rule's workspaces.
-func (c *rule) add(list []RuleWorkspace) error {
+func (r *rule) add(list []RuleWorkspace) error {
 	var names, urls, envs, dirs unique
 	var readOnly []int
 	for i := range list {
@@ -127,14 +127,14 @@ func (c *rule) add(list []RuleWorkspace) error {
 			return fmt.Errorf("workspace %d: %w", i+1, err)
 		case opts.ReadOnly:
 			readOnly = append(readOnly, i)
-		case len(c.order) > 0:
+		case len(r.order) > 0:
 			return fmt.Errorf("workspace %d: a second one for writing, and both could not be stored as one; make it readOnly, or call Do in the activity", i+1)
 		default:
-			c.order = append(c.order, i)
+			r.order = append(r.order, i)
 		}
-		c.list = append(c.list, w)
+		r.list = append(r.list, w)
 	}
-	c.order = append(c.order, readOnly...)
+	r.order = append(r.order, readOnly...)
 	return nil
 }
 

@@ -55,7 +55,6 @@ type Source struct {
 	shut   sync.Once
 	work   sync.WaitGroup
 	slots  chan struct{} // tokens of reads ahead
-	done   func()        // of the archive
 }
 
 // readsAhead is how many requests ahead of their readers are under way at once.

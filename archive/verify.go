@@ -16,7 +16,7 @@ import (
 // Errors: *FormatError, with the entry where one is to blame; that of reading; ctx's.
 func (a *Archive) Verify(ctx context.Context, progress func(read int64)) error {
 	s := a.Source(NewCache(0), nil)
-	defer s.Close()
+	defer func() { _ = s.Close() }() // does not fail
 	if err := a.verifyFrame(s); err != nil {
 		return err
 	}

@@ -9,13 +9,13 @@ import (
 type RowState uint8
 
 const (
-	// RowMoved: the name does not lead to its inode at its path any more, because it was
-	// removed, renamed or replaced, or a directory above it was.
+	// RowMoved means that the name does not lead to its inode at its path any more,
+	// because it was removed, renamed or replaced, or a directory above it was.
 	RowMoved RowState = 1 << iota
-	// RowMeta: attributes or extended attributes of the inode are others. Times of access
-	// and of change do not count, nor does the number of names.
+	// RowMeta means that attributes or extended attributes of the inode are others. Times
+	// of access and of change do not count, nor does the number of names.
 	RowMeta
-	// RowData: the content is not all base. RowMeta is set as well.
+	// RowData means that the content is not all base. RowMeta is set as well.
 	RowData
 )
 

@@ -7,7 +7,7 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// ErrNoIndex: the archive does not say which commit changed what, because another
+// ErrNoIndex means that the archive does not say which commit changed what, because another
 // program or an earlier release wrote it.
 var ErrNoIndex = errors.New("the archive has no index")
 

@@ -20,9 +20,9 @@ func TestServerKeepsItsDatabase(t *testing.T) {
 
 	second, err := startServer(dir, "--db", db)
 	noError(t, err)
-	d, err := second.client.DescribeWorkflowExecution(t.Context(), "kept", "")
+	d, err := second.client.DescribeWorkflow(t.Context(), "kept", "")
 	noError(t, err)
-	if got := d.GetWorkflowExecutionInfo().GetExecution().GetRunId(); got != r.GetRunID() {
+	if got := d.RawResponse.GetWorkflowExecutionInfo().GetExecution().GetRunId(); got != r.GetRunID() {
 		t.Errorf("run id = %q, want %q", got, r.GetRunID())
 	}
 	noError(t, second.stop())

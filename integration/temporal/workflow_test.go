@@ -122,9 +122,9 @@ func (r *run[T]) count(kind enumspb.EventType) int {
 // failures and heartbeat details.
 func (r *run[T]) pending() []*workflowpb.PendingActivityInfo {
 	r.env.t.Helper()
-	d, err := server.client.DescribeWorkflowExecution(r.env.t.Context(), r.GetID(), r.GetRunID())
+	d, err := server.client.DescribeWorkflow(r.env.t.Context(), r.GetID(), r.GetRunID())
 	noError(r.env.t, err)
-	return d.GetPendingActivities()
+	return d.RawResponse.GetPendingActivities()
 }
 
 // awaitPending waits until an activity that is under way meets a condition, and

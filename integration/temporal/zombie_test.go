@@ -245,9 +245,9 @@ func (z *zombie) wake() {
 
 // over reports whether the workflow has ended.
 func (z *zombie) over() bool {
-	d, err := server.client.DescribeWorkflowExecution(z.e.t.Context(), z.work.GetID(), z.work.GetRunID())
+	d, err := server.client.DescribeWorkflow(z.e.t.Context(), z.work.GetID(), z.work.GetRunID())
 	noError(z.e.t, err)
-	return d.GetWorkflowExecutionInfo().GetCloseTime() != nil
+	return d.RawResponse.GetWorkflowExecutionInfo().GetCloseTime() != nil
 }
 
 // check holds the one effect against the one result.

@@ -51,11 +51,11 @@ func (b *bucket) remove(key string, rev store.Revision, event int) error {
 	switch have := b.now.info.Revision; have {
 	case "":
 		return &store.Error{Op: "delete", Object: key, Kind: store.ErrNotExist}
-	default:
-		return &store.Error{Op: "delete", Object: key, Cause: &store.ConflictError{Key: key, Want: rev, Have: have}}
 	case rev:
 		b.keep(object{event: event})
 		return nil
+	default:
+		return &store.Error{Op: "delete", Object: key, Cause: &store.ConflictError{Key: key, Want: rev, Have: have}}
 	}
 }
 
@@ -85,7 +85,6 @@ func (r *reading) Close() error     { return nil }
 type client struct {
 	world *world
 	name  int
-	dead  bool // it was killed; only its own goroutines read it, after an answer
 }
 
 var _ interface {

@@ -74,7 +74,7 @@ var errorTable = []struct {
 // type and the text alone. An application error stays as it is. One that err only wraps
 // does not count: Temporal would not look for it.
 func ToTemporal(err error) error {
-	if _, ok := err.(*temporal.ApplicationError); ok || err == nil {
+	if _, ok := err.(*temporal.ApplicationError); ok || err == nil { //nolint:errorlint // what is wrapped around it would be lost
 		return err
 	}
 	typ, retry, brief := errtype.Other, true, "error"
@@ -97,6 +97,8 @@ func OfOpen(err error) error {
 	return ToTemporal(err)
 }
 
+// Application returns err as an application error of a type. brief is the text of its cause,
+// since err's own is the message.
 func Application(err error, typ string, retry bool, brief string) error {
 	return temporal.NewApplicationErrorWithOptions(err.Error(), typ, temporal.ApplicationErrorOptions{
 		NonRetryable: !retry,

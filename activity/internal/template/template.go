@@ -31,6 +31,7 @@ var builtins = map[string]func(*sdk.Info) string{
 	"task_queue":         func(i *sdk.Info) string { return i.TaskQueue },
 }
 
+// WorkflowType returns the name of the workflow's type; "" for an activity without one.
 func WorkflowType(i *sdk.Info) string {
 	if i.WorkflowType == nil {
 		return ""

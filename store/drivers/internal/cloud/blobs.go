@@ -187,7 +187,7 @@ func (e *nonsenseError) Error() string {
 	return fmt.Sprintf("the answer makes no sense: %v", e.panicked)
 }
 
-// Guard, deferred, turns a panic into an error. gocloud's drivers rely on headers that an
+// Guard is deferred, and turns a panic into an error. gocloud's drivers rely on headers that an
 // answer of another server need not have.
 func Guard(err *error) {
 	if p := recover(); p != nil {

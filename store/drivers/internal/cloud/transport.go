@@ -158,8 +158,12 @@ type StalledError struct {
 	For time.Duration
 }
 
-func (e *StalledError) Error() string   { return fmt.Sprintf("stalled: no byte for %v", e.For) }
-func (e *StalledError) Timeout() bool   { return true }
+func (e *StalledError) Error() string { return fmt.Sprintf("stalled: no byte for %v", e.For) }
+
+// Timeout implements net.Error.
+func (e *StalledError) Timeout() bool { return true }
+
+// Temporary implements net.Error.
 func (e *StalledError) Temporary() bool { return true }
 
 // exchange is one request and its response.
