@@ -38,6 +38,7 @@ var arguments = map[string][]argument{
 	"import":  {fileArgument, urlArgument},
 	"cat":     {urlArgument, pathArgument},
 	"tree":    {urlArgument, pathArgument},
+	"blame":   {urlArgument, pathArgument},
 	"diff":    {urlArgument, urlArgument},
 	"verify":  {urlArgument},
 	"log":     {urlArgument},
