@@ -25,6 +25,9 @@ type ExportOptions struct {
 	// Devices makes device nodes, for root; by default an archive with one is
 	// refused.
 	Devices bool
+	// Path is the directory of the workspace that Export makes; "" is all of it. Symbolic
+	// links are followed on the way to it.
+	Path string
 	// Replace lets ExportFile replace a file that is there.
 	Replace bool
 	// Plain has ExportArchive and ExportFile pack the tree and its commit log anew, into one
@@ -52,8 +55,8 @@ type Exported struct {
 // links, symbolic links, FIFOs, and extended attributes user.*. On error nothing of
 // them stays there.
 //
-// Errors: ErrTarget where the directory has something in it; those of Tree without
-// ErrPath; those of the file system.
+// Errors: ErrTarget where the directory has something in it; ErrPath, also where
+// opts.Path is no directory; those of Tree; those of the file system.
 func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported, error) {
 	opts = opts.orDefault()
 	if err := checkEmpty(dir); err != nil {
@@ -64,18 +67,23 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 		return Exported{}, err
 	}
 	defer l.close()
+	at, err := l.findDir(opts.Path)
+	if err != nil {
+		return Exported{}, l.pathError("export", err)
+	}
 	open, made, err := openEmpty(dir)
 	if err != nil {
 		return Exported{}, err
 	}
 	defer open.Close()
-	rootIsKnown := l.log != nil && l.log.Record.Root.Mode != 0
-	all, err := list(l.tree, "")
+	rootIsKnown := at != "" || l.log != nil && l.log.Record.Root.Mode != 0
+	all, err := list(l.tree, at)
 	if err != nil {
 		return Exported{}, err
 	}
 	total := contentOf(all)
 	entries, err := open.Unpack(ctx, l.tree, &fsdir.UnpackOptions{
+		From:      at,
 		KeepOwner: opts.KeepOwner,
 		Suid:      opts.KeepOwner, // who may not keep its owner must not lend its own rights to the owner's program
 		Root:      rootIsKnown && made,
@@ -88,6 +96,19 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 		return Exported{}, fmt.Errorf("export %s to %s: %w", l.url.Redacted(), dir, l.because(err))
 	}
 	return Exported{Info: l.info, Entries: entries, Bytes: total}, nil
+}
+
+// findDir returns the clean path of a directory of the workspace.
+func (l *loaded) findDir(path string) (string, error) {
+	n, at, err := find(l.tree, path)
+	if err != nil {
+		return "", err
+	}
+	defer l.tree.Unref(n, 1)
+	if kind := kinds[l.tree.Attr(n).Mode&unix.S_IFMT]; kind != Directory {
+		return "", fmt.Errorf("%q: %w: it is a %s, which cat writes", path, ErrPath, kind)
+	}
+	return at, nil
 }
 
 // checkEmpty checks that a directory is not there or empty.

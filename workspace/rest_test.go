@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -157,6 +158,42 @@ func TestReadsOfAnArchiveAtRest(t *testing.T) {
 	noError(t, err)
 	if len(d) != 1 || d[0].Path != "d1/f001" || len(d[0].What) != 1 || d[0].What[0] != "content" {
 		t.Errorf("Diff returns %v", d)
+	}
+}
+
+// A directory of a workspace is exported by itself, with further names of files that lie
+// elsewhere, and no more is read than is in it.
+func TestExportPath(t *testing.T) {
+	url, dir := newURL(), largeDir(t)
+	noError(t, os.Link(filepath.Join(dir, "d0", "f000"), filepath.Join(dir, "d2", "other")))
+	noError(t, os.Symlink("d2", filepath.Join(dir, "link")))
+	noError(t, os.Mkdir(filepath.Join(dir, "d2", "empty"), 0o700))
+	_, err := workspace.Import(t.Context(), dir, url, nil)
+	noError(t, err)
+	for _, path := range []string{"d2", "/d2/", "link", "d2/empty"} {
+		out := filepath.Join(t.TempDir(), "out")
+		_, _, bytes := readsOf(func() {
+			_, err = workspace.Export(t.Context(), strings.Replace(url, "mem:", "counted:", 1), out, &workspace.ExportOptions{Path: path})
+			noError(t, err)
+		})
+		whole, err := filepath.EvalSymlinks(filepath.Join(dir, path))
+		noError(t, err)
+		if want, got := paths(t, whole), paths(t, out); !slices.Equal(got, want) {
+			t.Errorf("Export of %q makes %q, want %q", path, got, want)
+		}
+		if path != "d2/empty" {
+			sameContent(t, filepath.Join(whole, "other"), filepath.Join(out, "other"))
+		} else if bytes > 0 {
+			t.Errorf("Export of an empty directory reads %d bytes of content", bytes)
+		}
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	for _, path := range []string{"none", "big", "d2/f002"} {
+		_, err := workspace.Export(t.Context(), url, out, &workspace.ExportOptions{Path: path})
+		wantError(t, err, workspace.ErrPath)
+	}
+	if _, err := os.Stat(out); !os.IsNotExist(err) {
+		t.Errorf("an export that failed has made its directory: %v", err)
 	}
 }
 

@@ -51,6 +51,7 @@ type exportFlags struct {
 	dev     bool
 	replace bool
 	format  string
+	path    string
 }
 
 // plainFormat is the one value of --format.
@@ -58,6 +59,8 @@ const plainFormat = "plain"
 
 func (f *exportFlags) check(to string) error {
 	switch {
+	case f.path != "" && (to == standard || isArchiveName(to)):
+		return badFlag("--path", "is for a directory, and this export makes an archive")
 	case f.owner != "" && f.owner != "keep":
 		return badFlag("--owner", fmt.Sprintf("can only be keep, not %q", f.owner))
 	case f.format != "" && f.format != plainFormat:
@@ -75,7 +78,8 @@ func (a *app) exportCommand() *cobra.Command {
 		Short: "Write a workspace to a directory or a file",
 		Long: `export makes the files of a workspace in DIR, which must not exist yet or be empty:
 content, permissions, times, links, FIFOs, holes and extended attributes user.*. They
-belong to this user, without set-user-ID bits, unless root asks for --owner keep.
+belong to this user, without set-user-ID bits, unless root asks for --owner keep. With
+--path they are those of one directory of the workspace, and nothing else is read.
 
 If the name ends in .tar.gz or .tgz and is no directory, the archive itself is
 checked and stored in that file, and with - it goes to standard output; if the exit
@@ -94,6 +98,7 @@ stream, with the same files and commit log, and without the index.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.owner, "owner", "", "keep: the files belong to those whom the archive names; for root (default: this user)")
+	cmd.Flags().StringVar(&f.path, "path", "", "export the directory `PATH` of the workspace (default: all of it)")
 	cmd.Flags().BoolVar(&f.dev, "dev", false, "make device nodes; for root (default: an archive with one is refused)")
 	cmd.Flags().StringVar(&f.format, "format", "", "plain: pack the archive as one compressed stream without an index (default: the bytes as they are stored)")
 	cmd.Flags().BoolVar(&f.replace, "replace", false, "replace FILE.tar.gz if it is there")
@@ -115,7 +120,7 @@ func (a *app) export(ctx context.Context, url, to string, f *exportFlags) error 
 		return &statusError{code: exitUsage, err: errors.New("the archive is not written to a terminal; send it to a file or a program")}
 	}
 	w := a.newWork()
-	opts := &workspace.ExportOptions{Options: w.options(), KeepOwner: f.owner == "keep", Devices: f.dev, Replace: f.replace, Plain: f.format == plainFormat}
+	opts := &workspace.ExportOptions{Options: w.options(), KeepOwner: f.owner == "keep", Devices: f.dev, Replace: f.replace, Plain: f.format == plainFormat, Path: f.path}
 	done, err := a.exportTo(ctx, url, to, opts)
 	w.finish()
 	if err != nil {

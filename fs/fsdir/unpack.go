@@ -24,6 +24,9 @@ type UnpackOptions struct {
 	KeepOwner bool
 	// Suid keeps set-user-ID and set-group-ID bits of files.
 	Suid bool
+	// From is the clean path of the directory of the tree whose names are made; "" is the
+	// root. What Root and RootTime say is of it.
+	From string
 	// Root gives the directory itself the mode and the owner of the tree's root.
 	Root bool
 	// RootTime gives it the mtime.
@@ -90,6 +93,10 @@ func (u *unpacker) unpack() error {
 		if u.ctx.Err() != nil {
 			return context.Cause(u.ctx)
 		}
+		path, ok := u.below(path)
+		if !ok {
+			return nil
+		}
 		if path == "" {
 			u.dirs = append(u.dirs, finishedDir{"", a})
 			return named(".", u.setXattrs(u.root, path, n))
@@ -110,6 +117,15 @@ func (u *unpacker) unpack() error {
 		}
 	}
 	return nil
+}
+
+// below returns the path from the directory whose names are made; false where it does not
+// lead through that.
+func (u *unpacker) below(path string) (string, bool) {
+	if u.opts.From == "" || path == u.opts.From {
+		return strings.TrimPrefix(path, u.opts.From), true
+	}
+	return strings.CutPrefix(path, u.opts.From+"/")
 }
 
 // named adds the path to an error.
