@@ -10,7 +10,8 @@ import (
 // Allocate does what fallocate(2) does with mode 0 or KEEP_SIZE, with PUNCH_HOLE
 // and KEEP_SIZE, and with ZERO_RANGE, with or without KEEP_SIZE; any other mode
 // is EOPNOTSUPP. Errors: EINVAL for a range that is empty or begins before 0,
-// EFBIG for one that ends beyond the largest offset, ENOSPC, EISDIR, ENODEV.
+// EFBIG for one that ends beyond the largest offset, ENOSPC, EISDIR, ENODEV. After an
+// ENOSPC of ZERO_RANGE the range is a hole as far as the file goes.
 func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno {
 	if errno := checkRange(n, off, length, mode); errno != 0 {
 		return errno
@@ -24,19 +25,24 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 	if zeros {
 		errno = errnoOf(u.PunchHole(off, length))
 		t.settle(u)
+		if errno != 0 {
+			return errno
+		}
+		t.written(n, u, off, off+length)
+		t.replacedLocked(n, off, min(off+length, n.size))
+		t.wroteLocked(n, now())
 	}
-	if errno == 0 && mode&unix.FALLOC_FL_PUNCH_HOLE == 0 {
-		errno = t.reserve(u, off, off+length, n.size, mode&unix.FALLOC_FL_KEEP_SIZE != 0)
+	if mode&unix.FALLOC_FL_PUNCH_HOLE == 0 {
+		if errno := t.reserve(u, off, off+length, n.size, mode&unix.FALLOC_FL_KEEP_SIZE != 0); errno != 0 {
+			return errno
+		}
+		t.written(n, u, off, off+length)
 	}
-	if errno != 0 {
-		return errno
-	}
-	t.written(n, u, off, off+length)
 	if mode&unix.FALLOC_FL_KEEP_SIZE == 0 {
 		n.size = max(n.size, off+length)
 	}
 	if zeros {
-		t.replacedLocked(n, off, min(off+length, n.size))
+		t.replacedLocked(n, off, min(off+length, n.size)) // also where the file has grown
 	}
 	t.wroteLocked(n, now())
 	return 0

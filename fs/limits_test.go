@@ -355,3 +355,21 @@ func TestCloseReportsWhatTheHomeSays(t *testing.T) {
 	}
 	must(t, h.Close())
 }
+
+// A range that is made zero and has no room for more than it had is zero all the same,
+// and a change: a commit that did not see it left the old bytes in the archive.
+func TestZeroRangeWithoutRoom(t *testing.T) {
+	eachLimit(t, 10, func(t *testing.T, tree *Tree) {
+		f := file(t, tree, tree.Root(), "f", string(pattern(int(8*pageSize), 0)))
+		tree.Seal()
+		want(t, tree.Allocate(f, 0, 20*pageSize, unix.FALLOC_FL_ZERO_RANGE), syscall.ENOSPC)
+		p := make([]byte, 1)
+		if n, errno := tree.ReadAt(f, p, 0); n != 1 || errno != 0 {
+			t.Fatal(n, errno)
+		}
+		if zero, changed := p[0] == 0 && tree.Attr(f).Blocks == 0, tree.Changes().Modified == 1; zero != changed {
+			t.Errorf("the content is zero: %v, and counts as changed: %v", zero, changed)
+		}
+		checkTree(t, tree, f)
+	})
+}
