@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -23,7 +24,8 @@ const (
 type spillDisk struct {
 	*tmpfsHome              // immutable; its files are those of the directory
 	reserve    int64        // bytes, see NewSpillHome; immutable
-	claimed    atomic.Int64 // bytes that are being written
+	claiming   sync.Mutex   // held by who claims; a leaf
+	claimed    atomic.Int64 // bytes that are being written; grows under claiming
 }
 
 // keepsFree is how many of total bytes stay free.
@@ -60,20 +62,22 @@ func (d *spillDisk) StatFS() (total, free int64, err error) {
 }
 
 // claim claims size bytes: ENOSPC. They are to be released once they are written.
+//
+// What is claimed is looked at before what is free: a write that ends in between counts
+// twice, rather than not at all.
 func (d *spillDisk) claim(size int64) error {
+	d.claiming.Lock()
+	defer d.claiming.Unlock()
+	claimed := d.claimed.Load()
 	_, free, err := d.StatFS()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case size > free-claimed:
+		return syscall.ENOSPC
 	}
-	for {
-		claimed := d.claimed.Load()
-		if size > free-claimed {
-			return syscall.ENOSPC
-		}
-		if d.claimed.CompareAndSwap(claimed, claimed+size) {
-			return nil
-		}
-	}
+	d.claimed.Add(size)
+	return nil
 }
 
 func (d *spillDisk) release(size int64) { d.claimed.Add(-size) }
