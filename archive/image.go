@@ -2,7 +2,6 @@ package archive
 
 import (
 	"cmp"
-	"encoding/hex"
 	"io"
 	"slices"
 	"sort"
@@ -151,7 +150,7 @@ func (im *Image) Content(row uint32) fs.Base { return &file{im, row} }
 
 // Commit is the commit that changed a row last: its entry, or what is in the file.
 func (im *Image) Commit(row uint32) CommitID {
-	return CommitID(hex.EncodeToString([]byte(im.x.commits[im.x.commit[row]])))
+	return commitIDOf(im.x.commits[im.x.commit[row]])
 }
 
 // Same reports that two files, of one archive or of two, are known to have the same
@@ -177,12 +176,19 @@ func (x *index) contentSegments(row uint32) []segment {
 	if x.segs[head].kind == segGroup {
 		return x.segs[head : head+1]
 	}
-	end := x.segs[head].rawOff + int64(x.segs[head].raw) + x.size(row)
+	end := x.contentAt(row) + x.size(row)
 	last := head + 1
 	for int(last) < len(x.segs) && x.segs[last].rawOff < end {
 		last++
 	}
 	return x.segs[head+1 : last]
+}
+
+// contentAt returns where the content of a file begins in the tar that is in segments of
+// its own.
+func (x *index) contentAt(row uint32) int64 {
+	head := &x.segs[x.seg[row]]
+	return head.rawOff + int64(head.raw)
 }
 
 // file is the content of a file in an archive.
@@ -243,11 +249,10 @@ func (f *file) dataIn(e *cached) (int64, error) {
 // readChunks is read for a file whose content is in segments of its own.
 func (f *file) readChunks(p []byte, off int64) (int, error) {
 	x := f.im.x
-	head := x.seg[f.row]
-	from := x.segs[head].rawOff + int64(x.segs[head].raw) // of the content in the tar
+	from := x.contentAt(f.row)
 	first := x.segmentAt(from + off)
 	last := x.segmentAt(from + off + int64(len(p)) - 1)
-	got, err := f.chunks(head, first, last)
+	got, err := f.chunks(x.seg[f.row], first, last)
 	if err != nil {
 		return 0, err
 	}
@@ -325,14 +330,13 @@ func (f *file) seek(off int64, hole bool) int64 {
 	if off >= size {
 		return size
 	}
-	head := x.seg[f.row]
-	if x.segs[head].kind == segGroup {
+	if x.segs[x.seg[f.row]].kind == segGroup {
 		if hole {
 			return size
 		}
 		return off
 	}
-	from := x.segs[head].rawOff + int64(x.segs[head].raw)
+	from := x.contentAt(f.row)
 	for i := x.segmentAt(from + off); off < size; i++ {
 		if (x.segs[i].kind == segZeros) == hole {
 			return off
@@ -345,11 +349,10 @@ func (f *file) seek(off int64, hole bool) int64 {
 // Used implements fs.Base.
 func (f *file) Used() int64 {
 	x, size := f.im.x, f.Size()
-	head := x.seg[f.row]
-	if x.segs[head].kind == segGroup {
+	if x.segs[x.seg[f.row]].kind == segGroup {
 		return size
 	}
-	end := x.segs[head].rawOff + int64(x.segs[head].raw) + size
+	end := x.contentAt(f.row) + size
 	used := int64(0)
 	for _, seg := range x.contentSegments(f.row) {
 		if seg.kind != segZeros {

@@ -320,15 +320,22 @@ func appendSigned(out []byte, v int64) []byte { return binary.AppendUvarint(out,
 
 // uint32s reads count numbers up to maximum, which are all that p holds.
 func uint32s(p []byte, count int, maximum uint64) ([]uint32, error) {
+	var out []uint32
+	err := eachNumber(p, count, &out, func(n *numbers) uint32 { return uint32(n.upTo(maximum)) })
+	return out, err
+}
+
+// eachNumber makes out of count numbers that read gives, which are all that p holds.
+func eachNumber[T any](p []byte, count int, out *[]T, read func(*numbers) T) error {
 	if len(p) < count { // each has a byte, so that memory follows what is there
-		return nil, errNumbers
+		return errNumbers
 	}
-	out := make([]uint32, count)
+	*out = make([]T, count)
 	n := numbers{p: p}
-	for i := range out {
-		out[i] = uint32(n.upTo(maximum))
+	for i := range *out {
+		(*out)[i] = read(&n)
 	}
-	return out, n.err()
+	return n.err()
 }
 
 func appendUint32s(out []byte, all []uint32) []byte {

@@ -122,17 +122,11 @@ func (x *index) encodeSec(out []byte) []byte {
 }
 
 func (d *indexDecoder) sec(p []byte) error {
-	if len(p) < d.rows {
-		return errNumbers
-	}
-	d.x.sec = make([]int64, d.rows)
-	n := numbers{p: p}
 	last := int64(0)
-	for row := range d.x.sec {
+	return eachNumber(p, d.rows, &d.x.sec, func(n *numbers) int64 {
 		last += n.signed() // it may wrap around: every time is one
-		d.x.sec[row] = last
-	}
-	return n.err()
+		return last
+	})
 }
 
 func (x *index) encodeNsec(out []byte) []byte { return appendUint32s(out, x.nsec) }
@@ -160,15 +154,7 @@ func (x *index) encodeValue(out []byte) []byte {
 
 // value reads the numbers as they are stored; checkValues makes of them what they are.
 func (d *indexDecoder) value(p []byte) error {
-	if len(p) < d.rows {
-		return errNumbers
-	}
-	d.x.value = make([]int64, d.rows)
-	n := numbers{p: p}
-	for row := range d.x.value {
-		d.x.value[row] = int64(n.upTo(math.MaxInt64))
-	}
-	return n.err()
+	return eachNumber(p, d.rows, &d.x.value, func(n *numbers) int64 { return int64(n.upTo(math.MaxInt64)) })
 }
 
 func (x *index) encodeTargets(out []byte) []byte { return append(out, x.targets...) }

@@ -30,11 +30,7 @@ func newPacking(ctx context.Context, t *fs.Tree, log *Log, opts *WriterOptions) 
 	for row := range p.moves {
 		p.moves[row] = true
 	}
-	parts := p.newParts()
-	if head := p.headPart(); len(head) > 0 {
-		parts = slices.Insert(parts, 0, part{rows: head})
-	}
-	p.runs = []run{{parts: parts}}
+	p.runs = []run{{parts: append(p.headParts(), p.newParts()...)}}
 	return p, nil
 }
 
@@ -57,20 +53,30 @@ func newPackingOf(b *rowBuilder, log *Log, root RootAttr, opts *WriterOptions) (
 	return p, nil
 }
 
-// headPart returns the directories that hold links which are made late, each with those
-// links behind it; parents first. It stands in front of everything: bsdtar sets the time
-// of a directory when all else is done only if it has made it for its own entry.
-func (p *packing) headPart() (rows []uint32) {
+// headParts returns the directories that hold links which are made late, each with those
+// links behind it, parents first; nothing if there are none. They stand in front of
+// everything: bsdtar sets the time of a directory when all else is done only if it has
+// made it for its own entry.
+func (p *packing) headParts() []part {
+	var rows []uint32
 	for row := uint32(1); row < uint32(p.x.rows()); row++ {
 		if links := p.x.lateLinks(row); len(links) > 0 {
 			rows = append(append(rows, row), links...)
 		}
 	}
-	return rows
+	return partOf(rows)
+}
+
+// partOf returns the part that rows are; none where there are none.
+func partOf(rows []uint32) []part {
+	if len(rows) == 0 {
+		return nil
+	}
+	return []part{{rows: rows}}
 }
 
 // newParts returns what is written anew of rows that move, in the order in which it
-// stands behind headPart and all that is kept: small files and the like, big files,
+// stands behind headParts and all that is kept: small files and the like, big files,
 // further names, and the other directories, children first, since what is put into a
 // directory changes its time. The end of the tar follows.
 func (p *packing) newParts() []part {
@@ -92,19 +98,8 @@ func (p *packing) newParts() []part {
 			small = append(small, row)
 		}
 	}
-	var parts []part
-	add := func(rows []uint32) {
-		if len(rows) > 0 {
-			parts = append(parts, part{rows: rows})
-		}
-	}
-	add(small)
-	parts = append(parts, big...)
-	add(links)
 	slices.Reverse(dirs)
-	add(dirs)
-	add([]uint32{tarEnd})
-	return parts
+	return slices.Concat(partOf(small), big, partOf(links), partOf(dirs), partOf([]uint32{tarEnd}))
 }
 
 // lateLinks returns the links in a directory that are made late; none of anything else.

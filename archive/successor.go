@@ -273,8 +273,8 @@ func (s *successor) lay() {
 			owners[x.seg[row]] = row
 		}
 	}
-	if head := s.p.headPart(); len(head) > 0 {
-		s.write(part{rows: head})
+	for _, part := range s.p.headParts() {
+		s.write(part)
 	}
 	placed := map[uint32]bool{}
 	for i := uint32(0); i < uint32(len(x.segs)); i++ {
@@ -292,8 +292,7 @@ func (s *successor) lay() {
 			}
 		}
 	}
-	parts := s.p.newParts()
-	for _, part := range parts {
+	for _, part := range s.p.newParts() {
 		if !placed[part.file] || part.rows != nil {
 			s.write(part)
 		}

@@ -144,6 +144,5 @@ func (x *index) contentIn(p *placement, i uint32) int64 {
 		head--
 	}
 	row := p.in(head)[0]
-	from := x.segs[head].rawOff + int64(x.segs[head].raw)
-	return min(int64(x.segs[i].raw), from+x.size(row)-x.segs[i].rawOff)
+	return min(int64(x.segs[i].raw), x.contentAt(row)+x.size(row)-x.segs[i].rawOff)
 }
