@@ -28,24 +28,22 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 		if errno != 0 {
 			return errno
 		}
-		t.written(n, u, off, off+length)
-		t.replacedLocked(n, off, min(off+length, n.size))
-		t.wroteLocked(n, now())
 	}
 	if mode&unix.FALLOC_FL_PUNCH_HOLE == 0 {
-		if errno := t.reserve(u, off, off+length, n.size, mode&unix.FALLOC_FL_KEEP_SIZE != 0); errno != 0 {
-			return errno
-		}
-		t.written(n, u, off, off+length)
+		errno = t.reserve(u, off, off+length, n.size, mode&unix.FALLOC_FL_KEEP_SIZE != 0)
 	}
-	if mode&unix.FALLOC_FL_KEEP_SIZE == 0 {
+	if errno != 0 && !zeros {
+		return errno
+	}
+	t.written(n, u, off, off+length)
+	if errno == 0 && mode&unix.FALLOC_FL_KEEP_SIZE == 0 {
 		n.size = max(n.size, off+length)
 	}
 	if zeros {
-		t.replacedLocked(n, off, min(off+length, n.size)) // also where the file has grown
+		t.replacedLocked(n, off, min(off+length, n.size))
 	}
 	t.wroteLocked(n, now())
-	return 0
+	return errno
 }
 
 // checkRange refuses what vfs_fallocate in the kernel's fs/open.c refuses.
