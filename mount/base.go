@@ -64,7 +64,7 @@ type openObject struct {
 func openTail(ctx context.Context, s store.Store, key string) (*openObject, error) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	unbind := context.AfterFunc(ctx, stop)
-	obj, err := store.OpenTail(life, s, key, openRead)
+	obj, err := store.OpenTail(life, s, key, archive.OpenRead)
 	if err != nil {
 		unbind()
 		stop()
@@ -72,9 +72,6 @@ func openTail(ctx context.Context, s store.Store, key string) (*openObject, erro
 	}
 	return &openObject{obj, stop, unbind}, nil
 }
-
-// openRead is how much of an archive's end is read to open it, bytes.
-const openRead = 1 << 20
 
 // keep has the object outlive the operation that opened it, unless that has ended.
 func (o *openObject) keep(ctx context.Context) error {

@@ -48,7 +48,7 @@ type endObject struct {
 
 func (o endObject) ReadAt(p []byte, off int64) (int, error) {
 	switch {
-	case off >= o.Info().Size-openRead:
+	case off >= o.Info().Size-archive.OpenRead:
 		return o.Object.ReadAt(p, off)
 	case strings.HasSuffix(o.key, "/silent"):
 		select {} // as a server that takes the request and is never heard of again
@@ -175,7 +175,7 @@ func TestMountsShareTheirBase(t *testing.T) {
 	}
 	// What is read may be on its way ahead at the same time, and two that open at once
 	// both read the end.
-	if got := requests(t, mounts)["get"].Received; got > 2*size+10*openRead {
+	if got := requests(t, mounts)["get"].Received; got > 2*size+10*archive.OpenRead {
 		t.Errorf("10 mounts of %d bytes have read %d", size, got)
 	}
 	for i, m := range mounts {

@@ -120,7 +120,7 @@ func TestReadOnlyMountsFetchOnce(t *testing.T) {
 			}
 			sum := requests(t, mounts)
 			// The end is read to open it, and what is read may be on its way ahead already.
-			if get := sum["get"]; get.Count != 1 || get.Received > 2*size+openRead {
+			if get := sum["get"]; get.Count != 1 || get.Received > 2*size+archive.OpenRead {
 				t.Errorf("%d mounts opened the archive of %d bytes %d times and read %d bytes", n, size, get.Count, get.Received)
 			}
 			if heads := sum["head"].Count; heads > int64(n-1) {
