@@ -3,7 +3,6 @@ package fs
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -329,20 +328,7 @@ func TestManyAtOnceOnAnImage(t *testing.T) {
 	for range 5 {
 		tree := onImage(t, &Options{MaxBytes: 4 << 20, MaxInodes: 60}, fill)
 		dirs := []*Inode{tree.Root(), lookup(t, tree, "d0"), lookup(t, tree, "d1")}
-		var wg sync.WaitGroup
-		for w := range workers {
-			wg.Go(func() {
-				r := &racer{tree: tree, dirs: dirs, rng: rand.New(rand.NewPCG(uint64(w), 1))}
-				for range steps {
-					r.step()
-				}
-				for _, n := range r.held {
-					tree.Unref(n, 1)
-				}
-			})
-		}
-		wg.Wait()
-		checkTree(t, tree, dirs[1:]...)
+		raceIn(t, tree, dirs, workers, steps)
 		for _, n := range dirs[1:] {
 			tree.Unref(n, 1)
 		}

@@ -18,21 +18,28 @@ func TestManyAtOnce(t *testing.T) {
 	const workers, steps = 8, 1500
 	eachTree(t, &Options{MaxBytes: 4 << 20, MaxInodes: 60}, func(t *testing.T, tree *Tree) {
 		dirs := []*Inode{tree.Root(), mkdir(t, tree, tree.Root(), "d0"), mkdir(t, tree, tree.Root(), "d1")}
-		var wg sync.WaitGroup
-		for w := range workers {
-			wg.Go(func() {
-				r := &racer{tree: tree, dirs: dirs, rng: rand.New(rand.NewPCG(uint64(w), 1))}
-				for range steps {
-					r.step()
-				}
-				for _, n := range r.held {
-					tree.Unref(n, 1)
-				}
-			})
-		}
-		wg.Wait()
-		checkTree(t, tree, dirs[1:]...)
+		raceIn(t, tree, dirs, workers, steps)
 	})
+}
+
+// raceIn does everything from several goroutines in dirs, of which the root is the first,
+// and checks the tree's rules.
+func raceIn(t *testing.T, tree *Tree, dirs []*Inode, workers, steps int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			r := &racer{tree: tree, dirs: dirs, rng: rand.New(rand.NewPCG(uint64(w), 1))}
+			for range steps {
+				r.step()
+			}
+			for _, n := range r.held {
+				tree.Unref(n, 1)
+			}
+		})
+	}
+	wg.Wait()
+	checkTree(t, tree, dirs[1:]...)
 }
 
 // racer is one of many that use a tree.

@@ -27,11 +27,7 @@ or an earlier release wrote, does not say: commit to the workspace once.`,
   workdir-mount blame --json s3://bucket/jobs/job-1 src/main.go`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			path := ""
-			if len(args) > 1 {
-				path = args[1]
-			}
-			return untilSignal(func(ctx context.Context) error { return a.blame(ctx, args[0], path) })
+			return untilSignal(func(ctx context.Context) error { return a.blame(ctx, args[0], pathIn(args)) })
 		},
 	}
 }

@@ -57,6 +57,14 @@ func (w wiping) Write(p []byte) (int, error) {
 	return w.out.Write(p)
 }
 
+// pathIn is the path in the arguments URL [PATH]; "" for the whole workspace.
+func pathIn(args []string) string {
+	if len(args) > 1 {
+		return args[1]
+	}
+	return ""
+}
+
 func (a *app) treeCommand() *cobra.Command {
 	var long bool
 	cmd := &cobra.Command{
@@ -68,11 +76,7 @@ with a slash at the end. A name that a terminal cannot show as it is, is quoted.
   workdir-mount tree -l s3://bucket/jobs/job-1 src`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			path := ""
-			if len(args) > 1 {
-				path = args[1]
-			}
-			return untilSignal(func(ctx context.Context) error { return a.tree(ctx, args[0], path, long) })
+			return untilSignal(func(ctx context.Context) error { return a.tree(ctx, args[0], pathIn(args), long) })
 		},
 	}
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "show permissions, sizes, times and where links lead")
