@@ -19,7 +19,7 @@ func visitOf(ctx context.Context) *visit {
 }
 
 // Workspace returns the workspace that the function runs in: that of the activity's rule,
-// or of the innermost Do without a name. It is false where there is none.
+// or of the innermost Do without a name. It is false if there is no such workspace.
 func Workspace(ctx context.Context) (*mount.Mount, bool) {
 	for v := visitOf(ctx); v != nil; v = v.outer {
 		if v.isMain() {
@@ -30,7 +30,7 @@ func Workspace(ctx context.Context) (*mount.Mount, bool) {
 }
 
 // WorkspaceNamed returns a workspace by the name that it has in the rule, or in the
-// options of Do. It is false where there is none.
+// options of Do. It is false if there is no such workspace.
 func WorkspaceNamed(ctx context.Context, name string) (*mount.Mount, bool) {
 	for v := visitOf(ctx); v != nil; v = v.outer {
 		if name != "" && v.opts.Name == name {

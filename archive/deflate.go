@@ -233,8 +233,8 @@ func trailingZeros(b []byte) int {
 // the first part.
 func crcWithZeros(crc uint32, n int64) uint32 { return ^shiftCRC(^crc, n) }
 
-// crcCombine is the CRC-32 of two parts, of which the second has n bytes (crc32_combine
-// of zlib).
+// crcCombine returns the CRC-32 of two parts from theirs; the second has n bytes
+// (crc32_combine of zlib).
 func crcCombine(first, second uint32, n int64) uint32 { return shiftCRC(first, n) ^ second }
 
 // shiftCRC feeds n zeros to a CRC's register. To append a zero is a linear map of the

@@ -218,7 +218,8 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	return n, eof
 }
 
-// read fills p from off on, all of which the file has.
+// read fills p from off on.
+// Preconditions: the file has all of it.
 func (f *file) read(p []byte, off int64) (int, error) {
 	seg := f.im.x.seg[f.row]
 	if f.im.x.segs[seg].kind != segGroup {

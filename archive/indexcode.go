@@ -90,7 +90,7 @@ func (x *index) encode(maxBytes int64) ([]byte, error) {
 }
 
 // newZstdEncoder returns what serves the columns of one index. It has channels, and so
-// belongs to whoever began to use it (testing/synctest).
+// belongs to the bubble that made it (testing/synctest).
 func newZstdEncoder() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false))
 	if err != nil {

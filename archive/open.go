@@ -110,7 +110,7 @@ func (f *footer) readIndex(r io.ReaderAt, lim Limits) (*index, error) {
 	return x, nil
 }
 
-// endReader is an archive of which the end was read already.
+// endReader reads an archive whose end is in memory already.
 type endReader struct {
 	r    io.ReaderAt
 	from int64 // where end begins

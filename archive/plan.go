@@ -28,7 +28,7 @@ type Piece struct {
 // Plan returns how t becomes an archive, with log behind it, which must not be nil. t is
 // frozen, or nobody changes it until the plan is carried out. Where it stands on an image
 // of base, segments of base are kept; base may be nil, and then everything is new. All
-// else is as of WriteTree, of which this is the other way; the writer given to NewWriter
+// else is as of WriteTree; the writer given to NewWriter
 // is not used.
 //
 // The plan reads t when its pieces are written, until ctx ends.

@@ -18,7 +18,7 @@ type policy struct {
 // XATTR_NAME_MAX.
 const maxXattrName = 255
 
-// keep gives the extended attributes of h that the tree is to have.
+// keep returns the extended attributes of h that the tree gets.
 func (p *policy) keep(h *header) ([]xattr, error) {
 	kept := h.xattrs[:0]
 	for _, x := range h.xattrs {

@@ -47,7 +47,7 @@ func (e *ConflictError) between() string {
 	return s
 }
 
-// shownName is how many bytes of a name a message shows; whoever commits chooses names.
+// shownName is how many bytes of a name a message shows; those who commit choose names.
 const shownName = 100
 
 // committer describes one commit: which, by what work, from where, when, how much.
