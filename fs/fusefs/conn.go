@@ -32,6 +32,10 @@ type Options struct {
 	// ReadOnly answers everything that would change the tree with EROFS, and
 	// leaves the writeback cache off. The mount should be read-only as well.
 	ReadOnly bool
+	// Lower serves the tree, of which it is what [fs.Tree.Traits] returns, as the lower
+	// layer of a kernel overlay, see lower.go. It goes with ReadOnly. nil: the tree is
+	// shown as it is.
+	Lower *fs.Traits
 	// Passthrough lets the kernel read and write files by itself where the tree can
 	// lend them, instead of the writeback cache. It needs CAP_SYS_ADMIN in the
 	// initial user namespace and Linux 6.9; without them all goes through READ and

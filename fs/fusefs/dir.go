@@ -34,7 +34,7 @@ func (s *server) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEn
 			return entry != nil
 		}
 		s.tree.Ref(n)
-		setEntry(entry, a, valid)
+		setEntry(entry, n.Ino(), a, valid)
 		return true
 	})
 }

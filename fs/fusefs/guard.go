@@ -42,6 +42,13 @@ func newGuard(t *fs.Tree, o *Options) (*guard, *fuse.MountOptions, error) {
 			g.refuse[op] = fuse.EROFS
 		}
 	}
+	if o.Lower != nil {
+		unused, err := refusedBy(o.Lower)
+		if err != nil {
+			return nil, nil, err
+		}
+		off, s.lower = append(off, unused...), true
+	}
 	for _, op := range off {
 		g.refuse[op] = fuse.ENOSYS
 	}

@@ -39,7 +39,9 @@ func TestMain(m *testing.M) {
 // childConfig says what the child serves.
 type childConfig struct {
 	ReadOnly  bool
-	Passed    bool // with passthrough
+	Passed    bool              // with passthrough
+	Lower     bool              // as the lower layer of an overlay
+	Xattrs    map[string]string // of each of Files, by name
 	Disable   []string
 	MaxBytes  int64
 	MaxInodes int64
@@ -87,7 +89,14 @@ func runChild(config string) error {
 	if err != nil {
 		return err
 	}
-	opts := &Options{ReadOnly: cfg.ReadOnly, Passthrough: cfg.Passed, Disable: cfg.Disable}
+	opts := &Options{ReadOnly: cfg.ReadOnly || cfg.Lower, Passthrough: cfg.Passed, Disable: cfg.Disable}
+	if cfg.Lower {
+		traits, err := tree.Traits()
+		if err != nil {
+			return err
+		}
+		opts.Lower = &traits
+	}
 	if cfg.Quiet {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -127,6 +136,9 @@ func (cfg *childConfig) tree() (*fs.Tree, error) {
 		n, errno := tree.Mknod(tree.Root(), name, unix.S_IFREG|0o644, 0, fs.Owner{})
 		if errno == 0 {
 			_, errno = tree.WriteAt(n, []byte(content), 0, false)
+		}
+		for attr, value := range cfg.Xattrs {
+			errno = cmp.Or(errno, tree.SetXattr(n, attr, []byte(value), 0))
 		}
 		if errno != 0 {
 			return nil, errno
@@ -206,7 +218,7 @@ func newMount(tb testing.TB, cfg childConfig) *testMount {
 	defer dev.Close() // the child has its own; the connection must end with it
 	m := &testMount{tb: tb, dir: mountpoint(tb)}
 	var flags uintptr = unix.MS_NOSUID | unix.MS_NODEV
-	if cfg.ReadOnly {
+	if cfg.ReadOnly || cfg.Lower {
 		flags |= unix.MS_RDONLY
 	}
 	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d",

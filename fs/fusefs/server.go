@@ -27,6 +27,7 @@ type server struct {
 	wanted uint64 // capabilities that we ask for; immutable
 
 	readOnly bool // immutable; no atime changes
+	lower    bool // immutable; see Options.Lower
 
 	// Set by negotiated, before the first request.
 	caps   uint64 // those of wanted that the kernel has
@@ -84,7 +85,7 @@ func (s *server) inode(node uint64) (*fs.Inode, fuse.Status) {
 // entry fills out for n. The caller has taken the reference that goes with it.
 func (s *server) entry(n *fs.Inode, out *fuse.EntryOut) {
 	a, valid := s.attr(n)
-	setEntry(out, &a, valid)
+	setEntry(out, n.Ino(), &a, valid)
 }
 
 // attr gives the attributes of n for the kernel, and for how long it may keep them, in
@@ -94,11 +95,12 @@ func (s *server) attr(n *fs.Inode) (a fs.Attr, valid uint64) {
 	s.shows(n.Ino())
 	valid = s.lending.attrValid(n.Ino())
 	a = s.tree.Attr(n)
+	a.Ino = s.shownIno(a.Ino)
 	return a, s.withLoss(n, &a, valid)
 }
 
-func setEntry(out *fuse.EntryOut, a *fs.Attr, valid uint64) {
-	out.NodeId = a.Ino
+func setEntry(out *fuse.EntryOut, node uint64, a *fs.Attr, valid uint64) {
+	out.NodeId = node
 	out.Generation = generation
 	out.EntryValid = cacheFor
 	out.AttrValid = valid

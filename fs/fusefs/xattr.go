@@ -27,7 +27,11 @@ func (s *server) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, buf
 	if st != fuse.OK {
 		return 0, st
 	}
-	value, errno := s.tree.GetXattr(n, name)
+	stored, ok := s.storedXattr(name)
+	if !ok {
+		return 0, fuse.ENODATA
+	}
+	value, errno := s.tree.GetXattr(n, stored)
 	if errno == syscall.ENODATA && name == label {
 		errno = syscall.EOPNOTSUPP
 	}
@@ -50,6 +54,7 @@ func (s *server) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, buf []byte) (ui
 	}
 	size := 0
 	for _, name := range names {
+		name = s.shownXattr(name)
 		if size < len(buf) {
 			copy(buf[size:], name+"\x00")
 		}

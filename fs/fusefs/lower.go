@@ -1,0 +1,74 @@
+package fusefs
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// A tree that is the lower layer of a kernel overlay ([Options.Lower]) differs in what
+// the overlay does with it:
+//
+//   - st_ino is the node id times [lowerSpread]. An overlay with xino=on sets one of the
+//     highest bits of it, and programs that hold st_ino as a double (JavaScript) would
+//     see one number for a thousand files.
+//   - The overlay asks each entry for its own extended attributes, and where a file has
+//     data for each MiB that it copies. Of a tree that has no such thing GETXATTR,
+//     LISTXATTR and LSEEK are answered with ENOSYS, which the kernel remembers.
+//   - Extended attributes named trusted.overlay.* speak to the overlay. Those of the tree
+//     are shown by the overlay's own escape, trusted.overlay.overlay.*, which it shows
+//     without the escape from Linux 6.7 on, and hides before.
+//   - A character device 0:0 speaks to it as well, and has no escape: such a tree is
+//     refused.
+
+// lowerSpread is how far apart the inode numbers of neighbours are in a lower layer. With
+// the bit 2^62 set, numbers that are 2^10 apart are exact and different as doubles.
+const lowerSpread = 1024
+
+const (
+	overlayXattrs = "trusted.overlay."
+	escapedXattrs = overlayXattrs + "overlay."
+)
+
+// refusedBy returns the operations that are of no use for a lower layer with such traits,
+// or an error where it cannot be one.
+func refusedBy(lower *fs.Traits) ([]op, error) {
+	if lower.Whiteout != "" {
+		return nil, fmt.Errorf("%q is a device 0:0, which an overlay takes for a file that was removed", lower.Whiteout)
+	}
+	var ops []op
+	if !lower.Xattrs {
+		ops = append(ops, opGetXAttr, opListXAttr)
+	}
+	if !lower.Sparse {
+		ops = append(ops, opLseek)
+	}
+	return ops, nil
+}
+
+// shownIno is the inode number that the kernel is told of.
+func (s *server) shownIno(ino uint64) uint64 {
+	if s.lower {
+		return ino * lowerSpread
+	}
+	return ino
+}
+
+// shownXattr is the name that the kernel is told of an extended attribute.
+func (s *server) shownXattr(name string) string {
+	if rest, ok := strings.CutPrefix(name, overlayXattrs); ok && s.lower {
+		return escapedXattrs + rest
+	}
+	return name
+}
+
+// storedXattr is the name in the tree of what the kernel asks for by name; ok is false for
+// one of the overlay's own, which no tree has.
+func (s *server) storedXattr(name string) (stored string, ok bool) {
+	if !s.lower || !strings.HasPrefix(name, overlayXattrs) {
+		return name, true
+	}
+	rest, ok := strings.CutPrefix(name, escapedXattrs)
+	return overlayXattrs + rest, ok
+}
