@@ -46,8 +46,9 @@ var table = map[string]rule{
 		foreign: []string{"go.temporal.io/"},
 		tests:   []string{"store/drivers/azure", "store/drivers/s3"},
 	},
-	"activity/errtype": {},
-	"mount":            {ours: []string{"doctor", "fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable"}, tests: []string{"store/storetest"}},
+	"activity/errtype":       {},
+	"mount":                  {ours: []string{"doctor", "fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable", "mount/internal/..."}, tests: []string{"store/storetest"}},
+	"mount/internal/overlay": {},
 	"store/drivers/s3": {
 		ours:    []string{"doctor", "doctor/s3", "store", "store/drivers/internal/cloud"},
 		foreign: []string{"gocloud.dev/", "github.com/aws/"},

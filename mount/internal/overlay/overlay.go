@@ -1,0 +1,204 @@
+package overlay
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Unsupported says why there is no overlay.
+type Unsupported struct{ Why string }
+
+func (e *Unsupported) Error() string { return "no overlay: " + e.Why }
+
+// Names in Config.Home.
+const (
+	UpperName = "upper"
+	WorkName  = "work"
+	indexName = "index" // in the work directory: the overlay's own
+)
+
+// Config says what an overlay is made of. The descriptors stay the caller's.
+type Config struct {
+	Source string // what the mount table calls it
+	Lower  int    // a mount by [Lower]
+	Home   int    // a directory with two empty ones, UpperName and WorkName. The first is the root directory of the overlay: mode, owner, times
+	// Scratch is a path that is not there yet, in a directory of the caller's alone. Where
+	// the kernel needs it, layers are attached below it for a moment. What a process that
+	// was killed leaves there is removed by ClearScratch.
+	Scratch string
+	// Metacopy lets a change of attributes leave the content in the lower layer. Then
+	// files with paths of more than MaxRedirect bytes can be neither moved nor linked.
+	Metacopy bool
+	Volatile bool // fsync(2) and unmounting do not wait for the disk that Home is on
+	Suid     bool // set-user-ID programs have their effect
+	Dev      bool // so have device nodes
+	// Without names what is to be taken for missing, so that tests can walk the paths of
+	// other kernels: "overlay", "descriptors", "detached", "index", "user xattrs".
+	Without []string
+}
+
+// MaxRedirect is the longest path of a directory of the lower layer, in bytes and without a
+// slash in front, that can be moved (fs/overlayfs/dir.c, redirect_max).
+const MaxRedirect = 255
+
+// Overlay is an overlay that is attached nowhere yet.
+type Overlay struct {
+	fd     int
+	device string
+}
+
+// Make makes an overlay. The error is an *Unsupported.
+func Make(cfg *Config) (*Overlay, error) {
+	if err := cfg.checkUpper(); err != nil {
+		return nil, err
+	}
+	empty, err := newEmpty()
+	if err != nil {
+		return nil, unsupported("make an empty layer", err)
+	}
+	defer unix.Close(empty)
+	layers := layers{lower: cfg.Lower, empty: empty, home: cfg.Home}
+	err = cfg.missing("overlay")
+	for _, form := range forms {
+		if cfg.missing(form.needs...) != nil {
+			continue
+		}
+		var o *Overlay
+		if o, err = form.make(cfg, layers); err == nil {
+			return o, nil
+		}
+	}
+	return nil, unsupported("mount it", err)
+}
+
+// missing returns an error if one of the features is to be taken for missing.
+func (cfg *Config) missing(features ...string) error {
+	for _, name := range features {
+		if slices.Contains(cfg.Without, name) {
+			return fmt.Errorf("%s: %w", name, unix.ENODEV)
+		}
+	}
+	return nil
+}
+
+// checkUpper looks whether the file system of the upper layer has extended attributes
+// of users, which tools then have in the overlay (tmpfs from Linux 6.6 on).
+func (cfg *Config) checkUpper() error {
+	const name, what = "user.workdir", "the file system for what is written has no extended attributes of users"
+	if err := cfg.missing("user xattrs"); err != nil {
+		return unsupported(what, err)
+	}
+	fd, err := unix.Openat(cfg.Home, UpperName, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return unsupported("open the upper layer", err)
+	}
+	defer unix.Close(fd)
+	if err = unix.Fsetxattr(fd, name, nil, 0); err == nil {
+		err = unix.Fremovexattr(fd, name)
+	}
+	if err != nil {
+		return unsupported(what, err)
+	}
+	return nil
+}
+
+func unsupported(what string, err error) error {
+	var u *Unsupported
+	if errors.As(err, &u) {
+		return u
+	}
+	return &Unsupported{Why: what + ": " + err.Error()}
+}
+
+// finish makes the overlay that ctx, which has its layers, describes.
+func (cfg *Config) finish(ctx fsContext) (*Overlay, error) {
+	onOff := map[bool]string{true: "on", false: "off"}
+	for _, o := range [][2]string{
+		{"source", cfg.Source}, {"redirect_dir", "on"}, {"xino", "on"}, {"metacopy", onOff[cfg.Metacopy]},
+		{"index", onOff[cfg.missing("index") == nil]},
+	} {
+		if err := ctx.set(o[0], o[1]); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Volatile {
+		if err := ctx.flag("volatile"); err != nil {
+			return nil, err
+		}
+	}
+	fd, err := ctx.mount(cfg.attributes())
+	if err != nil {
+		return nil, err
+	}
+	o := &Overlay{fd: fd}
+	if o.device, err = deviceOf(fd); err == nil {
+		err = cfg.checkIndex()
+	}
+	if err != nil {
+		o.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+// checkIndex looks for the index, without which hard links of the lower layer would break
+// where they are changed. The kernel does without one, and says so in its log alone, where
+// a layer has no file handles (fs/overlayfs/super.c, ovl_lower_dir).
+func (cfg *Config) checkIndex() error {
+	err := unix.Faccessat(cfg.Home, WorkName+"/"+indexName, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return &Unsupported{Why: "the kernel keeps no index of hard links on these layers"}
+	}
+	return nil
+}
+
+func (cfg *Config) attributes() int {
+	attr := 0
+	if !cfg.Suid {
+		attr |= unix.MOUNT_ATTR_NOSUID
+	}
+	if !cfg.Dev {
+		attr |= unix.MOUNT_ATTR_NODEV
+	}
+	return attr
+}
+
+// deviceOf returns the number of a mount's device. The kernel knows it and asks no layer.
+func deviceOf(fd int) (string, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, 0, &st); err != nil {
+		return "", fmt.Errorf("statx: %w", err)
+	}
+	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor), nil
+}
+
+// Device is the number of the overlay's device, "major:minor".
+func (o *Overlay) Device() string { return o.device }
+
+// Attach attaches the overlay at a directory and closes it. What ends it is umount(2).
+func (o *Overlay) Attach(dir string) error {
+	defer o.Close()
+	err := unix.MoveMount(o.fd, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if err != nil {
+		return unsupported("attach it at "+dir, err)
+	}
+	return nil
+}
+
+// Close lets go of the overlay, which ends unless it was attached.
+func (o *Overlay) Close() {
+	if o.fd >= 0 {
+		_ = unix.Close(o.fd) // a mount's descriptor: nothing is written
+		o.fd = -1
+	}
+}
+
+// ReadOnly makes the mount at dir read-only for good. EBUSY while something is open for
+// writing.
+func ReadOnly(dir string) error {
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	return unix.MountSetattr(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, &attr)
+}
