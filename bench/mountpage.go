@@ -18,7 +18,7 @@ func renderMounts(b *strings.Builder, res mountResults) []plot {
 		"Every task was done in every place in turn, in fresh places in each round; rounds: %d. The first column is the median time on a tmpfs; "+
 		"the others are the median of the ratios to the tmpfs in the same round, with the lowest and the highest. Less is better.\n\n"+
 		"The disk is where the temporary files of the machine are, with its page cache. bindfs, fuse-overlayfs and rclone have their files on a tmpfs; "+
-		"rclone copies to it what was written, later. *Passthrough* is what root gets, *writeback* what everybody else gets.\n", res.rounds)
+		"rclone copies to it what was written, later.\n", res.rounds)
 	var plots []plot
 	for _, g := range groups {
 		fmt.Fprintf(b, "\n### %s\n\n", g.title)

@@ -30,8 +30,7 @@ type opened struct {
 var places = []place{
 	{"tmpfs", "#000000", openTmpfs},
 	{"disk", "#8a8a8a", openDisk},
-	{"workdir, passthrough", "#1f77b4", openWorkdir()},
-	{"workdir, writeback", "#6baed6", openWorkdir("--spill")},
+	{"workdir", "#1f77b4", openWorkdir()},
 	{"bindfs", "#d95f5f", overTmpfs("bindfs", "-f", "back", "mnt")},
 	{"fuse-overlayfs", "#8c6bb1", overTmpfs("fuse-overlayfs", "-f", "-o", "lowerdir=lower,upperdir=back,workdir=work", "mnt")},
 	{"rclone mount", "#5aa469", overTmpfs("rclone", "mount", "back", "mnt", "--config", "", "--cache-dir", "work", "--vfs-cache-mode", "writes", "--file-perms", "0777")},

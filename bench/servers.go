@@ -14,8 +14,8 @@ import (
 
 // ways are how many mounts are measured in one server, by the benchmarks' names.
 var ways = []struct{ bench, name string }{
-	{"passthrough", "read-write, passthrough"},
-	{"writeback", "read-write, writeback"},
+	{"memory", "read-write"},
+	{"spill", "read-write, with a spill directory"},
 	{"read-only", "read-only, one revision"},
 }
 

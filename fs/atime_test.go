@@ -1,10 +1,6 @@
 package fs
 
-import (
-	"testing"
-
-	"golang.org/x/sys/unix"
-)
+import "testing"
 
 // old is a time that a read is to renew if it is not newer than the last change.
 func old(sec int64) Time { return Time{Sec: sec} }
@@ -24,7 +20,7 @@ func TestTouchIsRelatime(t *testing.T) {
 		{"a day old", old(recent - 25*3600), old(1), old(1), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tree := lentTree(t, nil)
+			tree := newTree(t, nil)
 			n := file(t, tree, tree.Root(), "n", "x")
 			defer tree.Unref(n, 1)
 			set := SetAttr{Valid: SetAtime | SetMtime | SetCtime, Atime: c.atime, Mtime: c.mtime, Ctime: c.ctime}
@@ -42,7 +38,7 @@ func TestTouchIsRelatime(t *testing.T) {
 }
 
 func TestTouchOfAFrozenTree(t *testing.T) {
-	tree := lentTree(t, nil)
+	tree := newTree(t, nil)
 	n := file(t, tree, tree.Root(), "n", "x")
 	defer tree.Unref(n, 1)
 	ok(t, second(tree.SetAttr(n, &SetAttr{Valid: SetAtime, Atime: old(1)})))
@@ -50,41 +46,5 @@ func TestTouchOfAFrozenTree(t *testing.T) {
 	tree.Touch(n)
 	if got := tree.Attr(n).Atime; got != old(1) {
 		t.Errorf("atime %v", got)
-	}
-}
-
-// A lent file is read behind our back; its backing file knows when.
-func TestReadOfALentFile(t *testing.T) {
-	tree := lentTree(t, nil)
-	n := file(t, tree, tree.Root(), "n", "content")
-	defer tree.Unref(n, 1)
-	set := func(at Time) {
-		t.Helper()
-		ok(t, second(tree.SetAttr(n, &SetAttr{Valid: SetAtime, Atime: at})))
-	}
-	set(old(1))
-	fd := lend(t, tree, n)
-	defer tree.Return(n)
-	if got := tree.Attr(n).Atime; got != old(1) {
-		t.Errorf("atime %v by lending alone", got)
-	}
-	pread(t, fd, 7)
-	if got := tree.Attr(n).Atime; got.Sec < 1e9 {
-		t.Errorf("atime %v after a read", got)
-	}
-	set(old(2))
-	if got := tree.Attr(n).Atime; got != old(2) {
-		t.Errorf("atime %v after it was set", got)
-	}
-	pread(t, fd, 7)
-	if got := tree.Attr(n).Atime; got.Sec < 1e9 {
-		t.Errorf("atime %v after one more read", got)
-	}
-}
-
-func pread(t *testing.T, fd, length int) {
-	t.Helper()
-	if n, err := unix.Pread(fd, make([]byte, length), 0); n != length || err != nil {
-		t.Fatalf("read %d, %v", n, err)
 	}
 }

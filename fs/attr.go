@@ -10,7 +10,6 @@ import (
 func (t *Tree) Attr(n *Inode) Attr {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	t.refreshLocked(n)
 	return n.attrLocked()
 }
 
@@ -41,7 +40,6 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 		n.modifiedLocked(when)
 	}
 	owned, timed := t.setOwnerAndMode(n, s), setTimes(n, s)
-	t.attrSetLocked(n, s.Valid&SetMtime != 0)
 	if owned || timed && s.Valid&SetSize == 0 { // a time that comes with a size is that of the size
 		n.flags |= flagMeta
 	}
@@ -114,4 +112,17 @@ func (t *Tree) killPrivLocked(n *Inode) bool {
 		t.keepLocked(n)
 	}
 	return changed
+}
+
+// Privileged reports whether n has suid, sgid or security.capability.
+func (t *Tree) Privileged(n *Inode) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.privilegedLocked()
+}
+
+// Preconditions: n.mu is held.
+func (n *Inode) privilegedLocked() bool {
+	_, capable := n.findXattr("security.capability")
+	return capable || n.perm&(syscall.S_ISUID|syscall.S_ISGID) != 0
 }

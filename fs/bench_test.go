@@ -230,18 +230,6 @@ func heapInUse() uint64 {
 	return m.HeapAlloc
 }
 
-// BenchmarkLend is what an open and a close cost here with passthrough.
-func BenchmarkLend(b *testing.B) {
-	tree := benchTree(b)
-	f := file(b, tree, tree.Root(), "f", "content")
-	for range b.N {
-		fd, errno := tree.Lend(f)
-		ok(b, errno)
-		closeFD(fd)
-		tree.Return(f)
-	}
-}
-
 // columnImage is an image of columns, which take about as much memory as those of an
 // archive: so many directories, each of as many empty files.
 type columnImage struct {

@@ -16,8 +16,7 @@ func (t *Tree) Seal() {
 		if n.nlink == 0 {
 			n.flags |= flagNew // should it be given a name, that is new
 		}
-		// What is lent changes without a word, and RowStates looks for what rows are not.
-		if n.lentLocked() == nil && n.ino > t.rows {
+		if n.ino > t.rows { // RowStates looks for what rows are not
 			t.inodes.unmark(n.ino)
 		}
 		n.mu.Unlock()
@@ -39,7 +38,6 @@ func (t *Tree) Changes() Changes {
 	c := Changes{Removed: t.removed.Load()}
 	for n := range t.inodes.marked() {
 		n.mu.Lock()
-		t.refreshLocked(n)
 		flags, named, size := n.flags, n.nlink > 0, n.size
 		n.mu.Unlock()
 		if !named || flags&flagsChanged == 0 {

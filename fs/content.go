@@ -34,7 +34,6 @@ func (t *Tree) contentOf(n *Inode) (c content, e extent, errno syscall.Errno) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	t.refreshLocked(n)
 	return n.content, extent{n.size, n.flags&flagLost != 0}, 0
 }
 

@@ -132,7 +132,6 @@ func TestInodeIsDroppedAndMadeAgain(t *testing.T) {
 			}
 		}, false},
 		{"listed", "a/b", func(n *Inode) { names(t, tree, n); tree.Touch(n) }, false},
-		{"lent in vain", "f", func(n *Inode) { want(t, second(tree.Lend(n)), syscall.EOPNOTSUPP) }, false},
 		{"removed in vain", "a", func(n *Inode) { want(t, tree.Unlink(n, "b"), syscall.EISDIR) }, false},
 		{"opened to be made", "a", func(n *Inode) { want(t, second(tree.Mkdir(n, "b", 0, Owner{})), syscall.EEXIST) }, false},
 		{"chmod", "a/two", func(n *Inode) { ok(t, second(tree.SetAttr(n, &SetAttr{Valid: SetMode, Mode: 0o600}))) }, true},

@@ -39,7 +39,6 @@ type Inode struct {
 // Flags of an inode. Those from flagNew on are what changed since Seal.
 const (
 	flagLinkable = 1 << iota // made by Tmpfile and never linked
-	flagFreed                // its content was freed by FreeRemoved
 	flagLost                 // bytes of it are lost, see Lose
 	flagKept                 // it is not what its row in the image says
 	flagNew                  // it was made

@@ -85,35 +85,9 @@ func (t *Tree) nameRemoved(dir, n *Inode, when Time) {
 	}
 }
 
-// Removed tells whether n has lost its last name for good: it can get no other.
-func (t *Tree) Removed(n *Inode) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.removedLocked()
-}
-
+// removedLocked reports whether n has lost its last name for good: it can get no other.
 // Preconditions: n.mu is held.
 func (n *Inode) removedLocked() bool { return n.nlink == 0 && n.flags&flagLinkable == 0 }
 
 // Orphans counts the inodes that lost their last name and are kept by references.
 func (t *Tree) Orphans() int64 { return t.orphans.Load() }
-
-// Freed tells whether FreeRemoved has freed the content of n.
-func (t *Tree) Freed(n *Inode) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.flags&flagFreed != 0
-}
-
-// FreeRemoved frees the content of n if it is Removed, whatever references are
-// left. It is for a caller who knows that nobody has n open, nor will: what reads
-// it all the same finds zeros.
-func (t *Tree) FreeRemoved(n *Inode) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.removedLocked() || n.lentLocked() != nil {
-		return
-	}
-	n.flags |= flagFreed
-	t.dropContentLocked(n)
-}

@@ -39,7 +39,6 @@ func (t *Tree) RowStates() []RowState {
 func (t *Tree) inodeState(n *Inode, row uint32) (state RowState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	t.refreshLocked(n)
 	a, was := n.attrLocked(), t.image.Attr(row)
 	if n.isDir() {
 		was.Size = a.Size // which follows from the names

@@ -81,13 +81,6 @@ func TestDroppedBaseIsFreed(t *testing.T) {
 		{"punch", func(t *testing.T, tree *Tree, n *Inode) {
 			ok(t, tree.Allocate(n, 0, 2*pageSize, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE))
 		}, 2, false},
-		{"free while it is referred to", func(t *testing.T, tree *Tree, n *Inode) {
-			ok(t, tree.Unlink(tree.Root(), fmt.Sprint(n.ino-2)))
-			tree.FreeRemoved(n)
-			if got := read(t, tree, n); got != string(make([]byte, size)) {
-				t.Error("what was freed reads as something else than zeros")
-			}
-		}, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			eachTree(t, nil, func(t *testing.T, tree *Tree) {

@@ -44,7 +44,6 @@ func (t *Tree) lockChange(n *Inode) syscall.Errno {
 		n.mu.Unlock()
 		return errno
 	}
-	t.refreshLocked(n)
 	return 0
 }
 

@@ -22,12 +22,9 @@ type upper struct {
 	File
 	below atomic.Pointer[below] // nil: all of it is in the backing file; changes under Inode.mu
 
-	pages   int64 // that the backing file takes, as counted in Tree.bytes
-	seen    int64 // of a lent file: its time of modification when it was last looked at
-	beyond  bool  // memory was allocated beyond the end of the file
-	unseen  bool  // memory was allocated that SEEK_DATA takes for a hole until it is written to
-	lent    bool  // the kernel writes to the backing file by itself, see Lend
-	wasLent bool  // it was at some time
+	pages  int64 // that the backing file takes, as counted in Tree.bytes
+	beyond bool  // memory was allocated beyond the end of the file
+	unseen bool  // memory was allocated that SEEK_DATA takes for a hole until it is written to
 }
 
 // dense tells whether there are no holes in the backing file, so that what a write

@@ -49,9 +49,6 @@ func TestExerciser(t *testing.T) {
 			}
 			e.workBy(w, e.url(key), func(dir string) {
 				all.run(e.t, phase, dir, ops)
-				if phase == "new" {
-					e.checkWay(w, dir)
-				}
 			})
 		}
 	})

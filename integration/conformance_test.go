@@ -23,19 +23,16 @@ const (
 type way struct {
 	name  string
 	flags func(e *env) []string // for exec, as root
-	asks  bool                  // the server sees READ and WRITE
 }
 
-// ways that root can choose: the kernel reads and writes backing files by itself,
-// or the server does it, under the writeback cache; or it does so with a cache that holds
-// no segment of the archive longer than it is read, so that all content which nobody has
-// changed is read and decompressed again and again.
+// ways that root can choose: content in memory; or beyond that on disk, with a cache that
+// holds no segment of the archive longer than it is read, so that all content which nobody
+// has changed is read and decompressed again and again.
 var ways = []way{
-	{name: "passthrough", flags: func(*env) []string { return nil }},
-	{name: "writeback", flags: func(e *env) []string { return []string{"--spill", e.mkdir("spill")} }, asks: true},
+	{name: "memory", flags: func(*env) []string { return nil }},
 	{name: "dropped cache", flags: func(e *env) []string {
 		return []string{"--spill", e.mkdir("spill"), "--cache-bytes", "1"}
-	}, asks: true},
+	}},
 }
 
 // onWays runs a test for each way, in an env of its own.
@@ -51,15 +48,6 @@ func onWays(t *testing.T, test func(e *env, w way)) {
 func (e *env) workBy(w way, url string, fn func(dir string), flags ...string) {
 	e.t.Helper()
 	e.work(url, fn, append(w.flags(e), flags...)...)
-}
-
-// checkWay holds a mount to its way, after files were written that it did not have
-// from an archive: the server must have seen their content, or nothing of it.
-func (e *env) checkWay(w way, dir string) {
-	e.t.Helper()
-	if writes := e.requests(dir)["WRITE"]; (writes > 0) != w.asks {
-		e.t.Errorf("%s: the server has seen %d WRITE requests", w.name, writes)
-	}
 }
 
 // requests counts what the kernel has asked of a mount, by operation.

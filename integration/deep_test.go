@@ -13,9 +13,9 @@ import (
 // with the zero at the end), work and come back.
 func TestDeepTreesAndLongPaths(t *testing.T) {
 	needRoot(t)
-	for _, way := range oracleWays {
-		t.Run(way, func(t *testing.T) {
-			w := newOracleWorld(t, way)
+	for _, view := range oracleViews {
+		t.Run(view, func(t *testing.T) {
+			w := newOracleWorld(t, view)
 			m := w.open(t, "deep")
 			deep := m.Path() + strings.Repeat("/d", 200)
 			must(t, os.MkdirAll(deep, 0o755))

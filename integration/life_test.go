@@ -352,10 +352,7 @@ assert ready == ["ready\n"] * len(all) and ends == [0] * len(all), (ready, ends)
 ' "$@"`
 	for _, p := range servings {
 		t.Run(p.name, func(t *testing.T) {
-			total := 5000
-			if !p.writeback {
-				total = 50000 // each of them is a file that the kernel has open
-			}
+			const total = 5000
 			processes := (total + each - 1) / each
 			e := p.env(t)
 			cmd := p.exec(e, nil, e.url("k"), script, strconv.Itoa(processes), strconv.Itoa(total/processes))

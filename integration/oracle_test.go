@@ -21,18 +21,16 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// checksVariable says how many random sequences are tried in each way of serving,
+// checksVariable says how many random sequences are tried in each view,
 // see TestOracle.
 const checksVariable = "WORKDIR_ORACLE_CHECKS"
 
-// oracleWays are the ways of serving a mount: with passthrough, which root gets by
-// default, and by READ and WRITE under the writeback cache, which a mount with a
-// spill directory gets.
-var oracleWays = []string{"passthrough", "writeback"}
+// oracleViews are the views of a mount, as docs/semantics.md names them.
+var oracleViews = []string{"fuse"}
 
-// droppedWay is writeback with a cache of nothing: each segment of the archive is dropped
-// as soon as it was read.
-const droppedWay = "dropped cache"
+// droppedView is the FUSE view with a spill directory and a cache of nothing: each
+// segment of the archive is dropped as soon as it was read.
+const droppedView = "dropped cache"
 
 // TestOracle does random things to a mount, to tmpfs and to a naive model, and
 // compares every answer and, after each step, all that there is. Once in a while
@@ -50,9 +48,9 @@ func TestOracle(t *testing.T) {
 	if seed := flag.Lookup("rapid.seed").Value; seed.String() == "0" {
 		must(t, seed.Set(strconv.Itoa(testenv.Number(t, seedVariable, 1))))
 	}
-	for _, way := range append(slices.Clone(oracleWays), droppedWay) {
-		t.Run(way, func(t *testing.T) {
-			w := newOracleWorld(t, way)
+	for _, view := range append(slices.Clone(oracleViews), droppedView) {
+		t.Run(view, func(t *testing.T) {
+			w := newOracleWorld(t, view)
 			rapid.Check(t, func(t *rapid.T) {
 				scene := rapid.SampledFrom(scenes).Draw(t, "scene")
 				w.run(t, slices.Concat(scene, rapid.SliceOfN(oracleOps, 10, 100).Draw(t, "ops")))
@@ -94,9 +92,9 @@ var oracleRegressions = []struct {
 
 func TestOracleRegressions(t *testing.T) {
 	needRoot(t)
-	for _, way := range append(slices.Clone(oracleWays), droppedWay) {
-		t.Run(way, func(t *testing.T) {
-			w := newOracleWorld(t, way)
+	for _, view := range append(slices.Clone(oracleViews), droppedView) {
+		t.Run(view, func(t *testing.T) {
+			w := newOracleWorld(t, view)
 			for _, r := range oracleRegressions {
 				t.Run(r.name, func(t *testing.T) { w.run(t, r.ops) })
 			}
@@ -104,14 +102,14 @@ func TestOracleRegressions(t *testing.T) {
 	}
 }
 
-// oracleWorld has what all sequences of one way of serving share.
+// oracleWorld has what all sequences in one view share.
 type oracleWorld struct {
 	dir  string
 	opts mount.Options
 	runs int
 }
 
-func newOracleWorld(t *testing.T, way string) *oracleWorld {
+func newOracleWorld(t *testing.T, view string) *oracleWorld {
 	t.Helper()
 	w := &oracleWorld{dir: memoryDir(t)}
 	for _, sub := range []string{"run", "spill", "store"} {
@@ -121,10 +119,8 @@ func newOracleWorld(t *testing.T, way string) *oracleWorld {
 		RunDir: filepath.Join(w.dir, "run"), KeepEmpty: true, Owner: &mount.Owner{Keep: true},
 		Logger: slog.New(slog.DiscardHandler), // what Python cannot read is no matter here
 	}
-	if way != "passthrough" {
+	if view == droppedView {
 		w.opts.Spill = filepath.Join(w.dir, "spill")
-	}
-	if way == droppedWay {
 		w.opts.CacheBytes = 1
 	}
 	umask := unix.Umask(0)
@@ -136,8 +132,6 @@ func newOracleWorld(t *testing.T, way string) *oracleWorld {
 	})
 	return w
 }
-
-func (w *oracleWorld) passthrough() bool { return w.opts.Spill == "" }
 
 // open mounts a workspace.
 func (w *oracleWorld) open(t rapid.TB, key string) *mount.Mount {
@@ -219,8 +213,8 @@ func (o *oracle) one(p op) {
 		o.remount()
 		return
 	}
-	if o.model.truncatesToSame(p) && (!o.world.passthrough() || p.n == 0) {
-		return // docs/semantics.md, truncate-to-the-same-size and truncate-of-an-empty-file
+	if o.model.truncatesToSame(p) {
+		return // docs/semantics.md, truncate-to-the-same-size
 	}
 	want := o.model.do(p)
 	if want == answerSkip {

@@ -13,13 +13,9 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// small opens a workspace with 1 MiB of memory and 8 MiB of disk, which the server
-// serves by the writeback cache; nil if the world is served by the other way.
+// small opens a workspace with 1 MiB of memory and 8 MiB of disk.
 func (w *oracleWorld) small(t *testing.T, key string) *mount.Mount {
 	t.Helper()
-	if w.passthrough() {
-		return nil
-	}
 	world := *w
 	world.opts.MaxBytes, world.opts.SpillReserve = 1<<20, -1
 	world.opts.Spill = filepath.Join(w.dir, key+"-disk")
@@ -42,9 +38,6 @@ func overfill(t *testing.T, m *mount.Mount) (f *os.File, told string) {
 
 func fullMount(t *testing.T, w *oracleWorld) string {
 	m := w.small(t, "full")
-	if m == nil {
-		return noTmpfs
-	}
 	f, told := overfill(t, m)
 	_ = f.Close() // it says ENOSPC once more
 	must(t, m.Commit())
@@ -57,9 +50,6 @@ func fullMount(t *testing.T, w *oracleWorld) string {
 
 func fileThatLost(t *testing.T, w *oracleWorld) string {
 	m := w.small(t, "lost")
-	if m == nil {
-		return noTmpfs
-	}
 	f, _ := overfill(t, m)
 	defer w.close(t, m)
 	defer f.Close()
@@ -70,9 +60,6 @@ func fileThatLost(t *testing.T, w *oracleWorld) string {
 
 func mtimeOfWrittenThrough(t *testing.T, w *oracleWorld) string {
 	m := w.small(t, "mtime")
-	if m == nil {
-		return noTmpfs
-	}
 	defer w.close(t, m)
 	for i := range 17 { // in memory, and each that finds no room there on disk
 		must(t, os.WriteFile(m.Path(fmt.Sprint(i)), make([]byte, 500<<10), 0o644))
@@ -91,9 +78,6 @@ func mtimeOfWrittenThrough(t *testing.T, w *oracleWorld) string {
 
 func allFreeInOneFile(t *testing.T, w *oracleWorld) string {
 	m := w.small(t, "all")
-	if m == nil {
-		return noTmpfs
-	}
 	defer w.close(t, m)
 	f, err := os.Create(m.Path("f"))
 	must(t, err)

@@ -3,6 +3,7 @@ package integration
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,12 +13,12 @@ import (
 // difference is a line of docs/semantics.md: what tools see on tmpfs and in a mount.
 type difference struct {
 	name         string
-	ways         []string
+	views        []string
 	tmpfs, mount string
 }
 
-// differences reads the tables of docs/semantics.md: a row has the name, the way of
-// serving ("both" for any), what tmpfs says and what a mount says, and the reason.
+// differences reads the tables of docs/semantics.md: a row has the name, the view
+// ("all" for each), what tmpfs says and what a mount says, and the reason.
 func differences(t *testing.T) []difference {
 	t.Helper()
 	b, err := os.ReadFile("../docs/semantics.md")
@@ -32,9 +33,9 @@ func differences(t *testing.T) []difference {
 		if len(cells) != 5 || strings.Trim(cells[4], " |") == "" {
 			t.Fatalf("docs/semantics.md: %q has not five columns, the last of them a reason", line)
 		}
-		d := difference{name: strings.TrimSuffix(name, "`"), ways: []string{cells[1]}, tmpfs: cells[2], mount: cells[3]}
-		if cells[1] == "both" {
-			d.ways = oracleWays
+		d := difference{name: strings.TrimSuffix(name, "`"), views: []string{cells[1]}, tmpfs: cells[2], mount: cells[3]}
+		if cells[1] == "all" {
+			d.views = oracleViews
 		}
 		all = append(all, d)
 	}
@@ -61,18 +62,18 @@ func TestSemantics(t *testing.T) {
 			t.Errorf("docs/semantics.md has no line for %s", name)
 		}
 	}
-	for _, way := range oracleWays {
-		t.Run(way, func(t *testing.T) {
-			testDifferences(t, way, all)
+	for _, view := range oracleViews {
+		t.Run(view, func(t *testing.T) {
+			testDifferences(t, view, all)
 		})
 	}
 }
 
 // testDifferences makes what all probes want in one workspace, commits it, and asks
-// after the remount. A line that is about the other way of serving says that there
+// after the remount. A line that is about another view says that there
 // is no difference in this one.
-func testDifferences(t *testing.T, way string, all []difference) {
-	w := newOracleWorld(t, way)
+func testDifferences(t *testing.T, view string, all []difference) {
+	w := newOracleWorld(t, view)
 	tmpfs := filepath.Join(w.dir, "tmpfs")
 	must(t, os.Mkdir(tmpfs, 0o755))
 	m := w.open(t, "semantics")
@@ -101,7 +102,7 @@ func testDifferences(t *testing.T, way string, all []difference) {
 			}
 		}
 		want := d.mount
-		if !strings.Contains(strings.Join(d.ways, " "), way) {
+		if !slices.Contains(d.views, view) {
 			want = d.tmpfs
 		}
 		if said[theirs] != d.tmpfs || said[ours] != want {

@@ -118,8 +118,8 @@ func BenchmarkManyMounts(b *testing.B) {
 		name string
 		opts Options
 	}{
-		{"passthrough", Options{}},
-		{"writeback", Options{Spill: b.TempDir()}},
+		{"memory", Options{}},
+		{"spill", Options{Spill: b.TempDir()}},
 		{"read-only", Options{ReadOnly: true}},
 	} {
 		b.Run(c.name, func(b *testing.B) {

@@ -65,7 +65,7 @@ var kernelFeatures = []struct {
 	name         string
 	major, minor int
 }{
-	{"O_TMPFILE", 6, 2}, {"birth times", 6, 6}, {"passthrough", 6, 9},
+	{"O_TMPFILE", 6, 2}, {"birth times", 6, 6},
 }
 
 func checkKernel() doctor.Check {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,7 +42,7 @@ func tryMount(ctx context.Context, place string, opts *Options, report func(doct
 		report(tryPlain(ctx, opts))
 		return
 	}
-	inside := workInTrial(ctx, m)
+	inside := workInTrial(m)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trialPatience)
 	defer cancel()
 	_, err = m.Close(ctx) // not marked: nothing is stored
@@ -90,11 +89,11 @@ func mountedBy() string {
 }
 
 // workInTrial writes and reads, and looks at what the mount can do.
-func workInTrial(ctx context.Context, m *Mount) []doctor.Check {
+func workInTrial(m *Mount) []doctor.Check {
 	if err := writeAndRead(m.Path("trial")); err != nil {
 		return []doctor.Check{hostCheck("in the mount", "", err)}
 	}
-	return []doctor.Check{checkInside(m), checkPassthrough(ctx, m)}
+	return []doctor.Check{checkInside(m)}
 }
 
 func writeAndRead(path string) error {
@@ -129,50 +128,4 @@ func checkInside(m *Mount) doctor.Check {
 		return warning(name, "files work; there is no "+strings.Join(lacks, ", no "), "a later kernel has it; programs do without")
 	}
 	return hostCheck(name, "files, O_TMPFILE and birth times work", nil)
-}
-
-// checkPassthrough writes to a file that the kernel may have been lent, and looks
-// whether the server saw the write.
-func checkPassthrough(ctx context.Context, m *Mount) doctor.Check {
-	const name = "passthrough"
-	if why, fix := noPassthrough(); why != "" {
-		return warning(name, "no: "+why+"; files are served through the page cache, which is slower", fix)
-	}
-	before, err := m.Status(ctx)
-	if err == nil {
-		err = writeAgain(m.Path("trial"))
-	}
-	after, serr := m.Status(ctx)
-	if err = errors.Join(err, serr); err != nil {
-		return hostCheck(name, "", err)
-	}
-	if n := after.Requests["WRITE"] - before.Requests["WRITE"]; n > 0 {
-		return warning(name, fmt.Sprintf("no: the kernel sent %d writes to the server, which is slower", n), "is another security module or seccomp filter at work? everything works without")
-	}
-	return hostCheck(name, "the kernel writes files by itself", nil)
-}
-
-// writeAgain overwrites a file that is not new.
-func writeAgain(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(make([]byte, trialBytes))
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// noPassthrough says why kernelPassesThrough is false; "" where it is true.
-func noPassthrough() (why, fix string) {
-	if kernelPassesThrough() {
-		return "", ""
-	}
-	var u unix.Utsname
-	if unix.Uname(&u) != nil || !kernelIsAtLeast(unix.ByteSliceToString(u.Release[:]), 6, 9) {
-		return "the kernel is older than Linux 6.9", "run on a later kernel"
-	}
-	if ids, err := os.ReadFile("/proc/self/uid_map"); err != nil || !isInitialNamespace(string(ids)) {
-		return "this is a user namespace", "mount as root of the host's own user namespace"
-	}
-	return "this process has no CAP_SYS_ADMIN", "mount as root, in a container with --cap-add SYS_ADMIN"
 }

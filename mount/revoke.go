@@ -5,8 +5,7 @@ import "context"
 // Revoke is for one who has lost the right to the workspace: the mount is
 // abandoned, a commit that is under way is cancelled, unless its last request is on
 // its way, and from now on the mount is read-only for whatever reaches the server
-// (EROFS). What the kernel keeps to itself is lost: pages that it has yet to write
-// back, and what a tool writes through a descriptor in passthrough. A plain directory
+// (EROFS). Pages that the kernel has yet to write back are lost. A plain directory
 // stays as it is, and what is written to it is lost.
 //
 // Revoke unmounts nothing; Close does. It never waits for the server.

@@ -13,12 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// homes are options that make the kernel write past the server (passthrough), where
-// it can, and through the writeback cache.
+// homes are options for the places where content can be.
 func homes(t *testing.T) map[string]*Options {
 	return map[string]*Options{
-		"passthrough": {Grace: time.Minute},
-		"cache":       {Grace: time.Minute, Spill: t.TempDir()},
+		"memory": {Grace: time.Minute},
+		"spill":  {Grace: time.Minute, Spill: t.TempDir()},
 	}
 }
 
@@ -38,7 +37,7 @@ func TestRevoke(t *testing.T) {
 			before := f.bytes("k")
 			m := f.open("k", opts)
 			f.write(m, "written", "before the end")
-			file, err := os.OpenFile(m.Path("written"), os.O_RDWR, 0) // opened again, so that it may be lent
+			file, err := os.OpenFile(m.Path("written"), os.O_RDWR, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

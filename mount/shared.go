@@ -19,8 +19,7 @@ import (
 // A shared tree is frozen, so that nothing in it is of one connection alone but the
 // kernel's lookup counts. Those are added up, and a connection that ends without
 // its FORGETs, as an unmount does, leaves some behind: that keeps no inode which the
-// tree would not keep by its name. No content is lent to the kernel, because
-// that is for mounts that can be written to (see fusefs.Options.Passthrough).
+// tree would not keep by its name.
 //
 // A panic in an operation poisons the tree, since it may have left a lock of it
 // locked, and so all mounts that share it; later ones load another.

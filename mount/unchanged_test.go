@@ -21,7 +21,7 @@ func TestWhatChangesNothingStoresNothing(t *testing.T) {
 		return errors.Join(unix.Flock(fd, unix.LOCK_EX), unix.Close(fd))
 	}
 	for name, opts := range map[string]Options{
-		"passthrough": {}, "writeback": {Spill: t.TempDir()}, "plain": {Plain: true, Grace: time.Minute},
+		"memory": {}, "spill": {Spill: t.TempDir()}, "plain": {Plain: true, Grace: time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)

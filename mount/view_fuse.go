@@ -54,7 +54,6 @@ func (v *fuseView) show(context.Context) error {
 	v.conn, err = fusefs.Serve(fd, v.h.tree, &fusefs.Options{
 		MaxTransfer:  v.transfer,
 		ReadOnly:     v.h.req.ReadOnly,
-		Passthrough:  v.h.req.Spill == "" && kernelPassesThrough(), // the kernel does not tell us of ENOSPC, so it cannot spill
 		WriteThrough: !bdi.FitDirty(groupLimit()),
 		Logger:       slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
 	})
@@ -256,7 +255,7 @@ func (v *fuseView) status(st *Status) {
 	}
 	limits := tree.StatFS()
 	if !v.h.req.ReadOnly {
-		st.Changes = tree.Changes() // looks at what the kernel writes to by itself, so that it counts
+		st.Changes = tree.Changes()
 	}
 	st.Bytes, st.Inodes = tree.Usage()
 	st.MaxBytes, st.MaxInodes = int64(limits.Blocks)*4096, int64(limits.Files) // StatFS counts blocks of 4 KiB

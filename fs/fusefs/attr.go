@@ -38,12 +38,11 @@ func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOu
 		s.modifies(&change, when)
 	}
 	s.completeTimes(&change, n, when)
-	out.AttrValid = s.lending.changedAttrValid(in.NodeId)
 	a, errno := s.tree.SetAttr(n, &change)
 	if errno != 0 {
 		return status(errno)
 	}
-	out.AttrValid = s.withLoss(n, &a, out.AttrValid)
+	out.AttrValid = s.withLoss(n, &a)
 	setAttr(&out.Attr, &a)
 	return fuse.OK
 }

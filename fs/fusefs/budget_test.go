@@ -41,18 +41,6 @@ var steps = []struct {
 	{"unlink", func(d string) error { return unix.Unlink(d + "/r") }, "map[GETATTR:1 SETATTR:1 UNLINK:1]"},
 }
 
-// passedSteps are the steps that cost something else with passthrough: an OPEN each
-// time, and nothing for content and times.
-var passedSteps = map[string]string{
-	"first read":           "map[FLUSH:1 OPEN:1]",
-	"read":                 "map[OPEN:1]",
-	"create, write, close": "map[CREATE:1 GETATTR:1 GETXATTR:1 LOOKUP:1]",
-	"fsync":                "map[FSYNC:1 OPEN:1]",
-	"fsync again":          "map[OPEN:1]",
-	"rename":               "map[LOOKUP:1 RENAME:1]",
-	"unlink":               "map[GETATTR:1 UNLINK:1]",
-}
-
 func list(dir string) error { _, err := os.ReadDir(dir); return err }
 func stat(path string) error {
 	var st unix.Stat_t
@@ -106,28 +94,20 @@ func fsync(dir string) error {
 }
 
 func TestRequestsOfEachStep(t *testing.T) {
-	for _, passed := range []bool{false, true} {
-		t.Run(fmt.Sprintf("passthrough %v", passed), func(t *testing.T) {
-			m := newMount(t, childConfig{Passed: passed, Files: map[string]string{"f": "content"}})
-			if err := unix.Symlink("f", filepath.Join(m.dir, "s")); err != nil {
-				t.Fatal(err)
-			}
-			before := m.ask("stats").Stats
-			for _, s := range steps {
-				want, differs := passedSteps[s.name]
-				if !passed || !differs {
-					want = s.want
-				}
-				if err := s.do(m.dir); err != nil {
-					t.Fatalf("%s: %v", s.name, err)
-				}
-				after := m.ask("stats").Stats
-				if got := fmt.Sprint(since(before, after)); got != want {
-					t.Errorf("%s: %s, want %s", s.name, got, want)
-				}
-				before = after
-			}
-		})
+	m := newMount(t, childConfig{Files: map[string]string{"f": "content"}})
+	if err := unix.Symlink("f", filepath.Join(m.dir, "s")); err != nil {
+		t.Fatal(err)
+	}
+	before := m.ask("stats").Stats
+	for _, s := range steps {
+		if err := s.do(m.dir); err != nil {
+			t.Fatalf("%s: %v", s.name, err)
+		}
+		after := m.ask("stats").Stats
+		if got := fmt.Sprint(since(before, after)); got != s.want {
+			t.Errorf("%s: %s, want %s", s.name, got, s.want)
+		}
+		before = after
 	}
 }
 

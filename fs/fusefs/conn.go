@@ -36,11 +36,6 @@ type Options struct {
 	// layer of a kernel overlay, see lower.go. It goes with ReadOnly. nil: the tree is
 	// shown as it is.
 	Lower *fs.Traits
-	// Passthrough lets the kernel read and write files by itself where the tree can
-	// lend them, instead of the writeback cache. It needs CAP_SYS_ADMIN in the
-	// initial user namespace and Linux 6.9; without them all goes through READ and
-	// WRITE, which is right and slow. It counts for nothing with ReadOnly.
-	Passthrough bool
 	// WriteThrough keeps the writeback cache off: each write(2) waits for a WRITE, and
 	// the kernel holds no pages back but those that are stored to through memory.
 	WriteThrough bool

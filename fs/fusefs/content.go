@@ -11,22 +11,10 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Open is not implemented under the writeback cache, and so costs nothing after the
+// Open is not implemented, and so costs nothing after the
 // first: the kernel keeps the pages, sends neither OPEN nor RELEASE, and truncates
 // for O_TRUNC by SETATTR.
-//
-// With passthrough it lends the content to the kernel where it can, and leaves the
-// rest to READ and WRITE. For O_TRUNC a SETATTR follows, here too.
-func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	if s.lending == nil {
-		return fuse.ENOSYS
-	}
-	n, st := s.inode(in.NodeId)
-	if st != fuse.OK {
-		return st
-	}
-	return s.lending.acquire(in.NodeId, n, opener{in.Uid, in.Flags}, out)
-}
+func (s *server) Open(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { return fuse.ENOSYS }
 
 // killing calls change, which takes suid, sgid and security.capability from n if
 // kill is set. The kernel then drops what it knows of the size and the times, but
@@ -41,13 +29,9 @@ func (s *server) killing(n *fs.Inode, kill bool, change func() syscall.Errno) sy
 	return errno
 }
 
-// Release ends what Open, Create and Tmpfile began. The kernel's lookup count keeps
-// the inode.
-func (s *server) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
-	if s.lending != nil {
-		s.lending.release(in.NodeId)
-	}
-}
+// Release follows Create and Tmpfile. There is nothing to do: the kernel's lookup count
+// keeps the inode.
+func (s *server) Release(<-chan struct{}, *fuse.ReleaseIn) {}
 
 // Flush is not implemented: close writes dirty pages back, and reports what
 // failed, before it would ask (fs/fuse/file.c, fuse_flush).

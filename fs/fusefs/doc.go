@@ -33,8 +33,5 @@
 // answers for it. st_blocks of a file that is open for writing lags behind what
 // was written until the kernel writes it back, and truncate(2) by path to the size
 // that a file has leaves its times (both under the writeback cache only). Reading
-// does not change atime. ioctl(2) knows no file attributes (chattr). With passthrough
-// a write through a descriptor that is older than a file's suid leaves that, and
-// splice(2) from a user's O_RDWR descriptor that is younger, while an older one is
-// open, goes on giving what it gave first.
+// does not change atime. ioctl(2) knows no file attributes (chattr).
 package fusefs

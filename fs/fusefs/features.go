@@ -11,12 +11,10 @@ import (
 // used where the kernel has it.
 //
 // CAP_ATOMIC_O_TRUNC must never be among them. While OPEN is answered with ENOSYS the
-// kernel would leave O_TRUNC to an OPEN that it no longer sends. With passthrough it
-// would send OPEN without the locks that keep a truncation apart from the writes of
-// a file that is not lent (fs/fuse/file.c, fuse_open): what is appended at that time
-// would go to where the end was before.
+// kernel would leave O_TRUNC to an OPEN that it no longer sends.
 const capabilities = fuse.CAP_WRITEBACK_CACHE |
 	fuse.CAP_HANDLE_KILLPRIV_V2 | // we clear suid and sgid, so no GETXATTR before each write
+	fuse.CAP_DIRECT_IO_ALLOW_MMAP | // see mustAskForRoom
 	fuse.CAP_NO_OPENDIR_SUPPORT |
 	fuse.CAP_EXPORT_SUPPORT | // LOOKUP of "." and "..", by which file handles outlive the kernel's memory
 	fuse.CAP_ABORT_ERROR // an abort reads as ECONNABORTED, an unmount as ENODEV
@@ -30,7 +28,6 @@ type feature struct {
 
 // features are the names that [Options.Disable] knows.
 var features = map[string]feature{
-	"passthrough":     {caps: fuse.CAP_PASSTHROUGH},
 	"writeback":       {caps: fuse.CAP_WRITEBACK_CACHE},
 	"direct_mmap":     {caps: fuse.CAP_DIRECT_IO_ALLOW_MMAP},
 	"killpriv":        {caps: fuse.CAP_HANDLE_KILLPRIV_V2},
@@ -55,17 +52,8 @@ func (o *Options) mountOptions() (*fuse.MountOptions, []op, error) {
 		ExtraCapabilities:        capabilities,
 		Logger:                   slog.NewLogLogger(o.logger().Handler(), slog.LevelWarn),
 	}
-	switch {
-	case o.ReadOnly:
-		mo.DisabledCapabilities = fuse.CAP_WRITEBACK_CACHE | fuse.CAP_PASSTHROUGH
-	case o.Passthrough:
-		mo.ExtraCapabilities |= fuse.CAP_PASSTHROUGH // excludes the writeback cache (fs/fuse/inode.c, process_init_reply)
-		mo.DisabledCapabilities = fuse.CAP_WRITEBACK_CACHE
-	default:
-		mo.ExtraCapabilities |= fuse.CAP_DIRECT_IO_ALLOW_MMAP // see mustAskForRoom
-		mo.DisabledCapabilities = fuse.CAP_PASSTHROUGH
-	}
-	if o.WriteThrough {
+	mo.DisabledCapabilities = fuse.CAP_PASSTHROUGH // it excludes the writeback cache (fs/fuse/inode.c, process_init_reply)
+	if o.ReadOnly || o.WriteThrough {
 		mo.DisabledCapabilities |= fuse.CAP_WRITEBACK_CACHE
 	}
 	var off []op

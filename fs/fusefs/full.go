@@ -55,12 +55,12 @@ func (s *server) refuseMore(n *fs.Inode, in *fuse.GetAttrIn) syscall.Errno {
 
 // withLoss makes a file of which written bytes are lost as long as who wrote them takes
 // it to be, so that they are not there to be read also when the kernel has forgotten the
-// file and asks anew. It returns valid, or 0 for such a file, so that the kernel asks each
-// time.
-func (s *server) withLoss(n *fs.Inode, a *fs.Attr, valid uint64) uint64 {
+// file and asks anew. It returns for how long the kernel may keep the attributes, in
+// seconds: 0 for such a file, so that it asks each time.
+func (s *server) withLoss(n *fs.Inode, a *fs.Attr) (valid uint64) {
 	end := s.tree.LostEnd(n)
 	if end == 0 {
-		return valid
+		return cacheFor
 	}
 	a.Size = max(a.Size, end)
 	return 0

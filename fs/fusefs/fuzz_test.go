@@ -1,7 +1,6 @@
 package fusefs
 
 import (
-	"syscall"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -15,45 +14,12 @@ type requests struct {
 	data []byte
 	g    *guard
 	held map[uint64]uint64 // references that entries have given us, by node
-	open map[uint64]uint64 // opens that were answered, by node
-	lent *fakeKernel       // nil without passthrough
 }
 
-// fakeKernel takes what is lent, and writes to it.
-type fakeKernel struct {
-	files  map[int32]int // descriptors by backing id
-	nextID int32
-	refuse syscall.Errno // what the next registration says
-}
+// fakeKernel takes notice of nothing.
+type fakeKernel struct{}
 
-func (k *fakeKernel) InodeNotify(uint64, int64, int64) fuse.Status { return fuse.OK }
-
-func (k *fakeKernel) RegisterBackingFd(m *fuse.BackingMap) (int32, syscall.Errno) {
-	if k.refuse != 0 {
-		return 0, k.refuse
-	}
-	fd, err := unix.FcntlInt(uintptr(m.Fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return 0, syscall.EBADF
-	}
-	k.nextID++
-	k.files[k.nextID] = fd
-	return k.nextID, 0
-}
-
-func (k *fakeKernel) UnregisterBackingFd(id int32) syscall.Errno {
-	fd, ok := k.files[id]
-	if !ok {
-		return syscall.ENOENT
-	}
-	delete(k.files, id)
-	return errnoOf(unix.Close(fd))
-}
-
-func errnoOf(err error) syscall.Errno {
-	errno, _ := err.(syscall.Errno) // the zero errno for no error
-	return errno
-}
+func (fakeKernel) InodeNotify(uint64, int64, int64) fuse.Status { return fuse.OK }
 
 func (q *requests) byte() byte {
 	if len(q.data) == 0 {
@@ -96,40 +62,10 @@ func (q *requests) keep(st fuse.Status, e *fuse.EntryOut) {
 	}
 }
 
-func (q *requests) created(st fuse.Status, out *fuse.CreateOut) {
-	q.keep(st, &out.EntryOut)
-	if st == fuse.OK {
-		q.open[out.NodeId]++
-	}
-}
-
 func (q *requests) flags() uint32 {
 	return [...]uint32{
 		unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR, unix.O_RDWR | unix.O_TRUNC, unix.O_RDONLY | unix.O_TRUNC, unix.O_WRONLY | unix.O_APPEND, 3, ^uint32(0),
 	}[q.byte()%8]
-}
-
-func (q *requests) release(node uint64) {
-	if q.open[node] > 0 {
-		q.open[node]--
-	}
-	q.g.Release(nil, &fuse.ReleaseIn{InHeader: fuse.InHeader{NodeId: node}})
-}
-
-// pass does what the kernel does past us: it writes to a file that was lent, cuts
-// it, or will take no more files.
-func (q *requests) pass() {
-	if q.lent == nil {
-		return
-	}
-	switch fd, lent := q.lent.files[int32(q.byte())]; {
-	case !lent:
-		q.lent.refuse = [...]syscall.Errno{0, 0, 0, syscall.ENFILE}[q.byte()%4]
-	case q.byte()%2 == 0:
-		_, _ = unix.Pwrite(fd, make([]byte, q.byte()), int64(q.byte())<<8) // there may be no room
-	default:
-		_ = unix.Ftruncate(fd, int64(q.byte())<<4) // likewise
-	}
 }
 
 // one sends one request of any kind.
@@ -149,10 +85,10 @@ func (q *requests) one() {
 		q.keep(q.g.Link(nil, &fuse.LinkIn{InHeader: h, Oldnodeid: q.node()}, q.name(), &entry), &entry)
 	case 5:
 		var out fuse.CreateOut
-		q.created(q.g.Create(nil, &fuse.CreateIn{InHeader: h, Mode: uint32(q.number()), Flags: q.flags()}, q.name(), &out), &out)
+		q.keep(q.g.Create(nil, &fuse.CreateIn{InHeader: h, Mode: uint32(q.number()), Flags: q.flags()}, q.name(), &out), &out.EntryOut)
 	case 6:
 		var out fuse.CreateOut
-		q.created(q.g.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Mode: uint32(q.number()), Flags: q.flags()}, &out), &out)
+		q.keep(q.g.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Mode: uint32(q.number()), Flags: q.flags()}, &out), &out.EntryOut)
 	case 7:
 		q.g.Unlink(nil, &h, q.name())
 	case 8:
@@ -169,15 +105,8 @@ func (q *requests) one() {
 		q.g.ReadDir(nil, &fuse.ReadIn{InHeader: h, Offset: q.number()}, fuse.NewDirEntryList(make([]byte, int(q.byte())*8), 0))
 	case 12:
 		q.listPlus(h)
-	case 13, 14:
-		var out fuse.OpenOut
-		if q.g.Open(nil, &fuse.OpenIn{InHeader: h, Flags: q.flags(), Mode: uint32(q.byte())}, &out) == fuse.OK {
-			q.open[h.NodeId]++
-		}
-	case 15:
-		q.release(h.NodeId)
-	case 16:
-		q.pass()
+	case 13:
+		q.g.Release(nil, &fuse.ReleaseIn{InHeader: h})
 	default:
 		q.onInode(h)
 	}
@@ -246,34 +175,9 @@ func FuzzRequests(f *testing.F) {
 	f.Add([]byte("mknod, write, rename, and so on, in any order of bytes that comes to mind"))
 	f.Add([]byte("\x01\x00\x01\x00\x00\x02\x00\x01\x00\x00\x03\x00\x0b\x00\x40\x03\x00\x0c\x40\x00\x02\x00\x08\x00\x01\x00\x08\x00")) // mkdir a and a/a, two listings, rmdir
 	f.Fuzz(func(t *testing.T, data []byte) {
-		q := &requests{data: data, g: testGuard(t, &Options{}), held: map[uint64]uint64{}, open: map[uint64]uint64{}}
-		q.g.ops.(*server).negotiated(^uint64(0), &fakeKernel{})
+		q := &requests{data: data, g: testGuard(t, &Options{}), held: map[uint64]uint64{}}
+		q.g.ops.(*server).negotiated(^uint64(0), fakeKernel{})
 		q.run(t)
-	})
-}
-
-// FuzzLending is FuzzRequests with passthrough, where the kernel changes files by
-// itself: in the end nothing is lent and nothing open.
-func FuzzLending(f *testing.F) {
-	f.Add([]byte("\x01\x00\x05\x00\x00\x00\x01\x00\x01\x00\x01\x02\x00\x01"))
-	f.Add([]byte("\x01\x00\x05\x00\x02\x00\x02\x00\x0d\x02\x00\x00\x00\x10\x01\x00\x20\x01\x02\x00\x0f\x02\x00\x0f"))
-	f.Add([]byte("create, lend, write past the server, unlink, open again, release, in any order"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		home, err := fs.NewTmpfsHome(64<<20, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		k := &fakeKernel{files: map[int32]int{}}
-		q := &requests{
-			data: data, g: guardIn(t, home, &Options{Passthrough: true}),
-			held: map[uint64]uint64{}, open: map[uint64]uint64{}, lent: k,
-		}
-		s := q.g.ops.(*server)
-		s.negotiated(fuse.CAP_PASSTHROUGH, k)
-		q.run(t)
-		if len(k.files) > 0 || len(s.lending.open) > 0 {
-			t.Errorf("%d files are lent and %d open when all are closed", len(k.files), len(s.lending.open))
-		}
 	})
 }
 
@@ -282,11 +186,6 @@ func (q *requests) run(t *testing.T) {
 	t.Helper()
 	for len(q.data) > 0 {
 		q.one()
-	}
-	for node, n := range q.open {
-		for range n {
-			q.g.Release(nil, &fuse.ReleaseIn{InHeader: fuse.InHeader{NodeId: node}})
-		}
 	}
 	for node, n := range q.held {
 		if n > 0 {

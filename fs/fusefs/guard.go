@@ -33,9 +33,6 @@ func newGuard(t *fs.Tree, o *Options) (*guard, *fuse.MountOptions, error) {
 		return nil, nil, err
 	}
 	s := &server{tree: t, wanted: mo.ExtraCapabilities &^ mo.DisabledCapabilities, readOnly: o.ReadOnly}
-	if o.Passthrough && !o.ReadOnly {
-		s.lending = newLending(t)
-	}
 	g := &guard{tree: t, logger: o.logger(), ops: s}
 	if o.ReadOnly {
 		for _, op := range changing {

@@ -39,7 +39,6 @@ func TestMain(m *testing.M) {
 // childConfig says what the child serves.
 type childConfig struct {
 	ReadOnly  bool
-	Passed    bool              // with passthrough
 	Lower     bool              // as the lower layer of an overlay
 	Xattrs    map[string]string // of each of Files, by name
 	Disable   []string
@@ -89,7 +88,7 @@ func runChild(config string) error {
 	if err != nil {
 		return err
 	}
-	opts := &Options{ReadOnly: cfg.ReadOnly || cfg.Lower, Passthrough: cfg.Passed, Disable: cfg.Disable}
+	opts := &Options{ReadOnly: cfg.ReadOnly || cfg.Lower, Disable: cfg.Disable}
 	if cfg.Lower {
 		traits, err := tree.Traits()
 		if err != nil {
@@ -120,7 +119,7 @@ func runChild(config string) error {
 }
 
 func (cfg *childConfig) tree() (*fs.Tree, error) {
-	home, err := fs.NewTmpfsHome(cmp.Or(cfg.MaxBytes, 1<<30), 0) // the kernel keeps a limit that passthrough hides from the tree
+	home, err := fs.NewTmpfsHome(cmp.Or(cfg.MaxBytes, 1<<30), 0)
 	if err != nil {
 		return nil, err
 	}

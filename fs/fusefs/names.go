@@ -112,11 +112,7 @@ func (s *server) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateO
 func (s *server) newOpen(in *fuse.CreateIn, out *fuse.CreateOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
 	return s.newEntry(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		n, errno := verb(dir)
-		switch {
-		case errno != 0:
-		case s.lending != nil:
-			s.lending.acquire(n.Ino(), n, opener{in.Uid, in.Flags}, &out.OpenOut)
-		case s.mustAskForRoom():
+		if errno == 0 && s.mustAskForRoom() {
 			out.OpenFlags |= fuse.FOPEN_DIRECT_IO
 		}
 		return n, errno
@@ -130,16 +126,13 @@ func (s *server) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse
 	if st != fuse.OK {
 		return st
 	}
-	valid := s.lending.changedAttrValid(in.Oldnodeid)
-	st = s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		if errno := s.tree.Link(dir, name, n); errno != 0 {
 			return nil, errno
 		}
 		s.tree.Ref(n)
 		return n, 0
 	})
-	out.AttrValid = min(out.AttrValid, valid)
-	return st
 }
 
 func (s *server) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
@@ -148,7 +141,7 @@ func (s *server) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.
 		return st
 	}
 	defer s.changed(in.NodeId)
-	return s.losing(dir, name, func() syscall.Errno { return s.tree.Unlink(dir, name) })
+	return s.removing(func() syscall.Errno { return s.tree.Unlink(dir, name) })
 }
 
 func (s *server) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
@@ -157,7 +150,7 @@ func (s *server) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.S
 		return st
 	}
 	defer s.changed(in.NodeId)
-	return s.losing(dir, name, func() syscall.Errno { return s.tree.Rmdir(dir, name) })
+	return s.removing(func() syscall.Errno { return s.tree.Rmdir(dir, name) })
 }
 
 // Rename serves RENAME and RENAME2. RENAME_WHITEOUT is EINVAL, as where a file
@@ -175,7 +168,7 @@ func (s *server) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName s
 		return fuse.EINVAL
 	}
 	defer s.changed(in.NodeId, in.Newdir)
-	return s.losing(ndir, newName, func() syscall.Errno {
+	return s.removing(func() syscall.Errno {
 		return s.tree.Rename(odir, oldName, ndir, newName, in.Flags)
 	})
 }

@@ -54,8 +54,7 @@ var privScenarios = []scenario{
 		r.must(unix.Ftruncate(fd, 3))
 		r.privs("f")
 	}},
-	// To open a file takes nothing away. Once a file that was open elsewhere lost
-	// suid by it, since a later write by passthrough would not have cleared it.
+	// To open a file takes nothing away.
 	{"open and write where somebody has it open", func(r *recorder) {
 		r.file("f", "0123456789")
 		r.open("f", unix.O_RDWR, 0)

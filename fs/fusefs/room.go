@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-
-	"github.com/workdir/workdir/fs"
 )
 
 // What a tool has removed is room for what it writes next. The kernel gives an
@@ -49,21 +47,11 @@ func (s *server) awaitForgets() {
 	wait(func() bool { return s.forgetting(freePatience) })
 }
 
-// losing calls verb, by which a name in dir may lead to its inode no more, and
-// frees what can be freed of that one.
-func (s *server) losing(dir *fs.Inode, name string, verb func() syscall.Errno) fuse.Status {
-	var n *fs.Inode
-	if s.lending != nil {
-		n, _ = s.tree.Lookup(dir, name) // there may be none, or verb will say what is wrong
-	}
+// removing calls verb, by which a name may lead to its inode no more, and notes when.
+func (s *server) removing(verb func() syscall.Errno) fuse.Status {
 	errno := verb()
 	if errno == 0 {
 		s.removal.Store(time.Now().UnixNano())
-	}
-	if n != nil {
-		s.lending.awaitRelease(n)
-		s.lending.removed(n)
-		s.tree.Unref(n, 1)
 	}
 	return status(errno)
 }

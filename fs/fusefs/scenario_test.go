@@ -25,8 +25,6 @@ var configs = []struct {
 }{
 	{"default", childConfig{}},
 	{"one processor", childConfig{Procs: 1}},
-	{"passthrough", childConfig{Passed: true}},
-	{"passthrough without a kernel for it", childConfig{Passed: true, Disable: []string{"passthrough"}}},
 	{"no writeback", childConfig{Disable: []string{"writeback"}}},
 	{"on an image", childConfig{Image: true}},
 	{"old kernel", childConfig{Disable: []string{"writeback", "killpriv", "readdirplus", "statx", "copy_file_range"}}},

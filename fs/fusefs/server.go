@@ -35,7 +35,6 @@ type server struct {
 
 	shown     shown
 	overtaken overtaken
-	lending   *lending // nil without passthrough; immutable
 
 	removal atomic.Int64 // when a name was removed last, nanoseconds since 1970; see withRoom
 }
@@ -61,9 +60,6 @@ func (s *server) negotiated(offered uint64, kernel notifier) {
 	if s.has(fuse.CAP_WRITEBACK_CACHE) {
 		s.tree.LeaveTimes()
 	}
-	if b, ok := kernel.(backer); ok && s.lending != nil {
-		s.lending.use(b, s.has(fuse.CAP_PASSTHROUGH))
-	}
 }
 
 // has tells whether the kernel and we have all of the capabilities.
@@ -88,15 +84,14 @@ func (s *server) entry(n *fs.Inode, out *fuse.EntryOut) {
 	setEntry(out, n.Ino(), &a, valid)
 }
 
-// attr gives the attributes of n for the kernel, and for how long it may keep them, in
-// seconds. The order matters: a file that has changed since then has to be among those
-// shown, and one whose mapping has ended among those that are mapped.
+// attr returns the attributes of n for the kernel, and for how long it may keep them, in
+// seconds. The order matters: a file that changes from now on has to be among those
+// shown.
 func (s *server) attr(n *fs.Inode) (a fs.Attr, valid uint64) {
 	s.shows(n.Ino())
-	valid = s.lending.attrValid(n.Ino())
 	a = s.tree.Attr(n)
 	a.Ino = s.shownIno(a.Ino)
-	return a, s.withLoss(n, &a, valid)
+	return a, s.withLoss(n, &a)
 }
 
 func setEntry(out *fuse.EntryOut, node uint64, a *fs.Attr, valid uint64) {

@@ -1,26 +1,11 @@
 package mount
 
 import (
-	"os"
 	"strconv"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
-
-// kernelPassesThrough says whether the kernel can read and write the files of a
-// mount by itself, and may do so for us: Linux 6.9 or later, and CAP_SYS_ADMIN in
-// the initial user namespace (fs/fuse/backing.c, fuse_backing_open). A kernel
-// where that is not true after all costs speed only.
-var kernelPassesThrough = sync.OnceValue(func() bool {
-	var u unix.Utsname
-	if unix.Uname(&u) != nil || !kernelIsAtLeast(unix.ByteSliceToString(u.Release[:]), 6, 9) {
-		return false
-	}
-	ids, err := os.ReadFile("/proc/self/uid_map")
-	return err == nil && isInitialNamespace(string(ids)) && hasSysAdmin()
-})
 
 // kernelIsAtLeast reads a release like "6.12.3-amd64".
 func kernelIsAtLeast(release string, major, minor int) bool {
