@@ -2,14 +2,16 @@
 # Plays an example: a Temporal server, a worker, a workflow and its outcome, and
 # nothing stays behind. What an example needs is installed with
 # "scripts/deps.sh examples".
-# Usage: examples/run.sh hello|pipeline|buildfarm|scratch|python|typescript|migrate [STORE-URL]
+# Usage: examples/run.sh library|hello|pipeline|buildfarm|scratch|python|typescript|migrate [STORE-URL]
+#        examples/run.sh nightly|guide
 set -euo pipefail
 cd "$(dirname "$0")/.."
 name=${1:-}
 case $name in
-hello | pipeline | buildfarm | scratch | python | typescript | migrate) ;;
+library | hello | pipeline | buildfarm | scratch | python | typescript | migrate) ;;
+nightly | guide) [ $# = 1 ] || { echo "run.sh: $name has a store of its own" >&2; exit 2; } ;;
 *)
-	sed -n 's/^# Usage: /usage: /p' "$0" >&2
+	sed -n -e 's/^# Usage: /usage: /p' -e 's/^#        examples/       examples/p' "$0" >&2
 	exit 2
 	;;
 esac
@@ -21,6 +23,18 @@ store=${2:-file://$tmp/store}
 mkdir "$tmp/store" "$tmp/bin"
 go build -o "$tmp/bin/workdir-mount" ./cmd/workdir-mount
 export PATH=$tmp/bin:$PATH
+
+# Two bring all that they need.
+case $name in
+nightly)
+	scripts/demo-temporal.sh "$tmp/bin/workdir-mount"
+	exit
+	;;
+guide)
+	go test -count=1 ./examples/guide
+	exit
+	;;
+esac
 
 # A git repository of real source, made of an archive that "go build" has fetched.
 repository() {
@@ -79,9 +93,13 @@ if [ "$name" = migrate ]; then
 	play=(bash -euo pipefail -c 'both "$@"' migrate "${play[@]}")
 fi
 
+# One of them needs no Temporal server.
+server=(scripts/with-temporal.sh)
+[ "$name" != library ] || server=()
+
 # What workers log is shown only if the example fails.
 export log=$tmp/log
-scripts/with-temporal.sh bash -c '"$@" 2>"$log"' play "${play[@]}" || {
+"${server[@]}" bash -c '"$@" 2>"$log"' play "${play[@]}" || {
 	cat "$log" >&2
 	exit 1
 }

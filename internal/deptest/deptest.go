@@ -75,6 +75,7 @@ var table = map[string]rule{
 	"fs":                           {},
 	"bench":                        {ours: []string{"archive", "fs", "mount", "store", "store/drivers/azure", "store/drivers/gs", "store/drivers/s3"}, foreign: []string{"cloud.google.com/go/storage", "github.com/Azure/", "github.com/aws/", "google.golang.org/api/option"}},
 	"examples/internal/play":       {ours: []string{"mount"}, foreign: []string{"go.temporal.io/"}},
+	"examples/library":             example,
 	"examples/hello":               example,
 	"examples/pipeline":            example,
 	"examples/buildfarm":           example,
