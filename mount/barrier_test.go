@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // holder starts a process that uses the mount, and ends it with the test.
@@ -247,24 +249,24 @@ func TestDeviceAt(t *testing.T) {
 	if err := os.Mkdir(m.Path("dir"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	table, err := mountTable("self")
+	table, err := host.MountTable("self")
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, _ := topMountAt(table, m.Path())
+	entry, _ := host.TopMountAt(table, m.Path())
 	before, err := m.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := deviceAt(m.Path()); got != entry.dev || got == "" {
-		t.Errorf("at the mountpoint is %q, want %q", got, entry.dev)
+	if got := host.DeviceAt(m.Path()); got != entry.Dev || got == "" {
+		t.Errorf("at the mountpoint is %q, want %q", got, entry.Dev)
 	}
 	after, err := m.Status(t.Context())
 	if err != nil || !maps.Equal(after.Requests, before.Requests) {
 		t.Errorf("the server was asked: %v, before %v; %v", after.Requests, before.Requests, err)
 	}
 	for _, path := range []string{m.Path("dir"), f.dir, f.dir + "/none"} {
-		if got := deviceAt(path); got != "" {
+		if got := host.DeviceAt(path); got != "" {
 			t.Errorf("at %s is %q, which is no mountpoint", path, got)
 		}
 	}

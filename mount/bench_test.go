@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // bench is a store and a run directory for benchmarks.
@@ -86,7 +88,7 @@ func (e *bench) cost(pid int) cost {
 func (e *bench) rest(pid int) cost {
 	last := e.cost(pid)
 	for same := 0; same < 3; {
-		time.Sleep(quietTime)
+		time.Sleep(host.QuietTime)
 		now := e.cost(pid)
 		same++
 		if now.memory < last.memory*9/10 {

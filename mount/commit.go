@@ -200,9 +200,9 @@ func (h *hosted) confirm(ctx context.Context) error {
 }
 
 func (h *hosted) logRecord(want decision, res *Result) archive.Record {
-	host, _ := os.Hostname() // a record without a host is one
+	hostname, _ := os.Hostname() // a record without a host is one
 	rec := archive.Record{
-		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: host, Changed: res.Changes,
+		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: hostname, Changed: res.Changes,
 		Origin: h.req.Origin,
 	}
 	if _, ok := h.req.step(); ok { // nobody could ask for another's

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // playRole is the test binary as a client that can be killed: it mounts, says
@@ -132,11 +134,11 @@ func (f *fixture) startRole(client *exec.Cmd) (server int, path string) {
 
 func (f *fixture) isMounted(path string) bool {
 	f.t.Helper()
-	table, err := mountTable("self")
+	table, err := host.MountTable("self")
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	_, ok := topMountAt(table, path)
+	_, ok := host.TopMountAt(table, path)
 	return ok
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/workdir/workdir/doctor"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // Diagnose tries what this host allows, and reports each check as it is done, in
@@ -45,11 +46,11 @@ func hostCheck(name, detail string, err error) doctor.Check {
 		return doctor.Check{Name: name, Status: doctor.OK, Detail: detail}
 	}
 	c := doctor.Check{Name: name, Status: doctor.Fail, Detail: err.Error()}
-	var host *HostError
-	if errors.As(err, &host) {
-		c.Detail, c.Fix = host.What, host.Hint
-		if host.Path != "" {
-			c.Detail = host.Path + ": " + host.What
+	var lack *HostError
+	if errors.As(err, &lack) {
+		c.Detail, c.Fix = lack.What, lack.Hint
+		if lack.Path != "" {
+			c.Detail = lack.Path + ": " + lack.What
 		}
 	}
 	return c
@@ -80,7 +81,7 @@ func kernelCheck(release string) doctor.Check {
 	var has, lacks []string
 	newest := ""
 	for _, f := range kernelFeatures {
-		if kernelIsAtLeast(release, f.major, f.minor) {
+		if host.KernelIsAtLeast(release, f.major, f.minor) {
 			has = append(has, f.name)
 			continue
 		}
@@ -102,7 +103,7 @@ func kernelCheck(release string) doctor.Check {
 func uringState(release string) string {
 	b, err := os.ReadFile("/sys/module/fuse/parameters/enable_uring")
 	switch {
-	case !kernelIsAtLeast(release, 6, 14) || err != nil:
+	case !host.KernelIsAtLeast(release, 6, 14) || err != nil:
 		return "not there"
 	case strings.TrimSpace(string(b)) == "Y":
 		return "on"
@@ -112,7 +113,7 @@ func uringState(release string) string {
 
 func checkDevice() doctor.Check {
 	const name = "/dev/fuse"
-	fd, err := openFuse("")
+	fd, err := host.OpenFuse("")
 	if err != nil {
 		return hostCheck(name, "", err)
 	}
@@ -131,7 +132,7 @@ func checkDevice() doctor.Check {
 // checkHelper looks at fusermount3, which is how ordinary users mount.
 func checkHelper() doctor.Check {
 	const name = "fusermount3"
-	path, err := fusermount()
+	path, err := host.Fusermount()
 	isRoot := os.Geteuid() == 0
 	switch {
 	case err != nil && isRoot:
@@ -144,7 +145,7 @@ func checkHelper() doctor.Check {
 		return hostCheck(name, "", err)
 	}
 	setuid := st.Mode&unix.S_ISUID != 0 && st.Uid == 0
-	switch hint := helperHint(); {
+	switch hint := host.HelperHint(); {
 	case isRoot && !setuid:
 		return warning(name, path+" is not setuid root: only root can mount", "chown root "+path+" && chmod u+s "+path+", if ordinary users are to mount")
 	case isRoot:
@@ -160,7 +161,7 @@ func checkHelper() doctor.Check {
 func checkFuseConf() doctor.Check {
 	const name, conf = "fuse.conf", "/etc/fuse.conf"
 	switch {
-	case allowsOthers(conf):
+	case host.AllowsOthers(conf):
 		return hostCheck(name, "user_allow_other: users can let others into their mounts", nil)
 	case os.Geteuid() == 0:
 		return hostCheck(name, "no user_allow_other, which root does not need", nil)
@@ -172,7 +173,7 @@ func checkFuseConf() doctor.Check {
 const leastMemory = 64 << 20
 
 func checkMemory() doctor.Check {
-	limit, from := memoryLimitFrom()
+	limit, from := host.MemoryLimitFrom()
 	budget := limit / 2
 	detail := fmt.Sprintf("%d MiB (%s); all mounts of a server together may take half of it", limit>>20, from)
 	if budget < leastMemory {
@@ -240,7 +241,7 @@ func checkRunDir(dir string) (place string, c doctor.Check) {
 		return "", hostCheck(name, "", err)
 	}
 	if _, err := os.Lstat(abs); err == nil {
-		real, err := ensureRunDir(abs)
+		real, err := host.EnsureRunDir(abs)
 		return real, hostCheck(name, real+" is private", err)
 	}
 	for place = filepath.Dir(abs); ; place = filepath.Dir(place) {
@@ -252,7 +253,7 @@ func checkRunDir(dir string) (place string, c doctor.Check) {
 	if err := unix.Access(place, unix.W_OK|unix.X_OK); err != nil {
 		return "", hostCheck(name, "", &HostError{Path: abs, What: "cannot be made in " + place + ": " + err.Error(), Hint: "choose another run directory (--run-dir)"})
 	}
-	if err := refuseOwnMount(place, "the run directory"); err != nil {
+	if err := host.RefuseOwnMount(place, "the run directory"); err != nil {
 		return "", hostCheck(name, "", err)
 	}
 	return place, hostCheck(name, abs+" will be made by the first mount", nil)

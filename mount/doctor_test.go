@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/workdir/workdir/doctor"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -41,14 +42,14 @@ func ignore(doctor.Check) {}
 // mountPaths gives our mounts below dir; elsewhere other tests may run.
 func mountPaths(t *testing.T, dir string) []string {
 	t.Helper()
-	table, err := mountTable("self")
+	table, err := host.MountTable("self")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var paths []string
 	for _, e := range table {
-		if e.isOurs() && within(e.path, dir) {
-			paths = append(paths, e.path)
+		if e.IsOurs() && host.Within(e.Path, dir) {
+			paths = append(paths, e.Path)
 		}
 	}
 	return paths
@@ -152,8 +153,8 @@ func TestKernelCheck(t *testing.T) {
 }
 
 func TestMemoryLimitFrom(t *testing.T) {
-	limit, from := memoryLimitFrom()
-	if limit != memoryLimit() || limit <= 0 {
+	limit, from := host.MemoryLimitFrom()
+	if limit != host.MemoryLimit() || limit <= 0 {
 		t.Errorf("limit %d", limit)
 	}
 	if _, err := os.Stat(from); from != "the machine's" && err != nil {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/doctor"
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // trialBytes is how much a trial writes.
@@ -73,16 +74,16 @@ func trialRunDir(place, wanted string) (dir string, remove func(), err error) {
 func removeTrialRunDir(dir string) {
 	ctx, cancel := context.WithTimeout(context.Background(), trialPatience)
 	defer cancel()
-	if Stop(ctx) != nil || len(sessionDirs(dir)) > 0 {
+	if Stop(ctx) != nil || len(host.SessionDirs(dir)) > 0 {
 		return
 	}
-	for _, name := range []string{".lock", mountpointsName, ""} {
+	for _, name := range []string{".lock", host.MountpointsName, ""} {
 		_ = os.Remove(filepath.Join(dir, name))
 	}
 }
 
 func mountedBy() string {
-	if os.Geteuid() == 0 && hasSysAdmin() {
+	if os.Geteuid() == 0 && host.HasSysAdmin() {
 		return "by mount(2)"
 	}
 	return "by fusermount3"

@@ -3,11 +3,10 @@ package mount
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/workdir/workdir/archive"
-	"github.com/workdir/workdir/internal/printable"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -22,10 +21,10 @@ var (
 	ErrAbandoned = errors.New("mount is abandoned")
 	// ErrBusy: something still uses the mount; a *BusyError names it. Nothing was
 	// stored, and Close can be called again.
-	ErrBusy = errors.New("mount is busy")
+	ErrBusy = host.ErrBusy
 	// ErrCannotMount: this host, or this mountpoint, does not allow a mount; a
 	// *HostError says what is missing.
-	ErrCannotMount = errors.New("cannot mount")
+	ErrCannotMount = host.ErrCannotMount
 	// ErrUnmounted: somebody else unmounted or aborted the mount. What was
 	// written last may be missing, so nothing was stored.
 	ErrUnmounted = errors.New("unmounted by something else")
@@ -50,61 +49,17 @@ var (
 	ErrNotMounted = errors.New("not in a mounted workspace")
 )
 
-// Process is one that uses a mount.
-type Process struct {
-	PID  int    `json:"pid"`
-	Name string `json:"name"`
-	Use  string `json:"use"` // "descriptor", "working directory", "root", "mapping", "mount namespace"
-}
+// Process is one that uses a mount: its PID, Name, and Use, which is "descriptor",
+// "working directory", "root", "mapping" or "mount namespace".
+type Process = host.Process
 
-// BusyError says what still uses a mount. It matches ErrBusy.
-type BusyError struct {
-	Path      string    `json:"path"`
-	Processes []Process `json:"processes"` // those that we may see; may be empty
-}
+// BusyError says what still uses the mount at Path: the Processes that we may see, which
+// may be none. It matches ErrBusy.
+type BusyError = host.BusyError
 
-func (e *BusyError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "unmount %s: still in use", e.Path)
-	for i, p := range e.Processes {
-		sep := ", "
-		if i == 0 {
-			sep = " by "
-		}
-		fmt.Fprintf(&b, "%sprocess %d (%s: %s)", sep, p.PID, printable.Name(p.Name), p.Use)
-	}
-	if len(e.Processes) == 0 {
-		b.WriteString(" by processes of other users or other mount namespaces")
-	}
-	b.WriteString("; nothing is stored; end them and close again")
-	return b.String()
-}
-
-// Is makes errors.Is(err, ErrBusy) true.
-func (e *BusyError) Is(target error) bool { return target == ErrBusy }
-
-// HostError says what keeps us from mounting, and what to do. It matches
+// HostError says What keeps us from mounting at Path, and in Hint what to do. It matches
 // ErrCannotMount.
-type HostError struct {
-	Path string `json:"path"`
-	What string `json:"what"`
-	Hint string `json:"hint"`
-}
-
-func (e *HostError) Error() string {
-	s := "mount"
-	if e.Path != "" {
-		s += " " + e.Path
-	}
-	s += ": " + e.What
-	if e.Hint != "" {
-		s += "; " + e.Hint
-	}
-	return s
-}
-
-// Is makes errors.Is(err, ErrCannotMount) true.
-func (e *HostError) Is(target error) bool { return target == ErrCannotMount }
+type HostError = host.Error
 
 // CommittedError says that a step has taken effect already, in an earlier attempt
 // or in one that overlapped with this one. It matches ErrAlreadyCommitted.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -41,7 +42,7 @@ type hosted struct {
 	discard func() // gives back what the mount has, once; see discardOnce
 
 	// Set by open, immutable until free.
-	record record
+	record host.Record
 	store  store.Store
 	shared *sharedTree // whose loaded is; nil if it is the mount's own
 	loaded             // its tree changes with a plain directory, under op
@@ -173,7 +174,7 @@ func (h *hosted) show(ctx context.Context) (err error) {
 	defer catch("mount", &err)
 	if h.record, err = h.view.record(); err == nil {
 		h.record.ID, h.record.URL = h.req.ID, h.req.URL.Redacted()
-		err = writeRecord(h.server.sessionDir(), h.req.ID, h.record)
+		err = host.WriteRecord(h.server.sessionDir(), h.req.ID, h.record)
 	}
 	if err != nil {
 		return h.recordError(err)
@@ -184,7 +185,7 @@ func (h *hosted) show(ctx context.Context) (err error) {
 	if h.record.Dev = h.view.device(); h.record.Dev == "" {
 		return nil
 	}
-	return h.recordError(writeRecord(h.server.sessionDir(), h.req.ID, h.record))
+	return h.recordError(host.WriteRecord(h.server.sessionDir(), h.req.ID, h.record))
 }
 
 func (h *hosted) recordError(err error) error {
@@ -226,7 +227,7 @@ func (h *hosted) poisonAfter(err error) {
 func (h *hosted) discardOnce() {
 	h.setState(stateClosed)
 	h.view.drop()
-	giveBack(h.server.sessionDir(), h.req.ID, h.dir, h.req.Made)
+	host.GiveBack(h.server.sessionDir(), h.req.ID, h.dir, h.req.Made)
 	h.server.freeing.Go(h.free)
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -23,7 +24,7 @@ func serverHere(t *testing.T) *server {
 	s := newServer(nil)
 	s.local = true
 	s.session = t.TempDir()
-	if err := os.Mkdir(filepath.Join(s.session, recordsName), 0o700); err != nil {
+	if err := os.Mkdir(filepath.Join(s.session, host.RecordsName), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	refuse := func(context.Context, *ipc.Conn, string, json.RawMessage) (any, error) { return nil, ErrClosed }
@@ -185,7 +186,7 @@ func TestOpenCancelledAtOnceLeavesNothing(t *testing.T) {
 			f.close(m, false)
 		}
 	}
-	if left, _ := os.ReadDir(filepath.Join(f.runDir, mountpointsName)); len(left) > 0 {
+	if left, _ := os.ReadDir(filepath.Join(f.runDir, host.MountpointsName)); len(left) > 0 {
 		t.Errorf("%d mountpoints are left, such as %s", len(left), left[0].Name())
 	}
 }

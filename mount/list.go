@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // answerPatience is how long the owner of a mount has to answer what changes nothing. One
@@ -30,23 +29,16 @@ func (r *Remote) ask(ctx context.Context, method string, out any) error {
 	err := r.call(ctx, method, out, nil)
 	if errors.Is(err, errSilent) {
 		return fmt.Errorf("%s: %w: its owner, process %d, does not answer: it is stopped, or has no descriptor left%w",
-			r.record.Path, ErrServerLost, clientOf(r.session), hidden{errSilent})
+			r.record.Path, ErrServerLost, host.ClientOf(r.session), hidden{errSilent})
 	}
 	return err
-}
-
-// clientOf is the number of the process that made a session; 0 if its name does not say.
-func clientOf(session string) int {
-	pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(session), sessionPrefix), "-")
-	n, _ := strconv.Atoi(pid) // 0 for what is none
-	return n
 }
 
 // List returns the status of all mounts of this user in a run directory ("":
 // DefaultRunDir and PlainRunDir), of whatever process. Of a process that does not answer
 // it knows where its mounts are; their State is "no answer".
 func List(ctx context.Context, runDir string) ([]Status, error) {
-	sessions := sessionsIn(runDir)
+	sessions := host.SessionsIn(runDir)
 	found, errs := make([][]Status, len(sessions)), make([]error, len(sessions))
 	var asked sync.WaitGroup
 	for i, session := range sessions {
@@ -78,10 +70,10 @@ func mountsIn(ctx context.Context, session string) ([]Status, error) {
 // has recorded them.
 func silentMounts(session string) []Status {
 	var all []Status
-	for _, r := range records(session) {
+	for _, r := range host.Records(session) {
 		if r.Path != "" {
 			path := string(r.Path)
-			all = append(all, Status{URL: r.URL, Path: path, RawPath: RawPath(path), State: StateSilent, ClientPID: clientOf(session)})
+			all = append(all, Status{URL: r.URL, Path: path, RawPath: RawPath(path), State: StateSilent, ClientPID: host.ClientOf(session)})
 		}
 	}
 	return all

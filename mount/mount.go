@@ -16,6 +16,7 @@ import (
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -32,7 +33,7 @@ type Mount struct {
 	opts     Options          // immutable
 	revision store.Revision   // immutable after Open; what was opened
 	warnings []string         // immutable after Open
-	record   record           // immutable after Open; zero before
+	record   host.Record      // immutable after Open; zero before
 	commitID archive.CommitID // immutable; of the one commit that this mount can become
 
 	ready bool // guarded by session.mu; other processes may see it
@@ -120,7 +121,7 @@ func (m *Mount) open(ctx context.Context) error {
 	if m.spill, err = m.spillDir(); err != nil {
 		return err
 	}
-	if m.cache, err = checkDirOnDisk(m.opts.Cache, "the cache directory"); err != nil {
+	if m.cache, err = host.CheckDirOnDisk(m.opts.Cache, "the cache directory"); err != nil {
 		return err
 	}
 	if err := m.prepareDir(ctx); err != nil {
@@ -163,7 +164,7 @@ func (m *Mount) request(memDir string) openRequest {
 		ID: m.id, URL: m.url, MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made,
 		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
 		Presence: m.opts.Presence.resolve(m.opts.ReadOnly),
-		Plain:    m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, mountFlags: m.flags(),
+		Plain:    m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, Flags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve,
 		Cache: ipc.Path(m.cache), CacheBytes: max(0, m.opts.CacheBytes), FetchAll: m.opts.FetchAll, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since,
@@ -177,8 +178,8 @@ func (m *Mount) request(memDir string) openRequest {
 	return req
 }
 
-func (m *Mount) flags() mountFlags {
-	return mountFlags{ReadOnly: m.opts.ReadOnly, AllowOther: m.opts.AllowOther, Suid: m.opts.Suid, Dev: m.opts.Dev}
+func (m *Mount) flags() host.Flags {
+	return host.Flags{ReadOnly: m.opts.ReadOnly, AllowOther: m.opts.AllowOther, Suid: m.opts.Suid, Dev: m.opts.Dev}
 }
 
 // callError says what the end of the connection means, and gives ctx's own cause

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -48,17 +49,17 @@ func (f *fixture) archive(key string) string { return filepath.Join(f.dir, key+"
 
 func (f *fixture) noMountLeft() {
 	f.t.Helper()
-	table, err := mountTable("self")
+	table, err := host.MountTable("self")
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	for _, e := range table {
-		if e.isOurs() && within(e.path, filepath.Dir(f.dir)) { // all temporary directories of the test
-			f.t.Errorf("left mounted: %s", e.path)
-			_ = kernelDetach(e.path) // so that the next test starts clean
+		if e.IsOurs() && host.Within(e.Path, filepath.Dir(f.dir)) { // all temporary directories of the test
+			f.t.Errorf("left mounted: %s", e.Path)
+			_ = host.Detach(e.Path) // so that the next test starts clean
 		}
 	}
-	waitFor(f.t, "the last server to remove its session", func() bool { return len(sessionDirs(f.runDir)) == 0 })
+	waitFor(f.t, "the last server to remove its session", func() bool { return len(host.SessionDirs(f.runDir)) == 0 })
 	if left := f.temporary(); len(left) > 0 {
 		f.t.Errorf("left beside the archives: %v", left)
 	}

@@ -10,13 +10,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -55,20 +55,11 @@ func mountpointName(u store.URL) string {
 	return name[:min(len(name), maxMountpointName)] + "-" + hex.EncodeToString(sum[:digestBytes])
 }
 
-// mountpointAt is the path of the nth mountpoint of one name, from 1.
-func mountpointAt(runDir, name string, n int) string {
-	path := filepath.Join(runDir, mountpointsName, name)
-	if n > 1 {
-		path += "." + strconv.Itoa(n)
-	}
-	return path
-}
-
 // takeMountpoint makes the mountpoint of a mount that was given none, and a record of
 // it. Where the usual one is in use it says so.
 func (m *Mount) takeMountpoint(ctx context.Context) error {
 	name := mountpointName(m.url)
-	usual := mountpointAt(m.session.runDir, name, 1)
+	usual := host.MountpointAt(m.session.runDir, name, 1)
 	m.session.awaitEnding(ctx, usual)
 	path, err := m.session.takeMountpoint(ctx, m.id, name)
 	if err != nil {
@@ -96,25 +87,25 @@ func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (s
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
-	guard, err := lockRunDir(ctx, s.runDir)
+	guard, err := host.LockRunDir(ctx, s.runDir)
 	if err != nil {
 		return "", err
 	}
 	defer guard.Close()
-	err = os.Mkdir(filepath.Join(s.runDir, mountpointsName), 0o700)
+	err = os.Mkdir(filepath.Join(s.runDir, host.MountpointsName), 0o700)
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
 	}
 	taken := s.paths() // at first ours alone
 	for n, all := 1, false; n < maxMountpoints; n++ {
-		path := mountpointAt(s.runDir, name, n)
+		path := host.MountpointAt(s.runDir, name, n)
 		if taken[path] {
 			continue
 		}
 		err := os.Mkdir(path, 0o700)
 		if errors.Is(err, os.ErrExist) {
 			if !all {
-				taken, all = recorded(s.runDir), true
+				taken, all = host.RecordedPaths(s.runDir), true
 			}
 			if taken[path] || !removeMountpoint(path) {
 				continue
@@ -130,9 +121,9 @@ func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (s
 }
 
 func (s *session) recordMountpoint(id uint64, path string) error {
-	dir, err := dirIDOf(path)
+	dir, err := host.DirIDOf(path)
 	if err == nil {
-		err = writeRecord(s.dir, id, record{Path: ipc.Path(path), Made: true, Dir: dir})
+		err = host.WriteRecord(s.dir, id, host.Record{Path: ipc.Path(path), Made: true, Dir: dir})
 	}
 	if err != nil {
 		_ = unix.Rmdir(path) // or the next mount that wants it does
@@ -140,33 +131,13 @@ func (s *session) recordMountpoint(id uint64, path string) error {
 	return err
 }
 
-// recorded are the mountpoints of all sessions of a run directory.
-func recorded(runDir string) map[string]bool {
-	all := map[string]bool{}
-	for _, dir := range sessionDirs(runDir) {
-		for _, r := range records(dir) {
-			all[string(r.Path)] = true
-		}
-	}
-	return all
-}
-
 // removeMountpoint removes a mountpoint that no session has a record of, and reports
 // whether the name is free. One that holds files is left alone: a tool has written them
 // after the mount was gone.
 func removeMountpoint(path string) bool {
-	clearMount(record{Path: ipc.Path(path)})
+	clearMount(host.Record{Path: ipc.Path(path)})
 	err := unix.Rmdir(path)
 	return err == nil || errors.Is(err, unix.ENOENT)
-}
-
-// giveBack removes the mountpoint of a mount that is over, if it was made for it, and
-// then the record.
-func giveBack(session string, id uint64, path string, made bool) {
-	if made {
-		_ = unix.Rmdir(path) // what somebody has put there stays
-	}
-	os.Remove(recordPath(session, id))
 }
 
 // awaitEnding clears away the session that has a path if it is dead, and waits a moment
@@ -178,23 +149,11 @@ func (s *session) awaitEnding(ctx context.Context, path string) {
 	}
 	for end := time.Now().Add(endingPatience); time.Now().Before(end) && ctx.Err() == nil; {
 		_ = cleanUp(ctx, s.runDir) // what stays keeps its name
-		if owner := sessionOf(s.runDir, path); owner == "" || hasClient(owner) {
+		if owner := host.SessionOf(s.runDir, path); owner == "" || hasClient(owner) {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-}
-
-// sessionOf is the directory of the session that has a record of a path, or "".
-func sessionOf(runDir, path string) string {
-	for _, dir := range sessionDirs(runDir) {
-		for _, r := range records(dir) {
-			if string(r.Path) == path {
-				return dir
-			}
-		}
-	}
-	return ""
 }
 
 // hasClient reports whether the client of a session is there: it listens for commands,
@@ -205,7 +164,7 @@ func hasClient(session string) bool {
 		return false
 	}
 	defer dir.Close()
-	nc, err := net.DialUnix("unix", nil, socketAddr(dir))
+	nc, err := net.DialUnix("unix", nil, host.SocketAddr(dir))
 	if err != nil {
 		return !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT)
 	}

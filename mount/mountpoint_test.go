@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -58,7 +59,7 @@ func (f *fixture) usualMountpoint(key string) string {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return mountpointAt(f.runDir, mountpointName(u), 1)
+	return host.MountpointAt(f.runDir, mountpointName(u), 1)
 }
 
 // Each mount had another path, and what had noted an absolute one was broken at the next.
@@ -199,15 +200,15 @@ func TestCleanUpLeavesTheNextOwnersMountpoint(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	old, err := dirIDOf(path)
+	old, err := host.DirIDOf(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	session, lock, err := newSessionDir(t.Context(), f.runDir)
+	session, lock, err := host.NewSession(t.Context(), f.runDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeRecord(session, 1, record{Path: ipc.Path(path), Made: true, Dir: old}); err != nil {
+	if err := host.WriteRecord(session, 1, host.Record{Path: ipc.Path(path), Made: true, Dir: old}); err != nil {
 		t.Fatal(err)
 	}
 	lock.Close()
@@ -233,13 +234,13 @@ func TestCleanUpLeavesTheNextOwnersMountpoint(t *testing.T) {
 func TestMountIsALocalFileSystem(t *testing.T) {
 	f := newFixture(t)
 	m := f.open("k", nil)
-	table, err := mountTable("self")
+	table, err := host.MountTable("self")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, ok := topMountAt(table, m.Path())
-	if want := mountpointName(m.url); !ok || e.source != want {
-		t.Errorf("the source is %q, want %q", e.source, want)
+	e, ok := host.TopMountAt(table, m.Path())
+	if want := mountpointName(m.url); !ok || e.Source != want {
+		t.Errorf("the source is %q, want %q", e.Source, want)
 	}
 	out, err := exec.Command("df", "--local", "--output=target", m.Path()).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), m.Path()) {

@@ -131,27 +131,6 @@ func TestSpill(t *testing.T) {
 	}
 }
 
-func TestAllowsOthers(t *testing.T) {
-	conf := filepath.Join(t.TempDir(), "fuse.conf")
-	for text, want := range map[string]bool{
-		"":                                  false,
-		"# user_allow_other\n":              false,
-		"mount_max = 10\nuser_allow_other":  true,
-		"user_allow_otherwise\n":            false,
-		"  user_allow_other  \n# comment\n": true,
-	} {
-		if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if got := allowsOthers(conf); got != want {
-			t.Errorf("allowsOthers(%q) = %v", text, got)
-		}
-	}
-	if allowsOthers(conf + ".missing") {
-		t.Error("a missing file allows others")
-	}
-}
-
 // A read-only mount is the kernel's: nothing gets through, for root neither.
 func TestReadOnlyRefusesEverything(t *testing.T) {
 	f := newFixture(t)

@@ -9,14 +9,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // Calls of a command in another process to the client that owns a mount.
@@ -47,12 +46,6 @@ type remoteServer struct {
 	conns map[*ipc.Conn]bool // guarded by mu
 }
 
-// socketAddr reaches a socket in a directory of any length: the address of a
-// Unix socket holds 108 bytes only (unix(7)).
-func socketAddr(dir *os.File) *net.UnixAddr {
-	return &net.UnixAddr{Net: "unix", Name: "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + socketName}
-}
-
 // startRemote listens for commands until the server is lost.
 func (s *session) startRemote() error {
 	r, err := s.serveRemote()
@@ -81,7 +74,7 @@ func (s *session) serveRemote() (*remoteServer, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	l, err := net.ListenUnix("unix", socketAddr(dir))
+	l, err := net.ListenUnix("unix", host.SocketAddr(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +168,7 @@ func (r *remoteServer) close() {
 func (s *session) byIdentity(req remoteRequest) (*Mount, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m := s.mounts[req.ID]; m != nil && m.isThere() && req.Mount != "" && m.record.identity() == req.Mount {
+	if m := s.mounts[req.ID]; m != nil && m.isThere() && req.Mount != "" && m.record.Identity() == req.Mount {
 		return m, nil
 	}
 	return nil, fmt.Errorf("%s: %w", req.Path, ErrNotMounted)
@@ -262,8 +255,8 @@ func (r *remoteServer) closeMount(ctx context.Context, c *ipc.Conn, m *Mount) cl
 
 // Remote is a mount of another process, for commands.
 type Remote struct {
-	record  record // immutable; of the mount; zero for calls about the session as a whole
-	session string // immutable; the owner's session directory
+	record  host.Record // immutable; of the mount; zero for calls about the session as a whole
+	session string      // immutable; the owner's session directory
 }
 
 // Find finds the mount that a path lies in, and the process that owns it: the mount
@@ -279,7 +272,7 @@ func Find(ctx context.Context, path, runDir string) (*Remote, error) {
 	if r, err := owned(ctx, plainAt(abs, runDir)); r != nil || err != nil {
 		return r, err
 	}
-	table, err := mountTable("self")
+	table, err := host.MountTable("self")
 	if err != nil {
 		return nil, &HostError{Path: path, What: "read the mount table: " + err.Error(), Hint: "is /proc mounted?"}
 	}
@@ -295,25 +288,25 @@ func Find(ctx context.Context, path, runDir string) (*Remote, error) {
 	dirs := []string{runDir}
 	search := dirs
 	if runDir == "" {
-		uid, _ := e.uid() // every FUSE mount has one
-		dirs = runDirs(uid)
-		search = ownedBy(uid, dirs)
+		uid, _ := e.UID() // every FUSE mount has one
+		dirs = host.RunDirs(uid)
+		search = host.OwnedBy(uid, dirs)
 	}
 	r, err := owned(ctx, mountsOf(e, search))
 	if r == nil && err == nil {
-		err = fmt.Errorf("%s: %w that can be reached: no record of it in %v; was it mounted with another --run-dir, by another user, or in a container?", e.path, ErrNotMounted, dirs)
+		err = fmt.Errorf("%s: %w that can be reached: no record of it in %v; was it mounted with another --run-dir, by another user, or in a container?", e.Path, ErrNotMounted, dirs)
 	}
 	return r, err
 }
 
 // mountsOf returns the mounts that are recorded with the device of e. It is one, unless
 // a process was killed: then its record stays, and the kernel uses the number again.
-func mountsOf(e mountEntry, runDirs []string) []*Remote {
+func mountsOf(e host.MountEntry, runDirs []string) []*Remote {
 	var found []*Remote
 	for _, dir := range runDirs {
-		for _, session := range sessionDirs(dir) {
-			for _, r := range records(session) {
-				if r.Dev == e.dev {
+		for _, session := range host.SessionDirs(dir) {
+			for _, r := range host.Records(session) {
+				if r.Dev == e.Dev {
 					found = append(found, &Remote{record: r, session: session})
 				}
 			}
@@ -326,12 +319,12 @@ func mountsOf(e mountEntry, runDirs []string) []*Remote {
 // no mount table.
 func plainAt(abs, runDir string) []*Remote {
 	var found []*Remote
-	for _, session := range sessionsIn(runDir) {
-		for _, r := range records(session) {
-			if !r.Plain || !within(abs, string(r.Path)) {
+	for _, session := range host.SessionsIn(runDir) {
+		for _, r := range host.Records(session) {
+			if !r.Plain || !host.Within(abs, string(r.Path)) {
 				continue
 			}
-			if id, err := dirIDOf(string(r.Path)); err == nil && id == r.Dir {
+			if id, err := host.DirIDOf(string(r.Path)); err == nil && id == r.Dir {
 				found = append(found, &Remote{record: r, session: session})
 			}
 		}
@@ -351,45 +344,18 @@ func owned(ctx context.Context, candidates []*Remote) (*Remote, error) {
 	return nil, err
 }
 
-// sessionsIn gives the sessions of a run directory; "" stands for the usual ones of
-// this user, if they are that user's indeed.
-func sessionsIn(runDir string) []string {
-	if runDir != "" {
-		return sessionDirs(runDir)
-	}
-	var all []string
-	for _, dir := range ownedBy(os.Geteuid(), runDirs(os.Geteuid())) {
-		all = append(all, sessionDirs(dir)...)
-	}
-	return all
-}
-
-// ownedBy returns the directories that belong to a user, or to the caller, whom that user
-// may be in a user namespace: anybody could make one of that name in /tmp, and answer
-// there for mounts of others.
-func ownedBy(uid int, dirs []string) []string {
-	var owned []string
-	for _, dir := range dirs {
-		var st unix.Stat_t
-		if unix.Lstat(dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && slices.Contains([]int{uid, os.Geteuid()}, int(st.Uid)) {
-			owned = append(owned, dir)
-		}
-	}
-	return owned
-}
-
 // findMount leads from a path to our mount that it lies in: first as it is
 // written, which touches nothing, then with its links resolved.
-func findMount(table []mountEntry, abs string) (mountEntry, error) {
-	if e, ok := mountOf(table, abs); ok && e.isOurs() {
+func findMount(table []host.MountEntry, abs string) (host.MountEntry, error) {
+	if e, ok := host.MountOf(table, abs); ok && e.IsOurs() {
 		return e, nil
 	}
 	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		if e, ok := mountOf(table, real); ok && e.isOurs() {
+		if e, ok := host.MountOf(table, real); ok && e.IsOurs() {
 			return e, nil
 		}
 	}
-	return mountEntry{}, fmt.Errorf("%s: %w; see workdir-mount status", abs, ErrNotMounted)
+	return host.MountEntry{}, fmt.Errorf("%s: %w; see workdir-mount status", abs, ErrNotMounted)
 }
 
 // absolute is filepath.Abs without a question to the file system, which may be a
@@ -440,7 +406,7 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 		return fmt.Errorf("%s: %w: %w", r.record.Path, ErrServerLost, err)
 	}
 	defer dir.Close()
-	nc, err := net.DialUnix("unix", nil, socketAddr(dir))
+	nc, err := net.DialUnix("unix", nil, host.SocketAddr(dir))
 	if errors.Is(err, unix.EAGAIN) { // too many wait already
 		return errSilent
 	}
@@ -456,7 +422,7 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 		return nil, nil
 	}, codec)
 	defer c.Close()
-	err = c.Call(ctx, method, remoteRequest{Protocol: protocolVersion, ID: r.record.ID, Mount: r.record.identity(), Path: r.record.Path}, out)
+	err = c.Call(ctx, method, remoteRequest{Protocol: protocolVersion, ID: r.record.ID, Mount: r.record.Identity(), Path: r.record.Path}, out)
 	if errors.Is(err, ipc.ErrClosed) {
 		return fmt.Errorf("%s: %w: its owner ended", r.record.Path, ErrServerLost)
 	}

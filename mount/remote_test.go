@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // inNamespace makes a command of the test binary run in a mount namespace of its own,
@@ -55,14 +55,14 @@ func TestTwoMountsAtOnePath(t *testing.T) {
 	}
 }
 
-// deadSession writes a session of killed processes with the record of one mount.
-func (f *fixture) deadSession(r record) string {
+// host.DeadSession writes a session of killed processes with the record of one mount.
+func (f *fixture) deadSession(r host.Record) string {
 	f.t.Helper()
-	dir := filepath.Join(f.runDir, sessionPrefix+"0-dead") // read before all others
-	if err := os.MkdirAll(filepath.Join(dir, recordsName), 0o700); err != nil {
+	dir := filepath.Join(f.runDir, host.SessionPrefix+"0-dead") // read before all others
+	if err := os.MkdirAll(filepath.Join(dir, host.RecordsName), 0o700); err != nil {
 		f.t.Fatal(err)
 	}
-	if err := writeRecord(dir, 1, r); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, host.LockName), nil, 0o600), host.WriteRecord(dir, 1, r)); err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() {
@@ -76,10 +76,10 @@ func (f *fixture) deadSession(r record) string {
 // The record of a killed process was once taken for that of a new mount at its path.
 // The kernel uses device numbers again, so it may have the new mount's.
 func TestDeadRecordBesideANewMount(t *testing.T) {
-	for name, stale := range map[string]func(record) record{
-		"path":            func(r record) record { r.Dev = "0:1048575"; return r },
-		"path, no mount":  func(r record) record { r.Dev = ""; return r },
-		"path and device": func(r record) record { return r },
+	for name, stale := range map[string]func(host.Record) host.Record{
+		"path":            func(r host.Record) host.Record { r.Dev = "0:1048575"; return r },
+		"path, no mount":  func(r host.Record) host.Record { r.Dev = ""; return r },
+		"path and device": func(r host.Record) host.Record { return r },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -156,17 +156,17 @@ func TestDetachLeavesWhatLiesOverTheMount(t *testing.T) {
 	}
 	_ = client.Wait() // killed
 	waitFor(t, "the server to end", func() bool { return syscall.Kill(server, 0) != nil })
-	table, err := mountTable("self")
+	table, err := host.MountTable("self")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, ok := topMountAt(table, dir); !ok || e.source != "over" {
+	if e, ok := host.TopMountAt(table, dir); !ok || e.Source != "over" {
 		t.Errorf("on top is %+v, want what lies over the mount", e)
 	}
 	if err := unix.Unmount(dir, 0); err != nil {
 		t.Error(err)
 	}
-	clearMount(record{Path: ipc.Path(dir)}) // the dead mount below
+	clearMount(host.Record{Path: ipc.Path(dir)}) // the dead mount below
 }
 
 // The kernel gives the number of a device again as soon as its mount is gone: a Remote
@@ -188,19 +188,5 @@ func TestRemoteOfAMountThatIsGone(t *testing.T) {
 	}
 	if _, err := r.Close(t.Context(), nil); !errors.Is(err, ErrNotMounted) {
 		t.Errorf("close of a mount that is gone: %v, want ErrNotMounted", err)
-	}
-}
-
-// In /tmp anybody can make the directory that would be another user's run directory.
-// What is recorded there is not believed: commands said that they had marked a mount.
-func TestRunDirsOfOthersAreNotAsked(t *testing.T) {
-	mine, theirs, link := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "link")
-	const user, other = 1000, 1001
-	if err := errors.Join(os.Chown(mine, user, user), os.Chown(theirs, other, other), os.Symlink(mine, link)); err != nil {
-		t.Fatal(err)
-	}
-	all := []string{theirs, mine, link, filepath.Join(mine, "none")}
-	if got := ownedBy(user, all); !slices.Equal(got, []string{mine}) {
-		t.Errorf("of %q those of user %d are %q", all, user, got)
 	}
 }

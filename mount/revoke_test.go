@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // homes are options for the places where content can be.
@@ -146,7 +148,7 @@ func TestStartWith(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := len(sessionDirs(f.runDir)); got != 1 {
+	if got := len(host.SessionDirs(f.runDir)); got != 1 {
 		t.Errorf("%d sessions in the run directory, want one", got)
 	}
 	open := filepath.Join(t.TempDir(), "open")

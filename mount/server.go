@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -58,15 +59,15 @@ func serverMain() int {
 	}
 	sock.Close()
 	syscall.CloseOnExec(serverLockFD)
-	s := newServer(os.NewFile(serverLockFD, lockName))
-	go trimWhenQuiet(context.Background(), s.transfers.garbage) // until the process ends
+	s := newServer(os.NewFile(serverLockFD, host.LockName))
+	go host.TrimWhenQuiet(context.Background(), s.transfers.garbage) // until the process ends
 	s.serve(nc)
 	return 0
 }
 
 func newServer(lock *os.File) *server {
 	s := &server{hosted: map[uint64]*hosted{}, lock: lock}
-	s.budget.limit(memoryLimit())
+	s.budget.limit(host.MemoryLimit())
 	s.bases = bases{cache: newReadCache(s.budget.cacheBytes()), failed: s.baseFailed}
 	return s
 }
@@ -99,7 +100,7 @@ func (s *server) end() {
 	// Spill directories do not go with the process. Those that are left, CleanUp removes
 	// with the session.
 	if freed := s.awaitFreed(); session != "" && (freed || !s.spilled()) {
-		removeSession(session)
+		host.RemoveSession(session)
 	}
 	if !s.local {
 		_ = store.RemoveMem() // the client's, if it is gone; else it stays
@@ -122,7 +123,7 @@ func (s *server) noteSpill(dir ipc.Path) error {
 		return nil
 	}
 	name := fmt.Sprintf("spill-%d.json", len(s.spills)+1)
-	if err := writeRecordFile(filepath.Join(s.session, recordsName, name), record{Spill: dir}); err != nil {
+	if err := host.WriteRecordFile(filepath.Join(s.session, host.RecordsName, name), host.Record{Spill: dir}); err != nil {
 		return &HostError{Path: string(dir), What: "write the record of the spill directory: " + err.Error()}
 	}
 	if s.spills == nil {

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // The watchdog asks the server every pingInterval whether it is there. After
@@ -120,7 +121,7 @@ func getSession(ctx context.Context, runDir string, plain bool) (*session, error
 	} else if runDir == "" {
 		runDir = PlainRunDir()
 	}
-	runDir, err := ensureRunDir(runDir)
+	runDir, err := host.EnsureRunDir(runDir)
 	if err != nil {
 		return nil, err
 	}
@@ -166,20 +167,14 @@ func StartWith(ctx context.Context, opts *StartOptions) error {
 
 // checkHost says what this host lacks before anything is tried.
 func checkHost() error {
-	fd, err := openFuse("")
-	if err == nil {
-		unix.Close(fd)
-		if os.Geteuid() != 0 {
-			_, err = fusermount()
-		}
-	}
-	var host *HostError
-	if errors.As(err, &host) {
+	err := host.CheckFUSE()
+	var lack *HostError
+	if errors.As(err, &lack) {
 		const way = "do without FUSE in a plain directory (Options.Plain, --plain)"
-		if host.Hint == "" {
-			host.Hint = way
+		if lack.Hint == "" {
+			lack.Hint = way
 		} else {
-			host.Hint += "; or " + way
+			lack.Hint += "; or " + way
 		}
 	}
 	return err
@@ -248,7 +243,7 @@ func startSession(ctx context.Context, key sessionKey) (*session, error) {
 	if err := CleanUp(ctx, key.runDir); err != nil {
 		return nil, err
 	}
-	dir, lock, err := newSessionDir(ctx, key.runDir)
+	dir, lock, err := host.NewSession(ctx, key.runDir)
 	if err != nil {
 		return nil, &HostError{Path: key.runDir, What: "make a session: " + err.Error()}
 	}
@@ -262,7 +257,7 @@ func startSession(ctx context.Context, key sessionKey) (*session, error) {
 	}
 	if err := start(); err != nil {
 		lock.Close()
-		removeSession(dir)
+		host.RemoveSession(dir)
 		return nil, err
 	}
 	go s.watchEnd()
@@ -297,7 +292,7 @@ func (s *session) startServer() error {
 	if err != nil {
 		return fmt.Errorf("start server process: %w", err)
 	}
-	stderr, err := os.OpenFile(filepath.Join(s.dir, stderrName), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	stderr, err := os.OpenFile(filepath.Join(s.dir, host.StderrName), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		nc.Close()
 		return fmt.Errorf("start server process: %w", err)
@@ -491,12 +486,12 @@ func (s *session) clear(m *Mount) {
 	if !s.isDead(m) {
 		return
 	}
-	r := readRecord(recordPath(s.dir, m.id))
+	r := host.ReadRecord(host.RecordPath(s.dir, m.id))
 	if r.Path == "" {
 		r.Path = ipc.Path(m.path)
 	}
 	clearMount(r)
-	os.Remove(recordPath(s.dir, m.id))
+	os.Remove(host.RecordPath(s.dir, m.id))
 	s.mu.Lock()
 	delete(s.dead, m.id)
 	last := len(s.dead) == 0
@@ -515,7 +510,7 @@ func (s *session) isDead(m *Mount) bool {
 // remove removes the session. Until then its lock keeps CleanUp away.
 func (s *session) remove() {
 	clearMounts(s.dir)
-	removeSession(s.dir)
+	host.RemoveSession(s.dir)
 	s.lock.Close()
 }
 
@@ -542,7 +537,7 @@ func (s *session) cause() string {
 			why = exit.String()
 		}
 	}
-	b, err := os.ReadFile(filepath.Join(s.dir, stderrName))
+	b, err := os.ReadFile(filepath.Join(s.dir, host.StderrName))
 	if b = bytes.TrimSpace(b); err == nil && len(b) > 0 {
 		if len(b) > stderrTail {
 			b = b[len(b)-stderrTail:]

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // The start of one server, which waits while others make or clear away sessions in its
@@ -12,11 +14,11 @@ import (
 func TestOpenBesideAWaitingStart(t *testing.T) {
 	f := newFixture(t)
 	other := newFixture(t)
-	runDir, err := ensureRunDir(f.runDir)
+	runDir, err := host.EnsureRunDir(f.runDir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	guard, err := lockRunDir(t.Context(), runDir)
+	guard, err := host.LockRunDir(t.Context(), runDir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,32 +45,7 @@ func TestOpenBesideAWaitingStart(t *testing.T) {
 	if err := <-waiting; err != nil {
 		t.Errorf("the start = %v", err)
 	}
-	if len(sessionDirs(runDir)) != 1 {
+	if len(host.SessionDirs(runDir)) != 1 {
 		t.Errorf("sessions = %v, want one", filepath.Base(runDir))
 	}
-}
-
-// Who clears away looks whether the sessions of others are alive by taking their locks
-// for a moment. One that was just being made then failed.
-func TestSessionIsMadeWhileOthersLook(t *testing.T) {
-	f := newFixture(t)
-	runDir, err := ensureRunDir(f.runDir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop := overAndOver(func() {
-		for _, dir := range sessionDirs(runDir) {
-			isDeadSession(dir)
-		}
-	})
-	for range 500 {
-		dir, lock, err := newSessionDir(t.Context(), runDir)
-		if err != nil {
-			t.Error(err)
-			break
-		}
-		removeSession(dir)
-		lock.Close()
-	}
-	stop()
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -179,7 +180,7 @@ func TestSharingWithLimits(t *testing.T) {
 	f := newFixture(t)
 	f.commit("key", "file", "content")
 	url := "counted://bucket" + f.dir + "/key"
-	big := memoryLimit() / 2 / 4 * 3
+	big := host.MemoryLimit() / 2 / 4 * 3
 	limited := f.openMany(3, url, Options{ReadOnly: true, MaxBytes: big})
 	others := []*Mount{limited[0]}
 	for _, o := range []Options{
@@ -258,7 +259,7 @@ func TestSharedMountsEndAlone(t *testing.T) {
 	if _, err := mounts[0].Close(t.Context()); !errors.As(err, &busy) {
 		t.Errorf("a mount in use is closed: %v", err)
 	}
-	if err := kernelDetach(mounts[1].Path()); err != nil {
+	if err := host.Detach(mounts[1].Path()); err != nil {
 		t.Fatal(err)
 	}
 	f.close(mounts[1], false)

@@ -1,15 +1,19 @@
 package mount
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/workdir/workdir/mount/internal/host"
+)
 
 // A connection waits for requests with some buffers, each as large as the largest
 // request: 3 MiB for requests of 1 MiB. The first mounts of a server have them so
 // large; where there are more, each has less, which takes a quarter of that and
 // costs large transfers that are not passed through some of their speed.
 const (
-	largeTransfer  = maxIO     // bytes
-	smallTransfer  = 256 << 10 // bytes
-	largeTransfers = 16        // mounts
+	largeTransfer  = host.MaxIO // bytes
+	smallTransfer  = 256 << 10  // bytes
+	largeTransfers = 16         // mounts
 
 	waitingBuffers = 3 // that a connection has, at least
 )
@@ -41,4 +45,4 @@ func (t *transfers) give(size int) {
 
 // garbage tells how much garbage there may have been so far, in bytes: all that was
 // allocated, and the buffers of mounts that are gone, which had lived long.
-func (t *transfers) garbage() uint64 { return allocated() + t.gone.Load() }
+func (t *transfers) garbage() uint64 { return host.Allocated() + t.gone.Load() }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // view is a way to show the tree of a hosted mount to tools, and to get back what
@@ -12,7 +13,7 @@ import (
 // status and wait, which anybody may call once show has succeeded.
 type view interface {
 	// record is what the next process needs in order to clear away what show makes.
-	record() (record, error)
+	record() (host.Record, error)
 	// show shows the tree in the directory. After an error the caller calls drop.
 	show(ctx context.Context) error
 	// device is the number of the mount's device, "major:minor"; "" where nothing is

@@ -12,6 +12,7 @@ import (
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fusefs"
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // Intervals of the barrier.
@@ -33,14 +34,14 @@ type fuseView struct {
 }
 
 // record implements view.
-func (v *fuseView) record() (record, error) {
-	id, err := dirIDOf(v.h.dir)
-	return record{Path: ipc.Path(v.h.dir), Made: v.h.req.Made, Dir: id}, err
+func (v *fuseView) record() (host.Record, error) {
+	id, err := host.DirIDOf(v.h.dir)
+	return host.Record{Path: ipc.Path(v.h.dir), Made: v.h.req.Made, Dir: id}, err
 }
 
 // show mounts the tree.
 func (v *fuseView) show(context.Context) error {
-	fd, err := kernelMount(v.h.dir, mountpointName(v.h.req.URL), v.h.req.mountFlags)
+	fd, err := host.Mount(v.h.dir, mountpointName(v.h.req.URL), v.h.req.Flags)
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func (v *fuseView) show(context.Context) error {
 	v.conn, err = fusefs.Serve(fd, v.h.tree, &fusefs.Options{
 		MaxTransfer:  v.transfer,
 		ReadOnly:     v.h.req.ReadOnly,
-		WriteThrough: !bdi.FitDirty(groupLimit()),
+		WriteThrough: !bdi.FitDirty(host.GroupLimit()),
 		Logger:       slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
 	})
 	if err == nil {
@@ -69,17 +70,17 @@ func (v *fuseView) show(context.Context) error {
 
 // findDevice learns the device number of the mount, by which its users are found.
 func (v *fuseView) findDevice() error {
-	v.dev = deviceAt(v.h.dir)
+	v.dev = host.DeviceAt(v.h.dir)
 	if v.dev == "" { // the kernel does not tell
-		table, err := mountTable("self")
+		table, err := host.MountTable("self")
 		if err != nil {
 			return &HostError{Path: v.h.dir, What: "read the mount table: " + err.Error()}
 		}
-		e, ok := topMountAt(table, v.h.dir)
-		if !ok || !e.isOurs() {
+		e, ok := host.TopMountAt(table, v.h.dir)
+		if !ok || !e.IsOurs() {
 			return &HostError{Path: v.h.dir, What: "the mount is not in the mount table"}
 		}
-		v.dev = e.dev
+		v.dev = e.Dev
 	}
 	return nil
 }
@@ -154,11 +155,11 @@ func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
 		if err := v.checkOnTop(); err != nil {
 			return err
 		}
-		err := kernelUnmount(v.h.dir)
+		err := host.Unmount(v.h.dir)
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, errStillMounted) {
+		if !errors.Is(err, host.ErrStillMounted) {
 			return &HostError{Path: v.h.dir, What: "unmount: " + err.Error()}
 		}
 		if err := v.busy(deadline); err != nil {
@@ -175,20 +176,20 @@ func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
 
 // checkOnTop sees to it that umount(2) meets our mount and no other.
 func (v *fuseView) checkOnTop() error {
-	if deviceAt(v.h.dir) == v.dev {
+	if host.DeviceAt(v.h.dir) == v.dev {
 		return nil
 	}
-	table, err := mountTable("self")
+	table, err := host.MountTable("self")
 	if err != nil {
 		return &HostError{Path: v.h.dir, What: "read the mount table: " + err.Error()}
 	}
-	top, ok := topMountAt(table, v.h.dir)
-	if ok && top.dev == v.dev {
+	top, ok := host.TopMountAt(table, v.h.dir)
+	if ok && top.Dev == v.dev {
 		return nil
 	}
 	for _, e := range table {
-		if e.path == v.h.dir && e.dev == v.dev {
-			return &BusyError{Path: v.h.dir, Processes: []Process{{Name: top.source, Use: "something is mounted over it"}}}
+		if e.Path == v.h.dir && e.Dev == v.dev {
+			return &BusyError{Path: v.h.dir, Processes: []Process{{Name: top.Source, Use: "something is mounted over it"}}}
 		}
 	}
 	return ErrUnmounted
@@ -202,7 +203,7 @@ func (v *fuseView) busy(deadline time.Time) error {
 	if time.Now().Before(deadline) {
 		return nil
 	}
-	users := usersOf(v.dev)
+	users := host.UsersOf(v.dev)
 	if len(users) == 0 && time.Now().Before(deadline.Add(unseenPatience)) {
 		return nil
 	}
@@ -236,7 +237,7 @@ func (v *fuseView) cause() error { return v.h.base.lastError() }
 
 func (v *fuseView) drop() {
 	if v.mounted && !v.unmounted && (v.dev == "" || v.checkOnTop() == nil) {
-		_ = kernelDetach(v.h.dir) // somebody may have unmounted it just now
+		_ = host.Detach(v.h.dir) // somebody may have unmounted it just now
 	}
 }
 

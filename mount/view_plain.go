@@ -10,12 +10,11 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fsdir"
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 )
 
 // plainView shows the tree as files in a plain directory, for Options.Plain. The tree
@@ -26,7 +25,7 @@ import (
 type plainView struct {
 	h      *hosted         // immutable
 	root   *fsdir.Dir      // the directory; set by record, immutable after it
-	dir    dirID           // of root; likewise
+	dir    host.DirID      // of root; likewise
 	opened *fsdir.Snapshot // set by show, immutable after it
 	lost   fsdir.Lost      // set by show
 	closed *fsdir.Snapshot // set by withdraw
@@ -51,7 +50,7 @@ func (v *plainView) path() string { return v.h.dir }
 // record implements view, as does what follows. It opens the directory: what is done with
 // its content goes by that descriptor, since others may own a directory above it, and
 // lead the path elsewhere.
-func (v *plainView) record() (r record, err error) {
+func (v *plainView) record() (r host.Record, err error) {
 	if v.root, err = fsdir.OpenCanonical(v.path()); err != nil {
 		return r, err
 	}
@@ -60,10 +59,10 @@ func (v *plainView) record() (r record, err error) {
 	case err != nil:
 		return r, err
 	case !empty: // the client has looked, but perhaps at another one
-		return r, notEmpty(v.path())
+		return r, host.NotEmpty(v.path())
 	}
-	v.dir, err = dirIDOfFD(v.root.FD(), v.path())
-	return record{Path: ipc.Path(v.path()), Made: v.h.req.Made, Dir: v.dir, Plain: true}, err
+	v.dir, err = host.DirIDOfFD(v.root.FD(), v.path())
+	return host.Record{Path: ipc.Path(v.path()), Made: v.h.req.Made, Dir: v.dir, Plain: true}, err
 }
 
 func (v *plainView) show(ctx context.Context) error {
@@ -165,21 +164,27 @@ func (v *plainView) withdraw(ctx context.Context, deadline time.Time) error {
 func (v *plainView) look(ctx context.Context) ([]Process, error) {
 	v.looking.Lock()
 	defer v.looking.Unlock()
-	if id, err := dirIDOf(v.path()); err != nil || id != v.dir {
+	if id, err := host.DirIDOf(v.path()); err != nil || id != v.dir {
 		return nil, fmt.Errorf("%w: the directory %s is not there any more, or is another one", ErrUnmounted, v.path())
 	}
-	if p, ok := mountedWithin(v.path()); ok {
+	if p, ok := host.MountedWithin(v.path()); ok {
 		return []Process{p}, nil
 	}
 	now, err := v.root.Take(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	if users := usersOfDir(v.path(), v.root.FD(), now.Numbers()); len(users) > 0 {
+	if users := host.UsersOfDir(v.path(), v.root.FD(), hasNumber(now)); len(users) > 0 {
 		return users, nil
 	}
 	v.closed, err = v.root.Take(ctx, v.sums) // they may have ended just now
 	return nil, err
+}
+
+// hasNumber returns what reports whether a file is one of a snapshot.
+func hasNumber(s *fsdir.Snapshot) func(host.FileNumber) bool {
+	numbers := s.Numbers()
+	return func(n host.FileNumber) bool { return numbers[fsdir.FileNumber(n)] }
 }
 
 // shown is always: nothing ends it but drop.
@@ -257,7 +262,7 @@ func (v *plainView) drop() {
 		return // nothing was shown
 	}
 	defer v.root.Close()
-	if v.dir == (dirID{}) {
+	if v.dir == (host.DirID{}) {
 		return // likewise
 	}
 	if err := clearOpen(v.root, v.path(), v.h.req.Made); err != nil {
@@ -277,63 +282,4 @@ func (v *plainView) status(st *Status) {
 		return // it changes just now, or is being removed
 	}
 	st.Changes, st.Bytes, st.Inodes = v.opened.Changes(now), now.Bytes(), now.Len()
-}
-
-// dirID is one directory for good, whatever its name: the number of one that was
-// removed is used again, by one that was born later.
-type dirID struct {
-	Major uint32 `json:"major"`
-	Minor uint32 `json:"minor"`
-	Ino   uint64 `json:"ino"`
-	Born  int64  `json:"born,omitempty"` // nanoseconds since 1970; 0 where the file system does not know
-}
-
-func dirIDOf(dir string) (dirID, error) { return dirIDAt(unix.AT_FDCWD, dir, dir) }
-
-// dirIDOfFD is dirIDOf for an open directory; path is for messages.
-func dirIDOfFD(fd int, path string) (dirID, error) { return dirIDAt(fd, "", path) }
-
-func dirIDAt(fd int, name, path string) (dirID, error) {
-	var st unix.Statx_t
-	err := unix.Statx(fd, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st)
-	if err != nil {
-		return dirID{}, &os.PathError{Op: "statx", Path: path, Err: err}
-	}
-	id := dirID{Major: st.Dev_major, Minor: st.Dev_minor, Ino: st.Ino}
-	if st.Mask&unix.STATX_BTIME != 0 {
-		id.Born = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
-	}
-	return id, nil
-}
-
-// clearPlain removes what is in a directory that showed a workspace, and the
-// directory itself if we made it. It leaves a directory alone that is another one.
-func clearPlain(dir string, made bool, id dirID) error {
-	root, err := fsdir.OpenCanonical(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	now, err := dirIDOfFD(root.FD(), dir)
-	if err != nil {
-		return err
-	}
-	if now != id {
-		return fmt.Errorf("%s is another directory now", dir)
-	}
-	return clearOpen(root, dir, made)
-}
-
-// clearOpen is clearPlain for a directory that is open. It goes into no mount.
-func clearOpen(root *fsdir.Dir, path string, made bool) error {
-	if p, ok := mountedWithin(path); ok {
-		return fmt.Errorf("%s: %s: %s", path, p.Use, p.Name)
-	}
-	if err := root.Clear(); err != nil || !made {
-		return err
-	}
-	return unix.Rmdir(path)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
@@ -57,7 +58,7 @@ type openRequest struct {
 	Made      bool      `json:"made"`             // Dir is the server's to remove
 	Owner     fs.Owner  `json:"owner"`
 	KeepOwner bool      `json:"keepOwner,omitempty"`
-	mountFlags
+	host.Flags
 	Presence     Presence `json:"presence"`        // not PresenceDefault
 	Plain        bool     `json:"plain,omitempty"` // then there is a Spill
 	KeepEmpty    bool     `json:"keepEmpty,omitempty"`
@@ -78,7 +79,7 @@ type openRequest struct {
 type openReply struct {
 	Revision store.Revision `json:"revision"`
 	Warnings []string       `json:"warnings,omitempty"`
-	Record   record         `json:"record"` // as it is in the session's directory
+	Record   host.Record    `json:"record"` // as it is in the session's directory
 }
 
 // decision is what a client wants of a mount that nobody uses any more.

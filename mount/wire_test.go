@@ -43,9 +43,9 @@ func TestParticularsSurviveTheWay(t *testing.T) {
 		t.Errorf("conflict arrived as %+v", conflict)
 	}
 	err = decodeError(encodeError(&HostError{What: "no /dev/fuse", Hint: "get one"}))
-	var host *HostError
-	if !errors.As(err, &host) || host.Hint != "get one" {
-		t.Errorf("host error arrived as %+v", host)
+	var lack *HostError
+	if !errors.As(err, &lack) || lack.Hint != "get one" {
+		t.Errorf("host error arrived as %+v", lack)
 	}
 	when := time.Date(2026, 5, 17, 12, 0, 0, 123456789, time.UTC)
 	err = decodeError(encodeError(fmt.Errorf("close %w", &CommittedError{URL: "mem://b/k", Revision: "r", Record: archive.Record{

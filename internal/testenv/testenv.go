@@ -1,5 +1,5 @@
-// Package testenv is what tests are given by whoever runs them: figures in the
-// environment, and signals that are ignored.
+// Package testenv is what tests share: figures that their environment sets, signals that
+// are ignored, and waiting for a condition.
 package testenv
 
 import (

@@ -1,4 +1,4 @@
-package mount
+package host
 
 import (
 	"os"
@@ -9,19 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memoryLimit is how much memory this process may use, in bytes: the smallest
+// MemoryLimit is how much memory this process may use, in bytes: the smallest
 // of the machine's memory and the limits of its control groups.
-func memoryLimit() int64 {
-	limit, _ := memoryLimitFrom()
+func MemoryLimit() int64 {
+	limit, _ := MemoryLimitFrom()
 	return limit
 }
 
 // machines stands for the machine's memory where something else may be the limit.
 const machines = "the machine's"
 
-// memoryLimitFrom gives memoryLimit and what sets it: "the machine's", or a file of
+// MemoryLimitFrom gives MemoryLimit and what sets it: "the machine's", or a file of
 // a control group.
-func memoryLimitFrom() (limit int64, from string) {
+func MemoryLimitFrom() (limit int64, from string) {
 	limit, from = machineMemory(), machines
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -35,10 +35,10 @@ func memoryLimitFrom() (limit int64, from string) {
 	return limit, from
 }
 
-// groupLimit is the memory limit of this process's control groups, in bytes; 0 if there
+// GroupLimit is the memory limit of this process's control groups, in bytes; 0 if there
 // is none.
-func groupLimit() int64 {
-	limit, from := memoryLimitFrom()
+func GroupLimit() int64 {
+	limit, from := MemoryLimitFrom()
 	if from == machines {
 		return 0
 	}

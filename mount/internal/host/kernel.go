@@ -1,4 +1,4 @@
-package mount
+package host
 
 import (
 	"errors"
@@ -13,23 +13,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxIO is the largest FUSE read and write, bytes: max_read of the mount and
+// MaxIO is the largest FUSE read and write, bytes: max_read of the mount and
 // MaxWrite of the adapter.
-const maxIO = 1 << 20
+const MaxIO = 1 << 20
 
-// mountFlags are the options of a mount that the kernel keeps.
-type mountFlags struct {
+// Flags are the options of a mount that the kernel keeps.
+type Flags struct {
 	ReadOnly   bool `json:"readOnly,omitempty"`
 	AllowOther bool `json:"allowOther,omitempty"`
 	Suid       bool `json:"suid,omitempty"`
 	Dev        bool `json:"dev,omitempty"`
 }
 
-// kernelMount mounts a new FUSE file system at dir and returns its /dev/fuse
+// Mount mounts a new FUSE file system at dir and returns its /dev/fuse
 // descriptor. The source has neither a colon, by which GNU tools know network file
-// systems (gnulib's ME_REMOTE), nor a comma or a backslash. Root mounts by mount(2), others by fusermount3. The error is a
-// *HostError.
-func kernelMount(dir, source string, f mountFlags) (int, error) {
+// systems (gnulib's ME_REMOTE), nor a comma or a backslash. Root mounts by mount(2), others by fusermount3. The error is an
+// *Error.
+func Mount(dir, source string, f Flags) (int, error) {
 	if os.Geteuid() == 0 {
 		fd, err := mountDirect(dir, source, f)
 		if !errors.Is(err, unix.EPERM) {
@@ -40,7 +40,7 @@ func kernelMount(dir, source string, f mountFlags) (int, error) {
 }
 
 // kernel gives the flags of mount(2).
-func (f mountFlags) kernel() uintptr {
+func (f Flags) kernel() uintptr {
 	var flags uintptr
 	if f.ReadOnly {
 		flags |= unix.MS_RDONLY
@@ -55,7 +55,7 @@ func (f mountFlags) kernel() uintptr {
 }
 
 // helper gives the options of fusermount3, which knows nothing of suid and dev.
-func (f mountFlags) helper() []string {
+func (f Flags) helper() []string {
 	opts := []string{"nosuid", "nodev", "default_permissions"}
 	if f.ReadOnly {
 		opts = append(opts, "ro")
@@ -66,23 +66,23 @@ func (f mountFlags) helper() []string {
 	return opts
 }
 
-// checkFlags says what an ordinary user may not ask for, before it is tried.
-func checkFlags(dir string, f mountFlags) error {
+// CheckFlags says what an ordinary user may not ask for, before it is tried.
+func CheckFlags(dir string, f Flags) error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
 	if f.Suid || f.Dev {
-		return &HostError{Path: dir, What: "only root can mount with suid or dev", Hint: "leave the option out, or mount as root"}
+		return &Error{Path: dir, What: "only root can mount with suid or dev", Hint: "leave the option out, or mount as root"}
 	}
-	if f.AllowOther && !allowsOthers("/etc/fuse.conf") {
-		return &HostError{Path: dir, What: "/etc/fuse.conf does not let users open their mounts to others", Hint: "root can allow it by a line user_allow_other there"}
+	if f.AllowOther && !AllowsOthers("/etc/fuse.conf") {
+		return &Error{Path: dir, What: "/etc/fuse.conf does not let users open their mounts to others", Hint: "root can allow it by a line user_allow_other there"}
 	}
 	return nil
 }
 
-// allowsOthers looks for user_allow_other on a line of its own, as fusermount3
+// AllowsOthers looks for user_allow_other on a line of its own, as fusermount3
 // does.
-func allowsOthers(conf string) bool {
+func AllowsOthers(conf string) bool {
 	b, err := os.ReadFile(conf)
 	if err != nil {
 		return false
@@ -95,7 +95,7 @@ func allowsOthers(conf string) bool {
 	return false
 }
 
-func openFuse(dir string) (int, error) {
+func OpenFuse(dir string) (int, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
 	case err == nil:
@@ -103,13 +103,13 @@ func openFuse(dir string) (int, error) {
 			return fd, nil
 		}
 		unix.Close(fd)
-		return -1, &HostError{Path: dir, What: "/dev/fuse is another device", Hint: "give the container the device (--device /dev/fuse)"}
+		return -1, &Error{Path: dir, What: "/dev/fuse is another device", Hint: "give the container the device (--device /dev/fuse)"}
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return -1, &HostError{Path: dir, What: "there is no /dev/fuse", Hint: "load the kernel's module (modprobe fuse), or give the container the device (--device /dev/fuse)"}
+		return -1, &Error{Path: dir, What: "there is no /dev/fuse", Hint: "load the kernel's module (modprobe fuse), or give the container the device (--device /dev/fuse)"}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return -1, &HostError{Path: dir, What: "/dev/fuse may not be opened", Hint: "its mode should be 0666 (chmod 0666 /dev/fuse), and a container must be given the device (--device /dev/fuse)"}
+		return -1, &Error{Path: dir, What: "/dev/fuse may not be opened", Hint: "its mode should be 0666 (chmod 0666 /dev/fuse), and a container must be given the device (--device /dev/fuse)"}
 	}
-	return -1, &HostError{Path: dir, What: "open /dev/fuse: " + err.Error()}
+	return -1, &Error{Path: dir, What: "open /dev/fuse: " + err.Error()}
 }
 
 // isFuse reports whether a file is the FUSE device, whose numbers are fixed (the
@@ -122,13 +122,13 @@ func isFuse(fd int) bool {
 
 // mountDirect mounts by mount(2). EPERM is returned as it is: fusermount3 may
 // still be able to.
-func mountDirect(dir, source string, f mountFlags) (int, error) {
-	fd, err := openFuse(dir)
+func mountDirect(dir, source string, f Flags) (int, error) {
+	fd, err := OpenFuse(dir)
 	if err != nil {
 		return -1, err
 	}
 	data := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,default_permissions,max_read=%d",
-		fd, unix.S_IFDIR, os.Geteuid(), os.Getegid(), maxIO)
+		fd, unix.S_IFDIR, os.Geteuid(), os.Getegid(), MaxIO)
 	if f.AllowOther {
 		data += ",allow_other"
 	}
@@ -141,13 +141,13 @@ func mountDirect(dir, source string, f mountFlags) (int, error) {
 		return -1, err
 	}
 	if errors.Is(err, unix.ENODEV) {
-		return -1, &HostError{Path: dir, What: "the kernel has no FUSE", Hint: "load the module (modprobe fuse)"}
+		return -1, &Error{Path: dir, What: "the kernel has no FUSE", Hint: "load the module (modprobe fuse)"}
 	}
-	return -1, &HostError{Path: dir, What: "mount(2): " + err.Error()}
+	return -1, &Error{Path: dir, What: "mount(2): " + err.Error()}
 }
 
-// fusermount finds the setuid helper, by absolute path.
-func fusermount() (string, error) {
+// Fusermount finds the setuid helper, by absolute path.
+func Fusermount() (string, error) {
 	for _, dir := range []string{"/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"} {
 		p := filepath.Join(dir, "fusermount3")
 		if unix.Access(p, unix.X_OK) == nil {
@@ -157,28 +157,42 @@ func fusermount() (string, error) {
 	if p, err := exec.LookPath("fusermount3"); err == nil && filepath.IsAbs(p) {
 		return p, nil
 	}
-	return "", &HostError{What: "fusermount3 is not installed, and without it only root can mount", Hint: "install it (apt-get install fuse3)"}
+	return "", &Error{What: "fusermount3 is not installed, and without it only root can mount", Hint: "install it (apt-get install fuse3)"}
+}
+
+// CheckFUSE is nil where this user can ask for a FUSE mount: the device can be opened, and
+// an ordinary user has the helper.
+func CheckFUSE() error {
+	fd, err := OpenFuse("")
+	if err != nil {
+		return err
+	}
+	unix.Close(fd)
+	if os.Geteuid() != 0 {
+		_, err = Fusermount()
+	}
+	return err
 }
 
 // mountByHelper mounts by fusermount3, which hands the descriptor over a socket
 // (the protocol of libfuse's util/fusermount.c).
-func mountByHelper(dir, source string, f mountFlags) (int, error) {
-	probe, err := openFuse(dir) // for its clearer error: the helper opens it as this user too
+func mountByHelper(dir, source string, f Flags) (int, error) {
+	probe, err := OpenFuse(dir) // for its clearer error: the helper opens it as this user too
 	if err != nil {
 		return -1, err
 	}
 	unix.Close(probe)
-	helper, err := fusermount()
+	helper, err := Fusermount()
 	if err != nil {
 		return -1, err
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, &HostError{Path: dir, What: "socketpair: " + err.Error()}
+		return -1, &Error{Path: dir, What: "socketpair: " + err.Error()}
 	}
 	defer unix.Close(pair[0])
 	theirs := os.NewFile(uintptr(pair[1]), "fusermount")
-	opts := append(f.helper(), fmt.Sprintf("max_read=%d", maxIO), "subtype=workdir", "fsname="+source)
+	opts := append(f.helper(), fmt.Sprintf("max_read=%d", MaxIO), "subtype=workdir", "fsname="+source)
 	cmd := &exec.Cmd{
 		Path: helper, Args: []string{helper, "-o", strings.Join(opts, ","), "--", dir},
 		Env: []string{"_FUSE_COMMFD=3"}, Dir: "/", ExtraFiles: []*os.File{theirs},
@@ -186,11 +200,11 @@ func mountByHelper(dir, source string, f mountFlags) (int, error) {
 	out, err := cmd.CombinedOutput()
 	theirs.Close()
 	if err != nil {
-		return -1, &HostError{Path: dir, What: helperText(out, err), Hint: helperHint()}
+		return -1, &Error{Path: dir, What: helperText(out, err), Hint: HelperHint()}
 	}
 	fd, err := receiveFD(pair[0])
 	if err != nil {
-		return -1, &HostError{Path: dir, What: "fusermount3 gave no descriptor: " + err.Error()}
+		return -1, &Error{Path: dir, What: "fusermount3 gave no descriptor: " + err.Error()}
 	}
 	return fd, nil
 }
@@ -204,8 +218,8 @@ func helperText(out []byte, err error) string {
 	return "fusermount3: " + text
 }
 
-// helperHint says why fusermount3 may have refused, where that can be told.
-func helperHint() string {
+// HelperHint says why fusermount3 may have refused, where that can be told.
+func HelperHint() string {
 	id := strconv.Itoa(os.Getuid())
 	if _, err := user.LookupId(id); err != nil {
 		return "fusermount3 mounts only for users that have a name: add a line for user " + id + " to /etc/passwd, or run as another user"
@@ -239,16 +253,16 @@ func receiveFD(sock int) (int, error) {
 	return -1, errors.New("no descriptor in the message")
 }
 
-// errStillMounted: umount(2) refused because the mount is in use (EBUSY).
-var errStillMounted = errors.New("in use")
+// ErrStillMounted: umount(2) refused because the mount is in use (EBUSY).
+var ErrStillMounted = errors.New("in use")
 
-// kernelUnmount is a real umount(2): not lazy, not forced. errStillMounted tells
+// Unmount is a real umount(2): not lazy, not forced. ErrStillMounted tells
 // that the mount is in use.
-func kernelUnmount(dir string) error {
+func Unmount(dir string) error {
 	if os.Geteuid() == 0 {
 		err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
 		if errors.Is(err, unix.EBUSY) {
-			return errStillMounted
+			return ErrStillMounted
 		}
 		if !errors.Is(err, unix.EPERM) {
 			return err
@@ -259,17 +273,17 @@ func kernelUnmount(dir string) error {
 		return err
 	}
 	// fusermount3 has one exit code for everything; the mount table tells.
-	if table, terr := mountTable("self"); terr == nil {
-		if _, ok := topMountAt(table, dir); ok {
-			return errStillMounted
+	if table, terr := MountTable("self"); terr == nil {
+		if _, ok := TopMountAt(table, dir); ok {
+			return ErrStillMounted
 		}
 	}
 	return errors.New(helperText(out, err))
 }
 
-// kernelDetach takes a mount out of the tree of names at once, in use or not
+// Detach takes a mount out of the tree of names at once, in use or not
 // (MNT_DETACH). It is for mounts that are not going to be stored.
-func kernelDetach(dir string) error {
+func Detach(dir string) error {
 	if os.Geteuid() == 0 {
 		err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		if !errors.Is(err, unix.EPERM) {
@@ -283,7 +297,7 @@ func kernelDetach(dir string) error {
 }
 
 func runFusermount(flag, dir string) ([]byte, error) {
-	helper, err := fusermount()
+	helper, err := Fusermount()
 	if err != nil {
 		return nil, err
 	}

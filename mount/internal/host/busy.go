@@ -1,4 +1,4 @@
-package mount
+package host
 
 import (
 	"bytes"
@@ -15,10 +15,10 @@ import (
 // maxNamed bounds the list in a BusyError.
 const maxNamed = 32
 
-// usersOf finds the processes that keep a file system alive: by descriptor,
+// UsersOf finds the processes that keep a file system alive: by descriptor,
 // working directory, root, mapping, or by a mount of it in their namespace. dev
 // is "major:minor". Processes of other users are found only by root.
-func usersOf(dev string) []Process {
+func UsersOf(dev string) []Process {
 	seen := map[string]bool{} // mount namespaces that are known to hold the mount, or not
 	ownNS, _ := os.Readlink("/proc/self/ns/mnt")
 	seen[ownNS] = true
@@ -78,13 +78,13 @@ func useOf(dir, dev string, seen map[string]bool) string {
 
 // mountIDs are the mounts of dev in the process's namespace.
 func mountIDs(dir, dev string) map[string]bool {
-	table, err := mountTable(filepath.Base(dir))
+	table, err := MountTable(filepath.Base(dir))
 	if err != nil {
 		return nil
 	}
 	ids := map[string]bool{}
 	for _, e := range table {
-		if e.dev == dev {
+		if e.Dev == dev {
 			ids[strconv.Itoa(e.id)] = true
 		}
 	}

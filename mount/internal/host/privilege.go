@@ -1,4 +1,4 @@
-package mount
+package host
 
 import (
 	"strconv"
@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelIsAtLeast reads a release like "6.12.3-amd64".
-func kernelIsAtLeast(release string, major, minor int) bool {
+// KernelIsAtLeast reads a release like "6.12.3-amd64".
+func KernelIsAtLeast(release string, major, minor int) bool {
 	parts := strings.SplitN(release, ".", 3)
 	if len(parts) < 2 {
 		return false
@@ -19,14 +19,14 @@ func kernelIsAtLeast(release string, major, minor int) bool {
 	return err1 == nil && err2 == nil && (a > major || a == major && b >= minor)
 }
 
-// isInitialNamespace reads a /proc/PID/uid_map: the initial user namespace maps
+// IsInitialNamespace reads a /proc/PID/uid_map: the initial user namespace maps
 // every number to itself (user_namespaces(7)).
-func isInitialNamespace(uidMap string) bool {
+func IsInitialNamespace(uidMap string) bool {
 	return strings.Join(strings.Fields(uidMap), " ") == "0 0 4294967295"
 }
 
-// hasSysAdmin looks at the effective capabilities, capget(2).
-func hasSysAdmin() bool {
+// HasSysAdmin looks at the effective capabilities, capget(2).
+func HasSysAdmin() bool {
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	return unix.Capget(&head, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0

@@ -1,4 +1,4 @@
-package mount
+package host
 
 import (
 	"bufio"
@@ -15,21 +15,21 @@ import (
 // as mount.fuse(8) has it.
 const fsType = "fuse.workdir"
 
-// mountEntry is one line of /proc/PID/mountinfo, see proc_pid_mountinfo(5).
-type mountEntry struct {
+// MountEntry is one line of /proc/PID/mountinfo, see proc_pid_mountinfo(5).
+type MountEntry struct {
 	id     int
-	dev    string // "major:minor"
-	path   string
+	Dev    string // "major:minor"
+	Path   string
 	fsType string
-	source string
+	Source string
 	super  string // options of the file system
 }
 
-// isOurs tells our mounts, of whatever server, from all others.
-func (e mountEntry) isOurs() bool { return e.fsType == fsType }
+// IsOurs tells our mounts, of whatever server, from all others.
+func (e MountEntry) IsOurs() bool { return e.fsType == fsType }
 
-// uid is the user who made a FUSE mount.
-func (e mountEntry) uid() (int, bool) {
+// UID is the user who made a FUSE mount.
+func (e MountEntry) UID() (int, bool) {
 	for opt := range strings.SplitSeq(e.super, ",") {
 		if v, ok := strings.CutPrefix(opt, "user_id="); ok {
 			uid, err := strconv.Atoi(v)
@@ -39,14 +39,14 @@ func (e mountEntry) uid() (int, bool) {
 	return 0, false
 }
 
-// mountTable reads the mount table that process pid sees, in the order in which
+// MountTable reads the mount table that process pid sees, in the order in which
 // things were mounted. It touches none of the mounts.
-func mountTable(pid string) ([]mountEntry, error) {
+func MountTable(pid string) ([]MountEntry, error) {
 	data, err := os.ReadFile("/proc/" + pid + "/mountinfo")
 	if err != nil {
 		return nil, err
 	}
-	var table []mountEntry
+	var table []MountEntry
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -57,10 +57,10 @@ func mountTable(pid string) ([]mountEntry, error) {
 	return table, lines.Err()
 }
 
-// isNoMountpoint reports whether nothing is mounted at a path, where the kernel says so
+// IsNoMountpoint reports whether nothing is mounted at a path, where the kernel says so
 // without its mount table (Linux 5.8), which grows with the mounts. false may mean that it
 // does not say. The file system is asked nothing.
-func isNoMountpoint(path string) bool {
+func IsNoMountpoint(path string) bool {
 	st, err := mountStatx(path)
 	return err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0
 }
@@ -71,18 +71,18 @@ func mountStatx(path string) (st unix.Statx_t, err error) {
 	return st, err
 }
 
-// isOnFUSE reports whether a path is on a FUSE file system, or may be: that of others
+// IsOnFUSE reports whether a path is on a FUSE file system, or may be: that of others
 // does not answer everybody.
-func isOnFUSE(path string) bool {
+func IsOnFUSE(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) != nil || st.Type == unix.FUSE_SUPER_MAGIC
 }
 
-// deviceAt gives the device number ("major:minor") of what is mounted at dir, on top;
+// DeviceAt gives the device number ("major:minor") of what is mounted at dir, on top;
 // "" where dir is no mountpoint, or that cannot be told. It asks the file system
 // nothing (AT_STATX_DONT_SYNC, see statx(2)), and takes no longer where there are many
 // mounts.
-func deviceAt(dir string) string {
+func DeviceAt(dir string) string {
 	st, err := mountStatx(dir)
 	if err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
 		return ""
@@ -91,22 +91,22 @@ func deviceAt(dir string) string {
 }
 
 // parseMountLine reads "36 35 98:0 /root /path opts tag:1 - type source super".
-func parseMountLine(line string) (mountEntry, bool) {
+func parseMountLine(line string) (MountEntry, bool) {
 	left, right, ok := strings.Cut(line, " - ")
 	if !ok {
-		return mountEntry{}, false
+		return MountEntry{}, false
 	}
 	l, r := strings.Fields(left), strings.Split(right, " ")
 	if len(l) < 6 || len(r) < 3 {
-		return mountEntry{}, false
+		return MountEntry{}, false
 	}
 	id, err := strconv.Atoi(l[0])
 	if err != nil {
-		return mountEntry{}, false
+		return MountEntry{}, false
 	}
-	return mountEntry{
-		id: id, dev: l[2], path: unescapeMount(l[4]),
-		fsType: r[0], source: unescapeMount(r[1]), super: r[len(r)-1],
+	return MountEntry{
+		id: id, Dev: l[2], Path: unescapeMount(l[4]),
+		fsType: r[0], Source: unescapeMount(r[1]), super: r[len(r)-1],
 	}, true
 }
 
@@ -130,29 +130,29 @@ func unescapeMount(s string) string {
 	return string(b)
 }
 
-// topMountAt gives the mount that a path shows, if the path is a mountpoint:
+// TopMountAt gives the mount that a path shows, if the path is a mountpoint:
 // the last one that was mounted there.
-func topMountAt(table []mountEntry, path string) (mountEntry, bool) {
+func TopMountAt(table []MountEntry, path string) (MountEntry, bool) {
 	for i := len(table) - 1; i >= 0; i-- {
-		if table[i].path == path {
+		if table[i].Path == path {
 			return table[i], true
 		}
 	}
-	return mountEntry{}, false
+	return MountEntry{}, false
 }
 
-// mountOf gives the mount that a clean absolute path lies in.
-func mountOf(table []mountEntry, path string) (mountEntry, bool) {
-	best, found := mountEntry{}, false
+// MountOf gives the mount that a clean absolute path lies in.
+func MountOf(table []MountEntry, path string) (MountEntry, bool) {
+	best, found := MountEntry{}, false
 	for _, e := range table {
-		if within(path, e.path) && (!found || len(e.path) >= len(best.path)) {
+		if Within(path, e.Path) && (!found || len(e.Path) >= len(best.Path)) {
 			best, found = e, true
 		}
 	}
 	return best, found
 }
 
-// within reports whether a clean absolute path is dir or beneath it.
-func within(path, dir string) bool {
+// Within reports whether a clean absolute path is dir or beneath it.
+func Within(path, dir string) bool {
 	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
 }

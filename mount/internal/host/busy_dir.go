@@ -1,4 +1,4 @@
-package mount
+package host
 
 import (
 	"bytes"
@@ -9,31 +9,35 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/workdir/workdir/fs/fsdir"
 )
 
-// mountedWithin looks for a file system that somebody has mounted in a directory.
-func mountedWithin(dir string) (Process, bool) {
-	table, err := mountTable("self")
+// MountedWithin looks for a file system that somebody has mounted in a directory.
+func MountedWithin(dir string) (Process, bool) {
+	table, err := MountTable("self")
 	if err != nil {
 		return Process{}, false
 	}
 	for _, e := range table {
-		if e.path != dir && within(e.path, dir) {
-			return Process{Name: e.path, Use: "something is mounted in it"}, true
+		if e.Path != dir && Within(e.Path, dir) {
+			return Process{Name: e.Path, Use: "something is mounted in it"}, true
 		}
 	}
 	return Process{}, false
 }
 
-// usersOfDir finds the processes, ours too, that use a plain directory: by
-// descriptor, working directory, root or mapping of one of its files, which are
-// known by number, or by path where the process sees the paths that we see. The
+// FileNumber is how the kernel names a file that somebody has open.
+type FileNumber struct {
+	Major, Minor uint32
+	Ino          uint64
+}
+
+// UsersOfDir finds the processes, ours too, that use a plain directory: by
+// descriptor, working directory, root or mapping of one of its files, of which
+// files knows the numbers, or by path where the process sees the paths that we see. The
 // former finds processes in other mount namespaces, the latter removed files.
 // Processes of other users are found only by root. own is the descriptor by which we
 // hold the directory ourselves, which is no use.
-func usersOfDir(dir string, own int, files map[fsdir.FileNumber]bool) []Process {
+func UsersOfDir(dir string, own int, files func(FileNumber) bool) []Process {
 	ownNS, _ := os.Readlink("/proc/self/ns/mnt")
 	return processesThat(func(proc string, pid int) string {
 		ns, err := os.Readlink(proc + "/ns/mnt")
@@ -49,7 +53,7 @@ func usersOfDir(dir string, own int, files map[fsdir.FileNumber]bool) []Process 
 type dirUser struct {
 	proc  string // its directory in /proc
 	dir   string
-	files map[fsdir.FileNumber]bool
+	files func(FileNumber) bool
 	paths bool   // its paths mean what ours do
 	own   string // the link of a descriptor that is no use; "" for none
 }
@@ -78,14 +82,14 @@ func (u *dirUser) leads(link string) bool {
 	if err != nil || link == u.own || !strings.HasPrefix(path, "/") {
 		return false // a socket, for one
 	}
-	if u.paths && within(path, u.dir) {
+	if u.paths && Within(path, u.dir) {
 		return true
 	}
 	var st unix.Statx_t
 	if unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC, unix.STATX_INO, &st) != nil {
 		return false
 	}
-	return u.files[fsdir.FileNumber{Major: st.Dev_major, Minor: st.Dev_minor, Ino: st.Ino}]
+	return u.files(FileNumber{Major: st.Dev_major, Minor: st.Dev_minor, Ino: st.Ino})
 }
 
 // maps looks for a mapped file of the directory by its path, see proc_pid_maps(5):

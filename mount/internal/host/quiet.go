@@ -1,4 +1,4 @@
-package mount
+package host
 
 import (
 	"context"
@@ -14,23 +14,23 @@ import (
 // anything of them was ever touched. So a server that has become quiet would keep
 // memory for nothing until it is busy again; and the threads of mounts that are gone.
 const (
-	quietTime  = 2 * time.Second // between two looks; who makes less garbage than quietBytes meanwhile is quiet
+	QuietTime  = 2 * time.Second // between two looks; who makes less garbage than quietBytes meanwhile is quiet
 	quietBytes = 1 << 20
 	trimBytes  = 16 << 20 // of garbage at most, since the last trim, that make another one worth while
 )
 
-// allocated is the sum of all that was ever allocated, in bytes.
-func allocated() uint64 {
+// Allocated is the sum of all that was ever allocated, in bytes.
+func Allocated() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
 
-// trimWhenQuiet gives memory and threads back to the kernel whenever the process has
+// TrimWhenQuiet gives memory and threads back to the kernel whenever the process has
 // become quiet, until ctx ends. garbage tells how much garbage there may have been so far, in
 // bytes.
-func trimWhenQuiet(ctx context.Context, garbage func() uint64) {
-	tick := time.NewTicker(quietTime)
+func TrimWhenQuiet(ctx context.Context, garbage func() uint64) {
+	tick := time.NewTicker(QuietTime)
 	defer tick.Stop()
 	last := garbage()
 	trimmed := last

@@ -1,0 +1,71 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/workdir/workdir/internal/printable"
+)
+
+// ErrBusy: something still uses the mount; a *BusyError names it.
+var ErrBusy = errors.New("mount is busy")
+
+// ErrCannotMount: this host, or this mountpoint, does not allow a mount; an *Error says
+// what is missing.
+var ErrCannotMount = errors.New("cannot mount")
+
+// Process is one that uses a mount.
+type Process struct {
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
+	Use  string `json:"use"` // "descriptor", "working directory", "root", "mapping", "mount namespace"
+}
+
+// BusyError says what still uses a mount. It matches ErrBusy.
+type BusyError struct {
+	Path      string    `json:"path"`
+	Processes []Process `json:"processes"` // those that we may see; may be empty
+}
+
+func (e *BusyError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "unmount %s: still in use", e.Path)
+	for i, p := range e.Processes {
+		sep := ", "
+		if i == 0 {
+			sep = " by "
+		}
+		fmt.Fprintf(&b, "%sprocess %d (%s: %s)", sep, p.PID, printable.Name(p.Name), p.Use)
+	}
+	if len(e.Processes) == 0 {
+		b.WriteString(" by processes of other users or other mount namespaces")
+	}
+	b.WriteString("; nothing is stored; end them and close again")
+	return b.String()
+}
+
+// Is makes errors.Is(err, ErrBusy) true.
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+
+// Error says what keeps us from mounting, and what to do. It matches ErrCannotMount.
+type Error struct {
+	Path string `json:"path"`
+	What string `json:"what"`
+	Hint string `json:"hint"`
+}
+
+func (e *Error) Error() string {
+	s := "mount"
+	if e.Path != "" {
+		s += " " + e.Path
+	}
+	s += ": " + e.What
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// Is makes errors.Is(err, ErrCannotMount) true.
+func (e *Error) Is(target error) bool { return target == ErrCannotMount }
