@@ -1,5 +1,7 @@
 package fs
 
+import "syscall"
+
 // Seal makes what there is now the opened revision: nothing counts as changed.
 // Spools write out what they hold back, and give up their buffers.
 func (t *Tree) Seal() {
@@ -31,8 +33,8 @@ func (t *Tree) Seal() {
 // there and have no name any more. Modified are those that were there, have a
 // name, and of which the content, the attributes, the extended attributes or
 // the names were changed, even if they were changed back. These alone are no
-// change: an attribute that is set to the value it has, the access and change
-// times, in a directory the size and times that follow from its names, and in a file
+// change: a socket, which no archive holds, an attribute that is set to the value it has,
+// the access and change times, in a directory the size and times that follow from its names, and in a file
 // the time of a truncation to the size that it has, such as O_TRUNC of an empty one.
 func (t *Tree) Changes() Changes {
 	c := Changes{Removed: t.removed.Load()}
@@ -40,7 +42,7 @@ func (t *Tree) Changes() Changes {
 		n.mu.Lock()
 		flags, named, size := n.flags, n.nlink > 0, n.size
 		n.mu.Unlock()
-		if !named || flags&flagsChanged == 0 {
+		if !named || flags&flagsChanged == 0 || n.kind == syscall.S_IFSOCK {
 			continue
 		}
 		if flags&flagNew != 0 {

@@ -29,7 +29,8 @@ var meanings = []struct {
 	{[]unix.Errno{unix.ENOTDIR}, ErrNotArchive, "a part of the path is a file and no directory; choose another key"},
 	{[]unix.Errno{unix.EISDIR, unix.ELOOP}, ErrNotArchive, "only a regular file can be an archive"},
 	{[]unix.Errno{unix.ENAMETOOLONG}, ErrURL, "choose a shorter key"},
-	{[]unix.Errno{unix.ENOSPC, unix.EDQUOT, unix.EFBIG}, ErrFull, "the disk (or its quota) is full; make room and try again"},
+	{[]unix.Errno{unix.EFBIG}, ErrNotAllowed, "the archive is larger than this process or the file system allows a file to be; raise the limit (ulimit -f), or use another store"},
+	{[]unix.Errno{unix.ENOSPC, unix.EDQUOT}, ErrFull, "the disk (or its quota) is full; make room and try again"},
 }
 
 // strangeHome are the errors of a home that is not what we make.

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"os"
+	"path"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -10,7 +11,8 @@ import (
 
 // URL names a workspace in a store or, from [ParsePrefix], a group of them.
 // Nothing in it is percent-decoded, cleaned or normalised: the key is what the
-// user wrote, so that the same URL is the same object for every program.
+// user wrote, so that the same URL is the same object for every program. Only in paths are
+// the segments "." and ".." resolved, by name, as a shell's cd does it.
 type URL struct {
 	Scheme string // canonical: file, mem, s3, gs, azblob, or one that was registered
 	Bucket string // bucket or container; "" for file
@@ -184,23 +186,31 @@ func (p parser) absolute(rest string) (string, error) {
 		}
 		return "", p.bad("the host %q, which a file URL cannot have; write file:///%s for the path /%s", host, rest, rest)
 	}
-	return p.trim(rest[1:], "path")
+	return p.trim(resolveDots(rest[1:]), "path")
+}
+
+// resolveDots resolves the segments "." and ".." of a path by name, as a shell's cd does: it
+// follows no symbolic link. The other segments stay as they are.
+func resolveDots(key string) string {
+	var kept []string
+	dots := false // the segment before was one of these, and slashes after it are one
+	for segment := range strings.SplitSeq(key, "/") {
+		switch {
+		case segment == "." || dots && segment == "":
+			dots = true
+		case segment == "..":
+			kept, dots = kept[:max(len(kept)-1, 0)], true
+		default:
+			kept, dots = append(kept, segment), false
+		}
+	}
+	return strings.Join(kept, "/")
 }
 
 // path is the key of a path without a scheme.
 func (p parser) path(s string) (string, error) {
 	if strings.HasPrefix(s, "/") {
 		return p.absolute(s)
-	}
-	for strings.HasPrefix(s, "./") {
-		s = strings.TrimLeft(s[len("./"):], "/")
-	}
-	if s == "." {
-		s = ""
-	}
-	s, err := p.trim(s, "path")
-	if err != nil {
-		return "", err
 	}
 	wd, err := os.Getwd()
 	if err != nil {
@@ -209,7 +219,10 @@ func (p parser) path(s string) (string, error) {
 	if err := p.checkText(wd); err != nil || strings.Contains(wd, "?") {
 		return "", p.bad("the working directory %q has a character that a URL cannot have; work from another directory", wd)
 	}
-	return strings.Trim(wd+"/"+s, "/"), nil
+	if path.Clean(s) == "." && !p.prefix {
+		return "", p.bad("no path; add the name of the workspace")
+	}
+	return p.trim(strings.TrimLeft(resolveDots(wd+"/"+s), "/"), "path")
 }
 
 // bucketAndKey splits what follows "scheme://".

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"os"
+	"path"
 	"strings"
 	"testing"
 )
@@ -56,6 +57,11 @@ func TestParseURL(t *testing.T) {
 		{"x/y", URL{"file", "", here + "/x/y", ""}},
 		{"./x/y/", URL{"file", "", here + "/x/y", ""}},
 		{".//./a:b", URL{"file", "", here + "/a:b", ""}},
+		{"../x", URL{"file", "", path.Dir(here) + "/x", ""}},
+		{"x/../.././y", URL{"file", "", path.Dir(here) + "/y", ""}},
+		{"/tmp/a//../b", URL{"file", "", "tmp/a/b", ""}},
+		{"/tmp//a", URL{"file", "", "tmp//a", ""}},
+		{"file:///../tmp/./x", URL{"file", "", "tmp/x", ""}},
 	} {
 		got, err := ParseURL(tc.in)
 		if err != nil || got != tc.want {
@@ -111,9 +117,9 @@ func TestParseURLRefuses(t *testing.T) {
 		{"s3://b/./k", `"."`},
 		{"s3://b/..", `".."`},
 		{"s3://../k", `".."`},
-		{"/tmp/../x", `".."`},
-		{"../x", `".."`},
-		{"x/./y", `"."`},
+		{"/tmp/..", "no path"},
+		{"file:///../", "no path"},
+		{"x/..", "no path"},
 		{"s3://b/k#1", `"#"`},
 		{"s3://b/k?a=#", `"#"`},
 		{"s3://b/a\nb", "control"},

@@ -176,7 +176,8 @@ func (c *committing) commit(s store.Store, key string) (Imported, error) {
 	if err := archive.Check(c.ctx, c.tree, &wopts); err != nil {
 		return Imported{}, err
 	}
-	changes := c.tree.Changes() // it was never sealed, so all is new
+	changes := c.tree.Changes() // it was never sealed, so all is new,
+	changes.Modified = 0        // the root too, which the tree takes for one that was there
 	wopts.Warn = nil
 	wopts.Progress = func(done int64) { c.opts.progress(Writing, done, changes.Bytes) }
 	id := archive.NewCommitID()

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"path"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -45,7 +47,8 @@ func (a *app) cpCommand() *cobra.Command {
 		Use:   "cp [flags] SRC-URL DST-URL",
 		Short: "Copy a workspace",
 		Long: `cp copies the archive of a workspace, byte for byte and with its commit log, within
-a store or to another one. Stores that can copy by themselves do.` + conditionsHelp,
+a store or to another one. Stores that can copy by themselves do. Where DST-URL ends with a
+slash the copy has the name of the source beneath it.` + conditionsHelp,
 		Example: `  workdir-mount cp s3://bucket/jobs/job-1 file:///tmp/ws/job-1
   workdir-mount cp --replace file:///tmp/ws/base gs://bucket/base`,
 	}, "copied", store.Copy)
@@ -84,7 +87,23 @@ type copiedWorkspace struct {
 	To   storedWorkspace `json:"to"`
 }
 
+// within returns the destination of a copy: that URL, or beneath one that ends with a slash
+// the workspace of the source's name, as cp(1) copies into a directory.
+func within(src, dst string) string {
+	prefix, options, hasOptions := strings.Cut(dst, "?")
+	if !strings.HasSuffix(prefix, "/") {
+		return dst
+	}
+	src, _, _ = strings.Cut(src, "?")
+	dst = prefix + path.Base(src)
+	if hasOptions {
+		dst += "?" + options
+	}
+	return dst
+}
+
 func (a *app) copy(ctx context.Context, src, dst string, f *targetFlags, word string, do copier) error {
+	dst = within(src, dst)
 	bar := a.newProgress()
 	done, err := do(ctx, src, dst, &store.CopyOptions{
 		Replace:    store.Revision(f.revision),

@@ -155,7 +155,7 @@ func printCommits(out io.Writer, commits iter.Seq[*loggedCommit]) error {
 }
 
 func (a *app) logCommand() *cobra.Command {
-	var number uint
+	var number count
 	cmd := &cobra.Command{
 		Use:   "log [flags] URL",
 		Short: "Show the commits of a workspace",
@@ -168,10 +168,10 @@ size. An archive that another program wrote has no commits.`,
   workdir-mount log -n 1 --json s3://bucket/jobs/job-1`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return untilSignal(func(ctx context.Context) error { return a.showLog(ctx, args[0], number) })
+			return untilSignal(func(ctx context.Context) error { return a.showLog(ctx, args[0], uint(number)) })
 		},
 	}
-	cmd.Flags().UintVarP(&number, "number", "n", 0, "show the newest `N` commits only; 0: all")
+	cmd.Flags().VarP(&number, "number", "n", "show the newest `N` commits only (default: all)")
 	return cmd
 }
 

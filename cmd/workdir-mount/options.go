@@ -27,7 +27,7 @@ type mountFlags struct {
 	Portable     bool      `json:"portable"`
 	Presence     presence  `json:"presence"`
 	MaxBytes     byteSize  `json:"maxBytes"`
-	MaxInodes    int64     `json:"maxInodes"`
+	MaxInodes    count     `json:"maxInodes"`
 	Spill        string    `json:"-"` // likewise
 	SpillReserve byteSize  `json:"spillReserve"`
 	Cache        string    `json:"-"` // likewise
@@ -52,7 +52,7 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.KeepEmpty, "keep-empty", false, "store an emptied workspace as an empty archive; by default its archive is deleted")
 	flags.BoolVar(&f.Portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
 	flags.Var(&f.MaxBytes, "max-bytes", "memory for content, and as much for names and attributes, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
-	flags.Int64Var(&f.MaxInodes, "max-inodes", 0, "number of files and directories, further names of files included (default: what all mounts have left of one for each KiB of half of the memory limit)")
+	flags.Var(&f.MaxInodes, "max-inodes", "number of files and directories, further names of files included (default: what all mounts have left of one for each KiB of half of the memory limit)")
 	flags.StringVar(&f.Spill, "spill", "", "directory on disk for content that memory has no room for (default: tools get ENOSPC)")
 	flags.Var(&f.SpillReserve, "spill-reserve", "how much of the disk of --spill stays free, for others and for what is stored (default: a twentieth, but at least 256MiB, or a quarter of a disk of less than 1GiB)")
 	flags.StringVar(&f.Cache, "cache", "", "directory on disk for what is fetched of the archive, compressed (default: a sixteenth of the memory limit, for all mounts)")
@@ -74,9 +74,6 @@ func (f *mountFlags) resolve(url string) error {
 	}
 	if err := f.Presence.check(f.ReadOnly); err != nil {
 		return err
-	}
-	if f.MaxInodes < 0 {
-		return badFlag("--max-inodes", "is negative")
 	}
 	if f.Grace <= 0 {
 		return badFlag("--grace", "must be more than 0, such as 10s")
@@ -143,7 +140,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		Dir:          f.Dir,
 		ReadOnly:     f.ReadOnly,
 		MaxBytes:     int64(f.MaxBytes),
-		MaxInodes:    f.MaxInodes,
+		MaxInodes:    int64(f.MaxInodes),
 		Spill:        f.Spill,
 		SpillReserve: int64(f.SpillReserve),
 		Cache:        f.Cache,
@@ -167,6 +164,29 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 	})
 	return m, interrupted(ctx, err)
 }
+
+// count is a flag for a number that is more than 0.
+type count int64
+
+// Set reads a flag.
+func (c *count) Set(s string) error {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n <= 0 {
+		return fmt.Errorf("%q is not a number from 1 on", s)
+	}
+	*c = count(n)
+	return nil
+}
+
+func (c *count) String() string {
+	if *c == 0 {
+		return ""
+	}
+	return strconv.FormatInt(int64(*c), 10)
+}
+
+// Type is what the help calls the value.
+func (c *count) Type() string { return "number" }
 
 // byteSize is a flag for a number of bytes: digits and a unit, where K, M, G, T
 // and KiB, MiB, GiB, TiB are powers of 1024 and kB, MB, GB, TB powers of 1000.

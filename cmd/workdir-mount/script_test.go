@@ -69,6 +69,7 @@ func TestScripts(t *testing.T) {
 			"mounted": scriptMounted,
 			"gone":    scriptGone,
 			"fifo":    scriptFIFO,
+			"socket":  scriptSocket,
 			"mkdirs":  scriptMkdirs,
 			"commits": scriptCommits,
 		},
@@ -120,6 +121,13 @@ func scriptGone(ts *testscript.TestScript, neg bool, args []string) {
 func scriptFIFO(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range args {
 		ts.Check(unix.Mkfifo(ts.MkAbs(name), 0o600))
+	}
+}
+
+// scriptSocket makes sockets: socket NAME...
+func scriptSocket(ts *testscript.TestScript, neg bool, args []string) {
+	for _, name := range args {
+		ts.Check(unix.Mknod(ts.MkAbs(name), unix.S_IFSOCK|0o600, 0))
 	}
 }
 

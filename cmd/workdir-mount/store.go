@@ -31,8 +31,7 @@ func (a *app) lsCommand() *cobra.Command {
 		Use:   "ls [flags] PREFIX-URL",
 		Short: "List workspaces",
 		Long: `ls lists the workspaces whose URLs are PREFIX-URL, a slash and one name; with
---recursive also those whose names have slashes. A prefix that does not exist has
-none.`,
+--recursive also those whose names have slashes. If there is none the exit code is 101.`,
 		Example: `  workdir-mount ls file:///tmp/ws
   workdir-mount ls -l s3://bucket
   workdir-mount ls -r --json gs://bucket/jobs`,
@@ -52,6 +51,9 @@ func (a *app) ls(ctx context.Context, url string, long, recursive bool) error {
 		list = store.ListAll
 	}
 	found, err := list(ctx, url)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("ls %s: %w beneath it", store.Redacted(url), store.ErrNotExist)
+	}
 	if err != nil {
 		return err
 	}
@@ -134,11 +136,12 @@ func (a *app) printRows(rows [][2]string) error {
 
 func (a *app) rmCommand() *cobra.Command {
 	var revision string
+	var force bool
 	cmd := &cobra.Command{
 		Use:   "rm [flags] URL",
 		Short: "Delete the archive of a workspace",
-		Long: `rm deletes the stored archive of a workspace, for good. That there was none is no
-error. Mounts of the workspace go on; their commits end in a conflict.
+		Long: `rm deletes the stored archive of a workspace, for good. If there is none the exit code
+is 101, or 0 with --force. Mounts of the workspace go on; their commits end in a conflict.
 
 With --if-revision it deletes that revision only, and ends in a conflict (exit code
 104) if the workspace has another one.`,
@@ -150,19 +153,23 @@ With --if-revision it deletes that revision only, and ends in a conflict (exit c
 			if given && revision == "" {
 				return badFlag("--"+ifRevision, "is empty; write the revision that stat shows")
 			}
-			return changing(func(ctx context.Context) error { return a.rm(ctx, args[0], store.Revision(revision)) })
+			return changing(func(ctx context.Context) error { return a.rm(ctx, args[0], store.Revision(revision), force) })
 		},
 	}
 	cmd.Flags().StringVar(&revision, ifRevision, "", "delete this revision only")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "it is no error if there is no archive")
 	return cmd
 }
 
-func (a *app) rm(ctx context.Context, url string, revision store.Revision) (err error) {
+func (a *app) rm(ctx context.Context, url string, revision store.Revision, force bool) (err error) {
 	var deleted bool
 	if revision == "" {
 		deleted, err = store.Delete(ctx, url)
 	} else {
 		deleted, err = store.DeleteRevision(ctx, url, revision)
+	}
+	if err == nil && !deleted && !force {
+		err = fmt.Errorf("rm %s: %w", store.Redacted(url), store.ErrNotExist)
 	}
 	if err != nil {
 		return err

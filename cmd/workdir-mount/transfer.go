@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,7 +60,11 @@ type exportFlags struct {
 const plainFormat = "plain"
 
 func (f *exportFlags) check(to string) error {
-	switch {
+	switch format := otherFormat(to); {
+	case format != "":
+		return &statusError{code: exitUsage, err: fmt.Errorf("export makes no %s archive; write a name that ends in .tar.gz, or %s/ for a directory of that name", format, to)}
+	case !hasParent(to):
+		return &statusError{code: exitUsage, err: fmt.Errorf("export to %s: the directory %s does not exist; make it first", to, filepath.Dir(filepath.Clean(to)))}
 	case f.path != "" && (to == standard || isArchiveName(to)):
 		return badFlag("--path", "is for a directory, and this export makes an archive")
 	case f.owner != "" && f.owner != "keep":
@@ -167,9 +173,40 @@ func (a *app) exportTo(ctx context.Context, url, to string, opts *workspace.Expo
 	return workspace.Export(ctx, url, to, opts)
 }
 
+// otherFormats are the archives that other tools make, by the ends of their names.
+var otherFormats = []string{".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".7z"}
+
+// otherFormat returns the end of a name that promises an archive which export does not make;
+// "" for other names, and where a directory is meant.
+func otherFormat(path string) string {
+	if strings.HasSuffix(path, "/") || isDirectory(path) {
+		return ""
+	}
+	at := slices.IndexFunc(otherFormats, func(end string) bool { return strings.HasSuffix(path, end) })
+	if at < 0 {
+		return ""
+	}
+	return otherFormats[at]
+}
+
+// hasParent says whether a directory or file of that name can be made.
+func hasParent(path string) bool {
+	return path == standard || !errors.Is(statError(filepath.Dir(filepath.Clean(path))), os.ErrNotExist)
+}
+
+func statError(path string) error {
+	_, err := os.Stat(path)
+	return err
+}
+
+func isDirectory(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.IsDir()
+}
+
 // isArchiveName says whether an export goes to a file.
 func isArchiveName(path string) bool {
-	if fi, err := os.Stat(path); err == nil && fi.IsDir() {
+	if isDirectory(path) {
 		return false
 	}
 	return strings.HasSuffix(path, ".tar.gz") || strings.HasSuffix(path, ".tgz")

@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
@@ -21,6 +22,7 @@ func newClient(options awss3.Options) (*awss3.Client, *cloud.Transport) {
 	transport := cloud.NewTransport(roundTripper{inner})
 	client := awss3.New(options, func(o *awss3.Options) {
 		o.HTTPClient = doer{transport}
+		o.Logger = logging.Nop{}                           // it would write to standard error, which is the program's
 		o.DisableLogOutputChecksumValidationSkipped = true // ranges have no checksum, and every read is of one
 		if o.Credentials != nil && !aws.IsCredentialsProvider(o.Credentials, (*aws.AnonymousCredentials)(nil)) {
 			o.Credentials = credentials{o.Credentials}
