@@ -42,6 +42,7 @@ var arguments = map[string][]argument{
 	"diff":    {urlArgument, urlArgument},
 	"verify":  {urlArgument},
 	"log":     {urlArgument},
+	"ui":      {urlArgument},
 	"doctor":  {urlArgument},
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/ui"
 	"github.com/workdir/workdir/workspace"
 )
 
@@ -59,6 +60,7 @@ var exitTable = []struct {
 	{workspace.ErrPath, "workspace.ErrPath", exitUsage},
 	{workspace.ErrNoIndex, "workspace.ErrNoIndex", exitUsage},
 	{workspace.ErrTarget, "workspace.ErrTarget", exitUsage},
+	{ui.ErrTooMany, "ui.ErrTooMany", exitUsage},
 	{mount.ErrCannotMount, "mount.ErrCannotMount", exitCannotMount},
 	{mount.ErrNoServer, "mount.ErrNoServer", exitCannotMount},
 	{store.ErrNotAllowed, "store.ErrNotAllowed", exitStore},

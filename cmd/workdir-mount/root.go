@@ -99,7 +99,7 @@ where the cloud's own tools take them.`,
 		a.commitCommand(), a.abandonCommand(), a.umountCommand(), a.statusCommand(),
 		a.lsCommand(), a.statCommand(), a.rmCommand(), a.cpCommand(), a.mvCommand(), a.exportCommand(), a.importCommand(),
 		a.catCommand(), a.treeCommand(), a.diffCommand(), a.logCommand(), a.blameCommand(), a.verifyCommand(),
-		a.doctorCommand(), a.versionCommand(),
+		a.uiCommand(), a.doctorCommand(), a.versionCommand(),
 	)
 	completeArguments(root)
 	return root

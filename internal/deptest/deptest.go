@@ -26,7 +26,7 @@ var example = rule{
 // testsMay.
 var table = map[string]rule{
 	"cmd/workdir-mount": {
-		ours:    []string{"archive", "doctor", "fs", "mount", "store", "store/drivers/...", "workspace", "internal/..."},
+		ours:    []string{"archive", "doctor", "fs", "mount", "store", "store/drivers/...", "ui", "workspace", "internal/..."},
 		foreign: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/cheggaaa/pb/v3"},
 	},
 	"activity": {
@@ -68,6 +68,7 @@ var table = map[string]rule{
 	"doctor/azure":                 {ours: []string{"doctor"}, foreign: []string{"github.com/Azure/"}},
 	"doctor":                       {ours: []string{"store"}},
 	"workspace":                    {ours: []string{"archive", "fs", "fs/fsdir", "store", "internal/printable"}},
+	"ui":                           {ours: []string{"archive", "mount", "store", "workspace", "internal/printable"}},
 	"store/storetest":              {ours: []string{"archive", "store"}, foreign: []string{"github.com/anishathalye/porcupine"}},
 	"store":                        {ours: []string{"archive"}, tests: []string{"fs", "store/storetest"}},
 	"fs/fusefs":                    {ours: []string{"fs"}, foreign: []string{"github.com/hanwen/go-fuse/v2/fuse"}},

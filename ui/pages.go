@@ -1,0 +1,455 @@
+package ui
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/workspace"
+)
+
+// Lengths of pages of lists.
+const (
+	workspacesOnPage = 200
+	commitsOnPage    = 200
+	namesOnPage      = 500
+)
+
+// frame is what every page has around its body.
+type frame struct {
+	View   view
+	Title  string
+	Crumbs []crumb
+	Links  pageLinks
+	Script bool
+	Now    time.Time // of the page; zero in one that is kept, where ages would be wrong
+	Body   any
+}
+
+// crumb is a step of the way to a page. The last one has no link.
+type crumb struct{ Text, Link string }
+
+// pageLinks are the links that every page has; "" where there is no such page.
+type pageLinks struct{ Style, Script, Workspaces, Mounts string }
+
+// pages makes the bodies of pages.
+type pages struct {
+	source *source
+	opts   *Options
+	links  links
+	live   bool // pages are made when they are asked for
+}
+
+// page makes the page of a target. Errors: errTarget; those of the store and of package
+// workspace.
+func (p *pages) page(ctx context.Context, t target) (*frame, error) {
+	body, ok := map[view]func(context.Context, target) (*frame, error){
+		viewWorkspaces: p.workspaces, viewWorkspace: p.workspace, viewTree: p.tree, viewFile: p.file,
+		viewDiff: p.diff, viewWorkflow: p.workflow, viewMounts: p.mounts,
+	}[t.View]
+	if !ok {
+		return nil, errTarget
+	}
+	f, err := body(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	f.View, f.Links = t.View, p.frameLinks()
+	if p.live {
+		f.Now = time.Now()
+	}
+	return f, nil
+}
+
+func (p *pages) frameLinks() pageLinks {
+	return pageLinks{
+		Style: p.links.asset("style.css"), Script: p.links.asset("live.js"),
+		Workspaces: p.links.link(target{View: viewWorkspaces}), Mounts: p.links.link(target{View: viewMounts}),
+	}
+}
+
+// workspaceRow is a line of the list of workspaces.
+type workspaceRow struct {
+	Name, Link string
+	Size       int64
+	Stored     time.Time
+	Last       *commitRow // nil: not known
+}
+
+type workspacesBody struct {
+	URL    string // of the prefix, without secrets
+	Rows   []workspaceRow
+	Groups []crumb // longer prefixes
+	Next   string
+}
+
+// workspaces lists those directly beneath the prefix, or beneath a longer one.
+func (p *pages) workspaces(ctx context.Context, t target) (*frame, error) {
+	prefix, err := p.source.longer(t.Name)
+	if err != nil {
+		return nil, err
+	}
+	found, more, err := prefix.ListPage(ctx, t.After, workspacesOnPage)
+	if err != nil {
+		return nil, err
+	}
+	b := &workspacesBody{URL: prefix.Redacted()}
+	heads := p.source.heads(found)
+	for i, ws := range found {
+		name := path.Join(t.Name, ws.Name)
+		row := workspaceRow{Name: ws.Name, Link: p.links.link(target{View: viewWorkspace, Name: name}), Size: ws.Size, Stored: ws.ModTime}
+		if heads[i] != nil {
+			row.Last = p.commitRow(t.Name, heads[i])
+		}
+		b.Rows = append(b.Rows, row)
+	}
+	if more {
+		b.Next = p.links.link(target{View: viewWorkspaces, Name: t.Name, After: found[len(found)-1].Name})
+	}
+	if t.After == "" {
+		b.Groups = p.groups(ctx, prefix, t.Name)
+	}
+	f := &frame{Title: "Workspaces", Body: b}
+	f.Crumbs = p.groupCrumbs(t.Name)
+	return f, nil
+}
+
+// groups are the prefixes that go on behind a prefix.
+func (p *pages) groups(ctx context.Context, prefix store.URL, name string) (groups []crumb) {
+	// Only a help: a store that cannot tell has none.
+	found, err := store.Complete(ctx, strings.TrimSuffix(bare(prefix), "/")+"/")
+	if err != nil {
+		return nil
+	}
+	for _, u := range found {
+		if !strings.HasSuffix(u, "/") {
+			continue
+		}
+		base := path.Base(u)
+		groups = append(groups, crumb{base + "/", p.links.link(target{View: viewWorkspaces, Name: path.Join(name, base)})})
+	}
+	return groups
+}
+
+// bare is a URL without options.
+func bare(u store.URL) string {
+	u.Query = ""
+	return u.String()
+}
+
+// groupCrumbs is the way to a prefix, as links but for the last step.
+func (p *pages) groupCrumbs(name string) []crumb {
+	crumbs := []crumb{{"Workspaces", p.links.link(target{View: viewWorkspaces})}}
+	at := ""
+	for part := range strings.SplitSeq(name, "/") {
+		if at = path.Join(at, part); part != "" {
+			crumbs = append(crumbs, crumb{part, p.links.link(target{View: viewWorkspaces, Name: at})})
+		}
+	}
+	crumbs[len(crumbs)-1].Link = ""
+	return crumbs
+}
+
+// workspaceCrumbs is the way to a workspace, as links.
+func (p *pages) workspaceCrumbs(t target) []crumb {
+	dir, base := path.Split(t.Name)
+	crumbs := p.groupCrumbs(strings.TrimSuffix(dir, "/"))
+	crumbs[len(crumbs)-1].Link = p.links.link(target{View: viewWorkspaces, Name: strings.TrimSuffix(dir, "/")})
+	return append(crumbs, crumb{base, p.links.link(target{View: viewWorkspace, Name: t.Name})})
+}
+
+// commitRow is a line of a timeline.
+type commitRow struct {
+	ID, Short        string
+	Time             time.Time
+	Work             string // workflow and activity type, the execution, or the program
+	Workflow         string // id
+	WorkflowLink     string // the commits of the workflow
+	TemporalLink     string // the run on Temporal's page
+	Activity, Step   string
+	Attempt          int32
+	Took             time.Duration // since it was scheduled; 0: not known
+	Host             string
+	Created, Changed int64
+	Removed, Bytes   int64
+	Tree, Diff       string // links; "" where the version is not kept
+}
+
+// commitRow describes a commit of a workspace beneath a prefix.
+func (p *pages) commitRow(name string, r *archive.Record) *commitRow {
+	o := &r.Origin
+	c := &commitRow{
+		ID: string(r.ID), Short: string(r.ID[:min(8, len(r.ID))]), Time: r.Time,
+		Workflow: o.WorkflowID, Activity: o.ActivityID, Step: o.Step, Attempt: o.Attempt, Host: cmp.Or(o.Worker, r.Host),
+		Created: r.Changed.Created, Changed: r.Changed.Modified, Removed: r.Changed.Removed, Bytes: r.Changed.Bytes,
+	}
+	c.Work = strings.Trim(o.WorkflowType+" / "+o.ActivityType, " /")
+	c.Work = cmp.Or(c.Work, o.Execution, r.Tool)
+	if !o.Scheduled.IsZero() && r.Time.After(o.Scheduled) {
+		c.Took = r.Time.Sub(o.Scheduled)
+	}
+	if o.WorkflowID != "" {
+		c.WorkflowLink = p.links.link(target{View: viewWorkflow, Namespace: o.Namespace, Workflow: o.WorkflowID, Run: o.RunID})
+		c.TemporalLink = p.opts.temporalLink(o)
+	}
+	return c
+}
+
+// temporalLink is the page of a workflow's run at Temporal; "" without an address of it.
+func (o *Options) temporalLink(origin *archive.Origin) string {
+	if o.TemporalUI == "" || origin.WorkflowID == "" {
+		return ""
+	}
+	u := strings.TrimSuffix(o.TemporalUI, "/") + "/namespaces/" + url.PathEscape(origin.Namespace) + "/workflows/" + url.PathEscape(origin.WorkflowID)
+	if origin.RunID != "" {
+		u += "/" + url.PathEscape(origin.RunID) + "/history"
+	}
+	return u
+}
+
+type workspaceBody struct {
+	URL     string
+	Info    store.Info
+	Tree    string
+	Commits []*commitRow
+	HasLog  bool
+	Total   int
+	Next    string
+}
+
+// workspace is the timeline of one.
+func (p *pages) workspace(ctx context.Context, t target) (*frame, error) {
+	url, err := p.source.url(t)
+	if err != nil {
+		return nil, err
+	}
+	log, info, err := workspace.Log(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	b := &workspaceBody{URL: store.Redacted(url), Info: info, HasLog: log != nil, Tree: p.links.link(target{View: viewTree, Name: t.Name})}
+	after := t.After == ""
+	for r := range log.All() {
+		b.Total++
+		switch {
+		case !after:
+			after = string(r.ID) == t.After
+		case len(b.Commits) < commitsOnPage:
+			c := p.commitRow(t.Name, r)
+			p.versionLinks(c, t.Name, r, b.Total == 1)
+			b.Commits = append(b.Commits, c)
+		case b.Next == "":
+			b.Next = p.links.link(target{View: viewWorkspace, Name: t.Name, After: b.Commits[commitsOnPage-1].ID})
+		}
+	}
+	return &frame{Title: path.Base(t.Name), Crumbs: unlinked(p.workspaceCrumbs(t)), Body: b}, nil
+}
+
+// unlinked takes the link of the last step away, which is the page itself.
+func unlinked(crumbs []crumb) []crumb {
+	crumbs[len(crumbs)-1].Link = ""
+	return crumbs
+}
+
+type treeBody struct {
+	URL     string
+	At      string
+	Path    string
+	Entries []treeRow
+	Total   int
+	Next    string
+}
+
+type treeRow struct {
+	workspace.Entry
+	Base string
+	Link string
+}
+
+// tree lists a directory.
+func (p *pages) tree(ctx context.Context, t target) (*frame, error) {
+	snap, release, err := p.source.snapshot(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	entries, total, err := snap.Dir(t.Path, t.After, namesOnPage)
+	if err != nil {
+		return nil, err
+	}
+	b := &treeBody{At: t.At, Path: t.Path, Total: total}
+	for _, e := range entries {
+		b.Entries = append(b.Entries, treeRow{e, path.Base(e.Path), p.entryLink(t, e)})
+	}
+	if len(entries) == namesOnPage {
+		next := t
+		next.After = path.Base(entries[namesOnPage-1].Path)
+		b.Next = p.links.link(next)
+	}
+	return &frame{Title: cmp.Or(path.Base("/"+t.Path), "/"), Crumbs: p.pathCrumbs(t), Body: b}, nil
+}
+
+// entryLink is the page of an entry; "" for one that has none, as a FIFO.
+func (p *pages) entryLink(t target, e workspace.Entry) string {
+	to := target{Name: t.Name, At: t.At, Path: e.Path}
+	switch e.Kind {
+	case workspace.Directory:
+		to.View = viewTree
+	case workspace.File:
+		to.View = viewFile
+	default:
+		return ""
+	}
+	return p.links.link(to)
+}
+
+// pathCrumbs is the way to a path in a workspace, as links but for the last step.
+func (p *pages) pathCrumbs(t target) []crumb {
+	crumbs := p.workspaceCrumbs(t)
+	root := "files"
+	if t.At != "" {
+		root = "files at " + t.At[:min(8, len(t.At))]
+	}
+	crumbs = append(crumbs, crumb{root, p.links.link(target{View: viewTree, Name: t.Name, At: t.At})})
+	if t.Path == "" {
+		return unlinked(crumbs)
+	}
+	dir, base := path.Split(path.Clean(t.Path))
+	at := ""
+	for part := range strings.SplitSeq(dir, "/") {
+		if at = path.Join(at, part); part != "" {
+			crumbs = append(crumbs, crumb{part, p.links.link(target{View: viewTree, Name: t.Name, At: t.At, Path: at})})
+		}
+	}
+	return append(crumbs, crumb{base, ""})
+}
+
+type fileBody struct {
+	workspace.Entry
+	*content
+	Raw  string
+	Next string
+}
+
+// file shows a part of a file.
+func (p *pages) file(ctx context.Context, t target) (*frame, error) {
+	snap, release, err := p.source.snapshot(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	e, err := snap.Stat(t.Path)
+	if err != nil {
+		return nil, err
+	}
+	if e.Kind != workspace.File {
+		return nil, fmt.Errorf("%w: %q is a %s", workspace.ErrPath, t.Path, e.Kind)
+	}
+	c, err := show(fileAt{snap, t.Path}, e, min(t.Off, e.Size))
+	if err != nil {
+		return nil, err
+	}
+	b := &fileBody{Entry: e, content: c}
+	if p.live || c.Picture {
+		b.Raw = p.links.link(target{View: viewRaw, Name: t.Name, At: t.At, Path: t.Path})
+	}
+	if c.Next > 0 {
+		next := t
+		next.Off = c.Next
+		b.Next = p.links.link(next)
+	}
+	return &frame{Title: path.Base(t.Path), Crumbs: p.pathCrumbs(t), Body: b}, nil
+}
+
+// fileAt is a file of a snapshot.
+type fileAt struct {
+	snap *workspace.Snapshot
+	path string
+}
+
+// ReadAt implements io.ReaderAt.
+func (f fileAt) ReadAt(buf []byte, off int64) (int, error) {
+	for n := 0; ; {
+		m, err := f.snap.ReadFile(f.path, buf[n:], off+int64(n))
+		if n += m; n == len(buf) || err != nil {
+			if n == len(buf) && err == io.EOF {
+				err = nil
+			}
+			return n, err
+		}
+	}
+}
+
+// searched is how many workspaces a page looks at for the commits of a workflow.
+const searched = 1000
+
+type workflowBody struct {
+	Namespace, Workflow, Run string
+	Temporal                 string
+	Found                    []foundCommit
+	Searched                 int
+	Next                     string
+}
+
+type foundCommit struct {
+	Name, Link string
+	*commitRow
+}
+
+// workflow lists the commits that a workflow has made, of the newest commits of the
+// workspaces directly beneath the prefix.
+func (p *pages) workflow(ctx context.Context, t target) (*frame, error) {
+	b := &workflowBody{Namespace: t.Namespace, Workflow: t.Workflow, Run: t.Run}
+	b.Temporal = p.opts.temporalLink(&archive.Origin{Namespace: t.Namespace, WorkflowID: t.Workflow, RunID: t.Run})
+	found, more, err := p.source.prefix.ListPage(ctx, t.After, searched)
+	if err != nil {
+		return nil, err
+	}
+	b.Searched = len(found)
+	for i, r := range p.source.heads(found) {
+		if r == nil || r.Origin.WorkflowID != t.Workflow || r.Origin.Namespace != t.Namespace || t.Run != "" && r.Origin.RunID != t.Run {
+			continue
+		}
+		name := found[i].Name
+		b.Found = append(b.Found, foundCommit{name, p.links.link(target{View: viewWorkspace, Name: name}), p.commitRow("", r)})
+	}
+	if more {
+		next := t
+		next.After = found[len(found)-1].Name
+		b.Next = p.links.link(next)
+	}
+	return &frame{Title: t.Workflow, Crumbs: []crumb{{"Workspaces", p.links.link(target{View: viewWorkspaces})}, {t.Workflow, ""}}, Body: b}, nil
+}
+
+type mountsBody struct{ Mounts []mountRow }
+
+type mountRow struct {
+	mount.Status
+	Pending int64 // what a commit would say has changed
+}
+
+// mounts lists the mounts of this user on this host.
+func (p *pages) mounts(ctx context.Context, _ target) (*frame, error) {
+	if !p.live {
+		return nil, errTarget
+	}
+	all, err := mount.List(ctx, p.opts.RunDir)
+	if err != nil && len(all) == 0 {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b mount.Status) int { return cmp.Or(cmp.Compare(a.URL, b.URL), cmp.Compare(a.Path, b.Path)) })
+	b := &mountsBody{}
+	for _, st := range all {
+		b.Mounts = append(b.Mounts, mountRow{st, st.Changes.Total()})
+	}
+	return &frame{Title: "Mounts of this host", Crumbs: []crumb{{"Mounts", ""}}, Script: true, Body: b}, nil
+}

@@ -1,0 +1,236 @@
+package ui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/workspace"
+)
+
+// errTarget: what a page was asked for cannot be.
+var errTarget = errors.New("no such page")
+
+// maxOpen is how many snapshots stay open. Each has a descriptor or a connection, and an
+// index in memory.
+const maxOpen = 8
+
+// source reads workspaces beneath a prefix. It keeps the snapshots that were used last
+// open, since whoever looks at one page of a workspace looks at another.
+type source struct {
+	ctx     context.Context // ends the reads of snapshots; immutable
+	prefix  store.URL       // immutable
+	patient bool            // waits for all logs; immutable
+
+	mu   sync.Mutex
+	open []*shared // guarded by mu; used last first
+
+	logs logCache
+}
+
+// shared is a snapshot that several requests read.
+type shared struct {
+	*workspace.Snapshot
+	url   string // with the commit
+	users int    // guarded by source.mu
+	gone  bool   // guarded by source.mu; to be closed by its last user
+}
+
+// url returns the URL of a workspace, at a commit or as it is now.
+func (s *source) url(t target) (string, error) {
+	u := s.prefix
+	u.Key = path.Join(u.Key, t.Name)
+	// Whatever cleaning would change has no page: it could lead out of the prefix.
+	if t.Name == "" || strings.TrimPrefix(strings.TrimPrefix(u.Key, s.prefix.Key), "/") != t.Name {
+		return "", fmt.Errorf("%w: %q is no name of a workspace", errTarget, t.Name)
+	}
+	text := u.String()
+	parsed, err := store.ParseURL(text)
+	if err != nil || parsed != u {
+		return "", fmt.Errorf("%w: %q is no name of a workspace", errTarget, t.Name)
+	}
+	return text, nil
+}
+
+// snapshot opens a workspace, or finds it open. release gives it back.
+func (s *source) snapshot(ctx context.Context, t target) (snap *workspace.Snapshot, release func(), err error) {
+	url, err := s.url(t)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := store.Stat(ctx, url)
+	if err != nil {
+		return nil, nil, err
+	}
+	if found := s.use(url, info.Revision); found != nil {
+		return found.Snapshot, func() { s.release(found) }, nil
+	}
+	opened, err := workspace.Open(s.ctx, url, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	kept := s.keep(&shared{Snapshot: opened, url: url, users: 1})
+	return kept.Snapshot, func() { s.release(kept) }, nil
+}
+
+// use returns an open snapshot of a revision, with one more user; nil if there is none.
+func (s *source) use(url string, rev store.Revision) *shared {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, sh := range s.open {
+		if sh.url == url && sh.Info().Revision == rev {
+			copy(s.open[1:i+1], s.open[:i])
+			s.open[0] = sh
+			sh.users++
+			return sh
+		}
+	}
+	return nil
+}
+
+// keep puts a snapshot in front of the open ones, of which the last may have to go.
+func (s *source) keep(sh *shared) *shared {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open = append([]*shared{sh}, s.open...)
+	if len(s.open) > maxOpen {
+		last := s.open[maxOpen]
+		s.open = s.open[:maxOpen]
+		if last.gone = true; last.users == 0 {
+			last.Close()
+		}
+	}
+	return sh
+}
+
+func (s *source) release(sh *shared) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sh.users--; sh.gone && sh.users == 0 {
+		sh.Close()
+	}
+}
+
+// close closes what is open and not in use.
+func (s *source) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sh := range s.open {
+		if sh.gone = true; sh.users == 0 {
+			sh.Close()
+		}
+	}
+	s.open = nil
+}
+
+// logs of many workspaces are read this many at a time, and no longer than a page may
+// wait for them; what came too late is there the next time.
+const (
+	logReaders  = 16
+	logPatience = 60 * time.Millisecond
+	maxLogs     = 20_000
+)
+
+// logCache has the last commit of workspaces by their revision.
+type logCache struct {
+	mu    sync.Mutex
+	heads map[logKey]*archive.Record // guarded by mu; nil for an archive without a log
+}
+
+type logKey struct {
+	url string
+	rev store.Revision
+}
+
+func (c *logCache) get(k logKey) (head *archive.Record, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	head, ok = c.heads[k]
+	return head, ok
+}
+
+func (c *logCache) put(k logKey, head *archive.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.heads) >= maxLogs || c.heads == nil {
+		c.heads = map[logKey]*archive.Record{}
+	}
+	c.heads[k] = head
+}
+
+// heads returns the last commits of workspaces, as far as they are known in time: nil
+// where they are not, or where there is no log.
+func (s *source) heads(all []store.Workspace) []*archive.Record {
+	var (
+		work = make(chan store.Workspace)
+		wg   sync.WaitGroup
+		done = make(chan struct{})
+	)
+	for range logReaders {
+		wg.Go(func() {
+			for ws := range work {
+				s.readHead(ws)
+			}
+		})
+	}
+	go func() {
+		defer close(done)
+		for _, ws := range all {
+			if _, ok := s.logs.get(keyOf(ws)); !ok {
+				work <- ws
+			}
+		}
+		close(work)
+		wg.Wait()
+	}()
+	var enough <-chan time.Time
+	if !s.patient {
+		enough = time.After(logPatience)
+	}
+	select {
+	case <-done:
+	case <-enough:
+	}
+	heads := make([]*archive.Record, len(all))
+	for i, ws := range all {
+		heads[i], _ = s.logs.get(keyOf(ws))
+	}
+	return heads
+}
+
+func keyOf(ws store.Workspace) logKey { return logKey{ws.URL.String(), ws.Revision} }
+
+func (s *source) readHead(ws store.Workspace) {
+	if s.ctx.Err() != nil {
+		return
+	}
+	log, info, err := workspace.Log(s.ctx, ws.URL.String())
+	if err != nil || info.Revision != ws.Revision {
+		return // the page of the workspace says what is wrong
+	}
+	var head *archive.Record
+	for r := range log.All() {
+		head = r
+		break
+	}
+	s.logs.put(keyOf(ws), head)
+}
+
+// longer is the prefix with a name behind it.
+func (s *source) longer(name string) (store.URL, error) {
+	u := s.prefix
+	u.Key = path.Join(u.Key, name)
+	if strings.TrimPrefix(strings.TrimPrefix(u.Key, s.prefix.Key), "/") != name {
+		return u, fmt.Errorf("%w: %q is no prefix", errTarget, name)
+	}
+	if parsed, err := store.ParsePrefix(u.String()); err != nil || parsed != u {
+		return u, fmt.Errorf("%w: %q is no prefix", errTarget, name)
+	}
+	return u, nil
+}
