@@ -54,6 +54,9 @@ type RootAttr struct {
 	Xattrs   map[string][]byte // user.* only
 }
 
+// Changes sums up what a commit changed.
+type Changes = fs.Changes
+
 // Record tells of one commit.
 type Record struct {
 	ID      CommitID
@@ -61,7 +64,7 @@ type Record struct {
 	Time    time.Time // never before the parent's
 	Tool    string    // program and version that committed
 	Host    string
-	Changed fs.Changes
+	Changed Changes
 	Origin  Origin
 	Result  []byte   // what the work gave, for whoever tries it again; nil for nothing, else at most MaxResult bytes
 	Dropped bool     // there was a Result, and it is not kept any more

@@ -11,24 +11,19 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// BaseStatus says how much of the archive that a mount stands on needs no store any more.
-type BaseStatus struct {
-	Bytes int64 `json:"bytes"` // of the archive
-	Here  int64 `json:"here"`  // of them, kept by this server or by the open file
-}
-
 // status returns what a mount on the base shows of it; nil for a nil base.
-func (b *base) status() *BaseStatus {
+func (b *base) status() *wire.BaseStatus {
 	if b == nil {
 		return nil
 	}
 	size := b.object.Info().Size
 	if b.stays || b.fetched.Load() {
-		return &BaseStatus{size, size}
+		return &wire.BaseStatus{Bytes: size, Here: size}
 	}
-	return &BaseStatus{size, b.source.Kept()}
+	return &wire.BaseStatus{Bytes: size, Here: b.source.Kept()}
 }
 
 // readPatience is how long one read of an archive may take before tools get EIO. Tests

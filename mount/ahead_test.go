@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -86,7 +87,7 @@ func TestFetchAllOfFile(t *testing.T) {
 
 // newTestLoader returns a loader of an archive, beside 16 MiB for its server, of which
 // 1 MiB is for what is fetched.
-func (f *fixture) newTestLoader(key string, req *openRequest) *loader {
+func (f *fixture) newTestLoader(key string, req *wire.OpenRequest) *loader {
 	f.t.Helper()
 	u, err := store.ParseURL(f.remoteURL(key))
 	if err != nil {
@@ -101,7 +102,7 @@ func (f *fixture) newTestLoader(key string, req *openRequest) *loader {
 	return &loader{
 		budget: b, url: u, store: st, req: req,
 		bases: &bases{cache: newReadCache(leastCache), failed: func(_ *base, err error) { f.t.Error(err) }},
-		warn:  func(archive.Warning) {}, progress: func(Progress) {},
+		warn:  func(archive.Warning) {}, progress: func(wire.Progress) {},
 	}
 }
 
@@ -119,7 +120,7 @@ func (f *fixture) loadIt(l *loader) (loaded, error) {
 func TestFetchAllWithoutRoom(t *testing.T) {
 	f := newFixture(t)
 	f.commit("key", "file", noise(4<<20))
-	l := f.newTestLoader("key", &openRequest{FetchAll: true})
+	l := f.newTestLoader("key", &wire.OpenRequest{FetchAll: true})
 	c, err := f.loadIt(l)
 	if !errors.Is(err, ErrLimit) {
 		t.Errorf("load = %v, want ErrLimit", err)
@@ -135,7 +136,7 @@ func TestCacheOfNothing(t *testing.T) {
 	f := newFixture(t)
 	content := noise(4 << 20)
 	f.commit("key", "file", content)
-	l := f.newTestLoader("key", &openRequest{CacheBytes: 1})
+	l := f.newTestLoader("key", &wire.OpenRequest{CacheBytes: 1})
 	c, err := f.loadIt(l)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // holder starts a process that uses the mount, and ends it with the test.
@@ -175,7 +176,7 @@ func TestUmountAfterABusyClose(t *testing.T) {
 	}()
 	waitFor(t, "the unmount", func() bool {
 		st, err := m.Status(t.Context())
-		return err == nil && st.State == stateUnmounting
+		return err == nil && st.State == wire.StateUnmounting
 	})
 	cancel()
 	if err := <-closed; !errors.Is(err, context.Canceled) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -114,8 +115,8 @@ func TestArchivesShareTheHeap(t *testing.T) {
 	b := &budget{}
 	b.limit(64 << 20) // of which names and targets may take 8 MiB
 	l := &loader{
-		budget: b, bases: &bases{}, url: u, store: st, req: &openRequest{MaxInodes: 1 << 20},
-		warn: func(archive.Warning) {}, progress: func(Progress) {},
+		budget: b, bases: &bases{}, url: u, store: st, req: &wire.OpenRequest{MaxInodes: 1 << 20},
+		warn: func(archive.Warning) {}, progress: func(wire.Progress) {},
 	}
 	load := func() (loaded, error) {
 		obj, err := l.open(t.Context())

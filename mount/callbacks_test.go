@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"testing"
 	"time"
+
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // slowHandler is a log that handles with fn.
@@ -24,9 +26,9 @@ func (h slowHandler) Enabled(context.Context, slog.Level) bool { return true }
 // logNow has the session log something as if the server had said it.
 func (f *fixture) logNow(m *Mount) {
 	f.t.Helper()
-	body, err := json.Marshal(logNote{ID: m.id, Level: slog.LevelWarn, Message: "said"})
+	body, err := json.Marshal(wire.LogNote{ID: m.id, Level: slog.LevelWarn, Message: "said"})
 	if err == nil {
-		_, err = m.session.handle(f.t.Context(), nil, noteLog, body)
+		_, err = m.session.handle(f.t.Context(), nil, wire.NoteLog, body)
 	}
 	if err != nil {
 		f.t.Error(err)

@@ -11,20 +11,21 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
 // close unmounts and, if the client says so, commits. A *BusyError leaves the
 // mount as it is, and close can be called again. After anything else the mount
 // is gone.
-func (h *hosted) close(ctx context.Context) (Result, error) {
+func (h *hosted) close(ctx context.Context) (wire.Result, error) {
 	ctx, err := h.begin(ctx)
 	if err != nil {
-		return Result{}, again(err)
+		return wire.Result{}, again(err)
 	}
 	defer h.end()
-	if h.stateNow() == stateClosed {
-		return Result{}, fmt.Errorf("close %s: %w", h.dir, ErrClosed)
+	if h.stateNow() == wire.StateClosed {
+		return wire.Result{}, fmt.Errorf("close %s: %w", h.dir, ErrClosed)
 	}
 	res, err := h.withdrawAndCommit(ctx)
 	if !errors.Is(err, errCloseAgain) {
@@ -34,18 +35,18 @@ func (h *hosted) close(ctx context.Context) (Result, error) {
 	return res, err
 }
 
-func (h *hosted) withdrawAndCommit(ctx context.Context) (res Result, err error) {
+func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%w: %w", ErrCommit, newPanicError("close", r))
 		}
 	}()
 	res.Revision = h.info.Revision
-	h.setState(stateUnmounting)
+	h.setState(wire.StateUnmounting)
 	err = h.view.withdraw(ctx, time.Now().Add(time.Duration(h.req.GraceNS)))
 	if err != nil && !errors.Is(err, ErrUnmounted) {
 		if h.view.shown() {
-			h.setState(stateMounted)
+			h.setState(wire.StateMounted)
 		}
 		return res, again(err)
 	}
@@ -60,7 +61,7 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res Result, err error) 
 	case err != nil:
 		err = fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.dir, err)
 	default:
-		h.setState(stateCommitting)
+		h.setState(wire.StateCommitting)
 		err = h.commit(ctx, want, &res)
 	}
 	res.Traffic = store.TrafficOf(h.store)
@@ -69,8 +70,8 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res Result, err error) 
 
 // decide asks the client, once, whether the work is to be stored. Until then, however
 // long the unmount took, it can be marked. The client answers at once, or has ended.
-func (h *hosted) decide() (want decision, err error) {
-	err = h.server.conn.Call(context.Background(), callDecide, mountID{ID: h.req.ID}, &want)
+func (h *hosted) decide() (want wire.Decision, err error) {
+	err = h.server.conn.Call(context.Background(), wire.CallDecide, wire.MountID{ID: h.req.ID}, &want)
 	if err != nil {
 		err = fmt.Errorf("%w: %s: ask whether it is to be stored: %w", ErrCommit, h.req.URL.Redacted(), err)
 	}
@@ -91,7 +92,7 @@ func (h hidden) Unwrap() error { return h.err }
 
 // commit stores the tree as the successor of what was opened. The barrier has
 // been passed.
-func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
+func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Result) error {
 	changed, err := h.view.take(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrCommit, h.req.URL.Redacted(), err)
@@ -104,7 +105,7 @@ func (h *hosted) commit(ctx context.Context, want decision, res *Result) error {
 		return nil
 	}
 	h.warnings.reset()
-	progress := h.progress(PhaseCommitting, 0)
+	progress := h.progress(wire.PhaseCommitting, 0)
 	next := h.log.Next(h.logRecord(want, res))
 	var plan []store.Piece
 	if !empty {
@@ -196,16 +197,16 @@ func (h *hosted) confirm(ctx context.Context) error {
 	if err := h.view.confirm(ctx); err != nil {
 		return err
 	}
-	return h.server.conn.Call(ctx, callConfirm, mountID{ID: h.req.ID}, nil)
+	return h.server.conn.Call(ctx, wire.CallConfirm, wire.MountID{ID: h.req.ID}, nil)
 }
 
-func (h *hosted) logRecord(want decision, res *Result) archive.Record {
+func (h *hosted) logRecord(want wire.Decision, res *wire.Result) archive.Record {
 	hostname, _ := os.Hostname() // a record without a host is one
 	rec := archive.Record{
 		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: hostname, Changed: res.Changes,
 		Origin: h.req.Origin,
 	}
-	if _, ok := h.req.step(); ok { // nobody could ask for another's
+	if _, ok := h.req.Step(); ok { // nobody could ask for another's
 		rec.Result = want.Result
 	}
 	if h.log != nil {

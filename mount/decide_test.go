@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -30,7 +31,7 @@ func (f *fixture) closing(m *Mount) (release func() (Result, error)) {
 	}()
 	waitFor(f.t, "Close to wait", func() bool {
 		st, err := m.Status(f.t.Context())
-		return err == nil && st.State == stateUnmounting
+		return err == nil && st.State == wire.StateUnmounting
 	})
 	return func() (Result, error) {
 		if err := busy.Close(); err != nil {

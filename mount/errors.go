@@ -1,24 +1,21 @@
 package mount
 
 import (
-	"errors"
 	"fmt"
-	"time"
 
-	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount/internal/host"
-	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // Conditions that callers can tell apart with errors.Is. Those of packages
 // store and archive pass through Open and Close as well.
 var (
 	// ErrReadOnly: Commit on a read-only mount.
-	ErrReadOnly = errors.New("mount is read-only")
+	ErrReadOnly = wire.ErrReadOnly
 	// ErrClosed: the mount has been closed already.
-	ErrClosed = errors.New("mount is closed")
+	ErrClosed = wire.ErrClosed
 	// ErrAbandoned: Commit after Abandon.
-	ErrAbandoned = errors.New("mount is abandoned")
+	ErrAbandoned = wire.ErrAbandoned
 	// ErrBusy: something still uses the mount; a *BusyError names it. Nothing was
 	// stored, and Close can be called again.
 	ErrBusy = host.ErrBusy
@@ -27,26 +24,26 @@ var (
 	ErrCannotMount = host.ErrCannotMount
 	// ErrUnmounted: somebody else unmounted or aborted the mount. What was
 	// written last may be missing, so nothing was stored.
-	ErrUnmounted = errors.New("unmounted by something else")
+	ErrUnmounted = wire.ErrUnmounted
 	// ErrServerLost: the server process died or stopped answering.
-	ErrServerLost = errors.New("server process lost")
+	ErrServerLost = wire.ErrServerLost
 	// ErrCommit: the commit failed and nothing was stored; the cause is wrapped.
 	// A conflict (store.ErrConflict) and a commit of which nobody knows
 	// (store.ErrUnknown) are not among these.
-	ErrCommit = errors.New("commit failed, nothing was stored")
+	ErrCommit = wire.ErrCommit
 	// ErrLimit: the workspace does not fit into MaxBytes or MaxInodes, or MaxBytes
 	// into what the server has left.
-	ErrLimit = errors.New("limit reached")
+	ErrLimit = wire.ErrLimit
 	// ErrExist: the workspace of a mount that must be new has an archive already.
-	ErrExist = errors.New("workspace exists already")
+	ErrExist = wire.ErrExist
 	// ErrNoServer: there is no server process to be had: mount.Init is not called
 	// and workdir-mount is not in PATH.
-	ErrNoServer = errors.New("no server process")
+	ErrNoServer = wire.ErrNoServer
 	// ErrAlreadyCommitted: the step that Options.Origin names has taken effect; a
 	// *CommittedError has its result. Nothing was stored for it once more.
-	ErrAlreadyCommitted = errors.New("already committed")
+	ErrAlreadyCommitted = wire.ErrAlreadyCommitted
 	// ErrNotMounted: the path is in no mount of ours.
-	ErrNotMounted = errors.New("not in a mounted workspace")
+	ErrNotMounted = wire.ErrNotMounted
 )
 
 // Process is one that uses a mount: its PID, Name, and Use, which is "descriptor",
@@ -61,28 +58,11 @@ type BusyError = host.BusyError
 // ErrCannotMount.
 type HostError = host.Error
 
-// CommittedError says that a step has taken effect already, in an earlier attempt
-// or in one that overlapped with this one. It matches ErrAlreadyCommitted.
-type CommittedError struct {
-	URL      string         `json:"url"`      // without secrets
-	Record   archive.Record `json:"record"`   // of the commit; its Result is what the step gave
-	Revision store.Revision `json:"revision"` // of the archive whose log has it
-}
-
-func (e *CommittedError) Error() string {
-	s := fmt.Sprintf("%s: %v", e.URL, ErrAlreadyCommitted)
-	if n := e.Record.Origin.Attempt; n > 0 {
-		s += fmt.Sprintf(" by attempt %d", n)
-	}
-	s += fmt.Sprintf(" at %s (commit %s)", e.Record.Time.UTC().Format(time.RFC3339), e.Record.ID)
-	if e.Record.Dropped {
-		s += "; its result is not kept any more"
-	}
-	return s
-}
-
-// Is makes errors.Is(err, ErrAlreadyCommitted) true.
-func (e *CommittedError) Is(target error) bool { return target == ErrAlreadyCommitted }
+// CommittedError says that a step has taken effect already, in an earlier attempt or in one
+// that overlapped with this one: URL, without secrets, is the workspace's, Record the
+// commit's, whose Result is what the step gave, and Revision the archive's whose log has
+// it. It matches ErrAlreadyCommitted.
+type CommittedError = wire.CommittedError
 
 // ServerLostError says how the server was lost and what became of a commit that
 // was under way. It matches ErrServerLost.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -17,24 +18,15 @@ import (
 // mount that was cancelled.
 const detachPatience = 10 * time.Second
 
-// States of a hosted mount, as Status shows them.
-const (
-	stateOpening    = "opening"
-	stateMounted    = "mounted"
-	stateUnmounting = "unmounting"
-	stateCommitting = "committing"
-	stateClosed     = "closed"
-)
-
 // hosted is one mount in the server process.
 type hosted struct {
-	server   *server       // immutable
-	req      openRequest   // immutable
-	dir      string        // immutable; req.Dir
-	opened   time.Time     // immutable
-	view     view          // immutable
-	warnings warnings      // has its own lock
-	op       chan struct{} // holds one token: its holder opens, closes or frees the mount
+	server   *server          // immutable
+	req      wire.OpenRequest // immutable
+	dir      string           // immutable; req.Dir
+	opened   time.Time        // immutable
+	view     view             // immutable
+	warnings warnings         // has its own lock
+	op       chan struct{}    // holds one token: its holder opens, closes or frees the mount
 
 	// using is held for reading by those who look at the mount without op, which they may
 	// while it is neither opening nor closed; for writing by free.
@@ -52,8 +44,8 @@ type hosted struct {
 	stop  context.CancelCauseFunc // guarded by mu; ends the operation that runs
 }
 
-func newHosted(s *server, req openRequest) *hosted {
-	h := &hosted{server: s, req: req, dir: string(req.Dir), opened: time.Now(), op: make(chan struct{}, 1), state: stateOpening}
+func newHosted(s *server, req wire.OpenRequest) *hosted {
+	h := &hosted{server: s, req: req, dir: string(req.Dir), opened: time.Now(), op: make(chan struct{}, 1), state: wire.StateOpening}
 	h.view = newView(h)
 	h.discard = sync.OnceFunc(h.discardOnce)
 	h.op <- struct{}{}
@@ -113,7 +105,7 @@ func (h *hosted) open(ctx context.Context) error {
 		h.discard()
 		return err
 	}
-	h.setState(stateMounted)
+	h.setState(wire.StateMounted)
 	go h.watch()
 	return nil
 }
@@ -153,7 +145,7 @@ func (h *hosted) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, step := h.req.step(); !step { // the log may say that the step itself made the archive
+	if _, step := h.req.Step(); !step { // the log may say that the step itself made the archive
 		if err := h.checkPresence(obj != nil); err != nil {
 			obj.Close()
 			return err
@@ -206,9 +198,9 @@ func (h *hosted) watch() {
 	<-h.op
 	state := h.stateNow()
 	h.op <- struct{}{}
-	if state == stateMounted {
+	if state == wire.StateMounted {
 		// Not a notification, which is dropped where the client does not keep up.
-		_ = h.server.conn.Call(context.Background(), callEnded, mountID{ID: h.req.ID}, nil) // fails only with the connection
+		_ = h.server.conn.Call(context.Background(), wire.CallEnded, wire.MountID{ID: h.req.ID}, nil) // fails only with the connection
 	}
 }
 
@@ -225,7 +217,7 @@ func (h *hosted) poisonAfter(err error) {
 // has what it used freed once nobody holds the token. The caller has the token, but for
 // detach, which does not wait for one for ever.
 func (h *hosted) discardOnce() {
-	h.setState(stateClosed)
+	h.setState(wire.StateClosed)
 	h.view.drop()
 	host.GiveBack(h.server.sessionDir(), h.req.ID, h.dir, h.req.Made)
 	h.server.freeing.Go(h.free)
@@ -273,7 +265,7 @@ func (h *hosted) detach() {
 func (h *hosted) whileOpen(fn func(state string)) {
 	h.using.RLock()
 	defer h.using.RUnlock()
-	if state := h.stateNow(); state != stateOpening && state != stateClosed {
+	if state := h.stateNow(); state != wire.StateOpening && state != wire.StateClosed {
 		fn(state)
 	}
 }
@@ -284,8 +276,8 @@ func (h *hosted) stateNow() string {
 	return h.state
 }
 
-func (h *hosted) status() Status {
-	st := Status{State: h.stateNow(), ServerPID: os.Getpid(), Opened: h.opened}
+func (h *hosted) status() wire.Status {
+	st := wire.Status{State: h.stateNow(), ServerPID: os.Getpid(), Opened: h.opened}
 	h.whileOpen(func(state string) {
 		st.State, st.Revision, st.Traffic = state, h.info.Revision, store.TrafficOf(h.store)
 		st.Base = h.base.status()
@@ -295,4 +287,17 @@ func (h *hosted) status() Status {
 		h.view.status(&st)
 	})
 	return st
+}
+
+// revoke is Mount.Revoke in the server. An unmount that runs goes on: the commit
+// behind it is refused by the client.
+func (h *hosted) revoke() {
+	h.mu.Lock()
+	state, stop := h.state, h.stop
+	h.mu.Unlock()
+	if stop != nil && (state == wire.StateOpening || state == wire.StateCommitting) {
+		stop(ErrAbandoned)
+		return
+	}
+	h.whileOpen(func(string) { h.view.freeze() })
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -28,10 +29,10 @@ func serverHere(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	refuse := func(context.Context, *ipc.Conn, string, json.RawMessage) (any, error) { return nil, ErrClosed }
-	s.conn = ipc.New(theirs, refuse, codec)
+	s.conn = ipc.New(theirs, refuse, wire.Codec)
 	client := ipc.New(ours, func(_ context.Context, _ *ipc.Conn, method string, _ json.RawMessage) (any, error) {
-		return decision{}, nil
-	}, codec)
+		return wire.Decision{}, nil
+	}, wire.Codec)
 	t.Cleanup(func() { client.Close(); s.conn.Close() })
 	return s
 }
@@ -47,7 +48,7 @@ func TestLooksWhileAMountCloses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i := range 30 {
-				h := newHosted(s, openRequest{ID: uint64(i + 1), URL: store.URL{Scheme: "file", Key: strings.TrimPrefix(t.TempDir(), "/") + "/k"}, Dir: ipc.Path(t.TempDir()), GraceNS: 1e9})
+				h := newHosted(s, wire.OpenRequest{ID: uint64(i + 1), URL: store.URL{Scheme: "file", Key: strings.TrimPrefix(t.TempDir(), "/") + "/k"}, Dir: ipc.Path(t.TempDir()), Source: "k", GraceNS: 1e9})
 				if err := h.open(t.Context()); err != nil {
 					t.Fatal(err)
 				}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // lockedBuffer is what a process has printed so far.
@@ -75,7 +77,7 @@ func TestListBesideAStoppedClient(t *testing.T) {
 	if silent.Path != path || silent.ClientPID != client.Process.Pid || silent.URL != f.url("k") {
 		t.Errorf("the silent one is %+v, want that of process %d", silent, client.Process.Pid)
 	}
-	if other.Path != m.Path() || other.State != stateMounted || other.ClientPID != os.Getpid() {
+	if other.Path != m.Path() || other.State != wire.StateMounted || other.ClientPID != os.Getpid() {
 		t.Errorf("the other one is %+v, want ours", other)
 	}
 	if _, err := Find(t.Context(), path, f.runDir); !errors.Is(err, ErrServerLost) {
@@ -108,7 +110,7 @@ func TestControlSocketOutlivesTheLackOfDescriptors(t *testing.T) {
 	if err := <-found; err != nil {
 		t.Errorf("Find = %v", err)
 	}
-	if all, err := List(t.Context(), f.runDir); err != nil || len(all) != 1 || all[0].State != stateMounted {
+	if all, err := List(t.Context(), f.runDir); err != nil || len(all) != 1 || all[0].State != wire.StateMounted {
 		t.Errorf("list = %+v, %v; want the mount", all, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -27,9 +28,9 @@ type loader struct {
 	bases    *bases
 	url      store.URL
 	store    store.Store
-	req      *openRequest
+	req      *wire.OpenRequest
 	warn     func(archive.Warning)
-	progress func(Progress)
+	progress func(wire.Progress)
 }
 
 // open opens the archive; nil if there is none.
@@ -64,15 +65,16 @@ func (l *loader) load(ctx context.Context, obj *openObject) (c loaded, err error
 
 // read has the tree stand on the archive, or, where that has no index, be filled from it.
 func (l *loader) read(ctx context.Context, obj *openObject, c *loaded) (err error) {
-	p := &progress{tell: l.progress, now: Progress{Phase: PhaseOpening, Total: c.info.Size}}
+	p := &progress{tell: l.progress, now: wire.Progress{Phase: wire.PhaseOpening, Total: c.info.Size}}
+	owner := fs.Owner{UID: l.req.UID, GID: l.req.GID}
 	opts := &archive.ReaderOptions{
 		Limits: l.budget.archiveLimits(),
-		Owner:  &l.req.Owner, Devices: l.req.Dev, Warn: l.warn, Progress: p.report,
+		Owner:  &owner, Devices: l.req.Dev, Warn: l.warn, Progress: p.report,
 	}
 	if l.req.KeepOwner {
 		opts.Owner = nil
 	}
-	_, step := l.req.step()
+	_, step := l.req.Step()
 	opts.LostLog = !step // which must not be done again
 	var whole *archive.Archive
 	if c.base, whole, err = l.bases.acquire(ctx, l, obj, opts); c.base == nil {
@@ -141,7 +143,7 @@ func (l *loader) newTree(c *loaded) error {
 
 // treeOptions are those of a tree that keeps so many bytes at most; 0 is no limit.
 func (l *loader) treeOptions(maxBytes int64) *fs.Options {
-	return &fs.Options{MaxBytes: maxBytes, MaxInodes: l.req.MaxInodes, Heap: l.budget.heap, Owner: l.req.Owner}
+	return &fs.Options{MaxBytes: maxBytes, MaxInodes: l.req.MaxInodes, Heap: l.budget.heap, Owner: fs.Owner{UID: l.req.UID, GID: l.req.GID}}
 }
 
 // maxInodes is how many files and directories there may be.

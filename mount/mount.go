@@ -14,9 +14,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/workdir/workdir/archive"
-	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -43,14 +43,14 @@ type Mount struct {
 	done    chan struct{} // closed when the mount is over
 
 	mu        sync.Mutex
-	marked    bool       // guarded by mu
-	abandoned bool       // guarded by mu
-	unmounted bool       // guarded by mu; by something else than Close
-	decision  *decision  // guarded by mu; nil before the server asked for it, then for good
-	over      bool       // guarded by mu; result and err are final
-	result    Result     // guarded by mu
-	err       error      // guarded by mu
-	watchers  []*watcher // guarded by mu
+	marked    bool           // guarded by mu
+	abandoned bool           // guarded by mu
+	unmounted bool           // guarded by mu; by something else than Close
+	decision  *wire.Decision // guarded by mu; nil before the server asked for it, then for good
+	over      bool           // guarded by mu; result and err are final
+	result    Result         // guarded by mu
+	err       error          // guarded by mu
+	watchers  []*watcher     // guarded by mu
 
 	callbacks callbacks // of the user; has its own lock
 
@@ -128,8 +128,8 @@ func (m *Mount) open(ctx context.Context) error {
 		return err
 	}
 	m.session.add(m)
-	var reply openReply
-	err = m.session.conn.CallToEnd(ctx, callOpen, m.request(mem), &reply)
+	var reply wire.OpenReply
+	err = m.session.conn.CallToEnd(ctx, wire.CallOpen, m.request(mem), &reply)
 	if err == nil && ctx.Err() != nil {
 		_, _ = m.Close(context.WithoutCancel(ctx)) // not marked: it only unmounts
 		return context.Cause(ctx)
@@ -155,16 +155,16 @@ func (m *Mount) memDir() (string, error) {
 }
 
 // request is what the server is asked for.
-func (m *Mount) request(memDir string) openRequest {
+func (m *Mount) request(memDir string) wire.OpenRequest {
 	grace := m.opts.Grace
 	if grace == 0 {
 		grace = DefaultGrace
 	}
-	req := openRequest{
-		ID: m.id, URL: m.url, MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made,
-		Owner:    fs.Owner{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())},
-		Presence: m.opts.Presence.resolve(m.opts.ReadOnly),
-		Plain:    m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, Flags: m.flags(),
+	req := wire.OpenRequest{
+		ID: m.id, URL: m.url, MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made, Source: mountpointName(m.url),
+		UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()),
+		MustExist: m.opts.Presence.resolve(m.opts.ReadOnly) == MustExist, MustBeNew: m.opts.Presence == MustBeNew,
+		Plain: m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, Flags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve,
 		Cache: ipc.Path(m.cache), CacheBytes: max(0, m.opts.CacheBytes), FetchAll: m.opts.FetchAll, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since,
@@ -172,7 +172,7 @@ func (m *Mount) request(memDir string) openRequest {
 	if o := m.opts.Owner; o != nil {
 		req.KeepOwner = o.Keep
 		if !o.Keep {
-			req.Owner = fs.Owner{UID: o.UID, GID: o.GID}
+			req.UID, req.GID = o.UID, o.GID
 		}
 	}
 	return req
@@ -332,28 +332,29 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 		m.session.clear(m)
 		return res, err
 	}
-	var reply closeReply
-	if err := m.session.conn.CallToEnd(ctx, callClose, mountID{ID: m.id}, &reply); err != nil {
+	var reply wire.CloseReply
+	if err := m.session.conn.CallToEnd(ctx, wire.CallClose, wire.MountID{ID: m.id}, &reply); err != nil {
 		return m.closeLost(ctx, err)
 	}
 	var err error
 	if len(reply.Err) > 0 {
-		err = m.closeError(ctx, decodeError(reply.Err))
+		err = m.closeError(ctx, wire.DecodeError(reply.Err))
 	}
 	m.callbacks.flush()
+	res := Result(reply.Result)
 	if !reply.Again {
-		m.finish(reply.Result, err)
+		m.finish(res, err)
 	}
-	return reply.Result, err
+	return res, err
 }
 
 // decide is the server's question once nobody uses the mount any more. What comes
 // later has no effect, and is told so.
-func (m *Mount) decide() decision {
+func (m *Mount) decide() wire.Decision {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.decision == nil {
-		m.decision = &decision{Commit: m.markedLocked(), CommitID: m.commitID}
+		m.decision = &wire.Decision{Commit: m.markedLocked(), CommitID: m.commitID}
 		if m.decision.Commit {
 			m.decision.Result = m.stepResult
 		}
@@ -421,7 +422,7 @@ func (m *Mount) storedAfterAll(ctx context.Context, lost *ServerLostError, res *
 		res.Stored, res.Revision, res.CommitID, res.Size = true, head.Revision, m.commitID, head.Size
 	case rec != nil && sure:
 		lost.Stored = "nothing was stored"
-		return fmt.Errorf("%w: %w", lost, newCommittedError(m.url, rec, head.Revision))
+		return fmt.Errorf("%w: %w", lost, wire.NewCommittedError(m.url, rec, head.Revision))
 	case m.revision != "" && head.Revision == m.revision && (m.url.Scheme == "file" || m.url.Scheme == "mem"):
 		lost.Stored = "nothing was stored"
 	case err != nil:
@@ -509,15 +510,19 @@ func (m *Mount) serverLost(cause ServerLostError) {
 
 // Status asks the server about the mount.
 func (m *Mount) Status(ctx context.Context) (Status, error) {
-	var st Status
-	if err := m.session.conn.Call(ctx, callStatus, mountID{ID: m.id}, &st); err != nil {
+	var st wire.Status
+	if err := m.session.conn.Call(ctx, wire.CallStatus, wire.MountID{ID: m.id}, &st); err != nil {
 		return Status{}, m.callError(ctx, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	st.URL, st.Path, st.RawPath, st.ReadOnly, st.ClientPID = m.URL(), m.path, RawPath(m.path), m.opts.ReadOnly, os.Getpid()
-	st.Marked, st.Abandoned = m.marked, m.abandoned
-	return st, nil
+	return Status{
+		URL: m.URL(), Path: m.path, RawPath: RawPath(m.path), ReadOnly: m.opts.ReadOnly,
+		Marked: m.marked, Abandoned: m.abandoned, State: st.State, Revision: st.Revision,
+		ReadError: st.ReadError, Base: (*BaseStatus)(st.Base), Changes: st.Changes,
+		Bytes: st.Bytes, Inodes: st.Inodes, MaxBytes: st.MaxBytes, MaxInodes: st.MaxInodes,
+		ServerPID: st.ServerPID, ClientPID: os.Getpid(), Opened: st.Opened, Requests: st.Requests, Traffic: st.Traffic,
+	}, nil
 }
 
 func (m *Mount) logger() *slog.Logger {
@@ -544,7 +549,7 @@ func (m *Mount) watch(tell func(Progress)) (stop func()) {
 }
 
 func (m *Mount) progress(body json.RawMessage) {
-	note, err := decode[progressNote](body)
+	note, err := wire.Decode[wire.ProgressNote](body)
 	if err != nil {
 		return
 	}
@@ -552,9 +557,9 @@ func (m *Mount) progress(body json.RawMessage) {
 	watchers := slices.Clone(m.watchers)
 	m.mu.Unlock()
 	if m.opts.Progress != nil {
-		m.callbacks.runLatest(func() { m.opts.Progress(note.Progress) })
+		m.callbacks.runLatest(func() { m.opts.Progress(Progress(note.Progress)) })
 	}
 	for _, w := range watchers {
-		w.tell(note.Progress)
+		w.tell(Progress(note.Progress))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // maxWarnings bounds what is kept of the warnings about one archive.
@@ -62,13 +63,13 @@ const progressInterval = 100 * time.Millisecond
 
 // progress tells the client how far something is. It is used by one goroutine.
 type progress struct {
-	tell func(Progress)
-	now  Progress
+	tell func(wire.Progress)
+	now  wire.Progress
 	last time.Time
 }
 
-func (h *hosted) progress(phase Phase, total int64) *progress {
-	return &progress{tell: h.tellProgress, now: Progress{Phase: phase, Total: total}}
+func (h *hosted) progress(phase wire.Phase, total int64) *progress {
+	return &progress{tell: h.tellProgress, now: wire.Progress{Phase: phase, Total: total}}
 }
 
 func (p *progress) report(bytes int64) {
@@ -90,8 +91,8 @@ func (p *progress) done() {
 func (p *progress) send() { p.tell(p.now) }
 
 // tellProgress sends to the client. It never waits.
-func (h *hosted) tellProgress(p Progress) {
-	h.server.conn.Notify(noteProgress, progressNote{ID: h.req.ID, Progress: p})
+func (h *hosted) tellProgress(p wire.Progress) {
+	h.server.conn.Notify(wire.NoteProgress, wire.ProgressNote{ID: h.req.ID, Progress: p})
 }
 
 // noteHandler is a slog.Handler that sends to the client's log.

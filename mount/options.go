@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/workdir/workdir/archive"
-	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -141,13 +141,13 @@ type Progress struct {
 }
 
 // Phase is what a mount is at.
-type Phase string
+type Phase = wire.Phase
 
 // The phases that report progress. Bytes are of the archive while opening, of
 // file content while committing.
 const (
-	PhaseOpening    Phase = "opening"
-	PhaseCommitting Phase = "committing"
+	PhaseOpening    = wire.PhaseOpening
+	PhaseCommitting = wire.PhaseCommitting
 )
 
 // Result says what Close did.
@@ -164,7 +164,7 @@ type Result struct {
 	// CommitID identifies the commit in the archive's log, if Stored.
 	CommitID archive.CommitID `json:"commitId,omitempty"`
 	// Changes is what the work changed, stored or not.
-	Changes fs.Changes `json:"changes"`
+	Changes archive.Changes `json:"changes"`
 	// Size of the stored archive, in bytes.
 	Size int64 `json:"size"`
 	// Warnings of the commit, such as sockets that were left out.
@@ -185,7 +185,7 @@ type Status struct {
 	Revision  store.Revision    `json:"revision"`
 	ReadError string            `json:"readError,omitempty"` // why the archive could not be read last, where tools got EIO
 	Base      *BaseStatus       `json:"base,omitempty"`      // the archive that is read where it is touched; nil if it was read whole
-	Changes   fs.Changes        `json:"changes"`
+	Changes   archive.Changes   `json:"changes"`
 	Bytes     int64             `json:"bytes"` // content, in whole pages; mounts that share their content have it together
 	Inodes    int64             `json:"inodes"`
 	MaxBytes  int64             `json:"maxBytes"` // what this mount, or all mounts that share a home, may take
@@ -195,6 +195,12 @@ type Status struct {
 	Opened    time.Time         `json:"opened"`
 	Requests  map[string]uint64 `json:"requests,omitempty"` // FUSE requests by operation
 	Traffic   store.Traffic     `json:"traffic,omitempty"`  // with the store; nil for one without a network; of shared content, with the mount that came first
+}
+
+// BaseStatus says how much of the archive that a mount stands on needs no store any more.
+type BaseStatus struct {
+	Bytes int64 `json:"bytes"` // of the archive
+	Here  int64 `json:"here"`  // of them, kept by this server or by the open file
 }
 
 // UnmarshalJSON gives Path the bytes of RawPath, if there are any.

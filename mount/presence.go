@@ -3,8 +3,6 @@ package mount
 import (
 	"errors"
 	"fmt"
-
-	"github.com/workdir/workdir/store"
 )
 
 // Presence says whether a workspace has to exist when it is opened. Open compares it
@@ -48,22 +46,4 @@ func (p Presence) resolve(readOnly bool) Presence {
 		return MustExist
 	}
 	return MayBeAbsent
-}
-
-// checkPresence compares what the store has with Options.Presence. Errors:
-// store.ErrNotExist, ErrExist.
-func (h *hosted) checkPresence(exists bool) error {
-	e := &store.Error{Op: "open", Object: h.req.URL.Redacted()}
-	switch p := h.req.Presence; {
-	case p == MustExist && !exists && h.req.ReadOnly:
-		e.Kind = store.ErrNotExist
-		e.Todo = "check the URL; to open a read-only workspace that need not exist, set Presence to MayBeAbsent (--may-be-absent)"
-	case p == MustExist && !exists:
-		e.Kind, e.Todo = store.ErrNotExist, "check the URL; it was opened as one that must exist"
-	case p == MustBeNew && exists:
-		e.Kind, e.Todo = ErrExist, "it was opened as one that must be new; choose another key, or delete it first"
-	default:
-		return nil
-	}
-	return e
 }

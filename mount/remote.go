@@ -16,6 +16,7 @@ import (
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // Calls of a command in another process to the client that owns a mount.
@@ -115,7 +116,7 @@ func (r *remoteServer) acceptLoop() {
 			continue
 		}
 		r.mu.Lock()
-		c := ipc.New(nc, r.handle, codec)
+		c := ipc.New(nc, r.handle, wire.Codec)
 		r.conns[c] = true
 		r.mu.Unlock()
 		go func() {
@@ -197,12 +198,12 @@ func (s *session) all() []*Mount {
 func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, body json.RawMessage) (out any, err error) {
 	defer func() { logPanic(slog.Default(), err) }()
 	defer catch(method, &err)
-	req, err := decode[remoteRequest](body)
+	req, err := wire.Decode[remoteRequest](body)
 	if err != nil {
 		return nil, err
 	}
-	if req.Protocol != protocolVersion {
-		return nil, fmt.Errorf("the mount's owner speaks version %d of the protocol and this command version %d; use the owner's version of workdir-mount", protocolVersion, req.Protocol)
+	if req.Protocol != wire.Version {
+		return nil, fmt.Errorf("the mount's owner speaks version %d of the protocol and this command version %d; use the owner's version of workdir-mount", wire.Version, req.Protocol)
 	}
 	if method == remoteList {
 		return r.list(ctx)
@@ -243,12 +244,12 @@ func (r *remoteServer) list(ctx context.Context) ([]Status, error) {
 }
 
 // closeMount closes a mount for another process, which is told of the progress.
-func (r *remoteServer) closeMount(ctx context.Context, c *ipc.Conn, m *Mount) closeReply {
-	defer m.watch(func(p Progress) { c.Notify(noteProgress, progressNote{Progress: p}) })()
+func (r *remoteServer) closeMount(ctx context.Context, c *ipc.Conn, m *Mount) wire.CloseReply {
+	defer m.watch(func(p Progress) { c.Notify(wire.NoteProgress, wire.ProgressNote{Progress: wire.Progress(p)}) })()
 	res, err := m.Close(ctx)
-	reply := closeReply{Result: res}
+	reply := wire.CloseReply{Result: wire.Result(res)}
 	if err != nil {
-		reply.Err = encodeError(err)
+		reply.Err = wire.EncodeError(err)
 	}
 	return reply
 }
@@ -389,14 +390,14 @@ func (r *Remote) Status(ctx context.Context) (Status, error) {
 
 // Close closes the mount as Mount.Close does in its owner. progress may be nil.
 func (r *Remote) Close(ctx context.Context, progress func(Progress)) (Result, error) {
-	var reply closeReply
+	var reply wire.CloseReply
 	if err := r.call(ctx, remoteClose, &reply, progress); err != nil {
 		return Result{}, err
 	}
 	if len(reply.Err) > 0 {
-		return reply.Result, decodeError(reply.Err)
+		return Result(reply.Result), wire.DecodeError(reply.Err)
 	}
-	return reply.Result, nil
+	return Result(reply.Result), nil
 }
 
 // call asks the owner one thing.
@@ -416,13 +417,13 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 	var news callbacks
 	defer news.flush()
 	c := ipc.New(nc, func(_ context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
-		if note, err := decode[progressNote](body); err == nil && method == noteProgress && progress != nil {
-			news.runLatest(func() { progress(note.Progress) })
+		if note, err := wire.Decode[wire.ProgressNote](body); err == nil && method == wire.NoteProgress && progress != nil {
+			news.runLatest(func() { progress(Progress(note.Progress)) })
 		}
 		return nil, nil
-	}, codec)
+	}, wire.Codec)
 	defer c.Close()
-	err = c.Call(ctx, method, remoteRequest{Protocol: protocolVersion, ID: r.record.ID, Mount: r.record.Identity(), Path: r.record.Path}, out)
+	err = c.Call(ctx, method, remoteRequest{Protocol: wire.Version, ID: r.record.ID, Mount: r.record.Identity(), Path: r.record.Path}, out)
 	if errors.Is(err, ipc.ErrClosed) {
 		return fmt.Errorf("%s: %w: its owner ended", r.record.Path, ErrServerLost)
 	}

@@ -1,6 +1,10 @@
 package mount
 
-import "context"
+import (
+	"context"
+
+	"github.com/workdir/workdir/mount/internal/wire"
+)
 
 // Revoke is for one who has lost the right to the workspace: the mount is
 // abandoned, a commit that is under way is cancelled, unless its last request is on
@@ -14,19 +18,6 @@ func (m *Mount) Revoke() {
 	m.revoked.Do(func() {
 		// Not a notification, which would be dropped where the server does not keep up.
 		// The end of the connection ends the call.
-		go func() { _ = m.session.conn.Call(context.Background(), callRevoke, mountID{ID: m.id}, nil) }()
+		go func() { _ = m.session.conn.Call(context.Background(), wire.CallRevoke, wire.MountID{ID: m.id}, nil) }()
 	})
-}
-
-// revoke is Mount.Revoke in the server. An unmount that runs goes on: the commit
-// behind it is refused by the client.
-func (h *hosted) revoke() {
-	h.mu.Lock()
-	state, stop := h.state, h.stop
-	h.mu.Unlock()
-	if stop != nil && (state == stateOpening || state == stateCommitting) {
-		stop(ErrAbandoned)
-		return
-	}
-	h.whileOpen(func(string) { h.view.freeze() })
 }

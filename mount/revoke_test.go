@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // homes are options for the places where content can be.
@@ -131,7 +132,7 @@ func TestRevokeWithAStoppedServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10_000 { // more than socket and queue take
-		m.session.conn.Notify(callPing, nil)
+		m.session.conn.Notify(wire.CallPing, nil)
 	}
 	m.Revoke()
 	if err := syscall.Kill(st.ServerPID, syscall.SIGCONT); err != nil {

@@ -16,13 +16,8 @@ import (
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
-)
-
-// Descriptors that a server process is started with.
-const (
-	serverSocketFD = 3
-	serverLockFD   = 4 // the session's lock, held by being open
 )
 
 // server is the process that has the trees and answers FUSE. It serves one
@@ -51,15 +46,15 @@ type server struct {
 func serverMain() int {
 	// Those are meant for the client, which decides what becomes of its mounts.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	sock := os.NewFile(serverSocketFD, "client")
+	sock := os.NewFile(wire.SocketFD, "client")
 	nc, err := net.FileConn(sock)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: for internal use: %v\n", serverName, err)
 		return 1
 	}
 	sock.Close()
-	syscall.CloseOnExec(serverLockFD)
-	s := newServer(os.NewFile(serverLockFD, host.LockName))
+	syscall.CloseOnExec(wire.LockFD)
+	s := newServer(os.NewFile(wire.LockFD, host.LockName))
 	go host.TrimWhenQuiet(context.Background(), s.transfers.garbage) // until the process ends
 	s.serve(nc)
 	return 0
@@ -78,7 +73,7 @@ func (s *server) serve(nc net.Conn) {
 	s.conn = ipc.New(nc, func(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
 		<-ready
 		return s.handle(ctx, method, body)
-	}, codec)
+	}, wire.Codec)
 	close(ready)
 	<-s.conn.Done()
 	s.end()
@@ -160,46 +155,46 @@ func (s *server) handle(ctx context.Context, method string, body json.RawMessage
 	defer func() { logPanic(s.log(body), err) }()
 	defer catch(method, &err)
 	switch method {
-	case callHello:
+	case wire.CallHello:
 		return s.hello(body)
-	case callPing:
+	case wire.CallPing:
 		return struct{}{}, nil
-	case callOpen:
+	case wire.CallOpen:
 		return s.open(ctx, body)
-	case callClose:
+	case wire.CallClose:
 		return s.close(ctx, body)
-	case callStatus:
+	case wire.CallStatus:
 		return s.status(body)
-	case callRevoke:
+	case wire.CallRevoke:
 		return struct{}{}, s.revoke(body)
 	}
 	return nil, fmt.Errorf("unknown call %q", method)
 }
 
 func (s *server) hello(body json.RawMessage) (any, error) {
-	req, err := decode[helloRequest](body)
+	req, err := wire.Decode[wire.HelloRequest](body)
 	if err != nil {
 		return nil, err
 	}
-	if req.Protocol != protocolVersion {
-		return nil, fmt.Errorf("%w: the server speaks version %d of the protocol and its client version %d; install one version of both", ErrNoServer, protocolVersion, req.Protocol)
+	if req.Protocol != wire.Version {
+		return nil, fmt.Errorf("%w: the server speaks version %d of the protocol and its client version %d; install one version of both", ErrNoServer, wire.Version, req.Protocol)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.session = string(req.Session)
 	store.Remember(filepath.Dir(s.session))
-	return helloReply{Protocol: protocolVersion, PID: os.Getpid()}, nil
+	return wire.HelloReply{Protocol: wire.Version, PID: os.Getpid()}, nil
 }
 
 // log is the log of the mount that a call is about, at the client.
 func (s *server) log(body json.RawMessage) *slog.Logger {
-	id, _ := decode[mountID](body) // 0 is the server's own
+	id, _ := wire.Decode[wire.MountID](body) // 0 is the server's own
 	return slog.New(noteHandler{server: s, id: id.ID})
 }
 
 // find gives a mount by number.
 func (s *server) find(body json.RawMessage) (*hosted, error) {
-	req, err := decode[mountID](body)
+	req, err := wire.Decode[wire.MountID](body)
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +208,7 @@ func (s *server) find(body json.RawMessage) (*hosted, error) {
 }
 
 func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
-	req, err := decode[openRequest](body)
+	req, err := wire.Decode[wire.OpenRequest](body)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +224,7 @@ func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
 		s.remove(h)
 		return nil, err
 	}
-	return openReply{Revision: h.info.Revision, Warnings: h.warnings.list(), Record: h.record}, nil
+	return wire.OpenReply{Revision: h.info.Revision, Warnings: h.warnings.list(), Record: h.record}, nil
 }
 
 // add registers a mount before it is made, so that nothing of it can be missed
@@ -257,12 +252,12 @@ func (s *server) close(ctx context.Context, body json.RawMessage) (any, error) {
 	}
 	res, err := h.close(ctx)
 	logPanic(s.log(body), err) // the answer below is no error
-	reply := closeReply{Result: res, Again: errors.Is(err, errCloseAgain)}
+	reply := wire.CloseReply{Result: res, Again: errors.Is(err, errCloseAgain)}
 	if !reply.Again {
 		s.remove(h)
 	}
 	if err != nil {
-		reply.Err = encodeError(err)
+		reply.Err = wire.EncodeError(err)
 	}
 	return reply, nil
 }
@@ -285,5 +280,5 @@ func (s *server) revoke(body json.RawMessage) error {
 
 // note sends what a mount has to say to the client's log. It never waits.
 func (s *server) note(id uint64, level slog.Level, message string, attrs ...[2]string) {
-	s.conn.Notify(noteLog, logNote{ID: id, Level: level, Message: message, Attrs: attrs})
+	s.conn.Notify(wire.NoteLog, wire.LogNote{ID: id, Level: level, Message: message, Attrs: attrs})
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // The watchdog asks the server every pingInterval whether it is there. After
@@ -302,7 +303,7 @@ func (s *session) startServer() error {
 	cmd.Args = []string{serverName}
 	cmd.Dir = "/"
 	cmd.Stderr = stderr
-	cmd.ExtraFiles = []*os.File{theirs, s.lock} // serverSocketFD, serverLockFD
+	cmd.ExtraFiles = []*os.File{theirs, s.lock} // wire.SocketFD, wire.LockFD
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		nc.Close()
@@ -313,7 +314,7 @@ func (s *session) startServer() error {
 		s.exitErr = cmd.Wait()
 		close(s.exited)
 	}()
-	s.conn = ipc.New(nc, s.handle, codec)
+	s.conn = ipc.New(nc, s.handle, wire.Codec)
 	return nil
 }
 
@@ -327,7 +328,7 @@ func (s *session) startLocal() error {
 		srv.serve(theirs)
 		close(s.exited)
 	}()
-	s.conn = ipc.New(ours, s.handle, codec)
+	s.conn = ipc.New(ours, s.handle, wire.Codec)
 	return nil
 }
 
@@ -342,8 +343,8 @@ func (s *session) pid() int {
 func (s *session) hello(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
-	var reply helloReply
-	return s.conn.Call(ctx, callHello, helloRequest{Protocol: protocolVersion, Session: ipc.Path(s.dir)}, &reply)
+	var reply wire.HelloReply
+	return s.conn.Call(ctx, wire.CallHello, wire.HelloRequest{Protocol: wire.Version, Session: ipc.Path(s.dir)}, &reply)
 }
 
 // handle answers the server.
@@ -351,29 +352,29 @@ func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body j
 	defer func() { logPanic(slog.Default(), err) }()
 	defer catch(method, &err)
 	switch method {
-	case callDecide:
+	case wire.CallDecide:
 		m, err := s.find(body)
 		if err != nil {
 			return nil, err
 		}
 		return m.decide(), nil
-	case callConfirm:
+	case wire.CallConfirm:
 		m, err := s.find(body)
 		if err != nil {
 			return nil, err
 		}
 		return struct{}{}, m.confirm(ctx)
-	case callEnded:
+	case wire.CallEnded:
 		m, err := s.find(body)
 		if err == nil {
 			go m.endedByOthers()
 		}
 		return struct{}{}, err
-	case noteProgress:
+	case wire.NoteProgress:
 		if m, err := s.find(body); err == nil {
 			m.progress(body)
 		}
-	case noteLog:
+	case wire.NoteLog:
 		s.log(body)
 	default:
 		return nil, fmt.Errorf("unknown call %q", method)
@@ -382,7 +383,7 @@ func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body j
 }
 
 func (s *session) find(body json.RawMessage) (*Mount, error) {
-	id, err := decode[mountID](body)
+	id, err := wire.Decode[wire.MountID](body)
 	if err != nil {
 		return nil, err
 	}
@@ -395,7 +396,7 @@ func (s *session) find(body json.RawMessage) (*Mount, error) {
 }
 
 func (s *session) log(body json.RawMessage) {
-	note, err := decode[logNote](body)
+	note, err := wire.Decode[wire.LogNote](body)
 	if err != nil {
 		return
 	}
@@ -417,7 +418,7 @@ func (s *session) watchdog() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), s.ping)
-		err := s.conn.Call(ctx, callPing, nil, nil)
+		err := s.conn.Call(ctx, wire.CallPing, nil, nil)
 		cancel()
 		switch {
 		case err == nil:

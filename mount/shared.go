@@ -8,6 +8,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -65,7 +66,7 @@ type sharedTree struct {
 // shareKey says with whom the mount can share its tree.
 func (h *hosted) shareKey() shareKey {
 	return shareKey{
-		url: h.req.URL, memDir: string(h.req.MemDir), owner: h.req.Owner, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
+		url: h.req.URL, memDir: string(h.req.MemDir), owner: fs.Owner{UID: h.req.UID, GID: h.req.GID}, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
 		maxBytes: h.req.MaxBytes, maxInodes: h.req.MaxInodes, spill: string(h.req.Spill), spillReserve: h.req.SpillReserve,
 		cache: string(h.req.Cache), cacheBytes: h.req.CacheBytes, fetchAll: h.req.FetchAll,
 	}
@@ -260,7 +261,7 @@ func (t *sharedTree) warn(w archive.Warning) {
 }
 
 // progress tells all who wait how far the loading is.
-func (t *sharedTree) progress(p Progress) {
+func (t *sharedTree) progress(p wire.Progress) {
 	t.sharing.mu.Lock()
 	users := slices.Clone(t.users)
 	t.sharing.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // view is a way to show the tree of a hosted mount to tools, and to get back what
@@ -45,7 +46,7 @@ type view interface {
 	// wait waits until nobody can ask for the tree any more.
 	wait()
 	// status adds what the view knows.
-	status(st *Status)
+	status(st *wire.Status)
 }
 
 func newView(h *hosted) view {

@@ -13,6 +13,7 @@ import (
 	"github.com/workdir/workdir/fs/fusefs"
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // Intervals of the barrier.
@@ -41,7 +42,7 @@ func (v *fuseView) record() (host.Record, error) {
 
 // show mounts the tree.
 func (v *fuseView) show(context.Context) error {
-	fd, err := host.Mount(v.h.dir, mountpointName(v.h.req.URL), v.h.req.Flags)
+	fd, err := host.Mount(v.h.dir, v.h.req.Source, v.h.req.Flags)
 	if err != nil {
 		return err
 	}
@@ -159,7 +160,7 @@ func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, host.ErrStillMounted) {
+		if !errors.Is(err, unix.EBUSY) {
 			return &HostError{Path: v.h.dir, What: "unmount: " + err.Error()}
 		}
 		if err := v.busy(deadline); err != nil {
@@ -249,7 +250,7 @@ func (v *fuseView) wait() {
 	v.h.server.transfers.give(v.transfer)
 }
 
-func (v *fuseView) status(st *Status) {
+func (v *fuseView) status(st *wire.Status) {
 	tree := v.h.tree
 	if tree.Poisoned() {
 		return

@@ -15,6 +15,7 @@ import (
 	"github.com/workdir/workdir/fs/fsdir"
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // plainView shows the tree as files in a plain directory, for Options.Plain. The tree
@@ -273,7 +274,7 @@ func (v *plainView) drop() {
 // wait has nobody to wait for.
 func (v *plainView) wait() {}
 
-func (v *plainView) status(st *Status) {
+func (v *plainView) status(st *wire.Status) {
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	st.MaxBytes, st.MaxInodes = v.h.req.MaxBytes, v.h.loader().maxInodes()

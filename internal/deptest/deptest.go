@@ -48,6 +48,7 @@ var table = map[string]rule{
 	},
 	"activity/errtype":       {},
 	"mount":                  {ours: []string{"doctor", "fs", "fs/fusefs", "fs/fsdir", "archive", "store", "internal/ipc", "internal/printable", "mount/internal/..."}, tests: []string{"store/storetest"}},
+	"mount/internal/wire":    {ours: []string{"archive", "store", "mount/internal/host", "internal/ipc"}},
 	"mount/internal/host":    {ours: []string{"internal/ipc", "internal/printable"}, tests: []string{"internal/testenv"}},
 	"mount/internal/overlay": {},
 	"store/drivers/s3": {

@@ -253,17 +253,10 @@ func receiveFD(sock int) (int, error) {
 	return -1, errors.New("no descriptor in the message")
 }
 
-// ErrStillMounted: umount(2) refused because the mount is in use (EBUSY).
-var ErrStillMounted = errors.New("in use")
-
-// Unmount is a real umount(2): not lazy, not forced. ErrStillMounted tells
-// that the mount is in use.
+// Unmount is a real umount(2): not lazy, not forced. EBUSY: the mount is in use.
 func Unmount(dir string) error {
 	if os.Geteuid() == 0 {
 		err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
-		if errors.Is(err, unix.EBUSY) {
-			return ErrStillMounted
-		}
 		if !errors.Is(err, unix.EPERM) {
 			return err
 		}
@@ -275,7 +268,7 @@ func Unmount(dir string) error {
 	// fusermount3 has one exit code for everything; the mount table tells.
 	if table, terr := MountTable("self"); terr == nil {
 		if _, ok := TopMountAt(table, dir); ok {
-			return ErrStillMounted
+			return unix.EBUSY
 		}
 	}
 	return errors.New(helperText(out, err))

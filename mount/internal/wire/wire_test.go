@@ -1,4 +1,4 @@
-package mount
+package wire
 
 import (
 	"errors"
@@ -13,17 +13,18 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/store"
 )
 
 func TestErrorsSurviveTheWay(t *testing.T) {
-	for _, k := range wireKinds {
+	for _, k := range kinds {
 		err := fmt.Errorf("put job: %w: more", k.err)
-		got := decodeError(encodeError(err))
+		got := DecodeError(EncodeError(err))
 		if !errors.Is(got, k.err) || got.Error() != err.Error() {
 			t.Errorf("%s: arrived as %v", k.name, got)
 		}
-		for _, other := range wireKinds {
+		for _, other := range kinds {
 			if other.err != k.err && errors.Is(got, other.err) != errors.Is(err, other.err) {
 				t.Errorf("%s: arrived as %s too", k.name, other.name)
 			}
@@ -32,23 +33,23 @@ func TestErrorsSurviveTheWay(t *testing.T) {
 }
 
 func TestParticularsSurviveTheWay(t *testing.T) {
-	err := decodeError(encodeError(fmt.Errorf("close: %w", &BusyError{Path: "/m", Processes: []Process{{PID: 7, Name: "sh", Use: "descriptor"}}})))
-	var busy *BusyError
+	err := DecodeError(EncodeError(fmt.Errorf("close: %w", &host.BusyError{Path: "/m", Processes: []host.Process{{PID: 7, Name: "sh", Use: "descriptor"}}})))
+	var busy *host.BusyError
 	if !errors.As(err, &busy) || busy.Path != "/m" || len(busy.Processes) != 1 || busy.Processes[0].PID != 7 {
 		t.Errorf("busy arrived as %+v", busy)
 	}
-	err = decodeError(encodeError(&store.ConflictError{Key: "k", Want: "a", Have: "b", Between: []archive.Record{{ID: "id", Host: "h"}}, Further: 3}))
+	err = DecodeError(EncodeError(&store.ConflictError{Key: "k", Want: "a", Have: "b", Between: []archive.Record{{ID: "id", Host: "h"}}, Further: 3}))
 	var conflict *store.ConflictError
 	if !errors.As(err, &conflict) || conflict.Want != "a" || conflict.Have != "b" || conflict.Between[0].Host != "h" || conflict.Further != 3 {
 		t.Errorf("conflict arrived as %+v", conflict)
 	}
-	err = decodeError(encodeError(&HostError{What: "no /dev/fuse", Hint: "get one"}))
-	var lack *HostError
+	err = DecodeError(EncodeError(&host.Error{What: "no /dev/fuse", Hint: "get one"}))
+	var lack *host.Error
 	if !errors.As(err, &lack) || lack.Hint != "get one" {
 		t.Errorf("host error arrived as %+v", lack)
 	}
 	when := time.Date(2026, 5, 17, 12, 0, 0, 123456789, time.UTC)
-	err = decodeError(encodeError(fmt.Errorf("close %w", &CommittedError{URL: "mem://b/k", Revision: "r", Record: archive.Record{
+	err = DecodeError(EncodeError(fmt.Errorf("close %w", &CommittedError{URL: "mem://b/k", Revision: "r", Record: archive.Record{
 		ID: "id", Time: when, Origin: archive.Origin{Execution: "e", Attempt: 3}, Result: []byte("\xff\x00"), Dropped: true,
 	}})))
 	var committed *CommittedError
@@ -62,16 +63,21 @@ func TestParticularsSurviveTheWay(t *testing.T) {
 // the server to the client, and callers could not tell it any more.
 func TestEverySentinelIsInTheTable(t *testing.T) {
 	known := map[string]bool{}
-	table, err := os.ReadFile("wire.go")
+	table, err := os.ReadFile("errors.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for dir, prefix := range map[string]string{".": "", "../store": "store.", "../archive": "archive."} {
+	for dir, prefix := range map[string]string{".": "", "../host": "host.", "../../../store": "store.", "../../../archive": "archive."} {
 		for _, name := range sentinels(t, dir) {
 			known[prefix+name] = true
 			if !strings.Contains(string(table), ", "+prefix+name+"}") {
-				t.Errorf("%s%s is not in wireKinds", prefix, name)
+				t.Errorf("%s%s is not in kinds", prefix, name)
 			}
+		}
+	}
+	for _, name := range sentinels(t, "../..") {
+		if !known[name] && !known["host."+name] {
+			t.Errorf("mount.%s is no error of this package or of host", name)
 		}
 	}
 	if len(known) < 15 {

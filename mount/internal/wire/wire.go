@@ -1,0 +1,138 @@
+package wire
+
+import (
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/store"
+)
+
+// Version changes with every change of what client and server, or a
+// remote command and a client, say to each other. They are usually one binary.
+const Version = 6
+
+// Descriptors that a server process is started with.
+const (
+	SocketFD = 3
+	LockFD   = 4 // the session's lock, held by being open
+)
+
+// Calls of the client to its server.
+const (
+	CallHello  = "hello"
+	CallPing   = "ping"
+	CallOpen   = "open"
+	CallClose  = "close"
+	CallStatus = "status"
+	CallRevoke = "revoke"
+)
+
+// Calls and notifications of the server to its client.
+const (
+	CallDecide   = "decide"  // nobody uses the mount any more: is it to be stored?
+	CallConfirm  = "confirm" // may this commit be made visible now?
+	CallEnded    = "ended"   // something else has unmounted the mount
+	NoteProgress = "progress"
+	NoteLog      = "log"
+)
+
+// HelloRequest is the first call.
+type HelloRequest struct {
+	Protocol int      `json:"protocol"`
+	Session  ipc.Path `json:"session"`
+}
+
+// HelloReply is the answer to it.
+type HelloReply struct {
+	Protocol int `json:"protocol"`
+	PID      int `json:"pid"`
+}
+
+// OpenRequest is Options as the server needs them.
+type OpenRequest struct {
+	ID        uint64    `json:"id"`
+	URL       store.URL `json:"url"`
+	MemDir    ipc.Path  `json:"memDir,omitempty"` // where the archives of a mem URL are
+	Dir       ipc.Path  `json:"dir"`              // canonical
+	Made      bool      `json:"made"`             // Dir is the server's to remove
+	Source    string    `json:"source"`           // of the mount, for the mount table
+	UID       uint32    `json:"uid"`              // to whom the files belong
+	GID       uint32    `json:"gid"`
+	KeepOwner bool      `json:"keepOwner,omitempty"` // to those whom the archive names
+	host.Flags
+	MustExist    bool     `json:"mustExist,omitempty"`
+	MustBeNew    bool     `json:"mustBeNew,omitempty"`
+	Plain        bool     `json:"plain,omitempty"` // then there is a Spill
+	KeepEmpty    bool     `json:"keepEmpty,omitempty"`
+	Portable     bool     `json:"portable,omitempty"`
+	MaxBytes     int64    `json:"maxBytes,omitempty"`
+	MaxInodes    int64    `json:"maxInodes,omitempty"`
+	Spill        ipc.Path `json:"spill,omitempty"` // canonical
+	SpillReserve int64    `json:"spillReserve,omitempty"`
+	Cache        ipc.Path `json:"cache,omitempty"` // canonical
+	CacheBytes   int64    `json:"cacheBytes,omitempty"`
+	FetchAll     bool     `json:"fetchAll,omitempty"`
+	GraceNS      int64    `json:"graceNs"`
+
+	Origin archive.Origin `json:"origin"`
+	Since  time.Time      `json:"since,omitzero"`
+}
+
+// OpenReply is what the client learns of a mount.
+type OpenReply struct {
+	Revision store.Revision `json:"revision"`
+	Warnings []string       `json:"warnings,omitempty"`
+	Record   host.Record    `json:"record"` // as it is in the session's directory
+}
+
+// Decision is what a client wants of a mount that nobody uses any more.
+type Decision struct {
+	Commit   bool             `json:"commit"`
+	CommitID archive.CommitID `json:"commitId,omitempty"`
+	Result   []byte           `json:"result,omitempty"` // of the step
+}
+
+// CloseReply carries the result beside an error: a commit that failed has
+// changes too.
+type CloseReply struct {
+	Result Result          `json:"result"`
+	Err    json.RawMessage `json:"err,omitempty"`
+	Again  bool            `json:"again,omitempty"` // the mount is as it was, and close can be called again
+}
+
+// MountID names a mount of this session.
+type MountID struct {
+	ID uint64 `json:"id"`
+}
+
+// ProgressNote tells how far a mount is.
+type ProgressNote struct {
+	ID       uint64   `json:"id"`
+	Progress Progress `json:"progress"`
+}
+
+// LogNote is for the log of a mount, or of the session.
+type LogNote struct {
+	ID      uint64     `json:"id"` // 0: the server itself
+	Level   slog.Level `json:"level"`
+	Message string     `json:"message"`
+	Attrs   [][2]string
+}
+
+// Step returns the step that the mount is for; false where it is for none. A mount
+// that stores nothing is for none.
+func (r *OpenRequest) Step() (*store.Step, bool) {
+	_, ok := r.Origin.StepID()
+	return &store.Step{Origin: r.Origin, Since: r.Since}, ok && !r.ReadOnly
+}
+
+// Decode reads the body of a call.
+func Decode[T any](body json.RawMessage) (T, error) {
+	var v T
+	err := json.Unmarshal(body, &v)
+	return v, err
+}
