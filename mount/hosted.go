@@ -277,7 +277,7 @@ func (h *hosted) stateNow() string {
 }
 
 func (h *hosted) status() wire.Status {
-	st := wire.Status{State: h.stateNow(), ServerPID: os.Getpid(), Opened: h.opened}
+	st := wire.Status{State: h.stateNow(), ServerPID: os.Getpid(), Opened: h.opened.UTC()}
 	h.whileOpen(func(state string) {
 		st.State, st.Revision, st.Traffic = state, h.info.Revision, store.TrafficOf(h.store)
 		st.Base = h.base.status()

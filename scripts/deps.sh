@@ -41,6 +41,7 @@ if tests; then
 	need attr setfattr
 	need util-linux unshare
 	need make make
+	need groff-base groff
 	need cmake cmake
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 	need stress-ng stress-ng

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/workspace"
 )
@@ -19,16 +20,23 @@ import (
 const completionTimeout = 2 * time.Second
 
 // argument is what an argument of a command can be completed by.
-type argument func(ctx context.Context, before []string, typed string) ([]string, cobra.ShellCompDirective)
+type argument func(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective)
+
+// typedWord is what a shell knows of the argument that it asks for.
+type typedWord struct {
+	before []string // the arguments before it
+	typed  string   // its beginning
+	runDir string   // as for the command itself
+}
 
 // arguments are those of each command, in their order.
 var arguments = map[string][]argument{
 	"exec":    {urlArgument},
 	"mount":   {urlArgument, dirArgument},
-	"commit":  {dirArgument},
-	"abandon": {dirArgument},
-	"umount":  {dirArgument},
-	"status":  {dirArgument},
+	"commit":  {mountArgument},
+	"abandon": {mountArgument},
+	"umount":  {mountArgument},
+	"status":  {mountArgument},
 	"ls":      {urlArgument},
 	"stat":    {urlArgument},
 	"rm":      {urlArgument},
@@ -60,8 +68,9 @@ func completeArguments(root *cobra.Command) {
 
 // moreArguments are what follows those.
 var moreArguments = map[string]argument{
-	"exec": fileArgument, // of the command that it runs
-	"cat":  pathArgument,
+	"exec":   fileArgument, // of the command that it runs
+	"cat":    pathArgument,
+	"umount": mountArgument,
 }
 
 func completer(args []argument) cobra.CompletionFunc {
@@ -75,14 +84,15 @@ func completer(args []argument) cobra.CompletionFunc {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
 		defer cancel()
-		return next(ctx, before, typed)
+		runDir, _ := cmd.Flags().GetString("run-dir") // every command has it
+		return next(ctx, typedWord{before, typed, runDir})
 	}
 }
 
 // urlArgument completes the URL of a workspace or a prefix.
-func urlArgument(ctx context.Context, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+func urlArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective) {
 	found := inTime(ctx, func() []string {
-		urls, _ := store.Complete(ctx, typed) // a shell has no place for an error
+		urls, _ := store.Complete(ctx, word.typed) // a shell has no place for an error
 		return urls
 	})
 	return found, orMore(found)
@@ -92,10 +102,10 @@ func urlArgument(ctx context.Context, _ []string, typed string) ([]string, cobra
 const maxPaths = 1000
 
 // pathArgument completes a path in the workspace that the first argument names.
-func pathArgument(ctx context.Context, before []string, typed string) ([]string, cobra.ShellCompDirective) {
+func pathArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective) {
 	found := inTime(ctx, func() []string {
-		entries, _ := workspace.Tree(ctx, before[0], "", nil) // a shell has no place for an error
-		return pathsFrom(entries, typed)
+		entries, _ := workspace.Tree(ctx, word.before[0], "", nil) // a shell has no place for an error
+		return pathsFrom(entries, word.typed)
 	})
 	return found, orMore(found)
 }
@@ -143,11 +153,30 @@ func inTime(ctx context.Context, find func() []string) []string {
 	}
 }
 
-func dirArgument(context.Context, []string, string) ([]string, cobra.ShellCompDirective) {
+// mountArgument completes the path of a mount of this user; or of any directory, where no
+// mount begins with what was typed.
+func mountArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective) {
+	found := inTime(ctx, func() []string {
+		mounts, _ := mount.List(ctx, word.runDir) // a shell has no place for an error
+		var paths []string
+		for _, m := range mounts {
+			if strings.HasPrefix(m.Path, word.typed) && !slices.Contains(word.before, m.Path) {
+				paths = append(paths, m.Path)
+			}
+		}
+		return paths
+	})
+	if len(found) == 0 {
+		return nil, cobra.ShellCompDirectiveFilterDirs
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+func dirArgument(context.Context, typedWord) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }
 
-func fileArgument(context.Context, []string, string) ([]string, cobra.ShellCompDirective) {
+func fileArgument(context.Context, typedWord) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveDefault
 }
 

@@ -36,6 +36,7 @@ type (
 		RunDir  ipc.Path   `json:"runDir"`
 		Quiet   bool       `json:"quiet"`
 		Verbose bool       `json:"verbose"`
+		JSON    bool       `json:"json"`
 	}
 	daemonAnswer struct {
 		Status *mount.Status `json:"status,omitempty"` // mounted
@@ -92,7 +93,7 @@ func (a *app) startDaemon(f *mountFlags) (*daemon, error) {
 		return nil, err
 	}
 	d := &daemon{cmd: cmd, in: in, out: out}
-	request := daemonRequest{Flags: *f, Dir: ipc.Path(f.Dir), Spill: ipc.Path(f.Spill), Cache: ipc.Path(f.Cache), RunDir: ipc.Path(a.runDir), Quiet: a.quiet, Verbose: a.verbose}
+	request := daemonRequest{Flags: *f, Dir: ipc.Path(f.Dir), Spill: ipc.Path(f.Spill), Cache: ipc.Path(f.Cache), RunDir: ipc.Path(a.runDir), Quiet: a.quiet, Verbose: a.verbose, JSON: a.json}
 	if err := json.NewEncoder(in).Encode(request); err != nil {
 		d.giveUp()
 		return nil, errors.Join(err, cmd.Wait())
@@ -144,7 +145,7 @@ func (a *app) keepMount() error {
 	if err != nil {
 		return &usageError{command: "workdir-mount mount", err: errors.New(daemonName + " is for internal use")}
 	}
-	a.runDir, a.quiet, a.verbose = string(request.RunDir), request.Quiet, request.Verbose
+	a.runDir, a.quiet, a.verbose, a.json = string(request.RunDir), request.Quiet, request.Verbose, request.JSON
 	request.Flags.Dir, request.Flags.Spill, request.Flags.Cache = string(request.Dir), string(request.Spill), string(request.Cache)
 	if err := a.setUp(); err != nil {
 		return err

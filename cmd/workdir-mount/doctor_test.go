@@ -11,7 +11,7 @@ import (
 // Wherever a signal finds doctor, nothing stays of its trial: no mount, no archive,
 // no directory.
 func TestDoctorInterrupted(t *testing.T) {
-	for _, after := range []string{"host", "setuid root", "by the first mount", "kernel writes files by itself", "a second commit waits for it", "in the place of none is refused", "one winner each", "as one archive", "as stored"} {
+	for _, after := range []string{"host", "setuid root", "by the first mount", "a second commit waits for it", "in the place of none is refused", "one winner each", "as one archive", "as stored"} {
 		t.Run("after "+after, func(t *testing.T) {
 			t.Parallel()
 			c := newClient(t, "doctor", "store/job")

@@ -48,7 +48,7 @@ func commitsOf(log *archive.Log, n uint) iter.Seq[*loggedCommit] {
 
 func newLoggedCommit(r *archive.Record) *loggedCommit {
 	c := &loggedCommit{
-		ID: r.ID, Parent: r.Parent, Time: r.Time, Tool: r.Tool, Host: r.Host, Changes: r.Changed,
+		ID: r.ID, Parent: r.Parent, Time: r.Time.UTC(), Tool: r.Tool, Host: r.Host, Changes: r.Changed,
 		Origin: r.Origin, ResultDropped: r.Dropped,
 	}
 	if r.Result != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	barTemplate   pb.ProgressBarTemplate = `{{string . "phase"}} {{counters . }} {{bar . }} {{percent . }} {{speed . }}`
+	barTemplate   pb.ProgressBarTemplate = `{{string . "phase"}} {{counters . }} {{bar . }} {{percent . }} {{speed . }} {{rtime . "%s left"}}`
 	countTemplate pb.ProgressBarTemplate = `{{string . "phase"}} {{counters . }} {{speed . }}`
 )
 

@@ -69,18 +69,39 @@ func (a *app) onMount(do func(*mount.Remote, context.Context) error) func(*cobra
 
 func (a *app) umountCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "umount DIR",
+		Use:     "umount DIR...",
 		Aliases: []string{"unmount"},
-		Short:   "Unmount a workspace, and store it if it was marked",
+		Short:   "Unmount workspaces, and store those that were marked",
 		Long: `umount ends the mount that DIR is in, waits until its changes are stored if
 workdir-mount commit has marked it, and says what it stored or discarded. It fails
-if storing failed. A mount that is still in use stays, and can be unmounted again.`,
-		Example: `  workdir-mount umount /mnt/job-1`,
-		Args:    cobra.ExactArgs(1),
+if storing failed. A mount that is still in use stays, and can be unmounted again.
+
+Of several it unmounts one after the other. If some fail it goes on with the others, and
+the exit code is that of the first that failed.`,
+		Example: `  workdir-mount umount /mnt/job-1
+  workdir-mount umount /mnt/*`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return untilSignal(func(ctx context.Context) error { return a.umount(ctx, args[0]) })
+			return untilSignal(func(ctx context.Context) error { return a.umountAll(ctx, args) })
 		},
 	}
+}
+
+// umountAll unmounts one after the other. Of several it prints the errors as they come, and
+// returns the exit code of the first.
+func (a *app) umountAll(ctx context.Context, dirs []string) error {
+	var first error
+	for _, dir := range dirs {
+		err := a.umount(ctx, dir)
+		if len(dirs) == 1 || ctx.Err() != nil {
+			return err
+		}
+		a.printError(err)
+		if first == nil && err != nil {
+			first = &statusError{code: exitCode(err)}
+		}
+	}
+	return first
 }
 
 func (a *app) umount(ctx context.Context, dir string) error {
@@ -177,7 +198,7 @@ func rowsOf(s mount.Status) [][2]string {
 		{"url", s.URL},
 		{"state", s.State},
 		{"at unmount", atUnmount(s)},
-		{"opened", s.Opened.Format(time.RFC3339)},
+		{"opened", s.Opened.Local().Format(time.DateTime)},
 		{"revision", revision},
 		{"archive", archiveWord(s.Base)},
 		{"changes", fmt.Sprintf("%d created, %d modified, %d removed; %s", s.Changes.Created, s.Changes.Modified, s.Changes.Removed, humanBytes(s.Changes.Bytes))},

@@ -42,6 +42,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr}
 	a.level.Set(slog.LevelWarn)
 	a.log = slog.New(&lineHandler{out: stderr, level: &a.level})
+	a.json = wantsJSON(args) // before they are parsed, which may fail
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -78,7 +79,8 @@ where the cloud's own tools take them.`,
   workdir-mount mount file:///tmp/ws/job-1 /mnt/job-1
   workdir-mount ls -l s3://bucket/jobs
   workdir-mount cp s3://bucket/jobs/job-1 file:///tmp/ws/copy`,
-		Args:          cobra.NoArgs,
+		Version:       mount.Version(),
+		Args:          noSuchCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -87,10 +89,13 @@ where the cloud's own tools take them.`,
 			return a.setUp()
 		},
 	}
+	root.SetVersionTemplate(versionLine() + "\n")
+	root.SetFlagErrorFunc(noSuchFlag)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.runDir, "run-dir", os.Getenv(runDirVariable),
-		"private directory for mountpoints and the records of what runs (default: "+mount.DefaultRunDir()+", for --plain "+mount.PlainRunDir()+"; environment: "+runDirVariable+")")
-	flags.BoolVar(&a.json, "json", false, "print results as JSON")
+		"private `directory` for mountpoints and the records of what runs (default: /run/workdir for root, else /run/user/UID/workdir or /tmp/workdir-UID; environment: "+runDirVariable+")")
+	flags.BoolVar(&a.json, "json", a.json, "print results and errors as JSON")
+	flags.Lookup("json").DefValue = "false"
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print errors only")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "say more of what is done")
 	flags.Lookup("run-dir").DefValue = ""
@@ -99,7 +104,7 @@ where the cloud's own tools take them.`,
 		a.commitCommand(), a.abandonCommand(), a.umountCommand(), a.statusCommand(),
 		a.lsCommand(), a.statCommand(), a.rmCommand(), a.cpCommand(), a.mvCommand(), a.exportCommand(), a.importCommand(),
 		a.catCommand(), a.treeCommand(), a.diffCommand(), a.logCommand(), a.blameCommand(), a.verifyCommand(),
-		a.uiCommand(), a.doctorCommand(), a.versionCommand(),
+		a.uiCommand(), a.doctorCommand(), a.versionCommand(), a.manPagesCommand(),
 	)
 	completeArguments(root)
 	return root
@@ -135,7 +140,11 @@ func (a *app) note(format string, args ...any) {
 
 // printError says what failed, and for a bad command line where to look.
 func (a *app) printError(err error) {
-	if text := errorText(err); text != "" {
+	switch text := errorText(err); {
+	case text == "":
+	case a.json:
+		_ = printJSON(a.stderr, newFailure(err, text))
+	default:
 		_ = printText(a.stderr, "workdir-mount: "+text+"\n")
 	}
 }

@@ -22,7 +22,7 @@ type storedWorkspace struct {
 }
 
 func newStoredWorkspace(url string, info store.Info) storedWorkspace {
-	return storedWorkspace{URL: store.Redacted(url), Size: info.Size, ModTime: info.ModTime, Revision: info.Revision}
+	return storedWorkspace{URL: store.Redacted(url), Size: info.Size, ModTime: info.ModTime.UTC(), Revision: info.Revision}
 }
 
 func (a *app) lsCommand() *cobra.Command {
@@ -82,7 +82,7 @@ func orNone(r store.Revision) string {
 func forJSON(found []store.Workspace) []storedWorkspace {
 	out := make([]storedWorkspace, 0, len(found))
 	for _, ws := range found {
-		out = append(out, storedWorkspace{Name: ws.Name, URL: ws.URL.Redacted(), Size: ws.Size, ModTime: ws.ModTime, Revision: ws.Revision})
+		out = append(out, storedWorkspace{Name: ws.Name, URL: ws.URL.Redacted(), Size: ws.Size, ModTime: ws.ModTime.UTC(), Revision: ws.Revision})
 	}
 	return out
 }

@@ -15,12 +15,18 @@ func (a *app) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			platform := runtime.GOOS + "/" + runtime.GOARCH
 			if a.json {
 				return printJSON(a.stdout, map[string]string{"version": mount.Version(), "go": runtime.Version(), "platform": platform})
 			}
-			_, err := fmt.Fprintln(a.stdout, "workdir-mount", mount.Version(), runtime.Version(), platform)
+			_, err := fmt.Fprintln(a.stdout, versionLine())
 			return err
 		},
 	}
+}
+
+const platform = runtime.GOOS + "/" + runtime.GOARCH
+
+// versionLine is what version and --version print.
+func versionLine() string {
+	return "workdir-mount " + mount.Version() + " " + runtime.Version() + " " + platform
 }
