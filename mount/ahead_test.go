@@ -8,10 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/workdir/workdir/archive"
-	"github.com/workdir/workdir/mount/internal/wire"
-	"github.com/workdir/workdir/store"
 )
 
 // remoteURL names an archive of the fixture as one that may be gone once it is replaced.
@@ -82,93 +78,6 @@ func TestFetchAllOfFile(t *testing.T) {
 	}
 	if _, err := f.tryOpen("key", &Options{FetchAll: true}); err == nil {
 		t.Error("a damaged archive was opened")
-	}
-}
-
-// newTestLoader returns a loader of an archive, beside 16 MiB for its server, of which
-// 1 MiB is for what is fetched.
-func (f *fixture) newTestLoader(key string, req *wire.OpenRequest) *loader {
-	f.t.Helper()
-	u, err := store.ParseURL(f.remoteURL(key))
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	st, err := store.OpenBucket(f.t.Context(), u)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	b := &budget{}
-	b.limit(16 << 20)
-	return &loader{
-		budget: b, url: u, store: st, req: req,
-		bases: &bases{cache: newReadCache(leastCache), failed: func(_ *base, err error) { f.t.Error(err) }},
-		warn:  func(archive.Warning) {}, progress: func(wire.Progress) {},
-	}
-}
-
-// loadIt opens and loads the archive.
-func (f *fixture) loadIt(l *loader) (loaded, error) {
-	f.t.Helper()
-	obj, err := l.open(f.t.Context())
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return l.load(f.t.Context(), obj)
-}
-
-// Without room for all of it there is no mount.
-func TestFetchAllWithoutRoom(t *testing.T) {
-	f := newFixture(t)
-	f.commit("key", "file", noise(4<<20))
-	l := f.newTestLoader("key", &wire.OpenRequest{FetchAll: true})
-	c, err := f.loadIt(l)
-	if !errors.Is(err, ErrLimit) {
-		t.Errorf("load = %v, want ErrLimit", err)
-	}
-	c.free()
-	if l.budget.ahead != 1<<20 {
-		t.Errorf("%d bytes are left for what is fetched, in the end", l.budget.ahead)
-	}
-}
-
-// What is read with a cache of nothing is right, and is not kept.
-func TestCacheOfNothing(t *testing.T) {
-	f := newFixture(t)
-	content := noise(4 << 20)
-	f.commit("key", "file", content)
-	l := f.newTestLoader("key", &wire.OpenRequest{CacheBytes: 1})
-	c, err := f.loadIt(l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	image, err := c.base.archive.Image(c.base.source, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, len(content))
-	if _, err := image.Content(1).ReadAt(got, 0); err != nil || string(got) != content {
-		t.Errorf("the content is another one, %v", err)
-	}
-	if used := c.base.cache.Used() + l.bases.cache.shared.Used(); used != 0 {
-		t.Errorf("%d bytes are kept", used)
-	}
-	c.free()
-}
-
-// Caches of their own are set aside of the one that is shared, and come back.
-func TestReadCache(t *testing.T) {
-	c := newReadCache(1 << 20)
-	small, large := c.get(1), c.get(1<<30)
-	if c.left != (1<<20)/2 {
-		t.Errorf("%d bytes are left", c.left)
-	}
-	if c.get(0).Cache != c.shared || small.Cache == c.shared || large.Cache == c.shared {
-		t.Error("the caches are not what was asked for")
-	}
-	large.release()
-	small.release()
-	if c.left != 1<<20 {
-		t.Errorf("%d bytes are left in the end", c.left)
 	}
 }
 

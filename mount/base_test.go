@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount/internal/serve"
 	"github.com/workdir/workdir/store"
 )
 
@@ -20,12 +21,12 @@ import (
 // and then, by the name of the workspace, an error for everything else, or no answer.
 type onlyTheEnd struct{ store.Store }
 
-// patienceVariable sets readPatience.
+// patienceVariable sets serve.ReadPatience.
 const patienceVariable = "WORKDIR_TEST_PATIENCE"
 
 func init() { // in the client and in the server
 	if d, err := time.ParseDuration(os.Getenv(patienceVariable)); err == nil {
-		readPatience = d
+		serve.ReadPatience = d
 	}
 	store.Register("onlytheend", func(ctx context.Context, u store.URL) (store.Store, error) {
 		s, err := store.OpenBucket(ctx, store.URL{Scheme: "file"})

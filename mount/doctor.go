@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/doctor"
-	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/serve"
 )
 
 // Diagnose tries what this host allows, and reports each check as it is done, in
@@ -184,16 +184,13 @@ func checkMemory() doctor.Check {
 
 // checkContent tells where the content of workspaces is kept.
 func checkContent() doctor.Check {
-	const name, size = "content", 1 << 20
-	home, err := fs.NewTmpfsHome(size, 0)
-	if err == nil {
-		_ = home.Close() // nothing is in it
+	const name = "content"
+	switch tmpfs, err := serve.TryHome(); {
+	case err != nil:
+		return hostCheck(name, "", err)
+	case tmpfs:
 		return hostCheck(name, "in a tmpfs of the server's own, whose limit the kernel keeps", nil)
 	}
-	if home, err = newHome(size); err != nil {
-		return hostCheck(name, "", err)
-	}
-	_ = home.Close()
 	return hostCheck(name, "in anonymous memory: a tmpfs of its own needs CAP_SYS_ADMIN", nil)
 }
 

@@ -563,3 +563,10 @@ func (m *Mount) progress(body json.RawMessage) {
 		w.tell(Progress(note.Progress))
 	}
 }
+
+// hidden is an error that matches but has no text of its own.
+type hidden struct{ err error }
+
+func (hidden) Error() string { return "" }
+
+func (h hidden) Unwrap() error { return h.err }

@@ -1,6 +1,9 @@
 package mount
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"os"
@@ -13,11 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
 func TestMain(m *testing.M) {
-	if role := os.Getenv("WORKDIR_TEST_ROLE"); role != "" && os.Args[0] != serverName && os.Args[0] != shimName {
+	if role := os.Getenv("WORKDIR_TEST_ROLE"); role != "" && os.Args[0] != wire.ServerName && os.Args[0] != shimName {
 		os.Exit(playRole(role))
 	}
 	Init()
@@ -276,26 +280,6 @@ func TestBeforeStoreCanRefuse(t *testing.T) {
 	}
 }
 
-// overAndOver calls fn in another goroutine until stop is called, which waits for its end.
-func overAndOver(fn func()) (stop func()) {
-	over, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-over:
-				return
-			default:
-				fn()
-			}
-		}
-	}()
-	return func() {
-		close(over)
-		<-ended
-	}
-}
-
 // waitFor polls a condition, for as long as the test may run.
 func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
@@ -449,5 +433,23 @@ func TestOpenURLParsesNothing(t *testing.T) {
 	}
 	if _, err := OpenURL(t.Context(), store.URL{Scheme: "file", Key: dir + "/\xff"}, opts); !errors.Is(err, store.ErrURL) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// writeTar writes an archive of one file as other programs do.
+func writeTar(t *testing.T, path, name, content string) {
+	t.Helper()
+	var out bytes.Buffer
+	gz := gzip.NewWriter(&out)
+	w := tar.NewWriter(gz)
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))})
+	if err == nil {
+		_, err = w.Write([]byte(content))
+	}
+	if err = errors.Join(err, w.Close(), gz.Close()); err == nil {
+		err = os.WriteFile(path, out.Bytes(), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/serve"
 	"github.com/workdir/workdir/store"
 )
 
@@ -135,7 +136,7 @@ func (s *session) recordMountpoint(id uint64, path string) error {
 // whether the name is free. One that holds files is left alone: a tool has written them
 // after the mount was gone.
 func removeMountpoint(path string) bool {
-	clearMount(host.Record{Path: ipc.Path(path)})
+	serve.ClearMount(host.Record{Path: ipc.Path(path)})
 	err := unix.Rmdir(path)
 	return err == nil || errors.Is(err, unix.ENOENT)
 }
@@ -148,7 +149,7 @@ func (s *session) awaitEnding(ctx context.Context, path string) {
 		return
 	}
 	for end := time.Now().Add(endingPatience); time.Now().Before(end) && ctx.Err() == nil; {
-		_ = cleanUp(ctx, s.runDir) // what stays keeps its name
+		_ = CleanUp(ctx, s.runDir) // what stays keeps its name
 		if owner := host.SessionOf(s.runDir, path); owner == "" || hasClient(owner) {
 			return
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/serve"
 )
 
 // prepareDir finds, checks or makes the mountpoint. It gives its canonical path
@@ -51,12 +52,12 @@ func checkMountpoint(dir string) (string, error) {
 	if err != nil {
 		return "", &HostError{Path: dir, What: err.Error()}
 	}
-	clearMount(host.Record{Path: ipc.Path(abs)}) // before anything looks at it: a dead mount answers ENOTCONN
+	serve.ClearMount(host.Record{Path: ipc.Path(abs)}) // before anything looks at it: a dead mount answers ENOTCONN
 	real, err := host.CanonicalDir(abs)
 	if err != nil {
 		return "", err
 	}
-	clearMount(host.Record{Path: ipc.Path(real)})
+	serve.ClearMount(host.Record{Path: ipc.Path(real)})
 	if err := host.RefuseMountpoint(real); err != nil {
 		return "", err
 	}

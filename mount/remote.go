@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/internal/panics"
 	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/mount/internal/wire"
 )
@@ -196,8 +197,8 @@ func (s *session) all() []*Mount {
 }
 
 func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, body json.RawMessage) (out any, err error) {
-	defer func() { logPanic(slog.Default(), err) }()
-	defer catch(method, &err)
+	defer func() { panics.Log(slog.Default(), err) }()
+	defer panics.Catch(method, &err)
 	req, err := wire.Decode[remoteRequest](body)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
 )
 
@@ -166,7 +165,7 @@ func TestDetachLeavesWhatLiesOverTheMount(t *testing.T) {
 	if err := unix.Unmount(dir, 0); err != nil {
 		t.Error(err)
 	}
-	clearMount(host.Record{Path: ipc.Path(dir)}) // the dead mount below
+	host.DetachDead(dir, "") // the dead mount below
 }
 
 // The kernel gives the number of a device again as soon as its mount is gone: a Remote

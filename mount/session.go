@@ -20,7 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/internal/panics"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/serve"
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
@@ -300,7 +302,7 @@ func (s *session) startServer() error {
 	}
 	defer stderr.Close()
 	cmd := exec.Command(binary)
-	cmd.Args = []string{serverName}
+	cmd.Args = []string{wire.ServerName}
 	cmd.Dir = "/"
 	cmd.Stderr = stderr
 	cmd.ExtraFiles = []*os.File{theirs, s.lock} // wire.SocketFD, wire.LockFD
@@ -322,10 +324,8 @@ func (s *session) startServer() error {
 // while the kernel keeps this process waiting, as with FUSE.
 func (s *session) startLocal() error {
 	ours, theirs := net.Pipe()
-	srv := newServer(s.lock)
-	srv.local = true
 	go func() {
-		srv.serve(theirs)
+		serve.Here(theirs, s.lock)
 		close(s.exited)
 	}()
 	s.conn = ipc.New(ours, s.handle, wire.Codec)
@@ -349,8 +349,8 @@ func (s *session) hello(ctx context.Context) error {
 
 // handle answers the server.
 func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (out any, err error) {
-	defer func() { logPanic(slog.Default(), err) }()
-	defer catch(method, &err)
+	defer func() { panics.Log(slog.Default(), err) }()
+	defer panics.Catch(method, &err)
 	switch method {
 	case wire.CallDecide:
 		m, err := s.find(body)
@@ -491,7 +491,7 @@ func (s *session) clear(m *Mount) {
 	if r.Path == "" {
 		r.Path = ipc.Path(m.path)
 	}
-	clearMount(r)
+	serve.ClearMount(r)
 	os.Remove(host.RecordPath(s.dir, m.id))
 	s.mu.Lock()
 	delete(s.dead, m.id)
@@ -510,7 +510,7 @@ func (s *session) isDead(m *Mount) bool {
 
 // remove removes the session. Until then its lock keeps CleanUp away.
 func (s *session) remove() {
-	clearMounts(s.dir)
+	serve.ClearMounts(s.dir)
 	host.RemoveSession(s.dir)
 	s.lock.Close()
 }
@@ -520,7 +520,7 @@ func (s *session) remove() {
 func (s *session) awaitExit() {
 	select {
 	case <-s.exited:
-	case <-time.After(2 * detachPatience):
+	case <-time.After(2 * serve.DetachPatience):
 		s.kill("it did not end")
 		<-s.exited
 	}

@@ -10,12 +10,14 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/mount/internal/serve"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // The names by which the program is run again as something else.
 const (
-	shimName   = "workdir-shim"
-	serverName = "workdir-server"
+	shimName = "workdir-shim"
 )
 
 // Exit codes of the shim, as a shell gives them.
@@ -45,8 +47,8 @@ func Init() {
 		return
 	}
 	switch os.Args[0] {
-	case serverName:
-		os.Exit(serverMain())
+	case wire.ServerName:
+		os.Exit(serve.Main())
 	case shimName:
 		os.Exit(shimMain(os.Args[1:]))
 	}

@@ -15,6 +15,9 @@ import (
 // remote command and a client, say to each other. They are usually one binary.
 const Version = 6
 
+// ServerName is Args[0] of a program that is run again as a server.
+const ServerName = "workdir-server"
+
 // Descriptors that a server process is started with.
 const (
 	SocketFD = 3

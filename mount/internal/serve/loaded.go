@@ -1,4 +1,4 @@
-package mount
+package serve
 
 import (
 	"cmp"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/panics"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
@@ -35,7 +37,7 @@ type loader struct {
 
 // open opens the archive; nil if there is none.
 func (l *loader) open(ctx context.Context) (_ *openObject, err error) {
-	defer catch("open", &err)
+	defer panics.Catch("open", &err)
 	obj, err := openTail(ctx, l.store, l.url.Key)
 	if errors.Is(err, store.ErrNotExist) {
 		return nil, nil
@@ -46,7 +48,7 @@ func (l *loader) open(ctx context.Context) (_ *openObject, err error) {
 // load makes a tree of obj, which it takes over; nil stands for no archive. What it
 // gives is to be freed, also beside an error.
 func (l *loader) load(ctx context.Context, obj *openObject) (c loaded, err error) {
-	defer catch("load", &err)
+	defer panics.Catch("load", &err)
 	if obj == nil {
 		err = l.newTree(&c)
 	} else {
@@ -123,7 +125,7 @@ func (l *loader) fill(ctx context.Context, a *archive.Archive, c *loaded) (err e
 func (l *loader) readError(err error) error {
 	err = fmt.Errorf("open %s: %w", l.url.Redacted(), err)
 	if errors.Is(err, syscall.ENOSPC) {
-		return fmt.Errorf("%w: %w; raise MaxBytes (--max-bytes) or MaxInodes (--max-inodes)", ErrLimit, err)
+		return fmt.Errorf("%w: %w; raise MaxBytes (--max-bytes) or MaxInodes (--max-inodes)", wire.ErrLimit, err)
 	}
 	return err
 }
@@ -171,7 +173,7 @@ func (l *loader) newHome(c *loaded) (home fs.Home, err error) {
 	}
 	home, err = fs.NewSpillHome(home, string(l.req.Spill), l.req.SpillReserve)
 	if err != nil {
-		return nil, &HostError{Path: string(l.req.Spill), What: err.Error(), Hint: "choose another spill directory, one that can be written to"}
+		return nil, &host.Error{Path: string(l.req.Spill), What: err.Error(), Hint: "choose another spill directory, one that can be written to"}
 	}
 	c.own(home)
 	return home, nil

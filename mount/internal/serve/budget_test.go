@@ -1,8 +1,7 @@
-package mount
+package serve
 
 import (
 	"archive/tar"
-	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -36,8 +35,8 @@ func TestBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	sharedSize(16 << 20)
-	if _, err := b.ownHome(17 << 20); !errors.Is(err, ErrLimit) {
-		t.Errorf("more than is left: %v, want ErrLimit", err)
+	if _, err := b.ownHome(17 << 20); !errors.Is(err, wire.ErrLimit) {
+		t.Errorf("more than is left: %v, want wire.ErrLimit", err)
 	}
 	f, err := shared.NewFile()
 	if err != nil {
@@ -46,8 +45,8 @@ func TestBudget(t *testing.T) {
 	if _, err := f.WriteAt(make([]byte, 8<<20), 0); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.ownHome(12 << 20); !errors.Is(err, ErrLimit) {
-		t.Errorf("what others use: %v, want ErrLimit", err)
+	if _, err := b.ownHome(12 << 20); !errors.Is(err, wire.ErrLimit) {
+		t.Errorf("what others use: %v, want wire.ErrLimit", err)
 	}
 	sharedSize(16 << 20)
 	if err := own.Close(); err != nil {
@@ -58,24 +57,6 @@ func TestBudget(t *testing.T) {
 		t.Error(err)
 	} else if err := all.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-// writeTar writes an archive of one file as other programs do.
-func writeTar(t *testing.T, path, name, content string) {
-	t.Helper()
-	var out bytes.Buffer
-	gz := gzip.NewWriter(&out)
-	w := tar.NewWriter(gz)
-	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))})
-	if err == nil {
-		_, err = w.Write([]byte(content))
-	}
-	if err = errors.Join(err, w.Close(), gz.Close()); err == nil {
-		err = os.WriteFile(path, out.Bytes(), 0o644)
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -130,8 +111,8 @@ func TestArchivesShareTheHeap(t *testing.T) {
 		t.Fatal(err)
 	}
 	second, err := load()
-	if !errors.Is(err, ErrLimit) {
-		t.Errorf("beside it another one of 6 MB: %v, want ErrLimit", err)
+	if !errors.Is(err, wire.ErrLimit) {
+		t.Errorf("beside it another one of 6 MB: %v, want wire.ErrLimit", err)
 	}
 	second.free()
 	first.free()

@@ -1,9 +1,8 @@
-package mount
+package serve
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/internal/ipc"
+	"github.com/workdir/workdir/internal/panics"
 	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
@@ -41,15 +41,15 @@ type server struct {
 	freeing   sync.WaitGroup // what closed mounts had
 }
 
-// serverMain serves the client at the other end of descriptor 3 until it is
+// Main serves the client at the other end of descriptor 3 until it is
 // gone. It gives the exit code of the process.
-func serverMain() int {
+func Main() int {
 	// Those are meant for the client, which decides what becomes of its mounts.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	sock := os.NewFile(wire.SocketFD, "client")
 	nc, err := net.FileConn(sock)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: for internal use: %v\n", serverName, err)
+		fmt.Fprintf(os.Stderr, "%s: for internal use: %v\n", wire.ServerName, err)
 		return 1
 	}
 	sock.Close()
@@ -58,6 +58,14 @@ func serverMain() int {
 	go host.TrimWhenQuiet(context.Background(), s.transfers.garbage) // until the process ends
 	s.serve(nc)
 	return 0
+}
+
+// Here serves the client at the other end of nc, which is this process, until it is
+// gone. lock is the session's.
+func Here(nc net.Conn, lock *os.File) {
+	s := newServer(lock)
+	s.local = true
+	s.serve(nc)
 }
 
 func newServer(lock *os.File) *server {
@@ -119,7 +127,7 @@ func (s *server) noteSpill(dir ipc.Path) error {
 	}
 	name := fmt.Sprintf("spill-%d.json", len(s.spills)+1)
 	if err := host.WriteRecordFile(filepath.Join(s.session, host.RecordsName, name), host.Record{Spill: dir}); err != nil {
-		return &HostError{Path: string(dir), What: "write the record of the spill directory: " + err.Error()}
+		return &host.Error{Path: string(dir), What: "write the record of the spill directory: " + err.Error()}
 	}
 	if s.spills == nil {
 		s.spills = map[ipc.Path]bool{}
@@ -152,8 +160,8 @@ func (s *server) sessionDir() string {
 }
 
 func (s *server) handle(ctx context.Context, method string, body json.RawMessage) (out any, err error) {
-	defer func() { logPanic(s.log(body), err) }()
-	defer catch(method, &err)
+	defer func() { panics.Log(s.log(body), err) }()
+	defer panics.Catch(method, &err)
 	switch method {
 	case wire.CallHello:
 		return s.hello(body)
@@ -177,7 +185,7 @@ func (s *server) hello(body json.RawMessage) (any, error) {
 		return nil, err
 	}
 	if req.Protocol != wire.Version {
-		return nil, fmt.Errorf("%w: the server speaks version %d of the protocol and its client version %d; install one version of both", ErrNoServer, wire.Version, req.Protocol)
+		return nil, fmt.Errorf("%w: the server speaks version %d of the protocol and its client version %d; install one version of both", wire.ErrNoServer, wire.Version, req.Protocol)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,7 +210,7 @@ func (s *server) find(body json.RawMessage) (*hosted, error) {
 	defer s.mu.Unlock()
 	h := s.hosted[req.ID]
 	if h == nil {
-		return nil, ErrClosed
+		return nil, wire.ErrClosed
 	}
 	return h, nil
 }
@@ -233,7 +241,7 @@ func (s *server) add(h *hosted) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {
-		return ErrClosed
+		return wire.ErrClosed
 	}
 	s.hosted[h.req.ID] = h
 	return nil
@@ -251,8 +259,8 @@ func (s *server) close(ctx context.Context, body json.RawMessage) (any, error) {
 		return nil, err
 	}
 	res, err := h.close(ctx)
-	logPanic(s.log(body), err) // the answer below is no error
-	reply := wire.CloseReply{Result: res, Again: errors.Is(err, errCloseAgain)}
+	panics.Log(s.log(body), err) // the answer below is no error
+	reply := wire.CloseReply{Result: res, Again: mayCloseAgain(err)}
 	if !reply.Again {
 		s.remove(h)
 	}

@@ -1,4 +1,4 @@
-package mount
+package serve
 
 import (
 	"context"
@@ -9,14 +9,15 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/internal/panics"
 	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
-// detachPatience is how long the end of the server waits for an operation of a
+// DetachPatience is how long the end of the server waits for an operation of a
 // mount that was cancelled.
-const detachPatience = 10 * time.Second
+const DetachPatience = 10 * time.Second
 
 // hosted is one mount in the server process.
 type hosted struct {
@@ -112,7 +113,7 @@ func (h *hosted) open(ctx context.Context) error {
 
 // prepare makes all that show needs.
 func (h *hosted) prepare(ctx context.Context) (err error) {
-	defer catch("open", &err)
+	defer panics.Catch("open", &err)
 	if err := h.server.noteSpill(h.req.Spill); err != nil {
 		return err
 	}
@@ -163,7 +164,7 @@ func (h *hosted) loader() *loader {
 // show shows the tree to tools. The record is there before, for the process that may
 // have to clean up, and has the mount's device after it.
 func (h *hosted) show(ctx context.Context) (err error) {
-	defer catch("mount", &err)
+	defer panics.Catch("mount", &err)
 	if h.record, err = h.view.record(); err == nil {
 		h.record.ID, h.record.URL = h.req.ID, h.req.URL.Redacted()
 		err = host.WriteRecord(h.server.sessionDir(), h.req.ID, h.record)
@@ -181,10 +182,10 @@ func (h *hosted) show(ctx context.Context) (err error) {
 }
 
 func (h *hosted) recordError(err error) error {
-	if err == nil || errors.Is(err, ErrCannotMount) {
+	if err == nil || errors.Is(err, host.ErrCannotMount) {
 		return err
 	}
-	return &HostError{Path: h.dir, What: "write the record of the mount: " + err.Error()}
+	return &host.Error{Path: h.dir, What: "write the record of the mount: " + err.Error()}
 }
 
 // watch tells the client when something else than close has ended the mount. A close
@@ -207,7 +208,7 @@ func (h *hosted) watch() {
 // poisonAfter poisons the tree if err is a panic, which may have left a lock of it
 // locked. The caller has the token.
 func (h *hosted) poisonAfter(err error) {
-	var p *panicError
+	var p *panics.Error
 	if h.tree != nil && errors.As(err, &p) {
 		h.tree.Poison(p)
 	}
@@ -226,8 +227,8 @@ func (h *hosted) discardOnce() {
 // free waits until nobody can ask for the tree any more, and frees the memory.
 func (h *hosted) free() {
 	var err error
-	defer func() { logPanic(slog.New(noteHandler{server: h.server, id: h.req.ID}), err) }()
-	defer catch("free", &err)
+	defer func() { panics.Log(slog.New(noteHandler{server: h.server, id: h.req.ID}), err) }()
+	defer panics.Catch("free", &err)
 	h.view.wait()
 	<-h.op
 	defer func() { h.op <- struct{}{} }()
@@ -251,7 +252,7 @@ func (h *hosted) freeTree() {
 
 // detach is the end of a mount whose client is gone: nothing is stored.
 func (h *hosted) detach() {
-	ctx, cancel := context.WithTimeout(context.Background(), detachPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), DetachPatience)
 	defer cancel()
 	h.cancel()
 	if _, err := h.begin(ctx); err == nil {
@@ -296,7 +297,7 @@ func (h *hosted) revoke() {
 	state, stop := h.state, h.stop
 	h.mu.Unlock()
 	if stop != nil && (state == wire.StateOpening || state == wire.StateCommitting) {
-		stop(ErrAbandoned)
+		stop(wire.ErrAbandoned)
 		return
 	}
 	h.whileOpen(func(string) { h.view.freeze() })

@@ -1,4 +1,4 @@
-package mount
+package serve
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func (h *hosted) checkPresence(exists bool) error {
 	case h.req.MustExist && !exists:
 		e.Kind, e.Todo = store.ErrNotExist, "check the URL; it was opened as one that must exist"
 	case h.req.MustBeNew && exists:
-		e.Kind, e.Todo = ErrExist, "it was opened as one that must be new; choose another key, or delete it first"
+		e.Kind, e.Todo = wire.ErrExist, "it was opened as one that must be new; choose another key, or delete it first"
 	default:
 		return nil
 	}

@@ -1,4 +1,4 @@
-package mount
+package serve
 
 import (
 	"context"
@@ -63,7 +63,7 @@ func (v *fuseView) show(context.Context) error {
 		err = v.conn.WaitMount()
 	}
 	if err != nil {
-		return &HostError{Path: v.h.dir, What: "FUSE: " + err.Error()}
+		return &host.Error{Path: v.h.dir, What: "FUSE: " + err.Error()}
 	}
 	bdi.ReadAhead()
 	return nil
@@ -75,11 +75,11 @@ func (v *fuseView) findDevice() error {
 	if v.dev == "" { // the kernel does not tell
 		table, err := host.MountTable("self")
 		if err != nil {
-			return &HostError{Path: v.h.dir, What: "read the mount table: " + err.Error()}
+			return &host.Error{Path: v.h.dir, What: "read the mount table: " + err.Error()}
 		}
 		e, ok := host.TopMountAt(table, v.h.dir)
 		if !ok || !e.IsOurs() {
-			return &HostError{Path: v.h.dir, What: "the mount is not in the mount table"}
+			return &host.Error{Path: v.h.dir, What: "the mount is not in the mount table"}
 		}
 		v.dev = e.Dev
 	}
@@ -111,7 +111,7 @@ func (v *fuseView) hasEnded() bool {
 // withdraw is our own umount(2), then the end of the connection.
 func (v *fuseView) withdraw(ctx context.Context, deadline time.Time) error {
 	err := v.unmount(ctx, deadline)
-	if errors.Is(err, ErrUnmounted) {
+	if errors.Is(err, wire.ErrUnmounted) {
 		v.unmounted = v.hasEnded()
 	}
 	return err
@@ -133,7 +133,7 @@ func (v *fuseView) unmount(ctx context.Context, deadline time.Time) error {
 		select {
 		case <-v.conn.Done():
 			if v.conn.Wait() != nil { // aborted meanwhile: dirty pages may be gone
-				return ErrUnmounted
+				return wire.ErrUnmounted
 			}
 			return nil
 		case <-timer.C:
@@ -151,7 +151,7 @@ func (v *fuseView) unmount(ctx context.Context, deadline time.Time) error {
 func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
 	for {
 		if v.hasEnded() {
-			return ErrUnmounted
+			return wire.ErrUnmounted
 		}
 		if err := v.checkOnTop(); err != nil {
 			return err
@@ -161,7 +161,7 @@ func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
 			return nil
 		}
 		if !errors.Is(err, unix.EBUSY) {
-			return &HostError{Path: v.h.dir, What: "unmount: " + err.Error()}
+			return &host.Error{Path: v.h.dir, What: "unmount: " + err.Error()}
 		}
 		if err := v.busy(deadline); err != nil {
 			return err
@@ -182,7 +182,7 @@ func (v *fuseView) checkOnTop() error {
 	}
 	table, err := host.MountTable("self")
 	if err != nil {
-		return &HostError{Path: v.h.dir, What: "read the mount table: " + err.Error()}
+		return &host.Error{Path: v.h.dir, What: "read the mount table: " + err.Error()}
 	}
 	top, ok := host.TopMountAt(table, v.h.dir)
 	if ok && top.Dev == v.dev {
@@ -190,10 +190,10 @@ func (v *fuseView) checkOnTop() error {
 	}
 	for _, e := range table {
 		if e.Path == v.h.dir && e.Dev == v.dev {
-			return &BusyError{Path: v.h.dir, Processes: []Process{{Name: top.Source, Use: "something is mounted over it"}}}
+			return &host.BusyError{Path: v.h.dir, Processes: []host.Process{{Name: top.Source, Use: "something is mounted over it"}}}
 		}
 	}
-	return ErrUnmounted
+	return wire.ErrUnmounted
 }
 
 // busy gives a *BusyError once the deadline has passed, nil while there is reason to
@@ -208,7 +208,7 @@ func (v *fuseView) busy(deadline time.Time) error {
 	if len(users) == 0 && time.Now().Before(deadline.Add(unseenPatience)) {
 		return nil
 	}
-	return &BusyError{Path: v.h.dir, Processes: users}
+	return &host.BusyError{Path: v.h.dir, Processes: users}
 }
 
 // changes ends the work on the tree and sums it up. A poisoned tree is not

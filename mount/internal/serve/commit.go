@@ -1,4 +1,4 @@
-package mount
+package serve
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/internal/panics"
+	"github.com/workdir/workdir/internal/version"
 	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
@@ -21,14 +23,14 @@ import (
 func (h *hosted) close(ctx context.Context) (wire.Result, error) {
 	ctx, err := h.begin(ctx)
 	if err != nil {
-		return wire.Result{}, again(err)
+		return wire.Result{}, closeAgain{err}
 	}
 	defer h.end()
 	if h.stateNow() == wire.StateClosed {
-		return wire.Result{}, fmt.Errorf("close %s: %w", h.dir, ErrClosed)
+		return wire.Result{}, fmt.Errorf("close %s: %w", h.dir, wire.ErrClosed)
 	}
 	res, err := h.withdrawAndCommit(ctx)
-	if !errors.Is(err, errCloseAgain) {
+	if !mayCloseAgain(err) {
 		h.poisonAfter(err)
 		h.discard()
 	}
@@ -38,17 +40,17 @@ func (h *hosted) close(ctx context.Context) (wire.Result, error) {
 func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %w", ErrCommit, newPanicError("close", r))
+			err = fmt.Errorf("%w: %w", wire.ErrCommit, panics.New("close", r))
 		}
 	}()
 	res.Revision = h.info.Revision
 	h.setState(wire.StateUnmounting)
 	err = h.view.withdraw(ctx, time.Now().Add(time.Duration(h.req.GraceNS)))
-	if err != nil && !errors.Is(err, ErrUnmounted) {
+	if err != nil && !errors.Is(err, wire.ErrUnmounted) {
 		if h.view.shown() {
 			h.setState(wire.StateMounted)
 		}
-		return res, again(err)
+		return res, closeAgain{err}
 	}
 	res.Changes = h.view.changes()
 	want, decideErr := h.decide()
@@ -73,29 +75,29 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err er
 func (h *hosted) decide() (want wire.Decision, err error) {
 	err = h.server.conn.Call(context.Background(), wire.CallDecide, wire.MountID{ID: h.req.ID}, &want)
 	if err != nil {
-		err = fmt.Errorf("%w: %s: ask whether it is to be stored: %w", ErrCommit, h.req.URL.Redacted(), err)
+		err = fmt.Errorf("%w: %s: ask whether it is to be stored: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
 	}
 	return want, err
 }
 
-// errCloseAgain marks errors of close that leave the mount as it was.
-var errCloseAgain = errors.New("the mount is as it was; close it again")
+// closeAgain is an error of close that leaves the mount as it was.
+type closeAgain struct{ error }
 
-// again marks err with errCloseAgain, without a word.
-func again(err error) error { return fmt.Errorf("%w%w", err, hidden{errCloseAgain}) }
+// Unwrap returns the cause, whose text is that of the error.
+func (e closeAgain) Unwrap() error { return e.error }
 
-// hidden is an error that matches but has no text of its own.
-type hidden struct{ err error }
-
-func (hidden) Error() string   { return "" }
-func (h hidden) Unwrap() error { return h.err }
+// mayCloseAgain reports whether close, which returned err, has left the mount as it was.
+func mayCloseAgain(err error) bool {
+	_, ok := errors.AsType[closeAgain](err)
+	return ok
+}
 
 // commit stores the tree as the successor of what was opened. The barrier has
 // been passed.
 func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Result) error {
 	changed, err := h.view.take(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrCommit, h.req.URL.Redacted(), err)
+		return fmt.Errorf("%w: %s: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
 	}
 	if !changed {
 		return nil
@@ -110,7 +112,7 @@ func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Resul
 	var plan []store.Piece
 	if !empty {
 		if plan, err = h.plan(ctx, next, progress); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrCommit, h.req.URL.Redacted(), err)
+			return fmt.Errorf("%w: %s: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
 		}
 	}
 	if err := h.confirm(ctx); err != nil {
@@ -150,7 +152,7 @@ func (h *hosted) plan(ctx context.Context, next *archive.Log, p *progress) ([]st
 		pieces[i] = store.Piece{Off: piece.Off, Len: piece.Len}
 		if piece.Write != nil {
 			pieces[i].Write = func(w io.Writer) (err error) {
-				defer catch("pack", &err)
+				defer panics.Catch("pack", &err)
 				return piece.Write(w)
 			}
 		}
@@ -172,7 +174,7 @@ func (h *hosted) put(ctx context.Context, req *store.CommitRequest) (_ store.Inf
 		if r == nil {
 			return
 		}
-		if err = newPanicError("commit", r); agreed.Load() {
+		if err = panics.New("commit", r); agreed.Load() {
 			err = &store.Error{Op: "commit", Object: h.req.URL.Redacted(), Kind: store.ErrUnknown, Cause: err, Todo: "look whether it was stored: workdir-mount log"}
 		}
 	}()
@@ -188,7 +190,7 @@ func commitError(err, cause error) error {
 	if cause != nil {
 		err = cause
 	}
-	return fmt.Errorf("%w: %w", ErrCommit, err)
+	return fmt.Errorf("%w: %w", wire.ErrCommit, err)
 }
 
 // confirm asks the client whether the commit may be sent, and made visible. A client
@@ -203,7 +205,7 @@ func (h *hosted) confirm(ctx context.Context) error {
 func (h *hosted) logRecord(want wire.Decision, res *wire.Result) archive.Record {
 	hostname, _ := os.Hostname() // a record without a host is one
 	rec := archive.Record{
-		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + Version(), Host: hostname, Changed: res.Changes,
+		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + version.String(), Host: hostname, Changed: res.Changes,
 		Origin: h.req.Origin,
 	}
 	if _, ok := h.req.Step(); ok { // nobody could ask for another's

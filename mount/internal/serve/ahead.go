@@ -1,4 +1,4 @@
-package mount
+package serve
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/panics"
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
@@ -26,12 +28,12 @@ func (b *base) status() *wire.BaseStatus {
 	return &wire.BaseStatus{Bytes: size, Here: b.source.Kept()}
 }
 
-// readPatience is how long one read of an archive may take before tools get EIO. Tests
+// ReadPatience is how long one read of an archive may take before tools get EIO. Tests
 // wait for less.
-var readPatience = archive.DefaultPatience
+var ReadPatience = archive.DefaultPatience
 
 func (b *base) sourceOptions() *archive.SourceOptions {
-	opts := &archive.SourceOptions{Failed: b.fail, Patience: readPatience}
+	opts := &archive.SourceOptions{Failed: b.fail, Patience: ReadPatience}
 	if b.ahead != nil {
 		opts.Packed, opts.PackedBytes = b.ahead.file, b.ahead.size
 	}
@@ -51,7 +53,7 @@ func (b *base) fetchAhead() {
 	b.work.Go(func() {
 		defer func() {
 			if r := recover(); r != nil {
-				b.fail(newPanicError("fetch ahead", r))
+				b.fail(panics.New("fetch ahead", r))
 			}
 		}()
 		select {
@@ -85,7 +87,7 @@ func (b *base) fetchAll(ctx context.Context, progress func(int64)) error {
 	if err != nil || all {
 		return err
 	}
-	return fmt.Errorf("%w: FetchAll (--fetch-all) has no room for the %d bytes of the archive; name a directory with as much free for Cache (--cache), or leave it out", ErrLimit, b.object.Info().Size)
+	return fmt.Errorf("%w: FetchAll (--fetch-all) has no room for the %d bytes of the archive; name a directory with as much free for Cache (--cache), or leave it out", wire.ErrLimit, b.object.Info().Size)
 }
 
 // aheadFile is where what was fetched of an archive is kept, compressed. It has no name,
@@ -110,7 +112,7 @@ func (l *loader) newAheadFile(size int64) (*aheadFile, error) {
 	}
 	f, err := newCacheFile(string(l.req.Cache))
 	if err != nil {
-		return nil, &HostError{Path: string(l.req.Cache), What: "the cache directory: " + err.Error(), Hint: "choose another one, which can be written to"}
+		return nil, &host.Error{Path: string(l.req.Cache), What: "the cache directory: " + err.Error(), Hint: "choose another one, which can be written to"}
 	}
 	return &aheadFile{file: f}, nil
 }

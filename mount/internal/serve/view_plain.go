@@ -1,4 +1,4 @@
-package mount
+package serve
 
 import (
 	"context"
@@ -100,7 +100,7 @@ func (v *plainView) show(ctx context.Context) error {
 func (v *plainView) showError(err error) error {
 	err = fmt.Errorf("open %s in %s: %w", v.h.req.URL.Redacted(), v.path(), err)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w; choose a directory on a larger disk (--dir, or --run-dir)", ErrLimit, err)
+		return fmt.Errorf("%w: %w; choose a directory on a larger disk (--dir, or --run-dir)", wire.ErrLimit, err)
 	}
 	return err
 }
@@ -126,7 +126,7 @@ func (v *plainView) checkSize(s *fsdir.Snapshot) error {
 	if limit == 0 || size <= limit {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: its files have %d bytes, and MaxBytes (--max-bytes) is %d; raise it", v.path(), ErrLimit, size, limit)
+	return fmt.Errorf("%s: %w: its files have %d bytes, and MaxBytes (--max-bytes) is %d; raise it", v.path(), wire.ErrLimit, size, limit)
 }
 
 // device is none.
@@ -144,13 +144,13 @@ func (v *plainView) withdraw(ctx context.Context, deadline time.Time) error {
 	for {
 		users, err := v.look(ctx)
 		switch {
-		case err == nil && len(users) == 0, errors.Is(err, ErrUnmounted), ctx.Err() != nil:
+		case err == nil && len(users) == 0, errors.Is(err, wire.ErrUnmounted), ctx.Err() != nil:
 			return err
 		case err != nil && !errors.Is(err, fsdir.ErrChanged):
 			v.broken = err
 			return nil
 		case !time.Now().Before(deadline):
-			return &BusyError{Path: v.path(), Processes: users}
+			return &host.BusyError{Path: v.path(), Processes: users}
 		}
 		select {
 		case <-ctx.Done():
@@ -162,14 +162,14 @@ func (v *plainView) withdraw(ctx context.Context, deadline time.Time) error {
 
 // look finds those who use the directory; where there is nobody, it keeps what the
 // directory looks like.
-func (v *plainView) look(ctx context.Context) ([]Process, error) {
+func (v *plainView) look(ctx context.Context) ([]host.Process, error) {
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	if id, err := host.DirIDOf(v.path()); err != nil || id != v.dir {
-		return nil, fmt.Errorf("%w: the directory %s is not there any more, or is another one", ErrUnmounted, v.path())
+		return nil, fmt.Errorf("%w: the directory %s is not there any more, or is another one", wire.ErrUnmounted, v.path())
 	}
 	if p, ok := host.MountedWithin(v.path()); ok {
-		return []Process{p}, nil
+		return []host.Process{p}, nil
 	}
 	now, err := v.root.Take(ctx, false)
 	if err != nil {
@@ -229,7 +229,7 @@ func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 func (v *plainView) takeError(err error) error {
 	err = fmt.Errorf("%s: %w", v.path(), err)
 	if errors.Is(err, syscall.ENOSPC) {
-		return fmt.Errorf("%w: %w; raise MaxInodes (--max-inodes)", ErrLimit, err)
+		return fmt.Errorf("%w: %w; raise MaxInodes (--max-inodes)", wire.ErrLimit, err)
 	}
 	return err
 }

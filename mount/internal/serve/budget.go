@@ -1,4 +1,4 @@
-package mount
+package serve
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/mount/internal/wire"
 )
 
 // budget is the memory that all mounts of a server may take: total for content, and
@@ -112,7 +113,7 @@ func (b *budget) setAside(size int64) error {
 		left = -1 // the others use it
 	}
 	if left < 0 {
-		return fmt.Errorf("%w: MaxBytes (--max-bytes) of %d is more than what is left of the %d bytes for all mounts of this server, which are half of the memory limit; ask for less, or close other mounts", ErrLimit, size, b.total)
+		return fmt.Errorf("%w: MaxBytes (--max-bytes) of %d is more than what is left of the %d bytes for all mounts of this server, which are half of the memory limit; ask for less, or close other mounts", wire.ErrLimit, size, b.total)
 	}
 	b.aside += size
 	return nil
@@ -151,6 +152,19 @@ func newHome(size int64) (fs.Home, error) {
 		return nil, fmt.Errorf("make a tmpfs of %d bytes: %w", size, err)
 	}
 	return fs.NewArenaHome(size)
+}
+
+// TryHome makes a home for content and drops it, and reports whether it was a tmpfs.
+func TryHome() (tmpfs bool, err error) {
+	const size = 1 << 20
+	home, err := fs.NewTmpfsHome(size, 0)
+	if tmpfs = err == nil; !tmpfs {
+		home, err = newHome(size)
+	}
+	if err == nil {
+		_ = home.Close() // nothing is in it
+	}
+	return tmpfs, err
 }
 
 // filesIn is how many backing files a home of size bytes may have. Each takes a

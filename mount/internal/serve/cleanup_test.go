@@ -1,4 +1,4 @@
-package mount
+package serve
 
 import (
 	"os"
@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/mount/internal/host"
 )
 
@@ -28,7 +29,7 @@ func TestClearPlainStaysInItsDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := overAndOver(func() {
+	stop := testenv.OverAndOver(func() {
 		_ = unix.Renameat2(unix.AT_FDCWD, mine, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE)
 	})
 	for range 500 {
