@@ -66,10 +66,19 @@ type Record struct {
 	Host    string
 	Changed Changes
 	Origin  Origin
+
+	Message  string // what the one who committed says of it
+	Command  string // the line of the command that was run in the workspace
+	Restored string // id of the commit whose state this one brings back; "" for a commit of work
+
 	Result  []byte   // what the work gave, for whoever tries it again; nil for nothing, else at most MaxResult bytes
 	Dropped bool     // there was a Result, and it is not kept any more
 	Root    RootAttr // the Writer takes it from the tree
 }
+
+// MaxMessage is how long a Message or Command should be at most, bytes: the texts of a
+// record have a limit together.
+const MaxMessage = 8 << 10
 
 // Log is the record of the commit that made an archive, and those of the commits
 // before it: the last MaxLog, without their Root. Logs share what they hold, and

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 	"reflect"
@@ -103,6 +104,26 @@ func TestNoLog(t *testing.T) {
 	}
 }
 
+// What is said of one commit is not said of those before and after it.
+func TestLogKeepsWhatIsSaid(t *testing.T) {
+	var log *Log
+	said := []string{"", "first", "", "second", "second", ""}
+	for i, text := range said {
+		log = log.Next(Record{ID: CommitID(fmt.Sprintf("%032x", i+1)), Message: text, Command: text + "!", Restored: text + "?"})
+	}
+	_, log = mustLoad(t, pack(t, newTree(t), log, nil), nil)
+	i := len(said)
+	for r := range log.All() {
+		i--
+		if r.Message != said[i] || r.Command != said[i]+"!" || r.Restored != said[i]+"?" {
+			t.Errorf("of commit %d it is said %q, %q, %q, want %q", i, r.Message, r.Command, r.Restored, said[i])
+		}
+	}
+	if i != 0 {
+		t.Errorf("%d commits are missing", i)
+	}
+}
+
 // A later version may add fields to records and sections to the log.
 func TestUnknownPartsOfALogAreSkipped(t *testing.T) {
 	want := testLog(0)
@@ -111,7 +132,7 @@ func TestUnknownPartsOfALogAreSkipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields += "\xf8\x01\x05" + "\xfa\x01\x03new" + "\xf9\x0112345678" + "\xfd\x011234" // 31 of each kind
+	fields += "\xf8\x02\x05" + "\xfa\x02\x03new" + "\xf9\x0212345678" + "\xfd\x021234" // 47 of each kind
 	rec = append(append(rec[:2*idBytes], byte(len(fields))), fields...)
 	payload := appendSection(nil, "NEWS", []byte("anything"))
 	payload = appendSection(payload, tagRecord, rec)

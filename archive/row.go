@@ -30,7 +30,7 @@ const (
 	rowBytes    = 8
 	rowSchedule = 9  // of the execution, milliseconds since 1970; 0 is not known
 	rowTexts    = 16 // the first of the texts
-	textCount   = 13
+	textCount   = 16
 )
 
 const (
@@ -52,6 +52,7 @@ func (r *Record) texts() [textCount]*string {
 		&o.Workspace, &o.Execution, &o.Step,
 		&o.Namespace, &o.WorkflowID, &o.RunID, &o.WorkflowType,
 		&o.ActivityID, &o.ActivityType, &o.TaskQueue, &o.Worker,
+		&r.Message, &r.Command, &r.Restored,
 	}
 }
 

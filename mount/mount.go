@@ -89,6 +89,11 @@ func OpenURL(ctx context.Context, u store.URL, opts *Options) (_ *Mount, err err
 	if opts != nil {
 		m.opts = *opts
 	}
+	if !m.opts.ReadOnly {
+		if err := u.IsVersion("open for writing"); err != nil {
+			return nil, err
+		}
+	}
 	if err := m.opts.Presence.Check(m.opts.ReadOnly); err != nil {
 		return nil, fmt.Errorf("open %s: %w", m.URL(), err)
 	}
@@ -164,7 +169,7 @@ func (m *Mount) request(memDir string) wire.OpenRequest {
 		ID: m.id, URL: m.url, MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made, Source: mountpointName(m.url),
 		UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()),
 		MustExist: m.opts.Presence.resolve(m.opts.ReadOnly) == MustExist, MustBeNew: m.opts.Presence == MustBeNew,
-		Plain: m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Portable: m.opts.Portable, Flags: m.flags(),
+		Plain: m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Keep: m.opts.Keep, Portable: m.opts.Portable, Flags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve,
 		Cache: ipc.Path(m.cache), CacheBytes: max(0, m.opts.CacheBytes), FetchAll: m.opts.FetchAll, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since,

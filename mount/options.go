@@ -66,6 +66,10 @@ type Options struct {
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
 	// archive is deleted.
 	KeepEmpty bool
+	// Keep says which of the archives that commits replace stay, as versions: they are
+	// read by URL@COMMIT, and brought back by package workspace. What is to be kept and
+	// cannot be makes the commit fail. By default none stay.
+	Keep store.Keep
 	// Portable refuses to commit what the Python temporal-workdir cannot read.
 	Portable bool
 	// Owner says whom the files of the archive belong to. nil: to the user who

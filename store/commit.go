@@ -18,6 +18,8 @@ type CommitRequest struct {
 	Plan    []Piece                     // the new archive, as of Compose
 	Delete  bool                        // remove the archive instead; Plan is not used
 	Before  func(context.Context) error // as PutOptions.Before; may be nil
+	Keep    Keep                        // whether what is replaced becomes a version, and which versions stay
+	Log     *archive.Log                // of the new archive, by which Keep finds what is not kept any more; may be nil
 }
 
 // Bounds of what is done about an answer that was lost.
@@ -39,6 +41,9 @@ const (
 // with an Info that has a Key and nothing else. So does a removal, and a removal of
 // what is not there where nothing was opened.
 //
+// What is to be kept is a version before the new archive can be seen; where it cannot be
+// kept, nothing is stored. After an error, and a crash, it may be there.
+//
 // Errors: ErrConflict, where nothing was stored; ErrUnknown, where the store gave no
 // definite answer in several tries or before ctx ended, or shows something from which
 // nobody can tell (after a lost answer, also a log that does not reach back to what was
@@ -52,7 +57,17 @@ func Commit(ctx context.Context, s Store, key string, c *CommitRequest) (Info, e
 	if c.ID != "" && !c.Delete {
 		m.ours = func(o Object) (finding, error) { return inLog(o, c.ID, c.Parent) }
 	}
-	return m.run(ctx)
+	k := startKeeping(ctx, s, key, c)
+	if k == nil {
+		return m.run(ctx)
+	}
+	defer k.stop()
+	m.before = k.before(c.Before)
+	info, err := m.run(ctx)
+	if err == nil {
+		k.expire(ctx)
+	}
+	return info, err
 }
 
 // commit is one write, sent until its outcome is known. The last three fields are its

@@ -26,8 +26,8 @@ type Copied struct {
 	From, To Info
 }
 
-// Copy copies the archive of a workspace to another URL, in the same store or
-// another: the same bytes, the commit log included. The two stores do it among
+// Copy copies the archive of a workspace, or a version of it, to another URL, in the same
+// store or another: the same bytes, the commit log included. The two stores do it among
 // themselves if they can; else the bytes pass through this process, of which it
 // holds few at a time.
 //
@@ -68,6 +68,9 @@ func Move(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, erro
 	if err != nil {
 		return Copied{}, err
 	}
+	if err := from.IsVersion("move"); err != nil {
+		return Copied{}, err
+	}
 	c, err := openCopy(ctx, from, to, opts)
 	if err != nil {
 		return Copied{}, err
@@ -80,7 +83,8 @@ func Move(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, erro
 	return done, c.removeSource(ctx, done)
 }
 
-// copying is one copy. Its fields are immutable.
+// copying is one copy. Its fields are immutable, but for src, which run makes that of the
+// archive itself.
 type copying struct {
 	src, dst URL
 	from, to Store
@@ -91,6 +95,9 @@ func openCopy(ctx context.Context, src, dst URL, opts *CopyOptions) (*copying, e
 	c := &copying{src: src, dst: dst}
 	if opts != nil {
 		c.opts = *opts
+	}
+	if err := dst.IsVersion("copy to"); err != nil {
+		return nil, err
 	}
 	if c.src == c.dst {
 		return nil, c.same()
@@ -117,11 +124,12 @@ func (c *copying) same() error {
 }
 
 func (c *copying) run(ctx context.Context) (Copied, error) {
-	o, err := c.from.Open(ctx, c.src.Key)
+	o, err := c.open(ctx)
 	if err != nil {
 		return Copied{}, err
 	}
 	defer o.Close()
+	c.src.Key, c.src.Commit = o.Info().Key, "" // of a version, its own
 	replace, err := c.replaced(ctx, o.Info())
 	if err != nil {
 		return Copied{}, err
@@ -133,6 +141,14 @@ func (c *copying) run(ctx context.Context) (Copied, error) {
 	}
 	c.progress(info.Size, info.Size)
 	return Copied{From: o.Info(), To: info}, nil
+}
+
+// open opens the source.
+func (c *copying) open(ctx context.Context) (Object, error) {
+	if c.src.Commit != "" {
+		return c.src.OpenArchive(ctx, c.from, LogTail)
+	}
+	return c.from.Open(ctx, c.src.Key)
 }
 
 func (c *copying) progress(done, total int64) {

@@ -13,6 +13,8 @@ import (
 var (
 	// ErrNotExist: the store was asked, and has no archive of that key.
 	ErrNotExist = errors.New("no archive")
+	// ErrNoVersion: the archive of that commit is not kept, or not any more.
+	ErrNoVersion = errors.New("no such version")
 	// ErrConflict: the archive is another one than the caller had seen.
 	ErrConflict = errors.New("conflict")
 	// ErrUnknown: the store's answer was lost; the write may or may not be done.

@@ -72,3 +72,10 @@ func Unregister(scheme string) {
 	defer openers.Unlock()
 	delete(openers.byScheme, scheme)
 }
+
+// ForbidLinks makes files of this process have no second name until the function that it
+// returns is called.
+func ForbidLinks() (allow func()) {
+	linkat = func(int, string, int, string, int) error { return unix.EPERM }
+	return func() { linkat = unix.Linkat }
+}

@@ -47,7 +47,7 @@ func (s *fileStore) level(ctx context.Context, prefix string) (infos []Info, ben
 		return nil, nil, errnoOf(err)
 	}
 	for _, e := range entries {
-		if e.IsDir() && e.Name() != homeName {
+		if e.IsDir() && e.Name() != homeName && e.Name() != versionsName {
 			beneath = append(beneath, prefix+e.Name()+"/")
 		}
 	}

@@ -35,7 +35,12 @@ func (s *fileStore) Compose(ctx context.Context, key string, base Object, plan [
 	if !ok {
 		return Info{}, errors.ErrUnsupported
 	}
-	return s.Put(ctx, key, func(w io.Writer) error {
+	return s.Put(ctx, key, composed(source, plan), opts)
+}
+
+// composed writes a plan into a file, of ranges of source among others.
+func composed(source *fileObject, plan []Piece) func(io.Writer) error {
+	return func(w io.Writer) error {
 		temp, ok := w.(*tempWriter)
 		if !ok {
 			return fmt.Errorf("%w: a writer that is no file", errors.ErrUnsupported)
@@ -51,7 +56,7 @@ func (s *fileStore) Compose(ctx context.Context, key string, base Object, plan [
 			temp.err = err // where the file was cut, this is why it could not be copied
 		}
 		return temp.err
-	}, opts)
+	}
 }
 
 // unchanged looks whether the file is still what was opened, else ErrConflict.

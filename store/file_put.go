@@ -27,7 +27,7 @@ func (s *fileStore) Put(ctx context.Context, key string, write func(io.Writer) e
 	}
 	var info Info
 	for range 10 { // a failed Put of another writer removes the directories it made
-		info, err = s.put(ctx, p, write, opts)
+		info, err = s.put(ctx, p, write, opts, nil)
 		if !errors.Is(err, errVanished) {
 			break
 		}
@@ -38,7 +38,9 @@ func (s *fileStore) Put(ctx context.Context, key string, write func(io.Writer) e
 	return info, nil
 }
 
-func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) error, opts *PutOptions) (info Info, err error) {
+// put is Put; like has the owner and permissions of an archive that replaces none, and may be
+// nil.
+func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) error, opts *PutOptions, like *unix.Stat_t) (info Info, err error) {
 	if err := ContextError(ctx); err != nil {
 		return Info{}, err
 	}
@@ -61,7 +63,10 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 	if err != nil {
 		return Info{}, err
 	}
-	t, err := d.newTemp(permissions(old))
+	if old != nil {
+		like = old
+	}
+	t, err := d.newTemp(permissions(like))
 	if err != nil {
 		return Info{}, vanished(err, opts.Replace)
 	}
@@ -77,7 +82,10 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 	if err != nil {
 		return Info{}, err
 	}
-	keepOwner(t.file, old)
+	if old != nil {
+		like = old
+	}
+	keepOwner(t.file, like)
 	stored, err = t.rename(d, p, old == nil)
 	unlock() // others need not wait for the disk: whoever comes next makes this durable too
 	if err != nil {

@@ -136,6 +136,20 @@ func Sync(ctx context.Context, s Store, key string) error {
 	return nil
 }
 
+// Keeper is what a Store can be besides: one that keeps an archive under a second key at
+// little cost. The drivers of this module all are.
+type Keeper interface {
+	// Keep makes the archive of key, which is of exactly revision rev, the archive of the
+	// key as too, durably. An archive that as has already is the same one, and stays. Both
+	// are independent from then on: a Put of one leaves the other as it is. ErrConflict or
+	// ErrNotExist where key has another archive, or none. An error that is
+	// errors.ErrUnsupported means that this cannot be done, and nothing was.
+	Keep(ctx context.Context, key string, rev Revision, as string) error
+	// Drop removes an archive that Keep has made, of the revision that a list showed. Of one
+	// that is gone the error is nil, ErrNotExist or ErrConflict, as the store says it.
+	Drop(ctx context.Context, as string, rev Revision) error
+}
+
 // Writable asks, without writing, whether a Put of key is likely to be allowed,
 // so that a read-only store is found out before the work and not after it. Nil
 // where the driver cannot tell. Errors as Put.

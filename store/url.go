@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/workdir/workdir/archive"
 )
 
 // URL names a workspace in a store or, from [ParsePrefix], a group of them.
@@ -18,6 +20,10 @@ type URL struct {
 	Bucket string // bucket or container; "" for file
 	Key    string // without ".tar.gz"; for file the absolute path without its first slash; "" is all of a bucket, for prefixes only
 	Query  string // options of the driver, as written, without the question mark
+
+	// Commit is the version that is meant, or the beginning of its id; "" is the workspace
+	// as it is now.
+	Commit archive.CommitID
 }
 
 // schemes gives the canonical name of each scheme that is known by itself.
@@ -31,7 +37,7 @@ var schemes = map[string]string{
 
 // ParseURL splits the URL of a workspace: scheme://bucket/key?options,
 // abfs://container@account.dfs.core.windows.net/key, file:///path, file:/path, or
-// a path. A path that does not begin with a slash is taken from the working
+// a path; and behind the key of each @commit, for a version. A path that does not begin with a slash is taken from the working
 // directory of this process, so a program passes on String and not the text that
 // it was given. Slashes at the end do not count.
 //
@@ -52,7 +58,7 @@ func ParsePrefix(s string) (URL, error) {
 func (u URL) String() string {
 	s := u.Scheme + "://" + u.Bucket
 	if u.Key != "" || u.Scheme == "file" {
-		s += "/" + u.Key
+		s += "/" + joinCommit(u.Key, u.Commit)
 	}
 	if u.Query != "" {
 		s += "?" + u.Query
@@ -121,6 +127,10 @@ func parse(raw string, prefix bool) (URL, error) {
 	}
 	if err != nil {
 		return URL{}, err
+	}
+	u.Key, u.Commit = cutCommit(u.Key)
+	if u.Commit != "" && (p.prefix || u.Key == "" || strings.HasSuffix(u.Key, "/")) {
+		return URL{}, p.bad("a version (@%s) where there is no workspace; where that is a part of the name, write another \"@\" behind it", u.Commit)
 	}
 	return u, p.checkSegments(u)
 }
@@ -282,6 +292,9 @@ func (p parser) checkSegments(u URL) error {
 	for _, s := range append(strings.Split(u.Key, "/"), u.Bucket) {
 		if s == "." || s == ".." {
 			return p.bad("the segment %q; write the whole path without it", s)
+		}
+		if s == versionsName {
+			return p.bad("the segment %q, where versions are kept; write WORKSPACE@COMMIT for one of them", s)
 		}
 	}
 	return nil

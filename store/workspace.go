@@ -64,7 +64,7 @@ func list(ctx context.Context, prefixURL string, ask func(Store, context.Context
 func workspaceOf(u URL, info Info) (Workspace, bool) {
 	w := u
 	w.Key = info.Key
-	if again, err := ParseURL(w.String()); err != nil || again != w || isScratch(info.Key) {
+	if again, err := ParseURL(w.String()); err != nil || again != w || isScratch(info.Key) || isVersion(info.Key) {
 		return Workspace{}, false
 	}
 	return Workspace{
@@ -76,17 +76,30 @@ func workspaceOf(u URL, info Info) (Workspace, bool) {
 	}, true
 }
 
-// Stat tells of a workspace's current archive. ErrNotExist if it has none.
+// Stat tells of a workspace's current archive, or of a version. ErrNotExist and
+// ErrNoVersion if there is none.
 func Stat(ctx context.Context, url string) (info Info, err error) {
 	u, err := ParseURL(url)
 	if err != nil {
 		return Info{}, err
 	}
 	err = u.withStore(ctx, func(s Store) (err error) {
-		info, err = s.Stat(ctx, u.Key)
+		info, err = u.StatArchive(ctx, s)
 		return err
 	})
 	return info, err
+}
+
+// StatArchive tells of the archive that u names in s, as OpenArchive opens it.
+func (u URL) StatArchive(ctx context.Context, s Store) (Info, error) {
+	if u.Commit == "" {
+		return s.Stat(ctx, u.Key)
+	}
+	o, err := u.OpenArchive(ctx, s, LogTail)
+	if err != nil {
+		return Info{}, err
+	}
+	return o.Info(), o.Close()
 }
 
 // deleteTries is how often Delete looks again after a conflict.
@@ -105,6 +118,9 @@ func Delete(ctx context.Context, url string) (bool, error) {
 
 // Delete is the function Delete for a URL that was parsed.
 func (u URL) Delete(ctx context.Context) (deleted bool, err error) {
+	if err := u.IsVersion("delete"); err != nil {
+		return false, err
+	}
 	err = u.withStore(ctx, func(s Store) (err error) {
 		deleted, err = deleteCurrent(ctx, s, u.Key)
 		return err
@@ -124,6 +140,9 @@ func DeleteRevision(ctx context.Context, url string, rev Revision) (bool, error)
 
 // DeleteRevision is the function DeleteRevision for a URL that was parsed.
 func (u URL) DeleteRevision(ctx context.Context, rev Revision) (deleted bool, err error) {
+	if err := u.IsVersion("delete"); err != nil {
+		return false, err
+	}
 	err = u.withStore(ctx, func(s Store) error {
 		_, err := Commit(ctx, s, u.Key, &CommitRequest{Replace: rev, Delete: true})
 		deleted = err == nil

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,10 @@ type ImportOptions struct {
 	Portable bool
 	// Devices accepts device nodes.
 	Devices bool
+	// Keep says which archives that imports and other commits replace stay as versions.
+	Keep store.Keep
+	// Message is for the commit's record.
+	Message string
 	// Tool is the program in the commit's record, with its version; "" is workdir.
 	Tool string
 }
@@ -107,6 +112,9 @@ func endingWith(ctx context.Context, r io.Reader) (_ io.Reader, stop func()) {
 func importing(ctx context.Context, url string, opts *ImportOptions, fill func(*ImportOptions) (*loaded, error)) (Imported, error) {
 	opts = opts.orDefault()
 	u, err := store.ParseURL(url)
+	if err == nil {
+		err = u.IsVersion("import to")
+	}
 	if err != nil {
 		return Imported{}, err
 	}
@@ -186,6 +194,8 @@ func (c *committing) commit(s store.Store, key string) (Imported, error) {
 		Replace: c.replace,
 		ID:      id,
 		Parent:  next.Record.Parent,
+		Keep:    c.opts.Keep,
+		Log:     next,
 		Plan: store.Written(func(w io.Writer) error {
 			_, err := archive.NewWriter(w, &wopts).WriteTree(c.ctx, c.tree, next)
 			return err
@@ -195,10 +205,13 @@ func (c *committing) commit(s store.Store, key string) (Imported, error) {
 }
 
 func (c *committing) record(id archive.CommitID, changes fs.Changes) archive.Record {
+	rec := newRecord(id, c.opts.Tool, changes)
+	rec.Message = c.opts.Message
+	return rec
+}
+
+// newRecord is the record of a commit that a program makes here and now.
+func newRecord(id archive.CommitID, tool string, changes fs.Changes) archive.Record {
 	host, _ := os.Hostname() // a record without a host is one
-	tool := c.opts.Tool
-	if tool == "" {
-		tool = "workdir"
-	}
-	return archive.Record{ID: id, Time: time.Now().UTC(), Tool: tool, Host: host, Changed: changes}
+	return archive.Record{ID: id, Time: time.Now().UTC(), Tool: cmp.Or(tool, "workdir"), Host: host, Changed: changes}
 }

@@ -29,6 +29,8 @@ type loaded struct {
 	src   *archive.Source // of image
 	from  *opened         // nil: nothing of it is read any more
 
+	archive *archive.Archive // that from has; nil: it comes from no store
+
 	mu     sync.Mutex
 	broken error // guarded by mu; why src could not be read
 }
@@ -115,7 +117,7 @@ func loadOpened(ctx context.Context, o *opened, opts loadOptions) (*loaded, erro
 	if err != nil {
 		return nil, err
 	}
-	l.url, l.info, l.from = o.url, info, o
+	l.url, l.info, l.from, l.archive = o.url, info, o, a
 	return l, nil
 }
 

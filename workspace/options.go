@@ -80,7 +80,7 @@ type opened struct {
 	object store.Object
 }
 
-// open opens the archive of a URL, of which no more than the last tail bytes are read
+// open opens the archive of a URL, or a version, of which no more than the last tail bytes are read
 // before somebody asks for others.
 func open(ctx context.Context, url string, tail int64) (*opened, error) {
 	u, err := store.ParseURL(url)
@@ -91,7 +91,7 @@ func open(ctx context.Context, url string, tail int64) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := store.OpenTail(ctx, s, u.Key, tail)
+	o, err := u.OpenArchive(ctx, s, tail)
 	if err != nil {
 		s.Close()
 		return nil, err

@@ -31,6 +31,7 @@ const (
 	Unreachable      = "workdir.Unreachable"
 	Full             = "workdir.Full"
 	NotExist         = "workdir.NotExist"
+	NoVersion        = "workdir.NoVersion"
 	Exist            = "workdir.Exist"
 	Other            = "workdir.Other"
 	// Input: what a workflow or the options ask for makes no sense. It is not retried.

@@ -41,6 +41,7 @@ var arguments = map[string][]argument{
 	"stat":    {urlArgument},
 	"rm":      {urlArgument},
 	"cp":      {urlArgument, urlArgument},
+	"fork":    {urlArgument, urlArgument},
 	"mv":      {urlArgument, urlArgument},
 	"export":  {urlArgument, fileArgument},
 	"import":  {fileArgument, urlArgument},
@@ -52,6 +53,8 @@ var arguments = map[string][]argument{
 	"log":     {urlArgument},
 	"ui":      {urlArgument},
 	"doctor":  {urlArgument},
+
+	"rollback": {urlArgument, commitArgument},
 }
 
 // completeArguments gives the commands their completion, and the command that
@@ -96,6 +99,20 @@ func urlArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellComp
 		return urls
 	})
 	return found, orMore(found)
+}
+
+// commitArgument completes the versions of the workspace that the first argument names.
+func commitArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective) {
+	found := inTime(ctx, func() (ids []string) {
+		versions, _ := workspace.Versions(ctx, word.before[0]) // a shell has no place for an error
+		for _, v := range versions {
+			if strings.HasPrefix(string(v.ID), word.typed) {
+				ids = append(ids, string(v.ID))
+			}
+		}
+		return ids
+	})
+	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
 // maxPaths is how many paths in a workspace are offered.

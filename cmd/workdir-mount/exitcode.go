@@ -69,6 +69,7 @@ var exitTable = []struct {
 	{store.ErrUnreachable, "store.ErrUnreachable", exitStore},
 	{store.ErrFull, "store.ErrFull", exitStore},
 	{store.ErrNotExist, "store.ErrNotExist", exitStore},
+	{store.ErrNoVersion, "store.ErrNoVersion", exitStore},
 	{mount.ErrExist, "mount.ErrExist", exitStore},
 }
 

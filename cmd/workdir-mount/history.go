@@ -29,6 +29,10 @@ type loggedCommit struct {
 	Host          string           `json:"host,omitempty"`
 	Changes       fs.Changes       `json:"changes"`
 	Origin        archive.Origin   `json:"origin,omitzero"`
+	Message       string           `json:"message,omitempty"`
+	Command       string           `json:"command,omitempty"`
+	Restored      string           `json:"restored,omitempty"`    // the commit whose state a rollback has brought back
+	Version       *keptVersion     `json:"version,omitempty"`     // of log: the archive is kept
 	ResultBytes   *int             `json:"resultBytes,omitempty"` // of the result that is kept
 	ResultDropped bool             `json:"resultDropped,omitempty"`
 }
@@ -49,7 +53,7 @@ func commitsOf(log *archive.Log, n uint) iter.Seq[*loggedCommit] {
 func newLoggedCommit(r *archive.Record) *loggedCommit {
 	c := &loggedCommit{
 		ID: r.ID, Parent: r.Parent, Time: r.Time.UTC(), Tool: r.Tool, Host: r.Host, Changes: r.Changed,
-		Origin: r.Origin, ResultDropped: r.Dropped,
+		Origin: r.Origin, ResultDropped: r.Dropped, Message: r.Message, Command: r.Command, Restored: r.Restored,
 	}
 	if r.Result != nil {
 		size := len(r.Result)
@@ -62,8 +66,18 @@ func newLoggedCommit(r *archive.Record) *loggedCommit {
 // apart.
 const shownID = 8
 
+// keptVersion is what log --json tells of the archive of a commit, where it is kept as a
+// version.
+type keptVersion struct {
+	Size    int64     `json:"size"`
+	ModTime time.Time `json:"modTime"`
+}
+
+// line is what a line tells of a commit, column by column.
+type line [9]string
+
 // columns are what a line tells of a commit; "" where there is nothing to tell.
-func (c *loggedCommit) columns() [7]string {
+func (c *loggedCommit) columns() line {
 	o := &c.Origin
 	var attempt, step string
 	if o.Attempt > 0 {
@@ -73,9 +87,14 @@ func (c *loggedCommit) columns() [7]string {
 		step = "step " + o.Step
 	}
 	changes := fmt.Sprintf("%d created, %d modified, %d removed", c.Changes.Created, c.Changes.Modified, c.Changes.Removed)
-	return [...]string{
-		c.Time.Local().Format(time.DateTime), string(c.ID[:shownID]),
+	kept := ""
+	if c.Version != nil {
+		kept = "kept, " + humanBytes(c.Version.Size)
+	}
+	return line{
+		c.Time.Local().Format(time.DateTime), shortID(c.ID),
 		attempt, shortened(c.work()), shortened(step), shortened(c.where()), changes,
+		kept, shortened(c.said()),
 	}
 }
 
@@ -90,6 +109,17 @@ func (c *loggedCommit) work() string {
 		return o.WorkflowType + o.ActivityType
 	}
 	return cmp.Or(o.Execution, c.Tool)
+}
+
+// said is what there is to say of the commit itself.
+func (c *loggedCommit) said() string {
+	switch {
+	case c.Message != "":
+		return c.Message
+	case c.Restored != "":
+		return "rollback to " + shortID(archive.CommitID(c.Restored))
+	}
+	return c.Command
 }
 
 // where names host and worker. A worker's identity mostly has the host in it.
@@ -132,8 +162,8 @@ func (c *loggedCommit) String() string {
 // printCommits prints a line for each commit, in columns. One that has nothing in
 // any line is left out.
 func printCommits(out io.Writer, commits iter.Seq[*loggedCommit]) error {
-	var lines [][7]string
-	var used [7]bool
+	var lines []line
+	var used [len(line{})]bool
 	for c := range commits {
 		line := c.columns()
 		for k, s := range line {
@@ -162,8 +192,10 @@ func (a *app) logCommand() *cobra.Command {
 		Long: `log shows the commits that led to a workspace's archive, the last 1,001 of them, newest
 first, a line each: when, the beginning of the commit's id, which attempt, of what (workflow
 and activity type, the execution, or the program), which step, from where, and how much
-changed. --json tells all that is known, but for the results of steps, of which it tells the
-size. An archive that another program wrote has no commits.`,
+changed, whether the archive that the commit made is kept as a version (URL@COMMIT), and what
+was said of it. --json tells all that is known, but for the results of steps, of which it tells
+the size. An archive that another program wrote has no commits. Of a workspace whose archive
+is gone the log of its newest version is shown.`,
 		Example: `  workdir-mount log s3://bucket/jobs/job-1
   workdir-mount log -n 1 --json s3://bucket/jobs/job-1`,
 		Args: cobra.ExactArgs(1),
@@ -177,8 +209,15 @@ size. An archive that another program wrote has no commits.`,
 
 // workspaceLog is what log --json tells, and then the commits.
 type workspaceLog struct {
-	URL      string         `json:"url"`
-	Revision store.Revision `json:"revision"`
+	URL      string          `json:"url"`
+	Revision store.Revision  `json:"revision"`
+	Others   []loggedVersion `json:"versions,omitempty"` // that are of no commit in the log
+}
+
+// loggedVersion is a version without a commit.
+type loggedVersion struct {
+	ID archive.CommitID `json:"id"`
+	keptVersion
 }
 
 // printCommitsJSON prints head, an object, with the commits as its last field. It
@@ -213,17 +252,36 @@ func jsonLine(v any) (string, error) {
 }
 
 func (a *app) showLog(ctx context.Context, url string, number uint) error {
-	log, info, err := workspace.Log(ctx, url)
+	h, err := workspace.History(ctx, url)
 	if err != nil {
 		return err
 	}
-	commits := commitsOf(log, number)
+	head := workspaceLog{URL: store.Redacted(url), Revision: h.Info.Revision}
+	kept := map[archive.CommitID]*keptVersion{}
+	for _, v := range h.Versions {
+		kept[v.ID] = &keptVersion{v.Size, v.ModTime.UTC()}
+		if !h.Log.Has(v.ID) {
+			head.Others = append(head.Others, loggedVersion{v.ID, *kept[v.ID]})
+		}
+	}
+	commits := func(yield func(*loggedCommit) bool) {
+		for c := range commitsOf(h.Log, number) {
+			if c.Version = kept[c.ID]; !yield(c) {
+				return
+			}
+		}
+	}
 	if a.json {
-		head := workspaceLog{store.Redacted(url), info.Revision}
 		return a.toStdout(ctx, func(w io.Writer) error { return printCommitsJSON(w, head, commits) })
 	}
-	if log == nil {
+	if h.Gone {
+		a.note("the workspace has no archive; this is the log of the newest version of it")
+	}
+	if h.Log == nil {
 		a.note("there is no commit log: another program wrote this archive")
+	}
+	for _, v := range head.Others {
+		a.note("an archive of %s that is no commit of the log is kept as version %s, %s", v.ModTime.Local().Format(time.DateTime), v.ID, humanBytes(v.Size))
 	}
 	return a.toStdout(ctx, func(w io.Writer) error { return printCommits(w, commits) })
 }

@@ -34,7 +34,7 @@ func TestLongLogIsWrittenCommitByCommit(t *testing.T) {
 	var largest largestWrite
 	r, w := io.Pipe()
 	go func() {
-		err := printCommitsJSON(io.MultiWriter(w, &largest), workspaceLog{"file:///w", "r"}, commitsOf(log, 0))
+		err := printCommitsJSON(io.MultiWriter(w, &largest), workspaceLog{URL: "file:///w", Revision: "r"}, commitsOf(log, 0))
 		_ = w.CloseWithError(err)
 	}()
 	var got struct {

@@ -15,8 +15,9 @@ import (
 )
 
 func (a *app) catCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "cat URL PATH...",
+	var at atFlag
+	cmd := &cobra.Command{
+		Use:   "cat [flags] URL PATH...",
 		Short: "Print files of a workspace",
 		Long: `cat prints the content of files of a workspace, one after the other. Symbolic links
 are followed as long as they stay in the workspace.
@@ -26,9 +27,15 @@ of the files goes to standard error.`,
 		Example: `  workdir-mount cat s3://bucket/jobs/job-1 results/summary.txt`,
 		Args:    cobra.MinimumNArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return untilSignal(func(ctx context.Context) error { return a.cat(ctx, args[0], args[1:]) })
+			url, err := at.of(args[0])
+			if err != nil {
+				return err
+			}
+			return untilSignal(func(ctx context.Context) error { return a.cat(ctx, url, args[1:]) })
 		},
 	}
+	at.register(cmd.Flags())
+	return cmd
 }
 
 func (a *app) cat(ctx context.Context, url string, paths []string) error {
@@ -67,6 +74,7 @@ func pathIn(args []string) string {
 
 func (a *app) treeCommand() *cobra.Command {
 	var long bool
+	var at atFlag
 	cmd := &cobra.Command{
 		Use:   "tree [flags] URL [PATH]",
 		Short: "List what is in a workspace",
@@ -76,9 +84,14 @@ with a slash at the end. A name that a terminal cannot show as it is, is quoted.
   workdir-mount tree -l s3://bucket/jobs/job-1 src`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return untilSignal(func(ctx context.Context) error { return a.tree(ctx, args[0], pathIn(args), long) })
+			url, err := at.of(args[0])
+			if err != nil {
+				return err
+			}
+			return untilSignal(func(ctx context.Context) error { return a.tree(ctx, url, pathIn(args), long) })
 		},
 	}
+	at.register(cmd.Flags())
 	cmd.Flags().BoolVarP(&long, "long", "l", false, "show permissions, sizes, times and where links lead")
 	return cmd
 }
@@ -177,21 +190,32 @@ func modeWord(e workspace.Entry) string {
 const exitDifferent = 1
 
 func (a *app) diffCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "diff URL-A URL-B",
+	var at atFlag
+	cmd := &cobra.Command{
+		Use:   "diff [flags] URL-A [URL-B]",
 		Short: "Compare two workspaces",
 		Long: `diff compares two workspaces by names, kinds, permissions, sizes, content and where
 links lead, and prints a line for each difference: + is in B only, - in A only, M in
 both. Times, owners and extended attributes do not count.
 
 The exit code is 0 if they are equal, 1 if they differ, and 100 or more if they could
-not be compared.`,
-		Example: `  workdir-mount diff s3://bucket/jobs/job-1 file:///tmp/ws/job-1`,
-		Args:    cobra.ExactArgs(2),
+not be compared. With --at A is a version of the one workspace that is named.`,
+		Example: `  workdir-mount diff s3://bucket/jobs/job-1 file:///tmp/ws/job-1
+  workdir-mount diff --at 5f1dc0de s3://bucket/jobs/job-1`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return untilSignal(func(ctx context.Context) error { return a.diff(ctx, args[0], args[1]) })
+			if (len(args) == 1) != (at.commit != "") {
+				return badFlag("--at", "is for one workspace, of which it names a version; without it there are two")
+			}
+			urlA, err := at.of(args[0])
+			if err != nil {
+				return err
+			}
+			return untilSignal(func(ctx context.Context) error { return a.diff(ctx, urlA, args[len(args)-1]) })
 		},
 	}
+	at.register(cmd.Flags())
+	return cmd
 }
 
 func (a *app) diff(ctx context.Context, urlA, urlB string) error {

@@ -10,6 +10,7 @@ import (
 
 func (a *app) mountCommand() *cobra.Command {
 	var f mountFlags
+	var at atFlag
 	var foreground bool
 	cmd := &cobra.Command{
 		Use:   "mount [flags] URL DIR",
@@ -30,7 +31,11 @@ this one, and SIGINT (Ctrl-C), SIGHUP and SIGQUIT are the same.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			f.Dir = args[1]
-			if err := f.resolve(args[0]); err != nil {
+			url, err := at.of(args[0])
+			if err == nil {
+				err = f.resolve(url)
+			}
+			if err != nil {
 				return err
 			}
 			if foreground {
@@ -40,6 +45,7 @@ this one, and SIGINT (Ctrl-C), SIGHUP and SIGQUIT are the same.`,
 		},
 	}
 	f.register(cmd.Flags())
+	at.register(cmd.Flags())
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay, and unmount on a signal")
 	return cmd
 }

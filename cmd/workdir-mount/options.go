@@ -24,6 +24,7 @@ type mountFlags struct {
 	Dir          string    `json:"-"`   // of any bytes, see daemonRequest
 	ReadOnly     bool      `json:"readOnly"`
 	KeepEmpty    bool      `json:"keepEmpty"`
+	Keep         keepFlags `json:"keep"`
 	Portable     bool      `json:"portable"`
 	Presence     presence  `json:"presence"`
 	MaxBytes     byteSize  `json:"maxBytes"`
@@ -50,6 +51,7 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.ReadOnly, "read-only", false, "mount read-only; nothing is stored")
 	f.Presence.register(flags)
 	flags.BoolVar(&f.KeepEmpty, "keep-empty", false, "store an emptied workspace as an empty archive; by default its archive is deleted")
+	f.Keep.register(flags)
 	flags.BoolVar(&f.Portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
 	flags.Var(&f.MaxBytes, "max-bytes", "memory for content, and as much for names and attributes, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
 	flags.Var(&f.MaxInodes, "max-inodes", "number of files and directories, further names of files included (default: what all mounts have left of one for each KiB of half of the memory limit)")
@@ -149,6 +151,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		Owner:        f.Owner.Is,
 		Plain:        f.Plain,
 		KeepEmpty:    f.KeepEmpty,
+		Keep:         f.Keep.keep(),
 		Portable:     f.Portable,
 		Presence:     f.Presence.option(),
 		Grace:        f.Grace,

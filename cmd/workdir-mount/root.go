@@ -73,6 +73,7 @@ A workspace is named by a URL:
   azblob://container/key    Azure Blob Storage (also az, abfs, abfss)
   file:///path/name         a directory, which may be shared (also local, or the path alone)
   mem://any/name            memory, for as long as the program runs (also memory)
+URL@COMMIT is the workspace as that commit made it, if its archive was kept.
 What follows a "?" are options of the store (docs/stores.md). Credentials come from
 where the cloud's own tools take them.`,
 		Example: `  workdir-mount exec file:///tmp/ws/job-1 -- make test
@@ -103,7 +104,7 @@ where the cloud's own tools take them.`,
 		a.execCommand(), a.mountCommand(), a.daemonCommand(),
 		a.commitCommand(), a.abandonCommand(), a.umountCommand(), a.statusCommand(),
 		a.lsCommand(), a.statCommand(), a.rmCommand(), a.cpCommand(), a.mvCommand(), a.exportCommand(), a.importCommand(),
-		a.catCommand(), a.treeCommand(), a.diffCommand(), a.logCommand(), a.blameCommand(), a.verifyCommand(),
+		a.catCommand(), a.treeCommand(), a.diffCommand(), a.logCommand(), a.rollbackCommand(), a.forkCommand(), a.blameCommand(), a.verifyCommand(),
 		a.uiCommand(), a.doctorCommand(), a.versionCommand(), a.manPagesCommand(),
 	)
 	completeArguments(root)

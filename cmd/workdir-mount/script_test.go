@@ -21,6 +21,7 @@ import (
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/workspace"
 )
 
 func TestMain(m *testing.M) {
@@ -72,6 +73,8 @@ func TestScripts(t *testing.T) {
 			"socket":  scriptSocket,
 			"mkdirs":  scriptMkdirs,
 			"commits": scriptCommits,
+
+			"commit-id": scriptCommitID,
 		},
 	})
 }
@@ -137,6 +140,24 @@ func scriptMkdirs(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	for _, dir := range args[1:] {
 		ts.Check(os.Mkdir(ts.MkAbs(dir), os.FileMode(mode)))
+	}
+}
+
+// scriptCommitID sets a variable to the id of a commit, counted from the newest one:
+// commit-id URL N NAME
+func scriptCommitID(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: commit-id url n name")
+	}
+	log, _, err := workspace.Log(context.Background(), args[0])
+	ts.Check(err)
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for r := range log.All() {
+		if n == 0 {
+			ts.Setenv(args[2], string(r.ID))
+		}
+		n--
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,7 @@ func (f *exportFlags) check(to string) error {
 
 func (a *app) exportCommand() *cobra.Command {
 	var f exportFlags
+	var at atFlag
 	cmd := &cobra.Command{
 		Use:   "export [flags] URL DIR|FILE.tar.gz|-",
 		Short: "Write a workspace to a directory or a file",
@@ -100,9 +102,14 @@ stream, with the same files and commit log, and without the index.`,
 			if err := f.check(args[1]); err != nil {
 				return err
 			}
-			return untilSignal(func(ctx context.Context) error { return a.export(ctx, args[0], args[1], &f) })
+			url, err := at.of(args[0])
+			if err != nil {
+				return err
+			}
+			return untilSignal(func(ctx context.Context) error { return a.export(ctx, url, args[1], &f) })
 		},
 	}
+	at.register(cmd.Flags())
 	cmd.Flags().StringVar(&f.owner, "owner", "", "keep: the files belong to those whom the archive names; for root (default: this user)")
 	cmd.Flags().StringVar(&f.path, "path", "", "export the directory `PATH` of the workspace (default: all of it)")
 	cmd.Flags().BoolVar(&f.dev, "dev", false, "make device nodes; for root (default: an archive with one is refused)")
@@ -216,6 +223,8 @@ type importFlags struct {
 	targetFlags
 	portable bool
 	dev      bool
+	keep     keepFlags
+	message  string
 }
 
 func (a *app) importCommand() *cobra.Command {
@@ -231,7 +240,7 @@ kept is left out with a warning; a file that changes while it is read is an erro
   tar -cz . | workdir-mount import - gs://bucket/job`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.check(cmd.Flags()); err != nil {
+			if err := cmp.Or(f.check(cmd.Flags()), checkMessage(f.message)); err != nil {
 				return err
 			}
 			return changing(func(ctx context.Context) error { return a.importFrom(ctx, args[0], args[1], &f) })
@@ -240,6 +249,8 @@ kept is left out with a warning; a file that changes while it is read is an erro
 	f.register(cmd.Flags())
 	cmd.Flags().BoolVar(&f.portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
 	cmd.Flags().BoolVar(&f.dev, "dev", false, "accept device nodes")
+	f.keep.register(cmd.Flags())
+	cmd.Flags().StringVarP(&f.message, "message", "m", "", "what the log is to say of the commit")
 	return cmd
 }
 
@@ -259,6 +270,7 @@ func (a *app) importFrom(ctx context.Context, from, url string, f *importFlags) 
 	done, err := importInto(ctx, from, url, &workspace.ImportOptions{
 		Options: w.options(), Replace: store.Revision(f.revision), ReplaceAny: f.replace,
 		Portable: f.portable, Devices: f.dev, Tool: "workdir/" + mount.Version(),
+		Keep: f.keep.keep(), Message: f.message,
 	})
 	w.finish()
 	if err != nil {

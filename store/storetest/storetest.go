@@ -120,6 +120,7 @@ var testCases = []testCase{
 	{name: "ComposeReplaced", run: testComposeReplaced},
 	{name: "ComposeRace", run: testComposeRace, large: true},
 	{name: "ComposeReadFails", run: testComposeReadFails},
+	{name: "Keep", run: testKeep, large: true},
 }
 
 // Run holds a driver to the contract of store.Store. open gives an empty store,

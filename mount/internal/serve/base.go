@@ -60,11 +60,11 @@ type openObject struct {
 	unbind func() bool
 }
 
-// openTail opens the archive of key for reading what is touched. ErrNotExist as Store.Open.
-func openTail(ctx context.Context, s store.Store, key string) (*openObject, error) {
+// openTail opens the archive of u for reading what is touched. ErrNotExist as Store.Open.
+func openTail(ctx context.Context, s store.Store, u store.URL) (*openObject, error) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	unbind := context.AfterFunc(ctx, stop)
-	obj, err := store.OpenTail(life, s, key, archive.OpenRead)
+	obj, err := u.OpenArchive(life, s, archive.OpenRead)
 	if err != nil {
 		unbind()
 		stop()

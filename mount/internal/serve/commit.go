@@ -124,6 +124,8 @@ func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Resul
 		ID:      want.CommitID,
 		Parent:  next.Record.Parent,
 		Delete:  empty,
+		Keep:    h.req.Keep,
+		Log:     next,
 		Base:    h.base.revision(),
 		Plan:    plan,
 	})

@@ -38,7 +38,7 @@ type loader struct {
 // open opens the archive; nil if there is none.
 func (l *loader) open(ctx context.Context) (_ *openObject, err error) {
 	defer panics.Catch("open", &err)
-	obj, err := openTail(ctx, l.store, l.url.Key)
+	obj, err := openTail(ctx, l.store, l.url)
 	if errors.Is(err, store.ErrNotExist) {
 		return nil, nil
 	}

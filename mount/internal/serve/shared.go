@@ -126,7 +126,7 @@ func (s *sharing) acquire(ctx context.Context, h *hosted) (*sharedTree, error) {
 
 // revisionNow asks the store which archive there is; "" if there is none.
 func (h *hosted) revisionNow(ctx context.Context) (store.Revision, error) {
-	info, err := h.store.Stat(ctx, h.req.URL.Key)
+	info, err := h.req.URL.StatArchive(ctx, h.store)
 	if err != nil && !errors.Is(err, store.ErrNotExist) {
 		return "", err
 	}

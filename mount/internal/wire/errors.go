@@ -68,6 +68,7 @@ var kinds = []struct {
 	{"conflict", store.ErrConflict},
 	{"unknown", store.ErrUnknown},
 	{"no-archive", store.ErrNotExist},
+	{"no-version", store.ErrNoVersion},
 	{"not-allowed", store.ErrNotAllowed},
 	{"unreachable", store.ErrUnreachable},
 	{"not-archive", store.ErrNotArchive},

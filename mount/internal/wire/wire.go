@@ -67,19 +67,20 @@ type OpenRequest struct {
 	GID       uint32    `json:"gid"`
 	KeepOwner bool      `json:"keepOwner,omitempty"` // to those whom the archive names
 	host.Flags
-	MustExist    bool     `json:"mustExist,omitempty"`
-	MustBeNew    bool     `json:"mustBeNew,omitempty"`
-	Plain        bool     `json:"plain,omitempty"` // then there is a Spill
-	KeepEmpty    bool     `json:"keepEmpty,omitempty"`
-	Portable     bool     `json:"portable,omitempty"`
-	MaxBytes     int64    `json:"maxBytes,omitempty"`
-	MaxInodes    int64    `json:"maxInodes,omitempty"`
-	Spill        ipc.Path `json:"spill,omitempty"` // canonical
-	SpillReserve int64    `json:"spillReserve,omitempty"`
-	Cache        ipc.Path `json:"cache,omitempty"` // canonical
-	CacheBytes   int64    `json:"cacheBytes,omitempty"`
-	FetchAll     bool     `json:"fetchAll,omitempty"`
-	GraceNS      int64    `json:"graceNs"`
+	MustExist    bool       `json:"mustExist,omitempty"`
+	MustBeNew    bool       `json:"mustBeNew,omitempty"`
+	Plain        bool       `json:"plain,omitempty"` // then there is a Spill
+	KeepEmpty    bool       `json:"keepEmpty,omitempty"`
+	Keep         store.Keep `json:"keep"`
+	Portable     bool       `json:"portable,omitempty"`
+	MaxBytes     int64      `json:"maxBytes,omitempty"`
+	MaxInodes    int64      `json:"maxInodes,omitempty"`
+	Spill        ipc.Path   `json:"spill,omitempty"` // canonical
+	SpillReserve int64      `json:"spillReserve,omitempty"`
+	Cache        ipc.Path   `json:"cache,omitempty"` // canonical
+	CacheBytes   int64      `json:"cacheBytes,omitempty"`
+	FetchAll     bool       `json:"fetchAll,omitempty"`
+	GraceNS      int64      `json:"graceNs"`
 
 	Origin archive.Origin `json:"origin"`
 	Since  time.Time      `json:"since,omitzero"`

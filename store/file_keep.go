@@ -1,0 +1,201 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// cannotLink are the answers of link(2) where a file can have no second name: the file
+// system has no links, or no more, or the file is another user's (protected_hardlinks).
+var cannotLink = []error{unix.EPERM, unix.EACCES, unix.EXDEV, unix.EMLINK, unix.ENOSYS, unix.EOPNOTSUPP}
+
+// linkat is link(2), which tests forbid.
+var linkat = unix.Linkat
+
+// Keep implements Keeper: the archive has a second name. The next commit puts another file
+// in the place of the first one.
+func (s *fileStore) Keep(ctx context.Context, key string, rev Revision, as string) error {
+	err := s.keep(ctx, key, rev, as)
+	if err != nil {
+		return s.fail("keep", key, err)
+	}
+	return nil
+}
+
+func (s *fileStore) keep(ctx context.Context, key string, rev Revision, as string) error {
+	if err := ContextError(ctx); err != nil {
+		return err
+	}
+	p, err := s.place(key)
+	if err != nil {
+		return err
+	}
+	to, err := s.place(as)
+	if err != nil {
+		return err
+	}
+	d, err := openDir(p.dir, unix.O_RDONLY, &s.sys)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	for range homeTries { // whoever drops the last version removes its directory
+		if err = s.link(d, p, rev, to); !errors.Is(err, unix.ENOENT) {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return errVanished
+	case errors.Is(err, errors.ErrUnsupported):
+		return s.duplicate(ctx, d, p, rev, to)
+	}
+	return err
+}
+
+// link gives the archive of p, which is in d and of revision rev, a second name.
+// errors.ErrUnsupported where it can have none.
+func (s *fileStore) link(d *dir, p place, rev Revision, to place) error {
+	st, err := d.compare(p, rev)
+	if err != nil {
+		return err
+	}
+	v, err := s.makeVersions(d, to.dir)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	err = again(func() error { return linkat(d.fd, p.name, v.fd, to.name, 0) })
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		return v.sync()
+	case slices.Contains(cannotLink, err):
+		return errors.ErrUnsupported
+	case err != nil:
+		return err
+	}
+	now, err := v.archive(to.name)
+	if err != nil {
+		return err
+	}
+	defer now.file.Close()
+	if now.stat.Ino != st.Ino || now.revision != rev { // another commit, or a tool without the lock
+		_ = unix.Unlinkat(v.fd, to.name, 0)
+		return &ConflictError{Key: p.key, Want: rev}
+	}
+	return v.sync()
+}
+
+// duplicate makes a copy of the archive of p, for those who may read that one.
+func (s *fileStore) duplicate(ctx context.Context, d *dir, p place, rev Revision, to place) error {
+	found, err := d.archive(p.name)
+	if err != nil {
+		return err
+	}
+	o := &fileObject{store: s, key: p.key, found: found}
+	defer o.Close()
+	if found.revision != rev {
+		return &ConflictError{Key: p.key, Want: rev, Have: found.revision}
+	}
+	_, err = s.put(ctx, to, composed(o, []Piece{{Len: found.stamp.size}}), &PutOptions{}, found.stat)
+	if errors.As(err, new(*ConflictError)) {
+		return nil // it is there already
+	}
+	return err
+}
+
+// makeVersions opens the directory of the versions of an archive in d, and makes it for
+// those who may use d, if need be.
+func (s *fileStore) makeVersions(d *dir, path string) (*dir, error) {
+	made, err := s.makeDir(path, "")
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := again(func() error { return unix.Fstat(d.fd, &st) }); err != nil {
+		return nil, err
+	}
+	for _, path := range made {
+		if err := admit(path, &st); err != nil {
+			return nil, err
+		}
+		if err := s.syncDir(filepath.Dir(path)); err != nil {
+			return nil, err
+		}
+	}
+	for _, path := range []string{filepath.Dir(path), path} {
+		if err := s.trusted(d, path); err != nil {
+			return nil, err
+		}
+	}
+	return openDir(path, unix.O_RDONLY, &s.sys)
+}
+
+// admit gives a directory owner, group and mode of another one.
+func admit(path string, st *unix.Stat_t) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return errnoOf(err)
+	}
+	defer f.Close()
+	if f.Chown(int(st.Uid), int(st.Gid)) != nil {
+		_ = f.Chown(-1, int(st.Gid))
+	}
+	_ = unix.Fchmod(int(f.Fd()), st.Mode&0o7777) // file systems without modes let in whom they let in
+	return nil
+}
+
+// errNotTrusted is for a directory whose owner could put other archives in the place of
+// versions.
+var errNotTrusted = errors.New("it belongs to another user, who could change what is in it; remove it, or keep workspaces in a directory of their own")
+
+func (s *fileStore) trusted(d *dir, path string) error {
+	v, err := openDir(path, unix.O_RDONLY|unix.O_NOFOLLOW, &s.sys)
+	if err != nil {
+		return &homeError{path, err}
+	}
+	defer v.close()
+	if !d.trusts(v) {
+		return &homeError{path, errNotTrusted}
+	}
+	return nil
+}
+
+// Drop implements Keeper. The directory of the last version goes with it.
+func (s *fileStore) Drop(ctx context.Context, as string, rev Revision) error {
+	err := s.drop(ctx, as, rev)
+	if err != nil {
+		return s.fail("delete", as, err)
+	}
+	return nil
+}
+
+func (s *fileStore) drop(ctx context.Context, as string, rev Revision) error {
+	if err := ContextError(ctx); err != nil {
+		return err
+	}
+	p, err := s.place(as)
+	if err != nil {
+		return err
+	}
+	d, err := openDir(p.dir, unix.O_RDONLY, &s.sys)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if _, err := d.compare(p, rev); err != nil {
+		return err
+	}
+	if err := again(func() error { return unix.Unlinkat(d.fd, p.name, 0) }); err != nil {
+		return err
+	}
+	if names, err := d.names(); err == nil && (len(names) == 0 || d.empty()) {
+		s.removeDirs([]string{filepath.Dir(p.dir), p.dir})
+	}
+	return d.sync()
+}

@@ -1,0 +1,226 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/workdir/workdir/archive"
+)
+
+// Keep says which of the archives that commits replace are kept as versions: those that
+// either field asks for. The zero value keeps none.
+type Keep struct {
+	Last int           // so many of the newest
+	For  time.Duration // those that were replaced no longer ago
+}
+
+// IsZero says whether nothing is kept.
+func (k Keep) IsZero() bool { return k.Last <= 0 && k.For <= 0 }
+
+// Expired returns those of versions, which are sorted as URL.Versions has them, that k does
+// not ask for. log is that of the archive that is there now; it says when each was replaced
+// and which one is no version, since it is that archive itself.
+func (k Keep) Expired(versions []Version, log *archive.Log, now time.Time) (expired []Version) {
+	replaced := map[archive.CommitID]time.Time{}
+	for r := range log.All() {
+		replaced[r.Parent] = r.Time
+	}
+	n := 0
+	for _, v := range versions {
+		if log.Len() > 0 && v.ID == log.Record.ID {
+			continue // a commit that is under way may have made it
+		}
+		at, known := replaced[v.ID]
+		if !known {
+			at = v.ModTime
+		}
+		if n++; n > k.Last && (k.For <= 0 || now.Sub(at) >= k.For) {
+			expired = append(expired, v)
+		}
+	}
+	return expired
+}
+
+// keepEvery is how many commits of a workspace lie between two looks for versions that
+// are not to be kept any more: a look costs a list.
+const keepEvery = 10
+
+// keepTries is how often an archive is kept anew after an answer that was lost.
+const keepTries = 3
+
+// keeping is what a commit does for the archive that it replaces. It goes on beside the
+// upload of the new one, and is done before the request that makes that one visible: a
+// crash in between leaves a version that is the archive itself.
+type keeping struct {
+	store Store
+	key   string
+	c     *CommitRequest
+	id    archive.CommitID
+	done  func() error // does it, once
+	end   context.CancelFunc
+	runs  sync.WaitGroup
+}
+
+// startKeeping begins to keep what c replaces, if it is to be kept; nil where nothing is.
+func startKeeping(ctx context.Context, s Store, key string, c *CommitRequest) *keeping {
+	if c.Keep.IsZero() || c.Replace == "" {
+		return nil
+	}
+	k := &keeping{store: s, key: key, c: c, id: c.Parent}
+	if k.id == "" {
+		k.id = foreignID(c.Replace)
+	}
+	ctx, k.end = context.WithCancel(ctx)
+	k.done = sync.OnceValue(func() error { return k.keep(ctx) })
+	k.runs.Go(func() { _ = k.done() }) // before asks for the error
+	return k
+}
+
+func (k *keeping) keep(ctx context.Context) error {
+	var err error
+	for range keepTries {
+		err = keepAs(ctx, k.store, k.key, k.c.Replace, versionsOf(k.key)+string(k.id))
+		if !errors.Is(err, ErrUnknown) {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, ErrUnknown): // of the version; the commit itself was not sent
+		return &Error{Op: "keep", Object: k.key, Kind: ErrUnreachable, Cause: errors.New(err.Error())}
+	case errors.As(err, new(*ConflictError)):
+		return err
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrNotExist):
+		return fmt.Errorf("%w (%w)", &ConflictError{Key: k.key, Want: k.c.Replace}, err)
+	case err != nil:
+		return fmt.Errorf("keep what the commit replaces: %w", err)
+	}
+	return nil
+}
+
+// before is the commit's Before, behind the keeping.
+func (k *keeping) before(ask func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := k.done(); err != nil {
+			return err
+		}
+		if ask == nil {
+			return nil
+		}
+		return ask(ctx)
+	}
+}
+
+// stop waits until nothing goes on any more.
+func (k *keeping) stop() {
+	k.end()
+	k.runs.Wait()
+}
+
+// expire removes the versions that are not to be kept any more, now and then. What cannot
+// be removed is for the next time, since the commit is done.
+func (k *keeping) expire(ctx context.Context) {
+	log := k.c.Log
+	if log == nil || log.Len()%keepEvery != 0 {
+		return
+	}
+	u := URL{Key: k.key}
+	versions, err := u.Versions(ctx, k.store)
+	for _, v := range k.c.Keep.Expired(versions, log, time.Now()) {
+		err = errors.Join(err, Drop(ctx, k.store, v))
+	}
+	if err != nil {
+		logger(ctx).Warn("versions that are not kept any more could not be removed", "workspace", k.key, "cause", err)
+	}
+}
+
+// Drop removes a version, as URL.Versions returned it. That it is gone is no error.
+func Drop(ctx context.Context, s Store, v Version) error {
+	var err error
+	if keeper, ok := s.(Keeper); ok {
+		err = keeper.Drop(ctx, v.Key, v.Revision)
+	} else {
+		err = s.Delete(ctx, v.Key, v.Revision, nil)
+	}
+	if errors.Is(err, ErrNotExist) || errors.Is(err, ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// keepAs makes the archive of key, of revision rev, that of another key too: by the store
+// itself, or by sending its bytes. An archive that is there stays.
+func keepAs(ctx context.Context, s Store, key string, rev Revision, as string) error {
+	if keeper, ok := s.(Keeper); ok {
+		if err := keeper.Keep(ctx, key, rev, as); err == nil || definite(err) {
+			return err
+		}
+	}
+	err := copyAs(ctx, s, key, rev, as)
+	if e := (*ConflictError)(nil); errors.As(err, &e) && e.Key == as {
+		return nil
+	}
+	return err
+}
+
+func copyAs(ctx context.Context, s Store, key string, rev Revision, as string) error {
+	if copier, ok := s.(Copier); ok {
+		if _, err := copier.CopyFrom(ctx, s, key, rev, as, nil); err == nil || definite(err) {
+			return err
+		}
+	}
+	o, err := s.Open(ctx, key)
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	if have := o.Info().Revision; have != rev {
+		return replacedMeanwhile(key, rev, have)
+	}
+	_, err = s.Put(ctx, as, func(w io.Writer) error {
+		_, err := io.Copy(w, io.NewSectionReader(o, 0, o.Info().Size))
+		return err
+	}, nil)
+	return err
+}
+
+// Prune removes the versions of a workspace that keep does not ask for, and returns them.
+// With dryRun nothing is removed. Of a workspace whose archive is gone they are judged by
+// their own times.
+func (u URL) Prune(ctx context.Context, s Store, keep Keep, dryRun bool) ([]Version, error) {
+	versions, err := u.Versions(ctx, s)
+	if err != nil || len(versions) == 0 {
+		return nil, err
+	}
+	_, log, err := ReadLog(ctx, s, u.Key)
+	if err != nil && !errors.Is(err, ErrNotExist) {
+		return nil, err
+	}
+	expired := keep.Expired(versions, log, time.Now())
+	for i := range expired {
+		if dryRun {
+			break
+		}
+		if err := Drop(ctx, s, expired[i]); err != nil {
+			return expired[:i], err
+		}
+	}
+	return expired, nil
+}
+
+// versioned returns the keys of the workspaces among the keys of versions, each once.
+func versioned(infos []Info) (keys []string) {
+	for _, info := range infos {
+		dir, rest, found := strings.Cut("/"+info.Key, "/"+versionsName+"/")
+		if i := strings.LastIndexByte(rest, '/'); found && i > 0 {
+			keys = append(keys, strings.TrimPrefix(dir+"/"+rest[:i], "/"))
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
