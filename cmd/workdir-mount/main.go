@@ -15,5 +15,11 @@ import (
 
 func main() {
 	mount.Init()
+	if os.Getpid() == 1 {
+		os.Exit(asInit())
+	}
+	if args, ok, err := helperCommand(os.Args); ok {
+		os.Exit(runHelper(args, err))
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }

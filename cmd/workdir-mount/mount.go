@@ -16,7 +16,8 @@ func (a *app) mountCommand() *cobra.Command {
 		Use:   "mount [flags] URL DIR",
 		Short: "Mount a workspace on a directory",
 		Long: `mount shows the workspace in DIR, an empty directory, and returns when it is
-mounted. A process stays behind that keeps it until it is unmounted.
+mounted. A process stays behind that keeps it until it is unmounted. With --foreground
+that is this process, and a service manager is told when the mount is there (Type=notify).
 
 What is done in DIR is stored at workdir-mount umount DIR, if before that
 workdir-mount commit DIR has marked it. umount(8) or fusermount3 -u end the mount
@@ -46,6 +47,7 @@ this one, and SIGINT (Ctrl-C), SIGHUP and SIGQUIT are the same.`,
 	}
 	f.register(cmd.Flags())
 	at.register(cmd.Flags())
+	cmd.Flags().BoolVar(&f.Commit, "commit", false, "mark the workspace at once, as workdir-mount commit does, to be stored when it is unmounted")
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay, and unmount on a signal")
 	return cmd
 }
@@ -63,6 +65,9 @@ func (a *app) mountForeground(f *mountFlags) error {
 	}
 	if err := a.reportMounted(opened.status); err != nil {
 		return err
+	}
+	if err := notifyManager("READY=1"); err != nil {
+		a.log.Warn("the service manager is not told", "cause", err)
 	}
 	m := opened.mount
 	result, err := a.serve(m, sigs)
@@ -90,7 +95,13 @@ func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (opened, error)
 	if err != nil {
 		return opened{}, err
 	}
-	status, err := m.Status(ctx)
+	if f.Commit {
+		err = m.Commit()
+	}
+	var status mount.Status
+	if err == nil {
+		status, err = m.Status(ctx)
+	}
 	if err != nil {
 		_, _ = m.Close(context.WithoutCancel(ctx)) // unmarked; err says what is wrong
 	}

@@ -40,6 +40,7 @@ type mountFlags struct {
 	AllowOther bool `json:"allowOther"`
 	Suid       bool `json:"suid"`
 	Dev        bool `json:"dev"`
+	Commit     bool `json:"commit"` // mark it at once; of mount alone
 
 	Grace time.Duration `json:"grace"`
 
@@ -76,6 +77,9 @@ func (f *mountFlags) resolve(url string) error {
 	}
 	if err := f.Presence.check(f.ReadOnly); err != nil {
 		return err
+	}
+	if f.Commit && f.ReadOnly {
+		return badFlag("--commit", "needs a mount that can be written, without --read-only")
 	}
 	if f.Grace <= 0 {
 		return badFlag("--grace", "must be more than 0, such as 10s")

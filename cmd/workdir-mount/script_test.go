@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == daemonName { // of a test that runs "mount" in this process
 		main()
 	}
-	testscript.Main(m, map[string]func(){"workdir-mount": checkedMain, "count-interrupts": countInterrupts})
+	testscript.Main(m, map[string]func(){"workdir-mount": checkedMain, mountHelper: main, umountHelper: main, "count-interrupts": countInterrupts})
 }
 
 // countInterrupts is a command that counts each SIGINT it gets, until SIGTERM,
