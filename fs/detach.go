@@ -1,0 +1,68 @@
+package fs
+
+import "syscall"
+
+// Detach takes a name away and leaves its inode as it is, whatever it holds, for Attach to
+// give it another: the two halves of a rename. Renames that cross each other, such as a
+// to b and b to a, need no names in between. The caller gets a reference. Until the last
+// inode that was detached is attached the tree is not whole, and nobody else may use it.
+// Errors: ENOENT, ENOTDIR, ENAMETOOLONG.
+func (t *Tree) Detach(dir *Inode, name string) (*Inode, syscall.Errno) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ino, errno := t.findToChange(dir, name)
+	switch {
+	case errno != 0:
+		return nil, errno
+	case ino == 0:
+		return nil, syscall.ENOENT
+	}
+	n, when := t.hold(ino), now()
+	dir.dir.remove(name)
+	t.giveText(int64(len(name)))
+	t.entriesChanged(dir, when, -1)
+	if n.isDir() {
+		t.linked(dir, when, -1)
+	}
+	t.mark(n, flagMoved)
+	return n, 0
+}
+
+// Attach gives n, which was detached, a name. No reference is given: the caller has n.
+// Errors as Mknod; EINVAL for a directory into itself or below.
+func (t *Tree) Attach(dir *Inode, name string, n *Inode) syscall.Errno {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if errno := t.mayAdd(dir, name); errno != 0 {
+		return errno
+	}
+	if t.contains(n, dir) {
+		return syscall.EINVAL
+	}
+	if errno := t.takeText(int64(len(name))); errno != 0 {
+		return errno
+	}
+	when := now()
+	if n.isDir() {
+		n.dir.parent = dir.ino
+		t.linked(dir, when, 1)
+	}
+	t.linked(n, when, 0)
+	t.addName(dir, name, n, when)
+	return 0
+}
+
+// SetDirTime sets the mtime of a directory as a change of its names does, which is no
+// change by itself. ENOTDIR.
+func (t *Tree) SetDirTime(dir *Inode, mtime Time) syscall.Errno {
+	if !dir.isDir() {
+		return syscall.ENOTDIR
+	}
+	if errno := t.lockChange(dir); errno != 0 {
+		return errno
+	}
+	defer dir.mu.Unlock()
+	dir.mtime, dir.ctime = stampOf(mtime), nanos(now())
+	t.keepLocked(dir)
+	return 0
+}
