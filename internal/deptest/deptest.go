@@ -75,6 +75,7 @@ var table = map[string]rule{
 	"store":                        {ours: []string{"archive"}, tests: []string{"fs", "store/storetest"}},
 	"fs/fusefs":                    {ours: []string{"fs"}, foreign: []string{"github.com/hanwen/go-fuse/v2/fuse"}},
 	"fs/fsdir":                     {ours: []string{"archive", "fs"}},
+	"fs/fsupper":                   {ours: []string{"archive", "fs"}, tests: []string{"fs/fusefs"}},
 	"archive":                      {ours: []string{"fs"}, foreign: []string{"github.com/klauspost/pgzip", "github.com/klauspost/compress"}},
 	"fs":                           {},
 	"bench":                        {ours: []string{"archive", "fs", "mount", "store", "store/drivers/azure", "store/drivers/gs", "store/drivers/s3"}, foreign: []string{"cloud.google.com/go/storage", "github.com/Azure/", "github.com/aws/", "google.golang.org/api/option"}},

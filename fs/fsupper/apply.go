@@ -1,0 +1,228 @@
+package fsupper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+)
+
+// ErrInconsistent says that upper is not what an overlay over this tree leaves behind:
+// something else has changed it.
+var ErrInconsistent = errors.New("the overlay's upper directory was tampered with")
+
+// errNotThere is the ErrInconsistent of an origin that the tree does not have.
+var errNotThere = fmt.Errorf("%w: its origin is not in lower", ErrInconsistent)
+
+// Options are the options of Apply and Count. Nil stands for the zero value.
+type Options struct {
+	// Backing is the directory that upper and index are in. Apply needs it: the files
+	// that hold new content are adopted into it.
+	Backing *fs.BackingDir
+
+	// RootPerm are permission bits that the root was shown with though they are not
+	// its own; 0: none. A root that still has them keeps its own.
+	RootPerm uint32
+
+	// Warn is told, once for each text, of what the tree does not hold.
+	Warn func(archive.Warning)
+}
+
+// Apply makes t what an overlay over it showed. upper and index are descriptors of its
+// upper directory and of the index in its work directory, -1 if there is none; nobody
+// changes them any more. t is as it was served: sealed, and not changed since. The root of
+// upper was made with the attributes and user.* extended attributes of the tree's.
+//
+// Content is adopted by renaming files out of upper, which is not to be used afterwards.
+// Afterwards t.Changes counts what was changed, and nothing where all is as it was. A
+// directory whose mtime alone is another one is no change: so are those in which something
+// was made and removed again.
+//
+// After an error t is not to be used, and nothing of it is to be stored. Errors, with the
+// path in their text: ErrInconsistent; *archive.LimitError for a path that is too long;
+// those of the tree, such as ENOSPC, of the file system, and ctx's.
+func Apply(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) error {
+	if opts == nil || opts.Backing == nil {
+		return errors.New("apply upper: no backing directory to adopt files into")
+	}
+	to := &treeTarget{tree: t, backing: opts.Backing, detached: map[uint64]*fs.Inode{}}
+	return newApplier(ctx, t, upper, opts, to).run(index)
+}
+
+// Count returns what t.Changes would after Apply. It changes nothing, and t may be served
+// and upper be in use meanwhile: what vanishes while it looks is left out, and it is exact
+// when nothing changes. Base content is read only of a file that was copied up and has
+// its size and mtime still.
+func Count(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) (fs.Changes, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	silent := Options{RootPerm: opts.RootPerm}
+	to := &counter{tree: t, names: map[uint64]int64{}, modified: map[uint64]int64{}}
+	a := newApplier(ctx, t, upper, &silent, to)
+	a.live = true
+	if err := a.run(index); err != nil {
+		return fs.Changes{}, err
+	}
+	return to.sum(), nil
+}
+
+// target is what an applier does its work to. Directories that are nil were created by a
+// target that makes none.
+type target interface {
+	// detach takes away the name of n, which has a place in the final shape.
+	detach(dir *fs.Inode, name string, n *fs.Inode) error
+	// unlink removes a name of a file, and rmdir a directory that is empty by now.
+	unlink(dir *fs.Inode, name string, n *fs.Inode) error
+	rmdir(dir *fs.Inode, name string) error
+	// attach gives n a name in the final shape.
+	attach(dir *fs.Inode, name string, n *fs.Inode) error
+	// create makes something new, and returns it with a reference, or nil.
+	create(dir *fs.Inode, name string, e *entry) (*fs.Inode, error)
+	// change carries out what is different of n.
+	change(n *fs.Inode, e *entry, c *change) error
+	// setDirTime sets the mtime of a directory.
+	setDirTime(dir *fs.Inode, mtime fs.Time) error
+	// finish is called at the end.
+	finish() error
+}
+
+// applier is one Apply or Count.
+type applier struct {
+	ctx   context.Context
+	tree  *fs.Tree
+	upper reader
+	opts  *Options
+	to    target
+	live  bool // upper is in use: what does not fit together is left out
+
+	root  *dir
+	dirs  map[uint64]*dir      // directories of the tree that have a place in the final shape
+	moved map[uint64]bool      // files of the tree that have a name there which is new
+	taken bits                 // files of the tree that an entry of upper stands for
+	links map[uint64]*fs.Inode // by number in upper, of files with several names; each with a reference, or nil
+
+	warned map[string]bool
+	chunks [2][]byte // to compare content
+}
+
+func newApplier(ctx context.Context, t *fs.Tree, upper int, opts *Options, to target) *applier {
+	return &applier{
+		ctx: ctx, tree: t, upper: newReader(upper), opts: opts, to: to,
+		dirs: map[uint64]*dir{}, moved: map[uint64]bool{}, taken: bits{}, links: map[uint64]*fs.Inode{},
+		warned: map[string]bool{},
+	}
+}
+
+func (a *applier) run(index int) error {
+	defer a.release()
+	err := a.steps(index)
+	if err != nil && a.ctx.Err() != nil {
+		err = context.Cause(a.ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("take over what was done in the overlay: %w", err)
+	}
+	return nil
+}
+
+func (a *applier) steps(index int) error {
+	if err := a.plan(); err != nil {
+		return err
+	}
+	if err := a.dropAll(a.root); err != nil {
+		return err
+	}
+	if err := a.place(a.root); err != nil {
+		return err
+	}
+	if index >= 0 {
+		if err := a.indexed(index); err != nil {
+			return err
+		}
+	}
+	return a.to.finish()
+}
+
+// release returns the references of the plan.
+func (a *applier) release() {
+	for _, n := range a.links {
+		if n != nil {
+			a.tree.Unref(n, 1)
+		}
+	}
+	for _, d := range a.dirs {
+		a.tree.Unref(d.base, 1)
+	}
+}
+
+// passable returns nil for an error that only says that upper was changed meanwhile, where
+// that may be; else err with the path.
+func (a *applier) passable(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if a.live {
+		for _, of := range []error{ErrInconsistent, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENODATA, unix.ESTALE, unix.EINVAL} {
+			if errors.Is(err, of) {
+				return nil
+			}
+		}
+	}
+	return named(path, err)
+}
+
+// named puts the path in front of an error that has none yet.
+func named(path string, err error) error {
+	var has *pathError
+	if err == nil || errors.As(err, &has) {
+		return err
+	}
+	return &pathError{path, err}
+}
+
+// pathError is an error about one path.
+type pathError struct {
+	path string
+	err  error
+}
+
+func (e *pathError) Error() string { return fmt.Sprintf("%q: %v", e.path, e.err) }
+func (e *pathError) Unwrap() error { return e.err }
+
+func inconsistent(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInconsistent, fmt.Sprintf(format, args...))
+}
+
+func orNil(errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
+}
+
+// warn tells of text once.
+func (a *applier) warn(path, text string) {
+	if a.opts.Warn != nil && !a.warned[text] {
+		a.warned[text] = true
+		a.opts.Warn(archive.Warning{Path: path, Text: text})
+	}
+}
+
+// bits is a set of numbers that are close together.
+type bits map[uint64]uint64
+
+// add reports whether n was not in the set.
+func (b bits) add(n uint64) bool {
+	word, bit := n/64, uint64(1)<<(n%64)
+	if b[word]&bit != 0 {
+		return false
+	}
+	b[word] |= bit
+	return true
+}

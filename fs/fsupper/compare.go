@@ -1,0 +1,131 @@
+package fsupper
+
+import (
+	"bytes"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// permBits are the bits of a mode that are no kind.
+const permBits = 0o7777
+
+// change is what is different of an inode. The mtime of a directory is none.
+type change struct {
+	set     fs.SetAttr
+	remove  []string // extended attributes
+	xattrs  []fs.Xattr
+	content *content // nil: the same
+}
+
+func (c *change) none() bool {
+	return c.set.Valid == 0 && len(c.remove)+len(c.xattrs) == 0 && c.content == nil
+}
+
+// update makes n what e is. A nil n is one that the target has created and counted.
+func (a *applier) update(n *fs.Inode, e *entry) error {
+	if e.flags {
+		a.warn(e.path, "file attributes of chattr(1) are left out")
+	}
+	if n == nil {
+		return nil
+	}
+	c, err := a.compare(n, e)
+	if err != nil || c.none() {
+		return err
+	}
+	return a.to.change(n, e, c)
+}
+
+// compare returns how e differs from n.
+func (a *applier) compare(n *fs.Inode, e *entry) (*change, error) {
+	c, at := &change{}, a.tree.Attr(n)
+	s := &c.set
+	if at.Mode != e.st.Mode && e.kind() != unix.S_IFLNK {
+		s.Valid, s.Mode = s.Valid|fs.SetMode, e.st.Mode&permBits
+	}
+	if at.UID != e.st.Uid {
+		s.Valid, s.UID = s.Valid|fs.SetUID, e.st.Uid
+	}
+	if at.GID != e.st.Gid {
+		s.Valid, s.GID = s.Valid|fs.SetGID, e.st.Gid
+	}
+	if mtime := timeOf(e.st.Mtim); at.Mtime != mtime && e.kind() != unix.S_IFDIR {
+		s.Valid, s.Mtime = s.Valid|fs.SetMtime, mtime
+	}
+	err := a.compareXattrs(n, e, c)
+	if err == nil && e.kind() == unix.S_IFREG {
+		err = a.compareContent(n, &at, e, c)
+	}
+	return c, err
+}
+
+func timeOf(t unix.Timespec) fs.Time { return fs.Time{Sec: t.Sec, Nsec: uint32(t.Nsec)} }
+
+// labels are extended attributes that a security module keeps for itself: they are the
+// host's, and on every file.
+var labels = map[string]bool{
+	"security.selinux": true, "security.SMACK64": true, "security.ima": true, "security.evm": true,
+}
+
+// userName returns the name by which a user knows an extended attribute of upper; false
+// for what no tree holds.
+func (a *applier) userName(e *entry, key string) (string, bool) {
+	if rest, ok := strings.CutPrefix(key, escapedPrefix); ok {
+		return ownPrefix + rest, true
+	}
+	class, _, _ := strings.Cut(key, ".")
+	switch {
+	case labels[key]:
+		return "", false
+	case class == "user", class == "trusted", class == "security":
+		return key, true
+	case strings.HasPrefix(key, "system.posix_acl_"):
+		a.warn(e.path, "POSIX ACLs are left out")
+	default:
+		a.warn(e.path, "extended attributes "+class+".* are left out")
+	}
+	return "", false
+}
+
+// compareXattrs finds the extended attributes that differ. What the tree has of the
+// overlay's own was not shown, so it stays.
+func (a *applier) compareXattrs(n *fs.Inode, e *entry, c *change) error {
+	old, errno := a.tree.ListXattr(n)
+	if errno != 0 {
+		return errno
+	}
+	gone := map[string]bool{}
+	for _, name := range old {
+		if !labels[name] && !strings.HasPrefix(name, ownPrefix) {
+			gone[name] = true
+		}
+	}
+	for _, key := range e.xattrs {
+		name, ok := a.userName(e, key)
+		if !ok {
+			continue
+		}
+		delete(gone, name)
+		value, err := a.upper.value(xattrPath(e.dir, e.name), key)
+		if err != nil {
+			return err
+		}
+		was, errno := a.tree.GetXattr(n, name)
+		if errno != 0 && errno != syscall.ENODATA {
+			return errno
+		}
+		if errno == syscall.ENODATA || !bytes.Equal(was, value) {
+			c.xattrs = append(c.xattrs, fs.Xattr{Name: name, Value: bytes.Clone(value)})
+		}
+	}
+	for _, name := range old {
+		if gone[name] {
+			c.remove = append(c.remove, name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package fsupper
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// chunkSize is the unit, in bytes, in which content is compared: that in which a tree
+// copies base up.
+const chunkSize = 1 << 20
+
+// content is new content of a file.
+type content struct {
+	size int64
+	same []fs.Range // in which it is what the file had
+}
+
+// compareContent finds out whether the content differs, and where. Nothing is read of what
+// is certain to differ and so small that no chunk could be kept, nor by a target that only
+// wants to know whether anything does.
+func (a *applier) compareContent(n *fs.Inode, at *fs.Attr, e *entry, c *change) error {
+	switch {
+	case e.metacopy && e.origin == 0:
+		return inconsistent("its content is in lower, but it has no origin")
+	case e.metacopy:
+		return nil
+	}
+	known := at.Size != e.st.Size || c.set.Valid&fs.SetMtime != 0
+	if known && (a.live || max(at.Size, e.st.Size) <= chunkSize || e.origin == 0) {
+		if at.Size != 0 || e.st.Size != 0 {
+			c.content = &content{size: e.st.Size}
+		}
+		return nil
+	}
+	fd, err := openFile(e.dir, e.name)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	same, err := a.same(n, at.Size, fd, e.st.Size)
+	if err != nil {
+		return err
+	}
+	if at.Size != e.st.Size || !covers(same, at.Size) {
+		c.content = &content{e.st.Size, same}
+	}
+	return nil
+}
+
+// covers reports whether ranges in order, which do not overlap, are all of size bytes.
+func covers(ranges []fs.Range, size int64) bool {
+	for _, r := range ranges {
+		size -= r.Len
+	}
+	return size == 0
+}
+
+// same returns the ranges, of whole chunks or up to the end, in which a file holds what n
+// does.
+func (a *applier) same(n *fs.Inode, was int64, fd int, is int64) (ranges []fs.Range, err error) {
+	end := is
+	if is > was {
+		end = was / chunkSize * chunkSize // what follows is in a chunk that is longer now
+	}
+	for off := int64(0); off < end; {
+		next, err := a.nextData(n, fd, off, end)
+		if err != nil {
+			return nil, err
+		}
+		if next > off { // both are holes until there
+			ranges = append(ranges, fs.Range{Off: off, Len: next - off})
+			off = next
+			continue
+		}
+		length := min(chunkSize, end-off)
+		equal, err := a.equalChunk(n, fd, off, length)
+		if err != nil {
+			return nil, err
+		}
+		if equal {
+			ranges = append(ranges, fs.Range{Off: off, Len: length})
+		}
+		off += length
+	}
+	return ranges, nil
+}
+
+// nextData returns where the first chunk at or after off begins in which one of both has
+// data; end if none has.
+func (a *applier) nextData(n *fs.Inode, fd int, off, end int64) (int64, error) {
+	ours, _, errno := a.tree.NextData(n, off, end)
+	if errno != 0 {
+		return 0, errno
+	}
+	var theirs int64
+	err := retry(func() (err error) { theirs, err = unix.Seek(fd, off, unix.SEEK_DATA); return err })
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		theirs = end
+	case err != nil:
+		return 0, err
+	}
+	if next := min(ours, theirs); next < end {
+		return next / chunkSize * chunkSize, nil
+	}
+	return end, nil
+}
+
+// equalChunk compares at most a chunk.
+func (a *applier) equalChunk(n *fs.Inode, fd int, off, length int64) (bool, error) {
+	for i := range a.chunks {
+		if a.chunks[i] == nil {
+			a.chunks[i] = make([]byte, chunkSize)
+		}
+	}
+	theirs, ours := a.chunks[0][:length], a.chunks[1][:length]
+	for done := 0; done < len(theirs); {
+		got := 0
+		err := retry(func() (err error) { got, err = unix.Pread(fd, theirs[done:], off+int64(done)); return err })
+		if err == nil && got == 0 {
+			return false, nil // cut just now
+		}
+		if err != nil {
+			return false, err
+		}
+		done += got
+	}
+	for done := 0; done < len(ours); {
+		got, errno := a.tree.ReadAt(n, ours[done:], off+int64(done))
+		if errno != 0 {
+			return false, errno
+		}
+		if got == 0 {
+			return false, io.ErrUnexpectedEOF
+		}
+		done += got
+	}
+	return bytes.Equal(theirs, ours), nil
+}

@@ -1,0 +1,463 @@
+package fsupper
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/fs/fusefs"
+)
+
+// The process that runs the tests never serves a mount that it uses: each lower has a
+// child, which is this test binary again with the path of an archive in childEnv.
+const childEnv = "FSUPPER_TEST_ARCHIVE"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childEnv); path != "" {
+		if err := serve(path); err != nil {
+			fmt.Fprintln(os.Stderr, "child:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// serve serves an archive, read-only, by the /dev/fuse that is descriptor 3, until the
+// connection ends.
+func serve(path string) error {
+	packed, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	tree, _, err := standOn(packed, nil)
+	if err != nil {
+		return err
+	}
+	conn, err := fusefs.Serve(3, tree, &fusefs.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	return conn.Wait()
+}
+
+// standOn makes a tree that stands on an archive. A nil home is an arena's.
+func standOn(packed []byte, home fs.Home) (*fs.Tree, *archive.Archive, error) {
+	a, err := archive.Open(context.Background(), bytes.NewReader(packed), int64(len(packed)), nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	img, err := a.Image(a.Source(archive.NewCache(64<<20), nil), &archive.ReaderOptions{Devices: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	if home == nil {
+		if home, err = fs.NewArenaHome(1 << 30); err != nil {
+			return nil, nil, err
+		}
+	}
+	t, err := fs.NewOn(img, home, nil)
+	return t, a, err
+}
+
+// overlay is an overlay over a lower that a child serves, and the tree that stands on the
+// same archive.
+type overlay struct {
+	tb      testing.TB
+	dir     string // where the overlay is mounted
+	packed  []byte
+	archive *archive.Archive
+	tree    *fs.Tree
+	home    fs.Home
+	backing *fs.BackingDir
+	upper   int
+	index   int
+	child   *exec.Cmd
+	mounted []string
+}
+
+// newOverlay mounts an overlay over an archive.
+func newOverlay(tb testing.TB, packed []byte) *overlay {
+	tb.Helper()
+	home, err := fs.NewTmpfsHome(4<<30, 0)
+	must(tb, err)
+	return newOverlayIn(tb, packed, home)
+}
+
+// newOverlayIn is newOverlay with upper in the file system of a home.
+func newOverlayIn(tb testing.TB, packed []byte, home fs.Home) *overlay {
+	tb.Helper()
+	o := &overlay{tb: tb, packed: packed, home: home}
+	var err error
+	o.tree, o.archive, err = standOn(packed, home)
+	must(tb, err)
+	o.backing, err = fs.NewBackingDir(home)
+	must(tb, err)
+	at, err := os.MkdirTemp("", "fsupper") // not TempDir: the name of a test may have a comma
+	must(tb, err)
+	tb.Cleanup(func() { must(tb, os.RemoveAll(at)) })
+	tb.Cleanup(o.close)
+	lower, empty := filepath.Join(at, "lower"), filepath.Join(at, "empty")
+	o.dir = filepath.Join(at, "m")
+	for _, dir := range []string{lower, empty, o.dir} {
+		must(tb, os.Mkdir(dir, 0o755))
+	}
+	// A layer of a file system of its own, with a UUID, makes the bit of xino 2^62.
+	must(tb, unix.Mount("empty", empty, "tmpfs", 0, ""))
+	o.mounted = append(o.mounted, empty)
+	o.mountLower(at, lower)
+	for _, name := range []string{"upper", "work"} {
+		must(tb, unix.Mkdirat(o.backing.FD(), name, 0o755))
+	}
+	o.upper = openAt(tb, o.backing.FD(), "upper")
+	o.dressRoot()
+	in := fmt.Sprintf("/proc/self/fd/%d/", o.backing.FD())
+	options := fmt.Sprintf("lowerdir=%s:%s,upperdir=%supper,workdir=%swork,index=on,redirect_dir=on,xino=on,metacopy=on", lower, empty, in, in)
+	must(tb, unix.Mount("workdir", o.dir, "overlay", unix.MS_NOSUID|unix.MS_NODEV, options))
+	o.mounted = append(o.mounted, o.dir)
+	o.index = openAt(tb, o.backing.FD(), "work/index")
+	return o
+}
+
+// dressRoot gives upper's root what the tree's root has.
+func (o *overlay) dressRoot() {
+	root := o.tree.Root()
+	a := o.tree.Attr(root)
+	names, errno := o.tree.ListXattr(root)
+	must(o.tb, orNil(errno))
+	for _, name := range names {
+		value, errno := o.tree.GetXattr(root, name)
+		must(o.tb, orNil(errno))
+		must(o.tb, unix.Fsetxattr(o.upper, name, value, 0))
+	}
+	must(o.tb, unix.Fchown(o.upper, int(a.UID), int(a.GID)))
+	must(o.tb, unix.Fchmod(o.upper, a.Mode&permBits))
+	at := unix.Timespec{Sec: a.Mtime.Sec, Nsec: int64(a.Mtime.Nsec)}
+	must(o.tb, unix.UtimesNanoAt(o.backing.FD(), "upper", []unix.Timespec{at, at}, 0))
+}
+
+func (o *overlay) mountLower(at, dir string) {
+	o.tb.Helper()
+	dev, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		o.tb.Fatalf("these tests need root and /dev/fuse: %v", err)
+	}
+	defer dev.Close() // the child has its own; the connection must end with it
+	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", dev.Fd())
+	must(o.tb, unix.Mount("workdir", dir, "fuse.workdir", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_RDONLY, data))
+	o.mounted = append(o.mounted, dir)
+	file := filepath.Join(at, "archive")
+	must(o.tb, os.WriteFile(file, o.packed, 0o600))
+	o.child = exec.Command("/proc/self/exe")
+	o.child.Env = append(os.Environ(), childEnv+"="+file)
+	o.child.ExtraFiles = []*os.File{dev}
+	o.child.Stderr = os.Stderr
+	must(o.tb, o.child.Start())
+	// An overlay that is made before the lower has answered INIT finds that it has no
+	// file handles, and goes on without an index.
+	var st unix.Statfs_t
+	must(o.tb, unix.Statfs(dir, &st))
+}
+
+// unmount unmounts overlay and lower, and waits for the end of the connection.
+func (o *overlay) unmount() {
+	o.tb.Helper()
+	slices.Reverse(o.mounted)
+	for _, dir := range o.mounted {
+		if err := unix.Unmount(dir, 0); err != nil {
+			o.tb.Errorf("unmount %s: %v", dir, err)
+			_ = unix.Unmount(dir, unix.MNT_DETACH)
+		}
+	}
+	o.mounted = nil
+	if o.child != nil {
+		if err := o.child.Wait(); err != nil {
+			o.tb.Errorf("child: %v", err)
+		}
+		o.child = nil
+	}
+}
+
+// close ends all that is left.
+func (o *overlay) close() {
+	o.unmount()
+	for _, fd := range []int{o.upper, o.index} {
+		if fd > 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	if err := errors.Join(o.tree.Close(), o.backing.Close(), o.home.Close()); err != nil {
+		o.tb.Error(err)
+	}
+}
+
+// apply unmounts the overlay and takes over what was done in it. What Count says before,
+// and what it says when nothing is mounted any more, is what the tree says afterwards.
+func (o *overlay) apply() fs.Changes {
+	o.tb.Helper()
+	before := o.count()
+	o.unmount()
+	counted := o.count()
+	must(o.tb, Apply(o.tb.Context(), o.tree, o.upper, o.index, o.options()))
+	changes := o.tree.Changes()
+	if counted != changes || before != changes {
+		o.tb.Errorf("counted %+v, and %+v before the end, but changes are %+v", counted, before, changes)
+	}
+	return changes
+}
+
+func (o *overlay) options() *Options {
+	return &Options{Backing: o.backing, Warn: func(w archive.Warning) { o.tb.Logf("warning: %v", w) }}
+}
+
+func (o *overlay) count() fs.Changes {
+	o.tb.Helper()
+	c, err := Count(o.tb.Context(), o.tree, o.upper, o.index, nil)
+	must(o.tb, err)
+	return c
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func openAt(tb testing.TB, dir int, name string) int {
+	tb.Helper()
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	must(tb, err)
+	return fd
+}
+
+// seen is all that there is to see of something: a line for each name, without what file
+// it is, and the groups of names that lead to one file.
+type seen struct {
+	lines  map[string]string
+	groups map[any][]string
+}
+
+func newSeen() *seen { return &seen{map[string]string{}, map[any][]string{}} }
+
+func (s *seen) add(path string, key any, mode, uid, gid uint32, mtime fs.Time, rdev uint64, size int64, content string, xattrs []string) {
+	if mode&unix.S_IFMT != unix.S_IFDIR {
+		s.groups[key] = append(s.groups[key], path)
+	}
+	slices.Sort(xattrs)
+	s.lines[path] = fmt.Sprintf("%#o %d:%d %d.%09d dev %#x, %d bytes %s %q", mode, uid, gid, mtime.Sec, mtime.Nsec, rdev, size, content, xattrs)
+}
+
+// links are the groups of several names.
+func (s *seen) links() (all []string) {
+	for _, names := range s.groups {
+		if len(names) > 1 {
+			slices.Sort(names)
+			all = append(all, strings.Join(names, " = "))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// differences compares what is seen with what is wanted.
+func (s *seen) differences(want *seen) (all []string) {
+	for path, line := range want.lines {
+		if got, ok := s.lines[path]; !ok {
+			all = append(all, fmt.Sprintf("%s is missing", path))
+		} else if got != line {
+			all = append(all, fmt.Sprintf("%s\n    is   %s\n    want %s", path, got, line))
+		}
+	}
+	for path := range s.lines {
+		if _, ok := want.lines[path]; !ok {
+			all = append(all, fmt.Sprintf("%s is too much", path))
+		}
+	}
+	slices.Sort(all)
+	if got, want := s.links(), want.links(); !slices.Equal(got, want) {
+		all = append(all, fmt.Sprintf("links\n    are  %q\n    want %q", got, want))
+	}
+	return all
+}
+
+// shown is what a directory shows.
+func shown(tb testing.TB, root string) *seen {
+	tb.Helper()
+	s := newSeen()
+	must(tb, filepath.WalkDir(root, func(p string, _ iofs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(p, &st); err != nil {
+			return err
+		}
+		content, size := "", int64(0)
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFREG:
+			size = st.Size
+			f, err := os.Open(p)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			content = digest(tb, f)
+		case unix.S_IFLNK:
+			if content, err = os.Readlink(p); err != nil {
+				return err
+			}
+		}
+		rel, err := filepath.Rel(root, p)
+		s.add(rel, [2]uint64{st.Dev, st.Ino}, st.Mode, st.Uid, st.Gid, timeOf(st.Mtim), st.Rdev, size, content, xattrsAt(tb, p))
+		return err
+	}))
+	return s
+}
+
+func xattrsAt(tb testing.TB, p string) (all []string) {
+	tb.Helper()
+	buf := make([]byte, 1<<16)
+	n, err := unix.Llistxattr(p, buf)
+	must(tb, err)
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
+		if name == "" || strings.HasPrefix(name, "system.") {
+			continue
+		}
+		value := make([]byte, 1<<16)
+		n, err := unix.Lgetxattr(p, name, value)
+		must(tb, err)
+		all = append(all, name+"="+string(value[:n]))
+	}
+	return all
+}
+
+// held is what a tree holds.
+func held(tb testing.TB, t *fs.Tree) *seen {
+	tb.Helper()
+	s := newSeen()
+	must(tb, t.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
+		content, size := "", int64(0)
+		switch a.Mode & syscall.S_IFMT {
+		case syscall.S_IFREG:
+			size = a.Size
+			content = digest(tb, io.NewSectionReader(readerOf{t, n}, 0, size))
+		case syscall.S_IFLNK:
+			content, _ = t.Readlink(n)
+		}
+		if path == "" {
+			path = "."
+		}
+		var xattrs []string
+		names, errno := t.ListXattr(n)
+		for _, name := range names {
+			value, errno := t.GetXattr(n, name)
+			must(tb, orNil(errno))
+			xattrs = append(xattrs, name+"="+string(value))
+		}
+		s.add(path, n.Ino(), a.Mode, a.UID, a.GID, a.Mtime, uint64(a.Rdev), size, content, xattrs)
+		return orNil(errno)
+	}))
+	return s
+}
+
+type readerOf struct {
+	t *fs.Tree
+	n *fs.Inode
+}
+
+func (r readerOf) ReadAt(p []byte, off int64) (int, error) {
+	got, errno := r.t.ReadAt(r.n, p, off)
+	if errno == 0 && got < len(p) {
+		return got, io.EOF
+	}
+	return got, orNil(errno)
+}
+
+func digest(tb testing.TB, r io.Reader) string {
+	tb.Helper()
+	sum := sha256.New()
+	_, err := io.Copy(sum, r)
+	must(tb, err)
+	return fmt.Sprintf("%x", sum.Sum(nil)[:6])
+}
+
+// wantSame fails with some of the differences.
+func wantSame(tb testing.TB, what string, got, want *seen) {
+	tb.Helper()
+	if all := got.differences(want); len(all) > 0 {
+		tb.Fatalf("%s: %d differences:\n  %s", what, len(all), strings.Join(all[:min(len(all), 12)], "\n  "))
+	}
+}
+
+// checkCommit packs the tree as the successor of its archive, compares what that holds,
+// and returns it.
+func (o *overlay) checkCommit() []byte {
+	o.tb.Helper()
+	o.tree.Freeze()
+	log := newLog(nil)
+	plan, err := archive.NewWriter(nil, &archive.WriterOptions{Devices: true}).Plan(o.tb.Context(), o.tree, o.archive, log)
+	must(o.tb, err)
+	var out bytes.Buffer
+	for _, piece := range plan.Pieces {
+		if piece.Write == nil {
+			out.Write(o.packed[piece.Off:][:piece.Len])
+		} else {
+			must(o.tb, piece.Write(&out))
+		}
+	}
+	next, _, err := standOn(out.Bytes(), nil)
+	must(o.tb, err)
+	got, want := held(o.tb, next), held(o.tb, o.tree)
+	must(o.tb, next.Close())
+	want.asArchived()
+	got.asArchived()
+	wantSame(o.tb, "the commit", got, want)
+	return out.Bytes()
+}
+
+// asArchived leaves out what archives do not hold.
+func (s *seen) asArchived() {
+	for path, line := range s.lines {
+		s.lines[path] = notArchived.ReplaceAllString(line, "")
+		if strings.HasPrefix(line, "0140") { // a socket
+			delete(s.lines, path)
+		}
+	}
+	for key, names := range s.groups {
+		if strings.HasPrefix(s.lines[names[0]], "0100") {
+			continue
+		}
+		delete(s.groups, key) // hard links of other kinds are separate entries
+	}
+	delete(s.lines, ".") // which the record has
+}
+
+// notArchived are extended attributes that no archive has.
+var notArchived = regexp.MustCompile(` "trusted[^"]*"|"trusted[^"]*" ?`)
+
+// setACL gives a file an ACL.
+func setACL(tb testing.TB, path string) {
+	tb.Helper()
+	acl := []byte{2, 0, 0, 0}
+	for _, e := range [][3]uint32{{1, 6, ^uint32(0)}, {2, 7, 1234}, {4, 4, ^uint32(0)}, {0x10, 7, ^uint32(0)}, {0x20, 4, ^uint32(0)}} {
+		acl = append(acl, byte(e[0]), 0, byte(e[1]), 0, byte(e[2]), byte(e[2]>>8), byte(e[2]>>16), byte(e[2]>>24))
+	}
+	must(tb, unix.Setxattr(path, "system.posix_acl_access", acl, 0))
+}

@@ -1,0 +1,225 @@
+package fsupper
+
+import (
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// dropAll takes the names away that lead elsewhere in the final shape, in a directory and
+// below.
+func (a *applier) dropAll(d *dir) error {
+	for _, name := range d.drops {
+		if err := a.drop(d.base, name); err != nil {
+			return named(join(d.path(), name), err)
+		}
+	}
+	d.drops = nil
+	for _, child := range d.children {
+		if err := a.dropAll(child); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop takes a name away, and what is below it, but for what has a place in the final
+// shape.
+func (a *applier) drop(dir *fs.Inode, name string) error {
+	if err := a.ctx.Err(); err != nil {
+		return err
+	}
+	n, errno := a.tree.Lookup(dir, name)
+	if errno != 0 {
+		return errno
+	}
+	defer a.tree.Unref(n, 1)
+	at := a.tree.Attr(n)
+	switch isDir := at.Mode&syscall.S_IFMT == syscall.S_IFDIR; {
+	case isDir && a.dirs[n.Ino()] != nil, !isDir && at.Nlink == 1 && a.moved[n.Ino()]:
+		return a.to.detach(dir, name, n)
+	case !isDir:
+		return a.to.unlink(dir, name, n)
+	}
+	var names []string
+	errno = a.tree.ReadDir(n, 0, func(e fs.Dirent) bool {
+		names = append(names, e.Name)
+		return true
+	})
+	if errno != 0 {
+		return errno
+	}
+	for _, below := range names {
+		if err := a.drop(n, below); err != nil {
+			return err
+		}
+	}
+	return a.to.rmdir(dir, name)
+}
+
+// place puts a directory in its place, and fills it.
+func (a *applier) place(d *dir) error {
+	path := d.path()
+	mtime, err := a.placeHere(d, path)
+	if err != nil {
+		return a.passable(path, err)
+	}
+	if d.base == nil && d.inode != nil {
+		defer a.tree.Unref(d.inode, 1)
+	}
+	for _, child := range d.children {
+		if err := a.place(child); err != nil {
+			return err
+		}
+	}
+	return named(path, a.to.setDirTime(d.inode, mtime)) // after its names, which change it
+}
+
+// placeHere is place without the directories below, and returns the time that the
+// directory is to have, which upper has only until files are moved out of it.
+func (a *applier) placeHere(d *dir, path string) (mtime fs.Time, err error) {
+	fd, err := a.upper.openDir(path)
+	if err != nil {
+		return mtime, err
+	}
+	defer unix.Close(fd)
+	e, err := a.upper.entry(fd, ".", path)
+	if err != nil {
+		return mtime, err
+	}
+	if err := a.directory(d, e); err != nil {
+		return mtime, err
+	}
+	return timeOf(e.st.Mtim), list(fd, func(name string, kind iofs.FileMode) error {
+		if err := a.ctx.Err(); err != nil || kind.IsDir() {
+			return err
+		}
+		path := join(path, name)
+		return a.passable(path, a.placeFile(d, fd, name, path))
+	})
+}
+
+// directory puts d, of which upper has e, in its place.
+func (a *applier) directory(d *dir, e *entry) (err error) {
+	switch {
+	case d.parent == nil:
+		if e.st.Mode&permBits == a.opts.RootPerm && a.opts.RootPerm != 0 {
+			e.st.Mode = a.tree.Attr(d.inode).Mode
+		}
+	case d.base == nil:
+		d.inode, err = a.to.create(d.parent.inode, d.name, e)
+	default:
+		d.inode = d.base
+		err = a.name(d.parent, d.name, d.base)
+	}
+	if err != nil {
+		return err
+	}
+	return a.update(d.inode, e)
+}
+
+// name makes a name lead to n, if it does not do that.
+func (a *applier) name(d *dir, name string, n *fs.Inode) error {
+	at, err := a.lookup(d.inode, name)
+	if err != nil || n != nil && at == n.Ino() {
+		return err
+	}
+	return a.to.attach(d.inode, name, n)
+}
+
+// placeFile puts what is no directory in its place.
+func (a *applier) placeFile(d *dir, fd int, name, path string) error {
+	e, err := a.upper.entry(fd, name, path)
+	if err != nil || isWhiteout(&e.st) {
+		return err
+	}
+	if n, known := a.links[e.st.Ino]; known {
+		return a.name(d, name, n)
+	}
+	var n *fs.Inode
+	if e.origin == 0 {
+		n, err = a.to.create(d.inode, name, e)
+	} else if n, err = a.original(e); err == nil {
+		err = a.name(d, name, n)
+	}
+	if n != nil {
+		defer a.tree.Unref(n, 1)
+	}
+	if err != nil {
+		return err
+	}
+	return a.fill(n, e)
+}
+
+// fill gives n what upper has of it, and remembers n if there may be more names of it.
+func (a *applier) fill(n *fs.Inode, e *entry) error {
+	if e.st.Nlink > 1 {
+		if a.links[e.st.Ino] = n; n != nil {
+			a.tree.Ref(n)
+		}
+	}
+	return a.update(n, e)
+}
+
+// original returns the inode of the tree that an entry was copied from, with a reference.
+func (a *applier) original(e *entry) (*fs.Inode, error) {
+	n, errno := a.tree.Find(e.origin)
+	switch {
+	case errno == syscall.ESTALE:
+		return nil, fmt.Errorf("%w: inode %d", errNotThere, e.origin)
+	case errno != 0:
+		return nil, errno
+	}
+	err := error(nil)
+	if kind := a.tree.Attr(n).Mode & syscall.S_IFMT; kind != e.kind() {
+		err = inconsistent("its origin is inode %d, which is of another kind (%#o, not %#o)", e.origin, kind, e.kind())
+	} else if !a.taken.add(e.origin) {
+		err = inconsistent("its origin is inode %d, which another file stands for", e.origin)
+	}
+	if err != nil {
+		a.tree.Unref(n, 1)
+		return nil, err
+	}
+	return n, nil
+}
+
+// indexed takes over the files of the index that no name in upper leads to: they stand
+// for files of which only names in lower are left.
+func (a *applier) indexed(index int) error {
+	err := list(index, func(name string, kind iofs.FileMode) error {
+		if err := a.ctx.Err(); err != nil || kind.IsDir() {
+			return err
+		}
+		return a.passable("index/"+name, a.placeIndexed(index, name))
+	})
+	return a.passable("index", err)
+}
+
+func (a *applier) placeIndexed(index int, name string) error {
+	node, err := indexNode(name)
+	if err != nil || node == 0 {
+		return err
+	}
+	e, err := a.upper.entry(index, name, "index/"+name)
+	if err != nil || isWhiteout(&e.st) {
+		return err
+	}
+	if _, known := a.links[e.st.Ino]; known {
+		return nil
+	}
+	e.origin = node
+	n, err := a.original(e)
+	if errors.Is(err, errNotThere) {
+		return nil // the last name is gone
+	}
+	if err != nil {
+		return err
+	}
+	defer a.tree.Unref(n, 1)
+	return a.update(n, e)
+}

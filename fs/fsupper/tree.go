@@ -1,0 +1,115 @@
+package fsupper
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// treeTarget changes a tree.
+type treeTarget struct {
+	tree     *fs.Tree
+	backing  *fs.BackingDir
+	detached map[uint64]*fs.Inode // each with a reference
+}
+
+func (to *treeTarget) detach(dir *fs.Inode, name string, n *fs.Inode) error {
+	n, errno := to.tree.Detach(dir, name)
+	if errno == 0 {
+		to.detached[n.Ino()] = n
+	}
+	return orNil(errno)
+}
+
+func (to *treeTarget) unlink(dir *fs.Inode, name string, _ *fs.Inode) error {
+	return orNil(to.tree.Unlink(dir, name))
+}
+
+func (to *treeTarget) rmdir(dir *fs.Inode, name string) error {
+	return orNil(to.tree.Rmdir(dir, name))
+}
+
+func (to *treeTarget) attach(dir *fs.Inode, name string, n *fs.Inode) error {
+	if to.detached[n.Ino()] != nil {
+		errno := to.tree.Attach(dir, name, n)
+		if errno == 0 {
+			delete(to.detached, n.Ino())
+			to.tree.Unref(n, 1)
+		}
+		return orNil(errno)
+	}
+	errno := to.tree.Link(dir, name, n)
+	if errno == unix.EPERM {
+		return inconsistent("it shows a directory of lower that is shown in its own place too")
+	}
+	return orNil(errno)
+}
+
+func (to *treeTarget) create(dir *fs.Inode, name string, e *entry) (*fs.Inode, error) {
+	owner := fs.Owner{UID: e.st.Uid, GID: e.st.Gid}
+	switch e.kind() {
+	case unix.S_IFDIR:
+		n, errno := to.tree.Mkdir(dir, name, e.st.Mode&permBits, owner)
+		return n, orNil(errno)
+	case unix.S_IFLNK:
+		target, err := readLink(e.dir, e.name)
+		if err != nil {
+			return nil, err
+		}
+		n, errno := to.tree.Symlink(dir, name, target, owner)
+		return n, orNil(errno)
+	}
+	n, errno := to.tree.Mknod(dir, name, e.st.Mode, uint32(e.st.Rdev), owner)
+	return n, orNil(errno)
+}
+
+func (to *treeTarget) change(n *fs.Inode, e *entry, c *change) error {
+	if c.content != nil && c.content.size == 0 {
+		c.set.Valid, c.set.Size = c.set.Valid|fs.SetSize, 0
+	} else if c.content != nil {
+		if err := to.adopt(n, e, c.content); err != nil {
+			return err
+		}
+	}
+	for _, name := range c.remove {
+		if errno := to.tree.RemoveXattr(n, name); errno != 0 {
+			return fmt.Errorf("extended attribute %q: %w", name, errno)
+		}
+	}
+	for _, x := range c.xattrs {
+		if errno := to.tree.SetXattr(n, x.Name, x.Value, 0); errno != 0 {
+			return fmt.Errorf("extended attribute %q: %w", x.Name, errno)
+		}
+	}
+	_, errno := to.tree.SetAttr(n, &c.set)
+	return orNil(errno)
+}
+
+// adopt makes the file of e the content of n.
+func (to *treeTarget) adopt(n *fs.Inode, e *entry, c *content) error {
+	f, err := to.backing.Adopt(e.dir, e.name)
+	if err != nil {
+		return fmt.Errorf("adopt its content: %w", err)
+	}
+	if errno := to.tree.Adopt(n, f, c.size, c.same); errno != 0 {
+		return errors.Join(fmt.Errorf("adopt its content: %w", errno), f.Close())
+	}
+	return nil
+}
+
+func (to *treeTarget) setDirTime(dir *fs.Inode, mtime fs.Time) error {
+	if to.tree.Attr(dir).Mtime == mtime {
+		return nil
+	}
+	return orNil(to.tree.SetDirTime(dir, mtime))
+}
+
+func (to *treeTarget) finish() error {
+	for ino := range to.detached {
+		return inconsistent("inode %d of lower was moved, but nothing shows it", ino)
+	}
+	return nil
+}
