@@ -1,8 +1,9 @@
 package mount
 
 import (
+	"bytes"
 	"context"
-	"errors"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 
 	"github.com/workdir/workdir/doctor"
 	"github.com/workdir/workdir/mount/internal/host"
-	"github.com/workdir/workdir/mount/internal/serve"
+	"github.com/workdir/workdir/mount/internal/hostcheck"
 )
 
 // Diagnose tries what this host allows, and reports each check as it is done, in
@@ -24,13 +25,7 @@ func Diagnose(ctx context.Context, opts *Options, report func(doctor.Check)) err
 	if opts == nil {
 		opts = &Options{}
 	}
-	for _, check := range []func() doctor.Check{
-		checkKernel, checkDevice, checkHelper, checkFuseConf, checkMemory, checkContent, checkDescriptors, checkClock,
-	} {
-		report(check())
-	}
-	dir, c := checkRunDir(opts.RunDir)
-	report(c)
+	dir := hostcheck.Run(opts.RunDir, report)
 	if ctx.Err() == nil {
 		tryMount(ctx, dir, opts, report)
 	}
@@ -40,218 +35,117 @@ func Diagnose(ctx context.Context, opts *Options, report func(doctor.Check)) err
 	return nil
 }
 
-// hostCheck is ok with detail, or what err means.
-func hostCheck(name, detail string, err error) doctor.Check {
-	if err == nil {
-		return doctor.Check{Name: name, Status: doctor.OK, Detail: detail}
-	}
-	c := doctor.Check{Name: name, Status: doctor.Fail, Detail: err.Error()}
-	var lack *HostError
-	if errors.As(err, &lack) {
-		c.Detail, c.Fix = lack.What, lack.Hint
-		if lack.Path != "" {
-			c.Detail = lack.Path + ": " + lack.What
-		}
-	}
-	return c
-}
+// trialBytes is how much a trial writes.
+const trialBytes = 256 << 10
 
-func warning(name, detail, fix string) doctor.Check {
-	return doctor.Check{Name: name, Status: doctor.Warn, Detail: detail, Fix: fix}
-}
+// trialPatience bounds the end of a trial whose context has ended.
+const trialPatience = 30 * time.Second
 
-// kernelFeatures are what FUSE has from which version of Linux on. All of them are
-// negotiated, and none is needed.
-var kernelFeatures = []struct {
-	name         string
-	major, minor int
-}{
-	{"O_TMPFILE", 6, 2}, {"birth times", 6, 6},
-}
-
-func checkKernel() doctor.Check {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return hostCheck("kernel", "", err)
-	}
-	return kernelCheck(unix.ByteSliceToString(u.Release[:]))
-}
-
-func kernelCheck(release string) doctor.Check {
-	var has, lacks []string
-	newest := ""
-	for _, f := range kernelFeatures {
-		if host.KernelIsAtLeast(release, f.major, f.minor) {
-			has = append(has, f.name)
-			continue
-		}
-		lacks = append(lacks, f.name)
-		newest = fmt.Sprintf("%d.%d", f.major, f.minor)
-	}
-	detail := "Linux " + release
-	if len(has) > 0 {
-		detail += ", whose FUSE has " + strings.Join(has, ", ")
-	}
-	if len(lacks) == 0 {
-		return hostCheck("kernel", detail+"; io_uring for FUSE is "+uringState(release), nil)
-	}
-	return warning("kernel", detail+", but not "+strings.Join(lacks, ", "), "Linux "+newest+" has all of it; everything works without")
-}
-
-// uringState says whether the kernel lets FUSE servers use io_uring (Linux 6.14,
-// parameter enable_uring of the module fuse).
-func uringState(release string) string {
-	b, err := os.ReadFile("/sys/module/fuse/parameters/enable_uring")
-	switch {
-	case !host.KernelIsAtLeast(release, 6, 14) || err != nil:
-		return "not there"
-	case strings.TrimSpace(string(b)) == "Y":
-		return "on"
-	}
-	return "off"
-}
-
-func checkDevice() doctor.Check {
-	const name = "/dev/fuse"
-	fd, err := host.OpenFuse("")
+// tryMount mounts an empty workspace, works in it and closes it. place is what
+// hostcheck.Run returned.
+func tryMount(ctx context.Context, place string, opts *Options, report func(doctor.Check)) {
+	const name = "mount"
+	runDir, remove, err := trialRunDir(place, opts.RunDir)
 	if err != nil {
-		return hostCheck(name, "", err)
+		report(hostcheck.Result(name, "", err))
+		return
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return hostCheck(name, "", err)
+	if runDir == "" {
+		report(doctor.Check{Name: name, Status: doctor.Skip, Detail: "needs a run directory"})
+		return
 	}
-	detail := fmt.Sprintf("can be opened; mode %04o", st.Mode&0o777)
-	if st.Mode&0o066 != 0o066 {
-		return warning(name, detail+": not by all users", "chmod 0666 /dev/fuse, if ordinary users are to mount")
-	}
-	return hostCheck(name, detail, nil)
-}
-
-// checkHelper looks at fusermount3, which is how ordinary users mount.
-func checkHelper() doctor.Check {
-	const name = "fusermount3"
-	path, err := host.Fusermount()
-	isRoot := os.Geteuid() == 0
-	switch {
-	case err != nil && isRoot:
-		return doctor.Check{Name: name, Status: doctor.Skip, Detail: "not installed; root needs none", Fix: "for other users: apt-get install fuse3"}
-	case err != nil:
-		return hostCheck(name, "", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return hostCheck(name, "", err)
-	}
-	setuid := st.Mode&unix.S_ISUID != 0 && st.Uid == 0
-	switch hint := host.HelperHint(); {
-	case isRoot && !setuid:
-		return warning(name, path+" is not setuid root: only root can mount", "chown root "+path+" && chmod u+s "+path+", if ordinary users are to mount")
-	case isRoot:
-		return hostCheck(name, path+", setuid root", nil)
-	case !setuid:
-		return hostCheck(name, "", &HostError{What: path + " is not setuid root", Hint: "as root: chown root " + path + " && chmod u+s " + path + "; or start this in a user namespace (unshare -Urm)"})
-	case hint != "":
-		return warning(name, path+", setuid root, but it may be refused", hint)
-	}
-	return hostCheck(name, path+", setuid root", nil)
-}
-
-func checkFuseConf() doctor.Check {
-	const name, conf = "fuse.conf", "/etc/fuse.conf"
-	switch {
-	case host.AllowsOthers(conf):
-		return hostCheck(name, "user_allow_other: users can let others into their mounts", nil)
-	case os.Geteuid() == 0:
-		return hostCheck(name, "no user_allow_other, which root does not need", nil)
-	}
-	return warning(name, "no user_allow_other: --allow-other is for root only", "root can allow it by a line user_allow_other in "+conf)
-}
-
-// leastMemory is the budget below which few workspaces fit, bytes.
-const leastMemory = 64 << 20
-
-func checkMemory() doctor.Check {
-	limit, from := host.MemoryLimitFrom()
-	budget := limit / 2
-	detail := fmt.Sprintf("%d MiB (%s); all mounts of a server together may take half of it", limit>>20, from)
-	if budget < leastMemory {
-		return warning("memory", detail, "give it more memory, or mount with --spill DIR on a disk")
-	}
-	return hostCheck("memory", detail, nil)
-}
-
-// checkContent tells where the content of workspaces is kept.
-func checkContent() doctor.Check {
-	const name = "content"
-	switch tmpfs, err := serve.TryHome(); {
-	case err != nil:
-		return hostCheck(name, "", err)
-	case tmpfs:
-		return hostCheck(name, "in a tmpfs of the server's own, whose limit the kernel keeps", nil)
-	}
-	return hostCheck(name, "in anonymous memory: a tmpfs of its own needs CAP_SYS_ADMIN", nil)
-}
-
-// leastDescriptors is what a server with some mounts may have open: the files that
-// hold content (fs keeps 512 open), and a few for each mount.
-const leastDescriptors = 1024
-
-func checkDescriptors() doctor.Check {
-	const name = "descriptors"
-	var lim unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return hostCheck(name, "", err)
-	}
-	detail := fmt.Sprintf("a process may have %d files open", lim.Max)
-	if lim.Max < leastDescriptors {
-		return warning(name, detail, fmt.Sprintf("raise the hard limit of open files to %d or more (ulimit -Hn)", leastDescriptors))
-	}
-	return hostCheck(name, detail, nil)
-}
-
-// checkClock asks the kernel whether anything keeps the clock right.
-func checkClock() doctor.Check {
-	const name = "host clock"
-	now := time.Now().UTC().Format(time.RFC3339)
-	var tx unix.Timex // asks only
-	if _, err := unix.Adjtimex(&tx); err != nil {
-		return doctor.Check{Name: name, Status: doctor.Skip, Detail: now + "; the kernel does not say whether it is set by NTP: " + err.Error()}
-	}
-	if tx.Status&unix.STA_UNSYNC != 0 {
-		return warning(name, now+", not set by NTP: clouds refuse requests from 15 minutes off on", "run an NTP client (systemd-timesyncd, chrony), unless the machine beneath sets the clock")
-	}
-	return hostCheck(name, now+", set by NTP", nil)
-}
-
-// checkRunDir looks at the run directory and gives where to try a mount: the run
-// directory, or where that is not there yet, the directory that it will be in. ""
-// where there is no place.
-func checkRunDir(dir string) (place string, c doctor.Check) {
-	const name = "run directory"
-	if dir == "" {
-		dir = DefaultRunDir()
-	}
-	abs, err := filepath.Abs(dir)
+	defer remove()
+	started := time.Now()
+	m, err := Open(ctx, "mem://workdir-doctor/"+rand.Text(), &Options{RunDir: runDir, Logger: opts.Logger})
 	if err != nil {
-		return "", hostCheck(name, "", err)
+		report(hostcheck.Result(name, "", err))
+		report(tryPlain(ctx, opts))
+		return
 	}
-	if _, err := os.Lstat(abs); err == nil {
-		real, err := host.EnsureRunDir(abs)
-		return real, hostCheck(name, real+" is private", err)
+	inside := workInTrial(m)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trialPatience)
+	defer cancel()
+	_, err = m.Close(ctx) // not marked: nothing is stored
+	report(hostcheck.Result(name, fmt.Sprintf("mounted %s, written, read and unmounted in %d ms", mountedBy(), time.Since(started).Milliseconds()), err))
+	for _, c := range inside {
+		report(c)
 	}
-	for place = filepath.Dir(abs); ; place = filepath.Dir(place) {
-		_, err := os.Lstat(place)
-		if err == nil || place == "/" {
-			break
-		}
+}
+
+// trialRunDir gives the run directory of a trial, and what removes it if it was
+// made for that: where the one to be used is not there yet.
+func trialRunDir(place, wanted string) (dir string, remove func(), err error) {
+	if wanted == "" {
+		wanted = DefaultRunDir()
 	}
-	if err := unix.Access(place, unix.W_OK|unix.X_OK); err != nil {
-		return "", hostCheck(name, "", &HostError{Path: abs, What: "cannot be made in " + place + ": " + err.Error(), Hint: "choose another run directory (--run-dir)"})
+	if _, err := os.Lstat(wanted); err == nil || place == "" {
+		return place, func() {}, nil
 	}
-	if err := host.RefuseOwnMount(place, "the run directory"); err != nil {
-		return "", hostCheck(name, "", err)
+	dir, err = os.MkdirTemp(place, "workdir-doctor-")
+	if err != nil {
+		return "", nil, &HostError{Path: place, What: err.Error(), Hint: "choose another run directory (--run-dir)"}
 	}
-	return place, hostCheck(name, abs+" will be made by the first mount", nil)
+	return dir, func() { removeTrialRunDir(dir) }, nil
+}
+
+// removeTrialRunDir ends the server that was started for the trial. A mount that
+// could not be unmounted keeps both.
+func removeTrialRunDir(dir string) {
+	ctx, cancel := context.WithTimeout(context.Background(), trialPatience)
+	defer cancel()
+	if Stop(ctx) != nil || len(host.SessionDirs(dir)) > 0 {
+		return
+	}
+	for _, name := range []string{".lock", host.MountpointsName, ""} {
+		_ = os.Remove(filepath.Join(dir, name))
+	}
+}
+
+func mountedBy() string {
+	if os.Geteuid() == 0 && host.HasSysAdmin() {
+		return "by mount(2)"
+	}
+	return "by fusermount3"
+}
+
+// workInTrial writes and reads, and looks at what the mount can do.
+func workInTrial(m *Mount) []doctor.Check {
+	if err := writeAndRead(m.Path("trial")); err != nil {
+		return []doctor.Check{hostcheck.Result("in the mount", "", err)}
+	}
+	return []doctor.Check{checkInside(m)}
+}
+
+func writeAndRead(path string) error {
+	data := make([]byte, trialBytes)
+	_, _ = rand.Read(data) // never fails
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return err
+	}
+	got, err := os.ReadFile(path)
+	if err == nil && !bytes.Equal(got, data) {
+		err = fmt.Errorf("read %s: other bytes than were written", path)
+	}
+	return err
+}
+
+// checkInside tries what depends on the kernel.
+func checkInside(m *Mount) doctor.Check {
+	const name = "in the mount"
+	var lacks []string
+	fd, err := unix.Open(m.Path(), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		lacks = append(lacks, "O_TMPFILE ("+err.Error()+")")
+	} else {
+		unix.Close(fd)
+	}
+	var stx unix.Statx_t
+	err = unix.Statx(unix.AT_FDCWD, m.Path("trial"), 0, unix.STATX_BTIME, &stx)
+	if err != nil || stx.Mask&unix.STATX_BTIME == 0 {
+		lacks = append(lacks, "birth times")
+	}
+	if len(lacks) > 0 {
+		return hostcheck.Warning(name, "files work; there is no "+strings.Join(lacks, ", no "), "a later kernel has it; programs do without")
+	}
+	return hostcheck.Result(name, "files, O_TMPFILE and birth times work", nil)
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/workdir/workdir/doctor"
+	"github.com/workdir/workdir/mount/internal/hostcheck"
 )
 
 // tryPlain shows an empty workspace as a plain directory, works in it and closes it:
@@ -19,7 +20,7 @@ func tryPlain(ctx context.Context, opts *Options) doctor.Check {
 	}
 	runDir, err := os.MkdirTemp(parent, "workdir-doctor-")
 	if err != nil {
-		return warning(name, err.Error(), "choose another run directory (--run-dir)")
+		return hostcheck.Warning(name, err.Error(), "choose another run directory (--run-dir)")
 	}
 	defer removeTrialRunDir(runDir)
 	m, err := Open(ctx, "mem://workdir-doctor/"+rand.Text(), &Options{RunDir: runDir, Plain: true, Logger: opts.Logger})
@@ -31,7 +32,7 @@ func tryPlain(ctx context.Context, opts *Options) doctor.Check {
 		}
 	}
 	if err != nil {
-		return warning(name, err.Error(), "")
+		return hostcheck.Warning(name, err.Error(), "")
 	}
 	return doctor.Check{
 		Name: name, Status: doctor.OK,

@@ -2,7 +2,6 @@ package mount
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 	"unicode/utf8"
 
 	"github.com/workdir/workdir/archive"
@@ -202,34 +200,6 @@ func (m *Mount) callError(ctx context.Context, err error) error {
 	}
 }
 
-// add gives a mount its number.
-func (s *session) add(m *Mount) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mounts[m.id] = m
-}
-
-// publish shows a mount, which is mounted now, to the commands of other
-// processes.
-func (s *session) publish(m *Mount) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m.ready = true
-}
-
-func (s *session) drop(m *Mount) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.mounts, m.id)
-}
-
-func (s *session) newID() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.nextID++
-	return s.nextID
-}
-
 // Path gives a path inside the mountpoint; without elements, the mountpoint.
 func (m *Mount) Path(elem ...string) string {
 	return filepath.Join(append([]string{m.path}, elem...)...)
@@ -314,205 +284,6 @@ func (m *Mount) SetResult(p []byte) error {
 	return nil
 }
 
-// Close unmounts and, if the mount is marked, stores the workspace as the next
-// revision, replacing exactly the one that was opened. When it returns nil for a
-// marked mount, the archive is durable in the store. An emptied workspace's
-// archive is deleted (see Options.KeepEmpty); if nothing changed, the store is
-// not asked.
-//
-// With ErrBusy, and where ctx ended before the mount was gone, nothing has
-// happened and Close can be called again. After everything else the mount is
-// over, and Close gives the same answer again. Further errors: store.ErrConflict
-// (a *store.ConflictError; nothing was stored), store.ErrUnknown, ErrCommit,
-// ErrUnmounted, ErrServerLost; for a step that another attempt has committed
-// meanwhile a *CommittedError instead of the conflict.
-func (m *Mount) Close(ctx context.Context) (Result, error) {
-	select {
-	case <-m.closing:
-		defer func() { m.closing <- struct{}{} }()
-	case <-ctx.Done():
-		return Result{}, context.Cause(ctx)
-	}
-	if res, err, over := m.outcome(); over {
-		m.session.clear(m)
-		return res, err
-	}
-	var reply wire.CloseReply
-	if err := m.session.conn.CallToEnd(ctx, wire.CallClose, wire.MountID{ID: m.id}, &reply); err != nil {
-		return m.closeLost(ctx, err)
-	}
-	var err error
-	if len(reply.Err) > 0 {
-		err = m.closeError(ctx, wire.DecodeError(reply.Err))
-	}
-	m.callbacks.flush()
-	res := Result(reply.Result)
-	if !reply.Again {
-		m.finish(res, err)
-	}
-	return res, err
-}
-
-// decide is the server's question once nobody uses the mount any more. What comes
-// later has no effect, and is told so.
-func (m *Mount) decide() wire.Decision {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.decision == nil {
-		m.decision = &wire.Decision{Commit: m.markedLocked(), CommitID: m.commitID}
-		if m.decision.Commit {
-			m.decision.Result = m.stepResult
-		}
-	}
-	return *m.decision
-}
-
-// commitBegun reports whether a commit can be under way.
-func (m *Mount) commitBegun() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.decision != nil && m.decision.Commit
-}
-
-// closeError puts the errors that have not gone through the server beside the one
-// that they made there: what Options.BeforeStore said, and ctx's own cause.
-func (m *Mount) closeError(ctx context.Context, err error) error {
-	m.mu.Lock()
-	refusal := m.refusal
-	m.mu.Unlock()
-	if refusal != nil {
-		return fmt.Errorf("%w%w", err, hidden{refusal})
-	}
-	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%w: %w", err, cause)
-	}
-	return err
-}
-
-// closeLost ends a mount whose server is gone, and finds out what became of its
-// commit.
-func (m *Mount) closeLost(ctx context.Context, err error) (Result, error) {
-	err = m.callError(ctx, err)
-	res := Result{Revision: m.revision, Marked: m.Marked()}
-	var lost *ServerLostError
-	switch {
-	case !errors.As(err, &lost):
-	case m.commitBegun():
-		err = m.storedAfterAll(ctx, lost, &res)
-	default:
-		lost.Stored = "nothing was stored"
-	}
-	m.finish(res, err)
-	m.session.clear(m)
-	return res, err
-}
-
-// lostPatience bounds the question what a dead server has stored.
-const lostPatience = 30 * time.Second
-
-// storedAfterAll looks at the store for the commit of a server that died, and puts
-// what it sees into lost and res. Where another attempt has committed the step
-// meanwhile the error is a *CommittedError too.
-func (m *Mount) storedAfterAll(ctx context.Context, lost *ServerLostError, res *Result) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostPatience)
-	defer cancel()
-	head, log, err := m.readLog(ctx)
-	step := store.Step{Origin: m.opts.Origin, Since: m.opts.Since}
-	rec, sure := step.In(log)
-	switch {
-	case errors.Is(err, store.ErrNotExist):
-		lost.Stored = "there is no stored archive"
-	case err == nil && log.Has(m.commitID):
-		lost.Stored = "its commit was stored"
-		res.Stored, res.Revision, res.CommitID, res.Size = true, head.Revision, m.commitID, head.Size
-	case rec != nil && sure:
-		lost.Stored = "nothing was stored"
-		return fmt.Errorf("%w: %w", lost, wire.NewCommittedError(m.url, rec, head.Revision))
-	case m.revision != "" && head.Revision == m.revision && (m.url.Scheme == "file" || m.url.Scheme == "mem"):
-		lost.Stored = "nothing was stored"
-	case err != nil:
-		lost.Stored = "its commit may have been stored: " + err.Error()
-	default:
-		lost.Stored = "its commit may have been stored: the last request may still arrive"
-	}
-	return lost
-}
-
-// readLog reads the log of the archive that is there now, and makes it durable: a
-// server that died may not have come to that.
-func (m *Mount) readLog(ctx context.Context) (store.Info, *archive.Log, error) {
-	st, err := store.OpenBucket(ctx, m.url)
-	if err != nil {
-		return store.Info{}, nil, err
-	}
-	defer st.Close()
-	head, log, err := store.ReadLog(ctx, st, m.url.Key)
-	if err != nil {
-		return head, nil, err
-	}
-	if err := store.Sync(ctx, st, m.url.Key); err != nil {
-		return head, nil, err
-	}
-	return head, log, nil
-}
-
-// confirm is the server's question right before a commit becomes visible.
-func (m *Mount) confirm(ctx context.Context) error {
-	if !m.Marked() {
-		return ErrAbandoned
-	}
-	if m.opts.BeforeStore == nil {
-		return nil
-	}
-	err := m.opts.BeforeStore(ctx)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.refusal = err
-	return err
-}
-
-func (m *Mount) outcome() (Result, error, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.result, m.err, m.over
-}
-
-// finish makes the outcome final.
-func (m *Mount) finish(res Result, err error) {
-	m.mu.Lock()
-	if m.over {
-		m.mu.Unlock()
-		return
-	}
-	m.over, m.result, m.err = true, res, err
-	m.mu.Unlock()
-	m.session.drop(m)
-	close(m.done)
-}
-
-// endedByOthers ends a mount that something else has unmounted. Its server need not be
-// asked for anything but to free what it has.
-func (m *Mount) endedByOthers() {
-	<-m.opened
-	m.mu.Lock()
-	m.unmounted = true
-	m.mu.Unlock()
-	m.callbacks.run(func() {
-		m.logger().Warn("the mount was ended by something else; it will not be stored", "path", m.path)
-	})
-	_, _ = m.Close(context.Background()) // the caller's own Close returns the same
-}
-
-// serverLost ends a mount whose server is gone, after the Close that runs, if
-// any: that one finds out more, and where none has ended the mount no commit was
-// under way.
-func (m *Mount) serverLost(cause ServerLostError) {
-	<-m.closing
-	cause.Stored = "nothing was stored"
-	m.finish(Result{Revision: m.revision}, &cause)
-	m.closing <- struct{}{}
-}
-
 // Status asks the server about the mount.
 func (m *Mount) Status(ctx context.Context) (Status, error) {
 	var st wire.Status
@@ -536,42 +307,3 @@ func (m *Mount) logger() *slog.Logger {
 	}
 	return slog.Default()
 }
-
-// watcher is told of progress beside Options.Progress. It must not block.
-type watcher struct{ tell func(Progress) }
-
-// watch adds a watcher, until stop is called.
-func (m *Mount) watch(tell func(Progress)) (stop func()) {
-	w := &watcher{tell}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.watchers = append(m.watchers, w)
-	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.watchers = slices.DeleteFunc(m.watchers, func(o *watcher) bool { return o == w })
-	}
-}
-
-func (m *Mount) progress(body json.RawMessage) {
-	note, err := wire.Decode[wire.ProgressNote](body)
-	if err != nil {
-		return
-	}
-	m.mu.Lock()
-	watchers := slices.Clone(m.watchers)
-	m.mu.Unlock()
-	if m.opts.Progress != nil {
-		m.callbacks.runLatest(func() { m.opts.Progress(Progress(note.Progress)) })
-	}
-	for _, w := range watchers {
-		w.tell(Progress(note.Progress))
-	}
-}
-
-// hidden is an error that matches but has no text of its own.
-type hidden struct{ err error }
-
-func (hidden) Error() string { return "" }
-
-func (h hidden) Unwrap() error { return h.err }

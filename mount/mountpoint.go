@@ -172,16 +172,3 @@ func hasClient(session string) bool {
 	_ = nc.Close() // nothing was said
 	return true
 }
-
-// paths are the mountpoints of this session.
-func (s *session) paths() map[string]bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make(map[string]bool, len(s.mounts)+len(s.dead))
-	for _, mounts := range []map[uint64]*Mount{s.mounts, s.dead} {
-		for _, m := range mounts {
-			all[m.path] = true
-		}
-	}
-	return all
-}

@@ -166,36 +166,6 @@ func (r *remoteServer) close() {
 	}
 }
 
-// byIdentity returns the mount that a command names.
-func (s *session) byIdentity(req remoteRequest) (*Mount, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if m := s.mounts[req.ID]; m != nil && m.isThere() && req.Mount != "" && m.record.Identity() == req.Mount {
-		return m, nil
-	}
-	return nil, fmt.Errorf("%s: %w", req.Path, ErrNotMounted)
-}
-
-// isThere reports whether commands may find the mount.
-// Preconditions: session.mu is held.
-func (m *Mount) isThere() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.ready && !m.unmounted
-}
-
-func (s *session) all() []*Mount {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make([]*Mount, 0, len(s.mounts))
-	for _, m := range s.mounts {
-		if m.isThere() {
-			all = append(all, m)
-		}
-	}
-	return all
-}
-
 func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, body json.RawMessage) (out any, err error) {
 	defer func() { panics.Log(slog.Default(), err) }()
 	defer panics.Catch(method, &err)

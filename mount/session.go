@@ -1,23 +1,16 @@
 package mount
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/internal/panics"
@@ -25,20 +18,6 @@ import (
 	"github.com/workdir/workdir/mount/internal/serve"
 	"github.com/workdir/workdir/mount/internal/wire"
 )
-
-// The watchdog asks the server every pingInterval whether it is there. After
-// maxMissed silent intervals in a row of the client's own running time (a
-// suspended machine does not count) the server is taken for stopped, and killed:
-// tools then get ENOTCONN instead of hanging for ever.
-var pingInterval = 5 * time.Second // shorter in a test
-
-const maxMissed = 6
-
-// startPatience bounds the start of a server process.
-const startPatience = 30 * time.Second
-
-// stderrTail is how much of a dead server's last words is shown, bytes.
-const stderrTail = 2048
 
 // session is one server process and what its client knows of it.
 type session struct {
@@ -211,12 +190,6 @@ func (sl *slot) stop(ctx context.Context) error {
 	return nil
 }
 
-func (s *session) openMounts() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.mounts)
-}
-
 // end closes the connection, which ends the server, and waits for that.
 func (s *session) end(ctx context.Context) error {
 	s.remoteServer().drain(ctx)
@@ -278,75 +251,6 @@ func startSession(ctx context.Context, key sessionKey) (*session, error) {
 	return s, nil
 }
 
-// startServer runs the program again as a server, with a socket to us.
-func (s *session) startServer() error {
-	binary, err := selfBinary()
-	if err != nil {
-		return err
-	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("start server process: socketpair: %w", err)
-	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "server"), os.NewFile(uintptr(pair[1]), "client")
-	defer ours.Close()
-	defer theirs.Close()
-	nc, err := net.FileConn(ours)
-	if err != nil {
-		return fmt.Errorf("start server process: %w", err)
-	}
-	stderr, err := os.OpenFile(filepath.Join(s.dir, host.StderrName), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		nc.Close()
-		return fmt.Errorf("start server process: %w", err)
-	}
-	defer stderr.Close()
-	cmd := exec.Command(binary)
-	cmd.Args = []string{wire.ServerName}
-	cmd.Dir = "/"
-	cmd.Stderr = stderr
-	cmd.ExtraFiles = []*os.File{theirs, s.lock} // wire.SocketFD, wire.LockFD
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		nc.Close()
-		return fmt.Errorf("%w: start %s: %w", ErrNoServer, binary, err)
-	}
-	s.proc = cmd.Process
-	go func() {
-		s.exitErr = cmd.Wait()
-		close(s.exited)
-	}()
-	s.conn = ipc.New(nc, s.handle, wire.Codec)
-	return nil
-}
-
-// startLocal serves in this process. Nobody waits for the server of a plain directory
-// while the kernel keeps this process waiting, as with FUSE.
-func (s *session) startLocal() error {
-	ours, theirs := net.Pipe()
-	go func() {
-		serve.Here(theirs, s.lock)
-		close(s.exited)
-	}()
-	s.conn = ipc.New(ours, s.handle, wire.Codec)
-	return nil
-}
-
-// pid is the process that serves.
-func (s *session) pid() int {
-	if s.proc == nil {
-		return os.Getpid()
-	}
-	return s.proc.Pid
-}
-
-func (s *session) hello(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	var reply wire.HelloReply
-	return s.conn.Call(ctx, wire.CallHello, wire.HelloRequest{Protocol: wire.Version, Session: ipc.Path(s.dir)}, &reply)
-}
-
 // handle answers the server.
 func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (out any, err error) {
 	defer func() { panics.Log(slog.Default(), err) }()
@@ -382,19 +286,6 @@ func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body j
 	return nil, nil
 }
 
-func (s *session) find(body json.RawMessage) (*Mount, error) {
-	id, err := wire.Decode[wire.MountID](body)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if m := s.mounts[id.ID]; m != nil {
-		return m, nil
-	}
-	return nil, ErrClosed
-}
-
 func (s *session) log(body json.RawMessage) {
 	note, err := wire.Decode[wire.LogNote](body)
 	if err != nil {
@@ -409,51 +300,6 @@ func (s *session) log(body json.RawMessage) {
 		attrs = append(attrs, slog.String(a[0], a[1]))
 	}
 	callbacks.run(func() { logger.Log(context.Background(), note.Level, note.Message, attrs...) })
-}
-
-// watchdog kills a server that no longer answers.
-func (s *session) watchdog() {
-	for missed := 0; missed < maxMissed; {
-		if missed == 0 && !s.pause(s.ping) {
-			return
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), s.ping)
-		err := s.conn.Call(ctx, wire.CallPing, nil, nil)
-		cancel()
-		switch {
-		case err == nil:
-			missed = 0
-		case s.isLost():
-			return
-		default:
-			missed++
-		}
-	}
-	s.kill("it did not answer any more and was killed")
-}
-
-// pause waits, and reports whether the server is there after it.
-func (s *session) pause(d time.Duration) bool {
-	select {
-	case <-s.conn.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
-// kill ends a server that cannot be talked to.
-func (s *session) kill(why string) {
-	s.mu.Lock()
-	if s.killed == "" {
-		s.killed = why
-	}
-	s.mu.Unlock()
-	if s.proc == nil {
-		s.conn.Close() // which ends a local server
-		return
-	}
-	_ = s.proc.Kill() // it may be dead already
 }
 
 // watchEnd ends what depends on a server that has ended. Its dead mounts stay
@@ -481,69 +327,9 @@ func (s *session) watchEnd() {
 	close(s.lost)
 }
 
-// clear clears the mount away if it is a dead one, and the session with the last
-// of them. The caller is the only one who closes m.
-func (s *session) clear(m *Mount) {
-	if !s.isDead(m) {
-		return
-	}
-	r := host.ReadRecord(host.RecordPath(s.dir, m.id))
-	if r.Path == "" {
-		r.Path = ipc.Path(m.path)
-	}
-	serve.ClearMount(r)
-	os.Remove(host.RecordPath(s.dir, m.id))
-	s.mu.Lock()
-	delete(s.dead, m.id)
-	last := len(s.dead) == 0
-	s.mu.Unlock()
-	if last {
-		s.remove()
-	}
-}
-
-func (s *session) isDead(m *Mount) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.dead[m.id] != nil
-}
-
 // remove removes the session. Until then its lock keeps CleanUp away.
 func (s *session) remove() {
 	serve.ClearMounts(s.dir)
 	host.RemoveSession(s.dir)
 	s.lock.Close()
-}
-
-// awaitExit waits for a server whose connection has ended, which it is to follow
-// soon.
-func (s *session) awaitExit() {
-	select {
-	case <-s.exited:
-	case <-time.After(2 * serve.DetachPatience):
-		s.kill("it did not end")
-		<-s.exited
-	}
-}
-
-// cause says how the server ended, with its last words.
-func (s *session) cause() string {
-	s.mu.Lock()
-	why := s.killed
-	s.mu.Unlock()
-	if why == "" {
-		why = "exit status 0"
-		var exit *exec.ExitError
-		if errors.As(s.exitErr, &exit) {
-			why = exit.String()
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(s.dir, host.StderrName))
-	if b = bytes.TrimSpace(b); err == nil && len(b) > 0 {
-		if len(b) > stderrTail {
-			b = b[len(b)-stderrTail:]
-		}
-		why += "; it printed: " + string(b)
-	}
-	return why
 }

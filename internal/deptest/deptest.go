@@ -12,6 +12,8 @@ type rule struct {
 	ours    []string // relative to the module
 	foreign []string // prefixes of import paths
 	tests   []string // of ours, for its test files alone
+
+	names map[string][]string // all that it may use of some of ours; tests may use more
 }
 
 // example is the rule of a program that shows how packages are used.
@@ -46,8 +48,19 @@ var table = map[string]rule{
 		foreign: []string{"go.temporal.io/"},
 		tests:   []string{"store/drivers/azure", "store/drivers/s3"},
 	},
-	"activity/errtype":       {},
-	"mount":                  {ours: []string{"archive", "doctor", "store", "mount/internal/host", "mount/internal/serve", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"}, tests: []string{"fs", "fs/fsdir", "store/storetest"}},
+	"activity/errtype": {},
+	"mount": {
+		ours:  []string{"archive", "doctor", "store", "mount/internal/host", "mount/internal/hostcheck", "mount/internal/serve", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"},
+		tests: []string{"fs", "fs/fsdir", "internal/testenv", "store/storetest"},
+		names: map[string][]string{ // the client has no tree, and reads no archive
+			"archive":              {"Changes", "CommitID", "Log", "MaxResult", "NewCommitID", "Origin"},
+			"mount/internal/serve": {"CleanUp", "ClearMount", "ClearMounts", "DetachPatience", "Here", "Main"},
+		},
+	},
+	"mount/internal/hostcheck": {
+		ours:  []string{"doctor", "mount/internal/host", "mount/internal/serve"},
+		names: map[string][]string{"mount/internal/serve": {"TryHome"}},
+	},
 	"mount/internal/serve":   {ours: []string{"archive", "fs", "fs/fsdir", "fs/fusefs", "store", "mount/internal/host", "mount/internal/overlay", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"}, tests: []string{"internal/testenv", "store/storetest"}},
 	"mount/internal/wire":    {ours: []string{"archive", "store", "mount/internal/host", "internal/ipc"}},
 	"mount/internal/host":    {ours: []string{"internal/ipc", "internal/printable"}, tests: []string{"internal/testenv"}},

@@ -1,6 +1,7 @@
 package deptest
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -129,6 +130,83 @@ func TestImports(t *testing.T) {
 				t.Errorf("%s: package %s may not import %s", s.file, s.pkg, name)
 			}
 		}
+	}
+}
+
+// names returns what a file uses of a package, by its selectors.
+func names(t *testing.T, file, imported string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, file), nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := ""
+	for _, i := range f.Imports {
+		if i.Path.Value != strconv.Quote(imported) {
+			continue
+		}
+		if local = path.Base(imported); i.Name != nil {
+			local = i.Name.Name
+		}
+	}
+	var used []string
+	ast.Inspect(f, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok && x.Name == local {
+				used = append(used, s.Sel.Name)
+			}
+		}
+		return true
+	})
+	return used
+}
+
+func TestNames(t *testing.T) {
+	used := map[string]bool{}
+	for _, s := range readSources(t) {
+		if s.test {
+			continue
+		}
+		for pkg, may := range table[s.pkg].names {
+			for _, name := range names(t, s.file, module+"/"+pkg) {
+				used[s.pkg+" "+pkg+" "+name] = true
+				if !slices.Contains(may, name) {
+					t.Errorf("%s: package %s may not use %s of %s", s.file, s.pkg, name, pkg)
+				}
+			}
+		}
+	}
+	for pkg, r := range table {
+		for of, may := range r.names {
+			for _, name := range may {
+				if !used[pkg+" "+of+" "+name] {
+					t.Errorf("package %s does not use %s of %s any more", pkg, name, of)
+				}
+			}
+		}
+	}
+}
+
+// The server has no mark: whether a mount is stored it is told, in a wire.Decision, which
+// it never makes itself.
+func TestServerDecidesNothing(t *testing.T) {
+	const server, decision = "mount/internal/serve", "wire.Decision{"
+	files := 0
+	for _, s := range readSources(t) {
+		if s.pkg != server || s.test {
+			continue
+		}
+		files++
+		b, err := os.ReadFile(filepath.Join(root, s.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), decision) {
+			t.Errorf("%s makes a %s…}", s.file, decision)
+		}
+	}
+	if files == 0 {
+		t.Errorf("%s has no files", server)
 	}
 }
 

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"os"
 	"slices"
 	"testing"
 )
@@ -101,5 +102,15 @@ func TestIsInitialNamespace(t *testing.T) {
 		if got := IsInitialNamespace(ids); got != want {
 			t.Errorf("isInitialNamespace(%q) = %v", ids, got)
 		}
+	}
+}
+
+func TestMemoryLimitFrom(t *testing.T) {
+	limit, from := MemoryLimitFrom()
+	if limit != MemoryLimit() || limit <= 0 {
+		t.Errorf("limit %d", limit)
+	}
+	if _, err := os.Stat(from); from != "the machine's" && err != nil {
+		t.Errorf("from %q: %v", from, err)
 	}
 }

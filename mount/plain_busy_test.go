@@ -1,0 +1,147 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestPlainClientKilled(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		t.Run(fmt.Sprintf("own directory %v", own), func(t *testing.T) {
+			f := newFixture(t)
+			dir := ""
+			if own {
+				dir = t.TempDir()
+			}
+			client, _, path := f.mounted(dir, "WORKDIR_TEST_PLAIN=1")
+			if err := client.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = client.Wait() // killed
+			if _, err := os.Lstat(filepath.Join(path, "written")); err != nil {
+				t.Fatalf("nothing is left to clear away, and the test tests nothing: %v", err)
+			}
+			f.commit("other", "name", "content")
+			if _, err := os.Lstat(filepath.Join(path, "written")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("what the killed client left: %v, want it gone", err)
+			}
+			if _, err := os.Lstat(path); own != (err == nil) {
+				t.Errorf("the directory itself: %v", err)
+			}
+			if f.bytes("k") != nil {
+				t.Error("an archive was stored")
+			}
+		})
+	}
+}
+
+// A process whose program lies in the workspace, or that maps one of its files, uses it.
+func TestPlainBusyByMapping(t *testing.T) {
+	f := newFixture(t)
+	m := f.openPlain("k", Options{})
+	shell(t, m, "cp /bin/sleep tool")
+	cmd := exec.Command(m.Path("tool"), "1000")
+	cmd.Dir = "/"
+	holder(t, "/", cmd)
+	_, err := m.Close(t.Context())
+	var busy *BusyError
+	if !errors.As(err, &busy) || len(busy.Processes) != 1 || busy.Processes[0].Use != "mapping" {
+		t.Errorf("Close = %v, want busy by the mapping of process %d", err, cmd.Process.Pid)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	f.close(m, false)
+}
+
+// The own program uses the directory too where it has left a file of it open.
+func TestPlainBusyByOurselves(t *testing.T) {
+	f := newFixture(t)
+	m := f.openPlain("k", Options{})
+	file, err := os.Create(m.Path("open"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(m.Path("open")); err != nil { // known by its path alone
+		t.Fatal(err)
+	}
+	_, err = m.Close(t.Context())
+	var busy *BusyError
+	if !errors.As(err, &busy) || len(busy.Processes) != 1 || busy.Processes[0].PID != os.Getpid() {
+		t.Errorf("Close = %v, want busy by this process", err)
+	}
+	file.Close()
+	f.close(m, false)
+}
+
+// Where something is mounted in the directory, it is neither stored nor removed.
+func TestPlainSomethingMountedInIt(t *testing.T) {
+	f := newFixture(t)
+	m := f.openPlain("k", Options{})
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "kept"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(m.Path("sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(outside, m.Path("sub"), "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err := m.Close(t.Context())
+	var busy *BusyError
+	if !errors.As(err, &busy) {
+		t.Errorf("Close = %v, want busy", err)
+	}
+	if err := unix.Unmount(m.Path("sub"), 0); err != nil {
+		t.Fatal(err)
+	}
+	f.close(m, false)
+	if _, err := os.Lstat(filepath.Join(outside, "kept")); err != nil {
+		t.Errorf("what was mounted is gone: %v", err)
+	}
+}
+
+// On tmpfs a write through a mapping that was read before sets no time. Once such a change was taken for
+// none, and lost without a word.
+func TestPlainMappedWrite(t *testing.T) {
+	for name, dir := range map[string]string{"tmpfs": "/dev/shm", "disk": ""} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.commit("k", "name", "content")
+			own, err := os.MkdirTemp(dir, "workdir-test-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(own)
+			m := f.openPlain("k", Options{Dir: own})
+			file, err := os.OpenFile(m.Path("name"), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, err := unix.Mmap(int(file.Fd()), 0, len("content"), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			file.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if read := string(page); read != "content" { // so that the pages are mapped
+				t.Fatalf("content = %q", read)
+			}
+			copy(page, "CONTENT")
+			if err := unix.Munmap(page); err != nil {
+				t.Fatal(err)
+			}
+			if res := f.close(m, true); !res.Stored || res.Changes.Modified != 1 {
+				t.Errorf("result = %+v, want one modified file", res)
+			}
+			if got := f.content("k", "name"); got != "CONTENT" {
+				t.Errorf("content = %q", got)
+			}
+		})
+	}
+}
