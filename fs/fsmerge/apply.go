@@ -1,0 +1,389 @@
+package fsmerge
+
+import (
+	"path"
+	"strconv"
+	"syscall"
+
+	"github.com/workdir/workdir/fs"
+)
+
+// applier does to theirs what mine has changed. What is moved goes into a directory of its
+// own first, so that names can be swapped.
+type applier struct {
+	*merger
+	inodes map[uint64]uint64 // by inode of mine: that of theirs, for the names of mine
+	park   *fs.Inode
+	parked map[uint32]bool     // rows of inodes
+	left   map[uint32]bool     // rows of names that something was moved away from
+	dirs   map[uint64]*dirTime // by inode of theirs
+}
+
+// dirTime is a directory of theirs whose names change.
+type dirTime struct {
+	mine uint64 // the same directory
+	was  fs.Time
+}
+
+func (a *applier) apply() error {
+	a.inodes, a.parked, a.left, a.dirs = map[uint64]uint64{}, map[uint32]bool{}, map[uint32]bool{}, map[uint64]*dirTime{}
+	a.noteDir(0)
+	for _, step := range []func() error{a.makePark, a.moveAway, a.remove, a.place, a.change, a.removePark, a.setTimes} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parkName is a name that neither tree has in its root.
+func (a *applier) parkName() string {
+	for i := 0; ; i++ {
+		name := ".merge-" + strconv.Itoa(i)
+		taken := false
+		for _, t := range []*fs.Tree{a.mine, a.theirs} {
+			if n, errno := t.Lookup(t.Root(), name); errno == 0 {
+				t.Unref(n, 1)
+				taken = true
+			}
+		}
+		if !taken {
+			return name
+		}
+	}
+}
+
+func (a *applier) makePark() error {
+	name := a.parkName()
+	n, errno := a.theirs.Mkdir(a.theirs.Root(), name, 0o700, fs.Owner{})
+	if errno != 0 {
+		return errnoError(name, errno)
+	}
+	a.park = n
+	return nil
+}
+
+func (a *applier) removePark() error {
+	name := ""
+	a.theirs.ReadDir(a.theirs.Root(), 0, func(d fs.Dirent) bool {
+		if d.Inode.Ino() == a.park.Ino() {
+			name = d.Name
+		}
+		return name == ""
+	})
+	a.theirs.Unref(a.park, 1)
+	if errno := a.theirs.Rmdir(a.theirs.Root(), name); errno != 0 {
+		return errnoError(name, errno)
+	}
+	return nil
+}
+
+// theirsOf returns the inode of theirs that a name's row leads to, with a reference.
+func (a *applier) theirsOf(row uint32) (*fs.Inode, syscall.Errno) {
+	head := a.head.rows[row]
+	if head == noRow {
+		return nil, syscall.ENOENT
+	}
+	return a.theirs.Find(uint64(a.theirs.Image().Inode(head)) + 1)
+}
+
+// noteDir notes a directory, by its row, whose names are about to change.
+func (a *applier) noteDir(row uint32) {
+	n, errno := a.theirsOf(row)
+	if errno != 0 {
+		return
+	}
+	defer a.theirs.Unref(n, 1)
+	if _, ok := a.dirs[n.Ino()]; !ok {
+		a.dirs[n.Ino()] = &dirTime{mine: uint64(row) + 1, was: a.theirs.Attr(n).Mtime}
+	}
+}
+
+// parentOf returns the directory of theirs that a row's name is in, with a reference.
+func (a *applier) parentOf(row uint32) (*fs.Inode, syscall.Errno) {
+	parent := a.head.parents[row]
+	a.noteDir(parent)
+	return a.theirsOf(parent)
+}
+
+// moveAway parks the inodes that mine has under other names.
+func (a *applier) moveAway() error {
+	wanted := map[uint32]bool{}
+	for _, x := range a.names {
+		if x.row != noRow && !x.stays {
+			wanted[x.row] = true
+		}
+	}
+	for row, state := range a.states {
+		row := uint32(row)
+		inode := a.mine.Image().Inode(row)
+		if state&fs.RowMoved == 0 || a.staying[row] || !wanted[inode] || a.parked[inode] || a.head.rows[row] == noRow {
+			continue
+		}
+		dir, errno := a.parentOf(row)
+		if errno == 0 {
+			errno = a.theirs.Rename(dir, a.mine.Image().Name(row), a.park, strconv.Itoa(int(inode)), 0)
+			a.theirs.Unref(dir, 1)
+		}
+		if errno != 0 {
+			return errnoError(a.head.paths[row], errno)
+		}
+		a.parked[inode], a.left[row] = true, true
+	}
+	return nil
+}
+
+// remove removes the names that mine has removed, what is in a directory before it.
+func (a *applier) remove() error {
+	for i := len(a.states) - 1; i > 0; i-- {
+		row := uint32(i)
+		if a.states[row]&fs.RowMoved == 0 || a.staying[row] || a.left[row] || a.head.rows[row] == noRow {
+			continue
+		}
+		dir, errno := a.parentOf(row)
+		if errno == 0 {
+			remove := a.theirs.Unlink
+			if isDir(a.mine.Image(), row) {
+				remove = a.theirs.Rmdir
+			}
+			errno = remove(dir, a.mine.Image().Name(row))
+			a.theirs.Unref(dir, 1)
+		}
+		if errno != 0 {
+			return errnoError(a.head.paths[row], errno)
+		}
+	}
+	return nil
+}
+
+// place makes the names that mine has made.
+func (a *applier) place() error {
+	made := map[string]uint64{} // directories of theirs by path
+	for _, x := range a.names {
+		if errno := a.placeOne(&x, made); errno != 0 {
+			return errnoError(x.path, errno)
+		}
+	}
+	return nil
+}
+
+func (a *applier) placeOne(x *name, made map[string]uint64) syscall.Errno {
+	n, errno := a.mine.Find(x.ino)
+	if errno != 0 {
+		return errno
+	}
+	defer a.mine.Unref(n, 1)
+	attr := a.mine.Attr(n)
+	into, errno := a.placed(x, n, &attr, made)
+	if errno != 0 {
+		return errno
+	}
+	defer a.theirs.Unref(into, 1)
+	a.inodes[x.ino] = into.Ino()
+	if attr.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+		made[x.path] = into.Ino()
+	}
+	return 0
+}
+
+// placed gives an inode its name in theirs, and returns it with a reference.
+func (a *applier) placed(x *name, n *fs.Inode, attr *fs.Attr, made map[string]uint64) (*fs.Inode, syscall.Errno) {
+	if x.stays {
+		return a.theirsOf(x.row)
+	}
+	dir, errno := a.dirOf(x.path, made)
+	if errno != 0 {
+		return nil, errno
+	}
+	defer a.theirs.Unref(dir, 1)
+	base := path.Base(x.path)
+	into, errno := a.known(x)
+	switch {
+	case errno != 0:
+		return a.make(dir, base, n, attr)
+	case a.parked[x.row] && x.row != noRow:
+		a.parked[x.row] = false // from here on it has a name
+		errno = a.theirs.Rename(a.park, strconv.Itoa(int(x.row)), dir, base, fs.RenameNoReplace)
+	default:
+		errno = a.theirs.Link(dir, base, into)
+	}
+	if errno != 0 {
+		a.theirs.Unref(into, 1)
+		return nil, errno
+	}
+	return into, 0
+}
+
+// known returns the inode of theirs that a name leads to, if there is one already, with a
+// reference.
+func (a *applier) known(x *name) (*fs.Inode, syscall.Errno) {
+	if ino, ok := a.inodes[x.ino]; ok {
+		return a.theirs.Find(ino)
+	}
+	if x.row != noRow {
+		return a.theirsOf(x.row)
+	}
+	return nil, syscall.ENOENT
+}
+
+// dirOf returns the directory of theirs that a path of mine is in, with a reference.
+func (a *applier) dirOf(p string, made map[string]uint64) (*fs.Inode, syscall.Errno) {
+	if ino, ok := made[parentOf(p)]; ok {
+		return a.theirs.Find(ino)
+	}
+	row, ok := a.rowAt(parentOf(p))
+	if !ok {
+		return nil, syscall.ENOENT
+	}
+	a.noteDir(row)
+	return a.theirsOf(row)
+}
+
+// rowAt is the row of a directory by its path in the base.
+func (a *applier) rowAt(p string) (row uint32, ok bool) {
+	for part := range splitPath(p) {
+		if row = a.rowIn(uint64(row)+1, part); row == noRow {
+			return 0, false
+		}
+	}
+	return row, true
+}
+
+// make makes what mine has made. A directory that theirs has made too is taken as it is.
+func (a *applier) make(dir *fs.Inode, name string, n *fs.Inode, attr *fs.Attr) (into *fs.Inode, errno syscall.Errno) {
+	owner := fs.Owner{UID: attr.UID, GID: attr.GID}
+	switch attr.Mode & syscall.S_IFMT {
+	case syscall.S_IFDIR:
+		into, errno = a.theirs.Mkdir(dir, name, attr.Mode&permBits, owner)
+		if errno == syscall.EEXIST {
+			return a.theirs.Lookup(dir, name)
+		}
+	case syscall.S_IFLNK:
+		var target string
+		if target, errno = a.mine.Readlink(n); errno == 0 {
+			into, errno = a.theirs.Symlink(dir, name, target, owner)
+		}
+	default:
+		into, errno = a.theirs.Mknod(dir, name, attr.Mode, attr.Rdev, owner)
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	if errno = a.fill(into, n, attr); errno != 0 {
+		a.theirs.Unref(into, 1)
+		return nil, errno
+	}
+	return into, 0
+}
+
+// fill gives what was made content and attributes.
+func (a *applier) fill(into, n *fs.Inode, attr *fs.Attr) syscall.Errno {
+	if attr.Mode&syscall.S_IFMT == syscall.S_IFREG && attr.Size > 0 {
+		a.mine.Ref(n) // for as long as mine lives
+		if errno := a.theirs.SetBase(into, &treeBase{a.mine, n, *attr}); errno != 0 {
+			return errno
+		}
+	}
+	return a.setMeta(into, n, attr)
+}
+
+// change does what mine has changed of inodes that the base has.
+func (a *applier) change() error {
+	for row, state := range a.states {
+		row := uint32(row)
+		if state&(fs.RowMeta|fs.RowData) == 0 || a.mine.Image().Inode(row) != row {
+			continue
+		}
+		n, errno := a.mine.Find(uint64(row) + 1)
+		if errno != 0 {
+			continue // removed
+		}
+		errno = a.changeRow(row, n, state)
+		a.mine.Unref(n, 1)
+		if errno != 0 {
+			return errnoError(a.head.paths[row], errno)
+		}
+	}
+	return nil
+}
+
+func (a *applier) changeRow(row uint32, n *fs.Inode, state fs.RowState) syscall.Errno {
+	into, errno := a.theirsOf(row)
+	if errno != 0 {
+		return errno
+	}
+	defer a.theirs.Unref(into, 1)
+	attr := a.mine.Attr(n)
+	if attr.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+		a.noteDir(row)
+		if a.sameDir(row) {
+			return 0
+		}
+	}
+	// A file that only grew has all of its base, and no RowData.
+	if state&fs.RowData != 0 || attr.Mode&syscall.S_IFMT == syscall.S_IFREG && attr.Size != a.mine.Image().Attr(row).Size {
+		if errno := a.setContent(into, n, attr.Size); errno != 0 {
+			return errno
+		}
+	}
+	return a.setMeta(into, n, &attr)
+}
+
+// setMeta gives an inode of theirs the attributes that one of mine has.
+func (a *applier) setMeta(into, n *fs.Inode, attr *fs.Attr) syscall.Errno {
+	names, errno := a.theirs.ListXattr(into)
+	for _, name := range names {
+		if errno == 0 {
+			if _, gone := a.mine.GetXattr(n, name); gone != 0 {
+				errno = a.theirs.RemoveXattr(into, name)
+			}
+		}
+	}
+	names, listed := a.mine.ListXattr(n)
+	if errno == 0 {
+		errno = listed
+	}
+	for _, name := range names {
+		var value []byte
+		if errno == 0 {
+			value, errno = a.mine.GetXattr(n, name)
+		}
+		if errno == 0 {
+			errno = a.theirs.SetXattr(into, name, value, 0)
+		}
+	}
+	if errno == 0 {
+		_, errno = a.theirs.SetAttr(into, &fs.SetAttr{
+			Valid: fs.SetMode | fs.SetUID | fs.SetGID | fs.SetMtime | fs.SetAtime,
+			Mode:  attr.Mode & permBits, UID: attr.UID, GID: attr.GID, Mtime: attr.Mtime, Atime: attr.Atime,
+		})
+	}
+	return errno
+}
+
+const permBits = 0o7777
+
+// setTimes gives the directories whose names have changed the time of the later one.
+func (a *applier) setTimes() error {
+	for ino, d := range a.dirs {
+		n, errno := a.theirs.Find(ino)
+		if errno != 0 {
+			continue // removed
+		}
+		mtime := d.was
+		if own, errno := a.mine.Find(d.mine); errno == 0 {
+			if t := a.mine.Attr(own).Mtime; later(t, mtime) {
+				mtime = t
+			}
+			a.mine.Unref(own, 1)
+		}
+		_, errno = a.theirs.SetAttr(n, &fs.SetAttr{Valid: fs.SetMtime, Mtime: mtime})
+		a.theirs.Unref(n, 1)
+		if errno != 0 {
+			return errnoError(a.head.paths[d.mine-1], errno)
+		}
+	}
+	return nil
+}
+
+func later(a, b fs.Time) bool { return a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec > b.Nsec }
