@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -25,26 +26,68 @@ type Difference struct {
 	What   []string `json:"what,omitempty"` // of a change: "kind", "mode", "size", "content", "target", "device"
 	A      *Entry   `json:"a,omitempty"`    // nil where it was added
 	B      *Entry   `json:"b,omitempty"`    // nil where it was removed
+
+	Patch *Patch `json:"patch,omitempty"` // of files whose content differs, with DiffOptions.Patches
 }
+
+// DiffOptions are the options of Diff. Nil stands for the zero value.
+type DiffOptions struct {
+	Options
+	// Path limits the comparison to what is at and beneath it, a clean path without links;
+	// "" is all.
+	Path string
+	// Patches fills in Difference.Patch.
+	Patches bool
+}
+
+// Nothing is what Diff takes for a workspace without files.
+const Nothing = ""
 
 // Diff compares two workspaces by names, kinds, permission bits, sizes, content,
 // link targets and device numbers; not by times, owners and extended attributes.
-// It gives the differences in archive order, none where they are equal. Errors as
-// Tree, without ErrPath.
-func Diff(ctx context.Context, urlA, urlB string, opts *Options) ([]Difference, error) {
-	lo := loadOptions{Options: opts.orDefault(), content: true, devices: true}
-	a, err := load(ctx, urlA, lo)
+// Each is a URL, a version or a plain directory (IsDirectory), or Nothing. It returns the
+// differences in archive order, none where they are equal. Errors as Tree, without ErrPath;
+// those of the file system.
+func Diff(ctx context.Context, a, b string, opts *DiffOptions) ([]Difference, error) {
+	if opts == nil {
+		opts = &DiffOptions{}
+	}
+	lo := loadOptions{Options: &opts.Options, content: true, devices: true}
+	left, err := loadSide(ctx, a, lo)
 	if err != nil {
 		return nil, err
 	}
-	defer a.close()
-	b, err := load(ctx, urlB, lo)
+	defer left.close()
+	right, err := loadSide(ctx, b, lo)
 	if err != nil {
 		return nil, err
 	}
-	defer b.close()
-	d := &differ{ctx: ctx, opts: lo.Options, a: a, b: b}
+	defer right.close()
+	d := &differ{ctx: ctx, opts: lo.Options, a: left, b: right, at: opts.Path, patches: opts.Patches}
 	return d.compare()
+}
+
+// loadSide loads one side of a comparison.
+func loadSide(ctx context.Context, what string, lo loadOptions) (*loaded, error) {
+	switch {
+	case what == Nothing:
+		return newTree(lo)
+	case IsDirectory(what):
+		return loadDir(ctx, what, lo.Options)
+	}
+	return load(ctx, what, lo)
+}
+
+// IsDirectory says whether a side of a comparison is a plain directory: a path, without a
+// scheme, at which there is one, and beside it no archive of that name. With a slash at its
+// end it is a directory though there be one.
+func IsDirectory(path string) bool {
+	fi, err := os.Stat(path)
+	if err != nil || !fi.IsDir() {
+		return false
+	}
+	_, err = os.Stat(strings.TrimRight(path, "/") + ".tar.gz")
+	return strings.HasSuffix(path, "/") || errors.Is(err, os.ErrNotExist)
 }
 
 // differ compares two trees.
@@ -53,16 +96,19 @@ type differ struct {
 	opts *Options
 	a, b *loaded
 
+	at      string // only what is there, and beneath
+	patches bool
+
 	total, done int64 // bytes of content to compare
 	found       []Difference
 }
 
 func (d *differ) compare() ([]Difference, error) {
-	as, err := list(d.a.tree, "")
+	as, err := list(d.a.tree, d.at)
 	if err != nil {
 		return nil, err
 	}
-	bs, err := list(d.b.tree, "")
+	bs, err := list(d.b.tree, d.at)
 	if err != nil {
 		return nil, err
 	}
@@ -72,17 +118,18 @@ func (d *differ) compare() ([]Difference, error) {
 	for len(as) > 0 || len(bs) > 0 {
 		switch {
 		case len(bs) == 0 || len(as) > 0 && orderKey(as[0].Path) < orderKey(bs[0].Path):
-			d.found = append(d.found, Difference{Path: as[0].Path, Change: Removed, A: &as[0].Entry})
+			err = d.note(Difference{Path: as[0].Path, Change: Removed, A: &as[0].Entry}, &as[0], nil)
 			d.done += as[0].Size
 			as = as[1:]
 		case len(as) == 0 || as[0].Path != bs[0].Path:
-			d.found = append(d.found, Difference{Path: bs[0].Path, Change: Added, B: &bs[0].Entry})
+			err = d.note(Difference{Path: bs[0].Path, Change: Added, B: &bs[0].Entry}, nil, &bs[0])
 			bs = bs[1:]
 		default:
-			if err := d.pair(&as[0], &bs[0]); err != nil {
-				return nil, err
-			}
+			err = d.pair(&as[0], &bs[0])
 			as, bs = as[1:], bs[1:]
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return d.found, nil
@@ -111,9 +158,22 @@ func (d *differ) pair(a, b *listed) error {
 		differs(!same, "content")
 	}
 	d.done += a.Size
-	if what != nil {
-		d.found = append(d.found, Difference{Path: a.Path, Change: Changed, What: what, A: &a.Entry, B: &b.Entry})
+	if what == nil {
+		return nil
 	}
+	return d.note(Difference{Path: a.Path, Change: Changed, What: what, A: &a.Entry, B: &b.Entry}, a, b)
+}
+
+// note adds a difference of two entries, either of which may be missing.
+func (d *differ) note(found Difference, a, b *listed) error {
+	if d.patches {
+		patch, err := d.patch(a, b)
+		if err != nil {
+			return err
+		}
+		found.Patch = patch
+	}
+	d.found = append(d.found, found)
 	return nil
 }
 

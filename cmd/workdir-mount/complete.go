@@ -50,7 +50,7 @@ var arguments = map[string][]argument{
 	"blame":   {urlArgument, pathArgument},
 	"diff":    {urlArgument, urlArgument},
 	"verify":  {urlArgument},
-	"log":     {urlArgument},
+	"log":     {urlArgument, pathArgument},
 	"ui":      {urlArgument},
 	"doctor":  {urlArgument},
 

@@ -22,19 +22,20 @@ import (
 
 // loggedCommit is what log and verify --json tell of a commit.
 type loggedCommit struct {
-	ID            archive.CommitID `json:"id"`
-	Parent        archive.CommitID `json:"parent,omitempty"`
-	Time          time.Time        `json:"time"`
-	Tool          string           `json:"tool,omitempty"`
-	Host          string           `json:"host,omitempty"`
-	Changes       fs.Changes       `json:"changes"`
-	Origin        archive.Origin   `json:"origin,omitzero"`
-	Message       string           `json:"message,omitempty"`
-	Command       string           `json:"command,omitempty"`
-	Restored      string           `json:"restored,omitempty"`    // the commit whose state a rollback has brought back
-	Version       *keptVersion     `json:"version,omitempty"`     // of log: the archive is kept
-	ResultBytes   *int             `json:"resultBytes,omitempty"` // of the result that is kept
-	ResultDropped bool             `json:"resultDropped,omitempty"`
+	ID            archive.CommitID        `json:"id"`
+	Parent        archive.CommitID        `json:"parent,omitempty"`
+	Time          time.Time               `json:"time"`
+	Tool          string                  `json:"tool,omitempty"`
+	Host          string                  `json:"host,omitempty"`
+	Changes       fs.Changes              `json:"changes"`
+	Origin        archive.Origin          `json:"origin,omitzero"`
+	Message       string                  `json:"message,omitempty"`
+	Command       string                  `json:"command,omitempty"`
+	Restored      string                  `json:"restored,omitempty"`    // the commit whose state a rollback has brought back
+	Differences   *[]workspace.Difference `json:"differences,omitempty"` // of log with a way to show them: from the parent to this commit
+	Version       *keptVersion            `json:"version,omitempty"`     // of log: the archive is kept
+	ResultBytes   *int                    `json:"resultBytes,omitempty"` // of the result that is kept
+	ResultDropped bool                    `json:"resultDropped,omitempty"`
 }
 
 // commitsOf returns the commits of a log, newest first, at most n unless n is 0.
@@ -186,8 +187,9 @@ func printCommits(out io.Writer, commits iter.Seq[*loggedCommit]) error {
 
 func (a *app) logCommand() *cobra.Command {
 	var number count
+	var f logFlags
 	cmd := &cobra.Command{
-		Use:   "log [flags] URL",
+		Use:   "log [flags] URL [PATH]",
 		Short: "Show the commits of a workspace",
 		Long: `log shows the commits that led to a workspace's archive, the last 1,001 of them, newest
 first, a line each: when, the beginning of the commit's id, which attempt, of what (workflow
@@ -195,14 +197,24 @@ and activity type, the execution, or the program), which step, from where, and h
 changed, whether the archive that the commit made is kept as a version (URL@COMMIT), and what
 was said of it. --json tells all that is known, but for the results of steps, of which it tells
 the size. An archive that another program wrote has no commits. Of a workspace whose archive
-is gone the log of its newest version is shown.`,
+is gone the log of its newest version is shown.
+
+With PATH only the commits are shown that changed what is at or beneath it, and with -p, --stat
+and --name-only what each commit changed. Both read the archives before and after a commit, so
+that they can tell where both are kept. blame tells of the last change without them.`,
 		Example: `  workdir-mount log s3://bucket/jobs/job-1
   workdir-mount log -n 1 --json s3://bucket/jobs/job-1`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return untilSignal(func(ctx context.Context) error { return a.showLog(ctx, args[0], uint(number)) })
+			f.number, f.path = uint(number), strings.Trim(pathIn(args), "/")
+			if err := f.check(); err != nil {
+				return err
+			}
+			return untilSignal(func(ctx context.Context) error { return a.showLog(ctx, args[0], &f) })
 		},
 	}
+	f.register(cmd.Flags())
+	cmd.Flags().BoolVarP(&f.patch, "patch", "p", false, "show the lines of text files that each commit changed")
 	cmd.Flags().VarP(&number, "number", "n", "show the newest `N` commits only (default: all)")
 	return cmd
 }
@@ -251,7 +263,7 @@ func jsonLine(v any) (string, error) {
 	return strings.TrimSuffix(b.String(), "\n"), err
 }
 
-func (a *app) showLog(ctx context.Context, url string, number uint) error {
+func (a *app) showLog(ctx context.Context, url string, f *logFlags) error {
 	h, err := workspace.History(ctx, url)
 	if err != nil {
 		return err
@@ -265,14 +277,25 @@ func (a *app) showLog(ctx context.Context, url string, number uint) error {
 		}
 	}
 	commits := func(yield func(*loggedCommit) bool) {
-		for c := range commitsOf(h.Log, number) {
+		for c := range commitsOf(h.Log, 0) {
 			if c.Version = kept[c.ID]; !yield(c) {
 				return
 			}
 		}
 	}
+	u, err := store.ParseURL(url)
+	if err != nil {
+		return err
+	}
+	u.Commit = ""
+	p := newPastChanges(ctx, a, u.String(), &h, f)
+	shown := iter.Seq[*loggedCommit](commits)
+	if f.changes() {
+		shown = p.of(shown)
+	}
+	shown = firstOf(shown, f.number)
 	if a.json {
-		return a.toStdout(ctx, func(w io.Writer) error { return printCommitsJSON(w, head, commits) })
+		return a.toStdout(ctx, func(w io.Writer) error { return cmp.Or(printCommitsJSON(w, head, shown), p.err) })
 	}
 	if h.Gone {
 		a.note("the workspace has no archive; this is the log of the newest version of it")
@@ -283,5 +306,10 @@ func (a *app) showLog(ctx context.Context, url string, number uint) error {
 	for _, v := range head.Others {
 		a.note("an archive of %s that is no commit of the log is kept as version %s, %s", v.ModTime.Local().Format(time.DateTime), v.ID, humanBytes(v.Size))
 	}
-	return a.toStdout(ctx, func(w io.Writer) error { return printCommits(w, commits) })
+	return a.toStdout(ctx, func(w io.Writer) error {
+		if f.changes() {
+			return p.print(w, shown)
+		}
+		return printCommits(w, shown)
+	})
 }

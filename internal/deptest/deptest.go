@@ -82,7 +82,7 @@ var table = map[string]rule{
 	"doctor/gs":                    {ours: []string{"doctor"}, foreign: []string{"cloud.google.com/go/storage", "google.golang.org/api/option"}},
 	"doctor/azure":                 {ours: []string{"doctor"}, foreign: []string{"github.com/Azure/"}},
 	"doctor":                       {ours: []string{"store"}},
-	"workspace":                    {ours: []string{"archive", "fs", "fs/fsdir", "store", "internal/printable"}},
+	"workspace":                    {ours: []string{"archive", "fs", "fs/fsdir", "store", "internal/printable"}, foreign: []string{"github.com/rogpeppe/go-internal/diff"}},
 	"ui":                           {ours: []string{"archive", "mount", "store", "workspace", "internal/printable"}},
 	"store/storetest":              {ours: []string{"archive", "store"}, foreign: []string{"github.com/anishathalye/porcupine"}},
 	"store":                        {ours: []string{"archive"}, tests: []string{"fs", "store/storetest"}},
