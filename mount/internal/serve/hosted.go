@@ -27,65 +27,22 @@ type hosted struct {
 	opened   time.Time        // immutable
 	view     view             // immutable
 	warnings warnings         // has its own lock
-	op       chan struct{}    // holds one token: its holder opens, closes or frees the mount
+	discard  func()           // gives back what the mount has, once; see discardOnce
 
-	// using is held for reading by those who look at the mount without op, which they may
-	// while it is neither opening nor closed; for writing by free.
-	using   sync.RWMutex
-	discard func() // gives back what the mount has, once; see discardOnce
+	*ownership
 
-	// Set by open, immutable until free.
+	// Set by the owner who opens, immutable until free.
 	record host.Record
 	store  store.Store
 	shared *sharedTree // whose loaded is; nil if it is the mount's own
-	loaded             // its tree changes with a plain directory, under op
-
-	mu    sync.Mutex
-	state string                  // guarded by mu
-	stop  context.CancelCauseFunc // guarded by mu; ends the operation that runs
+	loaded             // its tree changes with a plain directory, by the owner
 }
 
 func newHosted(s *server, req wire.OpenRequest) *hosted {
-	h := &hosted{server: s, req: req, dir: string(req.Dir), opened: time.Now(), op: make(chan struct{}, 1), state: wire.StateOpening}
+	h := &hosted{server: s, req: req, dir: string(req.Dir), opened: time.Now(), ownership: newOwnership()}
 	h.view = newView(h)
 	h.discard = sync.OnceFunc(h.discardOnce)
-	h.op <- struct{}{}
 	return h
-}
-
-// begin makes the caller the one who works on the mount; cancel of the mount
-// ends the context that it gives. The caller calls end.
-func (h *hosted) begin(ctx context.Context) (context.Context, error) {
-	select {
-	case <-h.op:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	ctx, stop := context.WithCancelCause(ctx)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.stop = stop
-	return ctx, nil
-}
-
-func (h *hosted) end() {
-	h.cancel()
-	h.op <- struct{}{}
-}
-
-// cancel ends the operation that runs, if any.
-func (h *hosted) cancel() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.stop != nil {
-		h.stop(nil)
-	}
-}
-
-func (h *hosted) setState(state string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.state = state
 }
 
 // open reads the archive into a tree and mounts it. On error nothing is left.
@@ -196,9 +153,9 @@ func (h *hosted) watch() {
 		return
 	}
 	<-ended
-	<-h.op
+	_, _ = h.begin(context.Background()) // which never ends
 	state := h.stateNow()
-	h.op <- struct{}{}
+	h.end()
 	if state == wire.StateMounted {
 		// Not a notification, which is dropped where the client does not keep up.
 		_ = h.server.conn.Call(context.Background(), wire.CallEnded, wire.MountID{ID: h.req.ID}, nil) // fails only with the connection
@@ -206,7 +163,7 @@ func (h *hosted) watch() {
 }
 
 // poisonAfter poisons the tree if err is a panic, which may have left a lock of it
-// locked. The caller has the token.
+// locked. The caller is the owner.
 func (h *hosted) poisonAfter(err error) {
 	var p *panics.Error
 	if h.tree != nil && errors.As(err, &p) {
@@ -215,8 +172,8 @@ func (h *hosted) poisonAfter(err error) {
 }
 
 // discardOnce is discard: it ends the mount, which is not to be stored, or has been, and
-// has what it used freed once nobody holds the token. The caller has the token, but for
-// detach, which does not wait for one for ever.
+// has what it used freed once nobody owns it. The caller is the owner, but for detach,
+// which does not wait for another one for ever.
 func (h *hosted) discardOnce() {
 	h.setState(wire.StateClosed)
 	h.view.drop()
@@ -230,10 +187,9 @@ func (h *hosted) free() {
 	defer func() { panics.Log(slog.New(noteHandler{server: h.server, id: h.req.ID}), err) }()
 	defer panics.Catch("free", &err)
 	h.view.wait()
-	<-h.op
-	defer func() { h.op <- struct{}{} }()
-	h.using.Lock()
-	defer h.using.Unlock()
+	_, _ = h.begin(context.Background()) // which never ends
+	defer h.end()
+	h.awaitLooks()
 	h.freeTree()
 	if h.store != nil {
 		_ = h.store.Close() // nothing is written through it any more
@@ -254,27 +210,11 @@ func (h *hosted) freeTree() {
 func (h *hosted) detach() {
 	ctx, cancel := context.WithTimeout(context.Background(), DetachPatience)
 	defer cancel()
-	h.cancel()
+	h.cancel(nil)
 	if _, err := h.begin(ctx); err == nil {
 		defer h.end()
 	}
 	h.discard()
-}
-
-// whileOpen calls fn with the mount's state, unless the mount is opening or closed.
-// What open has set stays until fn has returned.
-func (h *hosted) whileOpen(fn func(state string)) {
-	h.using.RLock()
-	defer h.using.RUnlock()
-	if state := h.stateNow(); state != wire.StateOpening && state != wire.StateClosed {
-		fn(state)
-	}
-}
-
-func (h *hosted) stateNow() string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.state
 }
 
 func (h *hosted) status() wire.Status {
@@ -293,12 +233,7 @@ func (h *hosted) status() wire.Status {
 // revoke is Mount.Revoke in the server. An unmount that runs goes on: the commit
 // behind it is refused by the client.
 func (h *hosted) revoke() {
-	h.mu.Lock()
-	state, stop := h.state, h.stop
-	h.mu.Unlock()
-	if stop != nil && (state == wire.StateOpening || state == wire.StateCommitting) {
-		stop(wire.ErrAbandoned)
-		return
+	if !h.cancelIf(wire.StateCommitting, wire.ErrAbandoned) {
+		h.whileOpen(func(string) { h.view.freeze() })
 	}
-	h.whileOpen(func(string) { h.view.freeze() })
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // view is a way to show the tree of a hosted mount to tools, and to get back what
-// they made of it. Who holds hosted.op calls its methods, but for ended, freeze,
+// they made of it. The owner of the mount calls its methods, but for ended, freeze,
 // status and wait, which anybody may call once show has succeeded.
 type view interface {
 	// record is what the next process needs in order to clear away what show makes.

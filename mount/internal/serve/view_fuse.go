@@ -23,7 +23,7 @@ const (
 	unseenPatience = 5 * time.Second       // how much longer a mount may be in use by nobody that is found
 )
 
-// fuseView shows the tree in a FUSE mount. Its fields are guarded by hosted.op, and
+// fuseView shows the tree in a FUSE mount. Its fields are the owner's, and
 // those that show sets are immutable after it.
 type fuseView struct {
 	h         *hosted      // immutable

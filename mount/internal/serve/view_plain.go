@@ -22,7 +22,7 @@ import (
 // is unpacked there and given up; what tools have left is loaded into a new one.
 // Whether anything is different the directory itself tells, by ctimes.
 //
-// But for op, its fields are guarded by hosted.op.
+// Its fields are the owner's.
 type plainView struct {
 	h      *hosted         // immutable
 	root   *fsdir.Dir      // the directory; set by record, immutable after it
