@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -189,38 +187,24 @@ func copyAs(ctx context.Context, s Store, key string, rev Revision, as string) e
 	return err
 }
 
-// Prune removes the versions of a workspace that keep does not ask for, and returns them.
-// With dryRun nothing is removed. Of a workspace whose archive is gone they are judged by
-// their own times.
-func (u URL) Prune(ctx context.Context, s Store, keep Keep, dryRun bool) ([]Version, error) {
-	versions, err := u.Versions(ctx, s)
-	if err != nil || len(versions) == 0 {
-		return nil, err
+// DeleteVersions removes all versions of a workspace, and says how many there were.
+func DeleteVersions(ctx context.Context, url string) (n int, err error) {
+	u, err := ParseURL(url)
+	if err == nil {
+		err = u.IsVersion("delete the versions of")
 	}
-	_, log, err := ReadLog(ctx, s, u.Key)
-	if err != nil && !errors.Is(err, ErrNotExist) {
-		return nil, err
+	if err != nil {
+		return 0, err
 	}
-	expired := keep.Expired(versions, log, time.Now())
-	for i := range expired {
-		if dryRun {
-			break
+	err = u.withStore(ctx, func(s Store) error {
+		versions, err := u.Versions(ctx, s)
+		for _, v := range versions {
+			if err = Drop(ctx, s, v); err != nil {
+				break
+			}
+			n++
 		}
-		if err := Drop(ctx, s, expired[i]); err != nil {
-			return expired[:i], err
-		}
-	}
-	return expired, nil
-}
-
-// versioned returns the keys of the workspaces among the keys of versions, each once.
-func versioned(infos []Info) (keys []string) {
-	for _, info := range infos {
-		dir, rest, found := strings.Cut("/"+info.Key, "/"+versionsName+"/")
-		if i := strings.LastIndexByte(rest, '/'); found && i > 0 {
-			keys = append(keys, strings.TrimPrefix(dir+"/"+rest[:i], "/"))
-		}
-	}
-	slices.Sort(keys)
-	return slices.Compact(keys)
+		return err
+	})
+	return n, err
 }

@@ -168,10 +168,10 @@ func TestKeepOfFailedCommit(t *testing.T) {
 	wantError(t, err, wanted)
 	k.wantVersions(0)
 	k.opens(string(k.made[0].id), k.made[0])
-	expired, err := k.url.Prune(t.Context(), k.s, store.Keep{}, false)
+	pruned, err := store.Prune(t.Context(), strings.TrimSuffix(k.url.String(), "/key"), &store.PruneOptions{Versions: &store.Keep{}})
 	noError(t, err)
-	if len(expired) != 0 {
-		t.Errorf("the archive itself is pruned: %+v", expired)
+	if len(pruned) != 1 || len(pruned[0].Dropped) != 0 {
+		t.Errorf("the archive itself is pruned: %+v", pruned)
 	}
 	k.commit()
 	k.wantVersions(0)

@@ -210,12 +210,16 @@ func (u URL) noVersion(why string) error {
 // Versions returns the versions of a workspace, the newest first; the archive that is there
 // now is none, unless a commit that failed has left it among them.
 func (u URL) Versions(ctx context.Context, s Store) ([]Version, error) {
-	prefix := versionsOf(u.Key)
-	infos, err := s.List(ctx, prefix)
+	infos, err := s.List(ctx, versionsOf(u.Key))
 	if err != nil {
 		return nil, err
 	}
-	var found []Version
+	return versionsAmong(u.Key, infos), nil
+}
+
+// versionsAmong returns the versions of the workspace of a key.
+func versionsAmong(key string, infos []Info) (found []Version) {
+	prefix := versionsOf(key)
 	for _, info := range infos {
 		if id := strings.TrimPrefix(info.Key, prefix); len(id) == wholeID && strings.Trim(id, "0123456789abcdef") == "" {
 			found = append(found, Version{archive.CommitID(id), info})
@@ -227,5 +231,5 @@ func (u URL) Versions(ctx context.Context, s Store) ([]Version, error) {
 		}
 		return strings.Compare(string(a.ID), string(b.ID))
 	})
-	return found, nil
+	return found
 }

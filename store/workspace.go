@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -32,7 +31,7 @@ func ListAll(ctx context.Context, prefixURL string) ([]Workspace, error) {
 		if all, ok := s.(Lister); ok {
 			return all.ListAll(ctx, prefix)
 		}
-		return nil, &Error{Op: "list", Object: prefix, Cause: fmt.Errorf("%w: the driver lists one level only", errors.ErrUnsupported), Todo: "list it level by level"}
+		return nil, noLister(prefix)
 	})
 }
 

@@ -211,19 +211,3 @@ func countChanges(found []Difference) (c fs.Changes) {
 	}
 	return c
 }
-
-// Pruned tells of the versions of a workspace that were removed, or would be.
-type Pruned struct {
-	URL      store.URL
-	Versions []store.Version
-	Bytes    int64 // of them
-}
-
-// newPruned sums up.
-func newPruned(u store.URL, versions []store.Version) Pruned {
-	p := Pruned{URL: u, Versions: versions}
-	for _, v := range versions {
-		p.Bytes += v.Size
-	}
-	return p
-}

@@ -39,6 +39,8 @@ var arguments = map[string][]argument{
 	"status":  {mountArgument},
 	"ls":      {urlArgument},
 	"stat":    {urlArgument},
+	"prune":   {urlArgument},
+	"du":      {urlArgument},
 	"rm":      {urlArgument},
 	"cp":      {urlArgument, urlArgument},
 	"fork":    {urlArgument, urlArgument},
@@ -73,6 +75,7 @@ func completeArguments(root *cobra.Command) {
 var moreArguments = map[string]argument{
 	"exec":   fileArgument, // of the command that it runs
 	"cat":    pathArgument,
+	"rm":     urlArgument,
 	"umount": mountArgument,
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/store"
@@ -134,54 +135,134 @@ func (a *app) printRows(rows [][2]string) error {
 	return w.Flush()
 }
 
-func (a *app) rmCommand() *cobra.Command {
-	var revision string
-	var force bool
-	cmd := &cobra.Command{
-		Use:   "rm [flags] URL",
-		Short: "Delete the archive of a workspace",
-		Long: `rm deletes the stored archive of a workspace, for good. If there is none the exit code
-is 101, or 0 with --force. Mounts of the workspace go on; their commits end in a conflict.
+// rmFlags say what rm deletes.
+type rmFlags struct {
+	revision  string
+	force     bool
+	recursive bool
+	versions  bool
+}
 
-With --if-revision it deletes that revision only, and ends in a conflict (exit code
-104) if the workspace has another one.`,
-		Example: `  workdir-mount rm file:///tmp/ws/job-1
+func (f *rmFlags) check(flags *pflag.FlagSet, n int) error {
+	switch given := flags.Changed(ifRevision); {
+	case given && f.revision == "":
+		return badFlag("--"+ifRevision, "is empty; write the revision that stat shows")
+	case given && (n > 1 || f.recursive):
+		return badFlag("--"+ifRevision, "is for one workspace")
+	}
+	return nil
+}
+
+func (a *app) rmCommand() *cobra.Command {
+	var f rmFlags
+	cmd := &cobra.Command{
+		Use:   "rm [flags] URL...",
+		Short: "Delete the archives of workspaces",
+		Long: `rm deletes the stored archive of each workspace that is named. If one of them has none the
+exit code is 101, or 0 with --force; the others are deleted. Mounts of a workspace go on; their
+commits end in a conflict. Versions stay, and rollback brings the workspace back; with
+--versions they go too, for good.
+
+With --recursive the URLs are prefixes, and all workspaces beneath them are deleted, each on the
+condition that it is what the list showed. With --if-revision it deletes that revision only, and
+ends in a conflict (exit code 104) if the workspace has another one.`,
+		Example: `  workdir-mount rm file:///tmp/ws/job-1 file:///tmp/ws/job-2
+  workdir-mount rm -r --versions s3://bucket/jobs
   workdir-mount rm --if-revision 5f1d s3://bucket/jobs/job-1`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			given := cmd.Flags().Changed(ifRevision)
-			if given && revision == "" {
-				return badFlag("--"+ifRevision, "is empty; write the revision that stat shows")
+			if err := f.check(cmd.Flags(), len(args)); err != nil {
+				return err
 			}
-			return changing(func(ctx context.Context) error { return a.rm(ctx, args[0], store.Revision(revision), force) })
+			return changing(func(ctx context.Context) error { return a.rm(ctx, args, &f) })
 		},
 	}
-	cmd.Flags().StringVar(&revision, ifRevision, "", "delete this revision only")
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "it is no error if there is no archive")
+	cmd.Flags().StringVar(&f.revision, ifRevision, "", "delete this revision only")
+	cmd.Flags().BoolVarP(&f.force, "force", "f", false, "it is no error if there is no archive")
+	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "delete all workspaces beneath the URLs")
+	cmd.Flags().BoolVar(&f.versions, "versions", false, "delete the versions too")
 	return cmd
 }
 
-func (a *app) rm(ctx context.Context, url string, revision store.Revision, force bool) (err error) {
+// rm deletes what is named, one after the other. Its error is that of the first that failed.
+func (a *app) rm(ctx context.Context, urls []string, f *rmFlags) error {
+	var err error
+	for _, url := range urls {
+		one := a.rmOne
+		if f.recursive {
+			one = a.rmBeneath
+		}
+		if rerr := one(ctx, url, f); rerr != nil && err == nil {
+			err = rerr
+		} else if rerr != nil {
+			a.log.Warn("not deleted", "cause", rerr)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
+func (a *app) rmOne(ctx context.Context, url string, f *rmFlags) (err error) {
 	var deleted bool
-	if revision == "" {
+	if f.revision == "" {
 		deleted, err = store.Delete(ctx, url)
 	} else {
-		deleted, err = store.DeleteRevision(ctx, url, revision)
+		deleted, err = store.DeleteRevision(ctx, url, store.Revision(f.revision))
 	}
-	if err == nil && !deleted && !force {
+	versions := 0
+	if err == nil && f.versions {
+		versions, err = store.DeleteVersions(ctx, url)
+	}
+	if err == nil && !deleted && versions == 0 && !f.force {
 		err = fmt.Errorf("rm %s: %w", store.Redacted(url), store.ErrNotExist)
 	}
 	if err != nil {
 		return err
 	}
 	if a.json {
-		return printJSON(a.stdout, map[string]any{"url": store.Redacted(url), "deleted": deleted})
+		out := map[string]any{"url": store.Redacted(url), "deleted": deleted}
+		if f.versions {
+			out["versions"] = versions
+		}
+		return printJSON(a.stdout, out)
 	}
 	word := "there is no archive of"
 	if deleted {
 		word = "deleted"
 	}
-	return a.say("%s %s", word, store.Redacted(url))
+	extra := ""
+	if versions > 0 {
+		extra = fmt.Sprintf("; deleted %d versions", versions)
+	}
+	return a.say("%s %s%s", word, store.Redacted(url), extra)
+}
+
+// rmBeneath deletes all workspaces beneath a prefix.
+func (a *app) rmBeneath(ctx context.Context, prefix string, f *rmFlags) error {
+	found, err := store.UsageOf(ctx, prefix, true)
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, u := range found {
+		one := *f
+		if one.revision = string(u.Revision); u.Gone && !f.versions {
+			continue
+		}
+		if u.Gone {
+			one.revision, one.force = "", true
+		}
+		if err := a.rmOne(ctx, u.URL.String(), &one); err != nil {
+			return err
+		}
+		n++
+	}
+	if n == 0 && !f.force {
+		return fmt.Errorf("rm %s: %w beneath it", store.Redacted(prefix), store.ErrNotExist)
+	}
+	return nil
 }
 
 // say prints a result for people.

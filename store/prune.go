@@ -1,0 +1,167 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// PruneOptions say what of the workspaces beneath a prefix goes.
+type PruneOptions struct {
+	// OlderThan removes the workspaces that were not stored for so long, with their versions,
+	// and the versions of workspaces that are gone. 0: none.
+	OlderThan time.Duration
+	// KeepLast has so many of the workspaces stay that were stored last, however old.
+	KeepLast int
+	// Versions are those that stay of the workspaces that stay. nil: all.
+	Versions *Keep
+	// Recursive is for all that is beneath the prefix, and not one level alone.
+	Recursive bool
+	// DryRun removes nothing, and says what would be.
+	DryRun bool
+	// Spare says why a workspace that is to go stays; "" where it goes. nil asks nobody.
+	Spare func(context.Context, *Usage) (why string, err error)
+}
+
+// Pruned is what became of a workspace, or, of a dry run, would.
+type Pruned struct {
+	Usage
+	Removed bool      // the archive, and all versions
+	Why     string    // it stays or goes
+	Dropped []Version // versions that were removed
+}
+
+// Prune removes the workspaces and versions beneath a prefix that are not to be kept, and
+// returns all workspaces that it has judged, sorted by name. A workspace is removed on the
+// condition that it is the archive that was judged: one that is committed to meanwhile stays.
+//
+// Errors: ErrNotExist where there is no workspace; those of List. After an error of a removal
+// the others are done, and the errors are joined.
+func Prune(ctx context.Context, prefixURL string, opts *PruneOptions) ([]Pruned, error) {
+	u, err := ParsePrefix(prefixURL)
+	if err != nil {
+		return nil, err
+	}
+	s, err := OpenBucket(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	found, err := u.usage(ctx, s, opts.Recursive)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, &Error{Op: "prune", Object: u.Redacted(), Kind: ErrNotExist, Cause: errors.New("there is no workspace beneath it")}
+	}
+	p := &pruning{ctx: ctx, store: s, opts: opts, now: time.Now()}
+	pruned := p.judge(found)
+	return pruned, p.err
+}
+
+// pruning is one Prune.
+type pruning struct {
+	ctx   context.Context
+	store Store
+	opts  *PruneOptions
+	now   time.Time
+	err   error // joined
+}
+
+func (p *pruning) fail(err error) {
+	if err != nil {
+		p.err = errors.Join(p.err, err)
+	}
+}
+
+func (p *pruning) judge(found []Usage) []Pruned {
+	newest := slices.Clone(found)
+	slices.SortStableFunc(newest, func(a, b Usage) int { return b.ModTime.Compare(a.ModTime) })
+	last := map[string]bool{}
+	for _, u := range newest[:min(len(newest), max(0, p.opts.KeepLast))] {
+		last[u.URL.Key] = !u.Gone
+	}
+	pruned := make([]Pruned, 0, len(found))
+	for i := range found {
+		one := Pruned{Usage: found[i]}
+		switch {
+		case p.opts.OlderThan <= 0:
+			one.Why = "its age is not asked for"
+		case p.now.Sub(lastStored(&found[i])) < p.opts.OlderThan:
+			one.Why = "it is younger"
+		case last[found[i].URL.Key]:
+			one.Why = "it is one of the last"
+		default:
+			p.remove(&one)
+		}
+		if !one.Removed && !one.Gone {
+			p.versions(&one)
+		}
+		pruned = append(pruned, one)
+	}
+	return pruned
+}
+
+// lastStored is when a workspace was stored, or the newest version of one that is gone.
+func lastStored(u *Usage) time.Time {
+	if u.Gone {
+		return u.Versions[0].ModTime
+	}
+	return u.ModTime
+}
+
+// remove removes a workspace that is old.
+func (p *pruning) remove(one *Pruned) {
+	if p.opts.Spare != nil {
+		why, err := p.opts.Spare(p.ctx, &one.Usage)
+		if err != nil {
+			one.Why = "whether it may go is not known"
+			p.fail(err)
+			return
+		}
+		if one.Why = why; why != "" {
+			return
+		}
+	}
+	one.Why = "it is older"
+	if !p.opts.DryRun && !one.Gone {
+		_, err := Commit(p.ctx, p.store, one.URL.Key, &CommitRequest{Replace: one.Revision, Delete: true})
+		switch {
+		case errors.Is(err, ErrConflict):
+			one.Why = "it was committed to meanwhile"
+			return
+		case err != nil:
+			one.Why = "it could not be removed"
+			p.fail(err)
+			return
+		}
+	}
+	one.Removed = true
+	p.drop(one, one.Versions)
+}
+
+// versions removes the versions of a workspace that are not asked for.
+func (p *pruning) versions(one *Pruned) {
+	if p.opts.Versions == nil || len(one.Versions) == 0 {
+		return
+	}
+	_, log, err := ReadLog(p.ctx, p.store, one.URL.Key)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	p.drop(one, p.opts.Versions.Expired(one.Versions, log, p.now))
+}
+
+func (p *pruning) drop(one *Pruned, versions []Version) {
+	for _, v := range versions {
+		if !p.opts.DryRun {
+			if err := Drop(p.ctx, p.store, v); err != nil {
+				p.fail(err)
+				continue
+			}
+		}
+		one.Dropped = append(one.Dropped, v)
+	}
+}

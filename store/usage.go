@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Usage is a workspace with its versions.
+type Usage struct {
+	Workspace
+	Gone     bool      // it has no archive, and its versions are left
+	Versions []Version // the newest first
+}
+
+// VersionBytes is what the versions take: those of a directory that are another name of the
+// archive take nothing until it is replaced.
+func (u *Usage) VersionBytes() (sum int64) {
+	for _, v := range u.Versions {
+		sum += v.Size
+	}
+	return sum
+}
+
+// UsageOf returns the workspaces beneath a prefix with their versions, sorted by name, and
+// those that have versions only, if there are workspaces in the same place or it is that of the
+// prefix itself: directly beneath it, or, where recursive is set, all.
+func UsageOf(ctx context.Context, prefixURL string, recursive bool) (found []Usage, err error) {
+	u, err := ParsePrefix(prefixURL)
+	if err != nil {
+		return nil, err
+	}
+	err = u.withStore(ctx, func(s Store) (err error) {
+		found, err = u.usage(ctx, s, recursive)
+		return err
+	})
+	return found, err
+}
+
+func (u URL) usage(ctx context.Context, s Store, recursive bool) ([]Usage, error) {
+	ask := s.List
+	all, isLister := s.(Lister)
+	if recursive {
+		if !isLister {
+			return nil, noLister(u.prefix())
+		}
+		ask = all.ListAll
+	}
+	infos, err := ask(ctx, u.prefix())
+	if err != nil {
+		return nil, err
+	}
+	var found []Usage
+	dirs := []string{u.prefix()}
+	for _, info := range infos {
+		if w, ok := workspaceOf(u, info); ok {
+			found = append(found, Usage{Workspace: w})
+			dirs = append(dirs, info.Key[:strings.LastIndexByte(info.Key, '/')+1])
+		}
+	}
+	slices.Sort(dirs)
+	for _, dir := range slices.Compact(dirs) {
+		if found, err = u.addVersions(ctx, s, found, dir); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(found, func(a, b Usage) int { return strings.Compare(a.Name, b.Name) })
+	return found, nil
+}
+
+// addVersions adds the versions that are kept in a directory of archives to their workspaces.
+func (u URL) addVersions(ctx context.Context, s Store, found []Usage, dir string) ([]Usage, error) {
+	all, ok := s.(Lister)
+	if !ok { // a version is beneath the name of its workspace
+		return found, nil
+	}
+	infos, err := all.ListAll(ctx, dir+versionsName+"/")
+	if err != nil {
+		return nil, err
+	}
+	for key, versions := range versionsByKey(infos) {
+		i := slices.IndexFunc(found, func(have Usage) bool { return have.URL.Key == key })
+		if i < 0 {
+			w, ok := workspaceOf(u, Info{Key: key})
+			if !ok {
+				continue
+			}
+			i = len(found)
+			found = append(found, Usage{Workspace: w, Gone: true})
+		}
+		found[i].Versions = versions
+	}
+	return found, nil
+}
+
+// versionsByKey sorts versions to the keys of their workspaces, as URL.Versions has them.
+func versionsByKey(infos []Info) map[string][]Version {
+	byKey := map[string][]Info{}
+	for _, info := range infos {
+		dir, rest, _ := strings.Cut("/"+info.Key, "/"+versionsName+"/")
+		if name, _, ok := cutLast(rest); ok {
+			key := strings.TrimPrefix(dir+"/"+name, "/")
+			byKey[key] = append(byKey[key], info)
+		}
+	}
+	versions := map[string][]Version{}
+	for key, infos := range byKey {
+		if v := versionsAmong(key, infos); len(v) > 0 {
+			versions[key] = v
+		}
+	}
+	return versions
+}
+
+// cutLast cuts at the last slash.
+func cutLast(s string) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, '/')
+	if i < 0 {
+		return "", s, false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// noLister is the error where a driver lists one level only.
+func noLister(prefix string) error {
+	return &Error{Op: "list", Object: prefix, Cause: fmt.Errorf("%w: the driver lists one level only", errors.ErrUnsupported), Todo: "list it level by level"}
+}
