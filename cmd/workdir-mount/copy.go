@@ -94,8 +94,11 @@ func within(src, dst string) string {
 	if !strings.HasSuffix(prefix, "/") {
 		return dst
 	}
-	src, _, _ = strings.Cut(src, "?")
-	dst = prefix + path.Base(src)
+	name, _, _ := strings.Cut(src, "?")
+	if u, err := store.ParseURL(src); err == nil {
+		name = u.Key // without the version
+	}
+	dst = prefix + path.Base(name)
 	if hasOptions {
 		dst += "?" + options
 	}
@@ -104,6 +107,7 @@ func within(src, dst string) string {
 
 func (a *app) copy(ctx context.Context, src, dst string, f *targetFlags, word string, do copier) error {
 	dst = within(src, dst)
+	a.newName(dst)
 	bar := a.newProgress()
 	done, err := do(ctx, src, dst, &store.CopyOptions{
 		Replace:    store.Revision(f.revision),

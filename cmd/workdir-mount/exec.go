@@ -96,6 +96,10 @@ func (a *app) exec(f *execFlags, argv []string) error {
 	if err != nil {
 		return a.notRun(&f.stepFlags, err)
 	}
+	if !f.ReadOnly {
+		a.saysNew(context.Background(), m)
+		a.nothingRemains(f.URL)
+	}
 	end := a.runIn(m, sigs, f, argv)
 	err = a.markEnd(m, f, end)
 	result, closeErr := a.closeAfter(m, sigs, f, end)

@@ -157,7 +157,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		KeepEmpty:    f.KeepEmpty,
 		Keep:         f.Keep.keep(),
 		Portable:     f.Portable,
-		Presence:     f.Presence.option(),
+		Presence:     f.Presence.forName(f.URL, f.ReadOnly),
 		Grace:        f.Grace,
 		RunDir:       a.runDir,
 		Progress:     bar.update,
@@ -169,7 +169,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		Suid:       f.Suid,
 		Dev:        f.Dev,
 	})
-	return m, interrupted(ctx, err)
+	return m, interrupted(ctx, asked(f.URL, err))
 }
 
 // count is a flag for a number that is more than 0.

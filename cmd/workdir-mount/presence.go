@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
 )
 
 // presence are the flags that say whether a workspace has to exist. At most one of
@@ -33,6 +34,15 @@ func (p *presence) check(readOnly bool) error {
 		return badFlag("--must-be-new", "does not go with --may-be-absent")
 	}
 	return nil
+}
+
+// forName is option for a workspace: one that has the name of an archive must exist, unless a
+// flag says otherwise.
+func (p *presence) forName(u store.URL, readOnly bool) mount.Presence {
+	if _, suspect := meant(u); suspect && !readOnly && p.option() == mount.PresenceDefault {
+		return mount.MustExist
+	}
+	return p.option()
 }
 
 func (p *presence) option() mount.Presence {

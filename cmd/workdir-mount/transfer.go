@@ -266,6 +266,7 @@ type importedWorkspace struct {
 }
 
 func (a *app) importFrom(ctx context.Context, from, url string, f *importFlags) error {
+	a.newName(url)
 	w := a.newWork()
 	done, err := importInto(ctx, from, url, &workspace.ImportOptions{
 		Options: w.options(), Replace: store.Revision(f.revision), ReplaceAny: f.replace,
