@@ -61,6 +61,12 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("%s: %s is %d, over the limit of %d: %s", where, e.Limit, e.Value, e.Max, todo)
 }
 
+// PathTooLong returns the error for a path that no archive can have, of what is to be
+// packed.
+func PathTooLong(path string) *LimitError {
+	return &LimitError{Limit: "PathLen", Value: int64(len(path)), Max: DefaultLimits().PathLen, Entry: path, Writing: true}
+}
+
 // whileWriting marks err, if it is a LimitError, as one of an archive that is being made.
 func whileWriting(err error) error {
 	var limit *LimitError

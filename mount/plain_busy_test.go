@@ -6,9 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/archive"
 )
 
 func TestPlainClientKilled(t *testing.T) {
@@ -143,5 +146,32 @@ func TestPlainMappedWrite(t *testing.T) {
 				t.Errorf("content = %q", got)
 			}
 		})
+	}
+}
+
+// A path that no archive can have is an archive's limit, as where a mount is packed.
+func TestPlainPathTooLong(t *testing.T) {
+	f := newFixture(t)
+	m := f.openPlain("k", Options{})
+	at, err := unix.Open(m.Path(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.Repeat("d", 250)
+	for range 17 {
+		if err := unix.Mkdirat(at, name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		next, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err = errors.Join(err, unix.Close(at)); err != nil {
+			t.Fatal(err)
+		}
+		at = next
+	}
+	if err := errors.Join(unix.Close(at), m.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Close(t.Context()); !errors.Is(err, ErrCommit) || !errors.Is(err, archive.ErrLimit) {
+		t.Errorf("Close = %v, want ErrCommit for the archive's limit", err)
 	}
 }

@@ -88,7 +88,7 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 		Suid:      opts.KeepOwner, // who may not keep its owner must not lend its own rights to the owner's program
 		Root:      rootIsKnown && made,
 		RootTime:  rootIsKnown,
-		Warn:      opts.Warn,
+		Warn:      opts.warn,
 		Progress:  func(done int64) { opts.progress(Writing, done, total) },
 	})
 	if err != nil {

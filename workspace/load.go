@@ -225,8 +225,11 @@ func loadDir(ctx context.Context, dir string, opts *Options) (*loaded, error) {
 		return nil, err
 	}
 	l.files = files
-	if err := files.Load(ctx, l.tree, &fsdir.LoadOptions{Warn: opts.Warn}); err != nil {
+	if err := files.Load(ctx, l.tree, &fsdir.LoadOptions{Warn: opts.warn}); err != nil {
 		l.close()
+		if long, ok := errors.AsType[*fsdir.TooLongError](err); ok {
+			err = archive.PathTooLong(long.Path)
+		}
 		return nil, fmt.Errorf("import %s: %w", dir, err)
 	}
 	return l, nil

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fsdir"
 )
@@ -215,8 +214,9 @@ func TestDeepDirectories(t *testing.T) {
 	}
 	check(t, d.Clear())
 	deepDir(t, dir, deeper)
-	if _, err := d.Take(t.Context(), false); !errors.Is(err, archive.ErrLimit) {
-		t.Errorf("Take of what no archive can hold: %v, want ErrLimit", err)
+	var long *fsdir.TooLongError
+	if _, err := d.Take(t.Context(), false); !errors.As(err, &long) || !errors.Is(err, unix.ENAMETOOLONG) {
+		t.Errorf("Take of what no archive can hold: %v, want a *TooLongError", err)
 	}
 	check(t, d.Clear())
 	if empty, err := d.IsEmpty(); !empty || err != nil {

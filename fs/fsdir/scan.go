@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 )
 
@@ -18,7 +17,7 @@ import (
 type LoadOptions struct {
 	// Warn is told of what the directory has and the tree has not, from the goroutine
 	// that called.
-	Warn func(archive.Warning)
+	Warn func(path, text string)
 }
 
 // Load fills an empty tree with the files of the directory: names, permission bits,
@@ -26,7 +25,7 @@ type LoadOptions struct {
 // directory's files. Hard links stay what they are, as far as they lie within the
 // directory.
 //
-// Errors: archive.ErrLimit for a path that is too long; ENOSPC where the tree is
+// Errors: a *TooLongError; ENOSPC where the tree is
 // full; ErrChanged; those of the file system. The path is in the text.
 func (d *Files) Load(ctx context.Context, tree *fs.Tree, opts *LoadOptions) error {
 	if opts == nil {
@@ -90,11 +89,25 @@ func (s *scanner) directory(path string, n *fs.Inode, st *unix.Stat_t) error {
 	return named(path, s.attributes(n, st))
 }
 
-// checkPath refuses a path that is longer than an archive can have, and with it trees
-// that are deeper than a recursion should be.
+// maxPath is how many bytes a path within the directory may have, as many as a system call
+// takes (PATH_MAX without the zero at its end, limits.h).
+const maxPath = unix.PathMax - 1
+
+// TooLongError is for a path of more than 4,095 bytes. It is an ENAMETOOLONG.
+type TooLongError struct{ Path string }
+
+func (e *TooLongError) Error() string {
+	return fmt.Sprintf("%q: %v: %d bytes, over %d", e.Path, unix.ENAMETOOLONG, len(e.Path), maxPath)
+}
+
+// Unwrap returns ENAMETOOLONG.
+func (e *TooLongError) Unwrap() error { return unix.ENAMETOOLONG }
+
+// checkPath refuses a path that is too long, and with it trees that are deeper than a
+// recursion should be.
 func checkPath(path string) error {
-	if limit := archive.DefaultLimits().PathLen; int64(len(path)) > limit {
-		return &archive.LimitError{Limit: "PathLen", Value: int64(len(path)), Max: limit, Entry: path}
+	if len(path) > maxPath {
+		return &TooLongError{path}
 	}
 	return nil
 }
@@ -230,7 +243,7 @@ func (s *scanner) leftOut(path, class string) {
 	if class != "" && !s.warned[class] {
 		s.warned[class] = true
 		if s.opts.Warn != nil {
-			s.opts.Warn(archive.Warning{Path: path, Text: fmt.Sprintf("extended attributes %q.* are left out", class)})
+			s.opts.Warn(path, fmt.Sprintf("extended attributes %q.* are left out", class))
 		}
 	}
 }

@@ -52,8 +52,7 @@ func (s stamp) comparable(a, b *Snapshot) stamp {
 
 // Take makes a snapshot, with sums of the content if they are asked for, for which all
 // of it is read. ErrChanged where the directory changes meanwhile, as far as that is
-// seen; archive.ErrLimit where a path is longer than an archive can have; else errors of
-// the file system, with the path in their text.
+// seen; a *TooLongError; else errors of the file system, with the path in their text.
 func (d *Dir) Take(ctx context.Context, sums bool) (*Snapshot, error) {
 	s := &Snapshot{sums: sums, names: map[string]fileID{}, inodes: map[fileID]stamp{}}
 	if err := s.add(ctx, d.fd, "", "", fileID{}); err != nil {

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 )
 
@@ -35,7 +34,7 @@ type UnpackOptions struct {
 	Mask uint32
 	// Warn is told of what the tree has and the directory has not, from the
 	// goroutine that called.
-	Warn func(archive.Warning)
+	Warn func(path, text string)
 	// LeftOut is told of each extended attribute that the file system does not take.
 	LeftOut func(path, name string)
 	// Progress is told of the bytes of content that are written, likewise.
@@ -269,7 +268,7 @@ const SuidLeftOut = "set-user-ID and set-group-ID bits of files are left out unl
 func (u *unpacker) warn(path, text string) {
 	if !u.warned[text] && u.opts.Warn != nil {
 		u.warned[text] = true
-		u.opts.Warn(archive.Warning{Path: path, Text: text})
+		u.opts.Warn(path, text)
 	}
 }
 

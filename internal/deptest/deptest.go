@@ -88,7 +88,7 @@ var table = map[string]rule{
 	"store":                        {ours: []string{"archive"}, tests: []string{"fs", "store/storetest"}},
 	"fs/fusefs":                    {ours: []string{"fs"}, foreign: []string{"github.com/hanwen/go-fuse/v2/fuse"}},
 	"fs/fsmerge":                   {ours: []string{"fs"}, tests: []string{"archive"}},
-	"fs/fsdir":                     {ours: []string{"archive", "fs"}},
+	"fs/fsdir":                     {ours: []string{"fs"}},
 	"fs/fsupper":                   {ours: []string{"archive", "fs"}, tests: []string{"fs/fusefs"}},
 	"archive":                      {ours: []string{"fs"}, foreign: []string{"github.com/klauspost/pgzip", "github.com/klauspost/compress"}},
 	"fs":                           {},
