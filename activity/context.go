@@ -21,12 +21,20 @@ func visitOf(ctx context.Context) *visit {
 // Workspace returns the workspace that the function runs in: that of the activity's rule,
 // or of the innermost Do without a name. It is false if there is no such workspace.
 func Workspace(ctx context.Context) (*mount.Mount, bool) {
-	for v := visitOf(ctx); v != nil; v = v.outer {
-		if v.isMain() {
-			return v.mount, true
-		}
+	if v := mainVisit(ctx); v != nil {
+		return v.mount, true
 	}
 	return nil, false
+}
+
+// mainVisit returns the visit of what Workspace returns; nil if there is none.
+func mainVisit(ctx context.Context) *visit {
+	for v := visitOf(ctx); v != nil; v = v.outer {
+		if v.isMain() {
+			return v
+		}
+	}
+	return nil
 }
 
 // WorkspaceNamed returns a workspace by the name that it has in the rule, or in the
@@ -65,17 +73,18 @@ func Commit(ctx context.Context) error {
 }
 
 // Command returns an *exec.Cmd that runs a program in the workspace of ctx, as
-// mount.Command does, with the environment that Environ returns. In a ctx without a
-// workspace running it is an error.
+// mount.Command does, with the environment that Environ returns; where Options.At is set,
+// the variable of this workspace's path is that. In a ctx without a workspace running it is
+// an error.
 func Command(ctx context.Context, name string, arg ...string) *exec.Cmd {
-	m, ok := Workspace(ctx)
-	if !ok {
+	v := mainVisit(ctx)
+	if v == nil {
 		cmd := exec.CommandContext(ctx, name, arg...)
 		cmd.Err = errors.New("command " + name + ": " + errNoWorkspace.Error())
 		return cmd
 	}
-	cmd := mount.Command(ctx, m, name, arg...)
-	cmd.Env = Environ(ctx)
+	cmd := mount.Command(ctx, v.mount, name, arg...)
+	cmd.Env = append(Environ(ctx), v.workspace.variable()+"="+v.mount.CommandPath())
 	return cmd
 }
 

@@ -150,6 +150,27 @@ func TestEnvironInDo(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// Tools see the innermost workspace where Options.At says, and those around it where the
+// activity itself sees them.
+func TestCommandAt(t *testing.T) {
+	b := newBench(t)
+	seed(t, b, "config", "flags", "-O2\n")
+	env := activityEnv(t, "build", func(ctx context.Context) (string, error) {
+		outer := wdactivity.Path(ctx)
+		opts := b.options()
+		opts.At, opts.Env = "/workdir-test", "INNER"
+		return wdactivity.Do(ctx, b.url("inner"), opts, func(ctx context.Context, m *mount.Mount) (string, error) {
+			out, err := wdactivity.Command(ctx, "sh", "-c", `echo "$PWD $INNER $WORKDIR" && ls -d "$WORKDIR/." && cat "$WORKDIR_CONFIG/flags"`).Output()
+			if want := "/workdir-test /workdir-test " + outer + "\n" + outer + "/.\n-O2\n"; string(out) != want {
+				return "", fmt.Errorf("paths of tools are %q, want %q", out, want)
+			}
+			return "", err
+		})
+	}, b.rules())
+	_, err := env.ExecuteActivity("build")
+	require.NoError(t, err)
+}
+
 func TestCommandWithoutAWorkspace(t *testing.T) {
 	err := wdactivity.Command(t.Context(), "true").Run()
 	require.ErrorContains(t, err, "no workspace in the context")

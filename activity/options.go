@@ -44,7 +44,11 @@ type Options struct {
 	// Dir is the mountpoint, the absolute path of an empty directory, for tools that
 	// note paths. Activities that run at the same time cannot have the same. "": a path
 	// below RunDir that follows from the URL.
-	Dir          string       `json:"dir,omitempty" yaml:"dir,omitempty"`
+	Dir string `json:"dir,omitempty" yaml:"dir,omitempty"`
+	// At is the path at which commands that are started by Command, mount.Command and
+	// workdir.Exec see the workspace; activities that run at the same time may have the
+	// same. See mount.Options.
+	At           string       `json:"at,omitempty" yaml:"at,omitempty"`
 	MaxBytes     int64        `json:"maxBytes,omitempty" yaml:"maxBytes,omitempty"`
 	MaxInodes    int64        `json:"maxInodes,omitempty" yaml:"maxInodes,omitempty"`
 	Spill        string       `json:"spill,omitempty" yaml:"spill,omitempty"`
@@ -121,6 +125,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("env: %q is no name of an environment variable", o.Env)
 	case o.Dir != "" && !filepath.IsAbs(o.Dir):
 		return fmt.Errorf("dir: %q is not an absolute path", o.Dir)
+	case o.At != "" && (!filepath.IsAbs(o.At) || filepath.Clean(o.At) == "/"):
+		return fmt.Errorf("at: %q is not an absolute path other than /", o.At)
 	}
 	return o.Presence.Check(o.ReadOnly)
 }
@@ -136,6 +142,7 @@ func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Opti
 	o, p := v.opts, &v.attempt.worker.plugin.opts
 	m := &mount.Options{
 		Dir:          o.Dir,
+		At:           o.At,
 		ReadOnly:     o.ReadOnly,
 		Presence:     o.Presence,
 		MaxBytes:     o.MaxBytes,

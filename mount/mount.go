@@ -98,6 +98,9 @@ func OpenURL(ctx context.Context, u store.URL, opts *Options) (_ *Mount, err err
 	if m.opts.Origin, err = m.origin(); err != nil {
 		return nil, err
 	}
+	if err := m.checkAt(); err != nil {
+		return nil, err
+	}
 	if m.session, err = getSession(ctx, m.opts.RunDir, m.opts.Plain); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,18 @@ type Options struct {
 	// in a workspace stay right; where another mount uses it, this one gets another path
 	// and logs that.
 	Dir string
+	// At is an absolute path at which the commands of [Command], and all that they start,
+	// see the workspace, in a mount namespace of their own: any number of workspaces at
+	// once have it at the same path, and on any host. The program itself sees it at Path
+	// alone; arguments and variables are passed as they are, see [Mount.CommandPath].
+	// A directory there is covered. Where nothing has the name of the first element, such
+	// as /workspace, the directory is made up in the namespace, in whose root directory
+	// nothing else can be made then (EROFS); another path that is not there is an error.
+	// Other workspaces are mounted in the namespace only where an environment variable is
+	// the path of the mountpoint. Whatever a command leaves running there keeps the mount
+	// busy. An ordinary user needs user namespaces, in which set-user-ID programs have no
+	// effect. "": none.
+	At string
 	// ReadOnly mounts read-only, enforced by the kernel (EROFS). Read-only mounts
 	// of one server that show the same revision, with the same URL, owner and
 	// limits, share it: it is fetched once and is in memory once, however many

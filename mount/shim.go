@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/mount/internal/serve"
 	"github.com/workdir/workdir/mount/internal/wire"
 )
@@ -50,7 +52,7 @@ func Init() {
 	case wire.ServerName:
 		os.Exit(serve.Main())
 	case shimName:
-		os.Exit(shimMain(os.Args[1:]))
+		os.Exit(shimMain(os.Args))
 	}
 }
 
@@ -66,13 +68,14 @@ func selfBinary() (string, error) {
 	return path, nil
 }
 
-// Command gives an *exec.Cmd that runs name in the mount, its working directory
-// the mountpoint. name is looked up in PATH, from the mountpoint.
+// Command returns an *exec.Cmd that runs name in the mount, its working directory
+// the mountpoint, or Options.At. name is looked up in PATH, from there.
 //
 // Use it rather than exec.Command with a Dir or a program in the mount, which
 // freezes the whole calling program while the kernel reads from the mount
 // (fork is a vfork). The command is started by a shim outside of the mount. Do
-// not set Dir, Path or Args[0] to [3] of what you get. A name that cannot be
+// not set Dir, Path or Args[0] to [5] of what you get, and add to SysProcAttr where it is
+// set, rather than replace it: Options.At needs it. A name that cannot be
 // found or run exits with 127 or 126. For a plain workspace in a program that has no
 // shim (see [Init]) it is an ordinary exec.Command with a Dir.
 func Command(ctx context.Context, m *Mount, name string, arg ...string) *exec.Cmd {
@@ -83,7 +86,7 @@ func Command(ctx context.Context, m *Mount, name string, arg ...string) *exec.Cm
 // mountpoint.
 func CommandIn(ctx context.Context, m *Mount, dir, name string, arg ...string) *exec.Cmd {
 	binary, err := selfBinary()
-	if err != nil && m.opts.Plain { // nothing can freeze, so the shim is not needed
+	if err != nil && m.opts.Plain && m.opts.At == "" { // nothing can freeze, so the shim is not needed
 		cmd := exec.CommandContext(ctx, name, arg...)
 		cmd.Dir = m.Path(dir)
 		return cmd
@@ -93,45 +96,85 @@ func CommandIn(ctx context.Context, m *Mount, dir, name string, arg ...string) *
 		cmd.Err = err
 	}
 	cmd.Dir = "/"
-	view := shimMounted
-	if m.opts.Plain {
-		view = shimPlain
+	cmd.Args = shimWork{mountpoint: m.path, dir: dir, at: m.opts.At, plain: m.opts.Plain, name: name, arg: arg}.args()
+	if m.opts.At != "" {
+		cmd.SysProcAttr = host.OwnNamespace()
 	}
-	cmd.Args = append([]string{shimName, m.Path(dir), name, view}, arg...)
 	return cmd
 }
 
-// What the shim is told of the directory.
-const (
-	shimMounted = "mounted"
-	shimPlain   = "plain"
-)
+// shimWork is what the shim is to do.
+type shimWork struct {
+	mountpoint string
+	dir        string // the working directory, relative to the mountpoint
+	at         string // where else the command sees the mountpoint; "" for nowhere
+	plain      bool   // nothing is mounted at the mountpoint
+	name       string // of the command
+	arg        []string
+}
 
-// shimMain changes to the directory args[0] and becomes the command args[1] with
-// the arguments args[3:]. args[2] says what the directory must be.
+// shimArgs is how many arguments there are before the command's own.
+const shimArgs = 6
+
+// args are the arguments of the shim; parseShimWork reads them back.
+func (w shimWork) args() []string {
+	view := "mounted"
+	if w.plain {
+		view = "plain"
+	}
+	return append([]string{shimName, w.mountpoint, w.dir, w.at, view, w.name}, w.arg...)
+}
+
+func parseShimWork(args []string) (w shimWork, ok bool) {
+	if len(args) < shimArgs {
+		return w, false
+	}
+	return shimWork{mountpoint: args[1], dir: args[2], at: args[3], plain: args[4] == "plain", name: args[5], arg: args[shimArgs:]}, true
+}
+
+// shimMain does the work that its arguments say: it changes to the directory, and becomes
+// the command.
 func shimMain(args []string) int {
-	if len(args) < 3 {
+	w, ok := parseShimWork(args)
+	if !ok {
 		fmt.Fprintln(os.Stderr, shimName+": for internal use")
 		return exitCannotRun
 	}
-	if err := enter(args[0], args[2] == shimMounted); err != nil {
+	dir, err := w.enter()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "workdir: %v\n", err)
 		return exitCannotRun
 	}
-	args = append(args[:2:2], args[3:]...)
-	_ = os.Setenv("PWD", args[0]) // fails on names and values that a path cannot be
-	path, err := exec.LookPath(args[1])
+	_ = os.Setenv("PWD", dir) // fails on names and values that a path cannot be
+	path, err := exec.LookPath(w.name)
 	if errors.Is(err, exec.ErrDot) {
 		err = nil
 	}
 	if err == nil {
-		err = unix.Exec(path, args[1:], os.Environ())
+		err = unix.Exec(path, append([]string{w.name}, w.arg...), os.Environ())
 	}
-	fmt.Fprintf(os.Stderr, "workdir: %s: %v\n", args[1], plainCause(err))
+	fmt.Fprintf(os.Stderr, "workdir: %s: %v\n", w.name, plainCause(err))
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, unix.ENOENT) {
 		return exitNotFound
 	}
 	return exitCannotRun
+}
+
+// enter changes to the working directory of the command, and returns its path as the
+// command sees it.
+func (w shimWork) enter() (string, error) {
+	if w.at == "" {
+		dir := filepath.Join(w.mountpoint, w.dir)
+		return dir, enter(dir, !w.plain)
+	}
+	if err := enter(w.mountpoint, !w.plain); err != nil {
+		return "", err
+	}
+	if err := host.ShowAt(w.mountpoint, w.at); err != nil {
+		return "", fmt.Errorf("show %s at %s: %w", w.mountpoint, w.at, err)
+	}
+	dir := filepath.Join(w.at, w.dir)
+	return dir, enter(dir, !w.plain)
 }
 
 // enter changes to a directory, which must be on a FUSE mount if mounted is set: a

@@ -202,16 +202,16 @@ func (x *execCall) enter(ctx context.Context, m *mount.Mount, left []string) (Ex
 		return x.run(ctx, m)
 	}
 	opts := x.ready.options()
-	opts.Name, opts.ReadOnly, opts.Dir = left[0], true, ""
+	opts.Name, opts.ReadOnly, opts.Dir, opts.At = left[0], true, "", ""
 	return wdactivity.Do(ctx, x.mounts[left[0]], &opts, func(ctx context.Context, other *mount.Mount) (ExecResult, error) {
-		x.variables(strings.ToUpper("WORKDIR_"+strings.ReplaceAll(left[0], "-", "_")), other)
+		x.variables(strings.ToUpper("WORKDIR_"+strings.ReplaceAll(left[0], "-", "_")), other.Path(), other.URL())
 		return x.enter(ctx, m, left[1:])
 	})
 }
 
 // variables adds those by which the command finds a workspace.
-func (x *execCall) variables(name string, m *mount.Mount) {
-	x.env = append(x.env, name+"="+m.Path(), name+"_URL="+m.URL())
+func (x *execCall) variables(name, path, url string) {
+	x.env = append(x.env, name+"="+path, name+"_URL="+url)
 }
 
 // run runs the command, and marks the workspace where it is to be stored.
@@ -238,7 +238,7 @@ func (x *execCall) run(ctx context.Context, m *mount.Mount) (ExecResult, error) 
 // environ is the environment of the command. What the workflow names comes last,
 // and counts.
 func (x *execCall) environ(m *mount.Mount) []string {
-	x.variables("WORKDIR", m)
+	x.variables("WORKDIR", m.CommandPath(), m.URL())
 	env := slices.Clone(x.ready.opts.Environ)
 	if x.ready.opts.Environ == nil {
 		env = os.Environ()

@@ -381,6 +381,27 @@ func TestWorkspacesOfExec(t *testing.T) {
 	b.wantNoArchive("ws")
 }
 
+// The worker says where commands see their workspaces.
+func TestExecAt(t *testing.T) {
+	b := newBench(t)
+	wdtest.Put(t, b.url("config"), map[string]string{"flags": "-O2"})
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet)
+	env := suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(worker.Options{Plugins: b.plugins()})
+	require.NoError(t, ready.Register(env, &ready.Options{Allow: []string{"*"}, Workspaces: wdactivity.Options{At: "/workdir-test"}}))
+	value, err := env.ExecuteActivity(ready.Exec, ready.ExecInput{
+		Workspace: b.url("ws"), Argv: []string{"sh", "-c", `pwd; cd / && echo "$WORKDIR" >$WORKDIR/file && cat "$WORKDIR_CONFIG/flags"`},
+		Mounts: map[string]string{"config": b.url("config")},
+	})
+	require.NoError(t, err)
+	var res ready.ExecResult
+	require.NoError(t, value.Get(&res))
+	require.Equal(t, "/workdir-test\n-O2", res.Stdout)
+	require.Equal(t, "", res.Stderr)
+	b.wantStored("ws", "file", "/workdir-test\n")
+}
+
 func TestListDeleteCopy(t *testing.T) {
 	b := newBench(t)
 	ctx := t.Context()

@@ -30,7 +30,10 @@ func (a *app) execCommand() *cobra.Command {
 directory, and unmounts. If the command exits 0 its changes are stored as the
 workspace's next revision; if it fails, or ends by a signal, nothing is stored.
 
-The command finds WORKDIR (the mountpoint) and WORKDIR_URL in its environment.
+With --at the command and all that it starts see the workspace at that path, always the
+same for tools that note where they are (docs/cli.md).
+
+The command finds WORKDIR (the mountpoint, or the path of --at) and WORKDIR_URL in its environment.
 With --explicit, exit 0 alone stores nothing: something in the command runs
 workdir-mount commit "$WORKDIR".
 
@@ -62,6 +65,7 @@ and the third ends the waiting for a store that does not answer (exit code 109).
 	f.mountFlags.register(cmd.Flags())
 	f.stepFlags.register(cmd.Flags())
 	cmd.Flags().StringVar(&f.Dir, "dir", "", "mountpoint, an empty directory (default: one is made in the run directory, at the same path each time)")
+	cmd.Flags().StringVar(&f.at, "at", "", "path at which the command sees the workspace, in a mount namespace of its own: any number of workspaces have it at once (default: the mountpoint)")
 	cmd.Flags().BoolVar(&f.explicit, "explicit", false, "store only if something in the command runs workdir-mount commit")
 	cmd.Flags().BoolVar(&f.killLeftovers, "kill-leftovers", false, "end processes of the command that still use the workspace after it, rather than store nothing")
 	return cmd

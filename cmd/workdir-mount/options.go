@@ -44,8 +44,9 @@ type mountFlags struct {
 
 	Grace time.Duration `json:"grace"`
 
-	origin archive.Origin // of the work of exec, as is the next
+	origin archive.Origin // of the work of exec, as are the next
 	since  time.Time
+	at     string
 }
 
 func (f *mountFlags) register(flags *pflag.FlagSet) {
@@ -91,6 +92,9 @@ func (f *mountFlags) resolve(url string) error {
 		if f.Plain && given {
 			return badFlag(flag, "is nothing that a plain directory can give; leave it or --plain out")
 		}
+	}
+	if f.at != "" && (!filepath.IsAbs(f.at) || filepath.Clean(f.at) == "/") {
+		return badFlag("--at", "must be an absolute path other than /, such as /workspace")
 	}
 	for _, dir := range []*string{&f.Dir, &f.Spill, &f.Cache} {
 		if *dir == "" {
@@ -144,6 +148,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 	defer bar.finish()
 	m, err := mount.OpenURL(ctx, f.URL, &mount.Options{
 		Dir:          f.Dir,
+		At:           f.at,
 		ReadOnly:     f.ReadOnly,
 		MaxBytes:     int64(f.MaxBytes),
 		MaxInodes:    int64(f.MaxInodes),
@@ -239,7 +244,7 @@ func (b *byteSize) Type() string { return "size" }
 
 // environment is what tools in the mount find besides our own environment.
 func (a *app) environment(m *mount.Mount) []string {
-	env := append(os.Environ(), "WORKDIR="+m.Path(), "WORKDIR_URL="+m.URL())
+	env := append(os.Environ(), "WORKDIR="+m.CommandPath(), "WORKDIR_URL="+m.URL())
 	if a.runDir != "" {
 		env = append(env, runDirVariable+"="+a.runDir)
 	}

@@ -14,15 +14,15 @@ func TestParseMountLine(t *testing.T) {
 	}{
 		{
 			"ours", `99 30 0:57 / /run/m1 rw,nosuid,nodev,relatime shared:40 - fuse.workdir file:///a\040b rw,user_id=1000,group_id=1000`,
-			MountEntry{id: 99, Dev: "0:57", Path: "/run/m1", fsType: "fuse.workdir", Source: "file:///a b", super: "rw,user_id=1000,group_id=1000"}, true,
+			MountEntry{id: 99, parent: 30, Dev: "0:57", Path: "/run/m1", fsType: "fuse.workdir", Source: "file:///a b", super: "rw,user_id=1000,group_id=1000"}, true,
 		},
 		{
-			"odd mountpoint", `99 30 0:57 / /a\040b\012c\134d rw - ext4 /dev/sda rw`,
-			MountEntry{id: 99, Dev: "0:57", Path: "/a b\nc\\d", fsType: "ext4", Source: "/dev/sda", super: "rw"}, true,
+			"odd mountpoint", `99 30 0:57 / /a\040b\012c\134d rw master:7 - ext4 /dev/sda rw`,
+			MountEntry{id: 99, parent: 30, slave: true, Dev: "0:57", Path: "/a b\nc\\d", fsType: "ext4", Source: "/dev/sda", super: "rw"}, true,
 		},
 		{
 			"no source", `99 30 0:57 / /x rw - tmpfs  rw`,
-			MountEntry{id: 99, Dev: "0:57", Path: "/x", fsType: "tmpfs", super: "rw"}, true,
+			MountEntry{id: 99, parent: 30, Dev: "0:57", Path: "/x", fsType: "tmpfs", super: "rw"}, true,
 		},
 		{"no separator", `99 30 0:57 / /x rw tmpfs tmpfs rw`, MountEntry{}, false},
 		{"too short", `99 30 - tmpfs tmpfs rw`, MountEntry{}, false},

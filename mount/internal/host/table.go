@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,8 @@ const fsType = "fuse.workdir"
 // MountEntry is one line of /proc/PID/mountinfo, see proc_pid_mountinfo(5).
 type MountEntry struct {
 	id     int
+	parent int    // what it is mounted on
+	slave  bool   // gets the events of a peer group, see mount_namespaces(7)
 	Dev    string // "major:minor"
 	Path   string
 	fsType string
@@ -101,14 +104,18 @@ func parseMountLine(line string) (MountEntry, bool) {
 		return MountEntry{}, false
 	}
 	id, err := strconv.Atoi(l[0])
-	if err != nil {
+	parent, parentErr := strconv.Atoi(l[1])
+	if err != nil || parentErr != nil {
 		return MountEntry{}, false
 	}
 	return MountEntry{
-		id: id, Dev: l[2], Path: unescapeMount(l[4]),
+		id: id, parent: parent, slave: slices.ContainsFunc(l[6:], isMaster), Dev: l[2], Path: unescapeMount(l[4]),
 		fsType: r[0], Source: unescapeMount(r[1]), super: r[len(r)-1],
 	}, true
 }
+
+// isMaster reports whether an optional field names the peer group of a slave.
+func isMaster(field string) bool { return strings.HasPrefix(field, "master:") }
 
 // unescapeMount undoes the octal escapes of the mount table (space, tab,
 // newline, backslash).
