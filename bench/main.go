@@ -33,6 +33,7 @@ func main() {
 type config struct {
 	binary, python, source string
 	before                 string // the command as it was at another time; "" for none
+	earlier                string // this program as it was at another time; "" for none
 	workloads              string
 	rounds                 int
 	parts                  string
@@ -52,6 +53,7 @@ func run() error {
 	flag.IntVar(&c.rounds, "rounds", 3, "how often everything is measured")
 	flag.StringVar(&c.parts, "parts", "archives,changes,mounts,transfers,servers,activities", "what is measured")
 	flag.StringVar(&c.before, "before", "", "another workdir-mount, of an earlier release, to compare with in the part changes")
+	flag.StringVar(&c.earlier, "earlier", "", "another build of this program, of an earlier release, to compare with in the part transfers")
 	flag.StringVar(&c.workloads, "workloads", "13000:400", "the trees of the part changes, as FILES:MEGABYTES, separated by commas")
 	flag.Int64Var(&c.transfer, "transfer", 1<<30, "how large an archive is transferred, in bytes")
 	flag.StringVar(&c.module, "module", ".", "the directory of this module, with go.mod")

@@ -194,10 +194,23 @@ func writeRandom(path string, size int64) error {
 	return errors.Join(err, f.Close())
 }
 
+// workdirs are our own store, and, if that is asked for, the one of an earlier release.
+func workdirs(c config, how, address string, env []string) []transferrer {
+	all := []transferrer{{"workdir", ourselves(how, address, env)}}
+	if c.earlier != "" {
+		all = append(all, transferrer{"workdir, before", child(c.earlier, how, address, env)})
+	}
+	return all
+}
+
 // ourselves runs this program again, as transferChild: how is a key of moves.
 func ourselves(how, address string, env []string) func(string, bool) *exec.Cmd {
+	return child("/proc/self/exe", how, address, env)
+}
+
+func child(program, how, address string, env []string) func(string, bool) *exec.Cmd {
 	return func(file string, upload bool) *exec.Cmd {
-		cmd := command("/proc/self/exe")
+		cmd := command(program)
 		cmd.Env = append(slices.Clone(env), fmt.Sprintf("%s=%s %t http://%s %s", transferEnv, how, upload, address, file))
 		return cmd
 	}

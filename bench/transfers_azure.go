@@ -76,12 +76,11 @@ func (s azureServer) composer(source string) *exec.Cmd {
 }
 
 func (s azureServer) transferrers(c config) []transferrer {
-	return []transferrer{
-		{"workdir", ourselves("azure-workdir", s.address, s.env())},
+	return append(workdirs(c, "azure-workdir", s.address, s.env()), []transferrer{
 		{"Azure SDK for Go, UploadStream and DownloadFile", ourselves("azure-sdk", s.address, s.env())},
 		{"rclone copyto", rclone("azureblob", append(s.env(), "RCLONE_AZUREBLOB_SAS_URL="+s.signed()))},
 		{"adlfs (the ancestor's client)", fsspec(c.python, "import adlfs; fs = adlfs.AzureBlobFileSystem(connection_string=\""+azureConnection("http://"+s.address)+"\")", s.address, s.env())},
-	}
+	}...)
 }
 
 // signed is an address of the container that needs no other credentials: rclone

@@ -76,12 +76,11 @@ func (s gsServer) composer(source string) *exec.Cmd {
 
 func (s gsServer) transferrers(c config) []transferrer {
 	rcloneEnv := append(s.env(), "RCLONE_GCS_ANONYMOUS=true", "RCLONE_GCS_NO_CHECK_BUCKET=true", "RCLONE_GCS_BUCKET_POLICY_ONLY=true", "RCLONE_GCS_ENDPOINT=http://"+s.address+"/storage/v1/")
-	return []transferrer{
-		{"workdir", ourselves("gs-workdir", s.address, s.env())},
+	return append(workdirs(c, "gs-workdir", s.address, s.env()), []transferrer{
 		{"Google's client for Go", ourselves("gs-sdk", s.address, s.env())},
 		{"rclone copyto", rclone("gcs", rcloneEnv)},
 		{"gcsfs (the ancestor's client)", fsspec(c.python, `import gcsfs; fs = gcsfs.GCSFileSystem(endpoint_url=endpoint, token="anon", project="project")`, s.address, s.env())},
-	}
+	}...)
 }
 
 func gsURL(endpoint string) store.URL {

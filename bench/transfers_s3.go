@@ -60,12 +60,11 @@ func (s *s3Server) composer(source string) *exec.Cmd {
 
 func (s *s3Server) transferrers(c config) []transferrer {
 	rcloneEnv := append(s.env(), "RCLONE_S3_PROVIDER=Other", "RCLONE_S3_ENV_AUTH=true", "RCLONE_S3_NO_CHECK_BUCKET=true", "RCLONE_S3_REGION=us-east-1", "RCLONE_S3_ENDPOINT=http://"+s.address)
-	return []transferrer{
-		{"workdir", ourselves("s3-workdir", s.address, s.env())},
+	return append(workdirs(c, "s3-workdir", s.address, s.env()), []transferrer{
 		{"AWS SDK for Go, transfer manager", ourselves("s3-sdk", s.address, s.env())},
 		{"rclone copyto", rclone("s3", rcloneEnv)},
 		{"s3fs (the ancestor's client)", fsspec(c.python, "import s3fs; fs = s3fs.S3FileSystem(endpoint_url=endpoint)", s.address, s.env())},
-	}
+	}...)
 }
 
 func (s *s3Server) makeBucket(ctx context.Context) error {
