@@ -12,7 +12,7 @@ import (
 // CommitRequest is one commit of a workspace.
 type CommitRequest struct {
 	Replace Revision                    // the revision that was opened; empty for none
-	ID      archive.CommitID            // of the commit, which is in what Plan gives; empty where there is no log to look at
+	ID      archive.CommitID            // of the commit, which is in the bytes of Plan; empty where there is no log to look at
 	Parent  archive.CommitID            // the last commit in the log of what was opened; empty where it has none
 	Base    Object                      // the archive of Replace, where Plan has ranges of it; else it may be nil
 	Plan    []Piece                     // the new archive, as of Compose
@@ -237,7 +237,7 @@ const (
 	unchanged                    // what was opened: the write is not done, or not yet
 	stored                       // the write is done
 	overtaken                    // another archive, whose log proves that the write is not done and never will be
-	foreign                      // something that tells nothing of the write, such as another log begun since
+	foreign                      // something that does not show whether the write is done, such as a log begun since
 )
 
 // look looks at what the key has now, again where others replace it meanwhile. The

@@ -22,10 +22,9 @@ type Completer interface {
 	Complete(ctx context.Context, start string, limit int) ([]string, error)
 }
 
-// Complete gives what the beginning of a URL goes on as, sorted, for a shell: the
-// URLs of workspaces; with a slash at the end, of prefixes; and of schemes. The
-// options after a question mark stay. At most some 1,000; none where nothing can be
-// told yet.
+// Complete returns the URLs that begin with url, sorted, for a shell: of workspaces, of
+// prefixes, which end with a slash, and of schemes. Options stay. At most some 1,000; none
+// while there is no bucket to ask.
 func Complete(ctx context.Context, url string) ([]string, error) {
 	found := completeScheme(url)
 	path, query, hasQuery := strings.Cut(url, "?")
@@ -71,7 +70,7 @@ func completeScheme(url string) []string {
 	return found
 }
 
-// completeKeys gives the keys beneath u that begin with start.
+// completeKeys returns the keys beneath u that begin with start.
 func completeKeys(ctx context.Context, u URL, start string) ([]string, error) {
 	s, err := OpenBucket(ctx, u)
 	if err != nil {
@@ -125,7 +124,7 @@ func (s *fileStore) Complete(_ context.Context, start string, limit int) ([]stri
 	return keys, nil
 }
 
-// completion is what a name in d stands for: a workspace, or a directory.
+// completion returns what a name in d stands for: a workspace, or a directory.
 func (d *dir) completion(name string) (string, bool) {
 	var st unix.Stat_t
 	if err := again(func() error { return unix.Fstatat(d.fd, name, &st, 0) }); err != nil {

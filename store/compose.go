@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 )
 
 // Piece is one run of the bytes of an archive that is composed.
@@ -30,8 +29,8 @@ type Composer interface {
 	Compose(ctx context.Context, key string, base Object, plan []Piece, opts *PutOptions) (Info, error)
 }
 
-// Compose stores, as the successor of the archive base of key, what the pieces of a plan
-// give one after another. opts.Replace is the revision of base; a plan without ranges
+// Compose stores the pieces of a plan, one after another, as the successor of the archive
+// base of key. opts.Replace is the revision of base; a plan without ranges
 // needs no base, which may then be nil. In all else it is as Store.Put. Where the store
 // cannot compose, the ranges are read and sent.
 //
@@ -90,114 +89,21 @@ func hasRange(plan []Piece) bool {
 	return slices.ContainsFunc(plan, func(p Piece) bool { return p.Write == nil })
 }
 
-const (
-	// fetchSize is how many bytes of a base are asked for at once, and fetchAhead how many
-	// such requests are under way beside the one that is waited for: a bucket may be far.
-	fetchSize  = 4 << 20
-	fetchAhead = 3
-)
-
 // WritePlan writes the bytes of a plan, for stores that cannot compose them. It reads the
 // ranges of base ahead of w.
-func WritePlan(ctx context.Context, w io.Writer, base Object, plan []Piece) error {
-	f := newFetcher(base, plan)
-	defer f.stop()
+func WritePlan(ctx context.Context, w io.Writer, base io.ReaderAt, plan []Piece) error {
+	kept := ReadAhead(ctx, base, plan)
+	defer kept.Close()
 	for _, p := range plan {
+		var err error
 		if p.Write != nil {
-			if err := p.Write(w); err != nil {
-				return err
-			}
-			continue
+			err = p.Write(w)
+		} else if _, err = io.CopyN(w, kept, p.Len); err == io.EOF {
+			err = io.ErrUnexpectedEOF
 		}
-		for left := p.Len; left > 0; {
-			b, err := f.next(ctx)
-			if err != nil {
-				return err
-			}
-			if _, err := w.Write(b); err != nil {
-				return err
-			}
-			left -= int64(len(b))
+		if err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-// fetcher reads the ranges of a plan ahead, in their order.
-type fetcher struct {
-	queue chan *fetch
-	ended chan struct{}
-	reads sync.WaitGroup
-}
-
-// fetch is one read. buf and err belong to who receives from done.
-type fetch struct {
-	buf  []byte
-	err  error
-	done chan struct{}
-}
-
-func newFetcher(base Object, plan []Piece) *fetcher {
-	f := &fetcher{queue: make(chan *fetch, fetchAhead), ended: make(chan struct{})}
-	f.reads.Go(func() {
-		for _, p := range plan {
-			for off, left := p.Off, p.Len; p.Write == nil && left > 0; {
-				n := min(left, fetchSize)
-				if !f.start(base, off, n) {
-					return
-				}
-				off, left = off+n, left-n
-			}
-		}
-	})
-	return f
-}
-
-// start starts a read once there is room in the queue. False means that nobody wants it.
-func (f *fetcher) start(base io.ReaderAt, off, n int64) bool {
-	next := &fetch{done: make(chan struct{})}
-	select {
-	case f.queue <- next:
-	case <-f.ended:
-		return false
-	}
-	f.reads.Go(func() {
-		defer close(next.done)
-		next.buf = make([]byte, n)
-		m, err := base.ReadAt(next.buf, off)
-		if m < len(next.buf) {
-			next.err = cutOff(err)
-		}
-	})
-	return true
-}
-
-// cutOff turns a premature end into io.ErrUnexpectedEOF.
-func cutOff(err error) error {
-	if err == nil || err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-// next returns what the next read has brought.
-func (f *fetcher) next(ctx context.Context) ([]byte, error) {
-	var next *fetch
-	select {
-	case next = <-f.queue:
-	case <-ctx.Done():
-		return nil, ContextError(ctx)
-	}
-	select {
-	case <-next.done:
-		return next.buf, next.err
-	case <-ctx.Done():
-		return nil, ContextError(ctx)
-	}
-}
-
-// stop waits until nothing reads the base any more.
-func (f *fetcher) stop() {
-	close(f.ended)
-	f.reads.Wait()
 }

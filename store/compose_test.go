@@ -39,7 +39,7 @@ func (d *distant) ReadAt(p []byte, off int64) (int, error) {
 // A store that cannot compose is sent the ranges: those that touch are asked for as one,
 // and several are under way at once.
 func TestComposeStreams(t *testing.T) {
-	const fetch = 4 << 20
+	const fetch = store.AheadSize
 	s := plainStore{openBucket(t, "mem://streams")}
 	content := make([]byte, 4*fetch)
 	for i := range content {

@@ -21,7 +21,7 @@ type CopyOptions struct {
 	Progress func(done, total int64)
 }
 
-// Copied tells of a copy: the archive that was copied, and the new one.
+// Copied is the archive that was copied, and the new one.
 type Copied struct {
 	From, To Info
 }
@@ -157,7 +157,7 @@ func (c *copying) progress(done, total int64) {
 	}
 }
 
-// replaced gives the revision that the copy takes the place of, if what is there
+// replaced returns the revision that the copy takes the place of, if what is there
 // meets the condition.
 func (c *copying) replaced(ctx context.Context, from Info) (Revision, error) {
 	have, err := c.to.Stat(ctx, c.dst.Key)
@@ -179,7 +179,7 @@ func (c *copying) isSource(from, have Info) bool {
 		from.Revision == have.Revision && from.Size == have.Size && from.ModTime.Equal(have.ModTime)
 }
 
-// Expected gives the revision that a write to u replaces, from the one that is
+// Expected returns the revision that a write to u replaces, from the one that is
 // there (empty for none) and the condition: the revision that there must be, or
 // any. ErrConflict where the condition is not met.
 func Expected(u URL, have, want Revision, anyRevision bool) (Revision, error) {
@@ -214,27 +214,32 @@ func definite(err error) bool {
 }
 
 // putFrom returns the write of a copy of o: the destination's store fetches the archive
-// by itself, or the bytes of o are sent to it, read anew where it asks for them again.
+// by itself, or the bytes of o are read and sent to it.
 func (c *copying) putFrom(o Object) func(context.Context, *PutOptions) (Info, error) {
-	again := false
 	return func(ctx context.Context, opts *PutOptions) (Info, error) {
 		info, err := c.within(ctx, o.Info(), opts)
 		if err == nil || definite(err) {
 			return info, err
 		}
 		return c.to.Put(ctx, c.dst.Key, func(w io.Writer) error {
-			if !again {
-				again = true
-				return c.send(w, o)
-			}
-			o, err := c.reopen(ctx, o.Info())
-			if err != nil {
-				return err
-			}
-			defer o.Close()
-			return c.send(w, o)
+			size := o.Info().Size
+			return WritePlan(ctx, &progress{w: w, tell: func(done int64) { c.progress(done, size) }}, o, []Piece{{Len: size}})
 		}, opts)
 	}
+}
+
+// progress reports how many bytes w has taken.
+type progress struct {
+	w    io.Writer
+	done int64
+	tell func(done int64)
+}
+
+func (p *progress) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	p.done += int64(n)
+	p.tell(p.done)
+	return n, err
 }
 
 // within lets the destination's store fetch the archive by itself.
@@ -246,51 +251,11 @@ func (c *copying) within(ctx context.Context, from Info, opts *PutOptions) (Info
 	return to.CopyFrom(ctx, c.from, c.src.Key, from.Revision, c.dst.Key, opts)
 }
 
-// reopen opens the source again, if it is still the same.
-func (c *copying) reopen(ctx context.Context, from Info) (Object, error) {
-	o, err := c.from.Open(ctx, c.src.Key)
-	if err != nil {
-		return nil, err
-	}
-	if have := o.Info().Revision; have != from.Revision {
-		o.Close()
-		return nil, replacedMeanwhile(c.src.Redacted(), from.Revision, have)
-	}
-	return o, nil
-}
-
 // replacedMeanwhile is the error of a copy whose source is another one by now.
 func replacedMeanwhile(object string, want, have Revision) error {
 	return &Error{
 		Op: "copy", Object: object, Kind: ErrConflict,
 		Cause: fmt.Errorf("revision %s was replaced by %s while it was copied", want, have), Todo: "copy it again",
-	}
-}
-
-// copyBuffer is how many bytes pass through this process at once.
-const copyBuffer = 1 << 20
-
-func (c *copying) send(w io.Writer, o Object) error {
-	size := o.Info().Size
-	buf := make([]byte, copyBuffer)
-	var done int64
-	for {
-		n, err := o.Read(buf)
-		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
-				return err
-			}
-			done += int64(n)
-			c.progress(done, size)
-		}
-		switch {
-		case err == io.EOF && done != size:
-			return fmt.Errorf("copy %s: read %d bytes of %d: %w", c.src.Redacted(), done, size, io.ErrUnexpectedEOF)
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		}
 	}
 }
 
@@ -316,20 +281,18 @@ func isCopyOf(o Object) func(Object) (finding, error) {
 
 // sameBytes compares the first size bytes.
 func sameBytes(a, b io.ReaderAt, size int64) (bool, error) {
-	ra, rb := io.NewSectionReader(a, 0, size), io.NewSectionReader(b, 0, size)
-	bufA, bufB := make([]byte, copyBuffer), make([]byte, copyBuffer)
-	for left := size; left > 0; {
-		n := min(left, copyBuffer)
-		if _, err := io.ReadFull(ra, bufA[:n]); err != nil {
-			return false, err
-		}
-		if _, err := io.ReadFull(rb, bufB[:n]); err != nil {
-			return false, err
+	const step = 1 << 20
+	bufA, bufB := make([]byte, step), make([]byte, step)
+	for off := int64(0); off < size; off += step {
+		n := min(size-off, step)
+		na, errA := a.ReadAt(bufA[:n], off)
+		nb, errB := b.ReadAt(bufB[:n], off)
+		if int64(na) < n || int64(nb) < n {
+			return false, cutOff(errors.Join(errA, errB))
 		}
 		if !bytes.Equal(bufA[:n], bufB[:n]) {
 			return false, nil
 		}
-		left -= n
 	}
 	return true, nil
 }

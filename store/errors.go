@@ -80,7 +80,7 @@ type Error struct {
 	Todo       string // what the user can do; may be empty
 }
 
-// Error gives all of it.
+// Error implements error.
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op + " " + e.Object)

@@ -73,7 +73,7 @@ func (s *fileStore) place(key string) (place, error) {
 	return place{key, dir, name}, nil
 }
 
-// split gives the directory and the last segment of a key or prefix.
+// split returns the directory and the last segment of a key or prefix.
 func (s *fileStore) split(key string) (dir, name string, err error) {
 	if err := CheckPrefix(key); err != nil {
 		return "", "", err
@@ -133,18 +133,7 @@ func (s *fileStore) open(ctx context.Context, key string) (*fileObject, error) {
 
 // List implements Store.
 func (s *fileStore) List(ctx context.Context, prefix string) ([]Info, error) {
-	infos, err := s.list(ctx, prefix)
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, s.fail("list", prefix, err)
-	}
-	return infos, nil
-}
-
-func (s *fileStore) list(ctx context.Context, prefix string) ([]Info, error) {
-	infos, _, err := s.listFrom(ctx, prefix, "", math.MaxInt)
+	infos, _, err := s.ListPage(ctx, prefix, "", math.MaxInt)
 	slices.SortFunc(infos, func(a, b Info) int { return strings.Compare(a.Key, b.Key) })
 	return infos, err
 }
@@ -204,8 +193,8 @@ func (s *fileStore) listFrom(ctx context.Context, prefix, after string, n int) (
 	return infos, false, nil
 }
 
-// appendInfo adds what there is to tell of the archive of key, which is in d.
-// What is no file, or is gone meanwhile, adds nothing.
+// appendInfo adds the Info of the archive of key, which is in d. Something that is no file, or
+// is gone meanwhile, adds nothing.
 func (d *dir) appendInfo(infos []Info, key string) ([]Info, error) {
 	name := key[strings.LastIndexByte(key, '/')+1:] + suffix
 	found, err := d.archive(name)
@@ -265,7 +254,7 @@ func (o *fileObject) Read(p []byte) (int, error) {
 
 var errOverwritten = errors.New("another tool overwrote the file in place while it was read")
 
-// ReadAt gives bytes only if the file was the same after they were read.
+// ReadAt returns bytes only if the file was the same after they were read.
 func (o *fileObject) ReadAt(p []byte, off int64) (int, error) {
 	n, err := o.found.file.ReadAt(p, off)
 	if err != nil && err != io.EOF {
@@ -303,9 +292,9 @@ func stampOfFile(f *os.File) (stamp, error) {
 
 func (s stamp) time() time.Time { return time.Unix(s.sec, s.nsec) }
 
-// settle waits until the kernel would give a write another mtime than was seen.
-// File times advance with the coarse clock, by ticks of 1 to 10 ms, so of two
-// writes within one tick the second may leave the mtime as it is.
+// settle waits until a write would get another mtime than seen. File times advance with the
+// coarse clock, by ticks of 1 to 10 ms, so the second of two writes within one tick may
+// leave the mtime as it is.
 func settle(seen stamp) {
 	const tick = 10 * time.Millisecond
 	for range 4 * tick / time.Millisecond {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -33,9 +34,9 @@ func (s *fileStore) ListAll(ctx context.Context, prefix string) ([]Info, error) 
 	return all, nil
 }
 
-// level gives the archives of one level, and the prefixes of the next one.
+// level returns the archives of one level, and the prefixes of the next one.
 func (s *fileStore) level(ctx context.Context, prefix string) (infos []Info, beneath []string, err error) {
-	if infos, err = s.list(ctx, prefix); err != nil {
+	if infos, _, err = s.listFrom(ctx, prefix, "", math.MaxInt); err != nil {
 		return nil, nil, err
 	}
 	path, _, err := s.split(prefix)
@@ -54,7 +55,7 @@ func (s *fileStore) level(ctx context.Context, prefix string) (infos []Info, ben
 	return infos, beneath, nil
 }
 
-// errnoOf is the errno within an error of package os, as unix calls give it.
+// errnoOf is the errno within an error of package os, as unix calls return it.
 func errnoOf(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {

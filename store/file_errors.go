@@ -36,7 +36,7 @@ var meanings = []struct {
 // strangeHome are the errors of a home that is not what we make.
 var strangeHome = []error{unix.EACCES, unix.EPERM, unix.ENOTDIR, unix.ELOOP, unix.EISDIR}
 
-// fail gives err the shape of this package's errors.
+// fail returns err in the shape of this package's errors.
 func (s *fileStore) fail(op, key string, err error) error {
 	e := &Error{Op: op, Object: s.object(key), Cause: err}
 	e.Kind, e.Todo = meaning(err)
@@ -53,7 +53,7 @@ func (s *fileStore) fail(op, key string, err error) error {
 	return e
 }
 
-// meaning gives the condition that err is, and what can be done; nil where err
+// meaning returns the condition that err is, and what can be done; nil where err
 // says it itself.
 func meaning(err error) (kind error, todo string) {
 	var caller *callerError

@@ -79,7 +79,7 @@ func (d *dir) makeHome() error {
 		_ = unix.Unlinkat(d.fd, name+"/"+lockName, 0)
 		_ = unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR)
 		if _, serr := d.stat(homeName); serr == nil {
-			return nil // whoever made it may have swept ours away
+			return nil // another process made it, and may have swept ours away
 		}
 		return err
 	}
@@ -89,8 +89,8 @@ func (d *dir) makeHome() error {
 	return nil
 }
 
-// syncAbove makes the names durable that lead to d, whoever has made them: as far up as
-// its file system reaches, and this user may read.
+// syncAbove makes the names that lead to d durable, also those that others made: as far up
+// as its file system reaches, and this user may read.
 func (d *dir) syncAbove() error {
 	at := d
 	for {
@@ -117,7 +117,7 @@ func (d *dir) syncAbove() error {
 	}
 }
 
-// furnish gives a new home its lock and its permissions, and then its name. st is the
+// furnish puts the lock into a new home, sets its permissions, and renames it. st is the
 // directory that it is for. The new home is locked by flock(2) meanwhile: one that nobody
 // has locked was left by a kill.
 func (d *dir) furnish(name string, st *unix.Stat_t) error {
@@ -141,9 +141,9 @@ func (d *dir) furnish(name string, st *unix.Stat_t) error {
 	return again(func() error { return unix.Renameat(d.fd, name, d.fd, homeName) })
 }
 
-// letIn gives a file bits of permission for all who may write the directory st, and
-// none for others: who may only read there must not keep writers waiting. File systems
-// without owners and modes let in whom they let in.
+// letIn grants bits of permission on a file to those who may write the directory st, and to
+// nobody else: readers must not keep writers waiting. File systems without owners and modes
+// ignore it.
 func letIn(f *os.File, st *unix.Stat_t, bits uint32) {
 	if f.Chown(int(st.Uid), int(st.Gid)) != nil {
 		_ = f.Chown(-1, int(st.Gid))
@@ -183,7 +183,7 @@ func (d *dir) removeHome() {
 	if err != nil || len(names) != 1 || d.sys.lock(fd) != nil || !home.isLock(fd) {
 		return
 	}
-	_ = unix.Unlinkat(home.fd, lockName, 0) // whoever gets this lock now sees that it is gone
+	_ = unix.Unlinkat(home.fd, lockName, 0) // a process that gets this lock now sees that it is gone
 	_ = unix.Unlinkat(d.fd, homeName, unix.AT_REMOVEDIR)
 }
 

@@ -87,7 +87,7 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 	}
 	keepOwner(t.file, like)
 	stored, err = t.rename(d, p, old == nil)
-	unlock() // others need not wait for the disk: whoever comes next makes this durable too
+	unlock() // others need not wait for the disk: the next one makes this durable too
 	if err != nil {
 		return Info{}, err
 	}
@@ -108,8 +108,8 @@ func vanished(err error, replace Revision) error {
 	return errVanished
 }
 
-// compare looks whether the archive has that revision, else a *ConflictError.
-// It gives the stat of the archive, nil where there rightly is none.
+// compare returns a *ConflictError unless the archive has that revision, and else its stat;
+// nil where there is to be none, and is none.
 func (d *dir) compare(p place, want Revision) (*unix.Stat_t, error) {
 	found, err := d.archive(p.name)
 	if errors.Is(err, unix.ENOENT) {
@@ -131,11 +131,10 @@ func (d *dir) compare(p place, want Revision) (*unix.Stat_t, error) {
 // freshness is how old a caller's permission to write may be when the write is done.
 const freshness = time.Second
 
-// lockFor takes the lock of the directory for a write that replaces the revision
-// want, and gives the stat of the archive as compare does. before is asked without
-// the lock, since a caller that takes long, or is stopped, must not keep all other
-// writers of the directory waiting; so it is asked again where the lock, or
-// anything else, took longer than freshness.
+// lockFor takes the lock of the directory for a write that replaces the revision want, and
+// returns what compare does. before is asked without the lock, since a caller that takes
+// long, or is stopped, must not keep all other writers of the directory waiting; so it is
+// asked again where the lock, or anything else, took longer than freshness.
 func (d *dir) lockFor(ctx context.Context, p place, want Revision, before func(context.Context) error) (unlock func(), old *unix.Stat_t, err error) {
 	for {
 		if err := ContextError(ctx); err != nil {
@@ -174,9 +173,9 @@ func (d *dir) ask(ctx context.Context, p place, want Revision, before func(conte
 	return nil
 }
 
-// rename gives the file the archive's name in d. A new archive is kept from taking
-// the place of one that a tool without the lock has just made. stored says whether
-// the file may be the archive, also where there is an error.
+// rename makes the file the archive in d. A new archive does not take the place of one that
+// a tool without the lock has just made. stored says whether the file may be the archive,
+// also where there is an error.
 //
 // Preconditions: d is locked and the file durable.
 func (t *temp) rename(d *dir, p place, create bool) (stored bool, err error) {
@@ -199,8 +198,7 @@ func (t *temp) rename(d *dir, p place, create bool) (stored bool, err error) {
 	return false, fmt.Errorf("rename: %w", err)
 }
 
-// refusals are answers to a rename that a server gives and a lost answer does
-// not. ENOENT is none: a network file system may repeat a rename that was done.
+// refusals are answers to a rename that are a server's, and not those of a lost answer. ENOENT is none: a network file system may repeat a rename that was done.
 var refusals = []error{unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOSPC, unix.EDQUOT, unix.EISDIR, unix.ENOTDIR}
 
 // permissions are those that a new archive is made with, before the umask.
@@ -211,7 +209,7 @@ func permissions(old *unix.Stat_t) uint32 {
 	return old.Mode & 0o777
 }
 
-// keepOwner gives a successor the owner and permissions of what it replaces, as
+// keepOwner sets the owner and permissions of a successor to those of what it replaces, as
 // far as this user may, as if it had been written in place.
 func keepOwner(f *os.File, old *unix.Stat_t) {
 	if old == nil {

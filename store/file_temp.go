@@ -123,8 +123,8 @@ func (t *temp) fill(ctx context.Context, write func(io.Writer) error) error {
 	return again(func() error { return t.dir.sys.fsync(int(t.file.Fd())) })
 }
 
-// date gives the file an mtime that is not its ctime: by that it is known that nobody
-// writes it in place. A file system that keeps only one of the two has it its way.
+// date sets an mtime that is not the ctime, which shows readers that nobody writes the file
+// in place. A file system may keep only one of the two.
 func (t *temp) date() {
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(time.Now().UnixNano())}
 	_ = unix.UtimesNanoAt(t.dir.fd, t.name, times, unix.AT_SYMLINK_NOFOLLOW)
@@ -193,8 +193,8 @@ func (d *dir) sweepNowAndThen() {
 	d.sweep()
 }
 
-// sweep removes temporary files, and homes without a name, that a kill left in d. It is done in passing and
-// returns no errors: what cannot be removed now waits for the next sweep.
+// sweep removes temporary files, and homes without a name, that a kill left in d. What cannot
+// be removed now waits for the next sweep.
 func (d *dir) sweep() {
 	names, err := d.names()
 	if err != nil {

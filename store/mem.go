@@ -41,7 +41,7 @@ func openMem(_ context.Context, u URL) (Store, error) {
 	}, nil
 }
 
-// MemDir gives the directory that holds the archives of mem URLs, and makes it
+// MemDir returns the directory that holds the archives of mem URLs, and makes it
 // at the first call. It belongs to this process, only its user may look into
 // it, and it is removed by [RemoveMem], or by the next process that makes one
 // where this one is killed.

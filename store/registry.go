@@ -73,7 +73,7 @@ func CheckDriver(u URL) error {
 	return e
 }
 
-// canonicalScheme gives the scheme that name is another name of.
+// canonicalScheme returns the scheme that name is another name of.
 func canonicalScheme(name string) (string, bool) {
 	name = strings.ToLower(name)
 	if c, ok := schemes[name]; ok {

@@ -11,7 +11,7 @@ import (
 // revision stands for "no archive".
 type Revision string
 
-// Info is what a store tells of one archive.
+// Info describes one archive.
 type Info struct {
 	Key      string // without ".tar.gz"
 	Revision Revision
@@ -21,7 +21,7 @@ type Info struct {
 
 // Object is an archive that is open for reading. It stays readable as what it
 // was opened as, whole, though it be replaced meanwhile, or a read fails; it
-// never gives bytes of two revisions. Where the store cannot keep that (a tool
+// never returns bytes of two revisions. Where the store cannot keep that (a tool
 // overwrote the file in place) reads fail, with an error that is ErrConflict.
 //
 // ReadAt may be called from several goroutines, Read from one.
@@ -49,7 +49,7 @@ type PutOptions struct {
 }
 
 // Store keeps the archives of one bucket or directory. All methods may be called
-// from several goroutines and processes at once. Keys are as [ParseURL] gives
+// from several goroutines and processes at once. Keys are as [ParseURL] returns
 // them in URL.Key: without ".tar.gz" and without a slash at the end.
 //
 // Errors, for errors.Is: [ErrNotExist], [ErrConflict], [ErrUnknown],
@@ -61,7 +61,7 @@ type Store interface {
 	// The caller closes the Object. ctx also ends the reads of the Object where
 	// they go over a network.
 	Open(ctx context.Context, key string) (Object, error)
-	// Stat tells of the current archive. Errors as Open.
+	// Stat describes the current archive. Errors as Open.
 	Stat(ctx context.Context, key string) (Info, error)
 	// Put stores what write writes as the key's archive if its revision is
 	// opts.Replace, else ErrConflict (a *ConflictError). When it returns nil the
@@ -73,9 +73,9 @@ type Store interface {
 	// Delete removes the archive of key if its revision is rev, else ErrConflict;
 	// ErrNotExist if there is none. before is as PutOptions.Before and may be nil.
 	Delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error
-	// List gives the archives whose keys are prefix + one name without a slash,
+	// List returns the archives whose keys are prefix + one name without a slash,
 	// sorted by key. prefix is "" or ends with a slash. A prefix that does not
-	// exist gives an empty list. The Revision of an archive that may be seen but
+	// exist is an empty list. The Revision of an archive that may be seen but
 	// not read is empty.
 	List(ctx context.Context, prefix string) ([]Info, error)
 	// Close frees what the store holds. Objects that are open stay so.
@@ -85,7 +85,7 @@ type Store interface {
 // Lister is what a Store can be besides: one that lists more than one level.
 // The drivers of this module all are.
 type Lister interface {
-	// ListAll gives the archives of all keys that begin with prefix, whatever
+	// ListAll returns the archives of all keys that begin with prefix, whatever
 	// follows, sorted by key, and otherwise is as Store.List.
 	ListAll(ctx context.Context, prefix string) ([]Info, error)
 }

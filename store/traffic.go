@@ -13,7 +13,7 @@ type Requests struct {
 	Received int64 `json:"received"` // bytes of bodies
 }
 
-// TrafficOf gives what went over the network for s so far; nil for a store that
+// TrafficOf returns what went over the network for s so far; nil for a store that
 // uses none, or whose driver does not count.
 func TrafficOf(s Store) Traffic {
 	if counts, ok := s.(interface{ Traffic() Traffic }); ok {

@@ -26,7 +26,7 @@ type URL struct {
 	Commit archive.CommitID
 }
 
-// schemes gives the canonical name of each scheme that is known by itself.
+// schemes have the canonical name of each scheme that is known by itself.
 var schemes = map[string]string{
 	"file": "file", "local": "file",
 	"mem": "mem", "memory": "mem",
@@ -53,8 +53,8 @@ func ParsePrefix(s string) (URL, error) {
 	return parse(s, true)
 }
 
-// String gives the URL in canonical form, options included; a path is absolute.
-// ParseURL and ParsePrefix give the same URL from it.
+// String returns the URL in canonical form, options included; a path is absolute.
+// ParseURL and ParsePrefix return the same URL from it.
 func (u URL) String() string {
 	s := u.Scheme + "://" + u.Bucket
 	if u.Key != "" || u.Scheme == "file" {
@@ -159,7 +159,7 @@ func (p parser) checkText(s string) error {
 	return nil
 }
 
-// splitScheme gives the canonical scheme and what follows it. The scheme of a
+// splitScheme returns the canonical scheme and what follows it. The scheme of a
 // path is "".
 func (p parser) splitScheme(s string) (scheme, rest string, err error) {
 	first, _, _ := strings.Cut(s, "/")

@@ -100,7 +100,7 @@ func (p parser) webAddress(rest string) error {
 	return p.bad("a web address; write s3://bucket/key?endpoint=https://%s for a server that speaks S3", host)
 }
 
-// webObject gives the URL of the object that a cloud has at an address; "" for a
+// webObject returns the URL of the object that a cloud has at an address; "" for a
 // host that is no cloud's.
 func webObject(host, path string) string {
 	host = strings.ToLower(host)

@@ -16,14 +16,14 @@ type Workspace struct {
 	Revision Revision // empty where the archive may be seen but not read
 }
 
-// List gives the workspaces directly beneath a prefix, sorted by name. A prefix
-// that does not exist gives an empty list. Archives whose names no URL can have
+// List returns the workspaces directly beneath a prefix, sorted by name. A prefix
+// that does not exist is an empty list. Archives whose names no URL can have
 // are left out.
 func List(ctx context.Context, prefixURL string) ([]Workspace, error) {
 	return list(ctx, prefixURL, Store.List)
 }
 
-// ListAll gives all workspaces beneath a prefix, whatever number of slashes is
+// ListAll returns all workspaces beneath a prefix, whatever number of slashes is
 // in their names, and otherwise is as List. errors.ErrUnsupported where the
 // driver is no [Lister].
 func ListAll(ctx context.Context, prefixURL string) ([]Workspace, error) {
@@ -75,7 +75,7 @@ func workspaceOf(u URL, info Info) (Workspace, bool) {
 	}, true
 }
 
-// Stat tells of a workspace's current archive, or of a version. ErrNotExist and
+// Stat describes a workspace's current archive, or a version. ErrNotExist and
 // ErrNoVersion if there is none.
 func Stat(ctx context.Context, url string) (info Info, err error) {
 	u, err := ParseURL(url)

@@ -28,8 +28,8 @@ type backend struct {
 	client  *container.Client // of the same container, for what is written
 	host    string            // host and port of the account
 	account string            // for messages
-	name    string            // of the container
 	expires time.Time         // of the client's SAS token; zero where there is none
+	name    string            // of the container
 
 	credential azcore.TokenCredential // what the client logs in with; nil where that is a key, a SAS token, or not known
 }
@@ -43,14 +43,15 @@ func newBackend(client *container.Client, own bool) *backend {
 	if err != nil {
 		panic(err)
 	}
-	b := &backend{Blobs: cloud.Blobs{Open: cloud.Opened(bucket), Dialect: dialect{}}, client: client}
-	b.PageSize = listPage
+	b := &backend{client: client}
+	b.Open, b.Dialect, b.PageSize = cloud.Opened(bucket), dialect{}, listPage
+	b.Tried = []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindCopy}
 	if !own {
 		b.Escaped = []string{`\`, `"`, "#", "%", "?", "\x7f", "../"}
 	}
-	// What the SDK could send requests to can be split. The container is the last
-	// segment of the path; before it an emulator has the account, which elsewhere
-	// is the first label of the host.
+	// The container is the last segment of the path; before it an emulator has the account,
+	// which elsewhere is the first label of the host. Containers of different accounts have
+	// the same names, so the account is part of the place.
 	if u, err := url.Parse(client.URL()); err == nil {
 		b.host = u.Host
 		segments := strings.Split(strings.Trim(u.Path, "/"), "/")
@@ -59,42 +60,22 @@ func newBackend(client *container.Client, own bool) *backend {
 		if len(segments) > 1 {
 			b.account = segments[len(segments)-2]
 		}
-		b.expires = expiry(u.Query().Get("se"))
-	}
-	return b
-}
-
-// expiry reads the time in a SAS token: a date, with a time to the minute or to the
-// second. Source: learn.microsoft.com, "Create a service SAS".
-func expiry(se string) time.Time {
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly} {
-		if t, err := time.Parse(layout, se); err == nil {
-			return t
+		// Source: learn.microsoft.com, "Create a service SAS".
+		for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", time.DateOnly} {
+			if t, err := time.Parse(layout, u.Query().Get("se")); err == nil {
+				b.expires = t
+			}
 		}
 	}
-	return time.Time{}
-}
-
-// Bucket implements cloud.Backend. The account is part of the name: containers of
-// different accounts have the same names.
-func (b *backend) Bucket() string { return scheme + "://" + b.name }
-
-// Endpoint implements cloud.Backend.
-func (b *backend) Endpoint() string { return b.host + "/" + b.account }
-
-// Close implements cloud.Backend.
-func (b *backend) Close() error { return nil }
-
-// Tries implements cloud.Backend.
-func (b *backend) Tries() []cloud.Kind {
-	return []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindCopy}
+	b.Name, b.Place = scheme+"://"+b.name, b.host+"/"+b.account
+	return b
 }
 
 // dialect is what Azure says in types of its own.
 type dialect struct{}
 
 // Reading implements cloud.Dialect.
-func (dialect) Reading(as func(any) bool, rev store.Revision) error {
+func (dialect) Reading(as func(any) bool, _ int64, rev store.Revision) error {
 	var o *blob.DownloadStreamOptions
 	if as(&o) {
 		o.AccessConditions = pinned(rev)
@@ -131,7 +112,7 @@ func (dialect) Listing(as func(any) bool, r cloud.PageRequest) error {
 	var o *container.ListBlobsHierarchyOptions
 	if as(&o) {
 		o.Prefix = &r.Prefix
-		o.Include.Metadata = true // tells folders
+		o.Include.Metadata = true // distinguishes folders
 		if r.Start != "" {
 			o.StartFrom = &r.Start
 		}
@@ -162,8 +143,7 @@ func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.
 	if err != nil {
 		return cloud.Attributes{}, refused(err)
 	}
-	size := int64(len(body))
-	return attributes(r.ETag, &size, r.LastModified), nil
+	return attributes(r.ETag, nil, r.LastModified), nil
 }
 
 // Delete implements cloud.Backend. A blob with snapshots is not deleted: they are
@@ -183,9 +163,8 @@ func (b *backend) Accessible(ctx context.Context, name string) error {
 	return err
 }
 
-// once is ctx for a request that the SDK must not send again by itself: after an
-// answer that was lost, a second one would be refused because of the first one's
-// success.
+// once is ctx for a request that the SDK must not repeat: after an answer that was lost, the
+// second would be refused because of the first one's success.
 func once(ctx context.Context) context.Context {
 	return policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
 }
@@ -223,23 +202,22 @@ func pinned(rev store.Revision) *blob.AccessConditions {
 	return &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: &tag}}
 }
 
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
 // attributes from the fields of an answer. The ETag has quotes in a header and none
 // in a list.
 func attributes(tag *azcore.ETag, size *int64, modified *time.Time) cloud.Attributes {
-	var a cloud.Attributes
-	if tag != nil {
-		a.Revision = store.Revision(strings.Trim(string(*tag), `"`))
+	return cloud.Attributes{
+		Revision: store.Revision(strings.Trim(string(value(tag)), `"`)), Size: value(size), ModTime: value(modified),
 	}
-	if size != nil {
-		a.Size = *size
-	}
-	if modified != nil {
-		a.ModTime = *modified
-	}
-	return a
 }
 
-// isFolder tells the blobs that stand for directories: accounts with a hierarchical
+// isFolder distinguishes the blobs that stand for directories: accounts with a hierarchical
 // namespace show theirs so, and older tools of Hadoop's make them.
 func isFolder(metadata map[string]*string) bool {
 	for name, value := range metadata {

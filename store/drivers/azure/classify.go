@@ -28,13 +28,11 @@ const (
 var words = cloud.NewWords(
 	// Said only of a container that is there and to those who may read it.
 	cloud.Said{Codes: "BlobNotFound", Meaning: cloud.NotFound},
-
+	cloud.Said{Codes: "404", Meaning: cloud.NoBucket, Todo: "what answers is not Azure Blob Storage, or has no such account; look at the options domain and storage_account"},
 	cloud.Said{Codes: "ContainerNotFound", Meaning: cloud.NoBucket},
 	cloud.Said{Codes: "ContainerBeingDeleted", Meaning: cloud.NoBucket, Todo: "the container is being deleted; use another one"},
 	cloud.Said{Codes: "ContainerDisabled", Meaning: cloud.NoBucket, Todo: "the container was disabled; ask who administers the account"},
 	cloud.Said{Codes: "ResourceNotFound", Meaning: cloud.NoBucket, Todo: "look at the names of account and container, and give credentials: without, a private container is not found; " + todoLogin},
-	cloud.Said{Codes: "OperationNotAllowedOnRootBlob", Meaning: cloud.NoBucket, Todo: "$root takes no keys with slashes; use another container"},
-
 	cloud.Said{Codes: "AuthorizationPermissionMismatch InsufficientAccountPermissions", Meaning: cloud.Denied}, // Todo by the request: permission
 	cloud.Said{Codes: "AuthorizationFailure", Meaning: cloud.Denied, Todo: "the key or SAS token is wrong, or does not allow this, or the account's network rules keep this machine out; look at the account under Networking"},
 	cloud.Said{Codes: "AuthorizationResourceTypeMismatch AuthorizationServiceMismatch", Meaning: cloud.Denied, Todo: todoSAS},
@@ -46,32 +44,26 @@ var words = cloud.NewWords(
 	cloud.Said{Codes: "LeaseIdMissing LeaseIdMismatchWithBlobOperation LeaseIdMismatchWithContainerOperation", Meaning: cloud.Denied, Todo: "somebody holds a lease on the archive; break it (az storage blob lease break) or wait until it ends"},
 	cloud.Said{Codes: "BlobImmutableDueToPolicy ImmutabilityPolicyDeleteOnLockedPolicy", Meaning: cloud.Denied, Todo: "a policy of the container or a legal hold keeps the archive as it is; use a container without one"},
 	cloud.Said{Codes: "BlobUsesCustomerSpecifiedEncryption", Meaning: cloud.Denied, Todo: "the archive is encrypted with a key that only its writer has; use keys that the account manages, or an encryption scope"},
-
 	cloud.Said{Codes: "AuthenticationFailed InvalidAuthenticationInfo", Meaning: cloud.Unidentified, Todo: todoWrong},
+	cloud.Said{Codes: "401", Meaning: cloud.Unidentified, Todo: todoLogin},
 	cloud.Said{Codes: "NoAuthenticationInformation PublicAccessNotPermitted", Meaning: cloud.Unidentified, Todo: todoLogin},
-
 	// InvalidBlockList: another writer committed under this name, which discarded our blocks.
 	cloud.Said{Codes: "ConditionNotMet TargetConditionNotMet SourceConditionNotMet BlobAlreadyExists InvalidBlockList", Meaning: cloud.Changed},
 	cloud.Said{Codes: "InvalidRange", Meaning: cloud.OutOfRange},
 	cloud.Said{Codes: "Md5Mismatch Crc64Mismatch", Meaning: cloud.Busy, Todo: "what arrived at the store was not what was sent; look at proxies on the way"},
 	cloud.Said{Codes: "AccountBeingCreated ServerBusy SystemInUse", Meaning: cloud.Busy},
 	cloud.Said{Codes: "InternalError OperationTimedOut", Meaning: cloud.Broken},
-
+	cloud.Said{Codes: "301 302 303 307 308", Meaning: cloud.BadOption, Todo: "what answers is not Azure Blob Storage; look at the options domain and protocol"},
 	cloud.Said{Codes: "AccountRequiresHttps", Meaning: cloud.BadOption, Todo: "the account takes encrypted connections only; leave out protocol=http and AZURE_STORAGE_PROTOCOL"},
 	cloud.Said{Codes: "InvalidResourceName InvalidUri RequestUrlFailedToParse OutOfRangeInput", Meaning: cloud.BadOption, Todo: "a container's name has 3 to 63 lower-case letters, digits and hyphens; a key with \".tar.gz\" at most 1,024 characters"},
 	cloud.Said{Codes: "InvalidHeaderValue", Meaning: cloud.BadOption, Todo: "the server may be too old for this version of the protocol; update it (Azurite: --skipApiVersionCheck)"},
-	cloud.Said{Codes: "FeatureVersionMismatch", Meaning: cloud.BadOption, Todo: "another program made the blob in a way that this version of the protocol cannot read"},
 	cloud.Said{Codes: "UnsupportedHttpVerb UnsupportedHeader UnsupportedQueryParameter ConditionHeadersNotSupported", Meaning: cloud.Unsupported},
-
 	cloud.Said{Codes: "BlobArchived BlobBeingRehydrated", Todo: "the archive is in the access tier Archive; bring it back with \"az storage blob set-tier --tier Hot\", which takes hours"},
 	cloud.Said{Codes: "BlockCountExceedsLimit", Todo: "too many uploads of this workspace were abandoned; their blocks are gone after seven days, or when any other commit of it succeeds"},
 	cloud.Said{Codes: "InvalidBlobType", Todo: "in the archive's place is a page blob or an append blob; remove it, or choose another key"},
 	cloud.Said{Codes: "PendingCopyOperation", Todo: "another program is copying to the archive; wait until it is done"},
 	cloud.Said{Codes: "SnapshotsPresent", Todo: "the archive has snapshots, which would be deleted with it; delete them first (az storage blob delete --delete-snapshots only), or keep an empty archive"},
 )
-
-// errForeignBlocks: Azure has no code for it.
-var errForeignBlocks = errors.New("another program staged blocks under this name, with ids that ours cannot stand beside")
 
 // folder is the error for a directory in the archive's place.
 func folder() error {
@@ -86,40 +78,39 @@ func (b *backend) Classify(err error) cloud.Refusal {
 	var answer *azcore.ResponseError
 	var dns *net.DNSError
 	switch {
-	case errors.Is(err, errors.ErrUnsupported):
-		return cloud.Refusal{Meaning: cloud.Unsupported}
-	case errors.As(err, new(*loginError)), errors.As(err, new(*azidentity.AuthenticationFailedError)), errors.As(err, new(*azidentity.AuthenticationRequiredError)):
+	case errors.As(err, new(*azidentity.AuthenticationFailedError)), errors.As(err, new(*azidentity.AuthenticationRequiredError)): // of a client that a program made
 		return cloud.Refusal{Meaning: cloud.Unidentified, Todo: todoLogin}
-	case errors.As(err, &answer):
-		return b.classifyAnswer(answer)
-	case errors.Is(err, store.ErrNotArchive):
-		return cloud.Refusal{}
-	case errors.Is(err, errForeignBlocks):
-		return cloud.Refusal{Todo: "wait until that program has committed or, at most, seven days, or choose another key"}
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return cloud.Refusal{Meaning: cloud.NoBucket, Todo: fmt.Sprintf("there is no storage account %q at %s, or this machine has no names; look at storage_account, AZURE_STORAGE_ACCOUNT and the option domain", b.account, b.host)}
+	case !errors.As(err, &answer):
+		return cloud.Connection(err)
 	}
-	return cloud.Connection(err)
+	r := words.Of(answer.ErrorCode, answer.StatusCode, err)
+	switch {
+	case r.Meaning == cloud.Unidentified, answer.ErrorCode == "AuthorizationFailure":
+		return b.classifyTime(r, answer.RawResponse)
+	case r.Todo != "":
+	case r.Meaning == cloud.Denied:
+		r.Todo = permission(answer)
+	case r.Meaning == cloud.NoBucket:
+		r.Todo = fmt.Sprintf("make the container %q in the account %q (az storage container create --name %s --account-name %s), or correct the names", b.name, b.account, b.name, b.account)
+	}
+	return r
 }
 
-// classifyAnswer classifies what the service, or a proxy, answered.
-func (b *backend) classifyAnswer(answer *azcore.ResponseError) cloud.Refusal {
-	r := words.Of(answer.ErrorCode, answer.StatusCode)
-	_, known := words[answer.ErrorCode]
-	switch {
-	case !known && r.Meaning == cloud.NotFound:
-		r = cloud.Refusal{Meaning: cloud.NoBucket, Todo: "what answers is not Azure Blob Storage, or has no such account; look at the options domain and storage_account"}
-	case !known && r.Meaning == cloud.BadOption:
-		r.Todo = "what answers is not Azure Blob Storage; look at the options domain and protocol"
-	case r.Meaning == cloud.Denied && r.Todo == "":
-		r.Todo = permission(answer)
-	case r.Meaning == cloud.NoBucket && r.Todo == "":
-		r.Todo = fmt.Sprintf("make the container %q in the account %q (az storage container create --name %s --account-name %s), or correct the names", b.name, b.account, b.name, b.account)
-	case r.Meaning == cloud.Unidentified, answer.ErrorCode == "AuthorizationFailure":
-		if r.Todo == "" {
-			r.Todo = todoLogin
+// clockTolerance: Azure refuses requests that are 15 minutes old.
+const clockTolerance = 10 * time.Minute
+
+// classifyTime returns r, or, where the time explains that credentials are not good, that.
+func (b *backend) classifyTime(r cloud.Refusal, answer *http.Response) cloud.Refusal {
+	if answer != nil {
+		theirs, err := http.ParseTime(answer.Header.Get("Date"))
+		if off := time.Since(theirs).Round(time.Minute).Abs(); err == nil && off >= clockTolerance {
+			return cloud.Refusal{Meaning: cloud.BadOption, Todo: fmt.Sprintf("the clock of this machine is off by %v; set it", off)}
 		}
-		r = b.classifyTime(r, answer.RawResponse)
+	}
+	if !b.expires.IsZero() && time.Now().After(b.expires) {
+		return cloud.Refusal{Meaning: cloud.Unidentified, Todo: fmt.Sprintf("the SAS token expired at %s; set a new one in AZURE_STORAGE_SAS_TOKEN", b.expires.Format(time.RFC3339))}
 	}
 	return r
 }
@@ -140,69 +131,33 @@ func permission(answer *azcore.ResponseError) string {
 	return fmt.Sprintf("give these credentials the role %q on the container (Microsoft.Storage/storageAccounts/blobServices/containers/blobs/%s), or a SAS token with the permission %s", role, verb, sas)
 }
 
-// classifyTime gives r, or, where the time explains that credentials are not good,
-// that.
-func (b *backend) classifyTime(r cloud.Refusal, answer *http.Response) cloud.Refusal {
-	if off := clockOff(answer); off != 0 {
-		return cloud.Refusal{Meaning: cloud.BadOption, Todo: fmt.Sprintf("the clock of this machine is off by %v; set it", off)}
-	}
-	if !b.expires.IsZero() && time.Now().After(b.expires) {
-		return cloud.Refusal{Meaning: cloud.Unidentified, Todo: fmt.Sprintf("the SAS token expired at %s; set a new one in AZURE_STORAGE_SAS_TOKEN", b.expires.Format(time.RFC3339))}
-	}
-	return r
+// refusedError is an error of the SDK with another text.
+type refusedError struct {
+	err  error
+	text string
 }
 
-// clockTolerance: Azure refuses requests that are 15 minutes old.
-const clockTolerance = 10 * time.Minute
-
-// clockOff is how far this machine's clock is from the service's, where that is too
-// far, else 0.
-func clockOff(resp *http.Response) time.Duration {
-	if resp == nil {
-		return 0
-	}
-	theirs, err := http.ParseTime(resp.Header.Get("Date"))
-	if err != nil {
-		return 0
-	}
-	off := time.Since(theirs).Round(time.Minute).Abs()
-	if off < clockTolerance {
-		return 0
-	}
-	return off
-}
+func (e *refusedError) Error() string { return e.text }
+func (e *refusedError) Unwrap() error { return e.err }
 
 // refused makes an error of the SDK fit for a message: its own fill pages, or show
 // the whole URL with a SAS token in it. Nil stays nil.
 func refused(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &refusedError{err}
-}
-
-// refusedError is an error of the SDK, on one line and without secrets.
-type refusedError struct{ err error }
-
-func (e *refusedError) Unwrap() error { return e.err }
-
-func (e *refusedError) Error() string {
 	var answer *azcore.ResponseError
-	var login *loginError
 	var request *url.Error
 	switch {
-	case errors.As(e.err, &login):
-		return login.Error()
-	case errors.As(e.err, &answer):
-		return describe(answer)
-	case errors.As(e.err, &request):
-		return request.Err.Error()
+	case err == nil:
+		return nil
+	case errors.As(err, &answer):
+		return &refusedError{err, describe(answer)}
+	case errors.As(err, &request):
+		return &refusedError{err, request.Err.Error()}
 	}
-	return cloud.OneLine(e.err.Error())
+	return &refusedError{err, cloud.OneLine(err.Error())}
 }
 
-// describe is an answer on one line: status, code, the service's own words and the
-// id by which its support finds the request.
+// describe is an answer on one line: status, code, the first line of the service's own words,
+// and the id by which its support finds the request.
 func describe(answer *azcore.ResponseError) string {
 	what := answer.ErrorCode
 	if what == "" {
@@ -212,26 +167,13 @@ func describe(answer *azcore.ResponseError) string {
 	if answer.RawResponse == nil {
 		return s
 	}
-	if words := serviceWords(answer.RawResponse); words != "" {
-		s += ": " + words
+	var e struct{ Message string }
+	if body, err := runtime.Payload(answer.RawResponse); err == nil && xml.Unmarshal(body, &e) == nil && e.Message != "" { // the SDK has read the body
+		first, _, _ := strings.Cut(strings.TrimSpace(e.Message), "\n")
+		s += ": " + strings.TrimSuffix(cloud.OneLine(first), ".")
 	}
 	if id := answer.RawResponse.Header.Get("x-ms-request-id"); id != "" {
 		s += " (request " + cloud.OneLine(id) + ")"
 	}
 	return s
-}
-
-// serviceWords is the message in an answer's body, without the lines that repeat the
-// request's id and time, and without the details of signatures.
-func serviceWords(resp *http.Response) string {
-	body, err := runtime.Payload(resp) // which the SDK has read already
-	if err != nil {
-		return ""
-	}
-	var e struct{ Message string }
-	if xml.Unmarshal(body, &e) != nil {
-		return ""
-	}
-	first, _, _ := strings.Cut(strings.TrimSpace(e.Message), "\n")
-	return strings.TrimSuffix(cloud.OneLine(first), ".")
 }

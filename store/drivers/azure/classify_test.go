@@ -155,7 +155,7 @@ func TestClassify(t *testing.T) {
 		t.Run(fmt.Sprintf("%s/%d%s", tc.request, tc.status, tc.code), func(t *testing.T) {
 			b := answering(t, refusing(tc.status, tc.code))
 			err := requests[tc.request](t.Context(), b)
-			got := b.Classify(err)
+			got := cloud.Classify(b, err)
 			if got.Meaning != tc.want || !strings.Contains(got.Todo, tc.todo) || tc.todo == "" && got.Todo != "" {
 				t.Errorf("%v means %d, %q; want %d, %q", err, got.Meaning, got.Todo, tc.want, tc.todo)
 			}
@@ -177,7 +177,7 @@ func TestClockOff(t *testing.T) {
 		w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
 		refusing(http.StatusForbidden, "AuthenticationFailed")(w, r)
 	})
-	got := b.Classify(requests["head"](t.Context(), b))
+	got := cloud.Classify(b, requests["head"](t.Context(), b))
 	if got.Meaning != cloud.BadOption || !strings.Contains(got.Todo, "off by 1h0m0s") {
 		t.Errorf("means %+v", got)
 	}
@@ -192,7 +192,7 @@ func TestExpired(t *testing.T) {
 		"9999-01-02": todoWrong, "": todoWrong,
 	} {
 		b := at(t, server.URL+"/acct/box?se="+end)
-		got := b.Classify(requests["head"](t.Context(), b))
+		got := cloud.Classify(b, requests["head"](t.Context(), b))
 		if got.Meaning != cloud.Unidentified || !strings.Contains(got.Todo, says) {
 			t.Errorf("%q means %+v; want %q", end, got, says)
 		}
@@ -255,7 +255,7 @@ func TestConnections(t *testing.T) {
 		b := at(t, tc.address+"?sig=SECRET")
 		for name, send := range requests {
 			err := send(t.Context(), b)
-			got := b.Classify(err)
+			got := cloud.Classify(b, err)
 			if err == nil || got.Meaning != tc.want || !strings.Contains(got.Todo, tc.todo) {
 				t.Errorf("%s of %s: %v means %+v; want %d, %q", name, tc.address, err, got, tc.want, tc.todo)
 			}
@@ -270,7 +270,7 @@ func TestConnections(t *testing.T) {
 func TestNoAccount(t *testing.T) {
 	b := at(t, "https://acct.blob.core.windows.net/box")
 	err := refused(&url.Error{Op: "Get", URL: "https://acct.blob.core.windows.net/box?sig=SECRET", Err: &net.DNSError{Err: "no such host", IsNotFound: true}})
-	if got := b.Classify(err); got.Meaning != cloud.NoBucket || !strings.Contains(got.Todo, `no storage account "acct"`) {
+	if got := cloud.Classify(b, err); got.Meaning != cloud.NoBucket || !strings.Contains(got.Todo, `no storage account "acct"`) {
 		t.Errorf("means %+v", got)
 	}
 }
@@ -281,7 +281,7 @@ func TestAccessible(t *testing.T) {
 		"ContainerNotFound": cloud.NoBucket, "ResourceNotFound": cloud.NoBucket, "": cloud.NoBucket,
 	} {
 		b := answering(t, refusing(http.StatusNotFound, code))
-		if err := b.Accessible(t.Context(), "k"); err == nil || b.Classify(err).Meaning != want {
+		if err := b.Accessible(t.Context(), "k"); err == nil || cloud.Classify(b, err).Meaning != want {
 			t.Errorf("%q: %v", code, err)
 		}
 	}
@@ -308,7 +308,7 @@ func TestFolders(t *testing.T) {
 			</Blobs></EnumerationResults>`, "<Properties>", "<Properties><Last-Modified>"+someTime+"</Last-Modified>"))
 	})
 	for _, name := range []string{"head", "get"} {
-		if err := requests[name](t.Context(), b); !errors.Is(err, store.ErrNotArchive) || b.Classify(err).Meaning != cloud.Other {
+		if err := requests[name](t.Context(), b); !errors.Is(err, store.ErrNotArchive) || cloud.Classify(b, err).Meaning != cloud.Other {
 			t.Errorf("%s gives %v", name, err)
 		}
 	}

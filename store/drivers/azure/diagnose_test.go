@@ -41,13 +41,13 @@ func TestPage(t *testing.T) {
 
 func TestCredentialsOfNobody(t *testing.T) {
 	environment(t, nil)
-	_, o, err := clientFor(t, "az://box?storage_account=acct")
+	_, credential, err := clientFor(t, "az://box?storage_account=acct")
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := at(t, "https://acct.blob.core.windows.net/box")
-	b.credential = o.credential
-	if _, err := b.Doctor().Credentials(t.Context()); b.Classify(err).Todo != todoLogin {
+	b.credential = credential
+	if _, err := b.Doctor().Credentials(t.Context()); cloud.Classify(b, err).Todo != todoLogin {
 		t.Errorf("error %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/workdir/workdir/store"
 	"gocloud.dev/blob"
@@ -39,7 +40,7 @@ func environment(t *testing.T, variables map[string]string) {
 }
 
 // clientFor gives the client that a URL leads to.
-func clientFor(t *testing.T, address string) (*container.Client, *opener, error) {
+func clientFor(t *testing.T, address string) (*container.Client, azcore.TokenCredential, error) {
 	t.Helper()
 	u, err := store.ParsePrefix(address)
 	if err != nil {
@@ -78,12 +79,12 @@ func TestOpen(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			environment(t, tc.env)
-			client, o, err := clientFor(t, tc.url)
+			client, credential, err := clientFor(t, tc.url)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if client.URL() != tc.want || (o.credential != nil) != tc.login {
-				t.Errorf("leads to %s, logs in: %v; want %s, %v", client.URL(), o.credential != nil, tc.want, tc.login)
+			if client.URL() != tc.want || (credential != nil) != tc.login {
+				t.Errorf("leads to %s, logs in: %v; want %s, %v", client.URL(), credential != nil, tc.want, tc.login)
 			}
 		})
 	}

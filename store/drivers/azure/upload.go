@@ -54,7 +54,6 @@ type upload struct {
 	mu     sync.Mutex
 	random []byte           // the beginning of every id; its length is that of ids less the number's
 	parts  map[int][]string // ids of the blocks of each part, in base64
-	size   int64            // of all parts, bytes
 }
 
 // block is a block of a blob.
@@ -107,7 +106,7 @@ func (u *upload) learnBase(ctx context.Context) error {
 		return refused(err)
 	}
 	if have := attributes(r.ETag, nil, nil).Revision; have != u.src.Revision && len(r.CommittedBlocks) > 0 {
-		return &cloud.GoneError{Err: fmt.Errorf("revision %s is there", have)}
+		return cloud.Means(cloud.Changed, "", fmt.Errorf("revision %s is there", have))
 	}
 	var off int64
 	var base []block
@@ -151,7 +150,7 @@ func (u *upload) Kept(off, end, _ int64) (from, to int64) {
 }
 
 // Copy implements cloud.Upload.
-func (u *upload) Copy(ctx context.Context, n int, off, end int64) (err error) {
+func (u *upload) Copy(ctx context.Context, n int, off, end int64) error {
 	if u.from == nil {
 		var ids []string
 		for _, b := range u.base {
@@ -159,20 +158,19 @@ func (u *upload) Copy(ctx context.Context, n int, off, end int64) (err error) {
 				ids = append(ids, b.id)
 			}
 		}
-		u.staged(n, end-off, ids...)
+		u.staged(n, ids...)
 		return nil
 	}
 	id, tag := u.newID(n), azcore.ETag(`"`+string(u.src.Revision)+`"`)
-	_, err = u.blocks.StageBlockFromURL(ctx, id, u.from.url, &blockblob.StageBlockFromURLOptions{
+	_, err := u.blocks.StageBlockFromURL(ctx, id, u.from.url, &blockblob.StageBlockFromURLOptions{
 		Range:                          blob.HTTPRange{Offset: off, Count: end - off},
 		CopySourceAuthorization:        u.from.token,
 		SourceModifiedAccessConditions: &blob.SourceModifiedAccessConditions{SourceIfMatch: &tag},
 	})
-	if err != nil {
-		return refused(err)
+	if err == nil {
+		u.staged(n, id)
 	}
-	u.staged(n, end-off, id)
-	return nil
+	return refused(err)
 }
 
 // readable returns an address by which the service itself may read a blob.
@@ -216,19 +214,17 @@ func (u *upload) Part(ctx context.Context, n int, p []byte) error {
 
 func (u *upload) stage(ctx context.Context, n int, id string, p []byte) error {
 	_, err := u.blocks.StageBlock(ctx, id, seekable(p), &blockblob.StageBlockOptions{TransactionalValidation: checksum(p)})
-	if err != nil {
-		return refused(err)
+	if err == nil {
+		u.staged(n, id)
 	}
-	u.staged(n, int64(len(p)), id)
-	return nil
+	return refused(err)
 }
 
 // staged notes that part n is at the store.
-func (u *upload) staged(n int, size int64, ids ...string) {
+func (u *upload) staged(n int, ids ...string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.parts[n] = ids
-	u.size += size
 }
 
 // newID is the id of a part, in base64.
@@ -268,7 +264,8 @@ func (u *upload) learnIDSize(ctx context.Context, refusedLen int) error {
 		u.setIDSize(len(id))
 		return nil
 	}
-	return fmt.Errorf("blocks: %w", errForeignBlocks)
+	return cloud.Means(cloud.Other, "wait until that program has committed or, at most, seven days, or choose another key",
+		errors.New("another program staged blocks under this name, with ids that ours cannot stand beside"))
 }
 
 // Complete implements cloud.Upload.
@@ -284,7 +281,7 @@ func (u *upload) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attr
 	if err != nil {
 		return cloud.Attributes{}, refused(err)
 	}
-	return attributes(r.ETag, &u.size, r.LastModified), nil
+	return attributes(r.ETag, nil, r.LastModified), nil
 }
 
 // Abort implements cloud.Upload. There is nothing that Azure lets us do: see "What

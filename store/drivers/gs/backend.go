@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"gocloud.dev/blob"
 	"google.golang.org/api/googleapi"
 
+	"github.com/workdir/workdir/doctor"
+	gsdoctor "github.com/workdir/workdir/doctor/gs"
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
@@ -25,31 +28,36 @@ type backend struct {
 	cloud.Blobs
 	bucket    string
 	close     func() error
-	endpoint  string
 	anonymous bool
 	pause     time.Duration // before a request is made for the second time; grows
-	google    bool          // the server is Google's own, which honours conditions
 	identity  any           // comparable; equal for backends whose requests are made with the same credentials at the same place
 }
 
-func newBackend(open func(context.Context) (*blob.Bucket, error)) *backend {
-	return &backend{Blobs: cloud.Blobs{Open: open, Dialect: dialect{}, Escaped: []string{"../"}, PageSize: listPage}, pause: firstPause}
+func newBackend(bucket string, open func(context.Context) (*blob.Bucket, error)) *backend {
+	b := &backend{bucket: bucket, close: func() error { return nil }, pause: firstPause}
+	b.Open, b.Dialect, b.Name, b.Escaped, b.PageSize = open, dialect{}, "gs://"+bucket, []string{"../"}, listPage
+	b.Tried = []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindCopy}
+	return b
 }
 
-func (b *backend) Bucket() string   { return "gs://" + b.bucket }
-func (b *backend) Endpoint() string { return b.endpoint }
-func (b *backend) Close() error     { return b.close() }
+// Close implements cloud.Backend.
+func (b *backend) Close() error { return b.close() }
 
-// Tries implements cloud.Backend. Google's own servers honour conditions; emulators, and what
-// else an endpoint leads to, are tried.
-func (b *backend) Tries() []cloud.Kind {
-	if b.google {
-		return nil
+// Doctor implements cloud.Diagnoser.
+func (b *backend) Doctor() *doctor.Bucket {
+	source := "" // those that Google's libraries find
+	switch own, isOwn := b.identity.(config); {
+	case b.anonymous:
+		source = "none are used (anonymous): the bucket must be open to all"
+	case !isOwn:
+		source = "those of the client that the program made"
+	case own.endpoint == "" && os.Getenv(emulator) != "":
+		source = "none are sent to the emulator that " + emulator + " names"
 	}
-	return []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindCopy}
+	return gsdoctor.Bucket(b.handle, b.Place, source)
 }
 
-// handle gives the bucket, for requests that are made once: the core tries again.
+// handle returns the bucket, for requests that are made once: the core tries again.
 func (b *backend) handle(ctx context.Context) (*storage.BucketHandle, error) {
 	opened, err := b.Open(ctx)
 	if err != nil {
@@ -71,9 +79,9 @@ func (b *backend) Get(ctx context.Context, name string, off, length int64, rev s
 // dialect is what Google Cloud Storage says in types of its own.
 type dialect struct{}
 
-// Reading implements cloud.Dialect. Reads go by the XML interface, and of an object as it
-// is stored: else one whose Content-Encoding is gzip would come decompressed.
-func (dialect) Reading(as func(any) bool, rev store.Revision) error {
+// Reading implements cloud.Dialect. An object is read as it is stored: else one whose
+// Content-Encoding is gzip would come decompressed.
+func (dialect) Reading(as func(any) bool, _ int64, rev store.Revision) error {
 	return replaceHandle(as, func(o *storage.ObjectHandle) (*storage.ObjectHandle, error) {
 		o = o.ReadCompressed(true).Retryer(retryNever)
 		if rev == "" {
@@ -230,18 +238,11 @@ func revision(generation int64) store.Revision {
 	return store.Revision(strconv.FormatInt(generation, 10))
 }
 
-// badRevision is a revision that no object of Google Cloud Storage has.
-type badRevision store.Revision
-
-func (r badRevision) Error() string {
-	return fmt.Sprintf("revision %q is no generation of an object", string(r))
-}
-
-// parseRevision gives the generation. The error is a badRevision.
+// parseRevision returns the generation. The error is Changed: no object has another revision.
 func parseRevision(rev store.Revision) (int64, error) {
 	generation, err := strconv.ParseInt(string(rev), 10, 64)
 	if err != nil || generation <= 0 || revision(generation) != rev {
-		return 0, badRevision(rev)
+		return 0, cloud.Means(cloud.Changed, "", fmt.Errorf("revision %q is no generation of an object", string(rev)))
 	}
 	return generation, nil
 }

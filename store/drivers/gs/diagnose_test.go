@@ -39,7 +39,7 @@ func TestDoctorsCredentials(t *testing.T) {
 	t.Setenv(emulator, "")
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", filepath.Join(t.TempDir(), "none.json"))
 	b, _ = testBackend(t, config{})
-	if _, err := b.Doctor().Credentials(t.Context()); b.Classify(err).Todo == "" {
+	if _, err := b.Doctor().Credentials(t.Context()); cloud.Classify(b, err).Todo == "" {
 		t.Errorf("without the file: %v", err)
 	}
 }

@@ -1,16 +1,53 @@
+// Package gs is the driver of Google Cloud Storage. Importing it registers the
+// scheme gs (and gcs); programs that configure in code hand a client or a bucket to
+// [New] or [FromBucket] and register the result under a scheme of their own.
+//
+// It speaks the JSON interface by Google's own client library. When to send which request,
+// what to repeat and which answers to believe is package cloud's.
+//
+// # A revision is a generation
+//
+// Reads name the generation that they want, a write and a removal the one that they
+// replace (ifGenerationMatch; 0 where there must be none). Every write has a new
+// generation, whatever its bytes.
+//
+// # One hard idea
+//
+// An upload of several parts is a resumable upload: its bytes are sent one after the
+// other, 16 MiB at a time, and only the last of these requests, sent by Complete,
+// makes the object. Google checks the condition when the upload begins and again
+// then, and the checksum of the whole (CRC32C) before it accepts it. The answer to
+// that last request can be asked for again without harm, and is, by the library: it
+// does not come back as a conflict with ourselves. An upload that is given up is
+// seen by nobody, and Google forgets it after a week.
+//
+// # Not found
+//
+// To those who may not list a bucket Google answers 403 for a missing object, so a
+// 404 is an answer; but it is the same for a missing bucket. Accessible asks for one
+// name beside the object, which needs storage.objects.list and, unlike a look at the
+// bucket itself, nothing more.
 package gs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/auth/credentials"
+	"cloud.google.com/go/auth/httptransport"
 	"cloud.google.com/go/storage"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/gcsblob"
+	"google.golang.org/api/option"
 
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
@@ -27,26 +64,19 @@ func open(_ context.Context, u store.URL) (store.Store, error) {
 	}
 	return cloud.Shared(u, func() (cloud.Backend, *cloud.Transport, error) {
 		t := cloud.NewTransport(singleRequests())
-		a := &access{bucket: u.Bucket, config: c, transport: t}
-		b := newBackend(a.open)
-		b.bucket, b.close, b.endpoint, b.anonymous, b.identity = u.Bucket, a.close, c.host(), c.anonymous, c
-		b.google = c.endpoint == "" && os.Getenv(emulator) == ""
-		return b, t, nil
+		return newAccess(u.Bucket, c, t).backend(), t, nil
 	})
 }
 
 // Options of New. Nil is good.
 type Options struct {
-	// Prefix comes before the name of every object, as written: "team/".
-	Prefix string
+	Prefix string // before the name of every object, as written: "team/"
 }
 
-// New gives the store that is in a bucket, by a client that the caller has made and
-// closes, once the Store is closed. Requests go through the client's own transport:
-// a stalled connection is that one's to find, and [store.TrafficOf] knows nothing.
-//
-// The client's settings for retries hold for attributes and lists alone: else the store
-// has its own. New panics where bucket is empty.
+// New returns the store in a bucket, by a client of the HTTP interface (storage.NewClient) that
+// the caller has made and closes, after the Store. Requests go through the client's own transport: a stalled connection is that one's to
+// find, and [store.TrafficOf] knows nothing. The client's settings for retries hold for
+// attributes and lists alone. New panics where bucket is empty.
 func New(client *storage.Client, bucket string, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
@@ -55,45 +85,29 @@ func New(client *storage.Client, bucket string, opts *Options) store.Store {
 	if err != nil {
 		panic(err)
 	}
-	b := newBackend(cloud.Opened(opened))
-	b.bucket, b.identity = bucket, client
-	b.close = func() error { return nil }
-	return cloud.NewStore(b, &cloud.Options{Prefix: opts.Prefix})
+	b := newBackend(bucket, cloud.Opened(opened))
+	b.identity = client
+	return cloud.NewStore(b, opts.Prefix, nil)
 }
 
-// FromBucket gives the store that is in a bucket that gocloud has opened, with the
-// prefix that it has. Only its client is used, and otherwise it is as New. The caller closes the bucket once the Store is closed.
-// No request is made. The error is store.ErrURL, where the bucket is not one of
-// Google Cloud Storage.
-func FromBucket(b *blob.Bucket) (store.Store, error) {
+// FromBucket returns the store in a bucket that gocloud has opened, with the prefix that it has.
+// Only its client is used; otherwise it is as New. The caller closes the bucket after the Store.
+// No request is made. The error is store.ErrURL where the bucket is of another driver.
+func FromBucket(bucket *blob.Bucket) (store.Store, error) {
 	var client *storage.Client
-	if !b.As(&client) {
-		return nil, &store.Error{Op: "open", Object: "bucket", Kind: store.ErrURL, Cause: errors.New("it is not one of Google Cloud Storage"), Todo: "give FromBucket what gcsblob opened"}
-	}
-	bucket, prefix, err := locate(b)
-	if err != nil {
-		return nil, &store.Error{Op: "open", Object: "bucket", Kind: store.ErrURL, Cause: err}
-	}
-	return New(client, bucket, &Options{Prefix: prefix}), nil
-}
-
-// locate asks a bucket for its name and prefix, by a read that is stopped before it
-// is sent.
-func locate(b *blob.Bucket) (name, prefix string, err error) {
-	const probe = "x"
-	stop := errors.New("stopped before the request")
-	var object *storage.ObjectHandle
-	_, err = b.NewReader(context.Background(), probe, &blob.ReaderOptions{BeforeRead: func(as func(any) bool) error {
-		var handle **storage.ObjectHandle
-		if as(&handle) {
-			object = *handle
+	name, opts := "", &Options{}
+	err := cloud.LookAtWrite(bucket, "gcsblob", func(key string, as func(any) bool) bool {
+		var o **storage.ObjectHandle
+		if !as(&o) {
+			return false
 		}
-		return stop
-	}})
-	if object == nil {
-		return "", "", fmt.Errorf("its name is not known: %w", err)
+		name, opts.Prefix = (*o).BucketName(), strings.TrimSuffix((*o).ObjectName(), key)
+		return bucket.As(&client)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return object.BucketName(), strings.TrimSuffix(object.ObjectName(), probe), nil
+	return New(client, name, opts), nil
 }
 
 // config is what the options of a URL say.
@@ -103,7 +117,7 @@ type config struct {
 	endpoint  string // address of the JSON interface, "http://127.0.0.1:4443/storage/v1/"; "" is Google's, or the emulator's
 }
 
-// options are those of gocloud's opener for gs URLs, and endpoint. access_id and
+// options are those of gocloud's gcsblob.URLOpener, and endpoint. access_id and
 // private_key_path are for links that are signed, which nothing here makes, but for
 // the access_id "-".
 var options = map[string]cloud.Option{
@@ -129,15 +143,12 @@ func parseOptions(u store.URL) (config, error) {
 		anonymous: cloud.IsYes(query.Get("anonymous")) || query.Get("access_id") == "-" || query.Get("google_access_id") == "-",
 		universe:  query.Get("universe_domain"),
 	}
-	if endpoint := query.Get("endpoint"); endpoint != "" {
-		at, err := url.Parse(endpoint)
+	if address := query.Get("endpoint"); address != "" {
+		at, err := url.Parse(address)
 		if err != nil {
 			return c, err // Address has seen it
 		}
-		if strings.Trim(at.Path, "/") == "" {
-			at.Path = "/storage/v1"
-		}
-		at.Path = strings.TrimSuffix(at.Path, "/") + "/"
+		at.Path = "/" + cmp.Or(strings.Trim(at.Path, "/"), "storage/v1") + "/"
 		c.endpoint = at.String()
 	}
 	if !c.anonymous && strings.HasPrefix(c.endpoint, "http://") {
@@ -145,6 +156,10 @@ func parseOptions(u store.URL) (config, error) {
 	}
 	return c, nil
 }
+
+// emulator is the variable by which Google's libraries are led to an emulator, to
+// which no credentials are sent.
+const emulator = "STORAGE_EMULATOR_HOST"
 
 // host is where requests go, "" for Google's own.
 func (c *config) host() string {
@@ -159,4 +174,130 @@ func (c *config) host() string {
 		return "storage." + c.universe
 	}
 	return host
+}
+
+// access makes the client of one bucket when it is first needed. gocloud's opener would look for
+// credentials at once, and ask for tokens by a transport of its own.
+type access struct {
+	bucket    string
+	config    config
+	transport *cloud.Transport
+
+	mu     sync.Mutex
+	client *storage.Client // guarded by mu; nil before the first success, like made
+	made   *blob.Bucket    // guarded by mu
+}
+
+func newAccess(bucket string, c config, t *cloud.Transport) *access {
+	return &access{bucket: bucket, config: c, transport: t}
+}
+
+func (a *access) backend() *backend {
+	b := newBackend(a.bucket, a.open)
+	b.Place, b.close, b.anonymous, b.identity = a.config.host(), a.close, a.config.anonymous, a.config
+	if a.config.endpoint == "" && os.Getenv(emulator) == "" {
+		b.Tried = nil // Google's own servers honour conditions
+	}
+	return b
+}
+
+// open returns the bucket. Without credentials the error says so, and the next call looks for
+// them again.
+func (a *access) open(ctx context.Context) (*blob.Bucket, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.made != nil {
+		return a.made, nil
+	}
+	client, err := a.dial(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil, err
+	}
+	client.SetRetry(retryNever)
+	a.client = client
+	a.made, err = gcsblob.OpenBucket(ctx, nil, a.bucket, &gcsblob.Options{Client: client})
+	return a.made, err
+}
+
+func (a *access) close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.client == nil {
+		return nil
+	}
+	return a.client.Close()
+}
+
+func (a *access) dial(ctx context.Context) (*storage.Client, error) {
+	var base http.RoundTripper = requests{a.transport}
+	if !a.config.anonymous && (os.Getenv(emulator) == "" || a.config.endpoint != "") {
+		identified, universe, err := a.identify(ctx, base)
+		if err != nil {
+			return nil, err
+		}
+		base, a.config.universe = identified, universe
+	}
+	// The transport has the credentials already: the library need not look for them.
+	opts := []option.ClientOption{option.WithoutAuthentication(), option.WithHTTPClient(&http.Client{Transport: base})}
+	if a.config.endpoint != "" {
+		opts = append(opts, option.WithEndpoint(a.config.endpoint))
+	}
+	if a.config.universe != "" {
+		opts = append(opts, option.WithUniverseDomain(a.config.universe))
+	}
+	return storage.NewClient(ctx, opts...)
+}
+
+// identify returns a transport over base that adds the credentials which Google's
+// tools and libraries use on this machine: those of the file that
+// GOOGLE_APPLICATION_CREDENTIALS names, of gcloud's file, or of the metadata server.
+// On a machine that has none, looking for that server takes two seconds at most.
+func (a *access) identify(ctx context.Context, base http.RoundTripper) (http.RoundTripper, string, error) {
+	found, err := credentials.DetectDefault(&credentials.DetectOptions{
+		Scopes:         []string{storage.ScopeFullControl, "https://www.googleapis.com/auth/cloud-platform"},
+		Client:         &http.Client{Transport: tokenRequests{a.transport}},
+		UniverseDomain: a.config.universe,
+	})
+	if err != nil {
+		return nil, "", noLogin(err)
+	}
+	universe := a.config.universe
+	if universe == "" {
+		if universe, err = found.UniverseDomain(ctx); err != nil {
+			return nil, "", asLogin(fmt.Errorf("ask the metadata server about the credentials: %w", err))
+		}
+	}
+	found.TokenProvider = tokens{found.TokenProvider}
+	client, err := httptransport.NewClient(&httptransport.Options{
+		Credentials: found, BaseRoundTripper: base, UniverseDomain: universe, DisableTelemetry: true,
+	})
+	if err != nil {
+		return nil, "", noLogin(err)
+	}
+	return client.Transport, universe, nil
+}
+
+// noLogin says that there are no credentials, or none that are of use.
+func noLogin(err error) error {
+	return cloud.Means(cloud.Unidentified, todoLogin, err)
+}
+
+// asLogin is noLogin, but for what loginRefusal or the state of the network explains.
+func asLogin(err error) error {
+	_, answered := loginRefusal(err)
+	if answered || errors.As(err, new(net.Error)) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return noLogin(err)
+}
+
+// tokens are those of a provider, with errors that mean something.
+type tokens struct{ auth.TokenProvider }
+
+func (t tokens) Token(ctx context.Context) (*auth.Token, error) {
+	token, err := t.TokenProvider.Token(ctx)
+	if err != nil {
+		return nil, asLogin(err)
+	}
+	return token, nil
 }

@@ -10,8 +10,6 @@ import (
 	"cloud.google.com/go/storage"
 	"golang.org/x/oauth2"
 	"google.golang.org/api/googleapi"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
@@ -25,9 +23,12 @@ const (
 	todoNotAnonymous = "remove anonymous=true and log in (gcloud auth application-default login), or let allUsers read the bucket"
 )
 
-// words are the reasons that Google gives with a status, where they say more than it does. See
+// words are the reasons beside a status, where they say more than it does. See
 // https://cloud.google.com/storage/docs/json_api/v1/status-codes.
 var words = cloud.NewWords(
+	cloud.Said{Codes: "409", Meaning: cloud.Busy},
+	cloud.Said{Codes: "301 302 303 307 308", Meaning: cloud.Broken},
+	cloud.Said{Codes: "410", Meaning: cloud.Broken, Todo: "try again"}, // an upload that Google gave up
 	cloud.Said{Codes: "rateLimitExceeded userRateLimitExceeded", Meaning: cloud.Busy},
 	cloud.Said{Codes: "quotaExceeded", Meaning: cloud.Full, Todo: "raise the quota of the project, or try later"},
 	cloud.Said{Codes: "retentionPolicyNotMet objectUnderActiveHold", Meaning: cloud.Denied, Todo: "the bucket keeps its objects; remove the hold or the retention policy"},
@@ -36,40 +37,20 @@ var words = cloud.NewWords(
 	cloud.Said{Codes: "insufficientPermission", Meaning: cloud.Denied, Todo: "give this machine the access scope devstorage.read_write, or log in again without limiting scopes"},
 )
 
-// grpcCodes are the statuses of HTTP for those of a client that speaks gRPC.
-var grpcCodes = map[codes.Code]int{
-	codes.InvalidArgument:    http.StatusBadRequest,
-	codes.Unauthenticated:    http.StatusUnauthorized,
-	codes.PermissionDenied:   http.StatusForbidden,
-	codes.NotFound:           http.StatusNotFound,
-	codes.Unimplemented:      http.StatusNotImplemented,
-	codes.Aborted:            http.StatusConflict,
-	codes.AlreadyExists:      http.StatusPreconditionFailed,
-	codes.FailedPrecondition: http.StatusPreconditionFailed,
-	codes.OutOfRange:         http.StatusRequestedRangeNotSatisfiable,
-	codes.ResourceExhausted:  http.StatusTooManyRequests,
-}
-
 // Classify implements cloud.Backend. It goes from errors that say most to those that say least.
 // What says nothing definite is Broken.
 func (b *backend) Classify(err error) cloud.Refusal {
-	var answer *googleapi.Error
-	switch refusal, login := loginRefusal(err); {
-	case login:
-		return refusal
-	case errors.Is(err, errors.ErrUnsupported):
-		return cloud.Refusal{Meaning: cloud.Unsupported}
-	case errors.As(err, new(badRevision)):
-		return cloud.Refusal{Meaning: cloud.Changed}
+	if r, ok := loginRefusal(err); ok {
+		return r
+	}
+	switch {
 	case errors.Is(err, storage.ErrBucketNotExist):
 		return cloud.Refusal{Meaning: cloud.NoBucket, Todo: "create the bucket, or check its name"}
 	case errors.Is(err, storage.ErrObjectNotExist):
 		return cloud.Refusal{Meaning: cloud.NotFound}
-	case errors.As(err, &answer):
-		return b.answerRefusal(answer)
 	}
-	if s, ok := status.FromError(err); ok && grpcCodes[s.Code()] != 0 {
-		return b.answerRefusal(&googleapi.Error{Code: grpcCodes[s.Code()], Message: s.Message()})
+	if answer, ok := errors.AsType[*googleapi.Error](err); ok {
+		return b.answerRefusal(answer)
 	}
 	r := cloud.Connection(err)
 	if r.Meaning == cloud.Other {
@@ -78,34 +59,22 @@ func (b *backend) Classify(err error) cloud.Refusal {
 	return r
 }
 
-// loginRefusal is for errors about credentials: those of this package, and those that
-// a client made elsewhere gives for the tokens it is refused.
+// loginRefusal returns what the answer to a request for a token means, by the library that
+// Google's clients use now or by the one before it, which gocloud uses.
 func loginRefusal(err error) (r cloud.Refusal, ok bool) {
-	var (
-		login   *loginError
-		refused *auth.Error
-		older   *oauth2.RetrieveError
-	)
 	code := 0
-	switch {
-	case errors.As(err, &refused) && refused.Response != nil:
+	if refused, ok := errors.AsType[*auth.Error](err); ok && refused.Response != nil {
 		code = refused.Response.StatusCode
-	case errors.As(err, &older) && older.Response != nil:
+	} else if older, ok := errors.AsType[*oauth2.RetrieveError](err); ok && older.Response != nil {
 		code = older.Response.StatusCode
-	case errors.As(err, &login):
-		return cloud.Refusal{Meaning: cloud.Unidentified, Todo: todoLogin}, true
-	default:
-		return cloud.Refusal{}, false
 	}
-	if isTemporary(code) {
+	switch {
+	case code == 0:
+		return r, false
+	case code >= 500, code == http.StatusTooManyRequests, code == http.StatusRequestTimeout:
 		return cloud.Refusal{Meaning: cloud.Broken}, true
 	}
 	return cloud.Refusal{Meaning: cloud.Unidentified, Todo: todoLoginAgain}, true
-}
-
-// isTemporary says whether a status means no more than "not now".
-func isTemporary(code int) bool {
-	return code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout
 }
 
 func (b *backend) answerRefusal(answer *googleapi.Error) cloud.Refusal {
@@ -114,14 +83,8 @@ func (b *backend) answerRefusal(answer *googleapi.Error) cloud.Refusal {
 			return r
 		}
 	}
-	r := words.Of("", answer.Code)
+	r := words.Of("", answer.Code, answer)
 	switch {
-	case answer.Code == http.StatusConflict:
-		r.Meaning = cloud.Busy
-	case answer.Code < http.StatusBadRequest:
-		r.Meaning = cloud.Broken
-	case answer.Code == http.StatusGone:
-		r.Todo = "try again"
 	case r.Meaning == cloud.Unidentified && b.anonymous:
 		r.Todo = todoNotAnonymous
 	case r.Meaning == cloud.Unidentified:
@@ -132,8 +95,8 @@ func (b *backend) answerRefusal(answer *googleapi.Error) cloud.Refusal {
 	return r
 }
 
-// permission is how Google names one in the words of a refusal; it gives it nowhere
-// else. It is for messages only.
+// permission is how Google names one in the text of a refusal, and nowhere else. It is for
+// messages only.
 var permission = regexp.MustCompile(`\bstorage\.(objects|buckets|folders)\.[A-Za-z]+\b`)
 
 // roles that have a permission and as little as possible besides.

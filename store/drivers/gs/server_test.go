@@ -22,9 +22,8 @@ func backendAt(t *testing.T, handler http.HandlerFunc) (*backend, *cloud.Transpo
 func testBackend(t *testing.T, c config) (*backend, *cloud.Transport) {
 	t.Helper()
 	transport := cloud.NewTransport(singleRequests())
-	a := &access{bucket: "bkt", config: c, transport: transport}
-	b := newBackend(a.open)
-	b.bucket, b.close, b.pause, b.anonymous, b.identity = "bkt", a.close, time.Millisecond, c.anonymous, c
+	b := newAccess("bkt", c, transport).backend()
+	b.pause = time.Millisecond
 	t.Cleanup(func() { noError(t, b.Close()) })
 	return b, transport
 }
@@ -49,7 +48,7 @@ func wantRefusal(t *testing.T, b *backend, err error, meaning cloud.Meaning, tod
 	if err == nil {
 		t.Fatal("no error")
 	}
-	got := b.Classify(err)
+	got := cloud.Classify(b, err)
 	if got.Meaning != meaning || !strings.Contains(got.Todo, todo) {
 		t.Fatalf("%v (%T) is %+v, want meaning %d and %q", err, err, got, meaning, todo)
 	}

@@ -73,7 +73,7 @@ func (u *upload) MaxParts() int { return 1 }
 func (u *upload) Kept(_, end, _ int64) (from, to int64)         { return end, end }
 func (u *upload) Copy(context.Context, int, int64, int64) error { return errors.ErrUnsupported }
 
-// Part gives the writer bytes. An error in sending them may come from the next call.
+// Part implements cloud.Upload. An error in sending p may come from the next call.
 func (u *upload) Part(ctx context.Context, _ int, p []byte) error {
 	stop := context.AfterFunc(ctx, u.cancel)
 	defer stop()

@@ -18,6 +18,8 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/s3blob"
 
+	"github.com/workdir/workdir/doctor"
+	s3doctor "github.com/workdir/workdir/doctor/s3"
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
@@ -31,7 +33,6 @@ type backend struct {
 	client    *awss3.Client // of the same bucket, for what is written
 	transport *cloud.Transport
 	bucket    string
-	endpoint  string
 	options   Options
 	md5       bool // checksums are MD5 and not CRC32C
 }
@@ -44,25 +45,18 @@ func newBackend(options awss3.Options, bucket string, opts Options) *backend {
 		panic(err)
 	}
 	return &backend{
-		Blobs:  cloud.Blobs{Open: cloud.Opened(opened), Dialect: dialect{}, Escaped: []string{"../"}, PageSize: listPage},
-		client: client, transport: transport, bucket: bucket, endpoint: endpointOf(options), options: opts,
+		Blobs: cloud.Blobs{
+			Open: cloud.Opened(opened), Dialect: dialect{}, Name: "s3://" + bucket, Place: host(aws.ToString(options.BaseEndpoint)),
+			Tried:   []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindDelete, cloud.KindCopy}, // a server may know one and not the other
+			Escaped: []string{"../"}, PageSize: listPage, Tails: true,
+		},
+		client: client, transport: transport, bucket: bucket, options: opts,
 		md5: options.RequestChecksumCalculation == aws.RequestChecksumCalculationWhenRequired,
 	}
 }
 
-// Bucket implements cloud.Backend.
-func (b *backend) Bucket() string { return "s3://" + b.bucket }
-
-// Endpoint implements cloud.Backend.
-func (b *backend) Endpoint() string { return b.endpoint }
-
-// Close implements cloud.Backend.
-func (b *backend) Close() error { return nil }
-
-// Tries implements cloud.Backend: servers that know some conditions do not all know the others.
-func (b *backend) Tries() []cloud.Kind {
-	return []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindDelete, cloud.KindCopy}
-}
+// Doctor implements cloud.Diagnoser.
+func (b *backend) Doctor() *doctor.Bucket { return s3doctor.Bucket(b.client, b.bucket) }
 
 // once makes a request that is not to be repeated by the SDK: an answer to the
 // second could be due to the first.
@@ -72,20 +66,15 @@ func once(o *awss3.Options) { o.Retryer = aws.NopRetryer{} }
 type dialect struct{}
 
 // Reading implements cloud.Dialect.
-func (dialect) Reading(as func(any) bool, rev store.Revision) error {
+func (dialect) Reading(as func(any) bool, off int64, rev store.Revision) error {
 	var in *awss3.GetObjectInput
 	if as(&in) {
 		in.IfMatch = etag(rev)
+		if off < 0 {
+			in.Range = aws.String(fmt.Sprintf("bytes=%d", off))
+		}
 	}
 	return nil
-}
-
-// Ending implements cloud.Ender.
-func (dialect) Ending(as func(any) bool, n int64) {
-	var in *awss3.GetObjectInput
-	if as(&in) {
-		in.Range = aws.String(fmt.Sprintf("bytes=-%d", n))
-	}
 }
 
 // Opened implements cloud.Dialect.
@@ -136,6 +125,13 @@ func etag(rev store.Revision) *string {
 	return aws.String(`"` + string(rev) + `"`)
 }
 
+func orNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
 // attributes of an object, from the headers of an answer.
 func attributes(etag *string, size *int64, modified *time.Time) cloud.Attributes {
 	return cloud.Attributes{
@@ -157,7 +153,7 @@ func conditions(cond cloud.Condition) (ifMatch, ifNoneMatch *string) {
 func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.Condition) (cloud.Attributes, error) {
 	in := &awss3.PutObjectInput{
 		Bucket: &b.bucket, Key: &name, Body: bytes.NewReader(body), ContentLength: aws.Int64(int64(len(body))),
-		ContentType: aws.String(contentType), ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: b.kmsKey(),
+		ContentType: aws.String(contentType), ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: orNil(b.options.KMSKeyID),
 	}
 	in.IfMatch, in.IfNoneMatch = conditions(cond)
 	in.ContentMD5, in.ChecksumCRC32C = checksum(body, b.md5)
@@ -165,7 +161,7 @@ func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.
 	if err != nil {
 		return cloud.Attributes{}, conditional(err, cond)
 	}
-	return attributes(out.ETag, in.ContentLength, nil), nil
+	return attributes(out.ETag, nil, nil), nil
 }
 
 // checksum returns the one that the server is to verify.
@@ -179,13 +175,6 @@ func checksum(p []byte, asMD5 bool) (md5Sum, crc32c *string) {
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func (b *backend) kmsKey() *string {
-	if b.options.KMSKeyID == "" {
-		return nil
-	}
-	return &b.options.KMSKeyID
-}
 
 // Delete implements cloud.Backend.
 func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) error {

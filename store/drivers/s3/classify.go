@@ -31,25 +31,25 @@ var words = cloud.NewWords(
 	cloud.Said{Codes: "InvalidRange RequestedRangeNotSatisfiable", Meaning: cloud.OutOfRange},
 	cloud.Said{Codes: "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException KeyTooLongError", Meaning: cloud.BadOption},
 	cloud.Said{Codes: "RequestTimeTooSkewed", Meaning: cloud.BadOption, Todo: "set this host's clock; S3 accepts 15 minutes of difference"},
+	cloud.Said{Codes: "409", Meaning: cloud.Busy},
 	cloud.Said{Codes: "NotImplemented", Meaning: cloud.Unsupported, Todo: "the server does not know this request of S3"},
 	cloud.Said{Codes: "InsufficientStorage XMinioStorageFull QuotaExceeded EntityTooLarge", Meaning: cloud.Full},
 	// An upload that is gone was completed, aborted, or never there. Nobody knows.
 	cloud.Said{Codes: noSuchUpload + " InternalError ServiceUnavailable", Meaning: cloud.Broken},
 )
 
-// conditional gives err, or, where a conditional write found no object to replace,
-// an error that says so: S3 answers NoSuchKey and not PreconditionFailed to that.
+// conditional returns err, or, where a conditional write found no object to replace, an error
+// that means this: S3 answers NoSuchKey and not PreconditionFailed then.
 func conditional(err error, cond cloud.Condition) error {
 	if c := code(err); cond.Replace != "" && (c == "NoSuchKey" || c == "NotFound") {
-		return &cloud.GoneError{Err: err}
+		return cloud.Means(cloud.Changed, "", err)
 	}
 	return err
 }
 
 // code is S3's error code, "" for an error that is not the server's.
 func code(err error) string {
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
 	}
 	return ""
@@ -57,39 +57,23 @@ func code(err error) string {
 
 // Classify implements cloud.Backend.
 func (b *backend) Classify(err error) cloud.Refusal {
-	r := classify(err)
+	c, status := code(err), 0
+	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+		status = response.HTTPStatusCode()
+	}
+	_, known := words[c]
+	r := words.Of(c, status, err)
+	switch {
+	case known:
+	case otherRegion(err) != "":
+		r.Meaning = cloud.BadOption
+	case status != 0 && r.Meaning != cloud.Busy && errors.As(err, new(*smithy.DeserializationError)):
+		r.Meaning = cloud.Broken
+	}
 	if r.Todo == "" {
 		r.Todo = b.todo(r.Meaning, err)
 	}
 	return r
-}
-
-func meaning(err error) cloud.Meaning { return classify(err).Meaning }
-
-func classify(err error) cloud.Refusal {
-	switch {
-	case errors.As(err, new(*credentialsError)):
-		return cloud.Refusal{Meaning: cloud.Unidentified, Todo: "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give the host a role, or add anonymous=true to the URL's options of a public bucket"}
-	case errors.Is(err, errStillThere):
-		return cloud.Refusal{Meaning: cloud.Busy}
-	}
-	c, status := code(err), 0
-	var response *awshttp.ResponseError
-	if errors.As(err, &response) {
-		status = response.HTTPStatusCode()
-	}
-	_, known := words[c]
-	switch {
-	case !known && status == 0:
-		return cloud.Connection(err)
-	case !known && otherRegion(err) != "":
-		return cloud.Refusal{Meaning: cloud.BadOption}
-	case !known && status == http.StatusConflict:
-		return cloud.Refusal{Meaning: cloud.Busy}
-	case !known && errors.As(err, new(*smithy.DeserializationError)):
-		return cloud.Refusal{Meaning: cloud.Broken}
-	}
-	return words.Of(c, status)
 }
 
 // otherRegion is the region that the bucket is in, where the answer says that it is
@@ -122,8 +106,8 @@ var permissions = map[string]string{
 
 // todo says how to mend a refusal.
 func (b *backend) todo(m cloud.Meaning, err error) string {
-	if b.endpoint != "" && !b.client.Options().UsePathStyle && errors.As(err, new(*net.DNSError)) {
-		return "look whether the address is right; where buckets are no subdomains of " + b.endpoint + ", add use_path_style=true to the URL's options"
+	if b.Place != "" && !b.client.Options().UsePathStyle && errors.As(err, new(*net.DNSError)) {
+		return "look whether the address is right; where buckets are no subdomains of " + b.Place + ", add use_path_style=true to the URL's options"
 	}
 	switch m {
 	case cloud.Denied:

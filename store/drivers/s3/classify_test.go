@@ -91,7 +91,7 @@ func TestNoCredentials(t *testing.T) {
 
 // Codes that only a write meets.
 func TestRefusalsOfWrites(t *testing.T) {
-	if gone := conditional(&smithy.GenericAPIError{Code: "NoSuchKey"}, cloud.Condition{Replace: "rev"}); !errors.As(gone, new(*cloud.GoneError)) {
+	if gone := conditional(&smithy.GenericAPIError{Code: "NoSuchKey"}, cloud.Condition{Replace: "rev"}); classified(gone) != cloud.Changed {
 		t.Errorf("a condition on what is gone gives %v", gone)
 	}
 	for want, err := range map[cloud.Meaning]error{
@@ -101,11 +101,15 @@ func TestRefusalsOfWrites(t *testing.T) {
 		cloud.Unsupported: &smithy.GenericAPIError{Code: "NotImplemented"},
 		cloud.Other:       &smithy.GenericAPIError{Code: "Nonsense"},
 	} {
-		if got := meaning(err); got != want {
+		if got := classified(err); got != want {
 			t.Errorf("%v means %d, want %d", err, got, want)
 		}
 	}
-	if got := meaning(context.Canceled); got != cloud.Other {
+	if got := classified(context.Canceled); got != cloud.Other {
 		t.Errorf("a cancelled context means %d", got)
 	}
+}
+
+func classified(err error) cloud.Meaning {
+	return cloud.Classify(newBackend(awss3.Options{}, "bkt", Options{}), err).Meaning
 }

@@ -19,7 +19,7 @@ func (b *backend) Duplicate(ctx context.Context, name, src string, rev store.Rev
 	_, err := b.client.CopyObject(ctx, &awss3.CopyObjectInput{
 		Bucket: &b.bucket, Key: &name,
 		CopySource: aws.String(copySource(b.bucket, src)), CopySourceIfMatch: etag(rev),
-		MetadataDirective: types.MetadataDirectiveCopy, ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: b.kmsKey(),
+		MetadataDirective: types.MetadataDirectiveCopy, ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: orNil(b.options.KMSKeyID),
 	})
 	switch code(err) {
 	case "InvalidRequest", "EntityTooLarge", "NotImplemented":

@@ -23,18 +23,21 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/logging"
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/s3blob"
 
@@ -51,19 +54,37 @@ type Options struct {
 	Prefix     string                     // what comes before every key
 }
 
-// New gives a store of the archives in a bucket. The client is used as it is
-// configured; it stays the caller's. No request is made. It panics where bucket is
-// empty.
+// New returns a store of the archives in a bucket, by a client of the same configuration as
+// client. No request is made. It panics where bucket is empty.
 func New(client *awss3.Client, bucket string, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
 	}
 	b := newBackend(client.Options(), bucket, *opts)
-	return cloud.NewStore(b, &cloud.Options{Prefix: opts.Prefix, Transport: b.transport})
+	return cloud.NewStore(b, opts.Prefix, b.transport)
 }
 
-// fallbackRegion is what servers that are not Amazon's mostly go by.
-const fallbackRegion = "us-east-1"
+// FromBucket returns a store of the archives in a bucket that gocloud.dev/blob/s3blob has
+// opened, or in a part of it that blob.PrefixedBucket shows. Its client, encryption and prefix
+// are taken over; the bucket stays the caller's. No request is made. The error is store.ErrURL
+// where the bucket is of another driver.
+func FromBucket(bucket *blob.Bucket) (store.Store, error) {
+	var client *awss3.Client
+	name, opts := "", &Options{}
+	err := cloud.LookAtWrite(bucket, "s3blob", func(key string, as func(any) bool) bool {
+		var in *transfermanager.UploadObjectInput
+		if !as(&in) {
+			return false
+		}
+		name, opts.Prefix = aws.ToString(in.Bucket), strings.TrimSuffix(aws.ToString(in.Key), key)
+		opts.Encryption, opts.KMSKeyID = types.ServerSideEncryption(in.ServerSideEncryption), aws.ToString(in.SSEKMSKeyID)
+		return bucket.As(&client)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return New(client, name, opts), nil
+}
 
 // options are those of gocloud's s3blob.URLOpener and aws.V2ConfigFromURLParams, which
 // carry them out.
@@ -101,82 +122,74 @@ func openURL(ctx context.Context, u store.URL) (*backend, error) {
 	var opener s3blob.URLOpener
 	bucket, err := opener.OpenBucketURL(ctx, &url.URL{Scheme: s3blob.Scheme, Host: u.Bucket, RawQuery: query.Encode()})
 	if err != nil {
-		if cause := errors.Unwrap(err); cause != nil {
-			err = cause // without gocloud's text, which holds the whole URL
-		}
-		return nil, cloud.BadURL(u, err, "")
+		// Without gocloud's text, which holds the whole URL.
+		return nil, cloud.BadURL(u, cmp.Or(errors.Unwrap(err), err), "")
 	}
 	defer bucket.Close()
 	var client *awss3.Client
 	bucket.As(&client)
-	endpoint := query.Get("endpoint")
-	options := client.Options()
+	o, address := client.Options(), query.Get("endpoint")
 	switch {
-	case options.Region != "":
-	case endpoint != "" || options.BaseEndpoint != nil:
-		options.Region = fallbackRegion
+	case o.Region != "":
+	case address != "" || o.BaseEndpoint != nil:
+		o.Region = "us-east-1" // what servers that are not Amazon's mostly go by
 	default:
 		return nil, cloud.BadURL(u, errors.New("no region"), "add region=… to the URL's options, set AWS_REGION, or give the profile a region")
 	}
-	options.UsePathStyle = options.UsePathStyle || !hasSubdomains(endpoint)
-	b := newBackend(options, u.Bucket, Options{Encryption: opener.Options.EncryptionType, KMSKeyID: opener.Options.KMSEncryptionID})
-	if endpoint != "" {
-		b.endpoint = host(endpoint)
+	// S3 is asked by subdomains, which an IP address has none of.
+	if at, err := url.Parse(address); err == nil && (at.Hostname() == "localhost" || net.ParseIP(at.Hostname()) != nil) {
+		o.UsePathStyle = true
 	}
+	b := newBackend(o, u.Bucket, Options{Encryption: opener.Options.EncryptionType, KMSKeyID: opener.Options.KMSEncryptionID})
+	b.Place = cmp.Or(host(address), b.Place)
 	return b, nil
 }
 
-// hasSubdomains says whether buckets can be subdomains of an endpoint's host, which
-// is how S3 is asked unless the option use_path_style says otherwise.
-func hasSubdomains(endpoint string) bool {
-	u, err := url.Parse(endpoint)
-	return err != nil || u.Hostname() != "localhost" && net.ParseIP(u.Hostname()) == nil
-}
-
-// host is the host and port of a URL, or the text itself where it has none.
-func host(endpoint string) string {
-	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {
+// host is the host and port of an address.
+func host(address string) string {
+	if u, err := url.Parse(address); err == nil && u.Host != "" {
 		return u.Host
 	}
-	return endpoint
+	return address
 }
 
-// endpointOf is the host and port of a client that has an address of its own.
-func endpointOf(o awss3.Options) string {
-	if o.BaseEndpoint == nil {
-		return ""
+// newClient makes a client of the same configuration as options, whose requests go
+// through the transport that it also returns.
+func newClient(options awss3.Options) (*awss3.Client, *cloud.Transport) {
+	inner := options.HTTPClient
+	if buildable, ok := inner.(*awshttp.BuildableClient); ok {
+		inner = buildable.WithTransportOptions(func(t *http.Transport) { cloud.Tune(t) })
 	}
-	return host(aws.ToString(o.BaseEndpoint))
-}
-
-// errLooked ends a request of gocloud before it is sent.
-var errLooked = errors.New("only looking")
-
-// FromBucket returns a store of the archives in a bucket that gocloud.dev/blob/s3blob has
-// opened, or in a part of it that blob.PrefixedBucket shows. Its client, encryption and prefix
-// are taken over; the bucket stays the caller's. No request is made. It fails for a bucket of
-// another driver.
-func FromBucket(bucket *blob.Bucket) (store.Store, error) {
-	const key = "x"
-	var client *awss3.Client
-	if !bucket.As(&client) {
-		return nil, errors.New("this bucket is not one of gocloud.dev/blob/s3blob")
-	}
-	// What s3blob does not tell, a write does that is stopped before it begins.
-	var in *transfermanager.UploadObjectInput
-	_, err := bucket.NewWriter(context.Background(), key, &blob.WriterOptions{
-		ContentType: contentType,
-		BeforeWrite: func(as func(any) bool) error {
-			as(&in)
-			return errLooked
-		},
+	transport := cloud.NewTransport(roundTripper{inner})
+	client := awss3.New(options, func(o *awss3.Options) {
+		o.HTTPClient = doer{transport}
+		o.Logger = logging.Nop{}                           // it would write to standard error, which is the program's
+		o.DisableLogOutputChecksumValidationSkipped = true // ranges have no checksum, and every read is of one
+		if o.Credentials != nil && !aws.IsCredentialsProvider(o.Credentials, (*aws.AnonymousCredentials)(nil)) {
+			o.Credentials = credentials{o.Credentials}
+		}
 	})
-	if !errors.Is(err, errLooked) || in == nil {
-		return nil, fmt.Errorf("look at the bucket: %w", err)
+	return client, transport
+}
+
+// roundTripper is an SDK's HTTP client seen as a transport. It keeps what that
+// client does about redirects, timeouts and certificates.
+type roundTripper struct{ awss3.HTTPClient }
+
+func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return t.Do(r) }
+
+// doer is a transport seen as an SDK's HTTP client.
+type doer struct{ *cloud.Transport }
+
+func (d doer) Do(r *http.Request) (*http.Response, error) { return d.RoundTrip(r) }
+
+// credentials say what it means that they cannot be had, which the SDK's do not.
+type credentials struct{ aws.CredentialsProvider }
+
+func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	got, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		err = cloud.Means(cloud.Unidentified, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, give the host a role, or add anonymous=true to the URL's options of a public bucket", err)
 	}
-	return New(client, aws.ToString(in.Bucket), &Options{
-		Encryption: types.ServerSideEncryption(in.ServerSideEncryption),
-		KMSKeyID:   aws.ToString(in.SSEKMSKeyID),
-		Prefix:     strings.TrimSuffix(aws.ToString(in.Key), key),
-	}), nil
+	return got, err
 }

@@ -41,14 +41,14 @@ type upload struct {
 func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition, src *cloud.Source) (cloud.Upload, error) {
 	in := &awss3.CreateMultipartUploadInput{
 		Bucket: &b.bucket, Key: &name, ContentType: aws.String(contentType),
-		ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: b.kmsKey(),
+		ServerSideEncryption: b.options.Encryption, SSEKMSKeyId: orNil(b.options.KMSKeyID),
 	}
 	u := &upload{b: b, name: name, src: src, md5: b.md5 || src != nil}
 	if !u.md5 {
 		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32c
 	}
 	if src != nil {
-		if other, ok := src.Backend.(*backend); !ok || other.endpoint != b.endpoint {
+		if other, ok := src.Backend.(*backend); !ok || other.Place != b.Place {
 			return nil, errors.ErrUnsupported
 		}
 	}
@@ -153,12 +153,8 @@ func (u *upload) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attr
 	return attributes(out.ETag, nil, nil), nil
 }
 
-// errStillThere is an upload that was aborted and is there again: "it might be necessary to
-// abort a given multipart upload multiple times", says the reference of AbortMultipartUpload,
-// where parts were under way.
-var errStillThere = errors.New("parts of an aborted upload arrived late")
-
-// Abort implements cloud.Upload.
+// Abort implements cloud.Upload. "It might be necessary to abort a given multipart upload multiple
+// times", says the reference of AbortMultipartUpload, where parts were under way.
 func (u *upload) Abort(ctx context.Context) error {
 	_, err := u.b.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &u.b.bucket, Key: &u.name, UploadId: u.id})
 	if err != nil && code(err) != noSuchUpload { // an earlier one did it, or it is complete
@@ -168,8 +164,8 @@ func (u *upload) Abort(ctx context.Context) error {
 	_, err = u.b.client.ListParts(cloud.Operation(ctx, "abort"), in)
 	switch {
 	case err == nil:
-		return errStillThere
-	case code(err) == noSuchUpload, !meaning(err).Again():
+		return cloud.Means(cloud.Busy, "", errors.New("parts of an aborted upload arrived late"))
+	case code(err) == noSuchUpload, !u.b.Classify(err).Meaning.Again():
 		return nil // gone, or nobody may look
 	}
 	return err

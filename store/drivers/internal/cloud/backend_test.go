@@ -55,7 +55,7 @@ func newMemory() *memory {
 // newMemoryStore gives a store on m that waits for nothing long.
 func newMemoryStore(t *testing.T, m *memory) *cloudStore {
 	t.Helper()
-	s, ok := NewStore(m, nil).(*cloudStore)
+	s, ok := NewStore(m, "", nil).(*cloudStore)
 	if !ok {
 		t.Fatal("NewStore gives another type")
 	}
@@ -165,7 +165,10 @@ func (m *memory) Get(ctx context.Context, name string, off, length int64, rev st
 			return refusalError(NotFound)
 		case rev != "" && o.Revision != rev:
 			return refusalError(Changed)
-		case off >= o.Size:
+		case off < 0:
+			off, length = max(0, o.Size+off), -1
+		}
+		if off >= o.Size {
 			return refusalError(OutOfRange)
 		}
 		rest := o.content[off:]
@@ -183,12 +186,6 @@ func (m *memory) Get(ctx context.Context, name string, off, length int64, rev st
 }
 
 func (m *memory) HasTail() bool { return true }
-
-// Tail reads the end as one request that brings the size as well.
-func (m *memory) Tail(ctx context.Context, name string, n int64) (Body, error) {
-	off := max(0, m.objects[name].Size-n)
-	return m.Get(ctx, name, off, n, "")
-}
 
 // cutAfter is the error of a fault that lets a Get succeed, and its body break
 // after so many bytes.

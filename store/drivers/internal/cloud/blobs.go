@@ -2,6 +2,7 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -13,19 +14,24 @@ import (
 )
 
 // Blobs is the half of a Backend that gocloud does for every cloud: it reads and lists
-// objects. Drivers embed it.
+// objects. Drivers embed it. It is immutable once it is used.
 type Blobs struct {
 	Open     func(context.Context) (*blob.Bucket, error) // returns the bucket, the same one each time
 	Dialect  Dialect
+	Name     string   // of the bucket; see Backend.Bucket
+	Place    string   // see Backend.Endpoint
+	Tried    []Kind   // see Backend.Tries
 	Escaped  []string // what gocloud would write otherwise in a name
 	PageSize int      // how many objects the cloud lists at once
+	Tails    bool     // the last bytes of an object can be asked for
 }
 
 // Dialect is what one cloud has types of its own for. as converts to these types, as
 // gocloud's hooks do.
 type Dialect interface {
-	// Reading prepares a read: it pins it to a revision that is not empty.
-	Reading(as func(any) bool, rev store.Revision) error
+	// Reading prepares a read: it pins it to a revision that is not empty, and asks for the
+	// last -off bytes where off is negative.
+	Reading(as func(any) bool, off int64, rev store.Revision) error
 	// Opened returns the attributes of the object of which r reads a range from off.
 	Opened(r *blob.Reader, off int64) (Attributes, error)
 	// Attributes returns those that matter here.
@@ -44,48 +50,46 @@ func Opened(bucket *blob.Bucket) func(context.Context) (*blob.Bucket, error) {
 	return func(context.Context) (*blob.Bucket, error) { return bucket, nil }
 }
 
-// Get implements Backend.
-func (b *Blobs) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (Body, error) {
-	return b.read(ctx, name, off, length, func(as func(any) bool) error { return b.Dialect.Reading(as, rev) },
-		func(*blob.Reader) int64 { return off })
-}
+// Bucket implements Backend.
+func (b *Blobs) Bucket() string { return b.Name }
 
-// read reads a range. from is where the bytes begin in the object.
-func (b *Blobs) read(ctx context.Context, name string, off, length int64, prepare func(as func(any) bool) error, from func(*blob.Reader) int64) (body Body, err error) {
+// Endpoint implements Backend.
+func (b *Blobs) Endpoint() string { return b.Place }
+
+// Tries implements Backend.
+func (b *Blobs) Tries() []Kind { return b.Tried }
+
+// HasTail implements Backend.
+func (b *Blobs) HasTail() bool { return b.Tails }
+
+// Close implements Backend, where nothing is held.
+func (b *Blobs) Close() error { return nil }
+
+// Get implements Backend.
+func (b *Blobs) Get(ctx context.Context, name string, off, length int64, rev store.Revision) (body Body, err error) {
 	defer Guard(&err)
 	bucket, err := b.Open(ctx)
 	if err != nil {
 		return Body{}, err
 	}
-	r, err := bucket.NewRangeReader(ctx, name, off, length, &blob.ReaderOptions{BeforeRead: prepare})
+	if off < 0 {
+		length = -1
+	}
+	r, err := bucket.NewRangeReader(ctx, name, max(0, off), length, &blob.ReaderOptions{
+		BeforeRead: func(as func(any) bool) error { return b.Dialect.Reading(as, off, rev) },
+	})
 	if err != nil {
 		return Body{}, b.SDKError(err)
 	}
-	a, err := b.Dialect.Opened(r, from(r))
+	if off < 0 {
+		off = max(0, r.Size()+off)
+	}
+	a, err := b.Dialect.Opened(r, off)
 	if err != nil {
 		_ = r.Close() // of an answer that is not used
 		return Body{}, err
 	}
 	return Body{ReadCloser: reader{r, b}, Attributes: a}, nil
-}
-
-// Ender is what a Dialect can be besides: one whose reads can be of the last n bytes.
-type Ender interface {
-	Ending(as func(any) bool, n int64)
-}
-
-// HasTail implements Tailer.
-func (b *Blobs) HasTail() bool {
-	_, ok := b.Dialect.(Ender)
-	return ok
-}
-
-// Tail implements Tailer.
-func (b *Blobs) Tail(ctx context.Context, name string, n int64) (body Body, err error) {
-	return b.read(ctx, name, 0, -1, func(as func(any) bool) error {
-		b.Dialect.(Ender).Ending(as, n)
-		return nil
-	}, func(r *blob.Reader) int64 { return max(0, r.Size()-n) })
 }
 
 // reader reads an object. Its errors are the SDK's.
@@ -180,17 +184,36 @@ func (b *Blobs) SDKError(err error) error {
 	return b.Dialect.Tidy(err)
 }
 
-// nonsenseError is an answer that is not one of the cloud's.
-type nonsenseError struct{ panicked any }
-
-func (e *nonsenseError) Error() string {
-	return fmt.Sprintf("the answer makes no sense: %v", e.panicked)
-}
-
 // Guard is deferred, and turns a panic into an error. gocloud's drivers rely on headers that an
 // answer of another server need not have.
 func Guard(err *error) {
 	if p := recover(); p != nil {
-		*err = &nonsenseError{p}
+		*err = Means(BadOption, "what answers is no store of this kind; look at the address in the URL's options", fmt.Errorf("the answer makes no sense: %v", p))
 	}
+}
+
+// errLooked ends a request of gocloud before it is sent.
+var errLooked = errors.New("only looking")
+
+// LookAtWrite calls look with the converter of a write of an object x, which is not sent. The
+// error is store.ErrURL where look returns false, since the bucket is of another driver.
+func LookAtWrite(bucket *blob.Bucket, driver string, look func(name string, as func(any) bool) bool) error {
+	const name = "x"
+	found := false
+	_, _ = bucket.NewWriter(context.Background(), name, &blob.WriterOptions{
+		ContentType: "application/gzip", // else gocloud waits for bytes to tell
+		BeforeWrite: func(as func(any) bool) error {
+			found = look(name, as)
+			return errLooked
+		},
+	})
+	if !found {
+		return BadBucket(driver)
+	}
+	return nil
+}
+
+// BadBucket is the error for a bucket of another driver of gocloud's.
+func BadBucket(driver string) error {
+	return &store.Error{Op: "open", Object: "bucket", Kind: store.ErrURL, Cause: errors.New("it was not opened by gocloud.dev/blob/" + driver), Todo: "give FromBucket one that was"}
 }

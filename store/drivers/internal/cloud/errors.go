@@ -10,13 +10,34 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/workdir/workdir/store"
 )
 
-// meanings say what each one is to the caller of a store, and what to do where a driver has
+// Meaning is what a refusal comes down to.
+type Meaning int
+
+// Meanings of a refusal.
+const (
+	Other        Meaning = iota // definite, and none of the below
+	NotFound                    // no such object; or, on some clouds, no such bucket, or no permission to know
+	NoBucket                    // the bucket is not there, or elsewhere
+	Denied                      // these credentials may not do that
+	Unidentified                // no credentials, or wrong or expired ones
+	Changed                     // the condition does not hold: another object is there, or none
+	OutOfRange                  // a read that begins at or beyond the end
+	Busy                        // not done, try again: 429, 409 of a concurrent write, 503 SlowDown
+	Broken                      // no definite answer: connection lost, 5xx, timeout
+	BadOption                   // the request cannot be made: wrong region, clock, endpoint, option
+	Full                        // quota or space
+	Unsupported                 // the server does not know this request
+	unsent                      // nothing was sent: no address, no connection
+)
+
+// meanings are what each one is to the caller of a store, and what to do where the driver has
 // nothing more special to say.
 var meanings = map[Meaning]struct {
 	kind error
@@ -37,16 +58,35 @@ var meanings = map[Meaning]struct {
 	unsent:       {store.ErrUnreachable, "look whether the address is right, the network up and the server running"},
 }
 
-// Again says whether a request that was refused so can be sent once more, if it does no
-// harm when it is done twice.
+// Again says whether a request that was refused so may be sent once more, if it does no harm
+// when it is done twice.
 func (m Meaning) Again() bool { return m == Busy || m == Broken || m == unsent }
 
-// Words are what the answers of a cloud mean, by its own codes.
+// Refusal is what an error means to the user.
+type Refusal struct {
+	Meaning Meaning
+	Todo    string // how to mend it, naming permission, option or variable; "" where there is nothing special to say
+}
+
+// Refused is an error whose meaning is known where it is made.
+type Refused struct {
+	Refusal
+	Err error
+}
+
+func (e *Refused) Error() string { return e.Err.Error() }
+func (e *Refused) Unwrap() error { return e.Err }
+
+// Means returns err as a Refused.
+func Means(m Meaning, todo string, err error) error { return &Refused{Refusal{m, todo}, err} }
+
+// Words are what the answers of a cloud mean, by its codes and, for an answer whose code says
+// nothing, by its status.
 type Words map[string]Refusal
 
-// Said is a row of Words: codes, separated by spaces, and what they mean.
+// Said is a row of Words.
 type Said struct {
-	Codes   string
+	Codes   string // and statuses, separated by spaces
 	Meaning Meaning
 	Todo    string
 }
@@ -54,42 +94,43 @@ type Said struct {
 // NewWords makes Words of rows.
 func NewWords(rows ...Said) Words {
 	w := Words{}
-	for _, row := range rows {
+	for _, row := range append(rows, statuses...) {
 		for _, code := range strings.Fields(row.Codes) {
-			w[code] = Refusal{row.Meaning, row.Todo}
+			if _, there := w[code]; !there {
+				w[code] = Refusal{row.Meaning, row.Todo}
+			}
 		}
 	}
 	return w
 }
 
-// statuses are for answers whose code says nothing: those to HEAD, and those of proxies. All
-// others are Broken from 500 on, and BadOption below 400: no cloud answers so.
-var statuses = map[int]Meaning{
-	http.StatusUnauthorized:                 Unidentified,
-	http.StatusForbidden:                    Denied,
-	http.StatusNotFound:                     NotFound,
-	http.StatusMethodNotAllowed:             Unsupported,
-	http.StatusRequestTimeout:               Broken,
-	http.StatusGone:                         Broken, // an upload that Google gave up
-	http.StatusPreconditionFailed:           Changed,
-	http.StatusRequestedRangeNotSatisfiable: OutOfRange,
-	http.StatusTooManyRequests:              Busy,
-	http.StatusNotImplemented:               Unsupported,
-	http.StatusInsufficientStorage:          Full,
+// statuses are for answers to HEAD, which have no code, and those of proxies. No cloud
+// redirects.
+var statuses = []Said{
+	{Codes: "301 302 303 307 308", Meaning: BadOption},
+	{Codes: "401", Meaning: Unidentified},
+	{Codes: "403", Meaning: Denied},
+	{Codes: "404", Meaning: NotFound},
+	{Codes: "405 501", Meaning: Unsupported},
+	{Codes: "408", Meaning: Broken},
+	{Codes: "412", Meaning: Changed},
+	{Codes: "416", Meaning: OutOfRange},
+	{Codes: "429", Meaning: Busy},
+	{Codes: "507", Meaning: Full},
 }
 
-// Of returns what an answer means.
-func (w Words) Of(code string, status int) Refusal {
-	r, known := w[code]
-	if !known {
-		r.Meaning, known = statuses[status]
+// Of returns what an answer means. err is for what is no answer, which has status 0.
+func (w Words) Of(code string, status int, err error) Refusal {
+	if r, known := w[code]; known {
+		return r
 	}
+	r, known := w[strconv.Itoa(status)]
 	switch {
 	case known:
+	case status == 0:
+		return Connection(err)
 	case status >= http.StatusInternalServerError:
 		r.Meaning = Broken
-	case status < http.StatusBadRequest:
-		r.Meaning = BadOption
 	}
 	return r
 }
@@ -106,13 +147,10 @@ func Connection(err error) Refusal {
 		return Refusal{BadOption, "the server does not encrypt; name it by http:// in the URL's options (for Azure by protocol=http)"}
 	case errors.As(err, new(*net.DNSError)), errors.As(err, &op) && op.Op == "dial", errors.Is(err, syscall.ECONNREFUSED):
 		return Refusal{Meaning: unsent}
-	case op != nil, errors.As(err, &timeout) && timeout.Timeout(), errors.As(err, new(*url.Error)):
+	case op != nil, errors.As(err, &timeout) && timeout.Timeout(), errors.As(err, new(*url.Error)),
+		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return Refusal{Meaning: Broken}
-	}
-	for _, broken := range []error{io.ErrUnexpectedEOF, io.EOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
-		if errors.Is(err, broken) {
-			return Refusal{Meaning: Broken}
-		}
 	}
 	return Refusal{}
 }
@@ -123,32 +161,20 @@ type callerError struct{ error }
 
 func (e *callerError) Unwrap() error { return e.error }
 
-// GoneError is a condition that does not hold because the object is gone, in a cloud that
-// answers "not found" to that.
-type GoneError struct{ Err error }
+// Classify says what an error of b's methods means.
+func Classify(b Backend, err error) Refusal {
+	if known, ok := errors.AsType[*Refused](err); ok {
+		return known.Refusal
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		return Refusal{Meaning: Unsupported}
+	}
+	return b.Classify(err)
+}
 
-func (e *GoneError) Error() string { return e.Err.Error() }
-func (e *GoneError) Unwrap() error { return e.Err }
-
-// bucketError is the refusal to look whether there is an object.
-type bucketError struct{ error }
-
-func (e *bucketError) Unwrap() error { return e.error }
-
-// refusal says what an error of the backend means.
+// refusal is Classify, with what can be done in any case.
 func (s *cloudStore) refusal(err error) Refusal {
-	switch {
-	case errors.As(err, new(*doubledError)):
-		return Refusal{Broken, "something on the way to the store sends requests twice, or its conditions never hold; try again, and look with \"workdir-mount doctor\""}
-	case errors.As(err, new(*GoneError)):
-		return Refusal{Meaning: Changed}
-	case errors.As(err, new(*nonsenseError)):
-		return Refusal{BadOption, "what answers is no store of this kind; look at the address in the URL's options"}
-	}
-	r := s.backend.Classify(err)
-	if r.Meaning == NotFound && errors.As(err, new(*bucketError)) {
-		r.Meaning = NoBucket
-	}
+	r := Classify(s.backend, err)
 	if r.Todo == "" {
 		r.Todo = meanings[r.Meaning].todo
 	}

@@ -75,7 +75,8 @@ func (f *final) sendSettled(ctx context.Context) (Attributes, error) {
 	defer cancel()
 	a, err := f.send(settled)
 	if err != nil && settled.Err() != nil {
-		return Attributes{}, &unsettledError{after: f.s.settle, ctx: store.ContextError(ctx), err: err}
+		err = fmt.Errorf("no answer within %v of: %w: %w", f.s.settle, store.ContextError(ctx), err)
+		f.lost = err
 	}
 	return a, err
 }
@@ -93,22 +94,9 @@ func outlive(ctx context.Context, by time.Duration) (context.Context, context.Ca
 	}
 }
 
-// unsettledError is a final request without an answer when its time was up.
-type unsettledError struct {
-	after    time.Duration
-	ctx, err error
-}
-
-func (e *unsettledError) Error() string {
-	return fmt.Sprintf("no answer within %v of: %v", e.after, e.ctx)
-}
-func (e *unsettledError) Unwrap() []error { return []error{e.ctx, e.err} }
-
 // refused returns the error of a refusal with a meaning.
 func (f *final) refused(ctx context.Context, m Meaning, err error) error {
 	switch {
-	case errors.As(err, new(*unsettledError)):
-		f.lost = err
 	case f.lost != nil:
 	case m == Changed, m == NotFound && f.opts.Replace != "":
 		return f.conflict(ctx)

@@ -22,12 +22,8 @@ const (
 )
 
 func knownPath(what string) string {
-	dir := store.Remembered()
-	if dir == "" {
-		return ""
-	}
 	sum := sha256.Sum256([]byte(what))
-	return filepath.Join(dir, knownDir, hex.EncodeToString(sum[:16]))
+	return filepath.Join(store.Remembered(), knownDir, hex.EncodeToString(sum[:16]))
 }
 
 // noteName is what the name of a note looks like. Other files are not ours.
@@ -35,9 +31,8 @@ var noteName = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // known says whether this was found out within the last day, by a process of this user.
 func known(what string) bool {
-	path := knownPath(what)
 	var st unix.Stat_t
-	if path == "" || unix.Lstat(path, &st) != nil {
+	if store.Remembered() == "" || unix.Lstat(knownPath(what), &st) != nil {
 		return false
 	}
 	age := time.Since(time.Unix(st.Mtim.Unix()))
@@ -46,15 +41,15 @@ func known(what string) bool {
 
 // learnt notes that this was found out, and drops what is too old.
 func learnt(what string) {
-	path := knownPath(what)
-	if path == "" || unix.Access(store.Remembered(), unix.W_OK) != nil {
+	if store.Remembered() == "" || unix.Access(store.Remembered(), unix.W_OK) != nil {
 		return
 	}
+	path := knownPath(what)
 	dir := filepath.Dir(path)
 	_ = os.Mkdir(dir, 0o700) // is there mostly
 	note, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
-		return // it is found out again
+		return
 	}
 	_ = note.Close()
 	now := time.Now()

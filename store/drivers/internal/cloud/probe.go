@@ -93,8 +93,13 @@ func (s *cloudStore) probe(ctx context.Context, kind Kind, name string) error {
 		case definite:
 			s.lacks(kind)
 		}
-		return fmt.Errorf("%w: %v", errors.ErrUnsupported, err) //nolint:errorlint // shown, not matched: the bytes can go another way
+		return uncopied(err)
 	}
+}
+
+// uncopied is the error of a copy that the cloud refuses: the bytes can go another way.
+func uncopied(err error) error {
+	return fmt.Errorf("%w: %v", errors.ErrUnsupported, err) //nolint:errorlint // shown, not matched
 }
 
 // tryConditions tries them on a new scratch object, which has been replaced once, and removes
@@ -210,24 +215,19 @@ func (t *scratch) refused(err error) error {
 	case t.s.refusal(err).Meaning == Unsupported, errors.Is(err, errors.ErrUnsupported):
 		return notConditional("the server does not know requests with conditions", err)
 	case t.s.refusal(err).Meaning == Changed:
-		return &doubledError{t.name, err}
+		return t.doubled(err)
 	}
 	return err
 }
 
-// doubledError is the refusal of a change to a scratch object because of its revision, which
-// says nothing of conditions and nothing of the archive: nobody else knows the object, so what
+// doubled is the refusal of a change to a scratch object because of its revision, which says
+// nothing of conditions and nothing of the archive: nobody else knows the object, so what
 // changed it was most likely a copy of a request of ours, which a load balancer or proxy had
 // sent before.
-type doubledError struct {
-	name string
-	err  error
+func (t *scratch) doubled(err error) error {
+	return Means(Broken, "something on the way to the store sends requests twice, or its conditions never hold; try again, and look with \"workdir-mount doctor\"",
+		fmt.Errorf("the scratch object %s, which nobody else knows, had changed: %w", t.name, err))
 }
-
-func (e *doubledError) Error() string {
-	return fmt.Sprintf("the scratch object %s, which nobody else knows, had changed: %v", e.name, e.err)
-}
-func (e *doubledError) Unwrap() error { return e.err }
 
 func notConditional(what string, err error) error {
 	cause := errors.New(what)
@@ -250,7 +250,7 @@ func (t *scratch) remove() error {
 			return err
 		}
 		if err = t.s.backend.Delete(ctx, t.name, a.Revision); err != nil && t.s.refusal(err).Meaning == Changed {
-			return &doubledError{t.name, err}
+			return t.doubled(err)
 		}
 		return err
 	})

@@ -97,10 +97,10 @@ func TestLargePartsInFlight(t *testing.T) {
 	defer close(release)
 	f.noError(sender.send(smallParts, []byte("small")))
 	sender.parts.Wait()
-	for range largeParts {
+	for range UploadParts / 2 {
 		f.m.fails("part", func(context.Context, func() error) error { <-release; return nil })
 	}
-	for n := range largeParts {
+	for n := range UploadParts / 2 {
 		f.noError(sender.send(smallParts+1+n, []byte("large")))
 	}
 	select {
@@ -162,7 +162,7 @@ func TestKeys(t *testing.T) {
 // The object of a store with a prefix is where the prefix says.
 func TestPrefix(t *testing.T) {
 	f := newFixture(t)
-	part, ok := NewStore(f.m, &Options{Prefix: "part/"}).(*cloudStore)
+	part, ok := NewStore(f.m, "part/", nil).(*cloudStore)
 	if !ok {
 		t.Fatal("NewStore gives another type")
 	}

@@ -2,8 +2,6 @@ package cloud
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -13,13 +11,11 @@ import (
 // Sizes of transfers, in bytes. S3 takes at most 10,000 parts of at least 5 MiB (but the
 // last), Azure 50,000 blocks.
 const (
-	smallPart   = 8 << 20
+	smallPart   = store.AheadSize // 8 MiB
 	largePart   = 24 << 20
 	smallParts  = 2_000  // so many are small
 	maxParts    = 10_000 // what the most frugal cloud takes
-	UploadParts = 4      // parts of an upload in flight
-	largeParts  = 2      // of these, if they are large, so that an upload of any size takes as much memory
-	ReadParts   = 4      // parts of a reader in flight or waiting to be read
+	UploadParts = 4      // parts of an upload in flight; half as many large ones, so that an upload of any size takes as much memory
 
 	// MaxSize is the largest archive that can be stored: 203.1 GiB.
 	MaxSize = smallParts*smallPart + (maxParts-smallParts)*largePart
@@ -49,21 +45,17 @@ type sender struct {
 	s      *cloudStore
 	u      Upload
 	src    *Source         // of parts that are copied; may be nil
+	caller context.Context // of the write
 	ctx    context.Context // no part is begun or tried again once it has ended; the cause is the error of the first that failed
 	cancel context.CancelCauseFunc
-	caller context.Context
-	tries  int
-	slots  chan struct{} // holds one for each part under way
+	slots  chan struct{} // holds one for each small part under way, and two for a large one
 	free   chan []byte   // buffers of parts that were sent
 	parts  sync.WaitGroup
 }
 
 func newSender(ctx context.Context, s *cloudStore, u Upload, src *Source) *sender {
 	parallel := max(1, min(u.MaxParts(), UploadParts))
-	t := &sender{s: s, u: u, src: src, caller: ctx, tries: tries, slots: make(chan struct{}, parallel), free: make(chan []byte, parallel+1)}
-	if parallel == 1 {
-		t.tries = 1 // the driver has tried again what can be
-	}
+	t := &sender{s: s, u: u, src: src, caller: ctx, slots: make(chan struct{}, parallel), free: make(chan []byte, parallel+1)}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
 	return t
 }
@@ -72,8 +64,8 @@ func newSender(ctx context.Context, s *cloudStore, u Upload, src *Source) *sende
 // The error may be that of an earlier part.
 func (t *sender) send(n int, p []byte) error {
 	places := 1
-	if n == smallParts+1 { // the first large one also takes, for good, those that large parts may not have
-		places += max(0, cap(t.slots)-largeParts)
+	if PartSize(n) == largePart {
+		places = min(2, cap(t.slots))
 	}
 	return t.start(places, "part", func(ctx context.Context) error {
 		ctx, cancel := outlive(ctx, t.s.linger)
@@ -98,10 +90,7 @@ func (t *sender) copy(n int, off, end int64) error {
 // copied returns the error of a copy: another archive is in the source's place, or
 // errors.ErrUnsupported. After a definite refusal this process does not try it again.
 func (t *sender) copied(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case store.ContextError(t.caller) != nil:
+	if err == nil || store.ContextError(t.caller) != nil {
 		return err
 	}
 	switch m := t.s.refusal(err).Meaning; {
@@ -109,9 +98,9 @@ func (t *sender) copied(err error) error {
 		if !m.Again() {
 			t.s.lacks(KindCopy)
 		}
-		return fmt.Errorf("%w: %v", errors.ErrUnsupported, err) //nolint:errorlint // shown, not matched
+		return uncopied(err)
 	case t.src.Backend == t.s.backend:
-		return &GoneError{err}
+		return Means(Changed, "", err)
 	}
 	return replaced("copied", t.src.Revision, err)
 }
@@ -126,10 +115,16 @@ func (t *sender) start(places int, kind string, send func(context.Context) error
 		case t.slots <- struct{}{}:
 		}
 	}
+	n := tries
+	if cap(t.slots) == 1 {
+		n = 1 // the driver tries again what can be
+	}
 	t.parts.Go(func() {
-		defer func() { <-t.slots }()
-		if err := ended(t.s.repeat(t.ctx, kind, t.tries, send)); err != nil {
+		if err := ended(t.s.repeat(t.ctx, kind, n, send)); err != nil {
 			t.cancel(err)
+		}
+		for range places {
+			<-t.slots
 		}
 	})
 	return nil
@@ -161,8 +156,8 @@ func (t *sender) err() error {
 	return context.Cause(t.ctx)
 }
 
-// abort gives the upload up. What cannot be removed now is the store's to remove: a rule of
-// lifecycle for incomplete uploads is what the documents advise.
+// abort gives the upload up. What cannot be removed now is the store's to remove, by a rule of
+// lifecycle.
 func (t *sender) abort() {
 	t.cancel(context.Canceled)
 	t.parts.Wait()

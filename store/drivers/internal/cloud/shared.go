@@ -44,7 +44,7 @@ func Shared(u store.URL, open func() (Backend, *Transport, error)) (store.Store,
 		}
 		common.backend, common.transport = b, t
 	}
-	s := newStore(common.backend, &Options{Transport: common.transport})
+	s := newStore(common.backend, "", common.transport)
 	s.id = id
 	return s, nil
 }

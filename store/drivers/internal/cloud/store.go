@@ -11,27 +11,13 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Options of NewStore. Nil is good.
-type Options struct {
-	// Prefix comes before every key: that of a bucket that shows a part of another.
-	Prefix string
-	// Transport is what the backend's requests go through; nil counts nothing.
-	Transport *Transport
-}
+// NewStore returns a store over a backend, which the store then owns. prefix comes before every
+// key: that of a bucket that shows a part of another. The backend's requests go through t; where
+// that is nil nothing is counted. No request is made.
+func NewStore(b Backend, prefix string, t *Transport) store.Store { return newStore(b, prefix, t) }
 
-// NewStore returns a store over a backend, which the store then owns. No request is made.
-func NewStore(b Backend, opts *Options) store.Store {
-	if opts == nil {
-		opts = &Options{}
-	}
-	return newStore(b, opts)
-}
-
-func newStore(b Backend, opts *Options) *cloudStore {
-	return &cloudStore{
-		backend: b, prefix: opts.Prefix, transport: opts.Transport,
-		pause: firstPause, settle: settleTime, linger: lingerTime,
-	}
+func newStore(b Backend, prefix string, t *Transport) *cloudStore {
+	return &cloudStore{backend: b, prefix: prefix, transport: t, pause: firstPause, settle: settleTime, linger: lingerTime}
 }
 
 // cloudStore is a store.Store over a Backend.
@@ -112,10 +98,13 @@ func (s *cloudStore) believe(ctx context.Context, name string, err error) error 
 		return err
 	}
 	unseen := s.repeat(ctx, "bucket", tries, func(ctx context.Context) error { return s.backend.Accessible(ctx, name) })
-	if unseen != nil {
-		return &bucketError{unseen}
+	if unseen == nil {
+		return err
 	}
-	return err
+	if r := s.refusal(unseen); r.Meaning == NotFound {
+		return Means(NoBucket, r.Todo, unseen)
+	}
+	return unseen
 }
 
 func info(key string, a Attributes) store.Info {

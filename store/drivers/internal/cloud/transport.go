@@ -102,7 +102,7 @@ func DefaultTransport() *http.Transport {
 // Tune makes t fit for parts in parallel: it keeps as many connections as there are parts, and
 // decompresses nothing. It returns t.
 func Tune(t *http.Transport) *http.Transport {
-	t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, 4*(UploadParts+ReadParts))
+	t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, 4*(UploadParts+store.AheadReads))
 	t.MaxIdleConns = 0
 	t.WriteBufferSize, t.ReadBufferSize = 64<<10, 64<<10 // bytes
 	t.DisableCompression = true
@@ -133,14 +133,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	t.count(op, store.Requests{Count: 1, Retries: min(1, op.sent.Add(1)-1)})
 	ctx, cancel := context.WithCancelCause(r.Context())
 	x := &exchange{t: t, op: op, ctx: ctx, cancel: cancel}
-	x.timer = time.AfterFunc(t.stall, func() { cancel(&StalledError{For: t.stall}) })
+	x.timer = time.AfterFunc(t.stall, func() { cancel(stalledError(t.stall)) })
 	getBody := r.GetBody
 	r = r.WithContext(ctx)
-	r.Body = x.requestBody(r.Body)
+	r.Body = x.request(r.Body)
 	if getBody != nil {
 		r.GetBody = func() (io.ReadCloser, error) {
-			body, err := getBody()
-			return x.requestBody(body), err
+			again, err := getBody()
+			return x.request(again), err
 		}
 	}
 	resp, err := t.base.RoundTrip(r)
@@ -149,22 +149,17 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer cancel(nil)
 		return nil, x.explain(err)
 	}
-	resp.Body = &responseBody{resp.Body, x}
+	resp.Body = &body{resp.Body, x, false}
 	return resp, nil
 }
 
-// StalledError says that a connection carried no byte for a time. It is a net.Error.
-type StalledError struct {
-	For time.Duration
-}
+// stalledError says for how long a connection carried no byte. It is a net.Error, so that
+// SDKs try again.
+type stalledError time.Duration
 
-func (e *StalledError) Error() string { return fmt.Sprintf("stalled: no byte for %v", e.For) }
-
-// Timeout implements net.Error.
-func (e *StalledError) Timeout() bool { return true }
-
-// Temporary implements net.Error.
-func (e *StalledError) Temporary() bool { return true }
+func (e stalledError) Error() string { return fmt.Sprintf("stalled: no byte for %v", time.Duration(e)) }
+func (stalledError) Timeout() bool   { return true }
+func (stalledError) Temporary() bool { return true }
 
 // exchange is one request and its response.
 type exchange struct {
@@ -175,43 +170,38 @@ type exchange struct {
 	timer  *time.Timer // runs while a byte is expected
 }
 
-func (x *exchange) requestBody(body io.ReadCloser) io.ReadCloser {
-	if body == nil || body == http.NoBody {
-		return body
+// request returns the body of the request as one that is watched.
+func (x *exchange) request(b io.ReadCloser) io.ReadCloser {
+	if b == nil || b == http.NoBody {
+		return b
 	}
-	return &requestBody{body, x}
+	return &body{b, x, true}
 }
 
 // explain returns err, or, where the request was stalled, that.
 func (x *exchange) explain(err error) error {
-	if stalled, ok := errors.AsType[*StalledError](context.Cause(x.ctx)); ok && err != io.EOF {
+	if stalled, ok := errors.AsType[stalledError](context.Cause(x.ctx)); ok && err != io.EOF {
 		return stalled
 	}
 	return err
 }
 
-// requestBody is what is sent.
-type requestBody struct {
+// body is what is sent or received. The time between two Reads of what is received is the
+// reader's.
+type body struct {
 	io.ReadCloser
-	x *exchange
+	x    *exchange
+	sent bool
 }
 
-func (b *requestBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.x.timer.Reset(b.x.t.stall)
-	b.x.t.count(b.x.op, store.Requests{Sent: int64(n)})
-	return n, err
-}
-
-// responseBody is what is received. The time between two Reads is the reader's.
-type responseBody struct {
-	io.ReadCloser
-	x *exchange
-}
-
-func (b *responseBody) Read(p []byte) (int, error) {
+func (b *body) Read(p []byte) (int, error) {
 	b.x.timer.Reset(b.x.t.stall)
 	n, err := b.ReadCloser.Read(p)
+	if b.sent {
+		b.x.timer.Reset(b.x.t.stall)
+		b.x.t.count(b.x.op, store.Requests{Sent: int64(n)})
+		return n, err
+	}
 	b.x.timer.Stop()
 	b.x.t.count(b.x.op, store.Requests{Received: int64(n)})
 	if err != nil {
@@ -220,8 +210,9 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *responseBody) Close() error {
-	err := b.ReadCloser.Close()
-	b.x.cancel(nil)
-	return err
+func (b *body) Close() error {
+	if !b.sent {
+		defer b.x.cancel(nil)
+	}
+	return b.ReadCloser.Close()
 }

@@ -54,8 +54,7 @@ func TestStalled(t *testing.T) {
 			defer close(done)
 			transport.stall = 50 * time.Millisecond
 			got, err := get(t, transport, http.MethodGet, url, "get", "")
-			var stalled *StalledError
-			if !errors.As(err, &stalled) || err.Error() != "stalled: no byte for 50ms" || got != first {
+			if !errors.As(err, new(stalledError)) || err.Error() != "stalled: no byte for 50ms" || got != first {
 				t.Fatalf("%q came, and %v", got, err)
 			}
 			if m := Connection(err).Meaning; m != Broken {
@@ -75,7 +74,7 @@ func TestSlowReaderIsNotStalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	body, ok := resp.Body.(*responseBody)
+	body, ok := resp.Body.(*body)
 	if !ok {
 		t.Fatal("the body is another")
 	}
@@ -117,7 +116,7 @@ func TestTraffic(t *testing.T) {
 	if len(got) != len(want) || got["put"] != want["put"] || got["get"] != want["get"] {
 		t.Errorf("the traffic is %v, want %v", got, want)
 	}
-	if got := store.TrafficOf(NewStore(newMemory(), nil)); got != nil {
+	if got := store.TrafficOf(NewStore(newMemory(), "", nil)); got != nil {
 		t.Errorf("a store without a transport counts %v", got)
 	}
 }

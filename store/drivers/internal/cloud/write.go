@@ -87,7 +87,7 @@ func (s *cloudStore) CopyFrom(ctx context.Context, from store.Store, srcKey stri
 	})
 }
 
-// write makes an archive of what fill gives to a writer, and makes it visible.
+// write makes an archive of what fill writes, and makes it visible.
 func (s *cloudStore) write(ctx context.Context, op, key string, opts *store.PutOptions, fill func(*writer) error) (store.Info, error) {
 	if opts == nil {
 		opts = &store.PutOptions{}
@@ -115,7 +115,7 @@ func (s *cloudStore) writeOnce(ctx context.Context, key string, opts *store.PutO
 		return a, err
 	}
 	w := &writer{ctx: ctx, s: s, name: name, cond: Condition{opts.Replace}, n: 1}
-	done := false
+	done := false // also false where the caller's function panics
 	defer func() {
 		if w.upload != nil && !done {
 			w.upload.abort()
@@ -156,9 +156,6 @@ type writer struct {
 	failed error // what a Write has returned; it does not write on
 }
 
-// errEnded is for a writer that somebody has kept.
-var errEnded = errors.New("written to after the end")
-
 // new has a function of the caller write.
 func (w *writer) new(write func(io.Writer) error) error {
 	own := &struct{ io.Writer }{w}
@@ -173,10 +170,10 @@ func (w *writer) new(write func(io.Writer) error) error {
 	return store.ContextError(w.ctx)
 }
 
-// ended is a writer that takes nothing.
+// ended is what a writer becomes that somebody keeps: it takes nothing.
 type ended struct{}
 
-func (ended) Write([]byte) (int, error) { return 0, errEnded }
+func (ended) Write([]byte) (int, error) { return 0, errors.New("written to after the end") }
 
 // Write implements io.Writer.
 func (w *writer) Write(p []byte) (int, error) {
@@ -226,7 +223,7 @@ func (w *writer) keep(base store.Object, off, end int64) error {
 				return store.WritePlan(w.ctx, own, base, []store.Piece{{Off: off, Len: from - off}})
 			})
 			if errors.Is(err, store.ErrConflict) { // which is with the archive that is to be replaced
-				err = &GoneError{errors.New(err.Error())}
+				err = Means(Changed, "", errors.New(err.Error()))
 			}
 			if err != nil {
 				return err
