@@ -221,6 +221,21 @@ func (m *memory) Put(ctx context.Context, name string, body []byte, cond Conditi
 	return a, err
 }
 
+// Duplicate implements Duplicator.
+func (m *memory) Duplicate(ctx context.Context, name, src string, rev store.Revision) error {
+	return m.request(ctx, "copy", func() error {
+		o, ok := m.objects[src]
+		switch {
+		case !ok:
+			return refusalError(NotFound)
+		case o.Revision != rev:
+			return refusalError(Changed)
+		}
+		_, err := m.storeLocked(name, o.content, Condition{Replace: m.objects[name].Revision})
+		return err
+	})
+}
+
 func (m *memory) Delete(ctx context.Context, name string, rev store.Revision) error {
 	return m.request(ctx, "delete", func() error {
 		if _, ok := m.objects[name]; !ok {
