@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 BUILD := build
 
-.PHONY: all build demo test test-unit test-integration bench conformance torture simulate lint deps-demo deps-examples deps-test deps-bench clean
+.PHONY: all build demo test release test-unit test-integration bench conformance torture simulate lint deps-demo deps-examples deps-test deps-bench deps-release clean
 
 all: build
 
@@ -41,6 +41,10 @@ simulate:
 bench: deps-bench build
 	bench/compare.sh $(BUILD)/workdir-mount -o docs
 
+# Everything of a release, in build/release/VERSION: programs, packages, image, checksums.
+release: deps-release
+	scripts/release.sh $(VERSION)
+
 # The linters alone, and govulncheck where its database can be reached.
 lint: deps-test
 	scripts/lint.sh
@@ -56,6 +60,9 @@ deps-test:
 
 deps-bench:
 	@scripts/deps.sh bench
+
+deps-release:
+	@scripts/deps.sh release
 
 clean:
 	rm -rf $(BUILD)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs, with apt, pip and cargo, what the demo, the examples, the tests or the
-# benchmarks need and is missing. Usage: scripts/deps.sh demo|examples|test|bench
+# Installs, with apt, pip and cargo, what the demo, the examples, the tests, the benchmarks
+# or a release need and is missing. Usage: scripts/deps.sh demo|examples|test|bench|release
 set -euo pipefail
 cd "$(dirname "$0")/.."
-what=${1:?usage: scripts/deps.sh demo|examples|test|bench}
+what=${1:?usage: scripts/deps.sh demo|examples|test|bench|release}
 tests() { [ "$what" = test ] || [ "$what" = bench ]; }
 
 # have COMMAND...: is one of these commands there?
@@ -25,7 +25,7 @@ need fuse3 fusermount3
 need git git
 need sqlite3 sqlite3
 need gnuplot-nox gnuplot
-if [ "$what" != demo ]; then
+if [ "$what" != demo ] && [ "$what" != release ]; then
 	need python3 python3
 	python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing+=(python3-venv)
 	need npm npm
@@ -42,6 +42,8 @@ if tests; then
 	need util-linux unshare
 	need make make
 	need groff-base groff
+	need mmdebstrap mmdebstrap # a fresh system to install the package in
+	need bubblewrap bwrap
 	need cmake cmake
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 	need stress-ng stress-ng
@@ -80,7 +82,7 @@ note_exactly() { cp "$1" "$2/installed"; }
 
 # The Python temporal-workdir, whose archives we share both ways, with it Temporal's
 # SDK for Python, and the clients by which it reaches the three clouds.
-if [ "$what" != demo ] && ! have_exactly scripts/python.txt build/_venv; then
+if [ "$what" != demo ] && [ "$what" != release ] && ! have_exactly scripts/python.txt build/_venv; then
 	echo "installing the Python temporal-workdir and its clients into build/_venv" >&2
 	python3 -m venv build/_venv
 	build/_venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r scripts/python.txt
@@ -117,6 +119,23 @@ if tests; then
 		npm ci --silent --no-fund --no-audit --prefix build/tools/azurite >/dev/null
 		note_exactly scripts/azurite/package-lock.json build/tools/azurite
 	fi
+fi
+
+# promtool alone of Debian's prometheus, which would start a server.
+if [ "$what" = test ] && [ ! -x build/tools/bin/promtool ]; then
+	echo "installing promtool into build/tools" >&2
+	tmp=$(mktemp -d)
+	(cd "$tmp" && apt-get download -qq prometheus >/dev/null && dpkg-deb -x prometheus_*.deb .)
+	mkdir -p build/tools/bin
+	mv "$tmp/usr/bin/promtool" build/tools/bin/promtool
+	rm -rf "$tmp"
+fi
+
+# What makes packages and the bill of materials of a release.
+if [ "$what" = release ] || [ "$what" = test ]; then
+	mkdir -p build/tools/bin
+	go_tool nfpm github.com/goreleaser/nfpm/v2 github.com/goreleaser/nfpm/v2/cmd/nfpm v2.48.0
+	go_tool cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod v1.10.0
 fi
 
 # The linters; and pjdfstest and fsx, the Rust crates, which no distribution packages.

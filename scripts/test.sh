@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the linters and every test: the packages with the race detector, then
-# integration/, which has its own go.mod and starts real tools, and each fuzzer for a
-# while. What a linter finds is a failure, and so is a skipped test.
+# integration/, which has its own go.mod and starts real tools, a release that is built,
+# installed and tried, and each fuzzer for a while. What a linter finds is a failure, and so
+# is a skipped test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,6 +19,7 @@ if [ -n "$unformatted" ]; then
 fi
 scripts/temporal-dev.sh --build >/dev/null
 scripts/lint.sh # vet is among the linters
+scripts/licenses.sh -l >/dev/null
 mkdir -p build
 go build -o build/testreport ./internal/testreport
 go build -o build/workdir-mount ./cmd/workdir-mount
@@ -30,4 +32,5 @@ go build -o build/workdir-mount ./cmd/workdir-mount
 	(cd integration && go test -json -count=1 -timeout 40m ./... || true)
 } | build/testreport
 
+scripts/test-package.sh
 scripts/fuzz.sh

@@ -110,6 +110,7 @@ var table = map[string]rule{
 	"internal/printable":           {},
 	"internal/testreport":          {},
 	"internal/testenv":             {},
+	"packaging/image":              {},
 }
 
 // testsMay is what any test file may import beyond its package's rule.
