@@ -81,22 +81,8 @@ func (h *tmpfsHome) StatFS() (total, free int64, err error) {
 	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
 }
 
-// Resize changes the tmpfs's size= (mm/shmem.c, shmem_reconfigure).
-func (h *tmpfsHome) Resize(size int64) error {
-	ctx, err := unix.Fspick(int(h.root.Load()), "", unix.FSPICK_EMPTY_PATH|unix.FSPICK_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	defer closeFD(ctx)
-	if err := unix.FsconfigSetString(ctx, "size", strconv.FormatInt(size, 10)); err != nil {
-		return err
-	}
-	err = unix.FsconfigReconfigure(ctx)
-	if err == syscall.EINVAL {
-		return syscall.ENOSPC
-	}
-	return err
-}
+// Resize changes the tmpfs's size=.
+func (h *tmpfsHome) Resize(size int64) error { return h.reconfigure("size", size) }
 
 // Close lets the tmpfs go, and with it what is in it. EBADF if it was closed.
 func (h *tmpfsHome) Close() error {

@@ -25,7 +25,10 @@ import (
 // see TestOracle.
 const checksVariable = "WORKDIR_ORACLE_CHECKS"
 
-// oracleViews are the views of a mount, as docs/semantics.md names them.
+// semanticsViews are the views of a mount, as docs/semantics.md names them.
+var semanticsViews = []string{"overlay", "fuse"}
+
+// oracleViews are those of them that TestOracle tries.
 var oracleViews = []string{"fuse"}
 
 // droppedView is the FUSE view with a spill directory and a cache of nothing: each
@@ -119,7 +122,9 @@ func newOracleWorld(t *testing.T, view string) *oracleWorld {
 		RunDir: filepath.Join(w.dir, "run"), KeepEmpty: true, Owner: &mount.Owner{Keep: true},
 		Logger: slog.New(slog.DiscardHandler), // what Python cannot read is no matter here
 	}
+	w.opts.View = mount.View(view)
 	if view == droppedView {
+		w.opts.View = mount.ViewFUSE
 		w.opts.Spill = filepath.Join(w.dir, "spill")
 		w.opts.CacheBytes = 1
 	}

@@ -27,7 +27,7 @@ func playRole(role string) int {
 	}
 	m, err := Open(context.Background(), os.Getenv("WORKDIR_TEST_URL"), &Options{
 		RunDir: os.Getenv("WORKDIR_TEST_RUN"), Dir: os.Getenv("WORKDIR_TEST_DIR"), Grace: time.Minute,
-		Plain: os.Getenv("WORKDIR_TEST_PLAIN") != "", Spill: os.Getenv("WORKDIR_TEST_SPILL"),
+		View: View(os.Getenv("WORKDIR_TEST_VIEW")), Spill: os.Getenv("WORKDIR_TEST_SPILL"),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -97,7 +97,7 @@ func work(m *Mount) int {
 func (f *fixture) role(role, dir string, env ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), "WORKDIR_TEST_ROLE="+role, "WORKDIR_TEST_URL="+f.url("k"), "WORKDIR_TEST_RUN="+f.runDir, "WORKDIR_TEST_DIR="+dir)
-	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(append(cmd.Env, "WORKDIR_TEST_VIEW="+string(f.view)), env...)
 	cmd.Stderr = os.Stderr
 	return cmd
 }

@@ -62,7 +62,7 @@ func tryMount(ctx context.Context, place string, opts *Options, report func(doct
 		report(tryPlain(ctx, opts))
 		return
 	}
-	inside := workInTrial(m)
+	inside := append(workInTrial(m), checkView(ctx, m))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), trialPatience)
 	defer cancel()
 	_, err = m.Close(ctx) // not marked: nothing is stored
@@ -70,6 +70,20 @@ func tryMount(ctx context.Context, place string, opts *Options, report func(doct
 	for _, c := range inside {
 		report(c)
 	}
+}
+
+// checkView says by which view the trial was served, and why not by the overlay.
+func checkView(ctx context.Context, m *Mount) doctor.Check {
+	const name = "view"
+	st, err := m.Status(ctx)
+	switch {
+	case err != nil:
+		return hostcheck.Result(name, "", err)
+	case st.ViewReason != "":
+		return hostcheck.Warning(name, fmt.Sprintf("%s, which is slower than the overlay: %s", st.View, st.ViewReason),
+			"overlays need root in the host's own user namespace and Linux 6.6; everything works without")
+	}
+	return hostcheck.Result(name, "the overlay: what tools make and change is memory at the kernel's own speed", nil)
 }
 
 // trialRunDir gives the run directory of a trial, and what removes it if it was

@@ -92,6 +92,9 @@ func OpenURL(ctx context.Context, u store.URL, opts *Options) (_ *Mount, err err
 			return nil, err
 		}
 	}
+	if err := m.opts.resolveView(); err != nil {
+		return nil, fmt.Errorf("open %s: %w", m.URL(), err)
+	}
 	if err := m.opts.Presence.Check(m.opts.ReadOnly); err != nil {
 		return nil, fmt.Errorf("open %s: %w", m.URL(), err)
 	}
@@ -170,7 +173,7 @@ func (m *Mount) request(memDir string) wire.OpenRequest {
 		ID: m.id, URL: m.url, MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made, Source: mountpointName(m.url),
 		UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()),
 		MustExist: m.opts.Presence.resolve(m.opts.ReadOnly) == MustExist, MustBeNew: m.opts.Presence == MustBeNew,
-		Plain: m.opts.Plain, KeepEmpty: m.opts.KeepEmpty, Keep: m.opts.Keep, Portable: m.opts.Portable, Flags: m.flags(),
+		View: m.opts.View, Without: m.opts.without, KeepEmpty: m.opts.KeepEmpty, Keep: m.opts.Keep, Portable: m.opts.Portable, Flags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve,
 		Cache: ipc.Path(m.cache), CacheBytes: max(0, m.opts.CacheBytes), FetchAll: m.opts.FetchAll, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since,
@@ -297,7 +300,7 @@ func (m *Mount) Status(ctx context.Context) (Status, error) {
 	defer m.mu.Unlock()
 	return Status{
 		URL: m.URL(), Path: m.path, RawPath: RawPath(m.path), ReadOnly: m.opts.ReadOnly,
-		Marked: m.marked, Abandoned: m.abandoned, State: st.State, Revision: st.Revision,
+		Marked: m.marked, Abandoned: m.abandoned, View: st.View, ViewReason: st.ViewReason, State: st.State, Revision: st.Revision,
 		ReadError: st.ReadError, Base: (*BaseStatus)(st.Base), Changes: st.Changes,
 		Bytes: st.Bytes, Inodes: st.Inodes, MaxBytes: st.MaxBytes, MaxInodes: st.MaxInodes,
 		ServerPID: st.ServerPID, ClientPID: os.Getpid(), Opened: st.Opened, Requests: st.Requests, Traffic: st.Traffic,

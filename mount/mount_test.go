@@ -33,12 +33,13 @@ type fixture struct {
 	t      *testing.T
 	dir    string // of the store
 	runDir string
-	plain  bool // the workspaces are plain directories
+	view   View // of the workspaces, unless a test says which
+	plain  bool // it is ViewPlain
 }
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, dir: t.TempDir(), runDir: filepath.Join(t.TempDir(), "run"), plain: isPlain(t)}
+	f := &fixture{t: t, dir: t.TempDir(), runDir: filepath.Join(t.TempDir(), "run"), view: viewOf(t), plain: viewOf(t) == ViewPlain}
 	t.Cleanup(func() {
 		if err := Stop(context.Background()); err != nil {
 			t.Error(err)
@@ -87,7 +88,9 @@ func (f *fixture) tryOpen(key string, opts *Options) (*Mount, error) {
 	if opts != nil {
 		o = *opts
 	}
-	o.Plain = o.Plain || f.plain
+	if o.View == ViewAuto && !o.Plain {
+		o.View = f.view
+	}
 	if o.RunDir == "" {
 		o.RunDir = f.runDir
 	}
@@ -384,7 +387,7 @@ func TestOpenCanBeCancelled(t *testing.T) {
 	f.commit("k", "name", strings.Repeat("x", 1<<20))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Open(ctx, f.url("k"), &Options{RunDir: f.runDir, Plain: f.plain}); !errors.Is(err, context.Canceled) {
+	if _, err := Open(ctx, f.url("k"), &Options{RunDir: f.runDir, View: f.view}); !errors.Is(err, context.Canceled) {
 		t.Errorf("Open = %v, want context.Canceled", err)
 	}
 	f.noMountLeftNow()
@@ -401,7 +404,7 @@ func (f *fixture) noMountLeftNow() {
 func TestMemLivesAsLongAsTheClient(t *testing.T) {
 	f := newFixture(t)
 	for want := range 2 {
-		m, err := Open(t.Context(), "mem://bucket/key", &Options{RunDir: f.runDir, Plain: f.plain})
+		m, err := Open(t.Context(), "mem://bucket/key", &Options{RunDir: f.runDir, View: f.view})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -421,7 +424,7 @@ func TestMemLivesAsLongAsTheClient(t *testing.T) {
 func TestOpenURLParsesNothing(t *testing.T) {
 	f := newFixture(t)
 	dir := strings.TrimPrefix(f.dir, "/")
-	opts := &Options{RunDir: f.runDir, Plain: f.plain}
+	opts := &Options{RunDir: f.runDir, View: f.view}
 	m, err := OpenURL(t.Context(), store.URL{Scheme: "file", Key: dir + "/a#b"}, opts)
 	if err != nil {
 		t.Fatal(err)

@@ -112,12 +112,8 @@ func TestMountpointInUse(t *testing.T) {
 // A mountpoint that another process has is never taken from it; that of a killed one is.
 func TestMountpointOfAnotherProcess(t *testing.T) {
 	f := newFixture(t)
-	var env []string
-	if f.plain {
-		env = append(env, "WORKDIR_TEST_PLAIN=1")
-	}
 	usual := f.usualMountpoint("k")
-	client, server, path := f.mounted("", env...)
+	client, server, path := f.mounted("")
 	if path != usual {
 		t.Fatalf("the other process has %s, want %s", path, usual)
 	}
@@ -239,7 +235,11 @@ func TestMountIsALocalFileSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, ok := host.TopMountAt(table, m.Path())
-	if want := mountpointName(m.url); !ok || e.Source != want {
+	want := mountpointName(m.url)
+	if f.view == ViewAuto {
+		want = host.OverlaySource + want
+	}
+	if !ok || e.Source != want {
 		t.Errorf("the source is %q, want %q", e.Source, want)
 	}
 	out, err := exec.Command("df", "--local", "--output=target", m.Path()).CombinedOutput()

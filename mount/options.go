@@ -101,7 +101,12 @@ type Options struct {
 	// private directory. "": DefaultRunDir. Mounts with one run directory share
 	// one server.
 	RunDir string
-	// Plain gives the workspace as a plain directory instead of a mount, for places
+	// View says how the workspace is shown to tools. ViewAuto, the default, takes the
+	// overlay where it can be had and suits the workspace, and else FUSE: Status has the
+	// view and the reason. Open returns ErrCannotMount, with the reason, where a view that
+	// was asked for by name cannot be had.
+	View View
+	// Plain is ViewPlain. It gives the workspace as a plain directory instead of a mount, for places
 	// where FUSE is forbidden, see docs/plain.md: it is exported when the workspace is
 	// opened, and imported when it is closed, in this process. Marks, conditions, log
 	// and errors are the same. RunDir is then PlainRunDir by default.
@@ -141,6 +146,8 @@ type Options struct {
 	// Logger gets warnings and what the server has to say, in the same way. nil:
 	// slog.Default().
 	Logger *slog.Logger
+
+	without []string // as overlay.Config.Without, for tests
 }
 
 // Owner is whom the files of an archive are to belong to.
@@ -191,26 +198,28 @@ type Result struct {
 
 // Status of a mount.
 type Status struct {
-	URL       string            `json:"url"` // without secrets
-	Path      string            `json:"path"`
-	RawPath   []byte            `json:"rawPath,omitempty"` // Path where it is not UTF-8, as strings of JSON are
-	ReadOnly  bool              `json:"readOnly"`
-	Marked    bool              `json:"marked"`
-	Abandoned bool              `json:"abandoned"`
-	State     string            `json:"state"` // "mounted", "unmounting", "committing", "closed"; of List, also StateSilent
-	Revision  store.Revision    `json:"revision"`
-	ReadError string            `json:"readError,omitempty"` // why the archive could not be read last, where tools got EIO
-	Base      *BaseStatus       `json:"base,omitempty"`      // the archive that is read where it is touched; nil if it was read whole
-	Changes   archive.Changes   `json:"changes"`
-	Bytes     int64             `json:"bytes"` // content, in whole pages; mounts that share their content have it together
-	Inodes    int64             `json:"inodes"`
-	MaxBytes  int64             `json:"maxBytes"` // what this mount, or all mounts that share a home, may take
-	MaxInodes int64             `json:"maxInodes"`
-	ServerPID int               `json:"serverPid"`
-	ClientPID int               `json:"clientPid"`
-	Opened    time.Time         `json:"opened"`
-	Requests  map[string]uint64 `json:"requests,omitempty"` // FUSE requests by operation
-	Traffic   store.Traffic     `json:"traffic,omitempty"`  // with the store; nil for one without a network; of shared content, with the mount that came first
+	URL        string            `json:"url"` // without secrets
+	Path       string            `json:"path"`
+	RawPath    []byte            `json:"rawPath,omitempty"` // Path where it is not UTF-8, as strings of JSON are
+	ReadOnly   bool              `json:"readOnly"`
+	Marked     bool              `json:"marked"`
+	Abandoned  bool              `json:"abandoned"`
+	State      string            `json:"state"` // "mounted", "unmounting", "committing", "closed"; of List, also StateSilent
+	Revision   store.Revision    `json:"revision"`
+	ReadError  string            `json:"readError,omitempty"` // why the archive could not be read last, where tools got EIO
+	Base       *BaseStatus       `json:"base,omitempty"`      // the archive that is read where it is touched; nil if it was read whole
+	Changes    archive.Changes   `json:"changes"`
+	Bytes      int64             `json:"bytes"` // content, in whole pages; mounts that share their content have it together
+	Inodes     int64             `json:"inodes"`
+	MaxBytes   int64             `json:"maxBytes"` // what this mount, or all mounts that share a home, may take
+	MaxInodes  int64             `json:"maxInodes"`
+	ServerPID  int               `json:"serverPid"`
+	ClientPID  int               `json:"clientPid"`
+	Opened     time.Time         `json:"opened"`
+	View       View              `json:"view,omitempty"`       // ViewOverlay, ViewFUSE or ViewPlain; "" where nobody answers
+	ViewReason string            `json:"viewReason,omitempty"` // why it is not the overlay
+	Requests   map[string]uint64 `json:"requests,omitempty"`   // FUSE requests by operation
+	Traffic    store.Traffic     `json:"traffic,omitempty"`    // with the store; nil for one without a network; of shared content, with the mount that came first
 }
 
 // BaseStatus says how much of the archive that a mount stands on needs no store any more.

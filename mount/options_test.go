@@ -54,7 +54,9 @@ func TestMountFlags(t *testing.T) {
 		want, not []string
 	}{
 		{"by default", Options{}, []string{"nosuid", "nodev"}, []string{"allow_other"}},
-		{"all", Options{AllowOther: true, Suid: true, Dev: true}, []string{"allow_other"}, []string{"nosuid", "nodev"}},
+		{"all", Options{Suid: true, Dev: true}, nil, []string{"nosuid", "nodev"}},
+		{"FUSE", Options{View: ViewFUSE}, []string{"nosuid", "nodev"}, []string{"allow_other"}},
+		{"FUSE, all", Options{View: ViewFUSE, AllowOther: true, Suid: true, Dev: true}, []string{"allow_other"}, []string{"nosuid", "nodev"}},
 		{"read-only", Options{ReadOnly: true, Presence: MayBeAbsent}, []string{"ro"}, nil},
 	}
 	for _, tt := range tests {

@@ -26,7 +26,7 @@ func TestWhatTheKernelSaysOfAPath(t *testing.T) {
 			if got := host.IsNoMountpoint(tt.path); got != tt.noMountpoint {
 				t.Errorf("isNoMountpoint(%s) = %v", tt.path, got)
 			}
-			if got := host.IsOnFUSE(tt.path); got != tt.onFUSE {
+			if got := host.MayBeOurs(tt.path); got != tt.onFUSE {
 				t.Errorf("isOnFUSE(%s) = %v", tt.path, got)
 			}
 		})

@@ -22,7 +22,7 @@ func TestPlainClientKilled(t *testing.T) {
 			if own {
 				dir = t.TempDir()
 			}
-			client, _, path := f.mounted(dir, "WORKDIR_TEST_PLAIN=1")
+			client, _, path := f.mounted(dir, "WORKDIR_TEST_VIEW=plain")
 			if err := client.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}

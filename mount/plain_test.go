@@ -20,8 +20,19 @@ import (
 // plainLife is the test that lives lives in plain directories.
 const plainLife = "TestPlainLife"
 
-// isPlain tells whether a test's workspaces are plain directories.
-func isPlain(t *testing.T) bool { return strings.HasPrefix(t.Name(), plainLife+"/") }
+// fuseLife is the test that lives lives in FUSE mounts where overlays can be had.
+const fuseLife = "TestFUSELife"
+
+// viewOf is the view of a test's workspaces.
+func viewOf(t *testing.T) View {
+	switch life, _, _ := strings.Cut(t.Name(), "/"); life {
+	case plainLife:
+		return ViewPlain
+	case fuseLife:
+		return ViewFUSE
+	}
+	return ViewAuto // an overlay, for those who run these tests
+}
 
 // A plain workspace has the life of a mount: these are the tests of mounts.
 func TestPlainLife(t *testing.T) {
@@ -97,7 +108,7 @@ getfattr -R -h -d -m '^user' . 2>/dev/null | sort; cat file dir/second | md5sum;
 
 func (f *fixture) listing(key string, plain bool) string {
 	f.t.Helper()
-	m := f.open(key, &Options{Plain: plain, Grace: time.Minute})
+	m := f.open(key, &Options{Plain: plain, AllowOther: !plain, Grace: time.Minute})
 	out, err := Command(f.t.Context(), m, "sh", "-c", listing).Output()
 	if err != nil {
 		f.t.Fatal(err)
@@ -112,7 +123,7 @@ func TestPlainRoundTrip(t *testing.T) {
 	for _, madePlain := range []bool{true, false} {
 		t.Run(fmt.Sprintf("made plain %v", madePlain), func(t *testing.T) {
 			f := newFixture(t)
-			m := f.open("k", &Options{Plain: madePlain, Grace: time.Minute})
+			m := f.open("k", &Options{Plain: madePlain, AllowOther: !madePlain, Grace: time.Minute})
 			shell(t, m, every)
 			out, err := Command(t.Context(), m, "sh", "-c", listing).Output()
 			if err != nil {
@@ -297,7 +308,7 @@ func TestPlainOwnDirectory(t *testing.T) {
 	if err != nil || len(entries) != 0 {
 		t.Errorf("after Close: %v, %v; want an empty directory", entries, err)
 	}
-	m = f.open("k", &Options{Grace: time.Minute})
+	m = f.open("k", &Options{AllowOther: true, Grace: time.Minute})
 	var st unix.Stat_t
 	if err := unix.Stat(m.Path(), &st); err != nil || st.Mode&0o7777 != 0o755 {
 		t.Errorf("mode of the workspace = %o, %v; want what it was, not the directory's", st.Mode, err)

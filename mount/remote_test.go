@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
 )
 
@@ -165,7 +166,7 @@ func TestDetachLeavesWhatLiesOverTheMount(t *testing.T) {
 	if err := unix.Unmount(dir, 0); err != nil {
 		t.Error(err)
 	}
-	host.DetachDead(dir, "") // the dead mount below
+	host.DetachDead(host.Record{Path: ipc.Path(dir)}) // the dead mount below
 }
 
 // The kernel gives the number of a device again as soon as its mount is gone: a Remote

@@ -322,6 +322,7 @@ func (s *session) watchEnd() {
 		s.remove()
 	}
 	for _, m := range mounts {
+		s.deaden(m)
 		go m.serverLost(lost)
 	}
 	close(s.lost)

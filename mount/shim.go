@@ -177,7 +177,7 @@ func (w shimWork) enter() (string, error) {
 	return dir, enter(dir, !w.plain)
 }
 
-// enter changes to a directory, which must be on a FUSE mount if mounted is set: a
+// enter changes to a directory, which must be on a FUSE mount or an overlay if mounted is set: a
 // command that comes after the unmount would otherwise work in the empty mountpoint.
 func enter(dir string, mounted bool) error {
 	if err := os.Chdir(dir); err != nil {
@@ -187,7 +187,7 @@ func enter(dir string, mounted bool) error {
 	if err := unix.Statfs(".", &st); err != nil {
 		return &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	if mounted && st.Type != unix.FUSE_SUPER_MAGIC {
+	if mounted && st.Type != unix.FUSE_SUPER_MAGIC && st.Type != unix.OVERLAYFS_SUPER_MAGIC {
 		return fmt.Errorf("%s: %w: it was closed before the command could start", dir, ErrNotMounted)
 	}
 	return nil

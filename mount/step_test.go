@@ -57,7 +57,7 @@ func TestOverlappingAttempts(t *testing.T) {
 				if !mem {
 					return f.open("k", opts)
 				}
-				opts.RunDir, opts.Plain = f.runDir, f.plain
+				opts.RunDir, opts.View = f.runDir, f.view
 				m, err := Open(t.Context(), "mem://bucket/overlapping", opts)
 				if err != nil {
 					t.Fatal(err)

@@ -35,7 +35,8 @@ type mountFlags struct {
 	CacheBytes   byteSize  `json:"cacheBytes"`
 	FetchAll     bool      `json:"fetchAll"`
 	Owner        owner     `json:"owner"`
-	Plain        bool      `json:"plain"`
+	View         view      `json:"view"`
+	Plain        bool      `json:"plain"` // --view plain, too
 
 	AllowOther bool `json:"allowOther"`
 	Suid       bool `json:"suid"`
@@ -63,7 +64,8 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.Var(&f.CacheBytes, "cache-bytes", "memory for what was read of the archive, uncompressed, at most half of what all mounts have left for it (default: what they share, a 32nd of the memory limit)")
 	flags.BoolVar(&f.FetchAll, "fetch-all", false, "fetch and check all of the archive, and keep it in --cache or in memory, before the mount is shown")
 	flags.Var(&f.Owner, "owner", "whom the files belong to: UID, UID:GID, or keep for those whom the archive names; for root (default: the user who mounts)")
-	flags.BoolVar(&f.Plain, "plain", false, "give the workspace as a plain directory, for hosts without FUSE: nothing but mode bits enforces --read-only, --max-bytes is looked at when it is opened and stored, and only the processes that are found show that it is still in use")
+	flags.Var(&f.View, "view", "how tools see the workspace: overlay, fuse, plain, or auto for the overlay where it can be had and suits the workspace, and else fuse (default auto)")
+	flags.BoolVar(&f.Plain, "plain", false, "as --view plain: give the workspace as a plain directory, for hosts without FUSE: nothing but mode bits enforces --read-only, --max-bytes is looked at when it is opened and stored, and only the processes that are found show that it is still in use")
 	flags.BoolVar(&f.AllowOther, "allow-other", false, "let other users into the mount, as far as permissions allow")
 	flags.BoolVar(&f.Suid, "suid", false, "let set-user-ID programs have their effect; for root")
 	flags.BoolVar(&f.Dev, "dev", false, "accept device nodes; for root")
@@ -79,6 +81,10 @@ func (f *mountFlags) resolve(url string) error {
 	if err := f.Presence.check(f.ReadOnly); err != nil {
 		return err
 	}
+	if f.Plain && f.View.Is != mount.ViewAuto && f.View.Is != mount.ViewPlain {
+		return badFlag("--plain", "does not go with --view "+string(f.View.Is))
+	}
+	f.Plain = f.Plain || f.View.Is == mount.ViewPlain
 	if f.Commit && f.ReadOnly {
 		return badFlag("--commit", "needs a mount that can be written, without --read-only")
 	}
@@ -106,6 +112,22 @@ func (f *mountFlags) resolve(url string) error {
 	}
 	return nil
 }
+
+// view is a flag: auto, overlay, fuse or plain.
+type view struct {
+	Is mount.View `json:"is"`
+}
+
+// Set reads a flag.
+func (v *view) Set(s string) (err error) {
+	v.Is, err = mount.ParseView(s)
+	return err
+}
+
+func (v *view) String() string { return string(v.Is) }
+
+// Type is what the help calls the value.
+func (v *view) Type() string { return "view" }
 
 // owner is a flag: UID, UID:GID or keep.
 type owner struct {
@@ -158,6 +180,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		CacheBytes:   int64(f.CacheBytes),
 		FetchAll:     f.FetchAll,
 		Owner:        f.Owner.Is,
+		View:         f.View.Is,
 		Plain:        f.Plain,
 		KeepEmpty:    f.KeepEmpty,
 		Keep:         f.Keep.keep(),

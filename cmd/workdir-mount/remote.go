@@ -197,6 +197,7 @@ func rowsOf(s mount.Status) [][2]string {
 		{"dir", printable.Name(s.Path)},
 		{"url", s.URL},
 		{"state", s.State},
+		{"view", viewWord(s)},
 		{"at unmount", atUnmount(s)},
 		{"opened", s.Opened.Local().Format(time.DateTime)},
 		{"revision", revision},
@@ -207,6 +208,14 @@ func rowsOf(s mount.Status) [][2]string {
 		{"traffic", trafficWord(s.Traffic)},
 		{"processes", fmt.Sprintf("client %d, server %d", s.ClientPID, s.ServerPID)},
 	}
+}
+
+// viewWord says how tools see the workspace, and why not by the overlay.
+func viewWord(s mount.Status) string {
+	if s.ViewReason == "" {
+		return string(s.View)
+	}
+	return fmt.Sprintf("%s: %s", s.View, s.ViewReason)
 }
 
 // archiveWord says how much of the archive needs the store no more.

@@ -50,7 +50,7 @@ var table = map[string]rule{
 	},
 	"activity/errtype": {},
 	"mount": {
-		ours:  []string{"archive", "doctor", "store", "mount/internal/host", "mount/internal/hostcheck", "mount/internal/serve", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"},
+		ours:  []string{"archive", "doctor", "store", "mount/internal/host", "mount/internal/hostcheck", "mount/internal/overlay", "mount/internal/serve", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"},
 		tests: []string{"fs", "fs/fsdir", "internal/testenv", "store/storetest"},
 		names: map[string][]string{ // the client has no tree, and reads no archive
 			"archive":              {"Changes", "CommitID", "Log", "MaxResult", "NewCommitID", "Origin"},
@@ -61,7 +61,7 @@ var table = map[string]rule{
 		ours:  []string{"doctor", "mount/internal/host", "mount/internal/serve"},
 		names: map[string][]string{"mount/internal/serve": {"TryHome"}},
 	},
-	"mount/internal/serve":   {ours: []string{"archive", "fs", "fs/fsdir", "fs/fusefs", "store", "mount/internal/host", "mount/internal/overlay", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"}, tests: []string{"internal/testenv", "store/storetest"}},
+	"mount/internal/serve":   {ours: []string{"archive", "fs", "fs/fsdir", "fs/fsupper", "fs/fusefs", "store", "mount/internal/host", "mount/internal/overlay", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"}, tests: []string{"internal/testenv", "store/storetest"}},
 	"mount/internal/wire":    {ours: []string{"archive", "store", "mount/internal/host", "internal/ipc"}},
 	"mount/internal/host":    {ours: []string{"internal/ipc", "internal/printable"}, tests: []string{"internal/testenv"}},
 	"mount/internal/overlay": {},

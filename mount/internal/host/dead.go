@@ -9,9 +9,11 @@ import (
 // mountsAtOnePlace bounds how many dead mounts that lie on top of each other are detached.
 const mountsAtOnePlace = 8
 
-// DetachDead detaches the dead mounts of ours at a path, and reports whether nothing else
-// is mounted there. dev, "major:minor", is the only one that may be detached; "": any.
-func DetachDead(path, dev string) bool {
+// DetachDead detaches the dead mounts of ours at the path of a record, and reports whether
+// nothing else is mounted there. A device in the record is that of the only mount that may
+// be detached; without one, all may.
+func DetachDead(r Record) bool {
+	path := string(r.Path)
 	for range mountsAtOnePlace {
 		if IsNoMountpoint(path) {
 			break
@@ -24,11 +26,21 @@ func DetachDead(path, dev string) bool {
 		if !ok {
 			break
 		}
-		if !e.IsOurs() || dev != "" && dev != e.Dev || !isDead(path) || Detach(path) != nil {
+		if !e.IsOurs() || r.Dev != "" && r.Dev != e.Dev || !r.endedAt(e) || Detach(path) != nil {
 			return false
 		}
 	}
 	return true
+}
+
+// endedAt reports whether no server answers for a mount at the recorded path. An overlay
+// goes on without its server, as far as it need not ask: there the record counts, whose
+// session is dead.
+func (r Record) endedAt(e MountEntry) bool {
+	if e.isOverlay() {
+		return r.Overlay && r.Dev == e.Dev
+	}
+	return isDead(string(r.Path))
 }
 
 // isDead reports whether the server of the mount at path is gone: the kernel

@@ -11,7 +11,7 @@ import (
 // RefuseOwnMount keeps paths that the server uses out of our own mounts, where
 // the server would wait for itself.
 func RefuseOwnMount(path, what string) error {
-	if !IsOnFUSE(path) {
+	if !MayBeOurs(path) {
 		return nil
 	}
 	table, err := MountTable("self")

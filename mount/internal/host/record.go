@@ -26,6 +26,11 @@ type Record struct {
 	Dev string `json:"dev,omitempty"`
 	// Plain: the directory shows the workspace, and nothing is mounted there.
 	Plain bool `json:"plain,omitempty"`
+	// Overlay: the mount is an overlay, which its server's death does not end. Its device
+	// is recorded before it is mounted at Path.
+	Overlay bool `json:"overlay,omitempty"`
+	// Scratch is where layers of an overlay are attached for a moment, see package overlay.
+	Scratch ipc.Path `json:"scratch,omitempty"`
 	// Spill is a directory in which spill directories of the session are. A record that
 	// has it has nothing else: it is there before the first of them is made, and stays
 	// as long as the session.
@@ -48,6 +53,11 @@ func (r Record) Identity() string {
 // RecordPath is the file of the record of a mount.
 func RecordPath(session string, id uint64) string {
 	return filepath.Join(session, RecordsName, strconv.FormatUint(id, 10)+".json")
+}
+
+// ScratchPath is where the layers of a mount's overlay are attached for a moment.
+func ScratchPath(session string, id uint64) string {
+	return filepath.Join(session, layersName+strconv.FormatUint(id, 10))
 }
 
 // WriteRecord writes or replaces the record of a mount. Readers see the old one or
@@ -88,17 +98,18 @@ func ReadRecord(file string) (r Record) {
 }
 
 // IsElsewhere reports whether a living session has the recorded mount: the directory of
-// a plain workspace may be used again after a process that was killed.
+// a plain workspace may be used again after a process that was killed, and so may the
+// path and the device of an overlay.
 func IsElsewhere(r Record, session string) bool {
-	if !r.Plain {
-		return false // a mount that lives is not dead
+	if !r.Plain && !r.Overlay {
+		return false // a FUSE mount that lives is not dead
 	}
 	for _, other := range SessionDirs(filepath.Dir(session)) {
 		if other == session || isDeadSession(other) {
 			continue
 		}
 		for _, living := range Records(other) {
-			if living.Identity() == r.Identity() {
+			if living.Identity() == r.Identity() && (r.Plain || living.Path == r.Path) {
 				return true
 			}
 		}

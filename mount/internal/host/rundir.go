@@ -18,6 +18,7 @@ import (
 //	    control.sock    where the client answers commands of other processes
 //	    mounts/spill-N.json  a directory with spill directories of its mounts
 //	    mounts/N.json   one record for each mount, written before mounting
+//	    layers-N/       layers of the overlay of mount N, attached for a moment
 //	RUN/mnt/NAME-DIGEST mountpoints that we made, and plain workspaces, see package mount
 const (
 	SessionPrefix   = "s-"
@@ -26,6 +27,7 @@ const (
 	socketName      = "control.sock"
 	RecordsName     = "mounts"
 	MountpointsName = "mnt"
+	layersName      = "layers-"
 )
 
 // DefaultRunDir is /run/workdir for root and /run/user/UID/workdir for others,

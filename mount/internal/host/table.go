@@ -12,9 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fsType is the type of our mounts in the mount table; "fuse." and the subtype,
-// as mount.fuse(8) has it.
-const fsType = "fuse.workdir"
+// Our mounts in the mount table: those of FUSE have a type of their own, "fuse." and the
+// subtype, as mount.fuse(8) has it; an overlay has a source that begins with OverlaySource.
+const (
+	Subtype       = "workdir"
+	fsType        = "fuse." + Subtype
+	overlayType   = "overlay"
+	OverlaySource = "workdir/"
+)
 
 // MountEntry is one line of /proc/PID/mountinfo, see proc_pid_mountinfo(5).
 type MountEntry struct {
@@ -29,10 +34,18 @@ type MountEntry struct {
 }
 
 // IsOurs tells our mounts, of whatever server, from all others.
-func (e MountEntry) IsOurs() bool { return e.fsType == fsType }
+func (e MountEntry) IsOurs() bool { return e.fsType == fsType || e.isOverlay() }
 
-// UID is the user who made a FUSE mount.
+// isOverlay tells our overlays from all other mounts.
+func (e MountEntry) isOverlay() bool {
+	return e.fsType == overlayType && strings.HasPrefix(e.Source, OverlaySource)
+}
+
+// UID is the user who made a mount of ours.
 func (e MountEntry) UID() (int, bool) {
+	if e.isOverlay() {
+		return 0, true
+	}
 	for opt := range strings.SplitSeq(e.super, ",") {
 		if v, ok := strings.CutPrefix(opt, "user_id="); ok {
 			uid, err := strconv.Atoi(v)
@@ -74,11 +87,11 @@ func mountStatx(path string) (st unix.Statx_t, err error) {
 	return st, err
 }
 
-// IsOnFUSE reports whether a path is on a FUSE file system, or may be: that of others
-// does not answer everybody.
-func IsOnFUSE(path string) bool {
+// MayBeOurs reports whether a path is on a file system of a kind that ours are of, or may
+// be: the FUSE of others does not answer everybody.
+func MayBeOurs(path string) bool {
 	var st unix.Statfs_t
-	return unix.Statfs(path, &st) != nil || st.Type == unix.FUSE_SUPER_MAGIC
+	return unix.Statfs(path, &st) != nil || st.Type == unix.FUSE_SUPER_MAGIC || st.Type == unix.OVERLAYFS_SUPER_MAGIC
 }
 
 // DeviceAt gives the device number ("major:minor") of what is mounted at dir, on top;

@@ -105,7 +105,7 @@ func attached(cfg *Config, l layers) (*Overlay, error) {
 		if err := os.Mkdir(at, 0o700); err != nil {
 			return nil, err
 		}
-		if err := unix.MoveMount(fd, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		if err := attach(fd, at, 0); err != nil {
 			return nil, fmt.Errorf("attach a layer: %w", err)
 		}
 	}

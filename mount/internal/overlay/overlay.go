@@ -17,7 +17,7 @@ func (e *Unsupported) Error() string { return "no overlay: " + e.Why }
 const (
 	UpperName = "upper"
 	WorkName  = "work"
-	indexName = "index" // in the work directory: the overlay's own
+	IndexName = "index" // in the work directory: the overlay's own
 )
 
 // Config says what an overlay is made of. The descriptors stay the caller's.
@@ -148,7 +148,7 @@ func (cfg *Config) finish(ctx fsContext) (*Overlay, error) {
 // where they are changed. The kernel does without one, and says so in its log alone, where
 // a layer has no file handles (fs/overlayfs/super.c, ovl_lower_dir).
 func (cfg *Config) checkIndex() error {
-	err := unix.Faccessat(cfg.Home, WorkName+"/"+indexName, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW)
+	err := unix.Faccessat(cfg.Home, WorkName+"/"+IndexName, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {
 		return &Unsupported{Why: "the kernel keeps no index of hard links on these layers"}
 	}
@@ -181,8 +181,7 @@ func (o *Overlay) Device() string { return o.device }
 // Attach attaches the overlay at a directory and closes it. What ends it is umount(2).
 func (o *Overlay) Attach(dir string) error {
 	defer o.Close()
-	err := unix.MoveMount(o.fd, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
-	if err != nil {
+	if err := attach(o.fd, dir, 0); err != nil {
 		return unsupported("attach it at "+dir, err)
 	}
 	return nil

@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"syscall"
 
@@ -23,6 +25,7 @@ type budget struct {
 	aside  int64   // bytes; guarded by mu
 	ahead  int64   // bytes that are left for what is fetched ahead; guarded by mu
 	shared fs.Home // guarded by mu; nil before the first mount that needs it
+	names  int64   // of the lower layers of overlays that write to shared; guarded by mu
 }
 
 // limit sets the budget of a server that may use so many bytes of memory. Half is for
@@ -102,7 +105,7 @@ func (b *budget) ownHome(size int64) (fs.Home, error) {
 		b.giveBack(size)
 		return nil, err
 	}
-	return &ownedHome{Home: home, giveBack: func() { b.giveBack(size) }}, nil
+	return &ownedHome{Home: home, size: size, giveBack: func() { b.giveBack(size) }}, nil
 }
 
 func (b *budget) setAside(size int64) error {
@@ -131,7 +134,16 @@ func (b *budget) giveBack(size int64) {
 // ownedHome is a home that was set aside.
 type ownedHome struct {
 	fs.Home
+	size     int64 // bytes
 	giveBack func()
+}
+
+// innerHome is the home that keeps the content.
+func innerHome(home fs.Home) fs.Home {
+	if owned, ok := home.(*ownedHome); ok {
+		return owned.Home
+	}
+	return home
 }
 
 // Close frees the home, and gives its size back.
@@ -171,3 +183,41 @@ func TryHome() (tmpfs bool, err error) {
 // kilobyte of the kernel's memory, which counts as ours, and at least a page of the
 // home unless it is empty.
 func filesIn(size int64) int64 { return size/(2<<10) + 1<<10 }
+
+// roomFor lets a home have so many files, and a mark for each of so many names of an
+// overlay's lower layer: what is removed there takes an inode of the home. files is 0
+// where the mount has no limit of its own. Close ends that.
+func (b *budget) roomFor(home fs.Home, files, names int64) (io.Closer, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch h := home.(type) {
+	case *ownedHome:
+		return nothing{}, fs.SetInodes(h.Home, cmp.Or(files, filesIn(h.size))+names)
+	default:
+		if home != b.shared {
+			return nothing{}, nil // a disk, which has a limit of its own
+		}
+	}
+	b.names += names
+	return &nameRoom{b, names}, fs.SetInodes(b.shared, filesIn(b.total)+b.names)
+}
+
+// nothing needs no closing.
+type nothing struct{}
+
+func (nothing) Close() error { return nil }
+
+// nameRoom is room for marks in the shared home.
+type nameRoom struct {
+	budget *budget
+	names  int64
+}
+
+// Close gives the room back.
+func (r *nameRoom) Close() error {
+	r.budget.mu.Lock()
+	defer r.budget.mu.Unlock()
+	r.budget.names -= r.names
+	_ = fs.SetInodes(r.budget.shared, filesIn(r.budget.total)+r.budget.names) // it is too many where others use them, until they end
+	return nil
+}

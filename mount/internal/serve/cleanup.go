@@ -11,6 +11,7 @@ import (
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fsdir"
 	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/overlay"
 )
 
 // CleanUp clears away what killed clients and servers left in the run directory
@@ -74,6 +75,9 @@ func ClearMount(r host.Record) {
 	if r.Spill != "" {
 		fs.RemoveLeftSpills(string(r.Spill))
 	}
+	if r.Scratch != "" {
+		overlay.ClearScratch(string(r.Scratch))
+	}
 	path := string(r.Path)
 	if path == "" {
 		return
@@ -82,7 +86,7 @@ func ClearMount(r host.Record) {
 		_ = clearPlain(path, r.Made, r.Dir) // what cannot be removed stays
 		return
 	}
-	if !host.DetachDead(path, r.Dev) {
+	if !host.DetachDead(r) {
 		return
 	}
 	if id, err := host.DirIDOf(path); r.Made && err == nil && id == r.Dir {

@@ -52,7 +52,7 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err er
 		}
 		return res, closeAgain{err}
 	}
-	res.Changes = h.view.changes()
+	res.Changes = h.view.changes(ctx)
 	want, decideErr := h.decide()
 	res.Marked = want.Commit
 	switch {

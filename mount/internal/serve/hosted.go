@@ -25,17 +25,18 @@ type hosted struct {
 	req      wire.OpenRequest // immutable
 	dir      string           // immutable; req.Dir
 	opened   time.Time        // immutable
-	view     view             // immutable
+	view     view             // set by newHosted, and again by the owner who opens; immutable once the mount is open
 	warnings warnings         // has its own lock
 	discard  func()           // gives back what the mount has, once; see discardOnce
 
 	*ownership
 
 	// Set by the owner who opens, immutable until free.
-	record host.Record
-	store  store.Store
-	shared *sharedTree // whose loaded is; nil if it is the mount's own
-	loaded             // its tree changes with a plain directory, by the owner
+	record     host.Record
+	viewReason string // why the view is not another one
+	store      store.Store
+	shared     *sharedTree // whose loaded is; nil if it is the mount's own
+	loaded                 // its tree changes with a plain directory, by the owner
 }
 
 func newHosted(s *server, req wire.OpenRequest) *hosted {
@@ -118,10 +119,18 @@ func (h *hosted) loader() *loader {
 	return &loader{budget: &h.server.budget, bases: &h.server.bases, url: h.req.URL, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
 }
 
-// show shows the tree to tools. The record is there before, for the process that may
-// have to clean up, and has the mount's device after it.
+// show shows the tree to tools, in the view that suits.
 func (h *hosted) show(ctx context.Context) (err error) {
 	defer panics.Catch("mount", &err)
+	if err := h.choose(); err != nil {
+		return err
+	}
+	return h.showChosen(func() error { return h.showRecorded(ctx) })
+}
+
+// showRecorded shows the tree. The record is there before, for the process that may have
+// to clean up, and has the mount's device after it.
+func (h *hosted) showRecorded(ctx context.Context) (err error) {
 	if h.record, err = h.view.record(); err == nil {
 		h.record.ID, h.record.URL = h.req.ID, h.req.URL.Redacted()
 		err = host.WriteRecord(h.server.sessionDir(), h.req.ID, h.record)
@@ -132,9 +141,15 @@ func (h *hosted) show(ctx context.Context) (err error) {
 	if err := h.view.show(ctx); err != nil {
 		return err
 	}
-	if h.record.Dev = h.view.device(); h.record.Dev == "" {
-		return nil
+	if dev := h.view.device(); dev != h.record.Dev {
+		return h.recordDevice(dev)
 	}
+	return nil
+}
+
+// recordDevice writes the device of the mount into its record.
+func (h *hosted) recordDevice(dev string) error {
+	h.record.Dev = dev
 	return h.recordError(host.WriteRecord(h.server.sessionDir(), h.req.ID, h.record))
 }
 
@@ -203,7 +218,7 @@ func (h *hosted) freeTree() {
 	} else {
 		h.loaded.free()
 	}
-	h.shared, h.base, h.tree, h.homes = nil, nil, nil, nil
+	h.shared, h.base, h.tree, h.home, h.owned = nil, nil, nil, nil, nil
 }
 
 // detach is the end of a mount whose client is gone: nothing is stored.
@@ -226,6 +241,7 @@ func (h *hosted) status() wire.Status {
 			st.ReadError = err.Error()
 		}
 		h.view.status(&st)
+		st.ViewReason = h.viewReason
 	})
 	return st
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"syscall"
 
 	"github.com/workdir/workdir/archive"
@@ -21,7 +22,8 @@ type loaded struct {
 	log   *archive.Log // nil if it has none
 	base  *base        // what the tree stands on; nil if it was loaded
 	tree  *fs.Tree     // nil if it could not be made
-	homes []fs.Home    // the tree's own, in the order of closing
+	home  fs.Home      // where the tree's content goes; nil if none could be made
+	owned []io.Closer  // what goes with the tree, in the order of closing
 }
 
 // loader reads the archive of a mount into a tree.
@@ -159,15 +161,16 @@ const plainMemory = 64 << 20
 // size of a home of its own.
 func (l *loader) newHome(c *loaded) (home fs.Home, err error) {
 	switch {
-	case l.req.Plain:
+	case l.req.View == wire.ViewPlain:
 		home, err = newHome(plainMemory)
-		c.own(home)
+		c.ownHome(home)
 	case l.req.MaxBytes > 0:
 		home, err = l.budget.ownHome(l.req.MaxBytes)
-		c.own(home)
+		c.ownHome(home)
 	default:
 		home, err = l.budget.sharedHome()
 	}
+	c.home = home
 	if err != nil || l.req.Spill == "" {
 		return home, err
 	}
@@ -175,7 +178,8 @@ func (l *loader) newHome(c *loaded) (home fs.Home, err error) {
 	if err != nil {
 		return nil, &host.Error{Path: string(l.req.Spill), What: err.Error(), Hint: "choose another spill directory, one that can be written to"}
 	}
-	c.own(home)
+	c.ownHome(home)
+	c.home = home
 	return home, nil
 }
 
@@ -191,20 +195,23 @@ func (l *loader) maxBytes() int64 {
 	return l.budget.total
 }
 
-// own remembers a home that goes with the tree.
-func (c *loaded) own(home fs.Home) {
+// ownHome is own for a home, which may be nil.
+func (c *loaded) ownHome(home fs.Home) {
 	if home != nil {
-		c.homes = append([]fs.Home{home}, c.homes...)
+		c.own(home)
 	}
 }
+
+// own has something closed after the tree, and before what was given to own earlier.
+func (c *loaded) own(o io.Closer) { c.owned = append([]io.Closer{o}, c.owned...) }
 
 // free frees the memory. Nobody uses the tree any more.
 func (c *loaded) free() {
 	if c.tree != nil {
 		_ = c.tree.Close() // memory only
 	}
-	for _, home := range c.homes {
-		_ = home.Close() // likewise
+	for _, o := range c.owned {
+		_ = o.Close() // likewise
 	}
 	if c.base != nil {
 		c.base.release()

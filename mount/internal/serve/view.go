@@ -31,8 +31,8 @@ type view interface {
 	withdraw(ctx context.Context, deadline time.Time) error
 	// shown reports whether tools still reach the tree at the directory.
 	shown() bool
-	// changes ends the work and sums it up.
-	changes() fs.Changes
+	// changes ends the work and sums it up. withdraw was called before.
+	changes(ctx context.Context) fs.Changes
 	// take sees to it that hosted.tree is what tools have left, and reports whether
 	// that is different from what was opened, in which case alone it need be there.
 	take(ctx context.Context) (changed bool, err error)
@@ -45,13 +45,13 @@ type view interface {
 	drop()
 	// wait waits until nobody can ask for the tree any more.
 	wait()
-	// status adds what the view knows.
+	// status adds what the view knows, its name included.
 	status(st *wire.Status)
 }
 
 func newView(h *hosted) view {
-	if h.req.Plain {
+	if h.req.View == wire.ViewPlain {
 		return &plainView{h: h}
 	}
-	return &fuseView{h: h}
+	return &fuseView{h: h} // for the time until the archive is known, see choose
 }

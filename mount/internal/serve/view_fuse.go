@@ -213,7 +213,7 @@ func (v *fuseView) busy(deadline time.Time) error {
 
 // changes ends the work on the tree and sums it up. A poisoned tree is not
 // touched: the operation that panicked may have left a lock of it locked.
-func (v *fuseView) changes() fs.Changes {
+func (v *fuseView) changes(context.Context) fs.Changes {
 	if v.h.req.ReadOnly || v.h.tree.Poisoned() {
 		return fs.Changes{}
 	}
@@ -251,6 +251,7 @@ func (v *fuseView) wait() {
 }
 
 func (v *fuseView) status(st *wire.Status) {
+	st.View = wire.ViewFUSE
 	tree := v.h.tree
 	if tree.Poisoned() {
 		return

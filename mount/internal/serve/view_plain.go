@@ -194,7 +194,7 @@ func hasNumber(s *fsdir.Snapshot) func(host.FileNumber) bool {
 // shown is always: nothing ends it but drop.
 func (v *plainView) shown() bool { return true }
 
-func (v *plainView) changes() fs.Changes {
+func (v *plainView) changes(context.Context) fs.Changes {
 	if v.closed == nil {
 		return fs.Changes{}
 	}
@@ -206,7 +206,7 @@ func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 	if v.broken != nil {
 		return false, v.broken
 	}
-	if v.changes().Total() == 0 {
+	if v.changes(ctx).Total() == 0 {
 		return false, nil
 	}
 	if err := v.checkSize(v.closed); err != nil {
@@ -280,6 +280,7 @@ func (v *plainView) drop() {
 func (v *plainView) wait() {}
 
 func (v *plainView) status(st *wire.Status) {
+	st.View = wire.ViewPlain
 	v.looking.Lock()
 	defer v.looking.Unlock()
 	st.MaxBytes, st.MaxInodes = v.h.req.MaxBytes, v.h.loader().maxInodes()

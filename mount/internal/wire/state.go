@@ -16,6 +16,17 @@ const (
 	StateClosed     = "closed"
 )
 
+// View is how a workspace is shown to tools.
+type View string
+
+// The views. Auto is a wish, and what the others are is said in package mount.
+const (
+	ViewAuto    View = ""
+	ViewOverlay View = "overlay"
+	ViewFUSE    View = "fuse"
+	ViewPlain   View = "plain"
+)
+
 // Progress of opening or committing a workspace.
 type Progress struct {
 	Phase Phase `json:"phase"`
@@ -47,19 +58,21 @@ type Result struct {
 
 // Status is what the server knows of a mount, for mount.Status.
 type Status struct {
-	State     string            `json:"state"`
-	Revision  store.Revision    `json:"revision"`
-	ReadError string            `json:"readError,omitempty"`
-	Base      *BaseStatus       `json:"base,omitempty"`
-	Changes   archive.Changes   `json:"changes"`
-	Bytes     int64             `json:"bytes"`
-	Inodes    int64             `json:"inodes"`
-	MaxBytes  int64             `json:"maxBytes"`
-	MaxInodes int64             `json:"maxInodes"`
-	ServerPID int               `json:"serverPid"`
-	Opened    time.Time         `json:"opened"`
-	Requests  map[string]uint64 `json:"requests,omitempty"`
-	Traffic   store.Traffic     `json:"traffic,omitempty"`
+	View       View              `json:"view,omitempty"`
+	ViewReason string            `json:"viewReason,omitempty"`
+	State      string            `json:"state"`
+	Revision   store.Revision    `json:"revision"`
+	ReadError  string            `json:"readError,omitempty"`
+	Base       *BaseStatus       `json:"base,omitempty"`
+	Changes    archive.Changes   `json:"changes"`
+	Bytes      int64             `json:"bytes"`
+	Inodes     int64             `json:"inodes"`
+	MaxBytes   int64             `json:"maxBytes"`
+	MaxInodes  int64             `json:"maxInodes"`
+	ServerPID  int               `json:"serverPid"`
+	Opened     time.Time         `json:"opened"`
+	Requests   map[string]uint64 `json:"requests,omitempty"`
+	Traffic    store.Traffic     `json:"traffic,omitempty"`
 }
 
 // BaseStatus is mount.BaseStatus.

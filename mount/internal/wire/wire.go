@@ -13,7 +13,7 @@ import (
 
 // Version changes with every change of what client and server, or a
 // remote command and a client, say to each other. They are usually one binary.
-const Version = 6
+const Version = 7
 
 // ServerName is Args[0] of a program that is run again as a server.
 const ServerName = "workdir-server"
@@ -69,7 +69,8 @@ type OpenRequest struct {
 	host.Flags
 	MustExist    bool       `json:"mustExist,omitempty"`
 	MustBeNew    bool       `json:"mustBeNew,omitempty"`
-	Plain        bool       `json:"plain,omitempty"` // then there is a Spill
+	View         View       `json:"view,omitempty"`    // with ViewPlain there is a Spill
+	Without      []string   `json:"without,omitempty"` // as overlay.Config.Without
 	KeepEmpty    bool       `json:"keepEmpty,omitempty"`
 	Keep         store.Keep `json:"keep"`
 	Portable     bool       `json:"portable,omitempty"`

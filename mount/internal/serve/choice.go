@@ -1,0 +1,118 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/mount/internal/host"
+	"github.com/workdir/workdir/mount/internal/overlay"
+	"github.com/workdir/workdir/mount/internal/wire"
+)
+
+// maxCopied is the largest file of an archive, in bytes, with which the overlay is chosen
+// by itself. It copies a file whole where a tool opens it for writing, and the FUSE view
+// one chunk where it is written. A quarter of the memory is the limit as well.
+const maxCopied = 64 << 20
+
+// choose decides how the tree, which is loaded, is shown: by the view that was asked for,
+// or by the one that suits. The error says why the one that was asked for cannot be had.
+func (h *hosted) choose() error {
+	if h.req.View != wire.ViewAuto && h.req.View != wire.ViewOverlay {
+		return nil
+	}
+	traits, why, err := h.whyNoOverlay()
+	switch {
+	case err != nil:
+		return err
+	case why == "":
+		h.setView(newOverlayView(h, traits), "")
+		return nil
+	}
+	return h.fallBack(why)
+}
+
+// fallBack chooses the FUSE view, unless the overlay was asked for by name.
+func (h *hosted) fallBack(why string) error {
+	if h.req.View == wire.ViewOverlay {
+		return &host.Error{Path: h.dir, What: "the overlay view: " + why, Hint: "leave the view to us (--view auto), or take another one (--view fuse)"}
+	}
+	h.setView(&fuseView{h: h}, why)
+	return nil
+}
+
+// setView chooses the view. The caller is the owner who opens: nobody else looks at the
+// view before the mount is open.
+func (h *hosted) setView(v view, reason string) { h.view, h.viewReason = v, reason }
+
+// whyNoOverlay says why the workspace is not shown by an overlay; "" where nothing speaks
+// against it yet. What was asked for by name is only refused where it would be wrong.
+func (h *hosted) whyNoOverlay() (traits fs.Traits, why string, err error) {
+	if why := h.whyNoOverlayHere(); why != "" {
+		return traits, why, nil
+	}
+	if traits, err = h.tree.Traits(); err != nil {
+		return traits, "", err
+	}
+	largest := min(maxCopied, h.maxContent()/4)
+	switch {
+	case traits.Whiteout != "":
+		why = fmt.Sprintf("%q is a device 0:0, which an overlay takes for a file that was removed", traits.Whiteout)
+	case traits.DirPath > overlay.MaxRedirect:
+		why = fmt.Sprintf("a directory has a path of %d bytes, and with more than %d it could not be moved", traits.DirPath, overlay.MaxRedirect)
+	case h.req.View == wire.ViewAuto && traits.File > largest:
+		why = fmt.Sprintf("a file has %d bytes, and one of more than %d would be copied whole at its first change", traits.File, largest)
+	}
+	return traits, why, nil
+}
+
+// whyNoOverlayHere is whyNoOverlay for what has to do with the host and the options.
+func (h *hosted) whyNoOverlayHere() string {
+	switch {
+	case h.req.ReadOnly:
+		return "read-only mounts are FUSE mounts"
+	case h.req.MaxInodes > 0 && h.req.MaxBytes == 0:
+		return "a limit of inodes (--max-inodes) needs one of memory (--max-bytes) as well"
+	}
+	return overlayUnavailable()
+}
+
+// maxContent is how much content the mount may have in memory, in bytes.
+func (h *hosted) maxContent() int64 {
+	if h.req.MaxBytes > 0 {
+		return h.req.MaxBytes
+	}
+	return h.server.budget.total
+}
+
+// overlayUnavailable says why this process can make no overlay; "" where it may try.
+var overlayUnavailable = sync.OnceValue(func() string {
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	switch {
+	case os.Geteuid() != 0:
+		return "only root can mount an overlay"
+	case !host.HasSysAdmin():
+		return "this process has no CAP_SYS_ADMIN"
+	case err != nil || !host.IsInitialNamespace(string(ids)):
+		return "in a user namespace an overlay cannot move directories"
+	}
+	return ""
+})
+
+// showChosen shows the tree by the chosen view, and by FUSE where the kernel refuses the
+// overlay after all.
+func (h *hosted) showChosen(show func() error) error {
+	err := show()
+	var why *overlay.Unsupported
+	if !errors.As(err, &why) {
+		return err
+	}
+	h.view.drop()
+	h.view.wait()
+	if err := h.fallBack(why.Why); err != nil {
+		return err
+	}
+	return show()
+}

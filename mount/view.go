@@ -1,0 +1,53 @@
+package mount
+
+import (
+	"fmt"
+
+	"github.com/workdir/workdir/mount/internal/wire"
+)
+
+// View is how a workspace is shown to tools, see docs/semantics.md.
+type View = wire.View
+
+// The views.
+const (
+	// ViewAuto is the overlay where it can be had and suits the workspace, and else FUSE.
+	ViewAuto = wire.ViewAuto
+	// ViewOverlay is a kernel overlay: what is new or changed is in memory without the
+	// server, which answers for what is still in the archive. It needs CAP_SYS_ADMIN in
+	// the initial user namespace and Linux 6.6, and has no read-only mounts.
+	ViewOverlay = wire.ViewOverlay
+	// ViewFUSE is a FUSE mount.
+	ViewFUSE = wire.ViewFUSE
+	// ViewPlain is a plain directory, as with Options.Plain.
+	ViewPlain = wire.ViewPlain
+)
+
+// ParseView returns the view of a name: "auto" and "" are ViewAuto.
+func ParseView(name string) (View, error) {
+	switch v := View(name); v {
+	case ViewAuto, ViewOverlay, ViewFUSE, ViewPlain:
+		return v, nil
+	case "auto":
+		return ViewAuto, nil
+	}
+	return "", fmt.Errorf("view %q: it is one of auto, overlay, fuse, plain", name)
+}
+
+// resolveView makes Plain and ViewPlain one.
+func (o *Options) resolveView() error {
+	if _, err := ParseView(string(o.View)); err != nil {
+		return err
+	}
+	switch {
+	case o.View == ViewPlain:
+		o.Plain = true
+	case o.Plain && o.View != ViewAuto:
+		return fmt.Errorf("%w: the view cannot be %s and plain", ErrCannotMount, o.View)
+	case o.Plain:
+		o.View = ViewPlain
+	case o.View == "auto":
+		o.View = ViewAuto
+	}
+	return nil
+}
