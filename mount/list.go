@@ -3,36 +3,14 @@ package mount
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
-	"time"
 
 	"github.com/workdir/workdir/mount/internal/host"
 )
 
-// answerPatience is how long the owner of a mount has to answer what changes nothing. One
-// that does not is stopped, or has no descriptor left.
-var answerPatience = 5 * time.Second // another one in a test
-
 // StateSilent is the Status.State of a mount whose owner does not answer: where it is is
 // known, and nothing else.
 const StateSilent = "no answer"
-
-// errSilent: the owner of a mount does not answer.
-var errSilent = errors.New("the owner does not answer")
-
-// ask is call for a question that changes nothing. ErrServerLost and errSilent where the
-// owner does not answer in time.
-func (r *Remote) ask(ctx context.Context, method string, out any) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, answerPatience, errSilent)
-	defer cancel()
-	err := r.call(ctx, method, out, nil)
-	if errors.Is(err, errSilent) {
-		return fmt.Errorf("%s: %w: its owner, process %d, does not answer: it is stopped, or has no descriptor left%w",
-			r.record.Path, ErrServerLost, host.ClientOf(r.session), hidden{errSilent})
-	}
-	return err
-}
 
 // List returns the status of all mounts of this user in a run directory ("":
 // DefaultRunDir and PlainRunDir), of whatever process. Of a process that does not answer

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/mount/internal/host"
 	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
@@ -283,22 +284,6 @@ func TestBeforeStoreCanRefuse(t *testing.T) {
 	}
 }
 
-// waitFor polls a condition, for as long as the test may run.
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.NewTimer(time.Minute)
-	defer limit.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
-}
-
 // A command that was started and came after the unmount once worked in the empty
 // mountpoint, and nobody was told.
 func TestCommandAfterTheUnmount(t *testing.T) {
@@ -455,4 +440,10 @@ func writeTar(t *testing.T, path, name, content string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// waitFor is testenv.WaitFor, of which tests here are full.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	testenv.WaitFor(t, what, cond)
 }

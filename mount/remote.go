@@ -400,3 +400,23 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 	}
 	return err
 }
+
+// answerPatience is how long the owner of a mount has to answer what changes nothing. One
+// that does not is stopped, or has no descriptor left.
+var answerPatience = 5 * time.Second // another one in a test
+
+// errSilent: the owner of a mount does not answer.
+var errSilent = errors.New("the owner does not answer")
+
+// ask is call for a question that changes nothing. ErrServerLost and errSilent where the
+// owner does not answer in time.
+func (r *Remote) ask(ctx context.Context, method string, out any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerPatience, errSilent)
+	defer cancel()
+	err := r.call(ctx, method, out, nil)
+	if errors.Is(err, errSilent) {
+		return fmt.Errorf("%s: %w: its owner, process %d, does not answer: it is stopped, or has no descriptor left%w",
+			r.record.Path, ErrServerLost, host.ClientOf(r.session), hidden{errSilent})
+	}
+	return err
+}

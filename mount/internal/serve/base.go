@@ -3,12 +3,13 @@ package serve
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/workdir/workdir/archive"
-	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/panics"
+	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
 
@@ -29,6 +30,14 @@ type baseKey struct {
 	revision   store.Revision
 	cacheDir   string
 	cacheBytes int64
+}
+
+// baseRequest is what a mount asks of its base.
+type baseRequest struct {
+	baseKey
+	stays        bool // the archive stays readable, though it be replaced
+	fetchAll     bool // the mount fetches all of it itself
+	newAheadFile func(size int64) (*aheadFile, error)
 }
 
 // base is an archive with an index that is open.
@@ -95,8 +104,8 @@ func (o *openObject) Close() {
 // that others use already, or has opened meanwhile, and closes obj. The caller releases
 // it. An archive without an index is no base: then it is returned itself, and obj stays
 // the caller's, as it does with an error.
-func (s *bases) acquire(ctx context.Context, l *loader, obj *openObject, opts *archive.ReaderOptions) (*base, *archive.Archive, error) {
-	key := baseKey{l.url, string(l.req.MemDir), obj.Info().Revision, string(l.req.Cache), l.req.CacheBytes}
+func (s *bases) acquire(ctx context.Context, want baseRequest, obj *openObject, opts *archive.ReaderOptions) (*base, *archive.Archive, error) {
+	key := want.baseKey
 	if b := s.use(key, nil); b != nil {
 		obj.Close()
 		return b, nil, nil
@@ -108,9 +117,9 @@ func (s *bases) acquire(ctx context.Context, l *loader, obj *openObject, opts *a
 	if err := obj.keep(ctx); err != nil {
 		return nil, nil, err
 	}
-	b := &base{bases: s, key: key, object: obj, archive: a, stays: !l.replaceable()}
+	b := &base{bases: s, key: key, object: obj, archive: a, stays: want.stays}
 	if !b.stays {
-		if b.ahead, err = l.newAheadFile(obj.Info().Size); err != nil {
+		if b.ahead, err = want.newAheadFile(obj.Info().Size); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -121,7 +130,7 @@ func (s *bases) acquire(ctx context.Context, l *loader, obj *openObject, opts *a
 		b.close()
 		return other, nil, nil
 	}
-	if !l.req.FetchAll { // which is done by who asked for it
+	if !want.fetchAll { // which is done by who asked for it
 		b.fetchAhead()
 	}
 	return b, nil, nil
@@ -211,39 +220,76 @@ func (b *base) lastError() error {
 	return b.err
 }
 
-// baseFailed tells all mounts on a base that it cannot be read.
-func (s *server) baseFailed(b *base, err error) {
-	s.mu.Lock()
-	var all []*hosted
-	for _, h := range s.hosted {
-		all = append(all, h)
+// status returns what a mount on the base shows of it; nil for a nil base.
+func (b *base) status() *wire.BaseStatus {
+	if b == nil {
+		return nil
 	}
-	s.mu.Unlock()
-	for _, h := range all {
-		h.whileOpen(func(string) {
-			if h.base == b {
-				slog.New(noteHandler{server: s, id: h.req.ID}).Error("what was opened cannot be read, tools get EIO", "error", err)
-			}
-		})
+	size := b.object.Info().Size
+	if b.stays || b.fetched.Load() {
+		return &wire.BaseStatus{Bytes: size, Here: size}
 	}
+	return &wire.BaseStatus{Bytes: size, Here: b.source.Kept()}
 }
 
-// replaceable reports whether what was opened may be gone once it is replaced. A file
-// stays with its descriptor, and memory with who has it.
-func (l *loader) replaceable() bool { return l.url.Scheme != "file" && l.url.Scheme != "mem" }
+// ReadPatience is how long one read of an archive may take before tools get EIO. Tests
+// wait for less.
+var ReadPatience = archive.DefaultPatience
 
-// treeOn makes the tree that stands on the base.
-func (l *loader) treeOn(c *loaded, opts *archive.ReaderOptions) error {
-	image, err := c.base.archive.Image(c.base.source, opts)
-	if err != nil {
-		return l.readError(err)
+func (b *base) sourceOptions() *archive.SourceOptions {
+	opts := &archive.SourceOptions{Failed: b.fail, Patience: ReadPatience}
+	if b.ahead != nil {
+		opts.Packed, opts.PackedBytes = b.ahead.file, b.ahead.size
 	}
-	home, err := l.newHome(c)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", l.url.Redacted(), err)
+	return opts
+}
+
+// aheadDelay is for how long a mount is open before the rest of its archive is fetched:
+// most commands have done their work by then, and have read what they needed.
+const aheadDelay = 2 * time.Second
+
+// fetchAhead reads the archive in the background, as far as there is room for it: where
+// the store keeps no replaced archives it may be gone later.
+func (b *base) fetchAhead() {
+	if b.ahead == nil {
+		return
 	}
-	if c.tree, err = fs.NewOn(image, home, l.treeOptions(l.maxBytes())); err != nil {
-		return l.readError(err)
+	b.work.Go(func() {
+		defer func() {
+			if r := recover(); r != nil {
+				b.fail(panics.New("fetch ahead", r))
+			}
+		}()
+		select {
+		case <-time.After(aheadDelay):
+		case <-b.life.Done():
+			return
+		}
+		if _, err := b.prefetch(b.life, nil); err != nil {
+			b.fail(err)
+		}
+	})
+}
+
+// prefetch is Source.Prefetch.
+func (b *base) prefetch(ctx context.Context, progress func(int64)) (all bool, err error) {
+	all, err = b.source.Prefetch(ctx, progress)
+	if all {
+		b.fetched.Store(true)
 	}
-	return nil
+	return all, err
+}
+
+// fetchAll returns once all of the archive was read, its digests are right, and what may
+// be replaced in the store is kept. progress is called with the count of bytes. Errors:
+// ErrLimit where there is no room, that of reading, or ctx's.
+func (b *base) fetchAll(ctx context.Context, progress func(int64)) error {
+	if b.stays {
+		return b.archive.Verify(ctx, progress)
+	}
+	all, err := b.prefetch(ctx, progress)
+	if err != nil || all {
+		return err
+	}
+	return fmt.Errorf("%w: FetchAll (--fetch-all) has no room for the %d bytes of the archive; name a directory with as much free for Cache (--cache), or leave it out", wire.ErrLimit, b.object.Info().Size)
 }

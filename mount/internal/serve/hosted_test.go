@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/workdir/workdir/internal/ipc"
 	"github.com/workdir/workdir/mount/internal/host"
@@ -47,7 +48,7 @@ func TestLooksWhileAMountCloses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for i := range 30 {
-				h := newHosted(s, wire.OpenRequest{ID: uint64(i + 1), URL: store.URL{Scheme: "file", Key: strings.TrimPrefix(t.TempDir(), "/") + "/k"}, Dir: ipc.Path(t.TempDir()), Source: "k", GraceNS: 1e9})
+				h := newHosted(s, wire.OpenRequest{ID: uint64(i + 1), URL: store.URL{Scheme: "file", Key: strings.TrimPrefix(t.TempDir(), "/") + "/k"}, Dir: ipc.Path(t.TempDir()), Source: "k", GraceNS: int64(time.Minute)})
 				if err := h.open(t.Context()); err != nil {
 					t.Fatal(err)
 				}

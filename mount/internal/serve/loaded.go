@@ -81,7 +81,7 @@ func (l *loader) read(ctx context.Context, obj *openObject, c *loaded) (err erro
 	_, step := l.req.Step()
 	opts.LostLog = !step // which must not be done again
 	var whole *archive.Archive
-	if c.base, whole, err = l.bases.acquire(ctx, l, obj, opts); c.base == nil {
+	if c.base, whole, err = l.bases.acquire(ctx, l.baseRequest(obj.Info().Revision), obj, opts); c.base == nil {
 		defer obj.Close()
 	}
 	switch {
@@ -216,4 +216,46 @@ func (c *loaded) free() {
 	if c.base != nil {
 		c.base.release()
 	}
+}
+
+// baseRequest is what the mount asks of the base of a revision.
+func (l *loader) baseRequest(rev store.Revision) baseRequest {
+	return baseRequest{
+		baseKey: baseKey{l.url, string(l.req.MemDir), rev, string(l.req.Cache), l.req.CacheBytes},
+		stays:   !l.replaceable(), fetchAll: l.req.FetchAll, newAheadFile: l.newAheadFile,
+	}
+}
+
+// replaceable reports whether what was opened may be gone once it is replaced. A file
+// stays with its descriptor, and memory with who has it.
+func (l *loader) replaceable() bool { return l.url.Scheme != "file" && l.url.Scheme != "mem" }
+
+// treeOn makes the tree that stands on the base.
+func (l *loader) treeOn(c *loaded, opts *archive.ReaderOptions) error {
+	image, err := c.base.archive.Image(c.base.source, opts)
+	if err != nil {
+		return l.readError(err)
+	}
+	home, err := l.newHome(c)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", l.url.Redacted(), err)
+	}
+	if c.tree, err = fs.NewOn(image, home, l.treeOptions(l.maxBytes())); err != nil {
+		return l.readError(err)
+	}
+	return nil
+}
+
+// newAheadFile makes a file for an archive of size bytes: in the cache directory of the
+// mount, if it has one, else in memory, for as much as there is room for; nil where there
+// is none.
+func (l *loader) newAheadFile(size int64) (*aheadFile, error) {
+	if l.req.Cache == "" {
+		return l.budget.newAheadFile(size), nil
+	}
+	f, err := newCacheFile(string(l.req.Cache))
+	if err != nil {
+		return nil, &host.Error{Path: string(l.req.Cache), What: "the cache directory: " + err.Error(), Hint: "choose another one, which can be written to"}
+	}
+	return &aheadFile{file: f}, nil
 }

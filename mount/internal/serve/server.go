@@ -290,3 +290,20 @@ func (s *server) revoke(body json.RawMessage) error {
 func (s *server) note(id uint64, level slog.Level, message string, attrs ...[2]string) {
 	s.conn.Notify(wire.NoteLog, wire.LogNote{ID: id, Level: level, Message: message, Attrs: attrs})
 }
+
+// baseFailed tells all mounts on a base that it cannot be read.
+func (s *server) baseFailed(b *base, err error) {
+	s.mu.Lock()
+	var all []*hosted
+	for _, h := range s.hosted {
+		all = append(all, h)
+	}
+	s.mu.Unlock()
+	for _, h := range all {
+		h.whileOpen(func(string) {
+			if h.base == b {
+				slog.New(noteHandler{server: s, id: h.req.ID}).Error("what was opened cannot be read, tools get EIO", "error", err)
+			}
+		})
+	}
+}
