@@ -84,13 +84,13 @@ func (d *BackingDir) Close() error {
 // Range is Len bytes of a file from Off on.
 type Range struct{ Off, Len int64 }
 
-// Adopt makes f, of so many bytes, the content of n, a regular file, instead of what it
-// has; f belongs to the tree then. same are the ranges, in order, in which f holds what n
+// Adopt makes f, of size bytes, of which used take memory, the content of n, a regular
+// file, instead of what it has; f belongs to the tree then. same are the ranges, in order, in which f holds what n
 // does. Those that are base of n stay so, and f gives their memory back; each begins at a
 // multiple of 1 MiB, and ends at one, at the end of f or at that of n. Times stay. The
 // memory counts also beyond MaxBytes: it has been taken already. After an errno n is what
 // it was, and f is the caller's, but worth nothing.
-func (t *Tree) Adopt(n *Inode, f File, size int64, same []Range) syscall.Errno {
+func (t *Tree) Adopt(n *Inode, f File, size, used int64, same []Range) syscall.Errno {
 	if errno := regular(n); errno != 0 {
 		return errno
 	}
@@ -110,10 +110,10 @@ func (t *Tree) Adopt(n *Inode, f File, size int64, same []Range) syscall.Errno {
 				return errnoOf(err)
 			}
 		}
-	}
-	used, err := f.Used()
-	if err != nil {
-		return errnoOf(err)
+		var err error
+		if used, err = f.Used(); err != nil {
+			return errnoOf(err)
+		}
 	}
 	t.replaceContentLocked(n, u, size)
 	u.pages = used / pageSize

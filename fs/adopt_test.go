@@ -36,9 +36,11 @@ func backingDir(t *testing.T, tree *Tree) *BackingDir {
 
 func adopt(t *testing.T, tree *Tree, d *BackingDir, fd int, n *Inode, size int64, same ...Range) {
 	t.Helper()
+	var st unix.Stat_t
+	must(t, unix.Fstatat(fd, "f", &st, 0))
 	f, err := d.Adopt(fd, "f")
 	must(t, err)
-	ok(t, tree.Adopt(n, f, size, same))
+	ok(t, tree.Adopt(n, f, size, st.Blocks*512, same))
 }
 
 func TestAdoptNewFile(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -161,26 +163,24 @@ func (a *applier) release() {
 	}
 }
 
-// passable returns nil for an error that only says that upper was changed meanwhile, where
-// that may be; else err with the path.
+// passable returns nil where upper is in use, for an error that says no more than that it
+// was changed meanwhile, or that a path is too long; else err with the path.
 func (a *applier) passable(path string, err error) error {
-	if err == nil {
+	var limit *archive.LimitError
+	if a.live && (errors.As(err, &limit) || slices.ContainsFunc(changing, func(of error) bool { return errors.Is(err, of) })) {
 		return nil
-	}
-	if a.live {
-		for _, of := range []error{ErrInconsistent, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENODATA, unix.ESTALE, unix.EINVAL} {
-			if errors.Is(err, of) {
-				return nil
-			}
-		}
 	}
 	return named(path, err)
 }
 
+// changing are the errors of one who reads what others change.
+var changing = []error{ErrInconsistent, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENODATA, unix.ESTALE, unix.EINVAL, unix.ENAMETOOLONG, io.ErrUnexpectedEOF}
+
 // named puts the path in front of an error that has none yet.
 func named(path string, err error) error {
 	var has *pathError
-	if err == nil || errors.As(err, &has) {
+	var limit *archive.LimitError
+	if err == nil || errors.As(err, &has) || errors.As(err, &limit) {
 		return err
 	}
 	return &pathError{path, err}

@@ -2,6 +2,8 @@ package fsupper
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 )
 
@@ -88,7 +91,7 @@ func TestApply(t *testing.T) {
 			must(o.tb, err)
 			defer unix.Close(fd)
 			must(o.tb, unix.Bind(fd, &unix.SockaddrUnix{Name: o.path("sock")}))
-		}, changes{Created: 1}},
+		}, changes{}},
 		{"new sparse files", func(o *overlay) {
 			o.sh("truncate -s 1G hole; printf x >tail; truncate -s 3M tail; printf y >>tail; >kept; fallocate -n -l 1M kept")
 		}, changes{Created: 3, Bytes: 1<<30 + 3<<20 + 1}},
@@ -174,6 +177,136 @@ func TestApply(t *testing.T) {
 			o.checkCommit()
 		})
 	}
+}
+
+// everything does something of each kind in an overlay over full.
+func (o *overlay) everything() {
+	o.tb.Helper()
+	o.sh("mv a z; mkdir a; mv z/b a/b; echo more >>f; mv f a/f; rm -r gone; echo >gone; echo x >>d/e/h3; rm h1; ln z/g g2; chmod 600 x/*; mkdir -p n/m; echo >n/m/f")
+	o.exchange("d", "x")
+	o.writeAt("big", "x", 3*mib+5, false)
+	o.truncate("x/big", mib+1)
+}
+
+// The tree of an archive without an index stands on no image.
+func TestApplyToFilledTree(t *testing.T) {
+	o := newOverlay(t, packAs(t, nil, &archive.WriterOptions{Plain: true}, full))
+	if o.tree.Image() != nil {
+		t.Fatal("the tree stands on an image")
+	}
+	o.everything()
+	want := shown(t, o.dir)
+	o.apply()
+	wantSame(t, "the tree", held(t, o.tree), want)
+	o.checkCommit()
+}
+
+// An upper on a disk is adopted there.
+func TestApplyFromDisk(t *testing.T) {
+	memory, err := fs.NewArenaHome(mib)
+	must(t, err)
+	dir := t.TempDir()
+	home, err := fs.NewSpillHome(memory, dir, -1)
+	must(t, err)
+	t.Cleanup(func() { must(t, memory.Close()) })
+	o := newOverlayIn(t, pack(t, full), home)
+	o.everything()
+	o.sh("truncate -s 100M n/hole; head -c 9000000 /dev/urandom >n/random")
+	want := shown(t, o.dir)
+	o.apply()
+	wantSame(t, "the tree", held(t, o.tree), want)
+	if _, free, err := memory.StatFS(); free != mib || err != nil {
+		t.Errorf("%d bytes of memory are free, %v", free, err)
+	}
+	o.checkCommit()
+}
+
+// A commit copies what was not changed, though upper holds the whole file, and files that
+// went with their directory.
+func TestCommitKeepsWhatIsTheSame(t *testing.T) {
+	packed := pack(t, full)
+	const chunk = mib + mib/100
+	for _, c := range []struct {
+		name string
+		do   func(o *overlay)
+		most int64 // bytes of content that are new
+	}{
+		{"a byte of a big file", func(o *overlay) { o.writeAt("big", "x", 3*mib, false) }, chunk},
+		{"a big file written as it was", func(o *overlay) { o.writeAt("big", noise(1, 5*mib), 0, false) }, 0},
+		{"a big file cut within a chunk", func(o *overlay) { o.truncate("big", 2*mib+5) }, 100},
+		{"a directory with a big file moved", func(o *overlay) { o.sh("mv d x/d; chmod 700 x/d/big") }, 0},
+		{"a big file moved and appended to", func(o *overlay) { o.sh("mv d/big big2; echo >>big2") }, 100},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := newOverlay(t, packed)
+			c.do(o)
+			o.apply()
+			next, plan := o.commit()
+			if fresh := int64(len(next)) - plan.Kept; fresh > c.most+20_000 {
+				t.Errorf("%d bytes are new, of %d", fresh, len(next))
+			}
+		})
+	}
+}
+
+// Holes of upper are none of the memory that the tree counts, nor is what stays base.
+func TestMemoryIsCountedOnce(t *testing.T) {
+	o := newOverlay(t, pack(t, full))
+	o.sh("truncate -s 1G hole; printf x >one; head -c 10000 /dev/zero >zeros")
+	o.writeAt("big", "x", 3*mib, false)
+	o.writeAt("x/sparse", "y", 5*mib, false)
+	o.apply()
+	// one: a page; zeros: three; big: a chunk; of sparse: what holds the chunk.
+	if used, _ := o.tree.Usage(); used != 4096+3*4096+mib+4096 {
+		t.Errorf("%d bytes are counted", used)
+	}
+	total, free, err := o.home.StatFS()
+	must(t, err)
+	if left := total - free; left > 2*mib {
+		t.Errorf("%d bytes are taken", left)
+	}
+}
+
+// A file of a thousand names, of which one is written, one moved and one removed.
+func TestManyNames(t *testing.T) {
+	o := newOverlay(t, pack(t, func(m maker) {
+		m.dir("d")
+		m.file("d/f", "content")
+		for i := range 999 {
+			m.link(fmt.Sprintf("d/f%03d", i), "d/f")
+		}
+	}))
+	o.sh("echo >>d/f500; mv d/f501 moved; rm d/f502")
+	want := shown(t, o.dir)
+	if got := o.apply(); got != (fs.Changes{Modified: 1, Bytes: 8}) {
+		t.Errorf("changes = %+v", got)
+	}
+	wantSame(t, "the tree", held(t, o.tree), want)
+	o.checkCommit()
+}
+
+// Count is asked while tools work: whatever it sees, it says something.
+func TestCountWhileToolsWork(t *testing.T) {
+	o := newOverlay(t, pack(t, small))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d := &doer{o: o, r: rand.New(rand.NewPCG(1, 2))}
+		for range 300 {
+			d.step()
+		}
+	}()
+	for working := true; working; {
+		select {
+		case <-done:
+			working = false
+		default:
+			o.count()
+		}
+	}
+	want := shown(t, o.dir)
+	o.apply()
+	wantSame(t, "the tree", held(t, o.tree), want)
 }
 
 // checkStates holds what a commit asks of the tree against its changes.

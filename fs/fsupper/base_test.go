@@ -97,6 +97,12 @@ func (m maker) settle() {
 // pack returns the archive of what fill makes.
 func pack(tb testing.TB, fill func(m maker)) []byte {
 	tb.Helper()
+	return packAs(tb, newLog(nil), nil, fill)
+}
+
+// packAs is pack with a log, which may be nil, and options.
+func packAs(tb testing.TB, log *archive.Log, opts *archive.WriterOptions, fill func(m maker)) []byte {
+	tb.Helper()
 	home, err := fs.NewArenaHome(2 << 30)
 	must(tb, err)
 	t, err := fs.New(home, nil)
@@ -105,7 +111,7 @@ func pack(tb testing.TB, fill func(m maker)) []byte {
 	fill(m)
 	m.settle()
 	var out bytes.Buffer
-	_, err = archive.NewWriter(&out, nil).WriteTree(tb.Context(), t, newLog(nil))
+	_, err = archive.NewWriter(&out, opts).WriteTree(tb.Context(), t, log)
 	must(tb, err)
 	must(tb, t.Close())
 	must(tb, home.Close())

@@ -110,7 +110,7 @@ func (a *applier) compareXattrs(n *fs.Inode, e *entry, c *change) error {
 			continue
 		}
 		delete(gone, name)
-		value, err := a.upper.value(xattrPath(e.dir, e.name), key)
+		value, err := a.upper.xattr(xattrPath(e.dir, e.name), key)
 		if err != nil {
 			return err
 		}

@@ -57,20 +57,32 @@ func serve(path string) error {
 	return conn.Wait()
 }
 
-// standOn makes a tree that stands on an archive. A nil home is an arena's.
+// standOn makes a tree of an archive, sealed: on its image, if it has an index. A nil home
+// is an arena's.
 func standOn(packed []byte, home fs.Home) (*fs.Tree, *archive.Archive, error) {
+	if home == nil {
+		var err error
+		if home, err = fs.NewArenaHome(1 << 30); err != nil {
+			return nil, nil, err
+		}
+	}
+	opts := &archive.ReaderOptions{Devices: true}
 	a, err := archive.Open(context.Background(), bytes.NewReader(packed), int64(len(packed)), nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	img, err := a.Image(a.Source(archive.NewCache(64<<20), nil), &archive.ReaderOptions{Devices: true})
-	if err != nil {
-		return nil, nil, err
-	}
-	if home == nil {
-		if home, err = fs.NewArenaHome(1 << 30); err != nil {
+	if !a.Indexed() {
+		t, err := fs.New(home, nil)
+		if err != nil {
 			return nil, nil, err
 		}
+		_, err = archive.NewReader(bytes.NewReader(packed), opts).Load(context.Background(), t)
+		t.Seal()
+		return t, a, err
+	}
+	img, err := a.Image(a.Source(archive.NewCache(64<<20), nil), opts)
+	if err != nil {
+		return nil, nil, err
 	}
 	t, err := fs.NewOn(img, home, nil)
 	return t, a, err
@@ -409,6 +421,12 @@ func wantSame(tb testing.TB, what string, got, want *seen) {
 // checkCommit packs the tree as the successor of its archive, compares what that holds,
 // and returns it.
 func (o *overlay) checkCommit() []byte {
+	packed, _ := o.commit()
+	return packed
+}
+
+// commit is checkCommit that also returns the plan.
+func (o *overlay) commit() ([]byte, *archive.Plan) {
 	o.tb.Helper()
 	o.tree.Freeze()
 	log := newLog(nil)
@@ -429,7 +447,7 @@ func (o *overlay) checkCommit() []byte {
 	want.asArchived()
 	got.asArchived()
 	wantSame(o.tb, "the commit", got, want)
-	return out.Bytes()
+	return out.Bytes(), plan
 }
 
 // asArchived leaves out what archives do not hold.

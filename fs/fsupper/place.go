@@ -88,7 +88,7 @@ func (a *applier) placeHere(d *dir, path string) (mtime fs.Time, err error) {
 		return mtime, err
 	}
 	defer unix.Close(fd)
-	e, err := a.upper.entry(fd, ".", path)
+	e, err := a.upper.entry(fd, ".", path, false)
 	if err != nil {
 		return mtime, err
 	}
@@ -134,7 +134,7 @@ func (a *applier) name(d *dir, name string, n *fs.Inode) error {
 
 // placeFile puts what is no directory in its place.
 func (a *applier) placeFile(d *dir, fd int, name, path string) error {
-	e, err := a.upper.entry(fd, name, path)
+	e, err := a.upper.entry(fd, name, path, !d.marked)
 	if err != nil || isWhiteout(&e.st) {
 		return err
 	}
@@ -205,7 +205,7 @@ func (a *applier) placeIndexed(index int, name string) error {
 	if err != nil || node == 0 {
 		return err
 	}
-	e, err := a.upper.entry(index, name, "index/"+name)
+	e, err := a.upper.entry(index, name, "index/"+name, false)
 	if err != nil || isWhiteout(&e.st) {
 		return err
 	}

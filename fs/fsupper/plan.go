@@ -19,6 +19,7 @@ type dir struct {
 	inode    *fs.Inode // that it is in the tree; set when it is placed; nil where the target makes none
 	children []*dir
 	drops    []string // names in base that lead to something else, or nowhere
+	marked   bool     // files in it have extended attributes
 }
 
 // path is the path from the root, without a slash in front.
@@ -217,6 +218,7 @@ func (a *applier) lookup(dir *fs.Inode, name string) (uint64, error) {
 // what the name leads to in base.
 func (a *applier) scanFile(parent *dir, fd int, name string, hidden uint64) (uint64, error) {
 	m, err := a.upper.marks(fd, name)
+	parent.marked = parent.marked || m.some
 	if err != nil || m.origin == 0 {
 		return 0, err
 	}

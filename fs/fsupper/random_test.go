@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 8, "how many random runs TestRandom makes")
+	seeds = flag.Int("seeds", 4, "how many random runs TestRandom makes")
 	first = flag.Uint64("seed", 1, "the first of them")
 	trace = flag.Bool("steps", false, "print what they do")
 )

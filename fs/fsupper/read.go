@@ -38,12 +38,35 @@ func retry(fn func() error) (err error) {
 // followed.
 type reader struct {
 	root  int
-	buf   []byte // for a value, or a list of names
-	names []byte
+	value []byte // of an extended attribute
+	names []byte // of all of a file
 }
 
+// Sizes of buffers, in bytes: the largest that a value or a list of names can be, and what
+// is tried first, because the kernel allocates as much at each call.
+const (
+	xattrMost  = 1 << 16
+	xattrFirst = 512
+)
+
 func newReader(root int) reader {
-	return reader{root: root, buf: make([]byte, 1<<16), names: make([]byte, 1<<16)}
+	return reader{root: root, value: make([]byte, xattrMost), names: make([]byte, xattrMost)}
+}
+
+// fill calls read with a part of buf that is large enough.
+func fill(buf []byte, read func([]byte) (int, error)) ([]byte, error) {
+	for _, size := range []int{xattrFirst, len(buf)} {
+		n := 0
+		err := retry(func() (err error) { n, err = read(buf[:size]); return err })
+		switch {
+		case errors.Is(err, unix.ERANGE) && size < len(buf):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		return buf[:n], nil
+	}
+	return nil, unix.ERANGE
 }
 
 // openDir opens a directory by its path; "" is the root.
@@ -116,14 +139,15 @@ func statAt(dir int, name string) (st unix.Stat_t, err error) {
 	return st, err
 }
 
-// entry reads one name in a directory; "." is the directory itself.
-func (r *reader) entry(dir int, name, path string) (*entry, error) {
+// entry reads one name in a directory; "." is the directory itself. plain says that it is
+// known to have no extended attributes.
+func (r *reader) entry(dir int, name, path string, plain bool) (*entry, error) {
 	st, err := statAt(dir, name)
 	if err != nil {
 		return nil, err
 	}
 	e := &entry{dir: dir, name: name, path: path, st: st}
-	if !isWhiteout(&st) {
+	if !plain && !isWhiteout(&st) {
 		e.marks, err = r.marks(dir, name)
 	}
 	return e, err
@@ -145,26 +169,21 @@ type marks struct {
 	redirect string   // where in lower it comes from; "" is the same name
 	origin   uint64   // the number of the inode that it was copied from; 0: none
 	xattrs   []string // the user's, as upper has them
+	some     bool     // there is any
 }
 
 // marks reads those of a name in a directory; "." is the directory itself.
 func (r *reader) marks(dir int, name string) (m marks, err error) {
 	path := xattrPath(dir, name)
-	n := 0
-	err = retry(func() (err error) { n, err = unix.Llistxattr(path, r.names); return err })
+	names, err := fill(r.names, func(p []byte) (int, error) { return unix.Llistxattr(path, p) })
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return m, nil
 	}
-	if err != nil {
+	if err != nil || len(names) == 0 {
 		return m, err
 	}
-	for rest := r.names[:n]; len(rest) > 0; {
-		end := 0
-		for end < len(rest) && rest[end] != 0 {
-			end++
-		}
-		key := string(rest[:end])
-		rest = rest[min(end+1, len(rest)):]
+	m.some = true
+	for key := range strings.SplitSeq(string(names[:len(names)-1]), "\x00") {
 		if own, ok := strings.CutPrefix(key, ownPrefix); !ok || strings.HasPrefix(key, escapedPrefix) {
 			m.xattrs = append(m.xattrs, key)
 		} else if err := r.mark(&m, path, own, key); err != nil {
@@ -187,7 +206,7 @@ func (r *reader) mark(m *marks, path, own, key string) error {
 	default: // impure, nlink, uuid, upper: nothing to us
 		return nil
 	}
-	value, err := r.value(path, key)
+	value, err := r.xattr(path, key)
 	if err != nil {
 		return err
 	}
@@ -205,11 +224,9 @@ func (r *reader) mark(m *marks, path, own, key string) error {
 	return err
 }
 
-// value returns an extended attribute, good until the next call.
-func (r *reader) value(path, key string) ([]byte, error) {
-	n := 0
-	err := retry(func() (err error) { n, err = unix.Lgetxattr(path, key, r.buf); return err })
-	return r.buf[:max(0, n)], err
+// xattr returns an extended attribute, good until the next call.
+func (r *reader) xattr(path, key string) ([]byte, error) {
+	return fill(r.value, func(p []byte) (int, error) { return unix.Lgetxattr(path, key, p) })
 }
 
 // xattrPath leads to a name in a directory, of which there is a descriptor: the calls for

@@ -94,7 +94,7 @@ func (to *treeTarget) adopt(n *fs.Inode, e *entry, c *content) error {
 	if err != nil {
 		return fmt.Errorf("adopt its content: %w", err)
 	}
-	if errno := to.tree.Adopt(n, f, c.size, c.same); errno != 0 {
+	if errno := to.tree.Adopt(n, f, c.size, e.st.Blocks*512, c.same); errno != 0 {
 		return errors.Join(fmt.Errorf("adopt its content: %w", errno), f.Close())
 	}
 	return nil
