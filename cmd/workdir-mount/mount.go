@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +49,7 @@ this one, and SIGINT (Ctrl-C), SIGHUP and SIGQUIT are the same.`,
 	f.register(cmd.Flags())
 	at.register(cmd.Flags())
 	cmd.Flags().BoolVar(&f.Commit, "commit", false, "mark the workspace at once, as workdir-mount commit does, to be stored when it is unmounted")
+	cmd.Flags().StringVar(&f.Metrics, "metrics", "", "serve /metrics for Prometheus and /healthz at this `ADDRESS`, such as 127.0.0.1:9090, to anyone who reaches it")
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay, and unmount on a signal")
 	return cmd
 }
@@ -89,8 +91,26 @@ type opened struct {
 	status mount.Status
 }
 
-// openWithStatus mounts and asks for the first status.
+// openWithStatus mounts, asks for the first status, and serves the metrics of the mount.
 func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (opened, error) {
+	listener, err := listenMetrics(f.Metrics)
+	if err != nil {
+		return opened{}, err
+	}
+	begun := time.Now()
+	o, err := a.openMarked(ctx, f)
+	switch {
+	case listener == nil:
+	case err != nil:
+		listener.Close()
+	default:
+		a.serveMetrics(listener, &observed{f.URL.Scheme, modeOf(f.ReadOnly), time.Since(begun), o.mount.Status})
+	}
+	return o, err
+}
+
+// openMarked mounts, marks if that was asked for, and asks for the first status.
+func (a *app) openMarked(ctx context.Context, f *mountFlags) (opened, error) {
 	m, err := a.open(ctx, f)
 	if err != nil {
 		return opened{}, err
@@ -103,7 +123,8 @@ func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (opened, error)
 		status, err = m.Status(ctx)
 	}
 	if err != nil {
-		_, _ = m.Close(context.WithoutCancel(ctx)) // unmarked; err says what is wrong
+		m.Abandon()
+		_, _ = m.Close(context.WithoutCancel(ctx)) // err says what is wrong
 	}
 	return opened{m, status}, err
 }

@@ -41,7 +41,9 @@ type mountFlags struct {
 	AllowOther bool `json:"allowOther"`
 	Suid       bool `json:"suid"`
 	Dev        bool `json:"dev"`
-	Commit     bool `json:"commit"` // mark it at once; of mount alone
+	Commit     bool `json:"commit"` // mark it at once; of mount alone, as is the next
+
+	Metrics string `json:"metrics"` // address of the metrics
 
 	Grace time.Duration `json:"grace"`
 
