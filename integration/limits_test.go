@@ -270,7 +270,7 @@ func TestStatusShowsLimits(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	mustRun(t, e.command("umount", dir))
+	mustRun(t, e.command("umount", "--discard", dir))
 }
 
 // All mounts of a server together stay within half of the memory that the control

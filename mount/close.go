@@ -56,9 +56,12 @@ func (m *Mount) decide() wire.Decision {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.decision == nil {
-		m.decision = &wire.Decision{Commit: m.markedLocked(), CommitID: m.commitID}
-		if m.decision.Commit {
-			m.decision.Result = m.stepResult
+		m.decision = &wire.Decision{Commit: m.markedLocked(), CommitID: m.commitID, Save: m.saveTo}
+		switch {
+		case m.decision.Commit:
+			m.decision.Result, m.decision.Message = m.stepResult, m.message
+		case m.saveTo != (store.URL{}) && !m.opts.ReadOnly:
+			m.decision.Why = m.failure
 		}
 	}
 	return *m.decision

@@ -44,6 +44,9 @@ type Mount struct {
 	marked    bool           // guarded by mu
 	abandoned bool           // guarded by mu
 	unmounted bool           // guarded by mu; by something else than Close
+	message   string         // guarded by mu; for the record
+	failure   string         // guarded by mu; what Fail was given
+	saveTo    store.URL      // guarded by mu; zero: nowhere
 	decision  *wire.Decision // guarded by mu; nil before the server asked for it, then for good
 	over      bool           // guarded by mu; result and err are final
 	result    Result         // guarded by mu
@@ -97,6 +100,11 @@ func OpenURL(ctx context.Context, u store.URL, opts *Options) (_ *Mount, err err
 	}
 	if err := m.opts.Presence.Check(m.opts.ReadOnly); err != nil {
 		return nil, fmt.Errorf("open %s: %w", m.URL(), err)
+	}
+	if m.opts.SaveFailed != "" {
+		if m.saveTo, err = parseTarget(m.opts.SaveFailed); err != nil {
+			return nil, err
+		}
 	}
 	if m.opts.Origin, err = m.origin(); err != nil {
 		return nil, err
@@ -176,7 +184,7 @@ func (m *Mount) request(memDir string) wire.OpenRequest {
 		View: m.opts.View, Without: m.opts.without, KeepEmpty: m.opts.KeepEmpty, Keep: m.opts.Keep, Portable: m.opts.Portable, Flags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve,
 		Cache: ipc.Path(m.cache), CacheBytes: max(0, m.opts.CacheBytes), FetchAll: m.opts.FetchAll, GraceNS: int64(grace),
-		Origin: m.opts.Origin, Since: m.opts.Since,
+		Origin: m.opts.Origin, Since: m.opts.Since, Command: m.opts.Command[:min(len(m.opts.Command), archive.MaxMessage)],
 	}
 	if o := m.opts.Owner; o != nil {
 		req.KeepOwner = o.Keep
@@ -265,6 +273,51 @@ func (m *Mount) Abandon() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.abandoned = true
+}
+
+// parseTarget splits the URL of a workspace that is to be written.
+func parseTarget(url string) (store.URL, error) {
+	u, err := store.ParseURL(url)
+	if err == nil {
+		err = u.IsVersion("save to")
+	}
+	if err == nil {
+		err = store.CheckDriver(u)
+	}
+	return u, err
+}
+
+// SetMessage says what the record of the commit is to say of it. ErrLimit beyond
+// archive.MaxMessage bytes, ErrClosed where it comes too late.
+func (m *Mount) SetMessage(text string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.over, m.decision != nil:
+		return fmt.Errorf("set message %s: %w", m.path, ErrClosed)
+	case len(text) > archive.MaxMessage:
+		return fmt.Errorf("set message %s: %w: %d bytes, at most %d are kept", m.path, ErrLimit, len(text), archive.MaxMessage)
+	}
+	m.message = text
+	return nil
+}
+
+// Fail is Abandon, and says why: with Options.SaveFailed Close saves the work there.
+func (m *Mount) Fail(why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.abandoned, m.failure = true, why
+}
+
+// saveAt has Close save the work as a workspace, and not store it.
+func (m *Mount) saveAt(u store.URL) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.over || m.decision != nil {
+		return fmt.Errorf("save %s: %w", m.path, ErrClosed)
+	}
+	m.abandoned, m.saveTo, m.failure = true, u, "it was unmounted to another workspace"
+	return nil
 }
 
 // Abandoned tells whether Abandon was called, or Revoke.

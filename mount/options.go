@@ -82,6 +82,15 @@ type Options struct {
 	// read by URL@COMMIT, and brought back by package workspace. What is to be kept and
 	// cannot be makes the commit fail. By default none stay.
 	Keep store.Keep
+	// SaveFailed is the URL of a workspace that gets the work where it could not be stored,
+	// after a conflict for one, or where Mount.Fail said why it should not be: an archive as
+	// any other, whose record says why (archive.Record.Message). If there is an archive already,
+	// a part of the commit's id is added to the name. Where a mount stays busy there is
+	// nothing to save yet. "": such work is lost.
+	SaveFailed string
+	// Command is what the record is to say of how the work was done, such as the line of a
+	// command; of what is longer than archive.MaxMessage the beginning.
+	Command string
 	// Portable refuses to commit what the Python temporal-workdir cannot read.
 	Portable bool
 	// Owner says whom the files of the archive belong to. nil: to the user who
@@ -190,6 +199,9 @@ type Result struct {
 	Changes archive.Changes `json:"changes"`
 	// Size of the stored archive, in bytes.
 	Size int64 `json:"size"`
+	// Saved is the URL of the workspace that has the work which was not stored, see
+	// Options.SaveFailed; "" where there is none.
+	Saved string `json:"saved,omitempty"`
 	// Warnings of the commit, such as sockets that were left out.
 	Warnings []string `json:"warnings,omitempty"`
 	// Traffic with the store, from the open on; nil for one without a network.

@@ -37,6 +37,9 @@ type remoteRequest struct {
 	ID       uint64   `json:"id"`
 	Mount    string   `json:"mount"`
 	Path     ipc.Path `json:"path"` // for messages
+
+	Message string `json:"message,omitempty"` // of a commit
+	To      string `json:"to,omitempty"`      // URL, of a close
 }
 
 // remoteServer answers other processes of the same user, and root.
@@ -187,6 +190,11 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 	case remoteFind:
 		return struct{}{}, nil
 	case remoteCommit:
+		if req.Message != "" {
+			if err := m.SetMessage(req.Message); err != nil {
+				return nil, err
+			}
+		}
 		return struct{}{}, m.Commit()
 	case remoteAbandon:
 		m.Abandon()
@@ -194,6 +202,15 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 	case remoteStatus:
 		return m.Status(ctx)
 	case remoteClose:
+		if req.To != "" {
+			u, err := parseTarget(req.To)
+			if err == nil {
+				err = m.saveAt(u)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
 		return r.closeMount(ctx, c, m), nil
 	}
 	return nil, fmt.Errorf("unknown call %q", method)
@@ -349,6 +366,11 @@ func (r *Remote) Path() string { return string(r.record.Path) }
 // Commit marks the mount as Mount.Commit does.
 func (r *Remote) Commit(ctx context.Context) error { return r.call(ctx, remoteCommit, nil, nil) }
 
+// CommitWith marks the mount, with a message as of Mount.SetMessage.
+func (r *Remote) CommitWith(ctx context.Context, message string) error {
+	return r.send(ctx, remoteCommit, remoteRequest{Message: message}, nil, nil)
+}
+
 // Abandon takes the mark back as Mount.Abandon does.
 func (r *Remote) Abandon(ctx context.Context) error { return r.call(ctx, remoteAbandon, nil, nil) }
 
@@ -361,8 +383,12 @@ func (r *Remote) Status(ctx context.Context) (Status, error) {
 
 // Close closes the mount as Mount.Close does in its owner. progress may be nil.
 func (r *Remote) Close(ctx context.Context, progress func(Progress)) (Result, error) {
+	return r.close(ctx, remoteRequest{}, progress)
+}
+
+func (r *Remote) close(ctx context.Context, req remoteRequest, progress func(Progress)) (Result, error) {
 	var reply wire.CloseReply
-	if err := r.call(ctx, remoteClose, &reply, progress); err != nil {
+	if err := r.send(ctx, remoteClose, req, &reply, progress); err != nil {
 		return Result{}, err
 	}
 	if len(reply.Err) > 0 {
@@ -371,8 +397,23 @@ func (r *Remote) Close(ctx context.Context, progress func(Progress)) (Result, er
 	return Result(reply.Result), nil
 }
 
+// CloseTo closes the mount and stores its work not in its own workspace but as another one,
+// which is returned in Result.Saved.
+func (r *Remote) CloseTo(ctx context.Context, url string, progress func(Progress)) (Result, error) {
+	u, err := parseTarget(url)
+	if err != nil {
+		return Result{}, err
+	}
+	return r.close(ctx, remoteRequest{To: u.String()}, progress)
+}
+
 // call asks the owner one thing.
 func (r *Remote) call(ctx context.Context, method string, out any, progress func(Progress)) error {
+	return r.send(ctx, method, remoteRequest{}, out, progress)
+}
+
+// send is call with what else is to be said.
+func (r *Remote) send(ctx context.Context, method string, req remoteRequest, out any, progress func(Progress)) error {
 	dir, err := os.Open(r.session)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", r.record.Path, ErrServerLost, err)
@@ -394,7 +435,8 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 		return nil, nil
 	}, wire.Codec)
 	defer c.Close()
-	err = c.Call(ctx, method, remoteRequest{Protocol: wire.Version, ID: r.record.ID, Mount: r.record.Identity(), Path: r.record.Path}, out)
+	req.Protocol, req.ID, req.Mount, req.Path = wire.Version, r.record.ID, r.record.Identity(), r.record.Path
+	err = c.Call(ctx, method, req, out)
 	if errors.Is(err, ipc.ErrClosed) {
 		return fmt.Errorf("%s: %w: its owner ended", r.record.Path, ErrServerLost)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,8 @@ type execFlags struct {
 	mountFlags
 	stepFlags
 	explicit      bool
+	message       string
+	noCommand     bool
 	killLeftovers bool
 }
 
@@ -66,6 +69,8 @@ and the third ends the waiting for a store that does not answer (exit code 109).
 	f.stepFlags.register(cmd.Flags())
 	cmd.Flags().StringVar(&f.Dir, "dir", "", "mountpoint, an empty directory (default: one is made in the run directory, at the same path each time)")
 	cmd.Flags().StringVar(&f.at, "at", "", "path at which the command sees the workspace, in a mount namespace of its own: any number of workspaces have it at once (default: the mountpoint)")
+	cmd.Flags().StringVarP(&f.message, "message", "m", "", "what the log is to say of the commit")
+	cmd.Flags().BoolVar(&f.noCommand, "no-command", false, "leave the command's line out of the log, where arguments are secret")
 	cmd.Flags().BoolVar(&f.explicit, "explicit", false, "store only if something in the command runs workdir-mount commit")
 	cmd.Flags().BoolVar(&f.killLeftovers, "kill-leftovers", false, "end processes of the command that still use the workspace after it, rather than store nothing")
 	return cmd
@@ -85,6 +90,12 @@ func execArgs(cmd *cobra.Command, args []string) error {
 // command runs they end us, then they go to it, and at the end the second one cancels
 // the commit.
 func (a *app) exec(f *execFlags, argv []string) error {
+	if err := checkMessage(f.message); err != nil {
+		return err
+	}
+	if !f.noCommand {
+		f.command = strings.Join(argv, " ")
+	}
 	if err := f.clearResult(); err != nil {
 		return err
 	}
@@ -165,11 +176,17 @@ func endingOf(cmd *exec.Cmd, err error) ending {
 // That something in the command abandoned it is no error.
 func (a *app) markEnd(m *mount.Mount, f *execFlags, end ending) error {
 	if !end.clean() {
-		m.Abandon()
+		m.Fail(end.String())
 		return nil
 	}
 	if f.ReadOnly {
 		return nil
+	}
+	if f.message != "" {
+		if err := m.SetMessage(f.message); err != nil {
+			m.Abandon()
+			return err
+		}
 	}
 	if err := f.keepResult(m); err != nil {
 		m.Abandon()
@@ -236,7 +253,10 @@ func (a *app) reportFailure(end ending, result mount.Result, err error) {
 	if err != nil {
 		a.log.Warn("nothing is stored", "cause", err)
 	}
-	if result.Changes.Total() > 0 {
+	switch {
+	case result.Saved != "":
+		a.note("%v: %s saved as %s", end, changedFiles(result.Changes), result.Saved)
+	case result.Changes.Total() > 0:
 		a.note("%v: %s discarded", end, changedFiles(result.Changes))
 	}
 }

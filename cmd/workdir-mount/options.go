@@ -25,6 +25,7 @@ type mountFlags struct {
 	ReadOnly     bool      `json:"readOnly"`
 	KeepEmpty    bool      `json:"keepEmpty"`
 	Keep         keepFlags `json:"keep"`
+	SaveFailed   string    `json:"saveFailed"` // a URL, once resolved
 	Portable     bool      `json:"portable"`
 	Presence     presence  `json:"presence"`
 	MaxBytes     byteSize  `json:"maxBytes"`
@@ -47,9 +48,10 @@ type mountFlags struct {
 
 	Grace time.Duration `json:"grace"`
 
-	origin archive.Origin // of the work of exec, as are the next
-	since  time.Time
-	at     string
+	origin  archive.Origin // of the work of exec, as are the next
+	since   time.Time
+	at      string
+	command string // of exec
 }
 
 func (f *mountFlags) register(flags *pflag.FlagSet) {
@@ -57,6 +59,7 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	f.Presence.register(flags)
 	flags.BoolVar(&f.KeepEmpty, "keep-empty", false, "store an emptied workspace as an empty archive; by default its archive is deleted")
 	f.Keep.register(flags)
+	flags.StringVar(&f.SaveFailed, "save-failed", "", "where work goes that could not be stored, or was done by a command that failed: the `URL` of a new workspace, or FILE.tar.gz")
 	flags.BoolVar(&f.Portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
 	flags.Var(&f.MaxBytes, "max-bytes", "memory for content, and as much for names and attributes, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
 	flags.Var(&f.MaxInodes, "max-inodes", "number of files and directories, further names of files included (default: what all mounts have left of one for each KiB of half of the memory limit)")
@@ -87,6 +90,13 @@ func (f *mountFlags) resolve(url string) error {
 		return badFlag("--plain", "does not go with --view "+string(f.View.Is))
 	}
 	f.Plain = f.Plain || f.View.Is == mount.ViewPlain
+	if f.SaveFailed != "" {
+		to, err := store.ParseURL(strings.TrimSuffix(f.SaveFailed, ".tar.gz"))
+		if err != nil {
+			return err
+		}
+		f.SaveFailed = to.String()
+	}
 	if f.Commit && f.ReadOnly {
 		return badFlag("--commit", "needs a mount that can be written, without --read-only")
 	}
@@ -187,6 +197,8 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		KeepEmpty:    f.KeepEmpty,
 		Keep:         f.Keep.keep(),
 		Portable:     f.Portable,
+		SaveFailed:   f.SaveFailed,
+		Command:      f.command,
 		Presence:     f.Presence.forName(f.URL, f.ReadOnly),
 		Grace:        f.Grace,
 		RunDir:       a.runDir,

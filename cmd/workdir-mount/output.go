@@ -82,6 +82,8 @@ func outcome(r mount.Result) string {
 	switch {
 	case r.Stored:
 		return fmt.Sprintf("stored %s, %s archive, revision %s", changedFiles(r.Changes), humanBytes(r.Size), r.Revision)
+	case r.Saved != "":
+		return fmt.Sprintf("saved %s as %s", changedFiles(r.Changes), r.Saved)
 	case r.Deleted:
 		return "the workspace is empty: its archive is deleted"
 	case changed == 0:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -28,15 +30,24 @@ func (a *app) cleanUp(ctx context.Context) {
 }
 
 func (a *app) commitCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "commit DIR",
+	var message string
+	cmd := &cobra.Command{
+		Use:   "commit [flags] DIR",
 		Short: "Mark a mounted workspace to be stored when it is unmounted",
 		Long: `commit marks the workspace that DIR is in. It writes nothing itself: the
 workspace is stored as it is when it is unmounted.`,
-		Example: `  workdir-mount commit /mnt/job-1`,
-		Args:    cobra.ExactArgs(1),
-		RunE:    a.onMount((*mount.Remote).Commit),
+		Example: `  workdir-mount commit /mnt/job-1
+  workdir-mount commit -m 'prices of November' /mnt/job-1`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkMessage(message); err != nil {
+				return err
+			}
+			return a.onMount(func(r *mount.Remote, ctx context.Context) error { return r.CommitWith(ctx, message) })(cmd, args)
+		},
 	}
+	cmd.Flags().StringVarP(&message, "message", "m", "", "what the log is to say of the commit")
+	return cmd
 }
 
 func (a *app) abandonCommand() *cobra.Command {
@@ -67,32 +78,60 @@ func (a *app) onMount(do func(*mount.Remote, context.Context) error) func(*cobra
 	}
 }
 
+// umountFlags say what becomes of the work.
+type umountFlags struct {
+	commit  bool
+	discard bool
+	to      string
+}
+
+func (f *umountFlags) check() error {
+	switch {
+	case f.commit && f.discard:
+		return badFlag("--commit", "does not go with --discard")
+	case f.to != "" && (f.commit || f.discard):
+		return badFlag("--to", "says what becomes of the work; leave --commit and --discard out")
+	}
+	return nil
+}
+
 func (a *app) umountCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "umount DIR...",
+	var f umountFlags
+	cmd := &cobra.Command{
+		Use:     "umount [flags] DIR...",
 		Aliases: []string{"unmount"},
 		Short:   "Unmount workspaces, and store those that were marked",
-		Long: `umount ends the mount that DIR is in, waits until its changes are stored if
-workdir-mount commit has marked it, and says what it stored or discarded. It fails
-if storing failed. A mount that is still in use stays, and can be unmounted again.
+		Long: `umount ends the mount at DIR, waits until its changes are stored if workdir-mount commit
+has marked it, and says what it stored or discarded. If there are changes and it is not marked,
+umount wants to be told what becomes of them: --commit stores them, --discard does not, and
+--to stores them as another workspace. It fails if storing failed. A mount that is still in use
+stays, and can be unmounted again.
 
 Of several it unmounts one after the other. If some fail it goes on with the others, and
 the exit code is that of the first that failed.`,
 		Example: `  workdir-mount umount /mnt/job-1
-  workdir-mount umount /mnt/*`,
+  workdir-mount umount --discard /mnt/*
+  workdir-mount umount --to s3://bucket/jobs/job-1-mine /mnt/job-1`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return untilSignal(func(ctx context.Context) error { return a.umountAll(ctx, args) })
+			if err := f.check(); err != nil {
+				return err
+			}
+			return untilSignal(func(ctx context.Context) error { return a.umountAll(ctx, args, &f) })
 		},
 	}
+	cmd.Flags().BoolVar(&f.commit, "commit", false, "store the changes, as workdir-mount commit before it does")
+	cmd.Flags().BoolVar(&f.discard, "discard", false, "store nothing")
+	cmd.Flags().StringVar(&f.to, "to", "", "store the work as the workspace `URL`, which must not exist, and nothing in its own")
+	return cmd
 }
 
 // umountAll unmounts one after the other. Of several it prints the errors as they come, and
 // returns the exit code of the first.
-func (a *app) umountAll(ctx context.Context, dirs []string) error {
+func (a *app) umountAll(ctx context.Context, dirs []string, f *umountFlags) error {
 	var first error
 	for _, dir := range dirs {
-		err := a.umount(ctx, dir)
+		err := a.umount(ctx, dir, f)
 		if len(dirs) == 1 || ctx.Err() != nil {
 			return err
 		}
@@ -104,7 +143,21 @@ func (a *app) umountAll(ctx context.Context, dirs []string) error {
 	return first
 }
 
-func (a *app) umount(ctx context.Context, dir string) error {
+// decide says to a mount what becomes of its work, or asks the user where nobody has.
+func (f *umountFlags) decide(ctx context.Context, r *mount.Remote, status *mount.Status) error {
+	switch {
+	case f.commit:
+		return r.Commit(ctx)
+	case f.discard:
+		return r.Abandon(ctx)
+	case f.to != "", status.Marked, status.Abandoned, status.ReadOnly, status.State != "mounted", status.Changes.Total() == 0:
+		return nil
+	}
+	return &statusError{code: exitUsage, err: fmt.Errorf("umount %s: %s and not committed; store the work with --commit, or as another workspace with --to, or drop it with --discard",
+		status.Path, changedFiles(status.Changes))}
+}
+
+func (a *app) umount(ctx context.Context, dir string, f *umountFlags) error {
 	r, err := a.find(ctx, dir)
 	if err != nil {
 		return err
@@ -113,7 +166,13 @@ func (a *app) umount(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	result, err := a.closeRemote(ctx, r)
+	if !isPlace(dir, status.Path) {
+		return &statusError{code: exitUsage, err: fmt.Errorf("umount %s: it is not a mountpoint, but in the mount at %s", dir, status.Path)}
+	}
+	if err := f.decide(ctx, r, &status); err != nil {
+		return err
+	}
+	result, err := a.closeRemote(ctx, r, f.to)
 	for _, text := range result.Warnings {
 		a.log.Warn(text)
 	}
@@ -129,9 +188,22 @@ func (a *app) umount(ctx context.Context, dir string) error {
 	return nil
 }
 
-func (a *app) closeRemote(ctx context.Context, r *mount.Remote) (mount.Result, error) {
+// isPlace says whether a path, which may be a symbolic link, is that of a mountpoint.
+func isPlace(path, mountpoint string) bool {
+	abs, err := filepath.Abs(path)
+	if err != nil || abs == mountpoint {
+		return err == nil
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	return err == nil && real == mountpoint
+}
+
+func (a *app) closeRemote(ctx context.Context, r *mount.Remote, to string) (mount.Result, error) {
 	bar := a.newProgress()
 	defer bar.finish()
+	if to != "" {
+		return r.CloseTo(ctx, strings.TrimSuffix(to, ".tar.gz"), bar.update)
+	}
 	return r.Close(ctx, bar.update)
 }
 

@@ -53,7 +53,7 @@ var table = map[string]rule{
 		ours:  []string{"archive", "doctor", "store", "mount/internal/host", "mount/internal/hostcheck", "mount/internal/overlay", "mount/internal/serve", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"},
 		tests: []string{"fs", "fs/fsdir", "internal/testenv", "store/storetest"},
 		names: map[string][]string{ // the client has no tree, and reads no archive
-			"archive":              {"Changes", "CommitID", "Log", "MaxResult", "NewCommitID", "Origin"},
+			"archive":              {"Changes", "CommitID", "Log", "MaxMessage", "MaxResult", "NewCommitID", "Origin"},
 			"mount/internal/serve": {"CleanUp", "ClearMount", "ClearMounts", "DetachPatience", "Here", "Main"},
 		},
 	},

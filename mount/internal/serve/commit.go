@@ -58,13 +58,17 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err er
 	switch {
 	case decideErr != nil:
 		err = decideErr
+	case !res.Marked && want.Why != "" && err == nil:
+		err = h.saveUnmarked(ctx, want, &res)
 	case !res.Marked:
 		err = nil // nothing was wanted of it
 	case err != nil:
 		err = fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.dir, err)
 	default:
 		h.setState(wire.StateCommitting)
-		err = h.commit(ctx, want, &res)
+		if err = h.commit(ctx, want, &res); err != nil && want.Save != (store.URL{}) {
+			err = h.saveAfter(ctx, want, &res, err)
+		}
 	}
 	res.Traffic = store.TrafficOf(h.store)
 	return res, err
@@ -144,7 +148,12 @@ func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Resul
 // plan is how the tree becomes an archive with the log next: of ranges of what it stands
 // on, and of what is new. It holds the tree against every limit of a reader.
 func (h *hosted) plan(ctx context.Context, next *archive.Log, p *progress) ([]store.Piece, error) {
-	opts := &archive.WriterOptions{Portable: h.req.Portable, Devices: h.req.Dev, Warn: h.warn, Progress: p.report}
+	return h.planFor(ctx, next, p.report, h.req.Portable)
+}
+
+// planFor is plan for an archive that may or need not be portable. progress may be nil.
+func (h *hosted) planFor(ctx context.Context, next *archive.Log, progress func(int64), portable bool) ([]store.Piece, error) {
+	opts := &archive.WriterOptions{Portable: portable, Devices: h.req.Dev, Warn: h.warn, Progress: progress}
 	plan, err := archive.NewWriter(nil, opts).Plan(ctx, h.tree, h.base.opened(), next)
 	if err != nil {
 		return nil, err
@@ -210,6 +219,7 @@ func (h *hosted) logRecord(want wire.Decision, res *wire.Result) archive.Record 
 		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + version.String(), Host: hostname, Changed: res.Changes,
 		Origin: h.req.Origin,
 	}
+	rec.Message, rec.Command = want.Message, h.req.Command
 	if _, ok := h.req.Step(); ok { // nobody could ask for another's
 		rec.Result = want.Result
 	}

@@ -52,6 +52,7 @@ type Result struct {
 	CommitID archive.CommitID `json:"commitId,omitempty"`
 	Changes  archive.Changes  `json:"changes"`
 	Size     int64            `json:"size"`
+	Saved    string           `json:"saved,omitempty"`
 	Warnings []string         `json:"warnings,omitempty"`
 	Traffic  store.Traffic    `json:"traffic,omitempty"`
 }

@@ -83,6 +83,8 @@ type OpenRequest struct {
 	FetchAll     bool       `json:"fetchAll,omitempty"`
 	GraceNS      int64      `json:"graceNs"`
 
+	Command string `json:"command,omitempty"` // for the record
+
 	Origin archive.Origin `json:"origin"`
 	Since  time.Time      `json:"since,omitzero"`
 }
@@ -99,6 +101,9 @@ type Decision struct {
 	Commit   bool             `json:"commit"`
 	CommitID archive.CommitID `json:"commitId,omitempty"`
 	Result   []byte           `json:"result,omitempty"` // of the step
+	Message  string           `json:"message,omitempty"`
+	Save     store.URL        `json:"save,omitzero"` // where work goes that is not stored; zero: nowhere
+	Why      string           `json:"why,omitempty"` // it is not to be stored, and goes to Save
 }
 
 // CloseReply carries the result beside an error: a commit that failed has

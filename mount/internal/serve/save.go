@@ -1,0 +1,75 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/mount/internal/wire"
+	"github.com/workdir/workdir/store"
+)
+
+// saveUnmarked saves the work of a mount that is not to be stored. That nothing changed is
+// nothing to save.
+func (h *hosted) saveUnmarked(ctx context.Context, want wire.Decision, res *wire.Result) error {
+	h.setState(wire.StateCommitting)
+	changed, err := h.view.take(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
+	}
+	if !changed {
+		return nil
+	}
+	if err := h.save(ctx, want, res, want.Why); err != nil {
+		return fmt.Errorf("%w: save what was done in %s: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
+	}
+	return nil
+}
+
+// saveAfter saves the work of a commit that failed with failed, and returns that error, which
+// then says where the work is, or why it could not be saved.
+func (h *hosted) saveAfter(ctx context.Context, want wire.Decision, res *wire.Result, failed error) error {
+	if ctx.Err() != nil || errors.Is(failed, wire.ErrAlreadyCommitted) {
+		return failed
+	}
+	if err := h.save(ctx, want, res, failed.Error()); err != nil {
+		return fmt.Errorf("%w (it could not be saved either: %v)", failed, err) //nolint:errorlint // shown, not matched
+	}
+	return fmt.Errorf("%w; what was done is saved as %s", failed, res.Saved)
+}
+
+// save stores the tree as a workspace of its own, whose record says why. It is no step of
+// anything, so that nobody takes it for done.
+//
+// Preconditions: the view was taken.
+func (h *hosted) save(ctx context.Context, want wire.Decision, res *wire.Result, why string) error {
+	rec := h.logRecord(want, res)
+	rec.ID, rec.Result = archive.NewCommitID(), nil
+	rec.Origin.Execution, rec.Origin.Step = "", ""
+	rec.Message = fmt.Sprintf("not stored in %s: %s", h.req.URL.Redacted(), why)
+	rec.Message = rec.Message[:min(len(rec.Message), archive.MaxMessage)]
+	next := h.log.Next(rec)
+	plan, err := h.planFor(ctx, next, nil, false)
+	if err != nil {
+		return err
+	}
+	u := want.Save
+	s, err := store.OpenBucket(ctx, u)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	write := func(w io.Writer) error { return store.WritePlan(ctx, w, h.base.revision(), plan) }
+	req := &store.CommitRequest{ID: rec.ID, Plan: store.Written(write)}
+	_, err = store.Commit(ctx, s, u.Key, req)
+	if errors.Is(err, store.ErrConflict) { // there is one already
+		u.Key += "-" + string(rec.ID[:8])
+		_, err = store.Commit(ctx, s, u.Key, req)
+	}
+	if err == nil {
+		res.Saved = u.Redacted()
+	}
+	return err
+}
