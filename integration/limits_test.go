@@ -119,7 +119,7 @@ func TestLimitBytes(t *testing.T) {
 		for _, tt := range limitTests {
 			t.Run(p.name+"/"+tt.name, func(t *testing.T) {
 				e := p.env(t)
-				flags := []string{"--max-bytes", "16MiB"}
+				flags := []string{"--max-bytes", "16MiB", "--view", "fuse"} // an overlay tells what tmpfs does
 				cmd := p.exec(e, flags, e.url("k"), helpers+tt.script+`
 					listing >"$1/listing"`, e.outside())
 				if tt.lost {
@@ -147,7 +147,7 @@ with open("f", "w+b") as f:
 	for _, p := range servings {
 		t.Run(p.name, func(t *testing.T) {
 			e := p.env(t)
-			cmd := p.exec(e, []string{"--max-bytes", "16MiB"}, e.url("k"), `
+			cmd := p.exec(e, []string{"--max-bytes", "16MiB", "--view", "fuse"}, e.url("k"), `
 				code=0; python3 -c "$1" 2>"$2/err" || code=$?; echo $code; cat "$2/err"; rm f; echo left >g`, program, e.outside())
 			if out := mustRun(t, cmd); !strings.Contains(out, "Errno 28") {
 				t.Errorf("the tool was told %q, want ENOSPC", out)

@@ -114,6 +114,7 @@ func TestViewFallsBack(t *testing.T) {
 		{"no user xattrs", "k", Options{without: []string{"user xattrs"}}, "extended attributes of users", false},
 		{"read-only", "k", Options{ReadOnly: true, Presence: MayBeAbsent}, "read-only mounts are FUSE mounts", false},
 		{"inodes alone", "k", Options{MaxInodes: 1000}, "a limit of inodes", false},
+		{"spill", "k", Options{Spill: t.TempDir()}, "no reserve", true},
 		{"big file", "big", Options{}, "copied whole", true},
 		{"a quarter of the memory", "quarter", Options{MaxBytes: 8 << 20}, "copied whole", true},
 		{"long path", "deep", Options{}, "path of 256 bytes", false},

@@ -73,6 +73,8 @@ func (h *hosted) whyNoOverlayHere() string {
 	switch {
 	case h.req.ReadOnly:
 		return "read-only mounts are FUSE mounts"
+	case h.req.Spill != "" && h.req.View == wire.ViewAuto:
+		return "with a spill directory an overlay would leave the disk no reserve"
 	case h.req.MaxInodes > 0 && h.req.MaxBytes == 0:
 		return "a limit of inodes (--max-inodes) needs one of memory (--max-bytes) as well"
 	}
