@@ -185,3 +185,38 @@ func TestFullTree(t *testing.T) {
 		t.Errorf("beyond the limit: %v", err)
 	}
 }
+
+// A root that is shown with other permission bits than it has keeps its own, unless
+// somebody gives it others.
+func TestRootShownWithOtherPermissions(t *testing.T) {
+	packed := pack(t, small)
+	for script, want := range map[string]uint32{"true": 0o755, "chmod 711 .": 0o711} {
+		o := newOverlay(t, packed)
+		must(t, unix.Fchmod(o.upper, 0o700))
+		o.sh(script)
+		o.unmount()
+		opts := o.options()
+		opts.RootPerm = 0o700
+		counted, err := Count(t.Context(), o.tree, o.upper, o.index, opts)
+		must(t, err)
+		must(t, Apply(t.Context(), o.tree, o.upper, o.index, opts))
+		if got := o.tree.Attr(o.tree.Root()).Mode & permBits; got != want {
+			t.Errorf("%s: mode %#o, want %#o", script, got, want)
+		}
+		if c := o.tree.Changes(); c != counted || (c.Total() > 0) != (want == 0o711) {
+			t.Errorf("%s: changes = %+v, counted %+v", script, c, counted)
+		}
+	}
+}
+
+// An extended attribute may be as long as the kernel allows.
+func TestLongXattrs(t *testing.T) {
+	o := newOverlay(t, pack(t, small))
+	must(t, unix.Setxattr(o.path("a/f"), "user.long", []byte(strings.Repeat("v", 1<<16-100)), 0))
+	for i := range 100 {
+		must(t, unix.Setxattr(o.path("b/f"), fmt.Sprintf("user.%s%d", strings.Repeat("n", 200), i), nil, 0))
+	}
+	want := shown(t, o.dir)
+	o.apply()
+	wantSame(t, "the tree", held(t, o.tree), want)
+}
