@@ -298,3 +298,18 @@ func (t *Tree) CopyRange(src *Inode, soff int64, dst *Inode, doff, length int64)
 		done += int64(got)
 	}
 }
+
+// Local reports whether the content of n is in the tree's own home, so that who reads it
+// or writes to it waits for no store.
+func (t *Tree) Local(n *Inode) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch c := n.content.(type) {
+	case *upper:
+		return c.below.Load() == nil
+	case Base:
+		_, own := c.(freer)
+		return own
+	}
+	return true
+}

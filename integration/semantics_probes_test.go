@@ -93,13 +93,6 @@ var probes = map[string]probe{
 		must(t, os.WriteFile(name, nil, 0o644))
 		return outcome(unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, name+"2", unix.RENAME_WHITEOUT))
 	}),
-	"name-of-go-fuse": now(func(_ *testing.T, dir string) string {
-		const name = ".go-fuse-epoll-hack"
-		if err := unix.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
-			return outcome(err)
-		}
-		return outcome(unix.Mkdir(filepath.Join(dir, "..", name), 0o755))
-	}),
 	"largest-file": onFile(func(fd int) error {
 		return errors.Join(unix.Ftruncate(fd, 1<<63-1), unix.Ftruncate(fd, 0)) // a commit has a smaller limit
 	}),

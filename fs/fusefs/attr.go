@@ -10,7 +10,7 @@ import (
 // GetAttr tells everything that the tree knows. Of a regular file under the
 // writeback cache the kernel ignores our size, mtime and ctime (fs/fuse/inode.c,
 // fuse_change_attributes).
-func (s *server) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+func (s *server) GetAttr(_ *request, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
@@ -24,13 +24,16 @@ func (s *server) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOu
 	return fuse.OK
 }
 
-func (s *server) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+func (s *server) SetAttr(r *request, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
 	}
 	if in.Valid&fuse.FATTR_SIZE != 0 && int64(in.Size) < 0 {
 		return fuse.Status(unix.EFBIG)
+	}
+	if in.Valid&fuse.FATTR_SIZE != 0 {
+		s.awaitContent(r, n)
 	}
 	when := timeOf(in)
 	change := changeOf(in, when)
@@ -136,7 +139,7 @@ func (s *server) touch(n *fs.Inode) {
 
 // Statx is GETATTR with the time of birth. The kernel asks it where a caller wants
 // that time, and remembers ENOSYS.
-func (s *server) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
+func (s *server) Statx(_ *request, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
@@ -168,8 +171,8 @@ func sxTime(t fs.Time) fuse.SxTime { return fuse.SxTime{Sec: uint64(t.Sec), Nsec
 // nameMax is the length of the longest name, in bytes.
 const nameMax = 255
 
-func (s *server) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	s.awaitForgets()
+func (s *server) StatFs(r *request, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	s.awaitForgets(r)
 	f := s.tree.StatFS()
 	*out = fuse.StatfsOut{
 		Blocks:  f.Blocks,
@@ -185,4 +188,4 @@ func (s *server) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut
 }
 
 // Access is never needed: the kernel checks permissions.
-func (s *server) Access(<-chan struct{}, *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }
+func (s *server) Access(*request, *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
+	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -23,7 +25,7 @@ const (
 	// the mount should be the same.
 	maxTransfer = 1 << 20
 	// maxBackground is how many writeback and read-ahead requests the kernel may
-	// have under way. go-fuse's default of 12 stalls a writer of large files.
+	// have under way. Its default of 12 stalls a writer of large files.
 	maxBackground = 64
 )
 
@@ -39,10 +41,6 @@ type Options struct {
 	// WriteThrough keeps the writeback cache off: each write(2) waits for a WRITE, and
 	// the kernel holds no pages back but those that are stored to through memory.
 	WriteThrough bool
-	// MaxTransfer is the size of the largest READ and WRITE, in bytes. The buffers
-	// that a connection waits for requests with, three or more, are as large. 0 is
-	// 1 MiB, and more than that is not had.
-	MaxTransfer int
 	// Logger gets panics and protocol errors; nil is slog.Default.
 	Logger *slog.Logger
 	// Disable names what is to be kept from the kernel, so that tests can walk the
@@ -52,9 +50,16 @@ type Options struct {
 
 // Conn is a FUSE connection that is being served.
 type Conn struct {
-	guard *guard
-	done  chan struct{}
-	err   error // set before done is closed
+	fd      int // immutable; non-blocking
+	handler *handler
+	serial  bool // requests begin in the order in which the kernel sent them; immutable after INIT
+
+	mu     sync.Mutex     // held by the reader that has the connection, and so never waited for
+	streak int            // requests since there was none; guarded by mu
+	under  sync.WaitGroup // requests that are under way while others have the connection; grows under mu
+
+	done chan struct{}
+	err  error // set before done is closed
 }
 
 // Serve answers the FUSE connection on fd, an open /dev/fuse that is mounted
@@ -66,90 +71,120 @@ func Serve(fd int, t *fs.Tree, opts *Options) (*Conn, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	g, mo, err := newGuard(t, opts)
+	h, err := newHandler(t, opts)
 	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("serve fuse: %w", err)
 	}
-	return serve(fd, g, mo)
+	return serve(fd, h)
 }
 
 // serve is Serve for operations that are made already.
-func serve(fd int, g *guard, mo *fuse.MountOptions) (*Conn, error) {
-	probe, err := prepare(fd)
+func serve(fd int, h *handler) (*Conn, error) {
+	c := &Conn{fd: fd, handler: h, done: make(chan struct{})}
+	err := c.start()
 	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("serve fuse: descriptor %d: %w", fd, err)
 	}
-	srv, err := fuse.NewServer(g, fmt.Sprintf("/dev/fd/%d", fd), mo)
-	if err != nil {
-		unix.Close(probe)
-		return nil, fmt.Errorf("serve fuse: %w", err)
-	}
-	c := &Conn{guard: g, done: make(chan struct{})}
-	go func() {
-		srv.Serve()
-		c.err = endOf(probe)
-		close(c.done)
-	}()
 	return c, nil
 }
 
-// prepare makes fd fit for go-fuse, which reads it with plain blocking reads, and
-// gives a second descriptor of it. go-fuse's loop keeps to itself why it ended;
-// the second descriptor can be asked.
-func prepare(fd int) (probe int, err error) {
-	if fd <= 0 {
-		return -1, unix.EBADF
-	}
-	if err := unix.SetNonblock(fd, false); err != nil {
-		return -1, err
-	}
-	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-}
-
-// endOf tells how the connection behind fd ended, and closes fd: nil for an end
-// that an unmount brings (ENODEV). A connection that is still alive, because the
-// loop died of something else, ends with the close.
-func endOf(fd int) error {
-	defer unix.Close(fd)
-	if err := poll(fd); err != nil {
+func (c *Conn) start() error {
+	if err := unix.SetNonblock(c.fd, true); err != nil {
 		return err
 	}
-	buf := probeBuffers.Get().(*probeBuffer)
-	defer probeBuffers.Put(buf)
-	_, err := unix.Read(fd, buf[:])
-	switch {
-	case errors.Is(err, unix.ENODEV):
-		return nil
-	case errors.Is(err, unix.ECONNABORTED):
-		return ErrAborted
+	if err := c.initialize(); err != nil {
+		return err
 	}
-	return fmt.Errorf("fuse connection ended: %w", err)
+	l, err := theLoop()
+	if err != nil {
+		return err
+	}
+	return l.add(c)
 }
 
-// probeBuffer is what endOf reads with. Shorter than the longest request, a buffer
-// is refused before the kernel looks at anything else.
-type probeBuffer [maxTransfer + blockSize]byte
+// read reads one request. EAGAIN where there is none.
+func (c *Conn) read(buf []byte) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
+	return int(n), errno
+}
 
-var probeBuffers = sync.Pool{New: func() any { return new(probeBuffer) }}
+// quickWrite is up to how many bytes are copied to the kernel without telling the
+// scheduler, which takes longer.
+const quickWrite = 64 << 10
 
-// poll returns nil if the connection behind fd is gone, which the kernel shows as
-// POLLERR (fs/fuse/dev.c, fuse_dev_poll).
-func poll(fd int) error {
-	p := []unix.PollFd{{Fd: int32(fd)}}
-	for {
-		_, err := unix.Poll(p, 0)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return fmt.Errorf("poll fuse connection: %w", err)
-		case p[0].Revents&unix.POLLERR == 0:
-			return errors.New("fuse loop ended before its connection")
+// write sends an answer, or something that the kernel has not asked for.
+func (c *Conn) write(parts ...[]byte) unix.Errno {
+	var iov [3]unix.Iovec
+	n, size := 0, 0
+	for _, p := range parts {
+		if len(p) > 0 {
+			iov[n] = unix.Iovec{Base: unsafe.SliceData(p), Len: uint64(len(p))}
+			n, size = n+1, size+len(p)
 		}
-		return nil
 	}
+	call := unix.RawSyscall
+	if size > quickWrite {
+		call = unix.Syscall
+	}
+	_, _, errno := call(unix.SYS_WRITEV, uintptr(c.fd), uintptr(unsafe.Pointer(&iov)), uintptr(n))
+	return errno
+}
+
+// answer handles r and sends what comes of it.
+func (c *Conn) answer(r *request) {
+	st, answered := c.handler.handle(r)
+	if answered {
+		c.reply(r, st)
+	}
+	r.release()
+}
+
+// reply answers r. The kernel may not know of it any more, and then wants no answer: the
+// caller of a RELEASE does not wait, and an aborted connection has no callers.
+func (c *Conn) reply(r *request, st fuse.Status) {
+	if st != fuse.OK {
+		r.size, r.payload = 0, nil
+	}
+	head := fuse.OutHeader{Length: uint32(outHeaderSize + r.size + len(r.payload)), Status: -int32(st), Unique: r.header().Unique}
+	fixed := unsafe.Slice((*byte)(unsafe.Pointer(&r.fixed)), r.size)
+	switch errno := c.write(bytesOf(&head), fixed, r.payload); errno {
+	case 0, unix.ENOENT, unix.ENODEV, unix.ECONNABORTED, unix.EPERM:
+	default:
+		c.handler.logger.Error("an answer was refused", "op", op(r.header().Opcode).String(), "status", int(st), "error", error(errno))
+	}
+}
+
+// InodeNotify implements notifier.
+func (c *Conn) InodeNotify(node uint64, off, length int64) fuse.Status {
+	body := fuse.NotifyInvalInodeOut{Ino: node, Off: off, Length: length}
+	head := fuse.OutHeader{Length: uint32(outHeaderSize) + uint32(unsafe.Sizeof(body)), Status: -fuse.NOTIFY_INVAL_INODE}
+	buf := append(bytesOf(&head)[:outHeaderSize:outHeaderSize], bytesOf(&body)...)
+	_, err := unix.Write(c.fd, buf) // may wait for answers
+	return fuse.ToStatus(err)
+}
+
+const (
+	headerSize    = int(unsafe.Sizeof(fuse.InHeader{}))
+	outHeaderSize = int(unsafe.Sizeof(fuse.OutHeader{}))
+)
+
+func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
+
+// end is the end of a connection that a read has told of. It waits for the requests that
+// are under way.
+func (c *Conn) end(why unix.Errno) {
+	switch why {
+	case unix.ENODEV:
+	case unix.ECONNABORTED:
+		c.err = ErrAborted
+	default:
+		c.err = fmt.Errorf("fuse connection ended: %w", os.NewSyscallError("read", why))
+	}
+	c.under.Wait()
+	unix.Close(c.fd)
+	close(c.done)
 }
 
 // WaitMount waits until the INIT exchange is done. Serve has done it already, and
@@ -167,6 +202,64 @@ func (c *Conn) Wait() error {
 	return c.err
 }
 
-// Stats gives the number of requests so far by the operation's name ("LOOKUP").
+// Stats returns the number of requests so far by the operation's name ("LOOKUP").
 // Names forgotten in a batch count one by one.
-func (c *Conn) Stats() map[string]uint64 { return c.guard.stats() }
+func (c *Conn) Stats() map[string]uint64 { return c.handler.stats() }
+
+// leastMinor is the oldest minor version of the protocol that has all structures as they
+// are here (Linux 5.2).
+const leastMinor = 31
+
+// initialize answers INIT, which is the first request of every connection.
+func (c *Conn) initialize() error {
+	b := readBuffer()
+	defer b.free()
+	var n int
+	for {
+		poll := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}
+		if _, err := unix.Poll(poll, -1); err != nil && err != unix.EINTR {
+			return os.NewSyscallError("poll", err)
+		}
+		var errno unix.Errno
+		if n, errno = c.read(b.bytes); errno == 0 {
+			break
+		} else if errno != unix.EAGAIN && errno != unix.EINTR {
+			return os.NewSyscallError("read", errno)
+		}
+	}
+	r := &request{in: b.bytes[:n]}
+	if n < headerSize || op(r.header().Opcode) != opInit || n < headerSize+initFlags {
+		return fmt.Errorf("the first request has %d bytes, and is no INIT", n)
+	}
+	in := argument[fuse.InitIn](r)
+	offered := uint64(in.Flags)
+	if n >= headerSize+initFlags2 && in.Flags&fuse.CAP_INIT_EXT != 0 {
+		offered |= uint64(in.Flags2) << 32
+	}
+	if in.Major != 7 || in.Minor < leastMinor {
+		c.reply(r, fuse.Status(unix.EPROTO))
+		return fmt.Errorf("the kernel speaks FUSE %d.%d, which is too old: Linux 5.2 is the first that is not", in.Major, in.Minor)
+	}
+	caps := c.handler.server.negotiated(offered, c)
+	c.serial = caps&fuse.CAP_WRITEBACK_CACHE == 0 && !c.handler.server.readOnly // see writeOrder
+	*answer[fuse.InitOut](r) = fuse.InitOut{
+		Major:               7,
+		Minor:               min(in.Minor, ourMinor),
+		MaxReadAhead:        min(in.MaxReadAhead, maxTransfer),
+		Flags:               uint32(caps) | fuse.CAP_INIT_EXT&in.Flags,
+		Flags2:              uint32(caps >> 32),
+		MaxBackground:       maxBackground,
+		CongestionThreshold: maxBackground * 3 / 4,
+		MaxWrite:            maxTransfer,
+		MaxPages:            uint16(maxTransfer / os.Getpagesize()),
+		TimeGran:            1,
+	}
+	c.reply(r, fuse.OK)
+	return nil
+}
+
+const (
+	ourMinor   = 45 // of which the structures are known
+	initFlags  = 16 // bytes of INIT, behind the header, that have flags
+	initFlags2 = 20 // and those that have more of them
+)

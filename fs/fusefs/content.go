@@ -14,7 +14,7 @@ import (
 // Open is not implemented, and so costs nothing after the
 // first: the kernel keeps the pages, sends neither OPEN nor RELEASE, and truncates
 // for O_TRUNC by SETATTR.
-func (s *server) Open(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { return fuse.ENOSYS }
+func (s *server) Open(*request, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { return fuse.ENOSYS }
 
 // killing calls change, which takes suid, sgid and security.capability from n if
 // kill is set. The kernel then drops what it knows of the size and the times, but
@@ -29,73 +29,67 @@ func (s *server) killing(n *fs.Inode, kill bool, change func() syscall.Errno) sy
 	return errno
 }
 
-// Release follows Create and Tmpfile. There is nothing to do: the kernel's lookup count
+// Release follows Create and Tmpfile, and RELEASEDIR is never sent. There is nothing to do: the kernel's lookup count
 // keeps the inode.
-func (s *server) Release(<-chan struct{}, *fuse.ReleaseIn) {}
+func (s *server) Release(*request, *fuse.ReleaseIn) fuse.Status { return fuse.OK }
 
 // Flush is not implemented: close writes dirty pages back, and reports what
 // failed, before it would ask (fs/fuse/file.c, fuse_flush).
-func (s *server) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
+func (s *server) Flush(*request, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
 
-// Fsync is not implemented: fsync writes dirty pages and times back before it
+// Fsync is not implemented, for directories neither: fsync writes dirty pages and times back before it
 // would ask, and memory is as durable as it will be.
-func (s *server) Fsync(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.ENOSYS }
+func (s *server) Fsync(*request, *fuse.FsyncIn) fuse.Status { return fuse.ENOSYS }
 
-func (s *server) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	n, st := s.inode(in.NodeId)
-	if st != fuse.OK {
-		return nil, st
+// awaitContent has others go on, if what is done to the content of n may wait for a store.
+func (s *server) awaitContent(r *request, n *fs.Inode) {
+	if !s.tree.Local(n) {
+		r.passOn()
 	}
-	if int64(in.Offset) < 0 {
-		return nil, fuse.EINVAL
-	}
-	count, errno := s.tree.ReadAt(n, buf, int64(in.Offset))
-	if errno != 0 {
-		return nil, status(errno)
-	}
-	if in.Flags&unix.O_NOATIME == 0 {
-		s.touch(n)
-	}
-	return fuse.ReadResultData(buf[:count]), fuse.OK
 }
 
-func (s *server) Write(_ <-chan struct{}, in *fuse.WriteIn, p []byte) (uint32, fuse.Status) {
-	s.begins(in)
-	count, st := s.write(in, p, in.Offset)
-	return s.written(in, count, len(p), st)
-}
-
-// Writev is WRITE whose bytes come in several pieces.
-func (s *server) Writev(_ <-chan struct{}, in *fuse.WriteIn, pieces [][]byte) (uint32, fuse.Status) {
-	s.begins(in)
-	var done uint32
-	want := 0
-	st := fuse.OK
-	for _, p := range pieces {
-		want += len(p)
-		if st != fuse.OK || int(done) < want-len(p) {
-			continue
-		}
-		var count uint32
-		count, st = s.write(in, p, in.Offset+uint64(done))
-		done += count
-	}
-	return s.written(in, done, want, st)
-}
-
-func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Status) {
+func (s *server) Read(r *request, in *fuse.ReadIn, buf []byte) (int, fuse.Status) {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return 0, st
 	}
-	if int64(off) < 0 {
+	if int64(in.Offset) < 0 {
 		return 0, fuse.EINVAL
 	}
+	s.awaitContent(r, n)
+	count, errno := s.tree.ReadAt(n, buf, int64(in.Offset))
+	if errno != 0 {
+		return 0, status(errno)
+	}
+	if in.Flags&unix.O_NOATIME == 0 {
+		s.touch(n)
+	}
+	return count, fuse.OK
+}
+
+func (s *server) Write(r *request, in *fuse.WriteIn, p []byte) (uint32, fuse.Status) {
+	if !s.has(fuse.CAP_WRITEBACK_CACHE) {
+		defer s.order.enter(r, in.NodeId)()
+	}
+	count, st := s.write(r, in, p)
+	return s.written(in, count, len(p), st)
+}
+
+func (s *server) write(r *request, in *fuse.WriteIn, p []byte) (uint32, fuse.Status) {
+	n, st := s.inode(in.NodeId)
+	if st != fuse.OK {
+		return 0, st
+	}
+	off := int64(in.Offset)
+	if off < 0 {
+		return 0, fuse.EINVAL
+	}
+	s.awaitContent(r, n)
 	killPriv := in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0
 	var count int
 	errno := s.killing(n, killPriv, func() syscall.Errno {
-		return s.withRoom(func() (errno syscall.Errno) {
-			count, errno = s.tree.WriteAt(n, p, int64(off), killPriv)
+		return s.withRoom(r, func() (errno syscall.Errno) {
+			count, errno = s.tree.WriteAt(n, p, off, killPriv)
 			return errno
 		})
 	})
@@ -108,7 +102,9 @@ func (s *server) write(in *fuse.WriteIn, p []byte, off uint64) (uint32, fuse.Sta
 // and has nothing to lose. EROFS alone does not tell: a disk that content has spilled
 // to says it too.
 func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Status) (uint32, fuse.Status) {
-	s.keepInStep(in, count)
+	if in.WriteFlags&fuse.WRITE_CACHE != 0 && !s.has(fuse.CAP_WRITEBACK_CACHE) {
+		s.changed(in.NodeId) // attributes that were asked for before it, which the kernel would keep (fs/fuse/file.c, fuse_writepage_end)
+	}
 	lost := st != fuse.OK || int(count) < want
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 && lost && !s.tree.Frozen() {
 		s.lose(in, int64(count), int64(want), st)
@@ -125,26 +121,8 @@ func (s *server) lose(in *fuse.WriteIn, done, want int64, st fuse.Status) {
 		return
 	}
 	s.tree.Lose(n, int64(in.Offset)+done, want-done, cmp.Or(syscall.Errno(st), syscall.EIO))
-	s.kernel.InodeNotify(in.NodeId, -1, 0) // drops the attributes; fails where it has none
-}
-
-// begins is what comes before a WRITE, see keepInStep.
-func (s *server) begins(in *fuse.WriteIn) {
-	if in.WriteFlags&fuse.WRITE_CACHE != 0 && !s.has(fuse.CAP_WRITEBACK_CACHE) {
-		s.overtaken.begins(in)
-	}
-}
-
-// keepInStep makes the kernel drop what a WRITE has made old, where there is no
-// writeback cache: pages, see overtaken, and attributes that were asked for before a
-// writeback, which the kernel would keep (fs/fuse/file.c, fuse_writepage_end).
-func (s *server) keepInStep(in *fuse.WriteIn, count uint32) {
-	switch {
-	case s.has(fuse.CAP_WRITEBACK_CACHE):
-	case in.WriteFlags&fuse.WRITE_CACHE != 0:
-		s.changed(in.NodeId)
-	default:
-		s.overtaken.ended(in, count, s.kernel)
+	if s.tree.Attr(n).Nlink > 0 { // one without names may be on its way out of the kernel, which waits for this answer
+		s.kernel.InodeNotify(in.NodeId, -1, 0) // drops the attributes; fails where it has none
 	}
 }
 
@@ -169,7 +147,7 @@ func (s *server) unprivileged(in *fuse.InHeader) bool {
 
 // Fallocate leaves it to the tree which modes there are. The kernel has written
 // the range back where the mode gives bytes away.
-func (s *server) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+func (s *server) Fallocate(r *request, in *fuse.FallocateIn) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
@@ -179,7 +157,8 @@ func (s *server) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status 
 		return fuse.EINVAL
 	}
 	defer s.changed(in.NodeId)
-	return status(s.withRoom(func() syscall.Errno {
+	r.passOn()
+	return status(s.withRoom(r, func() syscall.Errno {
 		return s.modify(n, s.unprivileged(&in.InHeader), func() syscall.Errno {
 			return s.tree.Allocate(n, off, length, in.Mode)
 		})
@@ -188,25 +167,27 @@ func (s *server) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status 
 
 // CopyFileRange may copy less than it was asked to. The kernel has written both
 // ranges back, and drops its pages of the second.
-func (s *server) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+func (s *server) CopyFileRange(r *request, in *fuse.CopyFileRangeIn, out *fuse.WriteOut) fuse.Status {
 	src, st := s.inode(in.NodeId)
 	if st != fuse.OK {
-		return 0, st
+		return st
 	}
 	dst, st := s.inode(in.NodeIdOut)
 	if st != fuse.OK {
-		return 0, st
+		return st
 	}
 	soff, doff := int64(in.OffIn), int64(in.OffOut)
 	if soff < 0 || doff < 0 {
-		return 0, fuse.EINVAL
+		return fuse.EINVAL
 	}
+	r.passOn()
 	var count int64
 	errno := s.modify(dst, s.unprivileged(&in.InHeader), func() (errno syscall.Errno) {
 		count, errno = s.tree.CopyRange(src, soff, dst, doff, int64(min(in.Len, maxCopy)))
 		return errno
 	})
-	return uint32(count), status(errno)
+	out.Size = uint32(count)
+	return status(errno)
 }
 
 // maxCopy bounds one COPY_FILE_RANGE, in bytes: its answer counts in 32 bits, and a
@@ -214,12 +195,6 @@ func (s *server) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uin
 const maxCopy = 64 << 20
 
 // Ioctl knows no request. ENOSYS would be ENOTTY as well, once and for all.
-func (s *server) Ioctl(<-chan struct{}, *fuse.IoctlIn, []byte, *fuse.IoctlOut, []byte) fuse.Status {
+func (s *server) Ioctl(*request, *fuse.IoctlIn) fuse.Status {
 	return fuse.Status(syscall.ENOTTY)
 }
-
-// Locks are the kernel's; these are never asked for.
-
-func (s *server) GetLk(<-chan struct{}, *fuse.LkIn, *fuse.LkOut) fuse.Status { return fuse.ENOSYS }
-func (s *server) SetLk(<-chan struct{}, *fuse.LkIn) fuse.Status              { return fuse.ENOSYS }
-func (s *server) SetLkw(<-chan struct{}, *fuse.LkIn) fuse.Status             { return fuse.ENOSYS }

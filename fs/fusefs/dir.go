@@ -8,17 +8,12 @@ import (
 
 // OpenDir is not implemented: the kernel then caches listings, and sends neither
 // OPENDIR nor RELEASEDIR.
-func (s *server) OpenDir(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status {
+func (s *server) OpenDir(*request, *fuse.OpenIn, *fuse.OpenOut) fuse.Status {
 	return fuse.ENOSYS
 }
 
-func (s *server) ReleaseDir(*fuse.ReleaseIn) {}
-
-// FsyncDir is not implemented, as Fsync.
-func (s *server) FsyncDir(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.ENOSYS }
-
 // ReadDir serves kernels that do not ask for attributes with the names.
-func (s *server) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+func (s *server) ReadDir(_ *request, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	return s.list(in, func(e fuse.DirEntry, _ *fs.Inode, _ *fs.Attr, _ uint64) bool {
 		return out.AddDirEntry(e)
 	})
@@ -27,7 +22,7 @@ func (s *server) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryL
 // ReadDirPlus hands out one reference for each name, and complete attributes: a
 // zero size would truncate the pages of a file. "." and ".." have no node id,
 // which the kernel takes as "no reference given".
-func (s *server) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+func (s *server) ReadDirPlus(_ *request, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	return s.list(in, func(e fuse.DirEntry, n *fs.Inode, a *fs.Attr, valid uint64) bool {
 		entry := out.AddDirLookupEntry(e)
 		if entry == nil || e.Off <= cookieDotDot {

@@ -16,9 +16,14 @@
 //     which the kernel remembers: it then does its part (pages are written back by
 //     close and fsync as before) without asking.
 //
-// The operations do not depend on the loop that carries them: [server] implements
-// go-fuse's RawFileSystem, [guard] stands around it, and both work under any
-// transport that speaks go-fuse's wire types.
+// The operations do not depend on what carries them: [handler.handle] answers one
+// request, and any transport that has the bytes of requests can call it. It stands around
+// all operations ([operations]), counts, refuses and recovers. The transport is [loop],
+// which reads /dev/fuse for all connections of the process. Of go-fuse the wire types are
+// used, and nothing that runs but the encoding of listings.
+//
+// Lock order: an operation takes what it needs of the tree, and holds no lock of this
+// package meanwhile but its turn in [writeOrder].
 //
 // # Failures
 //
@@ -29,9 +34,11 @@
 //
 // # Limitations
 //
-// The name .go-fuse-epoll-hack in the root directory belongs to go-fuse, which
-// answers for it. st_blocks of a file that is open for writing lags behind what
-// was written until the kernel writes it back, and truncate(2) by path to the size
-// that a file has leaves its times (both under the writeback cache only). Reading
-// does not change atime. ioctl(2) knows no file attributes (chattr).
+// st_blocks of a file that is open for writing lags behind what was written until the
+// kernel writes it back, and truncate(2) by path to the size that a file has leaves its
+// times (both under the writeback cache only). ioctl(2) knows no file attributes (chattr).
+//
+// Requests of one mount that wait for nothing are answered one after another, on one
+// processor at a time. INTERRUPT is taken notice of by nobody: every operation ends by
+// itself.
 package fusefs

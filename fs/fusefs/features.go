@@ -7,15 +7,25 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// capabilities are those that we ask of the kernel beyond go-fuse's own. Each is
-// used where the kernel has it.
+// capabilities are those that we ask of the kernel. Each is used where the kernel has it.
 //
 // CAP_ATOMIC_O_TRUNC must never be among them. While OPEN is answered with ENOSYS the
-// kernel would leave O_TRUNC to an OPEN that it no longer sends.
-const capabilities = fuse.CAP_WRITEBACK_CACHE |
+// kernel would leave O_TRUNC to an OPEN that it no longer sends. Locks are missing, so that
+// they are the kernel's own, and CAP_PASSTHROUGH, which excludes the writeback cache
+// (fs/fuse/inode.c, process_init_reply).
+const capabilities = fuse.CAP_ASYNC_READ |
+	fuse.CAP_BIG_WRITES |
+	fuse.CAP_MAX_PAGES |
+	fuse.CAP_PARALLEL_DIROPS |
+	fuse.CAP_FILE_OPS |
+	fuse.CAP_READDIRPLUS | // always, and not only where the kernel finds it worthwhile
+	fuse.CAP_CACHE_SYMLINKS | // a symlink never changes
+	fuse.CAP_EXPLICIT_INVAL_DATA | // or a stat after a write drops the pages
+	fuse.CAP_NO_OPEN_SUPPORT |
+	fuse.CAP_NO_OPENDIR_SUPPORT |
+	fuse.CAP_WRITEBACK_CACHE |
 	fuse.CAP_HANDLE_KILLPRIV_V2 | // we clear suid and sgid, so no GETXATTR before each write
 	fuse.CAP_DIRECT_IO_ALLOW_MMAP | // see mustAskForRoom
-	fuse.CAP_NO_OPENDIR_SUPPORT |
 	fuse.CAP_EXPORT_SUPPORT | // LOOKUP of "." and "..", by which file handles outlive the kernel's memory
 	fuse.CAP_ABORT_ERROR // an abort reads as ECONNABORTED, an unmount as ENODEV
 
@@ -39,40 +49,21 @@ var features = map[string]feature{
 	"lseek":           {ops: []op{opLseek}},
 }
 
-// mountOptions are go-fuse's settings for o, and the operations that o disables.
-func (o *Options) mountOptions() (*fuse.MountOptions, []op, error) {
-	mo := &fuse.MountOptions{
-		Name:                     "workdir",
-		MaxWrite:                 o.transfer(),
-		MaxReadAhead:             maxTransfer,
-		MaxBackground:            maxBackground,
-		ExplicitDataCacheControl: true, // or a stat after a write drops the pages
-		EnableSymlinkCaching:     true, // a symlink never changes
-		DisableSplice:            true, // content is copied, not spliced
-		ExtraCapabilities:        capabilities,
-		Logger:                   slog.NewLogLogger(o.logger().Handler(), slog.LevelWarn),
-	}
-	mo.DisabledCapabilities = fuse.CAP_PASSTHROUGH // it excludes the writeback cache (fs/fuse/inode.c, process_init_reply)
+// features are the capabilities that o wants, and the operations that it disables.
+func (o *Options) features() (wanted uint64, off []op, err error) {
+	wanted = capabilities
 	if o.ReadOnly || o.WriteThrough {
-		mo.DisabledCapabilities |= fuse.CAP_WRITEBACK_CACHE
+		wanted &^= fuse.CAP_WRITEBACK_CACHE
 	}
-	var off []op
 	for _, name := range o.Disable {
 		f, ok := features[name]
 		if !ok {
-			return nil, nil, fmt.Errorf("disable %q: no such feature", name)
+			return 0, nil, fmt.Errorf("disable %q: no such feature", name)
 		}
-		mo.DisabledCapabilities |= f.caps
+		wanted &^= f.caps
 		off = append(off, f.ops...)
 	}
-	return mo, off, nil
-}
-
-func (o *Options) transfer() int {
-	if o.MaxTransfer <= 0 {
-		return maxTransfer
-	}
-	return min(o.MaxTransfer, maxTransfer)
+	return wanted, off, nil
 }
 
 func (o *Options) logger() *slog.Logger {

@@ -1,6 +1,9 @@
 package fusefs
 
 import (
+	"bytes"
+	"encoding/binary"
+	"strings"
 	"testing"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -9,10 +12,11 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// requests makes requests of the bytes that the fuzzer gives.
+// requests makes requests of the bytes that the fuzzer gives, and sends them as a
+// transport does.
 type requests struct {
 	data []byte
-	g    *guard
+	h    *handler
 	held map[uint64]uint64 // references that entries have given us, by node
 }
 
@@ -33,13 +37,9 @@ func (q *requests) byte() byte {
 // node is one of the first inodes, or none.
 func (q *requests) node() uint64 { return uint64(q.byte() % 12) }
 
-func (q *requests) header() fuse.InHeader {
-	return fuse.InHeader{NodeId: q.node(), Caller: fuse.Caller{Owner: fuse.Owner{Uid: uint32(q.byte())}}}
-}
-
 func (q *requests) name() string {
 	names := [...]string{"a", "b", "c", "", ".", "..", "a/b", "\x00", "user.x", "system.x", string(make([]byte, 256)), "security.capability"}
-	return names[int(q.byte())%len(names)]
+	return names[int(q.byte())%len(names)] + "\x00"
 }
 
 // number is small, huge or negative.
@@ -56,11 +56,7 @@ func (q *requests) number() uint64 {
 	return -b
 }
 
-func (q *requests) keep(st fuse.Status, e *fuse.EntryOut) {
-	if st == fuse.OK && e.NodeId > 1 {
-		q.held[e.NodeId]++
-	}
-}
+func (q *requests) word() uint32 { return uint32(q.number()) }
 
 func (q *requests) flags() uint32 {
 	return [...]uint32{
@@ -68,115 +64,168 @@ func (q *requests) flags() uint32 {
 	}[q.byte()%8]
 }
 
+// bodies are what follows the header of a request, by its operation: fields, and text.
+var bodies = map[op]func(*requests) []any{
+	opLookup:   func(q *requests) []any { return []any{q.name()} },
+	opUnlink:   func(q *requests) []any { return []any{q.name()} },
+	opRmdir:    func(q *requests) []any { return []any{q.name()} },
+	opMkdir:    func(q *requests) []any { return []any{q.word(), uint32(0), q.name()} },
+	opMknod:    func(q *requests) []any { return []any{uint32(q.byte())<<12 | 0o644, q.word(), uint64(0), q.name()} },
+	opSymlink:  func(q *requests) []any { return []any{q.name(), q.name()} },
+	opLink:     func(q *requests) []any { return []any{q.node(), q.name()} },
+	opCreate:   func(q *requests) []any { return []any{q.flags(), q.word(), uint64(0), q.name()} },
+	opTmpfile:  func(q *requests) []any { return []any{q.flags(), q.word(), uint64(0), q.name()} },
+	opRename:   func(q *requests) []any { return []any{q.node(), q.name(), q.name()} },
+	opRename2:  func(q *requests) []any { return []any{q.node(), uint64(q.byte() % 9), q.name(), q.name()} },
+	opReadDir:  listBody,
+	opReadlink: nothing,
+	opOpen:     func(q *requests) []any { return []any{q.flags(), uint32(q.byte())} },
+	opRelease:  func(*requests) []any { return []any{[24]byte{}} },
+	opGetAttr:  func(q *requests) []any { return []any{uint64(q.byte() % 2), uint64(0)} },
+	opSetAttr: func(q *requests) []any {
+		return []any{uint32(q.byte())<<4 | uint32(q.byte()), uint32(0), uint64(0), q.number(), uint64(0), q.number(), q.number(), q.number(), [12]byte{}, q.word(), [16]byte{}}
+	},
+	opStatx:  func(*requests) []any { return []any{[24]byte{}} },
+	opStatFs: nothing,
+	opRead:   listBody,
+	opWrite: func(q *requests) []any {
+		data := make([]byte, q.byte())
+		return []any{uint64(0), q.number(), uint32(len(data)), uint32(q.byte() &^ fuse.WRITE_CACHE), [16]byte{}, data}
+	},
+	opFallocate: func(q *requests) []any { return []any{uint64(0), q.number(), q.number(), uint64(q.byte())} },
+	opLseek:     func(q *requests) []any { return []any{uint64(0), q.number(), uint64(q.byte() % 6)} },
+	opCopyFileRange: func(q *requests) []any {
+		return []any{uint64(0), q.number(), q.node(), uint64(0), q.number(), q.number(), uint64(0)}
+	},
+	opGetXAttr:  func(q *requests) []any { return []any{uint64(q.byte()), q.name()} },
+	opListXAttr: func(q *requests) []any { return []any{uint64(q.byte())} },
+	opSetXAttr: func(q *requests) []any {
+		value := make([]byte, q.byte())
+		return []any{uint32(len(value)), uint32(q.byte() % 4), q.name(), value}
+	},
+	opRemoveXAttr: func(q *requests) []any { return []any{q.name()} },
+	opIoctl:       func(*requests) []any { return []any{[32]byte{}} },
+	opAccess:      func(*requests) []any { return []any{uint64(0)} },
+}
+
+func nothing(*requests) []any { return nil }
+
+func listBody(q *requests) []any {
+	return []any{uint64(0), q.number(), uint32(q.byte()) * 8, [20]byte{}}
+}
+
+func init() {
+	bodies[opReadDirPlus] = listBody
+	for _, o := range []op{opOpenDir} {
+		bodies[o] = bodies[opOpen]
+	}
+	for _, o := range []op{opFlush, opFsync, opFsyncDir, opReleaseDir} {
+		bodies[o] = bodies[opRelease]
+	}
+}
+
+// packet is a request as the kernel sends it.
+func packet(o op, node uint64, uid uint32, fields ...any) []byte {
+	var body bytes.Buffer
+	for _, f := range fields {
+		switch f := f.(type) {
+		case string:
+			body.WriteString(f)
+		case []byte:
+			body.Write(f)
+		default:
+			_ = binary.Write(&body, binary.NativeEndian, f) // a buffer takes everything
+		}
+	}
+	size := headerSize + body.Len()
+	in := make([]byte, (size+7)/8*8) // aligned, as its buffers are
+	h := fuse.InHeader{Length: uint32(size), Opcode: uint32(o), NodeId: node, Caller: fuse.Caller{Owner: fuse.Owner{Uid: uid}}}
+	copy(in, bytesOf(&h))
+	copy(in[headerSize:], body.Bytes())
+	return in[:size]
+}
+
+// send has h answer a request.
+func send(h *handler, in []byte) (r *request, st fuse.Status, answered bool) {
+	r = &request{passOn: func() {}}
+	r.reset(in)
+	st, answered = h.handle(r)
+	return r, st, answered
+}
+
 // one sends one request of any kind.
 func (q *requests) one() {
-	h := q.header()
-	var entry fuse.EntryOut
-	switch q.byte() % 32 {
-	case 0:
-		q.keep(q.g.Lookup(nil, &h, q.name(), &entry), &entry)
-	case 1:
-		q.keep(q.g.Mkdir(nil, &fuse.MkdirIn{InHeader: h, Mode: uint32(q.number())}, q.name(), &entry), &entry)
-	case 2:
-		q.keep(q.g.Mknod(nil, &fuse.MknodIn{InHeader: h, Mode: uint32(q.byte())<<12 | 0o644, Rdev: uint32(q.number())}, q.name(), &entry), &entry)
-	case 3:
-		q.keep(q.g.Symlink(nil, &h, q.name(), q.name(), &entry), &entry)
-	case 4:
-		q.keep(q.g.Link(nil, &fuse.LinkIn{InHeader: h, Oldnodeid: q.node()}, q.name(), &entry), &entry)
-	case 5:
-		var out fuse.CreateOut
-		q.keep(q.g.Create(nil, &fuse.CreateIn{InHeader: h, Mode: uint32(q.number()), Flags: q.flags()}, q.name(), &out), &out.EntryOut)
-	case 6:
-		var out fuse.CreateOut
-		q.keep(q.g.Tmpfile(nil, &fuse.CreateIn{InHeader: h, Mode: uint32(q.number()), Flags: q.flags()}, &out), &out.EntryOut)
-	case 7:
-		q.g.Unlink(nil, &h, q.name())
-	case 8:
-		q.g.Rmdir(nil, &h, q.name())
-	case 9:
-		q.g.Rename(nil, &fuse.RenameIn{InHeader: h, Newdir: q.node(), Flags: uint32(q.byte() % 9)}, q.name(), q.name())
-	case 10:
-		if n := q.held[h.NodeId]; n > 0 {
-			n = uint64(q.byte())%n + 1
-			q.held[h.NodeId] -= n
-			q.g.Forget(h.NodeId, n)
-		}
-	case 11:
-		q.g.ReadDir(nil, &fuse.ReadIn{InHeader: h, Offset: q.number()}, fuse.NewDirEntryList(make([]byte, int(q.byte())*8), 0))
-	case 12:
-		q.listPlus(h)
-	case 13:
-		q.g.Release(nil, &fuse.ReleaseIn{InHeader: h})
-	default:
-		q.onInode(h)
-	}
-}
-
-func (q *requests) listPlus(h fuse.InHeader) {
-	list := fuse.NewDirEntryList(make([]byte, int(q.byte())*8), 0)
-	if q.g.ReadDirPlus(nil, &fuse.ReadIn{InHeader: h, Offset: q.number()}, list) != fuse.OK {
+	o, node, uid := op(q.byte())%opCount, q.node(), uint32(q.byte())
+	switch {
+	case o == opForget || o == opBatchForget:
+		q.forget(o, node)
+		return
+	case bodies[o] == nil:
+		send(q.h, packet(o, node, uid, make([]byte, q.byte())))
 		return
 	}
-	_, entries, err := fuse.ParseDirLookupEntries(list.Bytes())
-	if err != nil {
-		panic(err)
+	in := packet(o, node, uid, bodies[o](q)...)
+	if q.byte() == 255 { // one that is cut off
+		in = in[:min(len(in), int(q.byte()))]
 	}
-	for i := range entries {
-		q.keep(fuse.OK, &entries[i])
+	r, st, _ := send(q.h, in)
+	defer r.release()
+	if st != fuse.OK {
+		return
+	}
+	switch o {
+	case opLookup, opMkdir, opMknod, opSymlink, opLink, opCreate, opTmpfile:
+		q.keep(answered[fuse.EntryOut](r))
+	case opReadDirPlus:
+		_, entries, err := fuse.ParseDirLookupEntries(r.payload)
+		if err != nil {
+			panic(err)
+		}
+		for i := range entries {
+			q.keep(&entries[i])
+		}
 	}
 }
 
-// onInode sends a request about one inode.
-func (q *requests) onInode(h fuse.InHeader) {
-	buf := make([]byte, q.byte())
-	switch q.byte() % 15 {
-	case 0:
-		q.g.GetAttr(nil, &fuse.GetAttrIn{InHeader: h}, &fuse.AttrOut{})
-	case 1:
-		in := fuse.SetAttrIn{SetAttrInCommon: fuse.SetAttrInCommon{
-			InHeader: h, Valid: uint32(q.byte())<<4 | uint32(q.byte()), Size: q.number(), Mtime: q.number(), Mode: uint32(q.number()),
-		}}
-		q.g.SetAttr(nil, &in, &fuse.AttrOut{})
-	case 2:
-		q.g.Statx(nil, &fuse.StatxIn{InHeader: h}, &fuse.StatxOut{})
-	case 3:
-		q.g.StatFs(nil, &h, &fuse.StatfsOut{})
-	case 4:
-		q.g.Readlink(nil, &h)
-	case 5:
-		q.g.Read(nil, &fuse.ReadIn{InHeader: h, Offset: q.number()}, buf)
-	case 6:
-		in := fuse.WriteIn{InHeader: h, Offset: q.number(), WriteFlags: uint32(q.byte() &^ fuse.WRITE_CACHE)}
-		q.g.Writev(nil, &in, [][]byte{buf, buf[:len(buf)/2]})
-	case 7:
-		q.g.Fallocate(nil, &fuse.FallocateIn{InHeader: h, Offset: q.number(), Length: q.number(), Mode: uint32(q.byte())})
-	case 8:
-		q.g.Lseek(nil, &fuse.LseekIn{InHeader: h, Offset: q.number(), Whence: uint32(q.byte() % 6)}, &fuse.LseekOut{})
-	case 9:
-		q.g.CopyFileRange(nil, &fuse.CopyFileRangeIn{InHeader: h, NodeIdOut: q.node(), OffIn: q.number(), OffOut: q.number(), Len: q.number()})
-	case 10:
-		q.g.GetXAttr(nil, &h, q.name(), buf)
-	case 11:
-		q.g.ListXAttr(nil, &h, buf)
-	case 12:
-		q.g.SetXAttr(nil, &fuse.SetXAttrIn{InHeader: h, Flags: uint32(q.byte() % 4)}, q.name(), buf)
-	case 13:
-		q.g.RemoveXAttr(nil, &h, q.name())
-	case 14:
-		q.g.Ioctl(nil, &fuse.IoctlIn{InHeader: h}, buf, &fuse.IoctlOut{}, buf)
+// answered is the structure that an answer begins with.
+func answered[T any](r *request) *T {
+	was := *r
+	out := answer[T](&was)
+	copy(bytesOf(out), bytesOf(&r.fixed))
+	return out
+}
+
+func (q *requests) keep(e *fuse.EntryOut) {
+	if e.NodeId > 1 {
+		q.held[e.NodeId]++
 	}
+}
+
+// forget gives back some of the references to a node, if there are any.
+func (q *requests) forget(o op, node uint64) {
+	n := q.held[node]
+	if n == 0 {
+		return
+	}
+	n = uint64(q.byte())%n + 1
+	q.held[node] -= n
+	if o == opForget {
+		send(q.h, packet(o, node, 0, n))
+		return
+	}
+	send(q.h, packet(o, 0, 0, uint32(2+q.byte()%3), uint32(0), node, n-1, node, uint64(1))) // it may say of more than there are
 }
 
 // FuzzRequests holds the adapter to this: whatever comes through the device, no
 // operation panics, and when the kernel has forgotten everything, nothing but the
 // named inodes is left.
 func FuzzRequests(f *testing.F) {
-	f.Add([]byte("\x01\x00\x05\x00\x00\x00\x01\x00\x01\x00\x01\x02\x00\x01"))
+	f.Add([]byte("\x23\x01\x00\x00\x00\x00\x00\x10\x02\x00\x10\x00\x00"))
 	f.Add([]byte("mknod, write, rename, and so on, in any order of bytes that comes to mind"))
-	f.Add([]byte("\x01\x00\x01\x00\x00\x02\x00\x01\x00\x00\x03\x00\x0b\x00\x40\x03\x00\x0c\x40\x00\x02\x00\x08\x00\x01\x00\x08\x00")) // mkdir a and a/a, two listings, rmdir
+	f.Add([]byte(strings.Repeat("\x09\x01\x00\x00\x00\x00\x2c\x01\x00\x00\xff\x00\x0b\x01\x00\x00\x00\x2a\x02\x01", 4))) // mkdir, listing, rmdir, forget
 	f.Fuzz(func(t *testing.T, data []byte) {
-		q := &requests{data: data, g: testGuard(t, &Options{}), held: map[uint64]uint64{}}
-		q.g.ops.(*server).negotiated(^uint64(0), fakeKernel{})
+		q := &requests{data: data, h: testHandler(t, &Options{}), held: map[uint64]uint64{}}
+		q.h.server.negotiated(^uint64(0), fakeKernel{})
 		q.run(t)
 	})
 }
@@ -189,13 +238,13 @@ func (q *requests) run(t *testing.T) {
 	}
 	for node, n := range q.held {
 		if n > 0 {
-			q.g.Forget(node, n)
+			send(q.h, packet(opForget, node, 0, n))
 		}
 	}
-	if q.g.tree.Poisoned() {
-		t.Fatalf("an operation panicked: %v", q.g.tree.Err())
+	if q.h.tree.Poisoned() {
+		t.Fatalf("an operation panicked: %v", q.h.tree.Err())
 	}
-	checkForgotten(t, q.g.tree)
+	checkForgotten(t, q.h.tree)
 }
 
 // checkForgotten checks a tree of which the kernel has forgotten everything: what

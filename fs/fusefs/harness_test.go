@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type childConfig struct {
 	ReadOnly  bool
 	Lower     bool              // as the lower layer of an overlay
 	Xattrs    map[string]string // of each of Files, by name
+	More      int               // mounts, beside the first
 	Disable   []string
 	MaxBytes  int64
 	MaxInodes int64
@@ -53,69 +55,88 @@ type childConfig struct {
 // panicName makes the child's Lookup panic.
 const panicName = "panic-please"
 
-// slowWrite begins a write(2) that the child holds back until it is asked to let go.
-const slowWrite = "slow write"
-
-// faulty does on request what is rare.
-type faulty struct {
-	fuse.RawFileSystem
-	held, release chan struct{} // one each for a slow write
-}
-
-func (f faulty) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	if name == panicName {
-		panic("as asked")
+// panicOn makes Lookup of panicName panic.
+func panicOn(h *handler) {
+	lookup := h.table[opLookup].do
+	h.table[opLookup].do = func(s *server, r *request) fuse.Status {
+		if bytes.HasPrefix(r.rest, []byte(panicName)) {
+			panic("as asked")
+		}
+		return lookup(s, r)
 	}
-	return f.RawFileSystem.Lookup(cancel, in, name, out)
 }
 
-func (f faulty) Writev(cancel <-chan struct{}, in *fuse.WriteIn, pieces [][]byte) (uint32, fuse.Status) {
-	if in.WriteFlags&fuse.WRITE_CACHE == 0 && bytes.HasPrefix(pieces[0], []byte(slowWrite)) {
-		f.held <- struct{}{}
-		<-f.release
+// gate is a store that answers late: as many reads of base content as were asked for wait
+// in it, and are let go one by one.
+type gate struct {
+	wanted        atomic.Int64
+	held, release chan struct{}
+}
+
+// slowStore is what the bases of a child are in.
+var slowStore = gate{held: make(chan struct{}), release: make(chan struct{})}
+
+func (g *gate) read() {
+	for {
+		n := g.wanted.Load()
+		if n <= 0 {
+			return
+		}
+		if g.wanted.CompareAndSwap(n, n-1) {
+			g.held <- struct{}{}
+			<-g.release
+			return
+		}
 	}
-	return f.RawFileSystem.Writev(cancel, in, pieces)
 }
 
-// runChild serves the /dev/fuse that is descriptor 3 and answers the questions of
-// [testMount.ask] until its input ends.
+// runChild serves each /dev/fuse from descriptor 3 on, a tree of its own by each, and
+// answers the questions of [testMount.ask] until its input ends.
 func runChild(config string) error {
 	var cfg childConfig
 	if err := json.Unmarshal([]byte(config), &cfg); err != nil {
 		return err
 	}
+	var conns []*Conn
+	for i := range 1 + cfg.More {
+		conn, err := cfg.serve(3 + i)
+		if err != nil {
+			return err
+		}
+		conns = append(conns, conn)
+	}
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		if err := json.NewEncoder(os.Stdout).Encode(replyTo(in.Text(), conns[0])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve serves one descriptor.
+func (cfg *childConfig) serve(fd int) (*Conn, error) {
 	tree, err := cfg.tree()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	opts := &Options{ReadOnly: cfg.ReadOnly || cfg.Lower, Disable: cfg.Disable}
 	if cfg.Lower {
 		traits, err := tree.Traits()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		opts.Lower = &traits
 	}
 	if cfg.Quiet {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	g, mo, err := newGuard(tree, opts)
+	h, err := newHandler(tree, opts)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	faults := faulty{g.ops, make(chan struct{}), make(chan struct{})}
-	g.ops = faults
-	conn, err := serve(3, g, mo)
-	if err != nil {
-		return err
-	}
-	in := bufio.NewScanner(os.Stdin)
-	for in.Scan() {
-		if err := json.NewEncoder(os.Stdout).Encode(answer(in.Text(), conn, tree, faults)); err != nil {
-			return err
-		}
-	}
-	return nil
+	panicOn(h)
+	return serve(fd, h)
 }
 
 func (cfg *childConfig) tree() (*fs.Tree, error) {
@@ -156,21 +177,27 @@ type reply struct {
 	Walk  map[string]fs.Attr // by path
 }
 
-func answer(question string, conn *Conn, tree *fs.Tree, faults faulty) reply {
+func replyTo(question string, conn *Conn) reply {
 	var r reply
+	tree := conn.handler.tree
 	switch question {
 	case "stats":
 		r.Stats = conn.Stats()
 	case "err":
 		r.Err = fmt.Sprint(tree.Err())
+	case "threads":
+		tasks, err := os.ReadDir("/proc/self/task")
+		r.Stats, r.Err = map[string]uint64{"threads": uint64(len(tasks))}, fmt.Sprint(err)
+	case "hold":
+		slowStore.wanted.Add(1)
 	case "held":
 		select {
-		case <-faults.held:
+		case <-slowStore.held:
 		case <-time.After(30 * time.Second):
-			r.Err = "there is no slow write"
+			r.Err = "nobody reads from the store"
 		}
 	case "release":
-		faults.release <- struct{}{}
+		slowStore.release <- struct{}{}
 	case "f":
 		n, errno := tree.Lookup(tree.Root(), "f")
 		if errno != 0 {
@@ -199,38 +226,53 @@ func answer(question string, conn *Conn, tree *fs.Tree, faults faulty) reply {
 
 // testMount is a mount that a child serves.
 type testMount struct {
-	tb  testing.TB
-	dir string
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *json.Decoder
+	tb   testing.TB
+	dir  string   // the first of dirs
+	dirs []string // where it is mounted
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  *json.Decoder
 }
 
 // newMount mounts a tree of its own, and sees to it that nothing of it is left
 // after the test.
 func newMount(tb testing.TB, cfg childConfig) *testMount {
 	tb.Helper()
-	dev, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil {
-		tb.Fatalf("these tests need root and /dev/fuse: %v", err)
+	m := &testMount{tb: tb}
+	for range 1 + cfg.More {
+		m.dirs = append(m.dirs, mountpoint(tb))
 	}
-	defer dev.Close() // the child has its own; the connection must end with it
-	m := &testMount{tb: tb, dir: mountpoint(tb)}
+	m.dir = m.dirs[0]
+	tb.Cleanup(m.clean)
+	var devs []*os.File
+	for _, dir := range m.dirs {
+		dev, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+		if err != nil {
+			tb.Fatalf("these tests need root and /dev/fuse: %v", err)
+		}
+		defer dev.Close() // the child has its own; the connection must end with it
+		devs = append(devs, dev)
+		m.mount(cfg, dir, dev)
+	}
+	m.start(cfg, devs)
+	return m
+}
+
+// mount mounts one descriptor.
+func (m *testMount) mount(cfg childConfig, dir string, dev *os.File) {
+	m.tb.Helper()
 	var flags uintptr = unix.MS_NOSUID | unix.MS_NODEV
 	if cfg.ReadOnly || cfg.Lower {
 		flags |= unix.MS_RDONLY
 	}
 	data := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read=%d",
 		dev.Fd(), maxTransfer)
-	if err := unix.Mount("workdir", m.dir, "fuse.workdir", flags, data); err != nil {
-		tb.Fatalf("mount: %v", err)
+	if err := unix.Mount("workdir", dir, "fuse.workdir", flags, data); err != nil {
+		m.tb.Fatalf("mount: %v", err)
 	}
-	tb.Cleanup(m.clean)
-	m.start(cfg, dev)
-	return m
 }
 
-func (m *testMount) start(cfg childConfig, dev *os.File) {
+func (m *testMount) start(cfg childConfig, devs []*os.File) {
 	m.tb.Helper()
 	config, err := json.Marshal(cfg)
 	if err != nil {
@@ -241,7 +283,7 @@ func (m *testMount) start(cfg childConfig, dev *os.File) {
 	if cfg.Procs > 0 {
 		m.cmd.Env = append(m.cmd.Env, fmt.Sprintf("GOMAXPROCS=%d", cfg.Procs))
 	}
-	m.cmd.ExtraFiles = []*os.File{dev}
+	m.cmd.ExtraFiles = devs
 	m.cmd.Stderr = os.Stderr
 	if m.in, err = m.cmd.StdinPipe(); err != nil {
 		m.tb.Fatal(err)
@@ -256,8 +298,9 @@ func (m *testMount) start(cfg childConfig, dev *os.File) {
 	}
 }
 
-// ask asks the child: "stats", "err", "f", "held" (waits for a slow write), "release",
-// "wait" or "walk".
+// ask asks the child: "stats", "err", "f", "wait" or "walk" of the first mount, "threads"
+// of its own; "hold" (the next read of the store waits), "held" (waits until one does),
+// "release" (lets one go).
 func (m *testMount) ask(question string) reply {
 	m.tb.Helper()
 	var r reply
@@ -301,10 +344,12 @@ func unmount(dir string) error {
 
 // clean unmounts what is still mounted, detached if need be, and ends the child.
 func (m *testMount) clean() {
-	err := unmount(m.dir)
-	if err != nil && err != unix.EINVAL { // EINVAL: not mounted
-		m.tb.Errorf("unmount: %v", err)
-		_ = unix.Unmount(m.dir, unix.MNT_DETACH)
+	for _, dir := range m.dirs {
+		err := unmount(dir)
+		if err != nil && err != unix.EINVAL { // EINVAL: not mounted
+			m.tb.Errorf("unmount: %v", err)
+			_ = unix.Unmount(dir, unix.MNT_DETACH)
+		}
 	}
 	if m.cmd == nil || m.cmd.Process == nil {
 		return

@@ -85,24 +85,25 @@ func TestLostBytesAreNotZeros(t *testing.T) {
 // When the kernel has forgotten a file it takes the size from us. A file that was shorter
 // by what it has lost looked whole, and so did a copy of it.
 func TestLostBytesCountAsSize(t *testing.T) {
-	g := testGuard(t, &Options{})
-	n, errno := g.tree.Mknod(g.tree.Root(), "f", unix.S_IFREG|0o644, 0, fs.Owner{})
+	h := testHandler(t, &Options{})
+	s := h.server
+	n, errno := h.tree.Mknod(h.tree.Root(), "f", unix.S_IFREG|0o644, 0, fs.Owner{})
 	if errno == 0 {
-		_, errno = g.tree.WriteAt(n, []byte("content"), 0, false)
+		_, errno = h.tree.WriteAt(n, []byte("content"), 0, false)
 	}
 	if errno != 0 {
 		t.Fatal(errno)
 	}
-	defer g.tree.Unref(n, 1)
+	defer h.tree.Unref(n, 1)
 	size := func() uint64 {
 		t.Helper()
 		var entry fuse.EntryOut
 		var attr fuse.AttrOut
-		if st := g.Lookup(nil, &fuse.InHeader{NodeId: 1}, "f", &entry); st != fuse.OK {
+		if st := s.Lookup(nil, &fuse.InHeader{NodeId: 1}, "f", &entry); st != fuse.OK {
 			t.Fatal(st)
 		}
-		defer g.Forget(entry.NodeId, 1)
-		if st := g.GetAttr(nil, &fuse.GetAttrIn{InHeader: fuse.InHeader{NodeId: entry.NodeId}}, &attr); st != fuse.OK {
+		defer s.Forget(entry.NodeId, 1)
+		if st := s.GetAttr(nil, &fuse.GetAttrIn{InHeader: fuse.InHeader{NodeId: entry.NodeId}}, &attr); st != fuse.OK {
 			t.Fatal(st)
 		}
 		if entry.Size != attr.Size {
@@ -110,11 +111,11 @@ func TestLostBytesCountAsSize(t *testing.T) {
 		}
 		return attr.Size
 	}
-	g.tree.Lose(n, 10, 20, unix.ENOSPC)
+	h.tree.Lose(n, 10, 20, unix.ENOSPC)
 	if got := size(); got != 30 {
 		t.Errorf("with 20 bytes at 10 lost it has %d bytes, want 30", got)
 	}
-	if _, errno := g.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetSize, Size: 7}); errno != 0 {
+	if _, errno := h.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetSize, Size: 7}); errno != 0 {
 		t.Fatal(errno)
 	}
 	if got := size(); got != 7 {

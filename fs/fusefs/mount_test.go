@@ -265,6 +265,20 @@ func writeStrangely(t *testing.T, path string, i int) {
 
 // Programs ask for ACLs before they copy a file, and take only this errno for "there
 // are none".
+// One name in the root once belonged to the library that read the requests.
+func TestNoNameIsReserved(t *testing.T) {
+	m := newMount(t, childConfig{})
+	name := filepath.Join(m.dir, ".go-fuse-epoll-hack")
+	for _, err := range []error{unix.Mkdir(name, 0o755), unix.Rmdir(name), os.WriteFile(name, []byte("content"), 0o600), os.Remove(name)} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := stat(name); err != unix.ENOENT {
+		t.Errorf("stat after the removal: %v", err)
+	}
+}
+
 func TestNoACLs(t *testing.T) {
 	m := newMount(t, childConfig{})
 	for _, name := range []string{"system.posix_acl_access", "system.posix_acl_default"} {

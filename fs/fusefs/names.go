@@ -14,7 +14,7 @@ const permBits = 0o7777
 
 // Lookup answers "no such name" with an empty entry and not with ENOENT, for only
 // that is cached (fs/fuse/dir.c, fuse_lookup_name).
-func (s *server) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+func (s *server) Lookup(_ *request, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	if name == "." {
 		return s.lookupHandle(in.NodeId, out)
 	}
@@ -57,13 +57,13 @@ func (s *server) Forget(node, count uint64) {
 }
 
 // newEntry answers an operation that makes a name in a directory.
-func (s *server) newEntry(in *fuse.InHeader, out *fuse.EntryOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
+func (s *server) newEntry(r *request, in *fuse.InHeader, out *fuse.EntryOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
 	dir, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
 	}
 	var n *fs.Inode
-	errno := s.withRoom(func() (errno syscall.Errno) {
+	errno := s.withRoom(r, func() (errno syscall.Errno) {
 		n, errno = verb(dir)
 		return errno
 	})
@@ -75,20 +75,20 @@ func (s *server) newEntry(in *fuse.InHeader, out *fuse.EntryOut, verb func(*fs.I
 	return fuse.OK
 }
 
-func (s *server) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	return s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+func (s *server) Mknod(r *request, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
+	return s.newEntry(r, &in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Mknod(dir, name, in.Mode, in.Rdev, owner(&in.InHeader))
 	})
 }
 
-func (s *server) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+func (s *server) Mkdir(r *request, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
+	return s.newEntry(r, &in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Mkdir(dir, name, in.Mode&permBits, owner(&in.InHeader))
 	})
 }
 
-func (s *server) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
-	return s.newEntry(in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+func (s *server) Symlink(r *request, in *fuse.InHeader, target, name string, out *fuse.EntryOut) fuse.Status {
+	return s.newEntry(r, in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Symlink(dir, name, target, owner(in))
 	})
 }
@@ -96,21 +96,21 @@ func (s *server) Symlink(_ <-chan struct{}, in *fuse.InHeader, target, name stri
 // Create makes a regular file and opens it. The kernel looked the name up before
 // and holds the directory's lock, so EEXIST is a miscount and no reason to open
 // what is there.
-func (s *server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	return s.newOpen(in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+func (s *server) Create(r *request, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	return s.newOpen(r, in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Mknod(dir, name, unix.S_IFREG|in.Mode&permBits, 0, owner(&in.InHeader))
 	})
 }
 
-func (s *server) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
-	return s.newOpen(in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+func (s *server) Tmpfile(r *request, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	return s.newOpen(r, in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Tmpfile(dir, in.Mode&permBits, owner(&in.InHeader))
 	})
 }
 
 // newOpen is newEntry for an inode that is open from the start.
-func (s *server) newOpen(in *fuse.CreateIn, out *fuse.CreateOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
-	return s.newEntry(&in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+func (s *server) newOpen(r *request, in *fuse.CreateIn, out *fuse.CreateOut, verb func(*fs.Inode) (*fs.Inode, syscall.Errno)) fuse.Status {
+	return s.newEntry(r, &in.InHeader, &out.EntryOut, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		n, errno := verb(dir)
 		if errno == 0 && s.mustAskForRoom() {
 			out.OpenFlags |= fuse.FOPEN_DIRECT_IO
@@ -121,12 +121,12 @@ func (s *server) newOpen(in *fuse.CreateIn, out *fuse.CreateOut, verb func(*fs.I
 
 // Link takes the reference that its entry hands over only after the tree has
 // linked: the kernel holds another one meanwhile, by the name that it links.
-func (s *server) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
+func (s *server) Link(r *request, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
 	n, st := s.inode(in.Oldnodeid)
 	if st != fuse.OK {
 		return st
 	}
-	return s.newEntry(&in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
+	return s.newEntry(r, &in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		if errno := s.tree.Link(dir, name, n); errno != 0 {
 			return nil, errno
 		}
@@ -135,7 +135,7 @@ func (s *server) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse
 	})
 }
 
-func (s *server) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+func (s *server) Unlink(_ *request, in *fuse.InHeader, name string) fuse.Status {
 	dir, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
@@ -144,7 +144,7 @@ func (s *server) Unlink(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.
 	return s.removing(func() syscall.Errno { return s.tree.Unlink(dir, name) })
 }
 
-func (s *server) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+func (s *server) Rmdir(_ *request, in *fuse.InHeader, name string) fuse.Status {
 	dir, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
@@ -155,7 +155,7 @@ func (s *server) Rmdir(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.S
 
 // Rename serves RENAME and RENAME2. RENAME_WHITEOUT is EINVAL, as where a file
 // system has no whiteouts.
-func (s *server) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
+func (s *server) Rename(_ *request, in *fuse.RenameIn, oldName, newName string) fuse.Status {
 	odir, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
@@ -173,7 +173,7 @@ func (s *server) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName s
 	})
 }
 
-func (s *server) Readlink(_ <-chan struct{}, in *fuse.InHeader) ([]byte, fuse.Status) {
+func (s *server) Readlink(_ *request, in *fuse.InHeader) ([]byte, fuse.Status) {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return nil, st

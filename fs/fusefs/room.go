@@ -16,9 +16,11 @@ const (
 	roomPause    = time.Millisecond       // between two looks
 )
 
-// wait looks now and then whether there is a reason to wait, until there is none.
-func wait(reason func() bool) {
+// wait looks now and then whether there is a reason to wait, until there is none. What
+// r waits for is a request of the same connection.
+func wait(r *request, reason func() bool) {
 	for reason() {
+		r.passOn()
 		time.Sleep(roomPause)
 	}
 }
@@ -31,9 +33,9 @@ func (s *server) forgetting(patience time.Duration) bool {
 
 // withRoom calls verb, which changes nothing where it finds no room, again for as
 // long as a FORGET may make room.
-func (s *server) withRoom(verb func() syscall.Errno) syscall.Errno {
+func (s *server) withRoom(r *request, verb func() syscall.Errno) syscall.Errno {
 	var errno syscall.Errno
-	wait(func() bool {
+	wait(r, func() bool {
 		waiting := s.forgetting(roomPatience)
 		errno = verb()
 		return errno == syscall.ENOSPC && waiting
@@ -43,8 +45,8 @@ func (s *server) withRoom(verb func() syscall.Errno) syscall.Errno {
 
 // awaitForgets waits until what was removed right now is given up, so that the
 // free space is told as it is.
-func (s *server) awaitForgets() {
-	wait(func() bool { return s.forgetting(freePatience) })
+func (s *server) awaitForgets(r *request) {
+	wait(r, func() bool { return s.forgetting(freePatience) })
 }
 
 // removing calls verb, by which a name may lead to its inode no more, and notes when.

@@ -17,7 +17,7 @@ import (
 // and cp, tar and grep would skip them. Under the writeback cache we therefore
 // have the kernel write back the hole that the answer rests on, and look again.
 // What the tree calls data is data, and its pages stay cached.
-func (s *server) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+func (s *server) Lseek(r *request, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
@@ -32,6 +32,7 @@ func (s *server) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) 
 		if from >= to {
 			return status(errno)
 		}
+		r.passOn() // the WRITEs are served meanwhile
 		if st := s.kernel.InodeNotify(in.NodeId, from, to-from); st != fuse.OK {
 			return st
 		}

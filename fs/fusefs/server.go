@@ -20,8 +20,8 @@ const cacheFor = 365 * 24 * 60 * 60
 // where the tree makes its inode anew, so one will do.
 const generation = 1
 
-// server answers FUSE requests from a tree. It has no state but the tree's.
-// It is used behind a [guard] only.
+// server answers FUSE requests from a tree.
+// It is used behind a [handler] only.
 type server struct {
 	tree   *fs.Tree
 	wanted uint64 // capabilities that we ask for; immutable
@@ -33,13 +33,11 @@ type server struct {
 	caps   uint64 // those of wanted that the kernel has
 	kernel notifier
 
-	shown     shown
-	overtaken overtaken
+	shown shown
+	order writeOrder
 
 	removal atomic.Int64 // when a name was removed last, nanoseconds since 1970; see withRoom
 }
-
-var _ fuse.RawFileSystem = (*server)(nil)
 
 // notifier is what we tell the kernel unasked. A call may make the kernel send
 // requests and wait for their answers.
@@ -49,25 +47,20 @@ type notifier interface {
 	InodeNotify(node uint64, off, length int64) fuse.Status
 }
 
-// Init is what go-fuse calls before the first operation.
-func (s *server) Init(srv *fuse.Server) { s.negotiated(srv.KernelSettings().Flags64(), srv) }
-
 // negotiated takes the capabilities that the kernel offered in INIT, and the way to
-// tell it something. A transport calls it once, before the first operation.
-func (s *server) negotiated(offered uint64, kernel notifier) {
+// tell it something. A transport calls it once, before the first operation, and tells the
+// kernel of those that are returned.
+func (s *server) negotiated(offered uint64, kernel notifier) (caps uint64) {
 	s.caps = s.wanted & offered
 	s.kernel = kernel
 	if s.has(fuse.CAP_WRITEBACK_CACHE) {
 		s.tree.LeaveTimes()
 	}
+	return s.caps
 }
 
 // has tells whether the kernel and we have all of the capabilities.
 func (s *server) has(capabilities uint64) bool { return s.caps&capabilities == capabilities }
-
-func (s *server) String() string { return "workdir" }
-func (s *server) SetDebug(bool)  {}
-func (s *server) OnUnmount()     {}
 
 // inode is the inode of a node id. The kernel holds a reference on every node that
 // it names, so ESTALE means that one of the two has miscounted.

@@ -22,7 +22,7 @@ func fits(size, buf int) (uint32, fuse.Status) {
 // GetXAttr says of an absent label that there is no such thing here. ls -l asks every
 // file for one, by a request each, and stops where it hears this. A kernel with
 // SELinux answers by itself.
-func (s *server) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, buf []byte) (uint32, fuse.Status) {
+func (s *server) GetXAttr(_ *request, in *fuse.InHeader, name string, buf []byte) (uint32, fuse.Status) {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return 0, st
@@ -43,7 +43,7 @@ func (s *server) GetXAttr(_ <-chan struct{}, in *fuse.InHeader, name string, buf
 }
 
 // ListXAttr lists the names, each ended by a zero byte.
-func (s *server) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, buf []byte) (uint32, fuse.Status) {
+func (s *server) ListXAttr(_ *request, in *fuse.InHeader, buf []byte) (uint32, fuse.Status) {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return 0, st
@@ -63,15 +63,15 @@ func (s *server) ListXAttr(_ <-chan struct{}, in *fuse.InHeader, buf []byte) (ui
 	return fits(size, len(buf))
 }
 
-func (s *server) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value []byte) fuse.Status {
+func (s *server) SetXAttr(_ *request, in *fuse.InHeader, name string, value []byte, flags uint32) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st
 	}
-	return status(s.tree.SetXattr(n, name, value, int(in.Flags)))
+	return status(s.tree.SetXattr(n, name, value, int(flags)))
 }
 
-func (s *server) RemoveXAttr(_ <-chan struct{}, in *fuse.InHeader, name string) fuse.Status {
+func (s *server) RemoveXAttr(_ *request, in *fuse.InHeader, name string) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
 		return st

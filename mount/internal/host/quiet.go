@@ -10,29 +10,27 @@ import (
 
 // What a server takes for reading archives and for requests is garbage when that is
 // over. The collector leaves it to the next collection, which comes once there is as
-// much again as lives; and buffers that wait for requests live, though hardly
-// anything of them was ever touched. So a server that has become quiet would keep
-// memory for nothing until it is busy again; and the threads of mounts that are gone.
+// much again as lives. So a server that has become quiet would keep memory for nothing
+// until it is busy again; and the threads that have waited for disks.
 const (
 	QuietTime  = 2 * time.Second // between two looks; who makes less garbage than quietBytes meanwhile is quiet
 	quietBytes = 1 << 20
 	trimBytes  = 16 << 20 // of garbage at most, since the last trim, that make another one worth while
 )
 
-// Allocated is the sum of all that was ever allocated, in bytes.
-func Allocated() uint64 {
+// allocated is the sum of all that was ever allocated, in bytes.
+func allocated() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
 
 // TrimWhenQuiet gives memory and threads back to the kernel whenever the process has
-// become quiet, until ctx ends. garbage tells how much garbage there may have been so far, in
-// bytes.
-func TrimWhenQuiet(ctx context.Context, garbage func() uint64) {
+// become quiet, until ctx ends.
+func TrimWhenQuiet(ctx context.Context) {
 	tick := time.NewTicker(QuietTime)
 	defer tick.Stop()
-	last := garbage()
+	last := allocated()
 	trimmed := last
 	for {
 		select {
@@ -40,12 +38,12 @@ func TrimWhenQuiet(ctx context.Context, garbage func() uint64) {
 			return
 		case <-tick.C:
 		}
-		now := garbage()
+		now := allocated()
 		quiet := now-last < quietBytes
 		if quiet && now-trimmed > trimBytes {
 			runtime.GC() // a pool lets go of its buffers with the second collection
 			debug.FreeOSMemory()
-			now = garbage()
+			now = allocated()
 			trimmed = now
 		}
 		last = now
@@ -58,8 +56,8 @@ func TrimWhenQuiet(ctx context.Context, garbage func() uint64) {
 // spareThreads are the idle threads that a quiet server keeps.
 const spareThreads = 32
 
-// idleThreads is about how many threads of this process have nothing to do. Each mount
-// has some that wait for requests; when it is gone the runtime keeps them, for good.
+// idleThreads is about how many threads of this process have nothing to do. The runtime
+// keeps them for good.
 func idleThreads() int {
 	samples := []metrics.Sample{{Name: "/sched/threads/total:threads"}, {Name: "/sched/goroutines/not-in-go:goroutines"}}
 	metrics.Read(samples)

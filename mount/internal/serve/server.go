@@ -34,11 +34,10 @@ type server struct {
 	ending  bool               // guarded by mu; the client is gone, no mount may be made
 	spills  map[ipc.Path]bool  // guarded by mu; directories that are recorded, see noteSpill
 
-	budget    budget  // has its own lock
-	sharing   sharing // likewise
-	bases     bases   // likewise
-	transfers transfers
-	freeing   sync.WaitGroup // what closed mounts had
+	budget  budget         // has its own lock
+	sharing sharing        // likewise
+	bases   bases          // likewise
+	freeing sync.WaitGroup // what closed mounts had
 }
 
 // Main serves the client at the other end of descriptor 3 until it is
@@ -55,7 +54,7 @@ func Main() int {
 	sock.Close()
 	syscall.CloseOnExec(wire.LockFD)
 	s := newServer(os.NewFile(wire.LockFD, host.LockName))
-	go host.TrimWhenQuiet(context.Background(), s.transfers.garbage) // until the process ends
+	go host.TrimWhenQuiet(context.Background()) // until the process ends
 	s.serve(nc)
 	return 0
 }

@@ -28,7 +28,6 @@ const (
 type fuseView struct {
 	h         *hosted      // immutable
 	conn      *fusefs.Conn // set by show; nil before the mount
-	transfer  int          // set by show; bytes of the largest request
 	dev       string       // set by show; "major:minor"
 	unmounted bool         // our own umount(2) has succeeded, or there is nothing to unmount any more
 	mounted   bool         // the mountpoint may still have to be detached
@@ -52,9 +51,7 @@ func (v *fuseView) show(context.Context) error {
 		return err
 	}
 	bdi := fusefs.BDIOf(v.dev)
-	v.transfer = v.h.server.transfers.take()
 	v.conn, err = fusefs.Serve(fd, v.h.tree, &fusefs.Options{
-		MaxTransfer:  v.transfer,
 		ReadOnly:     v.h.req.ReadOnly,
 		WriteThrough: !bdi.FitDirty(host.GroupLimit()),
 		Logger:       slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
@@ -247,7 +244,6 @@ func (v *fuseView) wait() {
 	if v.conn != nil {
 		<-v.conn.Done()
 	}
-	v.h.server.transfers.give(v.transfer)
 }
 
 func (v *fuseView) status(st *wire.Status) {

@@ -186,12 +186,10 @@ func (v *overlayView) serveLower() (lower int, err error) {
 		unix.Close(fuse)
 		return -1, err
 	}
-	v.transfer = v.h.server.transfers.take()
 	v.conn, err = fusefs.Serve(fuse, v.h.tree, &fusefs.Options{
-		MaxTransfer: v.transfer,
-		ReadOnly:    true,
-		Lower:       &v.traits,
-		Logger:      slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
+		ReadOnly: true,
+		Lower:    &v.traits,
+		Logger:   slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
 	})
 	if err == nil {
 		err = v.conn.WaitMount()
