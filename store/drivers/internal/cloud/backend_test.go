@@ -216,6 +216,7 @@ func (m *memory) Head(ctx context.Context, name string) (a Attributes, err error
 func (m *memory) Put(ctx context.Context, name string, body []byte, cond Condition) (a Attributes, err error) {
 	err = m.request(ctx, "put", func() (err error) {
 		a, err = m.storeLocked(name, bytes.Clone(body), cond)
+		a.Size = 0 // an answer to a write need not have it
 		return err
 	})
 	return a, err
@@ -326,6 +327,8 @@ func (u *memoryUpload) Copy(ctx context.Context, n int, off, end int64) error {
 			return refusalError(NotFound)
 		case o.Revision != u.src.Revision && !u.m.copiesAny:
 			return refusalError(Changed)
+		case off >= end: // no cloud copies nothing
+			return refusalError(Other)
 		}
 		u.parts[n] = o.content[off:end]
 		return nil

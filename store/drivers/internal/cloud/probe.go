@@ -172,7 +172,10 @@ func (t *scratch) content() []byte {
 }
 
 func (t *scratch) put(cond Condition) (Attributes, error) {
-	return t.s.backend.Put(Operation(t.ctx, "put"), t.name, t.content(), cond)
+	content := t.content()
+	a, err := t.s.backend.Put(Operation(t.ctx, "put"), t.name, content, cond)
+	a.Size = int64(len(content))
+	return a, err
 }
 
 // upload makes the object of one part, which is copied from src where there is one.
