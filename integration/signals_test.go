@@ -241,8 +241,8 @@ func TestServerKilledUnderTheCommand(t *testing.T) {
 	before := e.bytes("k")
 	j := startJob(e, false, `
 		echo new >file; echo ready
-		while (echo >probe) 2>/dev/null; do :; done
-		(echo lost >probe); (echo lost >"$WORKDIR/lost")
+		while (echo >"$WORKDIR/probe") 2>/dev/null; do :; done # by its path: in an overlay that is left what is new goes on
+		(echo lost >"$WORKDIR/probe"); (echo lost >"$WORKDIR/lost")
 		for i in 1 2 3 4 5 6 7 8 9 10; do
 			mkdir -p "$WORKDIR/dir" 2>/dev/null && echo "written elsewhere" >&2
 			sleep 0.02
