@@ -102,7 +102,7 @@ func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (opened, error)
 	switch {
 	case listener == nil:
 	case err != nil:
-		listener.Close()
+		_ = listener.Close() // nothing follows from a failure
 	default:
 		a.serveMetrics(listener, &observed{f.URL.Scheme, modeOf(f.ReadOnly), time.Since(begun), o.mount.Status})
 	}

@@ -68,7 +68,7 @@ func (a *app) serveUI(ctx context.Context, url string, f *uiFlags) error {
 	}
 	handler, err := ui.NewHandler(url, listener.Addr().String(), &f.Options)
 	if err != nil {
-		listener.Close()
+		_ = listener.Close()
 		return err
 	}
 	defer handler.Close()
@@ -76,15 +76,15 @@ func (a *app) serveUI(ctx context.Context, url string, f *uiFlags) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	if err := a.printUI(handler.URL()); err != nil {
-		server.Close()
+		_ = server.Close()
 		return err
 	}
 	select {
 	case err = <-served:
 	case <-ctx.Done():
 		err = context.Cause(ctx)
-		server.Close()
-		<-served
+		_ = server.Close()
+		<-served //nolint:errcheck // it says that the server was closed
 	}
 	var by *interruption
 	if errors.As(err, &by) {
