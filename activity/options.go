@@ -32,6 +32,9 @@ type Options struct {
 	AutoCommit bool `json:"autoCommit,omitempty" yaml:"autoCommit,omitempty"`
 	// Presence says whether the workspace has to exist.
 	Presence mount.Presence `json:"presence,omitempty" yaml:"presence,omitempty"`
+	// OnConflict says what a commit does where others have stored the workspace meanwhile:
+	// mount.Merge for activities that run at the same time and change different files.
+	OnConflict mount.ConflictPolicy `json:"onConflict,omitempty" yaml:"onConflict,omitempty"`
 	// Step names the piece of work, for activities that do several on one
 	// workspace in an order that is not the same in every attempt. It must not be
 	// a number. "": its ordinal among this activity's steps on that workspace, which
@@ -128,7 +131,7 @@ func (o *Options) check() error {
 	case o.At != "" && (!filepath.IsAbs(o.At) || filepath.Clean(o.At) == "/"):
 		return fmt.Errorf("at: %q is not an absolute path other than /", o.At)
 	}
-	return o.Presence.Check(o.ReadOnly)
+	return errors.Join(o.Presence.Check(o.ReadOnly), o.OnConflict.Check())
 }
 
 // isNumber reports whether a step's name is one of those that are given to steps
@@ -145,6 +148,7 @@ func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Opti
 		At:           o.At,
 		ReadOnly:     o.ReadOnly,
 		Presence:     o.Presence,
+		OnConflict:   o.OnConflict,
 		MaxBytes:     o.MaxBytes,
 		MaxInodes:    o.MaxInodes,
 		Spill:        o.Spill,

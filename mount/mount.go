@@ -98,7 +98,7 @@ func OpenURL(ctx context.Context, u store.URL, opts *Options) (_ *Mount, err err
 	if err := m.opts.resolveView(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", m.URL(), err)
 	}
-	if err := m.opts.Presence.Check(m.opts.ReadOnly); err != nil {
+	if err := errors.Join(m.opts.Presence.Check(m.opts.ReadOnly), m.opts.OnConflict.Check()); err != nil {
 		return nil, fmt.Errorf("open %s: %w", m.URL(), err)
 	}
 	if m.opts.SaveFailed != "" {
@@ -181,7 +181,7 @@ func (m *Mount) request(memDir string) wire.OpenRequest {
 		ID: m.id, URL: m.url, MemDir: ipc.Path(memDir), Dir: ipc.Path(m.path), Made: m.made, Source: mountpointName(m.url),
 		UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()),
 		MustExist: m.opts.Presence.resolve(m.opts.ReadOnly) == MustExist, MustBeNew: m.opts.Presence == MustBeNew,
-		View: m.opts.View, Without: m.opts.without, KeepEmpty: m.opts.KeepEmpty, Keep: m.opts.Keep, Portable: m.opts.Portable, Flags: m.flags(),
+		View: m.opts.View, Without: m.opts.without, KeepEmpty: m.opts.KeepEmpty, Merge: m.opts.OnConflict == Merge && m.opts.Presence != MustBeNew, Keep: m.opts.Keep, Portable: m.opts.Portable, Flags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve,
 		Cache: ipc.Path(m.cache), CacheBytes: max(0, m.opts.CacheBytes), FetchAll: m.opts.FetchAll, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since, Command: m.opts.Command[:min(len(m.opts.Command), archive.MaxMessage)],

@@ -78,6 +78,9 @@ type Options struct {
 	// KeepEmpty stores an emptied workspace as an empty archive. By default its
 	// archive is deleted.
 	KeepEmpty bool
+	// OnConflict says what a commit does where others have stored the workspace since it
+	// was opened.
+	OnConflict ConflictPolicy
 	// Keep says which of the archives that commits replace stay, as versions: they are
 	// read by URL@COMMIT, and brought back by package workspace. What is to be kept and
 	// cannot be makes the commit fail. By default none stay.
@@ -188,6 +191,9 @@ type Result struct {
 	Stored bool `json:"stored"`
 	// Deleted: the workspace was empty, and its archive was deleted.
 	Deleted bool `json:"deleted"`
+	// Merged: others had stored the workspace meanwhile, and what was changed was done to
+	// what they had stored; see Options.OnConflict.
+	Merged bool `json:"merged,omitempty"`
 	// Marked: the workspace was to be stored.
 	Marked bool `json:"marked"`
 	// Revision is the archive that is now the workspace, as far as this mount

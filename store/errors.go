@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/workdir/workdir/archive"
@@ -46,6 +47,36 @@ type ConflictError struct {
 	// MaxBetween.
 	Between []archive.Record
 	Further int
+
+	// Paths are those that both have changed, of a commit that was to be merged: the first
+	// MaxPaths, in archive order. MorePaths counts the others.
+	Paths     []string
+	MorePaths int
+}
+
+// MaxPaths is how many paths a ConflictError has.
+const MaxPaths = 20
+
+// SetPaths notes the paths that both have changed.
+func (e *ConflictError) SetPaths(paths []string) {
+	n := min(len(paths), MaxPaths)
+	e.Paths, e.MorePaths = paths[:n], len(paths)-n
+}
+
+// paths says what both have changed, for the message.
+func (e *ConflictError) paths() string {
+	if len(e.Paths) == 0 {
+		return ""
+	}
+	quoted := make([]string, 0, len(e.Paths))
+	for _, p := range e.Paths {
+		quoted = append(quoted, strconv.Quote(p))
+	}
+	s := "; both changed " + strings.Join(quoted, ", ")
+	if e.MorePaths > 0 {
+		s += fmt.Sprintf(" and %d more", e.MorePaths)
+	}
+	return s
 }
 
 // Error says what is there instead, by whom, and what to do.
@@ -59,7 +90,7 @@ func (e *ConflictError) Error() string {
 	default:
 		what = fmt.Sprintf("another commit came in between (expected revision %s, the store has %s)", e.Want, e.Have)
 	}
-	return fmt.Sprintf("%v: %s%s; open the workspace again and repeat the work", ErrConflict, what, e.between())
+	return fmt.Sprintf("%v: %s%s%s; open the workspace again and repeat the work", ErrConflict, what, e.between(), e.paths())
 }
 
 // Is says whether target is ErrConflict.

@@ -28,6 +28,7 @@ type mountFlags struct {
 	SaveFailed   string    `json:"saveFailed"` // a URL, once resolved
 	Portable     bool      `json:"portable"`
 	Presence     presence  `json:"presence"`
+	OnConflict   conflict  `json:"onConflict"`
 	MaxBytes     byteSize  `json:"maxBytes"`
 	MaxInodes    count     `json:"maxInodes"`
 	Spill        string    `json:"-"` // likewise
@@ -57,6 +58,7 @@ type mountFlags struct {
 func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.ReadOnly, "read-only", false, "mount read-only; nothing is stored")
 	f.Presence.register(flags)
+	flags.Var(&f.OnConflict, "on-conflict", "where others have stored the workspace meanwhile: fail, or merge what was changed into what they have stored, if the two have changed different paths (default fail)")
 	flags.BoolVar(&f.KeepEmpty, "keep-empty", false, "store an emptied workspace as an empty archive; by default its archive is deleted")
 	f.Keep.register(flags)
 	flags.StringVar(&f.SaveFailed, "save-failed", "", "where work goes that could not be stored, or was done by a command that failed: the `URL` of a new workspace, or FILE.tar.gz")
@@ -200,6 +202,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		SaveFailed:   f.SaveFailed,
 		Command:      f.command,
 		Presence:     f.Presence.forName(f.URL, f.ReadOnly),
+		OnConflict:   mount.ConflictPolicy(f.OnConflict),
 		Grace:        f.Grace,
 		RunDir:       a.runDir,
 		Progress:     bar.update,

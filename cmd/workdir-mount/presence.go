@@ -56,3 +56,17 @@ func (p *presence) option() mount.Presence {
 	}
 	return mount.PresenceDefault
 }
+
+// conflict is the flag --on-conflict.
+type conflict mount.ConflictPolicy
+
+// Set implements pflag.Value, as does what follows.
+func (c *conflict) Set(s string) error {
+	*c = conflict(s)
+	return mount.ConflictPolicy(s).Check()
+}
+
+func (c *conflict) String() string { return string(*c) }
+
+// Type is what the help calls the value.
+func (c *conflict) Type() string { return "policy" }

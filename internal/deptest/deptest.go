@@ -61,7 +61,7 @@ var table = map[string]rule{
 		ours:  []string{"doctor", "mount/internal/host", "mount/internal/serve"},
 		names: map[string][]string{"mount/internal/serve": {"TryHome"}},
 	},
-	"mount/internal/serve":   {ours: []string{"archive", "fs", "fs/fsdir", "fs/fsupper", "fs/fusefs", "store", "mount/internal/host", "mount/internal/overlay", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"}, tests: []string{"internal/testenv", "store/storetest"}},
+	"mount/internal/serve":   {ours: []string{"archive", "fs", "fs/fsdir", "fs/fsmerge", "fs/fsupper", "fs/fusefs", "store", "mount/internal/host", "mount/internal/overlay", "mount/internal/wire", "internal/ipc", "internal/panics", "internal/version"}, tests: []string{"internal/testenv", "store/storetest"}},
 	"mount/internal/wire":    {ours: []string{"archive", "store", "mount/internal/host", "internal/ipc"}},
 	"mount/internal/host":    {ours: []string{"internal/ipc", "internal/printable"}, tests: []string{"internal/testenv"}},
 	"mount/internal/overlay": {},

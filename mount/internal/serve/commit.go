@@ -106,16 +106,35 @@ func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Resul
 	if !changed {
 		return nil
 	}
-	empty := h.tree.Empty() && !h.req.KeepEmpty
-	if empty && h.info.Revision == "" {
+	if h.tree.Empty() && !h.req.KeepEmpty && h.info.Revision == "" {
 		return nil
 	}
 	h.warnings.reset()
-	progress := h.progress(wire.PhaseCommitting, 0)
-	next := h.log.Next(h.logRecord(want, res))
+	w := &work{want: want, res: res, changes: res.Changes, progress: h.progress(wire.PhaseCommitting, 0)}
+	if err := h.commitMerging(ctx, w); err != nil {
+		return err
+	}
+	w.progress.done()
+	res.Warnings = h.warnings.list()
+	return nil
+}
+
+// work is one commit on its way.
+type work struct {
+	want     wire.Decision
+	res      *wire.Result
+	changes  archive.Changes
+	progress *progress
+}
+
+// commitOn stores a tree as the successor of the archive that it was opened from.
+func (h *hosted) commitOn(ctx context.Context, w *work, from *loaded) error {
+	empty := from.tree.Empty() && !h.req.KeepEmpty
+	next := from.log.Next(h.logRecord(w.want, w.changes, from.log))
 	var plan []store.Piece
+	var err error
 	if !empty {
-		if plan, err = h.plan(ctx, next, progress); err != nil {
+		if plan, err = h.plan(ctx, from, next, w.progress); err != nil {
 			return fmt.Errorf("%w: %s: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
 		}
 	}
@@ -124,37 +143,37 @@ func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Resul
 	}
 	ctx = store.WithLogger(ctx, slog.New(noteHandler{server: h.server, id: h.req.ID}))
 	info, err := h.put(ctx, &store.CommitRequest{
-		Replace: h.info.Revision,
-		ID:      want.CommitID,
+		Replace: from.info.Revision,
+		ID:      w.want.CommitID,
 		Parent:  next.Record.Parent,
 		Delete:  empty,
 		Keep:    h.req.Keep,
 		Log:     next,
-		Base:    h.base.revision(),
+		Base:    from.base.revision(),
 		Plan:    plan,
 	})
 	if err != nil {
-		return h.overtaken(ctx, commitError(err, h.view.cause()))
+		return h.overtaken(ctx, commitError(err, h.view.cause()), from.log)
 	}
-	progress.done()
+	res := w.res
+	res.Changes = w.changes
 	res.Stored, res.Deleted, res.Revision, res.Size = !empty, empty, info.Revision, info.Size
 	if res.Stored {
-		res.CommitID = want.CommitID
+		res.CommitID = w.want.CommitID
 	}
-	res.Warnings = h.warnings.list()
 	return nil
 }
 
 // plan is how the tree becomes an archive with the log next: of ranges of what it stands
 // on, and of what is new. It holds the tree against every limit of a reader.
-func (h *hosted) plan(ctx context.Context, next *archive.Log, p *progress) ([]store.Piece, error) {
-	return h.planFor(ctx, next, p.report, h.req.Portable)
+func (h *hosted) plan(ctx context.Context, from *loaded, next *archive.Log, p *progress) ([]store.Piece, error) {
+	return h.planFor(ctx, from, next, p.report, h.req.Portable)
 }
 
 // planFor is plan for an archive that may or need not be portable. progress may be nil.
-func (h *hosted) planFor(ctx context.Context, next *archive.Log, progress func(int64), portable bool) ([]store.Piece, error) {
+func (h *hosted) planFor(ctx context.Context, from *loaded, next *archive.Log, progress func(int64), portable bool) ([]store.Piece, error) {
 	opts := &archive.WriterOptions{Portable: portable, Devices: h.req.Dev, Warn: h.warn, Progress: progress}
-	plan, err := archive.NewWriter(nil, opts).Plan(ctx, h.tree, h.base.opened(), next)
+	plan, err := archive.NewWriter(nil, opts).Plan(ctx, from.tree, from.base.opened(), next)
 	if err != nil {
 		return nil, err
 	}
@@ -213,18 +232,18 @@ func (h *hosted) confirm(ctx context.Context) error {
 	return h.server.conn.Call(ctx, wire.CallConfirm, wire.MountID{ID: h.req.ID}, nil)
 }
 
-func (h *hosted) logRecord(want wire.Decision, res *wire.Result) archive.Record {
+func (h *hosted) logRecord(want wire.Decision, changes archive.Changes, opened *archive.Log) archive.Record {
 	hostname, _ := os.Hostname() // a record without a host is one
 	rec := archive.Record{
-		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + version.String(), Host: hostname, Changed: res.Changes,
+		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + version.String(), Host: hostname, Changed: changes,
 		Origin: h.req.Origin,
 	}
 	rec.Message, rec.Command = want.Message, h.req.Command
 	if _, ok := h.req.Step(); ok { // nobody could ask for another's
 		rec.Result = want.Result
 	}
-	if h.log != nil {
-		rec.Parent = h.log.Record.ID
+	if opened != nil {
+		rec.Parent = opened.Record.ID
 	}
 	return rec
 }

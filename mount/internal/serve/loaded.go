@@ -138,7 +138,12 @@ func (l *loader) newTree(c *loaded) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", l.url.Redacted(), err)
 	}
-	c.tree, err = fs.New(home, l.treeOptions(l.maxBytes()))
+	opts := l.treeOptions(l.maxBytes())
+	if l.req.Merge && c.info.Revision == "" {
+		c.tree, err = fs.NewOn(noArchive{opts.Owner}, home, opts)
+	} else {
+		c.tree, err = fs.New(home, opts)
+	}
 	if err != nil {
 		return l.readError(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount/internal/wire"
 	"github.com/workdir/workdir/store"
 )
@@ -25,13 +26,13 @@ func (h *hosted) checkOnce(ctx context.Context) error {
 
 // overtaken looks whether another attempt has committed the same step, where ours has a
 // conflict or an outcome that is not known. Then the error is a *CommittedError, and else
-// err; a conflict names the commits that came in between.
-func (h *hosted) overtaken(ctx context.Context, err error) error {
+// err; a conflict names the commits that came in between since the log opened.
+func (h *hosted) overtaken(ctx context.Context, err error, opened *archive.Log) error {
 	if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUnknown) {
 		return err
 	}
-	if e := (*store.ConflictError)(nil); errors.As(err, &e) && h.log != nil {
-		e.Opened = h.log.Record.ID
+	if e := (*store.ConflictError)(nil); errors.As(err, &e) && opened != nil {
+		e.Opened = opened.Record.ID
 	}
 	step, _ := h.req.Step()
 	rec, head, err := step.Overtaken(ctx, h.store, h.req.URL, err)

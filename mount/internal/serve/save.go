@@ -45,13 +45,13 @@ func (h *hosted) saveAfter(ctx context.Context, want wire.Decision, res *wire.Re
 //
 // Preconditions: the view was taken.
 func (h *hosted) save(ctx context.Context, want wire.Decision, res *wire.Result, why string) error {
-	rec := h.logRecord(want, res)
+	rec := h.logRecord(want, res.Changes, h.log)
 	rec.ID, rec.Result = archive.NewCommitID(), nil
 	rec.Origin.Execution, rec.Origin.Step = "", ""
 	rec.Message = fmt.Sprintf("not stored in %s: %s", h.req.URL.Redacted(), why)
 	rec.Message = rec.Message[:min(len(rec.Message), archive.MaxMessage)]
 	next := h.log.Next(rec)
-	plan, err := h.planFor(ctx, next, nil, false)
+	plan, err := h.planFor(ctx, &h.loaded, next, nil, false)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ const (
 type Result struct {
 	Stored   bool             `json:"stored"`
 	Deleted  bool             `json:"deleted"`
+	Merged   bool             `json:"merged,omitempty"`
 	Marked   bool             `json:"marked"`
 	Revision store.Revision   `json:"revision"`
 	CommitID archive.CommitID `json:"commitId,omitempty"`

@@ -72,6 +72,7 @@ type OpenRequest struct {
 	View         View       `json:"view,omitempty"`    // with ViewPlain there is a Spill
 	Without      []string   `json:"without,omitempty"` // as overlay.Config.Without
 	KeepEmpty    bool       `json:"keepEmpty,omitempty"`
+	Merge        bool       `json:"merge,omitempty"` // with what others have stored meanwhile
 	Keep         store.Keep `json:"keep"`
 	Portable     bool       `json:"portable,omitempty"`
 	MaxBytes     int64      `json:"maxBytes,omitempty"`

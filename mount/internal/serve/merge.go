@@ -1,0 +1,93 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/fs/fsmerge"
+	"github.com/workdir/workdir/internal/panics"
+	"github.com/workdir/workdir/store"
+)
+
+// maxMerges is how often the work of one mount is merged with what others have stored
+// meanwhile. Who has lost as often has a busy workspace, and a conflict.
+const maxMerges = 10
+
+// commitMerging stores the tree. Where another commit came in between and the mount merges,
+// what was changed is done to that one's archive, and stored as its successor.
+func (h *hosted) commitMerging(ctx context.Context, w *work) error {
+	err := h.commitOn(ctx, w, &h.loaded)
+	for range maxMerges {
+		if !h.req.Merge || !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		if err = h.commitMerged(ctx, w, err); err == nil {
+			w.res.Merged = true
+		}
+	}
+	return err
+}
+
+// commitMerged merges the tree with the archive that is there now, and commits that. conflict
+// is why; it is returned, with the paths that both have changed, where they cannot be merged.
+func (h *hosted) commitMerged(ctx context.Context, w *work, conflict error) error {
+	head, err := h.loadHead(ctx)
+	defer head.free()
+	if err != nil || head.base == nil {
+		return conflict // the archive was removed, has no index, or cannot be read: as without merging
+	}
+	found, err := h.mergeInto(head.tree)
+	if err != nil {
+		return fmt.Errorf("%w (what both have changed could not be merged: %w)", conflict, err)
+	}
+	if len(found.Conflicts) > 0 {
+		if e := (*store.ConflictError)(nil); errors.As(conflict, &e) {
+			e.SetPaths(found.Conflicts)
+		}
+		return conflict
+	}
+	w.changes = head.tree.Changes()
+	head.tree.Freeze()
+	return h.commitOn(ctx, w, &head)
+}
+
+// loadHead opens what is stored now. What it returns is to be freed, also beside an error.
+func (h *hosted) loadHead(ctx context.Context) (head loaded, err error) {
+	l := h.loader()
+	obj, err := l.open(ctx)
+	if err != nil || obj == nil {
+		return head, err
+	}
+	return l.load(ctx, obj)
+}
+
+// mergeInto does to a tree what was changed in the mount.
+func (h *hosted) mergeInto(tree *fs.Tree) (_ fsmerge.Result, err error) {
+	defer panics.Catch("merge", &err)
+	mine, _ := h.tree.Image().(*archive.Image)
+	theirs, _ := tree.Image().(*archive.Image)
+	return fsmerge.Merge(h.tree, tree, func(b, head uint32) bool {
+		return mine != nil && theirs != nil && mine.Same(b, theirs, head)
+	})
+}
+
+// noArchive is the image of a workspace that has none: a root directory.
+type noArchive struct{ owner fs.Owner }
+
+// Len implements fs.Image, as does what follows.
+func (noArchive) Len() int                          { return 1 }
+func (noArchive) Inode(row uint32) uint32           { return row }
+func (noArchive) Children(uint32) (first, n uint32) { return 1, 0 }
+func (noArchive) Name(uint32) string                { return "" }
+func (noArchive) Target(uint32) string              { return "" }
+func (noArchive) Xattrs(uint32) []fs.Xattr          { return nil }
+func (noArchive) Content(uint32) fs.Base            { return nil }
+func (a noArchive) Attr(uint32) fs.Attr {
+	return fs.Attr{Ino: 1, Mode: dirMode, Nlink: 2, UID: a.owner.UID, GID: a.owner.GID}
+}
+
+// dirMode is the mode of a new workspace's root, as fs.New makes it.
+const dirMode = 0o40755
