@@ -20,6 +20,9 @@ func (s *session) deaden(m *Mount) {
 	if err == nil {
 		r.Overlay = false
 		err = host.WriteRecordFile(path, r)
+		m.mu.Lock()
+		m.record = r
+		m.mu.Unlock()
 	}
 	if err != nil {
 		m.callbacks.run(func() {

@@ -3,6 +3,7 @@ package mount
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 
 	"github.com/workdir/workdir/mount/internal/host"
@@ -11,6 +12,23 @@ import (
 // StateSilent is the Status.State of a mount whose owner does not answer: where it is is
 // known, and nothing else.
 const StateSilent = "no answer"
+
+// StateLost is the Status.State of a mount whose server is lost: tools get ENOTCONN there
+// until it is closed, and nothing of it is stored. Other processes are told so; Mount.Status
+// is ErrServerLost.
+const StateLost = "server lost"
+
+// statusOrLost is Status for commands of other processes.
+func (m *Mount) statusOrLost(ctx context.Context) (Status, error) {
+	st, err := m.Status(ctx)
+	if !errors.Is(err, ErrServerLost) {
+		return st, err
+	}
+	return Status{
+		URL: m.URL(), Path: m.path, RawPath: RawPath(m.path), ReadOnly: m.opts.ReadOnly,
+		State: StateLost, Revision: m.revision, ClientPID: os.Getpid(),
+	}, nil
+}
 
 // List returns the status of all mounts of this user in a run directory ("":
 // DefaultRunDir and PlainRunDir), of whatever process. Of a process that does not answer

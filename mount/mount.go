@@ -31,7 +31,7 @@ type Mount struct {
 	opts     Options          // immutable
 	revision store.Revision   // immutable after Open; what was opened
 	warnings []string         // immutable after Open
-	record   host.Record      // immutable after Open; zero before
+	record   host.Record      // immutable after Open, zero before; but deaden changes it: guarded by mu
 	commitID archive.CommitID // immutable; of the one commit that this mount can become
 
 	ready bool // guarded by session.mu; other processes may see it
@@ -224,7 +224,11 @@ func (m *Mount) URL() string { return m.url.Redacted() }
 
 // Device returns the number of the mount's device, "major:minor", by which it is found
 // in /proc/PID/mountinfo; "" for a plain workspace.
-func (m *Mount) Device() string { return m.record.Dev }
+func (m *Mount) Device() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.record.Dev
+}
 
 // Revision gives the archive that was opened; empty if there was none.
 func (m *Mount) Revision() store.Revision { return m.revision }
@@ -250,6 +254,8 @@ func (m *Mount) Commit() error {
 		return fmt.Errorf("commit %s: %w", m.path, ErrAbandoned)
 	case m.unmounted:
 		return fmt.Errorf("commit %s: %w", m.path, ErrUnmounted)
+	case m.over && errors.Is(m.err, ErrServerLost):
+		return fmt.Errorf("commit %s: %w%w", m.path, m.err, hidden{ErrClosed})
 	case m.over, m.decision != nil && !m.decision.Commit:
 		return fmt.Errorf("commit %s: %w", m.path, ErrClosed)
 	}

@@ -105,10 +105,21 @@ func (s *session) paths() map[string]bool {
 func (s *session) byIdentity(req remoteRequest) (*Mount, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m := s.mounts[req.ID]; m != nil && m.isThere() && req.Mount != "" && m.record.Identity() == req.Mount {
+	m := s.mounts[req.ID]
+	if m == nil {
+		m = s.dead[req.ID]
+	}
+	if m != nil && m.isThere() && req.Mount != "" && m.identity() == req.Mount {
 		return m, nil
 	}
 	return nil, fmt.Errorf("%s: %w", req.Path, ErrNotMounted)
+}
+
+// identity is that of the mount's record.
+func (m *Mount) identity() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.record.Identity()
 }
 
 // isThere reports whether commands may find the mount.
@@ -119,13 +130,16 @@ func (m *Mount) isThere() bool {
 	return m.ready && !m.unmounted
 }
 
+// all returns the mounts that commands may find, dead ones too.
 func (s *session) all() []*Mount {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]*Mount, 0, len(s.mounts))
-	for _, m := range s.mounts {
-		if m.isThere() {
-			all = append(all, m)
+	all := make([]*Mount, 0, len(s.mounts)+len(s.dead))
+	for _, mounts := range []map[uint64]*Mount{s.mounts, s.dead} {
+		for _, m := range mounts {
+			if m.isThere() {
+				all = append(all, m)
+			}
 		}
 	}
 	return all

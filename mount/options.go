@@ -222,7 +222,7 @@ type Status struct {
 	ReadOnly   bool              `json:"readOnly"`
 	Marked     bool              `json:"marked"`
 	Abandoned  bool              `json:"abandoned"`
-	State      string            `json:"state"` // "mounted", "unmounting", "committing", "closed"; of List, also StateSilent
+	State      string            `json:"state"` // "mounted", "unmounting", "committing", "closed"; of commands and List, also StateLost, StateSilent
 	Revision   store.Revision    `json:"revision"`
 	ReadError  string            `json:"readError,omitempty"` // why the archive could not be read last, where tools got EIO
 	Base       *BaseStatus       `json:"base,omitempty"`      // the archive that is read where it is touched; nil if it was read whole

@@ -51,7 +51,8 @@ type remoteServer struct {
 	conns map[*ipc.Conn]bool // guarded by mu
 }
 
-// startRemote listens for commands until the server is lost.
+// startRemote listens for commands until the server is lost, and its last dead mount is
+// closed.
 func (s *session) startRemote() error {
 	r, err := s.serveRemote()
 	if err != nil {
@@ -200,7 +201,7 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 		m.Abandon()
 		return struct{}{}, nil
 	case remoteStatus:
-		return m.Status(ctx)
+		return m.statusOrLost(ctx)
 	case remoteClose:
 		if req.To != "" {
 			u, err := parseTarget(req.To)
@@ -219,7 +220,7 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 func (r *remoteServer) list(ctx context.Context) ([]Status, error) {
 	var out []Status
 	for _, m := range r.session.all() {
-		st, err := m.Status(ctx)
+		st, err := m.statusOrLost(ctx)
 		if errors.Is(err, ErrClosed) {
 			continue
 		}

@@ -312,7 +312,6 @@ func (s *session) watchEnd() {
 		s.awaitExit()
 	}
 	s.conn.Close()
-	s.remoteServer().close()
 	lost := ServerLostError{PID: s.pid(), Cause: s.cause()}
 	s.mu.Lock()
 	s.dead, s.mounts = s.mounts, map[uint64]*Mount{}
@@ -330,6 +329,7 @@ func (s *session) watchEnd() {
 
 // remove removes the session. Until then its lock keeps CleanUp away.
 func (s *session) remove() {
+	s.remoteServer().close()
 	serve.ClearMounts(s.dir)
 	host.RemoveSession(s.dir)
 	s.lock.Close()

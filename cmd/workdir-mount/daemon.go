@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -34,6 +35,7 @@ type (
 		Spill   ipc.Path   `json:"spill"`
 		Cache   ipc.Path   `json:"cache"`
 		RunDir  ipc.Path   `json:"runDir"`
+		LogFile ipc.Path   `json:"logFile"` // "": none
 		Quiet   bool       `json:"quiet"`
 		Verbose bool       `json:"verbose"`
 		JSON    bool       `json:"json"`
@@ -49,9 +51,9 @@ const daemonAck = "\n"
 
 // mountInBackground leaves a process behind that keeps the mount, and returns
 // when it is mounted. A signal before that ends both.
-func (a *app) mountInBackground(f *mountFlags) error {
+func (a *app) mountInBackground(f *mountFlags, logFile string) error {
 	return untilSignal(func(ctx context.Context) error {
-		d, err := a.startDaemon(f)
+		d, err := a.startDaemon(f, logFile)
 		if err != nil {
 			return fmt.Errorf("start the process that keeps the mount: %w", err)
 		}
@@ -75,7 +77,13 @@ type daemon struct {
 	out io.Reader
 }
 
-func (a *app) startDaemon(f *mountFlags) (*daemon, error) {
+func (a *app) startDaemon(f *mountFlags, logFile string) (*daemon, error) {
+	if logFile != "" {
+		var err error
+		if logFile, err = filepath.Abs(logFile); err != nil {
+			return nil, err
+		}
+	}
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{os.Args[0], daemonName}
 	cmd.Dir = "/"
@@ -93,7 +101,7 @@ func (a *app) startDaemon(f *mountFlags) (*daemon, error) {
 		return nil, err
 	}
 	d := &daemon{cmd: cmd, in: in, out: out}
-	request := daemonRequest{Flags: *f, Dir: ipc.Path(f.Dir), Spill: ipc.Path(f.Spill), Cache: ipc.Path(f.Cache), RunDir: ipc.Path(a.runDir), Quiet: a.quiet, Verbose: a.verbose, JSON: a.json}
+	request := daemonRequest{Flags: *f, Dir: ipc.Path(f.Dir), Spill: ipc.Path(f.Spill), Cache: ipc.Path(f.Cache), RunDir: ipc.Path(a.runDir), LogFile: ipc.Path(logFile), Quiet: a.quiet, Verbose: a.verbose, JSON: a.json}
 	if err := json.NewEncoder(in).Encode(request); err != nil {
 		d.giveUp()
 		return nil, errors.Join(err, cmd.Wait())
@@ -152,19 +160,24 @@ func (a *app) keepMount() error {
 	}
 	sigs, stop := watchSignals()
 	defer stop()
-	m, err := a.mountForParent(in, sigs, &request.Flags)
+	m, err := a.mountForParent(in, sigs, &request)
 	defer func() { a.stopServer(err) }()
 	if err != nil {
 		a.printError(err)
 		_ = printJSON(os.Stdout, daemonAnswer{Code: exitCode(err)}) // fails only if nobody waits
 		return &statusError{code: exitCode(err)}
 	}
-	_, err = a.serve(m, sigs)
+	_, err = a.serve(m, sigs, true)
 	return err
 }
 
 // mountForParent mounts, answers, and waits until the parent has the answer.
-func (a *app) mountForParent(in *bufio.Reader, sigs <-chan os.Signal, f *mountFlags) (*mount.Mount, error) {
+func (a *app) mountForParent(in *bufio.Reader, sigs <-chan os.Signal, request *daemonRequest) (*mount.Mount, error) {
+	log, err := openLog(string(request.LogFile))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
 	acked := make(chan error, 1)
 	return cancelling(sigs, 1, func(ctx context.Context) (*mount.Mount, error) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -176,23 +189,23 @@ func (a *app) mountForParent(in *bufio.Reader, sigs <-chan os.Signal, f *mountFl
 			}
 			acked <- err
 		}()
-		opened, err := a.openWithStatus(ctx, f)
+		opened, err := a.openWithStatus(ctx, &request.Flags)
 		if err != nil {
 			return nil, err
 		}
-		return opened.mount, a.handOver(opened.mount, opened.status, acked)
+		return opened.mount, a.handOver(opened.mount, opened.status, acked, log)
 	})
 }
 
 // handOver tells the parent that m is mounted and lets go of the parent's files.
-// If the parent is gone, m is closed.
-func (a *app) handOver(m *mount.Mount, status mount.Status, acked <-chan error) error {
+// If the parent is gone, m is closed. log is standard error from then on.
+func (a *app) handOver(m *mount.Mount, status mount.Status, acked <-chan error, log *os.File) error {
 	err := printJSON(os.Stdout, daemonAnswer{Status: &status})
 	if err == nil {
 		err = <-acked
 	}
 	if err == nil {
-		err = detachFiles()
+		err = detachFiles(log)
 	}
 	if err != nil {
 		m.Abandon()
@@ -202,16 +215,28 @@ func (a *app) handOver(m *mount.Mount, status mount.Status, acked <-chan error) 
 	return nil
 }
 
-// detachFiles turns the standard files into /dev/null, so that whoever reads the
-// parent's output sees its end.
-func detachFiles() error {
+// openLog opens a file to add to; "" stands for none, and is /dev/null.
+func openLog(path string) (*os.File, error) {
+	if path == "" {
+		path = os.DevNull
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, badFlag("--log-file", "cannot be written: "+err.Error())
+	}
+	return f, nil
+}
+
+// detachFiles turns standard input and output into /dev/null and standard error into log,
+// so that readers of the parent's output see its end.
+func detachFiles(log *os.File) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	for fd := range 3 {
-		if err := unix.Dup3(int(null.Fd()), fd, 0); err != nil {
+	for fd, f := range []*os.File{null, null, log} {
+		if err := unix.Dup3(int(f.Fd()), fd, 0); err != nil {
 			return os.NewSyscallError("dup3", err)
 		}
 	}

@@ -13,12 +13,15 @@ func (a *app) mountCommand() *cobra.Command {
 	var f mountFlags
 	var at atFlag
 	var foreground bool
+	var logFile string
 	cmd := &cobra.Command{
 		Use:   "mount [flags] URL DIR",
 		Short: "Mount a workspace on a directory",
 		Long: `mount shows the workspace in DIR, an empty directory, and returns when it is
 mounted. A process stays behind that keeps it until it is unmounted. With --foreground
 that is this process, and a service manager is told when the mount is there (Type=notify).
+If the server of the mount dies DIR stays mounted, and tools get ENOTCONN there ("Transport
+endpoint is not connected"), until workdir-mount umount DIR, whose exit code is then 107.
 
 What is done in DIR is stored at workdir-mount umount DIR, if before that
 workdir-mount commit DIR has marked it. umount(8) or fusermount3 -u end the mount
@@ -40,16 +43,20 @@ this one, and SIGINT (Ctrl-C), SIGHUP and SIGQUIT are the same.`,
 			if err != nil {
 				return err
 			}
-			if foreground {
-				return a.mountForeground(&f)
+			if !foreground {
+				return a.mountInBackground(&f, logFile)
 			}
-			return a.mountInBackground(&f)
+			if logFile != "" {
+				return badFlag("--log-file", "is for the process that stays behind; with --foreground redirect standard error")
+			}
+			return a.mountForeground(&f)
 		},
 	}
 	f.register(cmd.Flags())
 	at.register(cmd.Flags())
 	cmd.Flags().BoolVar(&f.Commit, "commit", false, "mark the workspace at once, as workdir-mount commit does, to be stored when it is unmounted")
 	cmd.Flags().StringVar(&f.Metrics, "metrics", "", "serve /metrics for Prometheus and /healthz at this `ADDRESS`, such as 127.0.0.1:9090, to anyone who reaches it")
+	cmd.Flags().StringVar(&logFile, "log-file", "", "file to which the process that stays behind adds what it has to say (default: nothing is kept)")
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay, and unmount on a signal")
 	return cmd
 }
@@ -72,7 +79,7 @@ func (a *app) mountForeground(f *mountFlags) error {
 		a.log.Warn("the service manager is not told", "cause", err)
 	}
 	m := opened.mount
-	result, err := a.serve(m, sigs)
+	result, err := a.serve(m, sigs, false)
 	if err != nil {
 		return err
 	}

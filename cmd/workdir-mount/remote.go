@@ -325,6 +325,8 @@ func atUnmount(s mount.Status) string {
 	switch {
 	case s.State == mount.StateSilent:
 		return "not known"
+	case s.State == mount.StateLost:
+		return "discard (its server is lost)"
 	case s.ReadOnly:
 		return "nothing (read-only)"
 	case s.Abandoned:

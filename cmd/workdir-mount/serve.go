@@ -17,18 +17,29 @@ import (
 // ended by umount(8), lost with its server, or closed by a signal. A mount that
 // is busy when a signal asks for its end stays; the next signal tries again. One that
 // no command can reach any more, since our mount table has it no longer, is closed once
-// those who still use it are gone.
-func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal) (mount.Result, error) {
+// those who still use it are gone. If stay is set a mount that has lost its server stays,
+// so that nobody works in the directory beneath it, until somebody unmounts it.
+func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal, stay bool) (mount.Result, error) {
 	gone := watchMountpoint(m.Device())
+	done := m.Done()
 	told := ""
 	for {
-		unreachable := false
+		unreachable, ended := false, false
 		select {
-		case <-m.Done():
-			return m.Close(context.Background())
+		case <-done:
+			ended = true
 		case <-gone:
 			unreachable = true
 		case <-sigs:
+		}
+		if _, err := m.Status(context.Background()); stay && (ended || unreachable) && errors.Is(err, mount.ErrServerLost) {
+			a.log.Error("the mount is dead, and stays until it is unmounted", "cause", err)
+			<-m.Done()
+			stay, done, gone = false, nil, watchMountpoint(m.Device()) // which may be another one now
+			continue
+		}
+		if ended {
+			return m.Close(context.Background())
 		}
 		result, err := a.closeOnSignal(m, sigs)
 		if !errors.Is(err, mount.ErrBusy) {

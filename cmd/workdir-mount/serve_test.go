@@ -49,7 +49,7 @@ func TestServeEndsWithTheMount(t *testing.T) {
 			a := &app{stdout: io.Discard, stderr: io.Discard, log: slog.New(slog.DiscardHandler)}
 			ended := make(chan error, 1)
 			go func() {
-				_, err := a.serve(m, nil)
+				_, err := a.serve(m, nil, false)
 				ended <- err
 			}()
 			select {
@@ -188,7 +188,7 @@ func TestServeClosesWhatCommandsCannotReach(t *testing.T) {
 		t.Fatalf("Close = %v, want ErrBusy", err)
 	}
 	go func() {
-		result, err := a.serve(m, nil)
+		result, err := a.serve(m, nil, false)
 		ended <- outcome{result, err}
 	}()
 	<-busy // it is not in the mount table, so it was tried
