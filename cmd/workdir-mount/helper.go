@@ -68,8 +68,13 @@ func mountCommandLine(argv []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !slices.ContainsFunc(more, choosesView) {
+		args = append(args, "--view=fuse") // an overlay has another type in the mount table, for which umount(8) has no helper
+	}
 	return slices.Concat(args, more, []string{"--", flags.Arg(0), flags.Arg(1)}), nil
 }
+
+func choosesView(arg string) bool { return arg == "--plain" || strings.HasPrefix(arg, "--view=") }
 
 // ignoredOptions are for mount(8), systemd or other file systems, or are what a mount does
 // anyway.
