@@ -247,7 +247,7 @@ func TestToolInAnotherNamespace(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	mustRun(t, prepare("--kill-leftovers"))
+	mustRun(t, prepare("--leftovers=kill"))
 	if got := e.mustExec(e.url("k"), "cat file"); got != "new\n" {
 		t.Errorf("content = %q", got)
 	}

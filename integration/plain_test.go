@@ -69,7 +69,7 @@ func TestPlainToolInAnotherNamespace(t *testing.T) {
 		read -r pid <"$1"; rm "$1"`
 	args := []string{"exec", "--plain", "--grace", "10ms", e.url("k"), "--", "sh", "-c", script, "sh", e.path("up")}
 	e.refused(e.command(args...), 105, "sleep: descriptor", "nothing is stored")
-	mustRun(t, e.command(append([]string{"exec", "--kill-leftovers"}, args[1:]...)...))
+	mustRun(t, e.command(append([]string{"exec", "--leftovers=kill"}, args[1:]...)...))
 	for _, pid := range e.processes() {
 		mustRun(t, exec.Command("kill", "-9", strconv.Itoa(pid)))
 	}

@@ -18,10 +18,10 @@ import (
 type execFlags struct {
 	mountFlags
 	stepFlags
-	explicit      bool
-	message       string
-	noCommand     bool
-	killLeftovers bool
+	explicit  bool
+	message   string
+	noCommand bool
+	leftovers leftovers
 }
 
 func (a *app) execCommand() *cobra.Command {
@@ -62,6 +62,9 @@ and the third ends the waiting for a store that does not answer (exit code 109).
 			if err := f.stepFlags.resolve(cmd.Flags(), &f.mountFlags); err != nil {
 				return err
 			}
+			if f.leftovers == waitForLeftovers {
+				f.Grace = forever
+			}
 			return a.exec(&f, args[1:])
 		},
 	}
@@ -72,7 +75,7 @@ and the third ends the waiting for a store that does not answer (exit code 109).
 	cmd.Flags().StringVarP(&f.message, "message", "m", "", "what the log is to say of the commit")
 	cmd.Flags().BoolVar(&f.noCommand, "no-command", false, "leave the command's line out of the log, where arguments are secret")
 	cmd.Flags().BoolVar(&f.explicit, "explicit", false, "store only if something in the command runs workdir-mount commit")
-	cmd.Flags().BoolVar(&f.killLeftovers, "kill-leftovers", false, "end processes of the command that still use the workspace after it, rather than store nothing")
+	cmd.Flags().Var(&f.leftovers, "leftovers", "what happens to processes that still use the workspace after the command and --grace: fail, and nothing is stored; kill those that the command has started; or wait for all of them, however long (default fail)")
 	return cmd
 }
 
@@ -99,7 +102,7 @@ func (a *app) exec(f *execFlags, argv []string) error {
 	if err := f.clearResult(); err != nil {
 		return err
 	}
-	if f.killLeftovers {
+	if f.leftovers == killLeftovers {
 		adoptOrphans()
 	}
 	sigs, stop := watchSignals()
@@ -214,7 +217,7 @@ func (a *app) closeAfter(m *mount.Mount, sigs <-chan os.Signal, f *execFlags, en
 		}
 	}
 	return cancellingAfter(sigs, 2, early, func(ctx context.Context) (mount.Result, error) {
-		return a.closeMount(ctx, m, f.killLeftovers)
+		return a.closeMount(ctx, m, f.leftovers)
 	})
 }
 
@@ -282,6 +285,6 @@ func busyAtEnd(f *execFlags, err error) error {
 		end = "the next command removes the directory"
 	}
 	return &statusError{code: exitBusy, err: fmt.Errorf(
-		"unmount %s: still in use by %s; nothing is stored and %s; let the command wait for what it starts, or use --kill-leftovers",
+		"unmount %s: still in use by %s; nothing is stored and %s; let the command wait for what it starts, or use --leftovers=wait or --leftovers=kill",
 		busy.Path, processList(busy.Processes), end)}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,34 @@ import (
 // process of each foreign mount namespace at a time.
 const killRounds = 8
 
+// leftovers is a flag: what becomes of processes that still use the workspace after the
+// command.
+type leftovers string
+
+// The values of leftovers. The zero value stands for failOnLeftovers.
+const (
+	failOnLeftovers  leftovers = "fail"
+	killLeftovers    leftovers = "kill"
+	waitForLeftovers leftovers = "wait"
+)
+
+// forever is longer than any process runs.
+const forever = 100 * 365 * 24 * time.Hour
+
+// Set reads a flag.
+func (l *leftovers) Set(s string) error {
+	switch *l = leftovers(s); *l {
+	case failOnLeftovers, killLeftovers, waitForLeftovers:
+		return nil
+	}
+	return fmt.Errorf("%q is none of fail, kill and wait", s)
+}
+
+func (l *leftovers) String() string { return string(*l) }
+
+// Type is what the help calls the value.
+func (l *leftovers) Type() string { return "what" }
+
 // adoptOrphans makes us the parent of what the command leaves behind, so that it
 // can be told from other users of the mount (PR_SET_CHILD_SUBREAPER, prctl(2)).
 // Where that fails fewer processes are known to be leftovers.
@@ -27,12 +56,12 @@ func adoptOrphans() {
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 }
 
-// closeMount closes m. If asked to, it ends the leftovers of the command that
+// closeMount closes m. With killLeftovers it ends the leftovers of the command that
 // keep it busy, by SIGTERM first and after the grace period by SIGKILL.
-func (a *app) closeMount(ctx context.Context, m *mount.Mount, killLeftovers bool) (mount.Result, error) {
+func (a *app) closeMount(ctx context.Context, m *mount.Mount, l leftovers) (mount.Result, error) {
 	result, err := m.Close(ctx)
 	var busy *mount.BusyError
-	for round := 0; killLeftovers && round < killRounds && errors.As(err, &busy); round++ {
+	for round := 0; l == killLeftovers && round < killRounds && errors.As(err, &busy); round++ {
 		sig := unix.SIGKILL
 		if round == 0 {
 			sig = unix.SIGTERM

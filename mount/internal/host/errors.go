@@ -29,20 +29,20 @@ type BusyError struct {
 }
 
 func (e *BusyError) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "unmount %s: still in use", e.Path)
-	for i, p := range e.Processes {
-		sep := ", "
-		if i == 0 {
-			sep = " by "
-		}
-		fmt.Fprintf(&b, "%sprocess %d (%s: %s)", sep, p.PID, printable.Name(p.Name), p.Use)
+	return fmt.Sprintf("unmount %s: still in use by %s; nothing is stored; end them and close again", e.Path, NameProcesses(e.Processes))
+}
+
+// NameProcesses names the processes that use a mount, for a message. Where there are none
+// they are those that we may not see.
+func NameProcesses(processes []Process) string {
+	if len(processes) == 0 {
+		return "processes of other users or other mount namespaces"
 	}
-	if len(e.Processes) == 0 {
-		b.WriteString(" by processes of other users or other mount namespaces")
+	names := make([]string, len(processes))
+	for i, p := range processes {
+		names[i] = fmt.Sprintf("process %d (%s: %s)", p.PID, printable.Name(p.Name), p.Use)
 	}
-	b.WriteString("; nothing is stored; end them and close again")
-	return b.String()
+	return strings.Join(names, ", ")
 }
 
 // Is makes errors.Is(err, ErrBusy) true.

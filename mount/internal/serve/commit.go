@@ -45,6 +45,7 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err er
 	}()
 	res.Revision = h.info.Revision
 	h.setState(wire.StateUnmounting)
+	h.users = usersNote{next: time.Now().Add(usersAfter)}
 	err = h.view.withdraw(ctx, time.Now().Add(time.Duration(h.req.GraceNS)))
 	if err != nil && !errors.Is(err, wire.ErrUnmounted) {
 		if h.view.shown() {

@@ -27,6 +27,7 @@ type hosted struct {
 	opened   time.Time        // immutable
 	view     view             // set by newHosted, and again by the owner who opens; immutable once the mount is open
 	warnings warnings         // has its own lock
+	users    usersNote        // the owner's
 	discard  func()           // gives back what the mount has, once; see discardOnce
 
 	*ownership

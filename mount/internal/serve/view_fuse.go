@@ -124,7 +124,7 @@ func (v *fuseView) unmount(ctx context.Context, deadline time.Time) error {
 	if least := time.Now().Add(endPatience); deadline.Before(least) {
 		deadline = least
 	}
-	timer := time.NewTimer(time.Until(deadline))
+	timer := time.NewTimer(min(usersAfter, time.Until(deadline)))
 	defer timer.Stop()
 	for {
 		select {
@@ -198,6 +198,7 @@ func (v *fuseView) checkOnTop() error {
 // in /proc any more (do_exit in the kernel's kernel/exit.c), and a machine with much
 // to do takes its time for that, and for the end of a connection.
 func (v *fuseView) busy(deadline time.Time) error {
+	v.h.noteUsers(func() []host.Process { return host.UsersOf(v.dev) })
 	if time.Now().Before(deadline) {
 		return nil
 	}

@@ -155,6 +155,7 @@ func (v *plainView) withdraw(ctx context.Context, deadline time.Time) error {
 		case !time.Now().Before(deadline):
 			return &host.BusyError{Path: v.path(), Processes: users}
 		}
+		v.h.noteUsers(func() []host.Process { return users })
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
