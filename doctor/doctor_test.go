@@ -110,7 +110,7 @@ func TestDiagnoseQuickly(t *testing.T) {
 }
 
 func TestDiagnoseBadURL(t *testing.T) {
-	for _, url := range []string{"", "nowhere://b/k", "file:///", "mem://b/k?option=1"} {
+	for _, url := range []string{"", "nowhere://b/k", "s3:///k", "mem://b/k?option=1"} {
 		checks, err := diagnose(t, context.Background(), url, nil)
 		if !errors.Is(err, store.ErrURL) || len(checks) > 0 {
 			t.Errorf("%q: %v, %v", url, checks, err)
