@@ -115,7 +115,7 @@ func (e *entries) header(path string, n *fs.Inode, a fs.Attr) (*header, error) {
 		return nil, nil
 	}
 	h := &header{
-		name: path, kind: k, mode: a.Mode & permBits, mtime: a.Mtime,
+		name: path, kind: k, mode: a.Mode & fs.PermBits, mtime: a.Mtime,
 		owner: fs.Owner{UID: a.UID, GID: a.GID},
 	}
 	if k == kindDir && !e.linkless {

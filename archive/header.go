@@ -44,10 +44,7 @@ type xattr struct {
 	value []byte
 }
 
-const (
-	permBits = 0o7777
-	maxNsec  = 999_999_999
-)
+const maxNsec = 999_999_999
 
 // format gives the S_IFMT bits of k; 0 for a hard link.
 func (k kind) format() uint32 {

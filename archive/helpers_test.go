@@ -78,7 +78,7 @@ func (m maker) node(path string, mode uint32, rdev uint32) *fs.Inode {
 	var n *fs.Inode
 	var errno syscall.Errno
 	if mode&syscall.S_IFMT == syscall.S_IFDIR {
-		n, errno = m.t.Mkdir(m.at(dir), name, mode&permBits, fs.Owner{})
+		n, errno = m.t.Mkdir(m.at(dir), name, mode&fs.PermBits, fs.Owner{})
 	} else {
 		n, errno = m.t.Mknod(m.at(dir), name, mode, rdev, fs.Owner{})
 	}

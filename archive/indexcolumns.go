@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/workdir/workdir/fs"
 )
 
 // The columns of an index, each as it is stored and as it is read. What columns say
@@ -91,7 +93,7 @@ func (d *indexDecoder) attrs(p []byte) error {
 	n := numbers{p: p}
 	for i := range d.x.attrs {
 		a := rowAttr{
-			kind: kind(n.upTo(math.MaxUint8)), mode: uint32(n.upTo(permBits)),
+			kind: kind(n.upTo(math.MaxUint8)), mode: uint32(n.upTo(fs.PermBits)),
 			uid: uint32(n.upTo(math.MaxUint32)), gid: uint32(n.upTo(math.MaxUint32)),
 		}
 		if a.kind != kindLink && a.kind.format() == 0 {

@@ -84,7 +84,7 @@ func (p *indexedPacker) row(name string, n *fs.Inode) {
 		value = int64(len(x.targetEnd))
 		x.targetEnd = append(x.targetEnd, uint32(len(p.targets)))
 	}
-	attr := rowAttr{kind: k, mode: a.Mode & permBits, uid: a.UID, gid: a.GID}
+	attr := rowAttr{kind: k, mode: a.Mode & fs.PermBits, uid: a.UID, gid: a.GID}
 	i := slices.Index(x.attrs, attr)
 	if i < 0 {
 		i = len(x.attrs)

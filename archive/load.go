@@ -100,7 +100,7 @@ func (l *loader) finish(log *Log) error {
 
 func (l *loader) root(r *RootAttr) error {
 	h := &header{
-		name: ".", kind: kindDir, mode: r.Mode & permBits, mtime: r.Mtime,
+		name: ".", kind: kindDir, mode: r.Mode & fs.PermBits, mtime: r.Mtime,
 		owner: fs.Owner{UID: r.UID, GID: r.GID},
 	}
 	for name, value := range r.Xattrs {

@@ -202,8 +202,8 @@ func TestAnotherOwnerLendsNoRights(t *testing.T) {
 				t.Fatal(errno)
 			}
 			defer tree.Unref(n, 1)
-			if a := tree.Attr(n); a.Mode&permBits != c.want {
-				t.Errorf("mode %o, want %o", a.Mode&permBits, c.want)
+			if a := tree.Attr(n); a.Mode&fs.PermBits != c.want {
+				t.Errorf("mode %o, want %o", a.Mode&fs.PermBits, c.want)
 			}
 			_, errno = tree.GetXattr(n, "security.capability")
 			if kept := errno == 0; kept != (c.keep || c.dir || c.of == c.to) {

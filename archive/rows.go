@@ -79,7 +79,7 @@ func (b *rowBuilder) addRoot() (RootAttr, error) {
 	if err != nil {
 		return r, err
 	}
-	h := &header{kind: kindDir, mode: r.Mode & permBits, mtime: r.Mtime, owner: fs.Owner{UID: r.UID, GID: r.GID}}
+	h := &header{kind: kindDir, mode: r.Mode & fs.PermBits, mtime: r.Mtime, owner: fs.Owner{UID: r.UID, GID: r.GID}}
 	for _, name := range slices.Sorted(maps.Keys(r.Xattrs)) {
 		h.xattrs = append(h.xattrs, xattr{name, r.Xattrs[name]})
 	}

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/workdir/workdir/fs"
 )
 
 // What the standard library reads from a tar, our parser reads too, and the same.
@@ -70,7 +72,7 @@ func listStandard(r io.Reader) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&out, "%q %c %o %d.%d %q %d %x\n", h.Name, flag, h.Mode&permBits,
+		fmt.Fprintf(&out, "%q %c %o %d.%d %q %d %x\n", h.Name, flag, h.Mode&fs.PermBits,
 			h.ModTime.Unix(), h.ModTime.Nanosecond(), h.Linkname, h.Size, p[:min(len(p), 100)])
 	}
 }

@@ -359,7 +359,7 @@ func (t *tarReader) attributes(h *header, b *block, recs map[string]string) (siz
 	if !fits32(uid) || !fits32(gid) {
 		return 0, errOwner
 	}
-	h.mode = uint32(mode) & permBits
+	h.mode = uint32(mode) & fs.PermBits
 	h.owner = fs.Owner{UID: uint32(uid), GID: uint32(gid)}
 	if v := recs[paxMtime]; v != "" {
 		h.mtime, err = paxTime(v)

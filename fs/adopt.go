@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // BackingDir is a directory in the file system where a home keeps its files. Others make
@@ -44,10 +46,10 @@ func NewBackingDir(h Home) (*BackingDir, error) {
 
 func (d *BackingDir) make() (root int, err error) {
 	in := int(d.in.root.Load())
-	if err := retry(func() error { return unix.Mkdirat(in, d.name, 0o700) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Mkdirat(in, d.name, 0o700) }); err != nil {
 		return -1, err
 	}
-	err = retry(func() (err error) {
+	err = eintr.Retry(func() (err error) {
 		root, err = unix.Openat(in, d.name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		return err
 	})
@@ -64,7 +66,7 @@ func (d *BackingDir) FD() int { return int(d.files.root.Load()) }
 // closed. EXDEV where dir was not opened by d's own descriptor.
 func (d *BackingDir) Adopt(dir int, name string) (File, error) {
 	f := &tmpfsFile{home: d.files, number: d.files.files.Add(1)}
-	err := retry(func() error {
+	err := eintr.Retry(func() error {
 		return unix.Renameat2(dir, name, d.FD(), f.name(), unix.RENAME_NOREPLACE)
 	})
 	if err != nil {

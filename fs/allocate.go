@@ -42,7 +42,7 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 	if zeros {
 		t.replacedLocked(n, off, min(off+length, n.size))
 	}
-	t.wroteLocked(n, now())
+	t.wroteLocked(n, Now())
 	return errno
 }
 

@@ -17,7 +17,7 @@ func (t *Tree) Touch(n *Inode) {
 		return
 	}
 	defer n.mu.Unlock()
-	if at := nanos(now()); n.stale(at) {
+	if at := nanos(Now()); n.stale(at) {
 		n.atime = stampOf(timeOfNanos(at))
 		if row, ok := t.Row(n); ok {
 			t.atimes.set(t.rows, row, at)

@@ -6,7 +6,7 @@ import "testing"
 func old(sec int64) Time { return Time{Sec: sec} }
 
 func TestTouchIsRelatime(t *testing.T) {
-	recent := now().Sec - 60
+	recent := Now().Sec - 60
 	for _, c := range []struct {
 		name         string
 		atime, mtime Time

@@ -35,7 +35,7 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 		return n.attrLocked(), 0
 	}
 	t.keepLocked(n)
-	when := now()
+	when := Now()
 	if resized && !t.LeavesTimes(n) {
 		n.modifiedLocked(when)
 	}
@@ -68,7 +68,7 @@ func (t *Tree) setOwnerAndMode(n *Inode, s *SetAttr) bool {
 	perm, uid, gid := n.perm, n.uid, n.gid
 	killed := s.Valid&SetKillPriv != 0 && t.killPrivLocked(n)
 	if s.Valid&SetMode != 0 {
-		n.perm = uint16(s.Mode & permBits)
+		n.perm = uint16(s.Mode & PermBits)
 	}
 	if s.Valid&SetUID != 0 {
 		n.uid = s.UID

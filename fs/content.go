@@ -114,7 +114,7 @@ func (t *Tree) WriteAt(n *Inode, p []byte, off int64, killPriv bool) (int, sysca
 	if killPriv {
 		t.killPrivLocked(n)
 	}
-	t.wroteLocked(n, now())
+	t.wroteLocked(n, Now())
 	return len(p), 0
 }
 

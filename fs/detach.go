@@ -17,7 +17,7 @@ func (t *Tree) Detach(dir *Inode, name string) (*Inode, syscall.Errno) {
 	case ino == 0:
 		return nil, syscall.ENOENT
 	}
-	n, when := t.hold(ino), now()
+	n, when := t.hold(ino), Now()
 	dir.dir.remove(name)
 	t.giveText(int64(len(name)))
 	t.entriesChanged(dir, when, -1)
@@ -42,7 +42,7 @@ func (t *Tree) Attach(dir *Inode, name string, n *Inode) syscall.Errno {
 	if errno := t.takeText(int64(len(name))); errno != 0 {
 		return errno
 	}
-	when := now()
+	when := Now()
 	if n.isDir() {
 		n.dir.parent = dir.ino
 		t.linked(dir, when, 1)
@@ -62,7 +62,7 @@ func (t *Tree) SetDirTime(dir *Inode, mtime Time) syscall.Errno {
 		return errno
 	}
 	defer dir.mu.Unlock()
-	dir.mtime, dir.ctime = stampOf(mtime), nanos(now())
+	dir.mtime, dir.ctime = stampOf(mtime), nanos(Now())
 	t.keepLocked(dir)
 	return 0
 }

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // Home is where the content of files lives, outside of the Go heap. Several
@@ -66,23 +68,12 @@ func pagesOf(size int64) int64 {
 	return pages
 }
 
-// retry calls a system call again for as long as a signal interrupts it. The Go
-// runtime sends signals to its own threads, and fallocate(2) on a tmpfs answers
-// them with EINTR (shmem_fallocate in mm/shmem.c).
-func retry(call func() error) error {
-	for {
-		if err := call(); err != syscall.EINTR {
-			return err
-		}
-	}
-}
-
 // readFull reads until p is full or the file ends, which is io.EOF.
 func readFull(fd int, p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
 		n := 0
-		err := retry(func() (err error) {
+		err := eintr.Retry(func() (err error) {
 			n, err = unix.Pread(fd, p[done:], off+int64(done))
 			return err
 		})
@@ -102,7 +93,7 @@ func writeFull(fd int, p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
 		n := 0
-		err := retry(func() (err error) {
+		err := eintr.Retry(func() (err error) {
 			n, err = unix.Pwrite(fd, p[done:], off+int64(done))
 			return err
 		})

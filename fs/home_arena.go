@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // slotSize is the unit, in bytes, in which an arena gives out addresses. Memory
@@ -141,7 +143,7 @@ func (h *arenaHome) punchSlots(slots []uint32) error {
 // punch makes a range of the memory file zeros. The kernel gives back the pages
 // that lie wholly in it.
 func (h *arenaHome) punch(off, length int64) error {
-	return retry(func() error {
+	return eintr.Retry(func() error {
 		return unix.Fallocate(h.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
 	})
 }

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // tmpfsHome keeps each file as a file, named by a number, in a tmpfs that is
@@ -75,7 +77,7 @@ func (h *tmpfsHome) NewFile() (File, error) {
 // tmpfs, may keep some of what is free for others.
 func (h *tmpfsHome) StatFS() (total, free int64, err error) {
 	var st unix.Statfs_t
-	if err := retry(func() error { return unix.Fstatfs(int(h.root.Load()), &st) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstatfs(int(h.root.Load()), &st) }); err != nil {
 		return 0, 0, err
 	}
 	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
@@ -102,7 +104,7 @@ type tmpfsFile struct {
 func (f *tmpfsFile) name() string { return strconv.FormatUint(f.number, 10) }
 
 func (f *tmpfsFile) openat(flags int) (fd int, err error) {
-	err = retry(func() (err error) {
+	err = eintr.Retry(func() (err error) {
 		fd, err = unix.Openat(int(f.home.root.Load()), f.name(), unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW|flags, 0o600)
 		return err
 	})
@@ -131,7 +133,7 @@ func (f *tmpfsFile) WriteAt(p []byte, off int64) (n int, err error) {
 
 func (f *tmpfsFile) Truncate(size int64) error {
 	return f.with(func(fd int) error {
-		return retry(func() error { return unix.Ftruncate(fd, size) })
+		return eintr.Retry(func() error { return unix.Ftruncate(fd, size) })
 	})
 }
 
@@ -145,7 +147,7 @@ func (f *tmpfsFile) Allocate(off, length int64) error {
 
 func (f *tmpfsFile) fallocate(mode uint32, off, length int64) error {
 	return f.with(func(fd int) error {
-		return retry(func() error { return unix.Fallocate(fd, mode, off, length) })
+		return eintr.Retry(func() error { return unix.Fallocate(fd, mode, off, length) })
 	})
 }
 
@@ -163,7 +165,7 @@ func (f *tmpfsFile) seek(off int64, whence int) (pos int64, err error) {
 }
 
 func (f *tmpfsFile) stat() (st unix.Stat_t, err error) {
-	err = f.with(func(fd int) error { return retry(func() error { return unix.Fstat(fd, &st) }) })
+	err = f.with(func(fd int) error { return eintr.Retry(func() error { return unix.Fstat(fd, &st) }) })
 	return st, err
 }
 

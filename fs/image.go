@@ -125,7 +125,7 @@ func (t *Tree) fromRow(ino uint64) *Inode {
 	a := t.image.Attr(row)
 	n := &Inode{
 		ino: ino, size: a.Size, ctime: nanos(a.Ctime), btime: nanos(a.Btime), nlink: a.Nlink,
-		kind: uint16(a.Mode & syscall.S_IFMT), perm: uint16(a.Mode & permBits), uid: a.UID, gid: a.GID,
+		kind: uint16(a.Mode & syscall.S_IFMT), perm: uint16(a.Mode & PermBits), uid: a.UID, gid: a.GID,
 		atime: stampOf(a.Atime), mtime: stampOf(a.Mtime),
 	}
 	n.refs.Store(1)

@@ -52,9 +52,6 @@ const (
 // goneRefs stands in Inode.refs where no reference can be had any more.
 const goneRefs = math.MinInt64
 
-// permBits are the bits of a mode that SetAttr changes.
-const permBits = 0o7777
-
 // extra is what few inodes have. Guarded by Inode.mu.
 type extra struct {
 	target string  // of a symlink; immutable
@@ -97,9 +94,9 @@ func timeOfNanos(ns int64) Time {
 	return Time{Sec: sec, Nsec: uint32(nsec)}
 }
 
-// now is the clock that the kernel stamps files with. A finer one would make a
-// file that we stamp newer than one that the kernel stamps afterwards.
-func now() Time {
+// Now returns the time of the clock that the kernel stamps files with. A finer clock would
+// make a file that we stamp newer than one that the kernel stamps afterwards.
+func Now() Time {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
 		t := time.Now()
@@ -120,7 +117,7 @@ func newInode(mode uint32, o Owner, t Time) *Inode {
 		ctime: nanos(t),
 		btime: nanos(t),
 		kind:  uint16(mode & syscall.S_IFMT),
-		perm:  uint16(mode & permBits),
+		perm:  uint16(mode & PermBits),
 		uid:   o.UID,
 		gid:   o.GID,
 		atime: stampOf(t),

@@ -97,7 +97,7 @@ func (t *Tree) Mknod(dir *Inode, name string, mode, rdev uint32, o Owner) (*Inod
 // Mkdir makes a directory and gives a reference to it. In a setgid directory it
 // is setgid as well, and of that group. Errors as Mknod.
 func (t *Tree) Mkdir(dir *Inode, name string, mode uint32, o Owner) (*Inode, syscall.Errno) {
-	return t.create(dir, name, syscall.S_IFDIR|mode&permBits, o, nil)
+	return t.create(dir, name, syscall.S_IFDIR|mode&PermBits, o, nil)
 }
 
 // Symlink makes a symlink and gives a reference to it. Errors as Mknod; ENOENT
@@ -127,7 +127,7 @@ func (t *Tree) Tmpfile(dir *Inode, mode uint32, o Owner) (*Inode, syscall.Errno)
 	if errno := t.takeNodes(1, 0); errno != 0 {
 		return nil, errno
 	}
-	n := t.newChild(dir, syscall.S_IFREG|mode&permBits, o, nil, now())
+	n := t.newChild(dir, syscall.S_IFREG|mode&PermBits, o, nil, Now())
 	n.flags |= flagLinkable
 	t.inodes.add(n)
 	return n, 0
@@ -150,7 +150,7 @@ func (t *Tree) Link(dir *Inode, name string, n *Inode) syscall.Errno {
 	if errno := t.takeName(n, name); errno != 0 {
 		return errno
 	}
-	when := now()
+	when := Now()
 	t.linked(n, when, 1)
 	t.addName(dir, name, n, when)
 	t.mark(n, flagMoved)
@@ -198,7 +198,7 @@ func (t *Tree) create(dir *Inode, name string, mode uint32, o Owner, more *extra
 	if errno := t.takeNodes(1, int64(len(name))+more.targetBytes()); errno != 0 {
 		return nil, errno
 	}
-	when := now()
+	when := Now()
 	n := t.newChild(dir, mode, o, more, when)
 	n.nlink = 1
 	if n.isDir() {

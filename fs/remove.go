@@ -51,7 +51,7 @@ func (t *Tree) removeName(dir *Inode, name string, check func(*Inode) syscall.Er
 	if errno := check(n); errno != 0 {
 		return n, errno
 	}
-	when := now()
+	when := Now()
 	dir.dir.remove(name)
 	t.giveText(int64(len(name)))
 	t.entriesChanged(dir, when, -1)

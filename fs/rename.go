@@ -42,7 +42,7 @@ func (t *Tree) rename(m *move) syscall.Errno {
 	case m.source == m.target:
 		return 0
 	case m.flags == RenameExchange:
-		t.exchange(m, now())
+		t.exchange(m, Now())
 		return 0
 	}
 	if errno := m.ndir.dir.roomFor(m.nname); errno != 0 {
@@ -51,7 +51,7 @@ func (t *Tree) rename(m *move) syscall.Errno {
 	if errno := t.takeText(m.growth()); errno != 0 {
 		return errno
 	}
-	t.replace(m, now())
+	t.replace(m, Now())
 	return 0
 }
 

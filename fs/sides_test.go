@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // side is a file tree that a test talks to: ours, or the kernel's tmpfs, which is
@@ -271,7 +273,7 @@ func (k *kernelSide) truncate(path string, size int64) syscall.Errno {
 
 func (k *kernelSide) allocate(path string, off, length int64, mode uint32) syscall.Errno {
 	return k.file(path, func(fd int) error {
-		return retry(func() error { return unix.Fallocate(fd, mode, off, length) })
+		return eintr.Retry(func() error { return unix.Fallocate(fd, mode, off, length) })
 	})
 }
 

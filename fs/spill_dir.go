@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 const (
@@ -84,7 +86,7 @@ func openAndLock(name string, mode int) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	return f, eintr.Retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
 }
 
 // isStill tells whether name leads to f.

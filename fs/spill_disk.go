@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // What a spill home leaves free of its disk by default: a share, but at least the
@@ -43,7 +45,7 @@ func (d *spillDisk) keepsFree(total int64) int64 {
 // homes leave by default.
 func Spare(f *os.File) (int64, error) {
 	var st unix.Statfs_t
-	if err := retry(func() error { return unix.Fstatfs(int(f.Fd()), &st) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstatfs(int(f.Fd()), &st) }); err != nil {
 		return 0, err
 	}
 	total, free := int64(st.Blocks)*st.Bsize, int64(st.Bavail)*st.Bsize

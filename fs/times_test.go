@@ -91,7 +91,7 @@ func whatChanged(before, after map[string]Attr) string {
 
 // waitForTick waits until the kernel's clock for files is another.
 func waitForTick() {
-	for before := now(); now() == before; {
+	for before := Now(); Now() == before; {
 	}
 }
 
@@ -123,7 +123,7 @@ func TestTimesAreKeptExactly(t *testing.T) {
 
 func TestNewInodeHasOneTime(t *testing.T) {
 	tree := newTree(t, nil)
-	before := now()
+	before := Now()
 	a := tree.Attr(file(t, tree, tree.Root(), "f", ""))
 	if a.Atime != a.Mtime || a.Mtime != a.Ctime || a.Ctime != a.Btime || a.Btime.Sec < before.Sec {
 		t.Errorf("%+v", a)

@@ -71,7 +71,7 @@ func New(home Home, opts *Options) (*Tree, error) {
 	if opts != nil {
 		owner = opts.Owner
 	}
-	t.root = newInode(syscall.S_IFDIR|0o755, owner, now())
+	t.root = newInode(syscall.S_IFDIR|0o755, owner, Now())
 	t.root.nlink = 2
 	t.root.dir.parent = rootIno
 	t.inodes.add(t.root)

@@ -21,7 +21,7 @@ var makers = map[string]func(Home, *Options) (*Tree, error){
 
 // newOnNothing makes a tree on an image without names.
 func newOnNothing(h Home, opts *Options) (*Tree, error) {
-	a := Attr{Mode: syscall.S_IFDIR | 0o755, Nlink: 2, Mtime: now()}
+	a := Attr{Mode: syscall.S_IFDIR | 0o755, Nlink: 2, Mtime: Now()}
 	if opts != nil {
 		a.UID, a.GID = opts.Owner.UID, opts.Owner.GID
 	}

@@ -6,6 +6,9 @@ type Time struct {
 	Nsec uint32
 }
 
+// PermBits are the bits of a mode that SetAttr changes: all but the kind.
+const PermBits = 0o7777
+
 // Owner is who a new inode belongs to.
 type Owner struct{ UID, GID uint32 }
 

@@ -113,7 +113,7 @@ func (t *Tree) SetXattr(n *Inode, name string, value []byte, flags int) syscall.
 	if errno := t.storeXattrLocked(n, i, found, Xattr{name, bytes.Clone(value)}); errno != 0 {
 		return errno
 	}
-	n.ctime = nanos(now())
+	n.ctime = nanos(Now())
 	t.keepLocked(n)
 	return 0
 }
@@ -158,7 +158,7 @@ func (t *Tree) RemoveXattr(n *Inode, name string) syscall.Errno {
 	if !t.dropXattrLocked(n, name) {
 		return syscall.ENODATA
 	}
-	n.ctime = nanos(now())
+	n.ctime = nanos(Now())
 	n.flags |= flagMeta
 	t.keepLocked(n)
 	return 0

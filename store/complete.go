@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // maxCompletions is how many names Complete returns at most: what clouds list by one
@@ -127,7 +129,7 @@ func (s *fileStore) Complete(_ context.Context, start string, limit int) ([]stri
 // completion returns what a name in d stands for: a workspace, or a directory.
 func (d *dir) completion(name string) (string, bool) {
 	var st unix.Stat_t
-	if err := again(func() error { return unix.Fstatat(d.fd, name, &st, 0) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstatat(d.fd, name, &st, 0) }); err != nil {
 		return "", false
 	}
 	switch key, isArchive := strings.CutSuffix(name, suffix); {

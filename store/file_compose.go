@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // CopyFrom implements Copier for archives in files.
@@ -109,7 +111,7 @@ var cannotCopy = []error{unix.EXDEV, unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, 
 
 // copyRange appends up to n bytes of file from off, at least one.
 func (w *tempWriter) copyRange(file *os.File, off, n int64) (copied int64, err error) {
-	err = again(func() error {
+	err = eintr.Retry(func() error {
 		m, err := unix.CopyFileRange(int(file.Fd()), &off, int(w.file.Fd()), nil, int(n), 0)
 		copied = int64(m)
 		return err

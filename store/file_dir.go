@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // dir is an open directory. Everything is done relative to its descriptor, so
@@ -32,28 +34,13 @@ func openDir(path string, access int, sys *syscalls) (*dir, error) {
 
 func (d *dir) close() { _ = unix.Close(d.fd) }
 
-// openat is openat(2) with O_CLOEXEC. Slow file systems interrupt it, so it is
-// asked again.
+// openat is openat(2) with O_CLOEXEC. An interrupted call is repeated.
 func openat(at int, path string, flags int, mode uint32) (fd int, err error) {
-	err = again(func() error {
+	err = eintr.Retry(func() error {
 		fd, err = unix.Openat(at, path, flags|unix.O_CLOEXEC, mode)
 		return err
 	})
 	return fd, err
-}
-
-// maxInterrupted is how often a call may be interrupted: a signal now and then does that,
-// while a file system that always says so would keep us for ever.
-const maxInterrupted = 100
-
-// again calls fn until it is not interrupted. EINTR after maxInterrupted times.
-func again(fn func() error) (err error) {
-	for range maxInterrupted {
-		if err = fn(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-	return err
 }
 
 // names lists the directory.
@@ -70,13 +57,13 @@ func (d *dir) names() ([]string, error) {
 // stat is lstat(2) of a name.
 func (d *dir) stat(name string) (*unix.Stat_t, error) {
 	var st unix.Stat_t
-	err := again(func() error { return unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	err := eintr.Retry(func() error { return unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	return &st, err
 }
 
 // sync makes the directory's names durable.
 func (d *dir) sync() error {
-	return again(func() error { return d.sys.fsync(d.fd) })
+	return eintr.Retry(func() error { return d.sys.fsync(d.fd) })
 }
 
 // found is an archive that was found and opened.
@@ -123,7 +110,7 @@ var errUnsteady = errors.New("another tool is writing the file in place")
 func examine(file *os.File) (*found, error) {
 	for range 3 {
 		var st unix.Stat_t
-		if err := again(func() error { return unix.Fstat(int(file.Fd()), &st) }); err != nil {
+		if err := eintr.Retry(func() error { return unix.Fstat(int(file.Fd()), &st) }); err != nil {
 			return nil, err
 		}
 		if err := regular(&st); err != nil {
@@ -196,7 +183,7 @@ const (
 // not known counts as shared.
 func (d *dir) local() bool {
 	var st unix.Statfs_t
-	if err := again(func() error { return unix.Fstatfs(d.fd, &st) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstatfs(d.fd, &st) }); err != nil {
 		return false
 	}
 	return slices.Contains([]int64{

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // homeName is the hidden directory beside the archives of a directory that has what
@@ -64,14 +66,14 @@ func (d *dir) openHome() (*dir, error) {
 // replaces none. Where there is a home, the names that lead to d are durable.
 func (d *dir) makeHome() error {
 	var st unix.Stat_t
-	if err := again(func() error { return unix.Fstat(d.fd, &st) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstat(d.fd, &st) }); err != nil {
 		return err
 	}
 	if err := d.syncAbove(); err != nil {
 		return err
 	}
 	name := tempPrefix + randomName()
-	if err := again(func() error { return unix.Mkdirat(d.fd, name, 0o700) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Mkdirat(d.fd, name, 0o700) }); err != nil {
 		return err
 	}
 	err := d.furnish(name, &st)
@@ -127,7 +129,7 @@ func (d *dir) furnish(name string, st *unix.Stat_t) error {
 	}
 	home := os.NewFile(uintptr(fd), name)
 	defer home.Close()
-	if err := again(func() error { return d.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); errors.Is(err, unix.EWOULDBLOCK) {
+	if err := eintr.Retry(func() error { return d.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) }); errors.Is(err, unix.EWOULDBLOCK) {
 		return err // it is being swept away
 	}
 	fd, err = openat(fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
@@ -138,7 +140,7 @@ func (d *dir) furnish(name string, st *unix.Stat_t) error {
 	defer lock.Close()
 	letIn(lock, st, 0o666)
 	letIn(home, st, 0o777)
-	return again(func() error { return unix.Renameat(d.fd, name, d.fd, homeName) })
+	return eintr.Retry(func() error { return unix.Renameat(d.fd, name, d.fd, homeName) })
 }
 
 // letIn grants bits of permission on a file to those who may write the directory st, and to
@@ -201,7 +203,7 @@ func (d *dir) openLock() (int, error) {
 // Preconditions: d is a home.
 func (d *dir) isLock(fd int) bool {
 	var ours unix.Stat_t
-	if again(func() error { return unix.Fstat(fd, &ours) }) != nil {
+	if eintr.Retry(func() error { return unix.Fstat(fd, &ours) }) != nil {
 		return false
 	}
 	there, err := d.stat(lockName)

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // cannotLink are the answers of link(2) where a file can have no second name: the file
@@ -70,7 +72,7 @@ func (s *fileStore) link(d *dir, p place, rev Revision, to place) error {
 		return err
 	}
 	defer v.close()
-	err = again(func() error { return linkat(d.fd, p.name, v.fd, to.name, 0) })
+	err = eintr.Retry(func() error { return linkat(d.fd, p.name, v.fd, to.name, 0) })
 	switch {
 	case errors.Is(err, unix.EEXIST):
 		return v.sync()
@@ -117,7 +119,7 @@ func (s *fileStore) makeVersions(d *dir, path string) (*dir, error) {
 		return nil, err
 	}
 	var st unix.Stat_t
-	if err := again(func() error { return unix.Fstat(d.fd, &st) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstat(d.fd, &st) }); err != nil {
 		return nil, err
 	}
 	for _, path := range made {
@@ -191,7 +193,7 @@ func (s *fileStore) drop(ctx context.Context, as string, rev Revision) error {
 	if _, err := d.compare(p, rev); err != nil {
 		return err
 	}
-	if err := again(func() error { return unix.Unlinkat(d.fd, p.name, 0) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Unlinkat(d.fd, p.name, 0) }); err != nil {
 		return err
 	}
 	if names, err := d.names(); err == nil && (len(names) == 0 || d.empty()) {

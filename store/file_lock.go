@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // Bounds of the wait for a lock, which commits hold for a compare and a rename only.
@@ -66,7 +68,7 @@ type lockWait struct {
 func (w *lockWait) wait(ctx context.Context, try func() error) error {
 	const most = 20 * time.Millisecond
 	for pause := 200 * time.Microsecond; ; pause = min(2*pause, most) {
-		err := again(try)
+		err := eintr.Retry(try)
 		switch {
 		case noSuchLock(err):
 			return errNoLocks("fcntl", err)

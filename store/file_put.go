@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // errVanished says that a directory was removed while we went into it.
@@ -181,10 +183,10 @@ func (d *dir) ask(ctx context.Context, p place, want Revision, before func(conte
 func (t *temp) rename(d *dir, p place, create bool) (stored bool, err error) {
 	err = unix.EINVAL
 	if create {
-		err = again(func() error { return unix.Renameat2(t.dir.fd, t.name, d.fd, p.name, unix.RENAME_NOREPLACE) })
+		err = eintr.Retry(func() error { return unix.Renameat2(t.dir.fd, t.name, d.fd, p.name, unix.RENAME_NOREPLACE) })
 	}
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // not every file system has the flag
-		err = again(func() error { return unix.Renameat(t.dir.fd, t.name, d.fd, p.name) })
+		err = eintr.Retry(func() error { return unix.Renameat(t.dir.fd, t.name, d.fd, p.name) })
 	}
 	switch {
 	case err == nil:
@@ -228,7 +230,7 @@ func (s *fileStore) makeDir(path string, replace Revision) (made []string, err e
 	var missing []string
 	for at := path; ; at = filepath.Dir(at) {
 		var st unix.Stat_t
-		err := again(func() error { return unix.Stat(at, &st) })
+		err := eintr.Retry(func() error { return unix.Stat(at, &st) })
 		if err == nil {
 			break
 		}
@@ -241,7 +243,7 @@ func (s *fileStore) makeDir(path string, replace Revision) (made []string, err e
 		return nil, &ConflictError{Want: replace}
 	}
 	for _, at := range slices.Backward(missing) {
-		err := again(func() error { return unix.Mkdir(at, 0o777) })
+		err := eintr.Retry(func() error { return unix.Mkdir(at, 0o777) })
 		if err == nil {
 			made = append(made, at)
 		} else if !errors.Is(err, unix.EEXIST) {
@@ -309,11 +311,11 @@ func mayMakeFiles(path string) error {
 	}
 	defer d.close()
 	const access = unix.R_OK | unix.W_OK | unix.X_OK
-	err = again(func() error { return unix.Faccessat(d.fd, ".", access, unix.AT_EACCESS) })
+	err = eintr.Retry(func() error { return unix.Faccessat(d.fd, ".", access, unix.AT_EACCESS) })
 	if err != nil {
 		return err
 	}
-	err = again(func() error { return unix.Faccessat(d.fd, homeName, access, unix.AT_EACCESS) })
+	err = eintr.Retry(func() error { return unix.Faccessat(d.fd, homeName, access, unix.AT_EACCESS) })
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return &homeError{path + "/" + homeName, err}
 	}
@@ -349,7 +351,7 @@ func (s *fileStore) delete(ctx context.Context, key string, rev Revision, before
 	if err != nil {
 		return err
 	}
-	err = again(func() error { return unix.Unlinkat(d.fd, p.name, 0) })
+	err = eintr.Retry(func() error { return unix.Unlinkat(d.fd, p.name, 0) })
 	unlock()
 	if err != nil {
 		return err

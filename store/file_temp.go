@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // A temporary file is in the home of the directory of the archive that it will become,
@@ -92,7 +94,7 @@ func (d *dir) makeTemp(mode uint32) (*temp, error) {
 // and its locking.
 func (t *temp) claim() (bool, error) {
 	fd := int(t.file.Fd())
-	err := again(func() error { return t.dir.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	err := eintr.Retry(func() error { return t.dir.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
 	}
@@ -120,7 +122,7 @@ func (t *temp) fill(ctx context.Context, write func(io.Writer) error) error {
 		return err
 	}
 	t.date()
-	return again(func() error { return t.dir.sys.fsync(int(t.file.Fd())) })
+	return eintr.Retry(func() error { return t.dir.sys.fsync(int(t.file.Fd())) })
 }
 
 // date sets an mtime that is not the ctime, which shows readers that nobody writes the file

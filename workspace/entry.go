@@ -38,9 +38,6 @@ func (m Mode) String() string { return fmt.Sprintf("%04o", uint32(m)) }
 // MarshalText gives the mode in octal.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
-// permBits are the bits of a mode that are no kind.
-const permBits = 0o7777
-
 // Entry is one name in a workspace.
 type Entry struct {
 	Path    string    `json:"path"`              // without a slash at the beginning
@@ -59,7 +56,7 @@ type Entry struct {
 // entryOf describes one inode.
 func entryOf(t *fs.Tree, path string, n *fs.Inode, a fs.Attr) (Entry, error) {
 	e := Entry{
-		Path: path, Kind: kinds[a.Mode&syscall.S_IFMT], Mode: Mode(a.Mode & permBits),
+		Path: path, Kind: kinds[a.Mode&syscall.S_IFMT], Mode: Mode(a.Mode & fs.PermBits),
 		UID: a.UID, GID: a.GID, ModTime: timeOf(a.Mtime), Links: 1,
 	}
 	if !utf8.ValidString(path) {

@@ -1,40 +1,22 @@
 package fsdir
 
 import (
-	"errors"
 	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // Calls that work relative to a descriptor of a directory and follow no symbolic
 // link, so that nothing leads out of the directory that was given, whoever changes
 // it meanwhile. All take one name, no path.
 
-// permBits are the bits of a mode that are no kind.
-const permBits = 0o7777
-
-// maxInterrupted is how often a call may be interrupted: a signal now and then does that,
-// while a file system that always says so would keep us for ever.
-const maxInterrupted = 100
-
-// again calls fn until it is not interrupted; the Go runtime sends signals to its
-// own threads. EINTR after maxInterrupted times.
-func again(fn func() error) (err error) {
-	for range maxInterrupted {
-		if err = fn(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-	return err
-}
-
 // openAt is openat(2) of one name.
 func openAt(dir int, name string, flags int, mode uint32) (fd int, err error) {
-	err = again(func() error {
+	err = eintr.Retry(func() error {
 		fd, err = unix.Openat(dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 		return err
 	})
@@ -72,14 +54,14 @@ func beneath(root int, path string, fn func(dir int, name string) error) error {
 
 // statAt is lstat(2).
 func statAt(dir int, name string) (st unix.Stat_t, err error) {
-	err = again(func() error { return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	err = eintr.Retry(func() error { return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	return st, err
 }
 
 // setTimeAt sets the mtime and leaves the atime; "." is dir itself.
 func setTimeAt(dir int, name string, t fs.Time) error {
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: t.Sec, Nsec: int64(t.Nsec)}}
-	return again(func() error { return unix.UtimesNanoAt(dir, name, times, unix.AT_SYMLINK_NOFOLLOW) })
+	return eintr.Retry(func() error { return unix.UtimesNanoAt(dir, name, times, unix.AT_SYMLINK_NOFOLLOW) })
 }
 
 // namesOf lists an open directory from its beginning.

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // Dir is an open directory. All that is done with it goes by its descriptor, so that
@@ -129,6 +131,6 @@ func (d *descent) close() { d.moveTo(d.root) }
 
 func idOf(fd int) (diskID, error) {
 	var st unix.Stat_t
-	err := again(func() error { return unix.Fstat(fd, &st) })
+	err := eintr.Retry(func() error { return unix.Fstat(fd, &st) })
 	return diskID{uint64(st.Dev), st.Ino}, err
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // Files are the files of a directory. Their content is read when somebody wants it,
@@ -131,7 +132,7 @@ func (f *diskFile) ReadAt(p []byte, off int64) (n int, err error) {
 	err = f.use(func(fd int) error {
 		for n < len(p) {
 			got := 0
-			err := again(func() (err error) { got, err = unix.Pread(fd, p[n:], off+int64(n)); return err })
+			err := eintr.Retry(func() (err error) { got, err = unix.Pread(fd, p[n:], off+int64(n)); return err })
 			if err != nil {
 				return err
 			}

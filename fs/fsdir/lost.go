@@ -49,7 +49,7 @@ func FindLost(tree *fs.Tree, s *Snapshot, xattrs map[string][]string) (Lost, err
 
 // holds tells whether a file has all the attributes that the tree has.
 func (s stamp) holds(a fs.Attr) bool {
-	return s.mode&permBits == a.Mode&permBits && s.uid == a.UID && s.gid == a.GID && statxTime(s.mtime) == a.Mtime
+	return s.mode&fs.PermBits == a.Mode&fs.PermBits && s.uid == a.UID && s.gid == a.GID && statxTime(s.mtime) == a.Mtime
 }
 
 func statxTime(t unix.StatxTimestamp) fs.Time { return fs.Time{Sec: t.Sec, Nsec: t.Nsec} }
@@ -82,7 +82,7 @@ func (l Lost) Restore(tree *fs.Tree, s *Snapshot) error {
 }
 
 func (l lostAttr) restore(tree *fs.Tree, n *fs.Inode, now stamp) error {
-	set := &fs.SetAttr{Mode: l.attr.Mode & permBits, UID: l.attr.UID, GID: l.attr.GID, Mtime: l.attr.Mtime}
+	set := &fs.SetAttr{Mode: l.attr.Mode & fs.PermBits, UID: l.attr.UID, GID: l.attr.GID, Mtime: l.attr.Mtime}
 	owned := now.uid == l.was.uid && now.gid == l.was.gid
 	if owned {
 		set.Valid |= fs.SetUID | fs.SetGID

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // TellsOfMappings tells whether the file system of the directory sets the times of a
@@ -41,7 +43,7 @@ func tryMapping(ctx context.Context, dir int) (bool, error) {
 		return false, named(name, err)
 	}
 	defer unix.Close(fd)
-	err = errors.Join(unix.Unlinkat(dir, name, 0), again(func() error { return unix.Ftruncate(fd, size) }))
+	err = errors.Join(unix.Unlinkat(dir, name, 0), eintr.Retry(func() error { return unix.Ftruncate(fd, size) }))
 	if err != nil {
 		return false, named(name, err)
 	}
@@ -92,7 +94,7 @@ func (s *Snapshot) sumOf(ctx context.Context, dir int, name string, size int64) 
 			return 0, err
 		}
 		n := 0
-		if err := again(func() (err error) { n, err = unix.Pread(fd, buf, off); return err }); err != nil {
+		if err := eintr.Retry(func() (err error) { n, err = unix.Pread(fd, buf, off); return err }); err != nil {
 			return 0, err
 		}
 		if n == 0 {

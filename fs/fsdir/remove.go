@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // Clear removes all that is in the directory. It follows no symbolic link, goes into no
@@ -41,7 +43,7 @@ type mountID struct {
 
 func mountOf(fd int) (mountID, error) {
 	var st unix.Statx_t
-	err := again(func() error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st) })
+	err := eintr.Retry(func() error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st) })
 	id := mountID{major: st.Dev_major, minor: st.Dev_minor}
 	if st.Mask&unix.STATX_MNT_ID != 0 {
 		id.id = st.Mnt_id
@@ -72,7 +74,7 @@ func (c *clearing) run() (err error) {
 		if err := c.leave(unix.O_PATH); err != nil {
 			return errors.Join(c.err, err)
 		}
-		c.note(name, again(func() error { return unix.Unlinkat(c.at, name, unix.AT_REMOVEDIR) }))
+		c.note(name, eintr.Retry(func() error { return unix.Unlinkat(c.at, name, unix.AT_REMOVEDIR) }))
 	}
 }
 
@@ -84,7 +86,7 @@ func (c *clearing) note(name string, err error) {
 
 // remove removes one name, or goes into it if it is a directory.
 func (c *clearing) remove(name string) error {
-	err := again(func() error { return unix.Unlinkat(c.at, name, 0) })
+	err := eintr.Retry(func() error { return unix.Unlinkat(c.at, name, 0) })
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -104,7 +106,7 @@ func (c *clearing) list(name string) error {
 		return errors.Join(unix.EXDEV, err)
 	}
 	var st unix.Stat_t
-	if err := again(func() error { return unix.Fstat(c.at, &st) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Fstat(c.at, &st) }); err != nil {
 		return err
 	}
 	const all = unix.S_IRWXU

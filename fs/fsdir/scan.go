@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // LoadOptions are the options of Load. Nil stands for the zero value.
@@ -135,7 +136,7 @@ func (s *scanner) subdirectory(name, path string, n *fs.Inode) error {
 	if err := unix.Fstat(s.walk.at, &st); err != nil {
 		return named(path, err)
 	}
-	made, errno := s.tree.Mkdir(n, name, st.Mode&permBits, ownerOf(&st))
+	made, errno := s.tree.Mkdir(n, name, st.Mode&fs.PermBits, ownerOf(&st))
 	if errno != 0 {
 		return named(path, errno)
 	}
@@ -177,7 +178,7 @@ func (s *scanner) create(dir int, name, path string, n *fs.Inode, st *unix.Stat_
 		return s.regular(dir, name, path, n, st)
 	case unix.S_IFLNK:
 		var length int
-		err := again(func() (err error) { length, err = unix.Readlinkat(dir, name, s.buf); return err })
+		err := eintr.Retry(func() (err error) { length, err = unix.Readlinkat(dir, name, s.buf); return err })
 		if err != nil {
 			return nil, err
 		}
@@ -229,7 +230,7 @@ func (s *scanner) attributes(n *fs.Inode, st *unix.Stat_t) error {
 	t := fsTime(st.Mtim)
 	set := &fs.SetAttr{
 		Valid: fs.SetMode | fs.SetUID | fs.SetGID | fs.SetAtime | fs.SetMtime,
-		Mode:  st.Mode & permBits, UID: st.Uid, GID: st.Gid, Atime: t, Mtime: t,
+		Mode:  st.Mode & fs.PermBits, UID: st.Uid, GID: st.Gid, Atime: t, Mtime: t,
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		set.Valid &^= fs.SetMode

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // Snapshot is what a directory looked like: names, attributes, and if asked for a sum
@@ -113,7 +114,7 @@ func gone(path string, err error) error {
 func (s *Snapshot) add(ctx context.Context, dir int, name, path string, parent fileID) error {
 	var st unix.Statx_t
 	const want = unix.STATX_BASIC_STATS | unix.STATX_BTIME
-	err := again(func() error {
+	err := eintr.Retry(func() error {
 		return unix.Statx(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH, want, &st)
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // readSize is how much content is read at once, bytes.
@@ -153,7 +154,7 @@ func (u *unpacker) make(dir int, name, path string, n *fs.Inode, a fs.Attr) erro
 	kind := a.Mode & unix.S_IFMT
 	if first, ok := u.links[a.Ino]; ok {
 		return beneath(u.root, first, func(firstDir int, firstName string) error {
-			return again(func() error { return unix.Linkat(firstDir, firstName, dir, name, 0) })
+			return eintr.Retry(func() error { return unix.Linkat(firstDir, firstName, dir, name, 0) })
 		})
 	}
 	if a.Nlink > 1 && kind != unix.S_IFDIR && kind != unix.S_IFSOCK {
@@ -174,7 +175,7 @@ func (u *unpacker) make(dir int, name, path string, n *fs.Inode, a fs.Attr) erro
 }
 
 func (u *unpacker) directory(dir int, name, path string, n *fs.Inode, a fs.Attr) error {
-	if err := again(func() error { return unix.Mkdirat(dir, name, 0o700) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Mkdirat(dir, name, 0o700) }); err != nil {
 		return err
 	}
 	if err := u.walk.enter(name, unix.O_RDONLY); err != nil {
@@ -214,7 +215,7 @@ func (u *unpacker) finishDir(fd int, a fs.Attr, attr, time bool) error {
 	if !attr {
 		return nil
 	}
-	return unix.Fchmod(fd, a.Mode&permBits&^u.opts.Mask)
+	return unix.Fchmod(fd, a.Mode&fs.PermBits&^u.opts.Mask)
 }
 
 func chownError(err error) error {
@@ -250,7 +251,7 @@ func (u *unpacker) file(dir int, name, path string, n *fs.Inode, a fs.Attr) (err
 
 // mode is the permission bits that a file gets.
 func (u *unpacker) mode(path string, a fs.Attr) uint32 {
-	mode := a.Mode & permBits &^ u.opts.Mask
+	mode := a.Mode & fs.PermBits &^ u.opts.Mask
 	if mode&suidBits != 0 && !u.opts.Suid {
 		u.warn(path, SuidLeftOut)
 		mode &^= suidBits
@@ -274,7 +275,7 @@ func (u *unpacker) warn(path, text string) {
 
 // content writes what is no hole.
 func (u *unpacker) content(fd int, n *fs.Inode, size int64) error {
-	if err := again(func() error { return unix.Ftruncate(fd, size) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Ftruncate(fd, size) }); err != nil {
 		return err
 	}
 	for off := int64(0); off < size; {
@@ -351,7 +352,7 @@ func writeSparse(fd int, p []byte, off int64) error {
 func writeAll(fd int, p []byte, off int64) error {
 	for len(p) > 0 {
 		var n int
-		err := again(func() (err error) { n, err = unix.Pwrite(fd, p, off); return err })
+		err := eintr.Retry(func() (err error) { n, err = unix.Pwrite(fd, p, off); return err })
 		if err != nil {
 			return err
 		}
@@ -392,7 +393,7 @@ func (u *unpacker) symlink(dir int, name string, n *fs.Inode, a fs.Attr) error {
 	if errno != 0 {
 		return errno
 	}
-	if err := again(func() error { return unix.Symlinkat(target, dir, name) }); err != nil {
+	if err := eintr.Retry(func() error { return unix.Symlinkat(target, dir, name) }); err != nil {
 		return err
 	}
 	return u.ownAndTime(dir, name, a)
@@ -402,7 +403,7 @@ func (u *unpacker) symlink(dir int, name string, n *fs.Inode, a fs.Attr) error {
 // for.
 func (u *unpacker) node(dir int, name string, a fs.Attr) error {
 	const ownerOnly = 0o600
-	err := again(func() error {
+	err := eintr.Retry(func() error {
 		return unix.Mknodat(dir, name, a.Mode&syscall.S_IFMT|ownerOnly, int(a.Rdev))
 	})
 	if err != nil {

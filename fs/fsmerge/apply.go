@@ -254,7 +254,7 @@ func (a *applier) make(dir *fs.Inode, name string, n *fs.Inode, attr *fs.Attr) (
 	owner := fs.Owner{UID: attr.UID, GID: attr.GID}
 	switch attr.Mode & syscall.S_IFMT {
 	case syscall.S_IFDIR:
-		into, errno = a.theirs.Mkdir(dir, name, attr.Mode&permBits, owner)
+		into, errno = a.theirs.Mkdir(dir, name, attr.Mode&fs.PermBits, owner)
 		if errno == syscall.EEXIST {
 			return a.theirs.Lookup(dir, name)
 		}
@@ -355,13 +355,11 @@ func (a *applier) setMeta(into, n *fs.Inode, attr *fs.Attr) syscall.Errno {
 	if errno == 0 {
 		_, errno = a.theirs.SetAttr(into, &fs.SetAttr{
 			Valid: fs.SetMode | fs.SetUID | fs.SetGID | fs.SetMtime | fs.SetAtime,
-			Mode:  attr.Mode & permBits, UID: attr.UID, GID: attr.GID, Mtime: attr.Mtime, Atime: attr.Atime,
+			Mode:  attr.Mode & fs.PermBits, UID: attr.UID, GID: attr.GID, Mtime: attr.Mtime, Atime: attr.Atime,
 		})
 	}
 	return errno
 }
-
-const permBits = 0o7777
 
 // setTimes gives the directories whose names have changed the time of the later one.
 func (a *applier) setTimes() error {

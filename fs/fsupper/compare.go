@@ -10,9 +10,6 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// permBits are the bits of a mode that are no kind.
-const permBits = 0o7777
-
 // change is what is different of an inode. The mtime of a directory is none.
 type change struct {
 	set     fs.SetAttr
@@ -45,7 +42,7 @@ func (a *applier) compare(n *fs.Inode, e *entry) (*change, error) {
 	c, at := &change{}, a.tree.Attr(n)
 	s := &c.set
 	if at.Mode != e.st.Mode && e.kind() != unix.S_IFLNK {
-		s.Valid, s.Mode = s.Valid|fs.SetMode, e.st.Mode&permBits
+		s.Valid, s.Mode = s.Valid|fs.SetMode, e.st.Mode&fs.PermBits
 	}
 	if at.UID != e.st.Uid {
 		s.Valid, s.UID = s.Valid|fs.SetUID, e.st.Uid

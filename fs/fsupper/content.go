@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // chunkSize is the unit, in bytes, in which content is compared: that in which a tree
@@ -98,7 +99,7 @@ func (a *applier) nextData(n *fs.Inode, fd int, off, end int64) (int64, error) {
 		return 0, errno
 	}
 	var theirs int64
-	err := retry(func() (err error) { theirs, err = unix.Seek(fd, off, unix.SEEK_DATA); return err })
+	err := eintr.Retry(func() (err error) { theirs, err = unix.Seek(fd, off, unix.SEEK_DATA); return err })
 	switch {
 	case errors.Is(err, unix.ENXIO):
 		theirs = end
@@ -121,7 +122,7 @@ func (a *applier) equalChunk(n *fs.Inode, fd int, off, length int64) (bool, erro
 	theirs, ours := a.chunks[0][:length], a.chunks[1][:length]
 	for done := 0; done < len(theirs); {
 		got := 0
-		err := retry(func() (err error) { got, err = unix.Pread(fd, theirs[done:], off+int64(done)); return err })
+		err := eintr.Retry(func() (err error) { got, err = unix.Pread(fd, theirs[done:], off+int64(done)); return err })
 		if err == nil && got == 0 {
 			return false, nil // cut just now
 		}

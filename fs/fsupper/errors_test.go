@@ -200,7 +200,7 @@ func TestRootShownWithOtherPermissions(t *testing.T) {
 		counted, err := Count(t.Context(), o.tree, o.upper, o.index, opts)
 		must(t, err)
 		must(t, Apply(t.Context(), o.tree, o.upper, o.index, opts))
-		if got := o.tree.Attr(o.tree.Root()).Mode & permBits; got != want {
+		if got := o.tree.Attr(o.tree.Root()).Mode & fs.PermBits; got != want {
 			t.Errorf("%s: mode %#o, want %#o", script, got, want)
 		}
 		if c := o.tree.Changes(); c != counted || (c.Total() > 0) != (want == 0o711) {

@@ -159,7 +159,7 @@ func (o *overlay) dressRoot() {
 		must(o.tb, unix.Fsetxattr(o.upper, name, value, 0))
 	}
 	must(o.tb, unix.Fchown(o.upper, int(a.UID), int(a.GID)))
-	must(o.tb, unix.Fchmod(o.upper, a.Mode&permBits))
+	must(o.tb, unix.Fchmod(o.upper, a.Mode&fs.PermBits))
 	at := unix.Timespec{Sec: a.Mtime.Sec, Nsec: int64(a.Mtime.Nsec)}
 	must(o.tb, unix.UtimesNanoAt(o.backing.FD(), "upper", []unix.Timespec{at, at}, 0))
 }

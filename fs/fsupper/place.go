@@ -108,7 +108,7 @@ func (a *applier) placeHere(d *dir, path string) (mtime fs.Time, err error) {
 func (a *applier) directory(d *dir, e *entry) (err error) {
 	switch {
 	case d.parent == nil:
-		if e.st.Mode&permBits == a.opts.RootPerm && a.opts.RootPerm != 0 {
+		if e.st.Mode&fs.PermBits == a.opts.RootPerm && a.opts.RootPerm != 0 {
 			e.st.Mode = a.tree.Attr(d.inode).Mode
 		}
 	case d.base == nil:

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/workdir/workdir/internal/eintr"
 )
 
 // The names of extended attributes that the overlay keeps for itself (fs/overlayfs/xattrs.c
@@ -19,20 +21,6 @@ const (
 	ownPrefix     = "trusted.overlay."
 	escapedPrefix = ownPrefix + "overlay."
 )
-
-// maxInterrupted is how often a call may be interrupted: a signal now and then does that,
-// while a file system that always says so would keep us for ever.
-const maxInterrupted = 100
-
-// retry calls fn until it is not interrupted. EINTR after maxInterrupted times.
-func retry(fn func() error) (err error) {
-	for range maxInterrupted {
-		if err = fn(); !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-	return err
-}
 
 // reader reads what is in a directory, with one descriptor of it and no symbolic link
 // followed.
@@ -57,7 +45,7 @@ func newReader(root int) reader {
 func fill(buf []byte, read func([]byte) (int, error)) ([]byte, error) {
 	for _, size := range []int{xattrFirst, len(buf)} {
 		n := 0
-		err := retry(func() (err error) { n, err = read(buf[:size]); return err })
+		err := eintr.Retry(func() (err error) { n, err = read(buf[:size]); return err })
 		switch {
 		case errors.Is(err, unix.ERANGE) && size < len(buf):
 			continue
@@ -78,13 +66,13 @@ func (r *reader) openDir(path string) (fd int, err error) {
 	if path == "" {
 		path = "."
 	}
-	err = retry(func() error { fd, err = unix.Openat2(r.root, path, &how); return err })
+	err = eintr.Retry(func() error { fd, err = unix.Openat2(r.root, path, &how); return err })
 	return fd, err
 }
 
 // openFile opens a regular file in a directory.
 func openFile(dir int, name string) (fd int, err error) {
-	err = retry(func() error {
+	err = eintr.Retry(func() error {
 		fd, err = unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		return err
 	})
@@ -135,7 +123,7 @@ func isWhiteout(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFC
 
 // statAt is lstat(2); "." is the directory itself.
 func statAt(dir int, name string) (st unix.Stat_t, err error) {
-	err = retry(func() error { return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	err = eintr.Retry(func() error { return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	return st, err
 }
 
@@ -157,7 +145,7 @@ func (r *reader) entry(dir int, name, path string, plain bool) (*entry, error) {
 func readLink(dir int, name string) (string, error) {
 	buf := make([]byte, unix.PathMax)
 	n := 0
-	err := retry(func() (err error) { n, err = unix.Readlinkat(dir, name, buf); return err })
+	err := eintr.Retry(func() (err error) { n, err = unix.Readlinkat(dir, name, buf); return err })
 	return string(buf[:n]), err
 }
 

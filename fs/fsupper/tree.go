@@ -52,7 +52,7 @@ func (to *treeTarget) create(dir *fs.Inode, name string, e *entry) (*fs.Inode, e
 	owner := fs.Owner{UID: e.st.Uid, GID: e.st.Gid}
 	switch e.kind() {
 	case unix.S_IFDIR:
-		n, errno := to.tree.Mkdir(dir, name, e.st.Mode&permBits, owner)
+		n, errno := to.tree.Mkdir(dir, name, e.st.Mode&fs.PermBits, owner)
 		return n, orNil(errno)
 	case unix.S_IFLNK:
 		target, err := readLink(e.dir, e.name)

@@ -57,7 +57,7 @@ func timeOf(in *fuse.SetAttrIn) fs.Time {
 	if in.Valid&fuse.FATTR_CTIME != 0 {
 		return fs.Time{Sec: int64(in.Ctime), Nsec: in.Ctimensec}
 	}
-	return now()
+	return fs.Now()
 }
 
 // changeOf is the tree's word for a SETATTR at a time. FATTR_KILL_SUIDGID comes with a chown
@@ -65,7 +65,7 @@ func timeOf(in *fuse.SetAttrIn) fs.Time {
 // CAP_FSETID (fs/fuse/dir.c, fuse_do_setattr).
 func changeOf(in *fuse.SetAttrIn, when fs.Time) fs.SetAttr {
 	c := fs.SetAttr{
-		Mode:  in.Mode & permBits,
+		Mode:  in.Mode & fs.PermBits,
 		UID:   in.Uid,
 		GID:   in.Gid,
 		Size:  int64(in.Size),

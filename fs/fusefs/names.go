@@ -9,9 +9,6 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// permBits are the bits of a mode that are not the kind of the inode.
-const permBits = 0o7777
-
 // Lookup answers "no such name" with an empty entry and not with ENOENT, for only
 // that is cached (fs/fuse/dir.c, fuse_lookup_name).
 func (s *server) Lookup(_ *request, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
@@ -83,7 +80,7 @@ func (s *server) Mknod(r *request, in *fuse.MknodIn, name string, out *fuse.Entr
 
 func (s *server) Mkdir(r *request, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
 	return s.newEntry(r, &in.InHeader, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
-		return s.tree.Mkdir(dir, name, in.Mode&permBits, owner(&in.InHeader))
+		return s.tree.Mkdir(dir, name, in.Mode&fs.PermBits, owner(&in.InHeader))
 	})
 }
 
@@ -98,13 +95,13 @@ func (s *server) Symlink(r *request, in *fuse.InHeader, target, name string, out
 // what is there.
 func (s *server) Create(r *request, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	return s.newOpen(r, in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
-		return s.tree.Mknod(dir, name, unix.S_IFREG|in.Mode&permBits, 0, owner(&in.InHeader))
+		return s.tree.Mknod(dir, name, unix.S_IFREG|in.Mode&fs.PermBits, 0, owner(&in.InHeader))
 	})
 }
 
 func (s *server) Tmpfile(r *request, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
 	return s.newOpen(r, in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
-		return s.tree.Tmpfile(dir, in.Mode&permBits, owner(&in.InHeader))
+		return s.tree.Tmpfile(dir, in.Mode&fs.PermBits, owner(&in.InHeader))
 	})
 }
 

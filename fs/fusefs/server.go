@@ -3,10 +3,8 @@ package fusefs
 import (
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
 )
@@ -118,13 +116,3 @@ func setAttr(out *fuse.Attr, a *fs.Attr) {
 }
 
 func owner(in *fuse.InHeader) fs.Owner { return fs.Owner{UID: in.Uid, GID: in.Gid} }
-
-// now is the clock that the kernel and the tree stamp files with.
-func now() fs.Time {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
-		t := time.Now()
-		return fs.Time{Sec: t.Unix(), Nsec: uint32(t.Nanosecond())}
-	}
-	return fs.Time{Sec: ts.Sec, Nsec: uint32(ts.Nsec)}
-}

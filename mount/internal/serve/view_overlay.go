@@ -144,7 +144,7 @@ func (v *overlayView) dressRoot() error {
 	tree := v.h.tree
 	root := tree.Root()
 	a := tree.Attr(root)
-	mode := a.Mode & 0o7777
+	mode := a.Mode & fs.PermBits
 	if !v.h.req.AllowOther {
 		v.private = mode&0o7000 | 0o700
 		mode = v.private
