@@ -74,9 +74,7 @@ func TestMainJob(t *testing.T) {
 		for _, key := range []string{"jobs/job 1", "jobs/job-2"} {
 			d.must(d.command("rm", url(key)))
 		}
-		if got := d.must(d.command("ls", url("jobs"))); got != "" {
-			t.Errorf("ls after rm printed %q", got)
-		}
+		d.refused(d.command("ls", url("jobs")), 101, "no archive beneath it")
 	})
 }
 

@@ -23,7 +23,7 @@ func (p *Place) Processes() []int { return Marked(p.Mark) }
 
 // Mounts are the workspaces mounted in the place, in this mount namespace.
 func (p *Place) Mounts() []string {
-	paths, err := FuseMounts(p.Root)
+	paths, err := WorkspaceMounts(p.Root)
 	if err != nil {
 		p.T.Error(err)
 	}

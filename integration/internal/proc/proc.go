@@ -35,16 +35,17 @@ func Mounts() ([]Mount, error) {
 	return table, nil
 }
 
-// FuseMounts gives the mountpoints of workspaces that are mounted below a
-// directory, or whose archives are there.
-func FuseMounts(dir string) ([]string, error) {
+// WorkspaceMounts returns the mountpoints of workspaces, in the FUSE view and as overlays,
+// that are mounted below a directory or whose archives are there.
+func WorkspaceMounts(dir string) ([]string, error) {
 	table, err := Mounts()
 	if err != nil {
 		return nil, err
 	}
 	var paths []string
 	for _, m := range table {
-		if strings.HasPrefix(m.FSType, "fuse") && (strings.HasPrefix(m.Path, dir+"/") || strings.Contains(m.Source, dir+"/")) {
+		ours := strings.HasPrefix(m.FSType, "fuse") || m.FSType == "overlay" && strings.HasPrefix(m.Source, "workdir/")
+		if ours && (strings.HasPrefix(m.Path, dir+"/") || strings.Contains(m.Source, dir+"/")) {
 			paths = append(paths, m.Path)
 		}
 	}
