@@ -110,6 +110,7 @@ var probes = map[string]probe{
 	"mapped-write-again":           now(mappedWriteAgain),
 	"mapped-beyond-the-end":        now(beyondTheEnd),
 	"epoll":                        onFile(polled),
+	"id-mapped-mount":              now(idMapped),
 	"locks-of-one-process":         now(lockedTwice),
 	"device-node":                  {alone: deviceNode},
 	"dead-server":                  {alone: deadServer},
