@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -213,6 +214,29 @@ func TestCancelledAndBusy(t *testing.T) {
 	require.NoError(t, left.Close())
 	b.wantNoArchive("ws")
 	<-mounted.Done()
+}
+
+// An activity that took no notice of a mark that was refused, since its mount had been revoked,
+// was reported as done, with nothing stored.
+func TestEndBeforeCommit(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	_, err := run(t, ctx, func(ctx context.Context) (string, error) {
+		return wdactivity.Do(ctx, b.url("ws"), b.options(), func(ctx context.Context, m *mount.Mount) (string, error) {
+			if err := write(m, "f", "new"); err != nil {
+				return "", err
+			}
+			cancel(worker.ErrWorkerShutdown)
+			<-ctx.Done()
+			for !m.Abandoned() { // it is revoked at any moment
+				runtime.Gosched()
+			}
+			_ = m.Commit()
+			return "result", nil
+		})
+	})
+	require.ErrorContains(t, err, "commit")
+	b.wantNoArchive("ws")
 }
 
 // An activity with AutoCommit that goes on after its end and returns no error was

@@ -228,6 +228,7 @@ func (v *visit) replay(done *mount.CommittedError, out any) error {
 // keep ends a visit whose function returned nil. stored says that the store was changed
 // for it; done is the commit of its step by another attempt, which was first.
 func (v *visit) keep(result any) (stored bool, done *mount.CommittedError, err error) {
+	late := v.mount.Refused() // the function has asked for a commit, after the attempt had lost the right to one
 	if v.autoCommits() {
 		// The function may have abandoned the mount. Close says in more detail what else
 		// is wrong with it.
@@ -236,7 +237,7 @@ func (v *visit) keep(result any) (stored bool, done *mount.CommittedError, err e
 	wanted := v.isWanted()
 	switch cause := v.ended(); {
 	case cause != nil:
-		return false, nil, v.refuse(wanted, cause)
+		return false, nil, v.refuse(wanted || late, cause)
 	case !wanted:
 		v.mount.Abandon() // processes that the function left behind cannot mark it any more
 	case v.step != "":

@@ -43,6 +43,7 @@ type Mount struct {
 	mu        sync.Mutex
 	marked    bool           // guarded by mu
 	abandoned bool           // guarded by mu
+	refused   bool           // guarded by mu; Commit was called after that
 	unmounted bool           // guarded by mu; by something else than Close
 	message   string         // guarded by mu; for the record
 	failure   string         // guarded by mu; what Fail was given
@@ -251,6 +252,7 @@ func (m *Mount) Commit() error {
 	case m.opts.ReadOnly:
 		return fmt.Errorf("commit %s: %w", m.path, ErrReadOnly)
 	case m.abandoned:
+		m.refused = true
 		return fmt.Errorf("commit %s: %w", m.path, ErrAbandoned)
 	case m.unmounted:
 		return fmt.Errorf("commit %s: %w", m.path, ErrUnmounted)
@@ -261,6 +263,14 @@ func (m *Mount) Commit() error {
 	}
 	m.marked = true
 	return nil
+}
+
+// Refused reports whether Commit was called when the mount was abandoned or revoked
+// already: the work was to be stored, and is not.
+func (m *Mount) Refused() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refused
 }
 
 // Marked tells whether Close is to store the workspace: it is marked, and neither
