@@ -147,12 +147,15 @@ func (x *exerciser) run(path string, ops int, without string, make bool) error {
 func drawnOps(without string) []int {
 	var drawn []int
 	for i, op := range exerciseOps {
-		if without == "" || !strings.HasPrefix(op.name, without) {
+		if !leftOut(op.name, without) {
 			drawn = append(drawn, slices.Repeat([]int{i}, op.weight)...)
 		}
 	}
 	return drawn
 }
+
+// leftOut says whether an operation is one of those whose names begin so; "" is none.
+func leftOut(op, without string) bool { return without != "" && strings.HasPrefix(op, without) }
 
 // do does one operation, and compares the size.
 func (x *exerciser) do(i int) error {

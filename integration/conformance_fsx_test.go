@@ -64,9 +64,9 @@ var fsxModes = []struct{ name, config string }{
 // new, or one that the archive holds and nobody has read yet.
 func TestFsx(t *testing.T) {
 	first := seed(t)
-	ops := testenv.Number(t, fsxVariable, defaultFsx) / (len(ways) * len(fsxModes) * 2)
+	ops := testenv.Number(t, fsxVariable, defaultFsx) / (len(fsxModes) * 2)
 	onWays(t, func(e *env, w way) {
-		url := e.url("fsx")
+		url, ops := e.url("fsx"), w.of(ops)
 		for _, when := range []string{"new", "from the archive"} {
 			e.workBy(w, url, func(dir string) {
 				for i, m := range fsxModes {

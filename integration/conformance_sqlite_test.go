@@ -24,24 +24,26 @@ const sqliteBatch = 100
 // are done.
 func TestSQLiteKilled(t *testing.T) {
 	first := seed(t)
-	kills := testenv.Number(t, sqliteVariable, defaultSQLiteKills) / len(ways)
+	kills := testenv.Number(t, sqliteVariable, defaultSQLiteKills)
 	for _, mode := range []string{"wal", "delete"} {
 		t.Run(mode, func(t *testing.T) {
 			onWays(t, func(e *env, w way) {
 				r := rand.New(rand.NewPCG(uint64(first), uint64(len(mode))))
-				url, last := e.url("db"), 0
-				e.workBy(w, url, func(dir string) {
-					db := filepath.Join(dir, "db")
-					for range kills {
-						acknowledged := e.killWriter(db, mode, r)
-						last = e.checkDatabase(db, max(last, acknowledged))
-					}
-				})
-				e.work(url, func(dir string) {
-					if got := e.checkDatabase(filepath.Join(dir, "db"), last); got != last {
-						e.t.Errorf("after a commit there are %d transactions, want %d", got, last)
-					}
-				})
+				url, kills, last := e.url("db"), w.of(kills), 0
+				for _, share := range []int{kills - kills/4, kills / 4, 0} { // of a new file; then of one from the archive
+					e.workBy(w, url, func(dir string) {
+						db := filepath.Join(dir, "db")
+						if last > 0 {
+							if got := e.checkDatabase(db, last); got != last {
+								e.t.Errorf("after a commit there are %d transactions, want %d", got, last)
+							}
+						}
+						for range share {
+							acknowledged := e.killWriter(db, mode, r)
+							last = e.checkDatabase(db, max(last, acknowledged))
+						}
+					})
+				}
 				e.t.Logf("%d kills, %d transactions", kills, last)
 			})
 		})

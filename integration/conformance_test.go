@@ -19,21 +19,42 @@ const (
 	sqliteVariable   = "WORKDIR_INTEGRATION_SQLITE_KILLS" // of each journal mode
 )
 
-// way is how file content goes between a tool and a mount.
+// way is how a mount serves: by a view, and with what cache of the archive.
 type way struct {
 	name  string
-	flags func(e *env) []string // for exec, as root
+	view  string
+	share int                   // of the operations of a random suite, in parts of wayShares
+	flags func(e *env) []string // for exec, as root, beside the view
 }
 
-// ways that root can choose: content in memory; or beyond that on disk, with a cache that
-// holds no segment of the archive longer than it is read, so that all content which nobody
-// has changed is read and decompressed again and again.
+// ways that root can choose: each view; and each with a cache that holds no segment of the
+// archive longer than it is read, so that all content which nobody has changed is read and
+// decompressed again and again. The FUSE view then spills what it has not in memory to
+// disk. The overlay, which is what users get, has more of the operations.
 var ways = []way{
-	{name: "memory", flags: func(*env) []string { return nil }},
-	{name: "dropped cache", flags: func(e *env) []string {
+	{name: "overlay", view: "overlay", share: 4, flags: func(*env) []string { return nil }},
+	{name: "overlay, dropped cache", view: "overlay", share: 2, flags: func(*env) []string { return []string{"--cache-bytes", "1"} }},
+	{name: "fuse", view: "fuse", share: 1, flags: func(*env) []string { return nil }},
+	{name: "fuse, dropped cache", view: "fuse", share: 1, flags: func(e *env) []string {
 		return []string{"--spill", e.mkdir("spill"), "--cache-bytes", "1"}
 	}},
 }
+
+const wayShares = 8 // of all ways together
+
+// of is the way's part of n.
+func (w way) of(n int) int { return max(1, n*w.share/wayShares) }
+
+// without is how the names begin of the operations that the way refuses as tmpfs does, see
+// zero-range in docs/semantics.md.
+func (w way) without() string {
+	if w.view == "overlay" {
+		return tmpfsLacks
+	}
+	return ""
+}
+
+const tmpfsLacks = "zero"
 
 // onWays runs a test for each way, in an env of its own.
 func onWays(t *testing.T, test func(e *env, w way)) {
@@ -47,7 +68,7 @@ func onWays(t *testing.T, test func(e *env, w way)) {
 // workBy is work in a mount that serves in that way.
 func (e *env) workBy(w way, url string, fn func(dir string), flags ...string) {
 	e.t.Helper()
-	e.work(url, fn, append(w.flags(e), flags...)...)
+	e.work(url, fn, append(append(w.flags(e), "--view", w.view), flags...)...)
 }
 
 // requests counts what the kernel has asked of a mount, by operation.

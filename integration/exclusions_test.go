@@ -2,6 +2,7 @@ package integration
 
 import (
 	"os"
+	"path"
 	"regexp"
 	"strings"
 	"testing"
@@ -39,6 +40,20 @@ func exclusions(t *testing.T, suite string) map[string]string {
 		}
 	}
 	return reasons
+}
+
+// excluded says whether testdata/exclusions.txt names a test of a suite, also by a pattern
+// as of path.Match.
+func (e *env) excluded(suite, test string) bool {
+	e.t.Helper()
+	for pattern := range exclusions(e.t, suite) {
+		matches, err := path.Match(pattern, test)
+		must(e.t, err)
+		if matches {
+			return true
+		}
+	}
+	return false
 }
 
 // TestExclusionsAreDifferences holds whatever is left out, or fails, against the lines

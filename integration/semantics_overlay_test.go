@@ -78,6 +78,17 @@ func copiedRange(t *testing.T, dir string) string {
 	return outcome(second(unix.CopyFileRange(int(in.Fd()), nil, int(out.Fd()), nil, 7, 0)))
 }
 
+// whiteoutDevice makes a character device 0:0, which is what an overlay marks with that a
+// name was removed.
+func whiteoutDevice(t *testing.T, dir string) string {
+	name := filepath.Join(dir, "device")
+	made := outcome(unix.Mknod(name, unix.S_IFCHR|0o600, 0))
+	if made == answerOK {
+		must(t, os.Remove(name))
+	}
+	return made
+}
+
 // accessACL gives more rights than any mode can say: version 2, and one entry each for
 // the owner, a user, the group, the mask and others.
 const accessACL = "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x02\x00\x04\x00\x01\x00\x00\x00" +

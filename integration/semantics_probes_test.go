@@ -176,6 +176,7 @@ var probes = map[string]probe{
 	"opened-after-chmod":             onStored(openedAfterChmod),
 	"changed-when-removed":           onStored(changedWhenRemoved),
 	"copied-range":                   onStored(copiedRange),
+	"whiteout-device":                now(whiteoutDevice),
 	"trusted-xattr":                  storedXattr("trusted.a", "v"),
 	"security-xattr":                 storedXattr("security.a", "v"),
 	"capability": storedXattr("security.capability",
