@@ -100,7 +100,7 @@ func (s *fileStore) duplicate(ctx context.Context, d *dir, p place, rev Revision
 		return err
 	}
 	o := &fileObject{store: s, key: p.key, found: found}
-	defer o.Close()
+	defer func() { _ = o.Close() }() // it was only read
 	if found.revision != rev {
 		return &ConflictError{Key: p.key, Want: rev, Have: found.revision}
 	}

@@ -15,9 +15,8 @@ import (
 // clutter is a directory of workspaces: old-1 to old-3 of 40, 39 and 38 days ago, new of now,
 // each with two versions, and one that is gone but for its versions.
 type clutter struct {
-	t      *testing.T
-	dir    string
-	before map[string]bool
+	t   *testing.T
+	dir string
 }
 
 func newClutter(t *testing.T) *clutter {

@@ -108,7 +108,7 @@ func (p *pages) workspaces(ctx context.Context, t target) (*frame, error) {
 		name := path.Join(t.Name, ws.Name)
 		row := workspaceRow{Name: ws.Name, Link: p.links.link(target{View: viewWorkspace, Name: name}), Size: ws.Size, Stored: ws.ModTime}
 		if heads[i] != nil {
-			row.Last = p.commitRow(t.Name, heads[i])
+			row.Last = p.commitRow(heads[i])
 		}
 		b.Rows = append(b.Rows, row)
 	}
@@ -184,8 +184,8 @@ type commitRow struct {
 	Tree, Diff       string // links; "" where the version is not kept
 }
 
-// commitRow describes a commit of a workspace beneath a prefix.
-func (p *pages) commitRow(name string, r *archive.Record) *commitRow {
+// commitRow describes a commit.
+func (p *pages) commitRow(r *archive.Record) *commitRow {
 	o := &r.Origin
 	c := &commitRow{
 		ID: string(r.ID), Short: string(r.ID[:min(8, len(r.ID))]), Time: r.Time,
@@ -232,11 +232,12 @@ func (p *pages) workspace(ctx context.Context, t target) (*frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	log, info, err := workspace.Log(ctx, url)
+	past, err := workspace.History(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	b := &workspaceBody{URL: store.Redacted(url), Info: info, HasLog: log != nil, Tree: p.links.link(target{View: viewTree, Name: t.Name})}
+	log, kept := past.Log, historyOf(&past)
+	b := &workspaceBody{URL: store.Redacted(url), Info: past.Info, HasLog: log != nil, Tree: p.links.link(target{View: viewTree, Name: t.Name})}
 	after := t.After == ""
 	for r := range log.All() {
 		b.Total++
@@ -244,8 +245,8 @@ func (p *pages) workspace(ctx context.Context, t target) (*frame, error) {
 		case !after:
 			after = string(r.ID) == t.After
 		case len(b.Commits) < commitsOnPage:
-			c := p.commitRow(t.Name, r)
-			p.versionLinks(c, t.Name, r, b.Total == 1)
+			c := p.commitRow(r)
+			p.versionLinks(c, t.Name, r, kept)
 			b.Commits = append(b.Commits, c)
 		case b.Next == "":
 			b.Next = p.links.link(target{View: viewWorkspace, Name: t.Name, After: b.Commits[commitsOnPage-1].ID})
@@ -420,7 +421,7 @@ func (p *pages) workflow(ctx context.Context, t target) (*frame, error) {
 			continue
 		}
 		name := found[i].Name
-		b.Found = append(b.Found, foundCommit{name, p.links.link(target{View: viewWorkspace, Name: name}), p.commitRow("", r)})
+		b.Found = append(b.Found, foundCommit{name, p.links.link(target{View: viewWorkspace, Name: name}), p.commitRow(r)})
 	}
 	if more {
 		next := t

@@ -201,6 +201,7 @@ func (h *Handler) failed(w http.ResponseWriter, err error) {
 	}{
 		{errTarget, http.StatusNotFound},
 		{store.ErrNotExist, http.StatusNotFound},
+		{store.ErrNoVersion, http.StatusNotFound},
 		{workspace.ErrPath, http.StatusNotFound},
 		{store.ErrURL, http.StatusBadRequest},
 		{store.ErrNotAllowed, http.StatusForbidden},

@@ -50,12 +50,13 @@ func (s *source) url(t target) (string, error) {
 	if t.Name == "" || strings.TrimPrefix(strings.TrimPrefix(u.Key, s.prefix.Key), "/") != t.Name {
 		return "", fmt.Errorf("%w: %q is no name of a workspace", errTarget, t.Name)
 	}
-	text := u.String()
-	parsed, err := store.ParseURL(text)
-	if err != nil || parsed != u {
+	if parsed, err := store.ParseURL(u.String()); err != nil || parsed != u {
 		return "", fmt.Errorf("%w: %q is no name of a workspace", errTarget, t.Name)
 	}
-	return text, nil
+	if u, err := versioned(u, t.At); err == nil {
+		return u.String(), nil
+	}
+	return "", fmt.Errorf("%w: %q is no commit", errTarget, t.At)
 }
 
 // snapshot opens a workspace, or finds it open. release gives it back.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/workspace"
 )
 
@@ -22,11 +23,12 @@ const hostOfTest = "127.0.0.1:9999"
 
 // store is a directory of workspaces.
 type storeDir struct {
-	t   *testing.T
-	dir string
+	t    *testing.T
+	dir  string
+	keep store.Keep
 }
 
-func newStore(t *testing.T) *storeDir { return &storeDir{t, t.TempDir()} }
+func newStore(t *testing.T) *storeDir { return &storeDir{t: t, dir: t.TempDir()} }
 
 func (s *storeDir) url(name string) string { return "file://" + filepath.Join(s.dir, name) }
 
@@ -43,7 +45,7 @@ func (s *storeDir) put(name string, files map[string]string) {
 			s.t.Fatal(err)
 		}
 	}
-	if _, err := workspace.Import(s.t.Context(), dir, s.url(name), &workspace.ImportOptions{ReplaceAny: true}); err != nil {
+	if _, err := workspace.Import(s.t.Context(), dir, s.url(name), &workspace.ImportOptions{ReplaceAny: true, Keep: s.keep}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -62,7 +64,7 @@ func (s *storeDir) handler(opts *Options) *Handler {
 // get asks for a page as a browser does that has the token.
 func get(t *testing.T, h *Handler, path string) (status int, body string, header http.Header) {
 	t.Helper()
-	r := httptest.NewRequest("GET", "http://"+hostOfTest+path, nil)
+	r := httptest.NewRequest(http.MethodGet, "http://"+hostOfTest+path, nil)
 	r.AddCookie(&http.Cookie{Name: h.cookie(), Value: h.token})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -149,6 +151,39 @@ func TestPages(t *testing.T) {
 	wants(t, mustGet(t, h, "/mounts"), "As of")
 }
 
+// TestVersions: the files of earlier commits, and what each has changed, as far as they are kept.
+func TestVersions(t *testing.T) {
+	s := newStore(t)
+	s.keep = store.Keep{Last: 5}
+	s.put("job", map[string]string{"a": "one\n", "gone": "x"})
+	s.put("job", map[string]string{"a": "two<script>\n", "n": ""})
+	h := s.handler(nil)
+	page := mustGet(t, h, "/workspace?name=job")
+	tree := regexp.MustCompile(`href="(/tree\?at=[^"]+)"`).FindStringSubmatch(page)
+	diff := regexp.MustCompile(`href="(/diff\?[^"]+)"`).FindStringSubmatch(page)
+	if tree == nil || diff == nil {
+		t.Fatalf("no links to what is kept:\n%s", page)
+	}
+	unescape := func(s string) string { return strings.ReplaceAll(s, "&amp;", "&") }
+	wants(t, mustGet(t, h, unescape(tree[1])), ">gone</a>")
+	list := mustGet(t, h, unescape(diff[1]))
+	wants(t, list, "- gone", "+ n", "M a")
+	lines := regexp.MustCompile(`href="(/diff\?[^"]*path=a)"`).FindStringSubmatch(list)
+	if lines == nil {
+		t.Fatalf("no link to lines:\n%s", list)
+	}
+	wants(t, mustGet(t, h, unescape(lines[1])), `class="minus"><pre>-one`, `class="plus"><pre>&#43;two&lt;script&gt;`)
+	for _, path := range []string{"/tree?name=job&at=0123456789abcdef0123456789abcdef", "/tree?name=job&at=..", "/diff?name=job&from=zz"} {
+		if status, _, _ := get(t, h, path); status != http.StatusNotFound {
+			t.Errorf("%s: status %d", path, status)
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "pages")
+	if err := WriteStatic(t.Context(), "file://"+s.dir, dir, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestWhatIsNotThere(t *testing.T) {
 	s := newStore(t)
 	s.put("job", map[string]string{"f": "x", "d/e": "y"})
@@ -223,7 +258,7 @@ func TestPictureAndRange(t *testing.T) {
 		t.Errorf("the picture is served with %v", header)
 	}
 	wants(t, mustGet(t, h, "/file?name=job&path=binary"), "Not text", "61 00 62")
-	r := httptest.NewRequest("GET", "http://"+hostOfTest+"/raw?name=job&path=binary", nil)
+	r := httptest.NewRequest(http.MethodGet, "http://"+hostOfTest+"/raw?name=job&path=binary", nil)
 	r.AddCookie(&http.Cookie{Name: h.cookie(), Value: h.token})
 	r.Header.Set("Range", "bytes=2-")
 	w := httptest.NewRecorder()

@@ -2,16 +2,142 @@ package ui
 
 import (
 	"context"
+	"path"
+	"strings"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/store"
+	"github.com/workdir/workdir/workspace"
 )
 
-// versionLinks sets the links to the files of a commit and to what it changed.
-func (p *pages) versionLinks(c *commitRow, name string, r *archive.Record, newest bool) {
-	if newest {
-		c.Tree = p.links.link(target{View: viewTree, Name: name})
+// history is what is kept of a workspace: the newest commit, and versions of earlier ones.
+type history struct {
+	newest archive.CommitID
+	kept   map[archive.CommitID]bool
+}
+
+// historyOf finds out which versions are kept.
+func historyOf(h *workspace.Past) *history {
+	k := &history{kept: map[archive.CommitID]bool{}}
+	if h.Log != nil {
+		k.newest = h.Log.Record.ID
+	}
+	for _, v := range h.Versions {
+		k.kept[v.ID] = true
+	}
+	return k
+}
+
+// at is what target.At says for a commit; ok is false for one that is not kept.
+func (h *history) at(id archive.CommitID) (at string, ok bool) {
+	if id == h.newest {
+		return "", true
+	}
+	return string(id), h.kept[id]
+}
+
+// versionLinks sets the links to the files of a commit, and to what it changed where both it
+// and its parent are kept.
+func (p *pages) versionLinks(c *commitRow, name string, r *archive.Record, h *history) {
+	at, ok := h.at(r.ID)
+	if !ok {
+		return
+	}
+	c.Tree = p.links.link(target{View: viewTree, Name: name, At: at})
+	if h.kept[r.Parent] {
+		c.Diff = p.links.link(target{View: viewDiff, Name: name, At: at, From: string(r.Parent)})
 	}
 }
 
-// diff shows what changed between two commits.
-func (p *pages) diff(context.Context, target) (*frame, error) { return nil, errTarget }
+type diffBody struct {
+	From, To string
+	Rows     []diffRow
+	More     int // differences that are not shown
+}
+
+type diffRow struct {
+	workspace.Difference
+	Text  string
+	Link  string // of the lines of a file
+	Lines []patchLine
+	More  string
+}
+
+// differencesOnPage is how many differences a page shows.
+const differencesOnPage = 500
+
+// diff shows what changed between two commits, and with a path which lines of a file.
+func (p *pages) diff(ctx context.Context, t target) (*frame, error) {
+	before, err := p.source.url(target{Name: t.Name, At: t.From})
+	if err != nil {
+		return nil, err
+	}
+	after, err := p.source.url(t)
+	if err != nil {
+		return nil, err
+	}
+	found, err := workspace.Diff(ctx, before, after, &workspace.DiffOptions{Path: t.Path, Patches: t.Path != ""})
+	if err != nil {
+		return nil, err
+	}
+	b := &diffBody{From: shortID(t.From), To: shortID(t.At)}
+	b.More = max(0, len(found)-differencesOnPage)
+	for _, d := range found[:len(found)-b.More] {
+		b.Rows = append(b.Rows, p.diffRow(t, d))
+	}
+	crumbs := append(p.workspaceCrumbs(t), crumb{"changes", ""})
+	return &frame{Title: "What changed in " + path.Base(t.Name), Crumbs: crumbs, Body: b}, nil
+}
+
+// maxPatch is how much of a patch a page shows, bytes.
+const maxPatch = 256 << 10
+
+func (p *pages) diffRow(t target, d workspace.Difference) diffRow {
+	row := diffRow{Difference: d, Text: d.String()}
+	if d.A != nil && d.A.Kind == workspace.File || d.B != nil && d.B.Kind == workspace.File {
+		t.Path = d.Path
+		row.Link = p.links.link(t)
+	}
+	if d.Patch != nil {
+		text, more := d.Patch.Text, ""
+		if len(text) > maxPatch {
+			text, more = text[:maxPatch], "…"
+		}
+		for s := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+			row.Lines = append(row.Lines, patchLine{kindOfLine(s), s})
+		}
+		row.More = more
+	}
+	return row
+}
+
+// patchLine is a line of a patch. Kind is the class that its style has.
+type patchLine struct{ Kind, Text string }
+
+func kindOfLine(s string) string {
+	switch {
+	case strings.HasPrefix(s, "+++"), strings.HasPrefix(s, "---"), strings.HasPrefix(s, "@@"):
+		return "about"
+	case strings.HasPrefix(s, "+"):
+		return "plus"
+	case strings.HasPrefix(s, "-"):
+		return "minus"
+	}
+	return ""
+}
+
+// shortID is what a page shows of a commit's id; "now" for the newest.
+func shortID(id string) string {
+	if id == "" {
+		return "now"
+	}
+	return id[:min(8, len(id))]
+}
+
+// versioned adds a commit's id to a URL.
+func versioned(u store.URL, at string) (store.URL, error) {
+	if at == "" {
+		return u, nil
+	}
+	return u.At(at)
+}

@@ -12,11 +12,12 @@ import (
 // own first, so that names can be swapped.
 type applier struct {
 	*merger
-	inodes map[uint64]uint64 // by inode of mine: that of theirs, for the names of mine
-	park   *fs.Inode
-	parked map[uint32]bool     // rows of inodes
-	left   map[uint32]bool     // rows of names that something was moved away from
-	dirs   map[uint64]*dirTime // by inode of theirs
+	inodes   map[uint64]uint64 // by inode of mine: that of theirs, for the names of mine
+	parkedAs string            // the name of park, in the root
+	park     *fs.Inode
+	parked   map[uint32]bool     // rows of inodes
+	left     map[uint32]bool     // rows of names that something was moved away from
+	dirs     map[uint64]*dirTime // by inode of theirs
 }
 
 // dirTime is a directory of theirs whose names change.
@@ -54,26 +55,19 @@ func (a *applier) parkName() string {
 }
 
 func (a *applier) makePark() error {
-	name := a.parkName()
-	n, errno := a.theirs.Mkdir(a.theirs.Root(), name, 0o700, fs.Owner{})
+	a.parkedAs = a.parkName()
+	n, errno := a.theirs.Mkdir(a.theirs.Root(), a.parkedAs, 0o700, fs.Owner{})
 	if errno != 0 {
-		return errnoError(name, errno)
+		return errnoError(a.parkedAs, errno)
 	}
 	a.park = n
 	return nil
 }
 
 func (a *applier) removePark() error {
-	name := ""
-	a.theirs.ReadDir(a.theirs.Root(), 0, func(d fs.Dirent) bool {
-		if d.Inode.Ino() == a.park.Ino() {
-			name = d.Name
-		}
-		return name == ""
-	})
 	a.theirs.Unref(a.park, 1)
-	if errno := a.theirs.Rmdir(a.theirs.Root(), name); errno != 0 {
-		return errnoError(name, errno)
+	if errno := a.theirs.Rmdir(a.theirs.Root(), a.parkedAs); errno != 0 {
+		return errnoError(a.parkedAs, errno)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ type treeTarget struct {
 	detached map[uint64]*fs.Inode // each with a reference
 }
 
-func (to *treeTarget) detach(dir *fs.Inode, name string, n *fs.Inode) error {
+func (to *treeTarget) detach(dir *fs.Inode, name string, _ *fs.Inode) error {
 	n, errno := to.tree.Detach(dir, name)
 	if errno == 0 {
 		to.detached[n.Ino()] = n

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -160,7 +161,7 @@ func (c *Conn) reply(r *request, st fuse.Status) {
 func (c *Conn) InodeNotify(node uint64, off, length int64) fuse.Status {
 	body := fuse.NotifyInvalInodeOut{Ino: node, Off: off, Length: length}
 	head := fuse.OutHeader{Length: uint32(outHeaderSize) + uint32(unsafe.Sizeof(body)), Status: -fuse.NOTIFY_INVAL_INODE}
-	buf := append(bytesOf(&head)[:outHeaderSize:outHeaderSize], bytesOf(&body)...)
+	buf := slices.Concat(bytesOf(&head)[:outHeaderSize], bytesOf(&body))
 	_, err := unix.Write(c.fd, buf) // may wait for answers
 	return fuse.ToStatus(err)
 }

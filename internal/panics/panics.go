@@ -20,7 +20,7 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: panic: %v", e.op, e.value) }
 
-// Catch, deferred, makes a panic the error of the function that defers it.
+// Catch is to be deferred: it makes a panic the error of the function that defers it.
 func Catch(op string, err *error) {
 	if r := recover(); r != nil {
 		*err = New(op, r)

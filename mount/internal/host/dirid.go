@@ -15,6 +15,7 @@ type DirID struct {
 	Born  int64  `json:"born,omitempty"` // nanoseconds since 1970; 0 where the file system does not know
 }
 
+// DirIDOf returns the identity of a directory. A symbolic link is not followed.
 func DirIDOf(dir string) (DirID, error) { return dirIDAt(unix.AT_FDCWD, dir, dir) }
 
 // DirIDOfFD is DirIDOf for an open directory; path is for messages.

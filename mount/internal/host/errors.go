@@ -8,11 +8,11 @@ import (
 	"github.com/workdir/workdir/internal/printable"
 )
 
-// ErrBusy: something still uses the mount; a *BusyError names it.
+// ErrBusy means that something still uses the mount; a *BusyError names it.
 var ErrBusy = errors.New("mount is busy")
 
-// ErrCannotMount: this host, or this mountpoint, does not allow a mount; an *Error says
-// what is missing.
+// ErrCannotMount means that this host, or this mountpoint, does not allow a mount; an
+// *Error says what is missing.
 var ErrCannotMount = errors.New("cannot mount")
 
 // Process is one that uses a mount.

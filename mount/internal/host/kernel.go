@@ -95,6 +95,7 @@ func AllowsOthers(conf string) bool {
 	return false
 }
 
+// OpenFuse opens /dev/fuse. dir is for the *Error that says why it cannot be had.
 func OpenFuse(dir string) (int, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
