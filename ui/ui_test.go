@@ -167,7 +167,7 @@ func TestVersions(t *testing.T) {
 	unescape := func(s string) string { return strings.ReplaceAll(s, "&amp;", "&") }
 	wants(t, mustGet(t, h, unescape(tree[1])), ">gone</a>")
 	list := mustGet(t, h, unescape(diff[1]))
-	wants(t, list, "- gone", "+ n", "M a")
+	wants(t, list, "- gone", "&#43; n", "M a")
 	lines := regexp.MustCompile(`href="(/diff\?[^"]*path=a)"`).FindStringSubmatch(list)
 	if lines == nil {
 		t.Fatalf("no link to lines:\n%s", list)

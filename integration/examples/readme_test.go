@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/workdir/workdir/integration/internal/proc"
 )
 
 // shellBlock finds the lines for a shell in a document.
@@ -32,7 +34,7 @@ func TestReadmeShell(t *testing.T) {
 	defer os.RemoveAll(tmp)
 	clone := filepath.Join(tmp, "workdir")
 	cloneRoot(t, clone)
-	cmd := exec.Command("unshare", "-m", "bash", "-c", `mount -t tmpfs none /srv && mount -t tmpfs none /usr/local/bin && export PATH=$GOBIN:$PATH && set -euxo pipefail && eval "$0"`, lines.String())
+	cmd := exec.Command("unshare", "-m", "bash", "-c", proc.LeaveMounts+`; mount -t tmpfs none /srv && mount -t tmpfs none /usr/local/bin && export PATH=$GOBIN:$PATH && set -euxo pipefail && eval "$0"`, lines.String())
 	cmd.Dir = clone
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "WORKDIR_RUN_DIR="+tmp+"/run", "GOBIN="+goBin(t))
 	out, err := cmd.CombinedOutput()

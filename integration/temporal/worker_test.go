@@ -98,8 +98,7 @@ const noFUSEVariable = "WORKDIR_TEMPORAL_NO_FUSE"
 // withoutFUSE runs $0 in the same process where there is neither /dev/fuse nor
 // fusermount3. The directory $1 becomes its /dev. Mounts of other tests, which would
 // be in use in its mount namespace for as long as it runs, are taken out of that.
-const withoutFUSE = `
-	sed -nE 's|^([^ ]+ ){4}([^ ]+) .* - (fuse[.]workdir\|overlay workdir/).*|\2|p' /proc/self/mountinfo | while read -r m; do umount --lazy "$(printf %b "$m")"; done
+const withoutFUSE = proc.LeaveMounts + `
 	mkdir -p "$1"
 	mount -t tmpfs none "$1"
 	for n in null zero full random urandom; do touch "$1/$n"; mount --bind "/dev/$n" "$1/$n"; done

@@ -52,6 +52,10 @@ func WorkspaceMounts(dir string) ([]string, error) {
 	return paths, nil
 }
 
+// LeaveMounts is a shell command for a new mount namespace: it detaches the mounts of
+// workspaces there, which would be in use for as long as the namespace lives.
+const LeaveMounts = `sed -nE 's|^([^ ]+ ){4}([^ ]+) .* - (fuse[.]workdir\|overlay workdir/).*|\2|p' /proc/self/mountinfo | while read -r m; do umount --lazy "$(printf %b "$m")"; done`
+
 // Marked gives the processes that have a variable in their environment, see
 // HasVariable, and have not ended. This process is not among them.
 func Marked(variable string) []int {
