@@ -14,7 +14,6 @@ type Traits struct {
 	Path     int    // bytes of the longest path, relative to the root
 	DirPath  int    // bytes of the longest path of a directory
 	File     int64  // bytes of the largest file
-	Xattrs   bool   // something has extended attributes
 	Sparse   bool   // a file has a hole
 	Whiteout string // path of a character device 0:0, which overlays take for an absence; "" if there is none
 }
@@ -28,8 +27,6 @@ func (t *Tree) Traits() (Traits, error) {
 	var s Traits
 	err := t.Walk(func(path string, n *Inode, a Attr) error {
 		s.add(len(path), a, func() string { return path })
-		names, errno := t.ListXattr(n)
-		s.Xattrs = s.Xattrs || errno == 0 && len(names) > 0
 		if a.Mode&syscall.S_IFMT == syscall.S_IFREG && a.Size > 0 && !s.Sparse {
 			hole, errno := t.Seek(n, 0, unix.SEEK_HOLE)
 			s.Sparse = errno == 0 && hole < a.Size
@@ -68,7 +65,6 @@ func imageTraits(img Image) Traits {
 		if inode != row {
 			continue
 		}
-		s.Xattrs = s.Xattrs || len(img.Xattrs(row)) > 0
 		if a.Mode&syscall.S_IFMT == syscall.S_IFREG && a.Size > 0 && !s.Sparse {
 			hole, err := img.Content(row).SeekHole(0)
 			s.Sparse = err == nil && hole < a.Size

@@ -32,11 +32,6 @@ func TestTraits(t *testing.T) {
 				t.Fatal(errno)
 			}
 		}, Traits{Names: 3, Path: 202, DirPath: 200, File: 1<<20 + 1, Sparse: true}},
-		{"xattr", func(t *testing.T, tree *Tree, dir *Inode) {
-			if errno := tree.SetXattr(dir, "user.a", nil, 0); errno != 0 {
-				t.Fatal(errno)
-			}
-		}, Traits{Names: 2, Path: 200, DirPath: 200, Xattrs: true}},
 		{"whiteout", func(t *testing.T, tree *Tree, dir *Inode) {
 			mknod(t, tree, dir, "w", syscall.S_IFCHR|0o600)
 		}, Traits{Names: 3, Path: 202, DirPath: 200, Whiteout: strings.Repeat("d", 200) + "/w"}},

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -69,17 +68,6 @@ func onWays(t *testing.T, test func(e *env, w way)) {
 func (e *env) workBy(w way, url string, fn func(dir string), flags ...string) {
 	e.t.Helper()
 	e.work(url, fn, append(append(w.flags(e), "--view", w.view), flags...)...)
-}
-
-// requests counts what the kernel has asked of a mount, by operation.
-func (e *env) requests(dir string) map[string]uint64 {
-	e.t.Helper()
-	var status struct{ Requests map[string]uint64 }
-	out := mustRun(e.t, e.command("--json", "status", dir))
-	if err := json.Unmarshal([]byte(out), &status); err != nil {
-		e.t.Fatalf("status printed %q: %v", out, err)
-	}
-	return status.Requests
 }
 
 // tool is a program that scripts/deps.sh builds.

@@ -17,6 +17,8 @@ type oracleSide struct {
 	root  string
 	files [slots]int // descriptors, -1 for none
 	seen  map[uint64]sighting
+
+	stored map[uint64]*stored // by inode number, of what came with the archive; nil: no overlay
 }
 
 // sighting is when the times of an inode were seen to change.
@@ -194,7 +196,7 @@ func (s *oracleSide) seek(o op) string {
 
 // statLine is what every side tells of an inode, but its times.
 func statLine(path, same string, mode uint32, links int, uid, gid uint32, size int) string {
-	return fmt.Sprintf("%q (%q) mode %o links %d owner %d:%d size %d", path, same, mode, links, uid, gid, size)
+	return fmt.Sprintf("%q (%q) mode %o owner %d:%d links %d size %d", path, same, mode, uid, gid, links, size)
 }
 
 func xattrLine(path, name string, value []byte) string {
@@ -203,7 +205,7 @@ func xattrLine(path, name string, value []byte) string {
 
 // snapshot describes every name and every open file, and apart from that when the
 // times of each were last seen to change; step is the present one.
-func (s *oracleSide) snapshot(t rapid.TB, step int) (lines, times []string) {
+func (s *oracleSide) snapshot(t rapid.TB, step int) (lines []string, times []seenAt) {
 	first := map[uint64]string{}
 	add := func(path string, st *unix.Stat_t) {
 		same, seen := first[st.Ino]
@@ -211,11 +213,11 @@ func (s *oracleSide) snapshot(t rapid.TB, step int) (lines, times []string) {
 			first[st.Ino], same = path, path
 		}
 		lines = append(lines, statLine(path, same, st.Mode, int(st.Nlink), st.Uid, st.Gid, int(st.Size)))
-		times = append(times, fmt.Sprintf("%q %s", path, s.sight(st, step)))
+		times = append(times, seenAt{path, st.Ino, s.sight(st, step)})
 	}
 	s.walk(t, func(path string, st *unix.Stat_t) {
 		add(path, st)
-		for _, name := range xattrNames(s.path(path)) {
+		for _, name := range xattrNames(t, s.path(path)) {
 			value := make([]byte, 1<<16)
 			n, err := unix.Lgetxattr(s.path(path), name, value)
 			must(t, err)
@@ -252,9 +254,8 @@ func (s *oracleSide) walk(t rapid.TB, visit func(path string, st *unix.Stat_t)) 
 	down(".")
 }
 
-// sight notes which times of an inode have changed, and tells the steps. A time
-// that was set to one of long ago is told as it is.
-func (s *oracleSide) sight(st *unix.Stat_t, step int) string {
+// sight notes which times of an inode have changed.
+func (s *oracleSide) sight(st *unix.Stat_t, step int) sighting {
 	was, known := s.seen[st.Ino]
 	if !known || was.mtime != st.Mtim {
 		was.mtime, was.modified = st.Mtim, step
@@ -263,20 +264,31 @@ func (s *oracleSide) sight(st *unix.Stat_t, step int) string {
 		was.ctime, was.changed = st.Ctim, step
 	}
 	s.seen[st.Ino] = was
+	return was
+}
+
+// seenAt is what was seen of the inode of a path.
+type seenAt struct {
+	path string
+	ino  uint64
+	sighting
+}
+
+// String has the steps, and a time that was set to one of long ago.
+func (s seenAt) String() string {
 	exact := ""
-	if st.Mtim.Sec <= 1000 {
-		exact = fmt.Sprintf(" (%d.%09d)", st.Mtim.Sec, st.Mtim.Nsec)
+	if s.mtime.Sec <= 1000 {
+		exact = fmt.Sprintf(" (%d.%09d)", s.mtime.Sec, s.mtime.Nsec)
 	}
-	return fmt.Sprintf("modified in step %d%s, changed in step %d", was.modified, exact, was.changed)
+	return fmt.Sprintf("%q modified in step %d%s, changed in step %d", s.path, s.modified, exact, s.changed)
 }
 
 // xattrNames lists the extended attributes of a path, sorted.
-func xattrNames(path string) []string {
+func xattrNames(t rapid.TB, path string) []string {
+	t.Helper()
 	list := make([]byte, 1<<16)
 	n, err := unix.Llistxattr(path, list)
-	if err != nil {
-		return nil
-	}
+	must(t, err)
 	return sorted(strings.FieldsFunc(string(list[:n]), func(r rune) bool { return r == 0 }))
 }
 

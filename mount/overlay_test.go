@@ -208,8 +208,12 @@ func TestOverlayRoundTrips(t *testing.T) {
 		shell(t, m, tt.twice)
 		after := f.status(m).Requests
 		for op, n := range after {
-			if n != before[op] && op != "STATFS" { // the shim asks whether it is in a mount
-				t.Errorf("%s: %d requests %s, want none", tt.name, n-before[op], op)
+			most := map[string]uint64{
+				"STATFS":   1, // the shim asks whether it is in a mount
+				"GETXATTR": 4, // ls asks for a label and an ACL until one is said not to be supported here
+			}[op]
+			if n-before[op] > most {
+				t.Errorf("%s: %d requests %s, want %d at most", tt.name, n-before[op], op, most)
 			}
 		}
 	}

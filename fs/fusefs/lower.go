@@ -13,9 +13,10 @@ import (
 //   - st_ino is the node id times [lowerSpread]. An overlay with xino=on sets one of the
 //     highest bits of it, and programs that hold st_ino as a double (JavaScript) would
 //     see one number for a thousand files.
-//   - The overlay asks each entry for its own extended attributes, and where a file has
-//     data for each MiB that it copies. Of a tree that has no such thing GETXATTR,
-//     LISTXATTR and LSEEK are answered with ENOSYS, which the kernel remembers.
+//   - The overlay asks where a file has data for each MiB that it copies. Of a tree without
+//     holes LSEEK is answered with ENOSYS, which the kernel remembers. It asks each entry
+//     for its own extended attributes too, once. These are answered also where the tree has
+//     none: after ENOSYS tools would get ENOTSUP instead of ENODATA, or of an empty list.
 //   - Extended attributes named trusted.overlay.* speak to the overlay. Those of the tree
 //     are shown by the overlay's own escape, trusted.overlay.overlay.*, which it shows
 //     without the escape from Linux 6.7 on, and hides before.
@@ -38,9 +39,6 @@ func refusedBy(lower *fs.Traits) ([]op, error) {
 		return nil, fmt.Errorf("%q is a device 0:0, which an overlay takes for a file that was removed", lower.Whiteout)
 	}
 	var ops []op
-	if !lower.Xattrs {
-		ops = append(ops, opGetXAttr, opListXAttr)
-	}
 	if !lower.Sparse {
 		ops = append(ops, opLseek)
 	}
