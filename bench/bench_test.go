@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -144,16 +145,21 @@ func TestPlot(t *testing.T) {
 }
 
 func TestRenderMounts(t *testing.T) {
-	res := mountResults{tasks: map[string]figures{}, memory: figures{"bindfs": {100}}, failed: []string{"bindfs: tar x: broken"}}
+	res := mountResults{tasks: map[string]figures{}, trips: map[string]figures{}, memory: figures{"bindfs": {100}},
+		views: map[string]string{"workdir, overlay": "overlay and fuse"}, failed: []string{"bindfs: tar x: broken"}}
 	res.of("tar x")["tmpfs"] = []float64{2, 2}
 	res.of("tar x")["disk"] = []float64{4, 8}
+	res.of("tar x")["workdir, overlay"] = []float64{2, 4}
+	figuresOf(res.trips, "tar x")["workdir, overlay"] = []float64{3, 3}
 	var b strings.Builder
 	plots := renderMounts(&b, res)
 	if len(plots) != len(groups)+1 {
 		t.Errorf("%d plots, want one for each group and one of memory", len(plots))
 	}
 	for _, want := range []string{
-		"| tar x | 2.00 s | 3.00 (2.00–4.00) | – |",
+		"| tar x | 2.00 s | 3.00 (2.00–4.00) | 1.50 (1.00–2.00) | – |",
+		"calls *overlay and fuse*, at the end of each round; no slower than the disk in 1 of 1 tasks",
+		"| | workdir, overlay |\n|---|---:|\n| tar x | 3 |\n",
 		"| bindfs | 100 |",
 		"* bindfs: tar x: broken\n",
 	} {
@@ -176,5 +182,33 @@ func TestGoBenchmarks(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the page has no %q:\n%s", want, b.String())
 		}
+	}
+}
+
+// Nobody waits for the answer to RELEASE or FORGET.
+func TestRoundTrips(t *testing.T) {
+	s := served{Requests: map[string]uint64{"LOOKUP": 2, "CREATE": 1, "RELEASE": 7, "RELEASEDIR": 7, "FORGET": 7, "BATCH_FORGET": 7}}
+	if got := s.total(); got != 3 {
+		t.Errorf("total = %d, want 3", got)
+	}
+}
+
+// A server may have a child that does the work, which any of its threads may have started.
+func TestMemoryOfChildren(t *testing.T) {
+	cmd := exec.Command("cat")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	children, err := childrenOf("/proc/self")
+	if err != nil || !slices.Contains(children, cmd.Process.Pid) {
+		t.Errorf("childrenOf = %v, %v, want %d among them", children, err, cmd.Process.Pid)
+	}
+	stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
 	}
 }

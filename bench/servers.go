@@ -86,7 +86,7 @@ func renderServers(b *strings.Builder, many, small goBenchmarks) {
 		fmt.Fprintf(b, "| %s | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f |\n", w.name,
 			r["KiB/mount-opened"], r["KiB/mount-used"], r["KiB/mount-rest"], r["files/mount"], r["threads"], r["KiB-left"])
 	}
-	b.WriteString("\nThe threads wait for requests, as the buffers do, which are the most of the memory: 3 MiB for each of the first 16 mounts, 0.8 MiB for each beyond, as far as they were ever filled.\n")
+	b.WriteString("\nAll mounts of a server share its threads and its buffers.\n")
 	b.WriteString("\n## Opening and closing a small workspace\n\nA workspace of 50 files of 4 KiB in a local directory, in a server that runs already, 500 times one after the other; in milliseconds. *Disk alone* replaces a file of the size of the archive and syncs it and its directory, which every commit must. `go test ./mount -run '^$' -bench Small -benchtime 500x`\n\n")
 	b.WriteString("| | median | 99 of 100 |\n|---|---:|---:|\n")
 	for _, row := range []struct{ name, bench, what string }{

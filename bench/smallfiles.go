@@ -8,13 +8,13 @@ import (
 )
 
 // smallFiles is how many files the tasks on small files have.
-const smallFiles = 2000
+const smallFiles = 5000
 
 // page is the content of a small file.
-var page = make([]byte, 4096)
+var page = make([]byte, 1024)
 
 func makeDir(name string) func(*site) error {
-	return func(s *site) error { return unix.Mkdir(filepath.Join(s.dir, name), 0o755) }
+	return func(s *site) error { return unix.Mkdir(filepath.Join(s.dir, name+s.run), 0o755) }
 }
 
 // each calls fn for the path of each small file in a directory.
@@ -22,7 +22,7 @@ func each(dir string, fn func(path string) error) func(*site) (float64, error) {
 	return func(s *site) (float64, error) {
 		return seconds(func() error {
 			for i := range smallFiles {
-				if err := fn(filepath.Join(s.dir, dir, fmt.Sprint(i))); err != nil {
+				if err := fn(filepath.Join(s.dir, dir+s.run, fmt.Sprint(i))); err != nil {
 					return err
 				}
 			}

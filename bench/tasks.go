@@ -28,49 +28,55 @@ type task struct {
 	before func(s *site) error
 	// run gives how long it took, in seconds.
 	run func(s *site) (float64, error)
+	// reads says that it changes nothing, so that its second run is on the same files.
+	reads bool
 }
 
 // site is where a task runs, and with what.
 type site struct {
 	dir   string // in the place
 	stage string // in memory: what tasks read
+	run   string // "" for the first run, "2" for the second; part of the names it makes
+
+	status func() (served, error) // nil where nothing counts requests
 }
 
 var groups = []group{
 	{"Trees", "trees", []task{
-		{"tar x", nil, shell(`mkdir "$DIR/go" && tar -C "$DIR/go" -xf "$STAGE/go.tar"`)},
-		{"git clone", nil, shell(`git clone -q --no-hardlinks "$STAGE/repo" "$DIR/clone"`)},
-		{"cp -a", nil, shell(`cp -a "$DIR/go/src/cmd" "$DIR/copy"`)},
-		{"rm -rf", nil, shell(`rm -rf "$DIR/copy"`)},
+		makes("tar x", `mkdir "$DIR/go$RUN" && tar -C "$DIR/go$RUN" -xf "$STAGE/go.tar"`),
+		makes("git clone", `git clone -q --no-hardlinks "$STAGE/repo" "$DIR/clone$RUN"`),
+		makes("cp -a", `cp -a "$DIR/go$RUN/src" "$DIR/copy$RUN"`),
+		makes("rm -rf", `rm -rf "$DIR/copy$RUN"`),
+		makes("npm install", `mkdir "$DIR/npm$RUN" && cd "$DIR/npm$RUN" && echo '{}' >package.json &&
+			npm install --offline --no-audit --no-fund --silent --cache "$DIR/npm-cache$RUN" "$STAGE"/packages/*.tgz`),
 	}},
 	{"Reading, warm", "reading", []task{
-		warm("grep -r", `grep -rF 'no such line' "$DIR/go/src/cmd" || true`),
+		warm("grep -r", `grep -rF 'no such line' "$DIR/go/src" || true`),
 		warm("ls -lR", `ls -lR "$DIR/go" >/dev/null`),
-		warm("find", `find "$DIR/go" -size +1M >/dev/null`),
 		warm("git status", `cd "$DIR/clone" && git status --short`),
 	}},
 	{"Builds and databases", "builds", []task{
-		{"go build, cold", tools, shell(`cd "$DIR/go/src/cmd" &&
-			GOROOT="$DIR/go" GOCACHE="$DIR/cache" GOTOOLCHAIN=local go build -o "$DIR/gofmt" ./gofmt`)},
-		{"sqlite, autocommit", nil, shell(`sqlite3 -batch "$DIR/auto.db" <"$STAGE/auto.sql"`)},
-		{"sqlite, WAL", nil, shell(`sqlite3 -batch "$DIR/wal.db" <"$STAGE/wal.sql" >/dev/null`)},
-		{"sqlite, bulk", nil, shell(`sqlite3 -batch "$DIR/bulk.db" <"$STAGE/bulk.sql"`)},
+		{name: "go build, cold", before: tools, run: shell(`cd "$DIR/go$RUN/src" &&
+			GOROOT="$DIR/go$RUN" GOCACHE="$DIR/cache$RUN" GOTOOLCHAIN=local go build sort`)},
+		makes("sqlite, autocommit", `sqlite3 -batch "$DIR/auto$RUN.db" <"$STAGE/auto.sql"`),
+		makes("sqlite, WAL", `sqlite3 -batch "$DIR/wal$RUN.db" <"$STAGE/wal.sql" >/dev/null`),
 	}},
 	{"Data", "data", []task{
-		{"write 1 MiB", nil, fio("--rw=write", "--bs=1M")},
-		{"read 1 MiB", nil, fio("--rw=read", "--bs=1M", "--loops=4")},
-		{"write 4 KiB, random", nil, fio("--rw=randwrite", "--bs=4k")},
-		{"read 4 KiB, random", nil, fio("--rw=randread", "--bs=4k", "--loops=2")},
+		{name: "write 1 MiB", run: fio("--rw=write", "--bs=1M")},
+		{name: "read 1 MiB", run: fio("--rw=read", "--bs=1M", "--loops=4"), reads: true},
+		{name: "write 4 KiB, random", run: fio("--rw=randwrite", "--bs=4k")},
+		{name: "read 4 KiB, random", run: fio("--rw=randread", "--bs=4k", "--loops=2"), reads: true},
 	}},
-	{"Small files", "small", []task{
-		{"create", makeDir("empty"), each("empty", func(path string) error { return writeFile(path, nil) })},
-		{"create, write 4 KiB", makeDir("full"), each("full", func(path string) error { return writeFile(path, page) })},
-		{"stat, first", nil, each("full", statFile)},
-		{"stat", nil, each("full", statFile)},
-		{"open, read, close", nil, each("full", readFile)},
-		{"unlink", nil, each("full", unix.Unlink)},
+	{"5,000 files of 1 KiB", "small", []task{
+		{name: "create and write", before: makeDir("full"), run: each("full", func(path string) error { return writeFile(path, page) })},
+		{name: "stat", run: each("full", statFile), reads: true},
+		{name: "open, read, close", run: each("full", readFile), reads: true},
+		{name: "unlink", run: each("full", unix.Unlink)},
 	}},
 }
+
+// makes is a task that makes or removes files: $RUN is part of their names.
+func makes(name, text string) task { return task{name: name, run: shell(text)} }
 
 // taskLimit ends a task that hangs.
 const taskLimit = 3 * time.Minute
@@ -86,7 +92,7 @@ func script(s *site, text string) error {
 func (s *site) output(cmd *exec.Cmd) ([]byte, error) {
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
-	cmd.Env = append(os.Environ(), "DIR="+s.dir, "STAGE="+s.stage)
+	cmd.Env = append(os.Environ(), "DIR="+s.dir, "STAGE="+s.stage, "RUN="+s.run)
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -118,19 +124,19 @@ func shell(text string) func(*site) (float64, error) {
 // warm is a task that was done before, so that the kernel's caches have what it
 // needs.
 func warm(name, text string) task {
-	return task{name, func(s *site) error { return script(s, text) }, shell(text)}
+	return task{name: name, before: func(s *site) error { return script(s, text) }, run: shell(text), reads: true}
 }
 
 // tools completes the tree of Go, so that it can build itself.
 func tools(s *site) error {
-	return script(s, `from=$(go env GOTOOLDIR) && to="$DIR/go/pkg/tool/$(basename "$from")" &&
-		mkdir -p "$to" "$DIR/cache" && cp "$from"/{compile,asm,link} "$to"`)
+	return script(s, `from=$(go env GOTOOLDIR) && to="$DIR/go$RUN/pkg/tool/$(basename "$from")" &&
+		mkdir -p "$to" "$DIR/cache$RUN" && cp "$from"/{compile,asm,link} "$to"`)
 }
 
-// fio measures with fio on one file of 256 MiB that all of its tasks share.
+// fio measures with fio on one file of 64 MiB that all of its tasks share.
 func fio(options ...string) func(*site) (float64, error) {
 	return func(s *site) (float64, error) {
-		args := append([]string{"--name=bench", "--filename=" + filepath.Join(s.dir, "fio"), "--size=256M",
+		args := append([]string{"--name=bench", "--filename=" + filepath.Join(s.dir, "fio"+s.run), "--size=64M",
 			"--ioengine=psync", "--fallocate=none", "--invalidate=0", "--randseed=1", "--output-format=json"}, options...)
 		out, err := s.output(exec.Command("fio", args...))
 		if err != nil {

