@@ -67,7 +67,8 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err er
 		err = fmt.Errorf("close %s: %w: what was written last may be missing, so nothing was stored", h.dir, err)
 	default:
 		h.setState(wire.StateCommitting)
-		if err = h.commit(ctx, want, &res); err != nil && want.Save != (store.URL{}) {
+		var taken bool
+		if taken, err = h.commit(ctx, want, &res); err != nil && taken && want.Save != (store.URL{}) {
 			err = h.saveAfter(ctx, want, &res, err)
 		}
 	}
@@ -97,27 +98,28 @@ func mayCloseAgain(err error) bool {
 	return ok
 }
 
-// commit stores the tree as the successor of what was opened. The barrier has
-// been passed.
-func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Result) error {
+// commit stores the tree as the successor of what was opened, and reports whether the
+// tree is what tools have left: if it is not, nothing of it is to be stored anywhere.
+// Preconditions: the barrier has been passed.
+func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Result) (taken bool, err error) {
 	changed, err := h.view.take(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
+		return false, fmt.Errorf("%w: %s: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
 	}
 	if !changed {
-		return nil
+		return true, nil
 	}
 	if h.tree.Empty() && !h.req.KeepEmpty && h.info.Revision == "" {
-		return nil
+		return true, nil
 	}
 	h.warnings.reset()
 	w := &work{want: want, res: res, changes: res.Changes, progress: h.progress(wire.PhaseCommitting, 0)}
 	if err := h.commitMerging(ctx, w); err != nil {
-		return err
+		return true, err
 	}
 	w.progress.done()
 	res.Warnings = h.warnings.list()
-	return nil
+	return true, nil
 }
 
 // work is one commit on its way.
