@@ -13,16 +13,17 @@ const smallFiles = 5000
 // page is the content of a small file.
 var page = make([]byte, 1024)
 
-func makeDir(name string) func(*site) error {
-	return func(s *site) error { return unix.Mkdir(filepath.Join(s.dir, name+s.run), 0o755) }
-}
+// smallDir is the directory of the small files of a run.
+func smallDir(s *site) string { return filepath.Join(s.dir, "full"+s.run) }
 
-// each calls fn for the path of each small file in a directory.
-func each(dir string, fn func(path string) error) func(*site) (float64, error) {
+func makeSmallDir(s *site) error { return unix.Mkdir(smallDir(s), 0o755) }
+
+// each calls fn for the path of each small file.
+func each(fn func(path string) error) func(*site) (float64, error) {
 	return func(s *site) (float64, error) {
 		return seconds(func() error {
 			for i := range smallFiles {
-				if err := fn(filepath.Join(s.dir, dir+s.run, fmt.Sprint(i))); err != nil {
+				if err := fn(filepath.Join(smallDir(s), fmt.Sprint(i))); err != nil {
 					return err
 				}
 			}

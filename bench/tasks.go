@@ -68,10 +68,10 @@ var groups = []group{
 		{name: "read 4 KiB, random", run: fio("--rw=randread", "--bs=4k", "--loops=2"), reads: true},
 	}},
 	{"5,000 files of 1 KiB", "small", []task{
-		{name: "create and write", before: makeDir("full"), run: each("full", func(path string) error { return writeFile(path, page) })},
-		{name: "stat", run: each("full", statFile), reads: true},
-		{name: "open, read, close", run: each("full", readFile), reads: true},
-		{name: "unlink", run: each("full", unix.Unlink)},
+		{name: "create and write", before: makeSmallDir, run: each(func(path string) error { return writeFile(path, page) })},
+		{name: "stat", run: each(statFile), reads: true},
+		{name: "open, read, close", run: each(readFile), reads: true},
+		{name: "unlink", run: each(unix.Unlink)},
 	}},
 }
 
