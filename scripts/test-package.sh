@@ -13,7 +13,7 @@ out=$root/build/release/$version
 (cd "$out" && sha256sum --quiet -c SHA256SUMS)
 
 [ -e build/debian.tar ] || {
-	mmdebstrap --quiet --variant=minbase bookworm build/debian.tar.part
+	mmdebstrap --quiet --format=tar --variant=minbase bookworm build/debian.tar.part
 	mv build/debian.tar.part build/debian.tar
 }
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/package.XXXXXX")
