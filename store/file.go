@@ -73,6 +73,20 @@ func (s *fileStore) place(key string) (place, error) {
 	return place{key, dir, name}, nil
 }
 
+// openPlace finds the file of a key and opens its directory, in a mode of open(2), unless ctx
+// has ended. The caller closes the directory. Errors: those of place and openDir.
+func (s *fileStore) openPlace(ctx context.Context, key string, mode int) (place, *dir, error) {
+	if err := ContextError(ctx); err != nil {
+		return place{}, nil, err
+	}
+	p, err := s.place(key)
+	if err != nil {
+		return place{}, nil, err
+	}
+	d, err := openDir(p.dir, mode, &s.sys)
+	return p, d, err
+}
+
 // split returns the directory and the last segment of a key or prefix.
 func (s *fileStore) split(key string) (dir, name string, err error) {
 	if err := CheckPrefix(key); err != nil {
@@ -111,14 +125,7 @@ func (s *fileStore) Stat(ctx context.Context, key string) (Info, error) {
 }
 
 func (s *fileStore) open(ctx context.Context, key string) (*fileObject, error) {
-	if err := ContextError(ctx); err != nil {
-		return nil, err
-	}
-	p, err := s.place(key)
-	if err != nil {
-		return nil, err
-	}
-	d, err := openDir(p.dir, unix.O_PATH, &s.sys)
+	p, d, err := s.openPlace(ctx, key, unix.O_PATH)
 	if err != nil {
 		return nil, err
 	}

@@ -30,18 +30,11 @@ func (s *fileStore) Keep(ctx context.Context, key string, rev Revision, as strin
 }
 
 func (s *fileStore) keep(ctx context.Context, key string, rev Revision, as string) error {
-	if err := ContextError(ctx); err != nil {
-		return err
-	}
-	p, err := s.place(key)
-	if err != nil {
-		return err
-	}
 	to, err := s.place(as)
 	if err != nil {
 		return err
 	}
-	d, err := openDir(p.dir, unix.O_RDONLY, &s.sys)
+	p, d, err := s.openPlace(ctx, key, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -178,14 +171,7 @@ func (s *fileStore) Drop(ctx context.Context, as string, rev Revision) error {
 }
 
 func (s *fileStore) drop(ctx context.Context, as string, rev Revision) error {
-	if err := ContextError(ctx); err != nil {
-		return err
-	}
-	p, err := s.place(as)
-	if err != nil {
-		return err
-	}
-	d, err := openDir(p.dir, unix.O_RDONLY, &s.sys)
+	p, d, err := s.openPlace(ctx, as, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}

@@ -332,14 +332,7 @@ func (s *fileStore) Delete(ctx context.Context, key string, rev Revision, before
 }
 
 func (s *fileStore) delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error {
-	if err := ContextError(ctx); err != nil {
-		return err
-	}
-	p, err := s.place(key)
-	if err != nil {
-		return err
-	}
-	d, err := openDir(p.dir, unix.O_RDONLY, &s.sys)
+	p, d, err := s.openPlace(ctx, key, unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
