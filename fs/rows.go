@@ -176,7 +176,7 @@ func (w *newWalk) walk(path string, ino uint64) error {
 		inos := w.below[ino]
 		slices.Sort(inos) // which is by name
 		for _, child := range inos {
-			if err := w.walk(join(path, t.image.Name(uint32(child-1))), child); err != nil {
+			if err := w.walk(Join(path, t.image.Name(uint32(child-1))), child); err != nil {
 				return err
 			}
 		}
@@ -186,9 +186,9 @@ func (w *newWalk) walk(path string, ino uint64) error {
 		var err error
 		switch {
 		case !w.stands(n, name, child):
-			err = t.walk(join(path, name), child, w.fn)
+			err = t.walk(Join(path, name), child, w.fn)
 		case w.visit[child]:
-			err = w.walk(join(path, name), child)
+			err = w.walk(Join(path, name), child)
 		}
 		if err != nil {
 			return err

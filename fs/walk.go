@@ -3,6 +3,7 @@ package fs
 import (
 	"fmt"
 	"iter"
+	"strings"
 )
 
 // Walk visits the tree in archive order: depth first, each directory before its
@@ -24,7 +25,7 @@ func (t *Tree) walk(path string, ino uint64, fn func(path string, n *Inode, a At
 		return err
 	}
 	for name, ino := range t.sorted(n) {
-		if err := t.walk(join(path, name), ino, fn); err != nil {
+		if err := t.walk(Join(path, name), ino, fn); err != nil {
 			return err
 		}
 	}
@@ -38,8 +39,11 @@ func (t *Tree) sorted(dir *Inode) iter.Seq2[string, uint64] {
 	return dir.dir.sorted()
 }
 
-// join is the path of a name in a directory.
-func join(dir, name string) string {
+// OrderKey sorts paths as Walk visits them: what is in a directory right behind it.
+func OrderKey(path string) string { return strings.ReplaceAll(path, "/", "\x00") }
+
+// Join is the path of a name in a directory; the root is "".
+func Join(dir, name string) string {
 	if dir == "" {
 		return name
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/workdir/workdir/fs"
 )
 
 // Change is what became of an entry on the way from one workspace to another.
@@ -117,7 +119,7 @@ func (d *differ) compare() ([]Difference, error) {
 	}
 	for len(as) > 0 || len(bs) > 0 {
 		switch {
-		case len(bs) == 0 || len(as) > 0 && orderKey(as[0].Path) < orderKey(bs[0].Path):
+		case len(bs) == 0 || len(as) > 0 && fs.OrderKey(as[0].Path) < fs.OrderKey(bs[0].Path):
 			err = d.note(Difference{Path: as[0].Path, Change: Removed, A: &as[0].Entry}, &as[0], nil)
 			d.done += as[0].Size
 			as = as[1:]

@@ -130,9 +130,6 @@ func within(path, dir string) bool {
 	return ok && (dir == "" || rest == "" || rest[0] == '/')
 }
 
-// orderKey sorts paths as archives do.
-func orderKey(path string) string { return strings.ReplaceAll(path, "/", "\x00") }
-
 // Printable returns a name as it can be shown on a terminal: quoted as in Go where it
 // has something that would not be seen, or that a terminal would obey.
 func Printable(name string) string { return printable.Name(name) }

@@ -2,22 +2,19 @@ package fsmerge
 
 import (
 	"path"
-	"strconv"
 	"syscall"
 
 	"github.com/workdir/workdir/fs"
 )
 
-// applier does to theirs what mine has changed. What is moved goes into a directory of its
-// own first, so that names can be swapped.
+// applier does to theirs what mine has changed. What is moved is detached first, so that
+// names can be swapped.
 type applier struct {
 	*merger
-	inodes   map[uint64]uint64 // by inode of mine: that of theirs, for the names of mine
-	parkedAs string            // the name of park, in the root
-	park     *fs.Inode
-	parked   map[uint32]bool     // rows of inodes
-	left     map[uint32]bool     // rows of names that something was moved away from
-	dirs     map[uint64]*dirTime // by inode of theirs
+	inodes   map[uint64]uint64    // by inode of mine: that of theirs, for the names of mine
+	detached map[uint32]*fs.Inode // of theirs, by row of the inode; each with a reference
+	left     map[uint32]bool      // rows of names that something was moved away from
+	dirs     map[uint64]*dirTime  // by inode of theirs
 }
 
 // dirTime is a directory of theirs whose names change.
@@ -27,47 +24,11 @@ type dirTime struct {
 }
 
 func (a *applier) apply() error {
-	a.inodes, a.parked, a.left, a.dirs = map[uint64]uint64{}, map[uint32]bool{}, map[uint32]bool{}, map[uint64]*dirTime{}
-	a.noteDir(0)
-	for _, step := range []func() error{a.makePark, a.moveAway, a.remove, a.place, a.change, a.removePark, a.setTimes} {
+	a.inodes, a.detached, a.left, a.dirs = map[uint64]uint64{}, map[uint32]*fs.Inode{}, map[uint32]bool{}, map[uint64]*dirTime{}
+	for _, step := range []func() error{a.moveAway, a.remove, a.place, a.change, a.setTimes} {
 		if err := step(); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// parkName is a name that neither tree has in its root.
-func (a *applier) parkName() string {
-	for i := 0; ; i++ {
-		name := ".merge-" + strconv.Itoa(i)
-		taken := false
-		for _, t := range []*fs.Tree{a.mine, a.theirs} {
-			if n, errno := t.Lookup(t.Root(), name); errno == 0 {
-				t.Unref(n, 1)
-				taken = true
-			}
-		}
-		if !taken {
-			return name
-		}
-	}
-}
-
-func (a *applier) makePark() error {
-	a.parkedAs = a.parkName()
-	n, errno := a.theirs.Mkdir(a.theirs.Root(), a.parkedAs, 0o700, fs.Owner{})
-	if errno != 0 {
-		return errnoError(a.parkedAs, errno)
-	}
-	a.park = n
-	return nil
-}
-
-func (a *applier) removePark() error {
-	a.theirs.Unref(a.park, 1)
-	if errno := a.theirs.Rmdir(a.theirs.Root(), a.parkedAs); errno != 0 {
-		return errnoError(a.parkedAs, errno)
 	}
 	return nil
 }
@@ -100,7 +61,7 @@ func (a *applier) parentOf(row uint32) (*fs.Inode, syscall.Errno) {
 	return a.theirsOf(parent)
 }
 
-// moveAway parks the inodes that mine has under other names.
+// moveAway detaches the inodes that mine has under other names.
 func (a *applier) moveAway() error {
 	wanted := map[uint32]bool{}
 	for _, x := range a.names {
@@ -111,18 +72,18 @@ func (a *applier) moveAway() error {
 	for row, state := range a.states {
 		row := uint32(row)
 		inode := a.mine.Image().Inode(row)
-		if state&fs.RowMoved == 0 || a.staying[row] || !wanted[inode] || a.parked[inode] || a.head.rows[row] == noRow {
+		if state&fs.RowMoved == 0 || a.staying[row] || !wanted[inode] || a.detached[inode] != nil || a.head.rows[row] == noRow {
 			continue
 		}
 		dir, errno := a.parentOf(row)
 		if errno == 0 {
-			errno = a.theirs.Rename(dir, a.mine.Image().Name(row), a.park, strconv.Itoa(int(inode)), 0)
+			a.detached[inode], errno = a.theirs.Detach(dir, a.mine.Image().Name(row))
 			a.theirs.Unref(dir, 1)
 		}
 		if errno != 0 {
 			return errnoError(a.head.paths[row], errno)
 		}
-		a.parked[inode], a.left[row] = true, true
+		a.left[row] = true
 	}
 	return nil
 }
@@ -191,21 +152,15 @@ func (a *applier) placed(x *name, n *fs.Inode, attr *fs.Attr, made map[string]ui
 	}
 	defer a.theirs.Unref(dir, 1)
 	base := path.Base(x.path)
+	if into := a.detached[x.row]; into != nil {
+		delete(a.detached, x.row) // from here on it has a name
+		return into, a.theirs.Attach(dir, base, into)
+	}
 	into, errno := a.known(x)
-	switch {
-	case errno != 0:
-		return a.make(dir, base, n, attr)
-	case a.parked[x.row] && x.row != noRow:
-		a.parked[x.row] = false // from here on it has a name
-		errno = a.theirs.Rename(a.park, strconv.Itoa(int(x.row)), dir, base, fs.RenameNoReplace)
-	default:
-		errno = a.theirs.Link(dir, base, into)
-	}
 	if errno != 0 {
-		a.theirs.Unref(into, 1)
-		return nil, errno
+		return a.make(dir, base, n, attr)
 	}
-	return into, 0
+	return into, a.theirs.Link(dir, base, into)
 }
 
 // known returns the inode of theirs that a name leads to, if there is one already, with a

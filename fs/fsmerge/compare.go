@@ -27,29 +27,26 @@ const (
 // touches are what one side has changed, by path.
 type touches struct {
 	at    map[string]touch
-	paths []string // of at, sorted as orderKey has them; made by sortPaths
+	paths []string // of at, sorted as fs.OrderKey has them; made by sortPaths
 }
 
 func newTouches() *touches { return &touches{at: map[string]touch{}} }
 
 func (t *touches) add(path string, what touch) { t.at[path] |= what }
 
-// orderKey sorts what is in a directory right behind it.
-func orderKey(path string) string { return strings.ReplaceAll(path, "/", "\x00") }
-
 func (t *touches) sortPaths() {
 	for path := range t.at {
 		t.paths = append(t.paths, path)
 	}
-	slices.SortFunc(t.paths, func(a, b string) int { return strings.Compare(orderKey(a), orderKey(b)) })
+	slices.SortFunc(t.paths, func(a, b string) int { return strings.Compare(fs.OrderKey(a), fs.OrderKey(b)) })
 }
 
 // beneath returns the paths beneath a directory.
 func (t *touches) beneath(dir string) []string {
-	key := orderKey(dir) + "\x00"
-	first := sort.Search(len(t.paths), func(i int) bool { return orderKey(t.paths[i]) >= key })
+	key := fs.OrderKey(dir) + "\x00"
+	first := sort.Search(len(t.paths), func(i int) bool { return fs.OrderKey(t.paths[i]) >= key })
 	last := first
-	for last < len(t.paths) && strings.HasPrefix(orderKey(t.paths[last]), key) {
+	for last < len(t.paths) && strings.HasPrefix(fs.OrderKey(t.paths[last]), key) {
 		last++
 	}
 	return t.paths[first:last]
@@ -97,13 +94,13 @@ func (c *comparison) dirs(path string, b, h uint32) {
 		}
 		switch {
 		case order < 0:
-			c.gone(join(path, c.base.Name(bi)), bi, b)
+			c.gone(fs.Join(path, c.base.Name(bi)), bi, b)
 			bi++
 		case order > 0:
-			c.fresh(join(path, c.head.Name(hi)), hi)
+			c.fresh(fs.Join(path, c.head.Name(hi)), hi)
 			hi++
 		default:
-			c.both(join(path, c.base.Name(bi)), bi, hi, b)
+			c.both(fs.Join(path, c.base.Name(bi)), bi, hi, b)
 			bi, hi = bi+1, hi+1
 		}
 	}
@@ -115,7 +112,7 @@ func (c *comparison) gone(path string, b, parent uint32) {
 	c.found.add(path, removed)
 	first, n := c.base.Children(b)
 	for child := first; child < first+n; child++ {
-		c.gone(join(path, c.base.Name(child)), child, b)
+		c.gone(fs.Join(path, c.base.Name(child)), child, b)
 	}
 }
 
@@ -128,7 +125,7 @@ func (c *comparison) fresh(path string, h uint32) {
 	c.found.add(path, what)
 	first, n := c.head.Children(h)
 	for child := first; child < first+n; child++ {
-		c.fresh(join(path, c.head.Name(child)), child)
+		c.fresh(fs.Join(path, c.head.Name(child)), child)
 	}
 }
 
@@ -215,12 +212,4 @@ func sameAttr(a fs.Image, x uint32, b fs.Image, y uint32) bool {
 		return false
 	}
 	return slices.EqualFunc(a.Xattrs(x), b.Xattrs(y), func(v, w fs.Xattr) bool { return v.Name == w.Name && string(v.Value) == string(w.Value) })
-}
-
-// join is the path of a name in a directory.
-func join(dir, name string) string {
-	if dir == "" {
-		return name
-	}
-	return dir + "/" + name
 }

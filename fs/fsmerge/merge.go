@@ -180,7 +180,7 @@ func (m *merger) conflicts() []string {
 	for p := range found {
 		paths = append(paths, p)
 	}
-	slices.SortFunc(paths, func(a, b string) int { return strings.Compare(orderKey(a), orderKey(b)) })
+	slices.SortFunc(paths, func(a, b string) int { return strings.Compare(fs.OrderKey(a), fs.OrderKey(b)) })
 	return paths
 }
 

@@ -16,7 +16,7 @@ import (
 func (a *applier) dropAll(d *dir) error {
 	for _, name := range d.drops {
 		if err := a.drop(d.base, name); err != nil {
-			return named(join(d.path(), name), err)
+			return named(fs.Join(d.path(), name), err)
 		}
 	}
 	d.drops = nil
@@ -99,7 +99,7 @@ func (a *applier) placeHere(d *dir, path string) (mtime fs.Time, err error) {
 		if err := a.ctx.Err(); err != nil || kind.IsDir() {
 			return err
 		}
-		path := join(path, name)
+		path := fs.Join(path, name)
 		return a.passable(path, a.placeFile(d, fd, name, path))
 	})
 }

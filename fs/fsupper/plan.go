@@ -27,14 +27,7 @@ func (d *dir) path() string {
 	if d.parent == nil {
 		return ""
 	}
-	return join(d.parent.path(), d.name)
-}
-
-func join(dir, name string) string {
-	if dir == "" {
-		return name
-	}
-	return dir + "/" + name
+	return fs.Join(d.parent.path(), d.name)
 }
 
 // checkPath refuses a path that is longer than an archive can have, and with it trees
@@ -83,7 +76,7 @@ func (a *applier) scanNames(d *dir, path string) error {
 		if err := a.ctx.Err(); err != nil {
 			return err
 		}
-		return a.passable(join(path, name), a.scanName(d, fd, name, kind))
+		return a.passable(fs.Join(path, name), a.scanName(d, fd, name, kind))
 	})
 }
 
