@@ -15,7 +15,7 @@ import (
 var templateFiles embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"bytes": humanBytes,
+	"bytes": printable.Bytes,
 	"name":  printable.Name,
 	"text":  visible,
 	"stamp": stamp,
@@ -47,18 +47,6 @@ func age(now, t time.Time) string {
 		}
 	}
 	return "now"
-}
-
-// humanBytes is a size for people.
-func humanBytes(n int64) string {
-	if n < 1<<10 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, unit := float64(n), 0
-	for v >= 1024 && unit < 6 {
-		v, unit = v/1024, unit+1
-	}
-	return fmt.Sprintf("%.1f %ciB", v, "KMGTPE"[unit-1])
 }
 
 // dict makes the fields of a template that is given several values.

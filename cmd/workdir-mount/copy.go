@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 )
@@ -123,5 +124,5 @@ func (a *app) copy(ctx context.Context, src, dst string, f *targetFlags, word st
 	if a.json {
 		return printJSON(a.stdout, copiedWorkspace{newStoredWorkspace(src, done.From), newStoredWorkspace(dst, done.To)})
 	}
-	return a.say("%s %s to %s, %s, revision %s", word, store.Redacted(src), store.Redacted(dst), humanBytes(done.To.Size), done.To.Revision)
+	return a.say("%s %s to %s, %s, revision %s", word, store.Redacted(src), store.Redacted(dst), printable.Bytes(done.To.Size), done.To.Revision)
 }

@@ -47,25 +47,6 @@ func TestByteSize(t *testing.T) {
 	}
 }
 
-func TestHumanBytes(t *testing.T) {
-	tests := []struct {
-		in   int64
-		want string
-	}{
-		{0, "0 B"},
-		{1023, "1023 B"},
-		{1024, "1.0 KiB"},
-		{3565158, "3.4 MiB"},
-		{1<<30 + 1<<29, "1.5 GiB"},
-		{1<<63 - 1, "8.0 EiB"},
-	}
-	for _, test := range tests {
-		if got := humanBytes(test.in); got != test.want {
-			t.Errorf("%d bytes are %q, want %q", test.in, got, test.want)
-		}
-	}
-}
-
 func TestOutcome(t *testing.T) {
 	one, twelve := fs.Changes{Modified: 1}, fs.Changes{Created: 4, Modified: 5, Removed: 3}
 	tests := []struct {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/workspace"
 )
@@ -90,7 +91,7 @@ func (c *loggedCommit) columns() line {
 	changes := fmt.Sprintf("%d created, %d modified, %d removed", c.Changes.Created, c.Changes.Modified, c.Changes.Removed)
 	kept := ""
 	if c.Version != nil {
-		kept = "kept, " + humanBytes(c.Version.Size)
+		kept = "kept, " + printable.Bytes(c.Version.Size)
 	}
 	return line{
 		c.Time.Local().Format(time.DateTime), shortID(c.ID),
@@ -304,7 +305,7 @@ func (a *app) showLog(ctx context.Context, url string, f *logFlags) error {
 		a.note("there is no commit log: another program wrote this archive")
 	}
 	for _, v := range head.Others {
-		a.note("an archive of %s that is no commit of the log is kept as version %s, %s", v.ModTime.Local().Format(time.DateTime), v.ID, humanBytes(v.Size))
+		a.note("an archive of %s that is no commit of the log is kept as version %s, %s", v.ModTime.Local().Format(time.DateTime), v.ID, printable.Bytes(v.Size))
 	}
 	return a.toStdout(ctx, func(w io.Writer) error {
 		if f.changes() {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/workspace"
 )
 
@@ -148,7 +149,7 @@ func leadsTo(e workspace.Entry) string {
 func sizeWord(e workspace.Entry) string {
 	switch e.Kind {
 	case workspace.File:
-		return humanBytes(e.Size)
+		return printable.Bytes(e.Size)
 	case workspace.CharDevice, workspace.BlockDevice:
 		return e.Device
 	}

@@ -81,7 +81,7 @@ func outcome(r mount.Result) string {
 	changed := r.Changes.Total()
 	switch {
 	case r.Stored:
-		return fmt.Sprintf("stored %s, %s archive, revision %s", changedFiles(r.Changes), humanBytes(r.Size), r.Revision)
+		return fmt.Sprintf("stored %s, %s archive, revision %s", changedFiles(r.Changes), printable.Bytes(r.Size), r.Revision)
 	case r.Saved != "":
 		return fmt.Sprintf("saved %s as %s", changedFiles(r.Changes), r.Saved)
 	case r.Deleted:
@@ -101,18 +101,4 @@ func changedFiles(c fs.Changes) string {
 		return "1 changed file"
 	}
 	return fmt.Sprintf("%d changed files", c.Total())
-}
-
-// humanBytes writes a number of bytes in binary units with one decimal.
-func humanBytes(n int64) string {
-	if n < 1<<10 {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, unit := float64(n)/(1<<10), 0
-	const units = "KMGTPE"
-	for value >= 1<<10 && unit < len(units)-1 {
-		value /= 1 << 10
-		unit++
-	}
-	return fmt.Sprintf("%.1f %ciB", value, units[unit])
 }

@@ -131,14 +131,14 @@ func (a *app) printPruned(out *pruned) error {
 		bytes += p.VersionBytes
 		extra := ""
 		if p.Versions > 0 {
-			extra = fmt.Sprintf("; %s %d versions, %s", word, p.Versions, humanBytes(p.VersionBytes))
+			extra = fmt.Sprintf("; %s %d versions, %s", word, p.Versions, printable.Bytes(p.VersionBytes))
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s%s\n", what, printable.Name(p.Name), p.Why, extra)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	return a.say("%s %d of %d workspaces, %s", word, n, len(out.Workspaces), humanBytes(bytes))
+	return a.say("%s %d of %d workspaces, %s", word, n, len(out.Workspaces), printable.Bytes(bytes))
 }
 
 // mountedHere says where on this host a workspace is mounted that could be committed.
@@ -211,14 +211,14 @@ func (a *app) du(ctx context.Context, url string, recursive bool) error {
 	for _, by := range out.Workspaces {
 		versions := "-"
 		if by.Versions > 0 {
-			versions = fmt.Sprintf("%d versions, %s", by.Versions, humanBytes(by.VersionBytes))
+			versions = fmt.Sprintf("%d versions, %s", by.Versions, printable.Bytes(by.VersionBytes))
 		}
 		gone := ""
 		if by.Gone {
 			gone = " (removed)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t  %s%s\n", humanBytes(by.Size), versions, printable.Name(by.Name), gone)
+		fmt.Fprintf(w, "%s\t%s\t  %s%s\n", printable.Bytes(by.Size), versions, printable.Name(by.Name), gone)
 	}
-	fmt.Fprintf(w, "%s\t\t  in all\n", humanBytes(out.Bytes))
+	fmt.Fprintf(w, "%s\t\t  in all\n", printable.Bytes(out.Bytes))
 	return w.Flush()
 }

@@ -254,7 +254,7 @@ func (a *app) statusOfAll(ctx context.Context) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DIR\tURL\tSTATE\tAT UNMOUNT\tCHANGES\tMEMORY")
 	for _, m := range mounts {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", printable.Name(m.Path), printable.Text(m.URL), m.State, atUnmount(m), m.Changes.Total(), humanBytes(m.Bytes))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", printable.Name(m.Path), printable.Text(m.URL), m.State, atUnmount(m), m.Changes.Total(), printable.Bytes(m.Bytes))
 	}
 	return errors.Join(err, w.Flush())
 }
@@ -274,8 +274,8 @@ func rowsOf(s mount.Status) [][2]string {
 		{"opened", s.Opened.Local().Format(time.DateTime)},
 		{"revision", revision},
 		{"archive", archiveWord(s.Base)},
-		{"changes", fmt.Sprintf("%d created, %d modified, %d removed; %s", s.Changes.Created, s.Changes.Modified, s.Changes.Removed, humanBytes(s.Changes.Bytes))},
-		{"memory", humanBytes(s.Bytes) + limitOf(s.MaxBytes > 0, humanBytes(s.MaxBytes))},
+		{"changes", fmt.Sprintf("%d created, %d modified, %d removed; %s", s.Changes.Created, s.Changes.Modified, s.Changes.Removed, printable.Bytes(s.Changes.Bytes))},
+		{"memory", printable.Bytes(s.Bytes) + limitOf(s.MaxBytes > 0, printable.Bytes(s.MaxBytes))},
 		{"files", fmt.Sprint(s.Inodes) + limitOf(s.MaxInodes > 0, fmt.Sprint(s.MaxInodes))},
 		{"traffic", trafficWord(s.Traffic)},
 		{"processes", fmt.Sprintf("client %d, server %d", s.ClientPID, s.ServerPID)},
@@ -295,7 +295,7 @@ func archiveWord(b *mount.BaseStatus) string {
 	if b == nil {
 		return "none, or read whole"
 	}
-	return fmt.Sprintf("%s of %s are here", humanBytes(b.Here), humanBytes(b.Bytes))
+	return fmt.Sprintf("%s of %s are here", printable.Bytes(b.Here), printable.Bytes(b.Bytes))
 }
 
 // trafficWord sums up what went over the network.
@@ -310,7 +310,7 @@ func trafficWord(t store.Traffic) string {
 		all.Sent += r.Sent
 		all.Received += r.Received
 	}
-	return fmt.Sprintf("%d requests, %d of them again; %s sent, %s received", all.Count, all.Retries, humanBytes(all.Sent), humanBytes(all.Received))
+	return fmt.Sprintf("%d requests, %d of them again; %s sent, %s received", all.Count, all.Retries, printable.Bytes(all.Sent), printable.Bytes(all.Received))
 }
 
 func limitOf(limited bool, limit string) string {

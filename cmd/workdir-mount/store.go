@@ -64,7 +64,7 @@ func (a *app) ls(ctx context.Context, url string, long, recursive bool) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, ws := range found {
 		if long {
-			fmt.Fprintf(w, "%s\t%s\t%s\t  %s\n", humanBytes(ws.Size), ws.ModTime.Local().Format(time.DateTime), printable.Text(orNone(ws.Revision)), printable.Name(ws.Name))
+			fmt.Fprintf(w, "%s\t%s\t%s\t  %s\n", printable.Bytes(ws.Size), ws.ModTime.Local().Format(time.DateTime), printable.Text(orNone(ws.Revision)), printable.Name(ws.Name))
 		} else {
 			fmt.Fprintln(w, printable.Name(ws.Name))
 		}
@@ -121,9 +121,9 @@ func (a *app) stat(ctx context.Context, url string) error {
 // sizeWithBytes is a size for people, and exact.
 func sizeWithBytes(n int64) string {
 	if n < 1<<10 {
-		return humanBytes(n)
+		return printable.Bytes(n)
 	}
-	return fmt.Sprintf("%s (%d bytes)", humanBytes(n), n)
+	return fmt.Sprintf("%s (%d bytes)", printable.Bytes(n), n)
 }
 
 // printRows prints names and values, a line each.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/workdir/workdir/archive"
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/workspace"
@@ -146,9 +147,9 @@ func (a *app) export(ctx context.Context, url, to string, f *exportFlags) error 
 	case to == standard:
 		return nil
 	case done.Entries == 0 && done.Bytes > 0:
-		return a.say("exported %s to %s, %s", out.URL, to, humanBytes(done.Bytes))
+		return a.say("exported %s to %s, %s", out.URL, to, printable.Bytes(done.Bytes))
 	}
-	return a.say("exported %s to %s, %s of %s", out.URL, to, entryCount(done.Entries), humanBytes(done.Bytes))
+	return a.say("exported %s to %s, %s of %s", out.URL, to, entryCount(done.Entries), printable.Bytes(done.Bytes))
 }
 
 // resultsBeside is where results go if standard output may be taken.
@@ -281,7 +282,7 @@ func (a *app) importFrom(ctx context.Context, from, url string, f *importFlags) 
 	if a.json {
 		return printJSON(a.stdout, out)
 	}
-	return a.say("imported %s of %s to %s, %s archive, revision %s", entryCount(out.Entries), humanBytes(out.Bytes), out.URL, humanBytes(out.Size), out.Revision)
+	return a.say("imported %s of %s to %s, %s archive, revision %s", entryCount(out.Entries), printable.Bytes(out.Bytes), out.URL, printable.Bytes(out.Size), out.Revision)
 }
 
 func importInto(ctx context.Context, from, url string, opts *workspace.ImportOptions) (workspace.Imported, error) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/workspace"
 )
 
@@ -78,7 +79,7 @@ func (v *verified) rows() [][2]string {
 		{"url", v.URL},
 		{"archive", state + sizeWithBytes(v.Size) + ", revision " + string(v.Revision)},
 		{"names", fmt.Sprint(v.Names)},
-		{"files", fmt.Sprintf("%d, %s", v.Files, humanBytes(v.Bytes))},
+		{"files", fmt.Sprintf("%d, %s", v.Files, printable.Bytes(v.Bytes))},
 		{"directories", fmt.Sprint(v.Directories)},
 		{"symbolic links", fmt.Sprint(v.Symlinks)},
 		{"others", fmt.Sprint(v.Others)},

@@ -1,10 +1,11 @@
 // Package printable makes text that others chose fit for people's eyes: names of files,
 // workspaces, processes and hosts can hold what a terminal obeys (escape sequences), what
-// is not seen, or what turns the order of the letters around (U+202E). What is meant for
-// programs, such as JSON, does not go through it.
+// is not seen, or what turns the order of the letters around (U+202E). Sizes are written for
+// people here too. What is meant for programs, such as JSON, does not go through it.
 package printable
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -57,4 +58,18 @@ func isShown(r rune, size int) bool {
 		return false
 	}
 	return r == '\n' || r == '\t' || strconv.IsPrint(r)
+}
+
+// Bytes writes a number of bytes in binary units with one decimal.
+func Bytes(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/(1<<10), 0
+	const units = "KMGTPE"
+	for value >= 1<<10 && unit < len(units)-1 {
+		value /= 1 << 10
+		unit++
+	}
+	return fmt.Sprintf("%.1f %ciB", value, units[unit])
 }

@@ -28,3 +28,22 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+func TestBytes(t *testing.T) {
+	tests := []struct {
+		in   int64
+		want string
+	}{
+		{0, "0 B"},
+		{1023, "1023 B"},
+		{1024, "1.0 KiB"},
+		{3565158, "3.4 MiB"},
+		{1<<30 + 1<<29, "1.5 GiB"},
+		{1<<63 - 1, "8.0 EiB"},
+	}
+	for _, test := range tests {
+		if got := Bytes(test.in); got != test.want {
+			t.Errorf("%d bytes are %q, want %q", test.in, got, test.want)
+		}
+	}
+}
