@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/workdir/workdir/fs"
@@ -24,6 +25,19 @@ func NewCommitID() CommitID {
 }
 
 const idBytes = 16
+
+// shownID is how many digits of an id are shown: enough to distinguish those of a log.
+const shownID = 8
+
+// Short is the beginning of an id for people, the shortest that a URL takes as a version: one
+// with a letter.
+func (id CommitID) Short() string {
+	n := min(shownID, len(id))
+	if letter := strings.IndexAny(string(id), "abcdef"); letter >= n {
+		n = letter + 1
+	}
+	return string(id[:n])
+}
 
 // noID stands where there is no commit to name.
 const noID = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"

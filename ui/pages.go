@@ -188,7 +188,7 @@ type commitRow struct {
 func (p *pages) commitRow(r *archive.Record) *commitRow {
 	o := &r.Origin
 	c := &commitRow{
-		ID: string(r.ID), Short: string(r.ID[:min(8, len(r.ID))]), Time: r.Time,
+		ID: string(r.ID), Short: r.ID.Short(), Time: r.Time,
 		Workflow: o.WorkflowID, Activity: o.ActivityID, Step: o.Step, Attempt: o.Attempt, Host: cmp.Or(o.Worker, r.Host),
 		Created: r.Changed.Created, Changed: r.Changed.Modified, Removed: r.Changed.Removed, Bytes: r.Changed.Bytes,
 	}
@@ -318,7 +318,7 @@ func (p *pages) pathCrumbs(t target) []crumb {
 	crumbs := p.workspaceCrumbs(t)
 	root := "files"
 	if t.At != "" {
-		root = "files at " + t.At[:min(8, len(t.At))]
+		root = "files at " + archive.CommitID(t.At).Short()
 	}
 	crumbs = append(crumbs, crumb{root, p.links.link(target{View: viewTree, Name: t.Name, At: t.At})})
 	if t.Path == "" {

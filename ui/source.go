@@ -65,11 +65,13 @@ func (s *source) snapshot(ctx context.Context, t target) (snap *workspace.Snapsh
 	if err != nil {
 		return nil, nil, err
 	}
-	info, err := store.Stat(ctx, url)
-	if err != nil {
-		return nil, nil, err
+	var now store.Info
+	if t.At == "" { // a version never changes, so one that is open need not be asked for
+		if now, err = store.Stat(ctx, url); err != nil {
+			return nil, nil, err
+		}
 	}
-	if found := s.use(url, info.Revision); found != nil {
+	if found := s.use(url, now.Revision); found != nil {
 		return found.Snapshot, func() { s.release(found) }, nil
 	}
 	opened, err := workspace.Open(s.ctx, url, nil)
@@ -80,12 +82,13 @@ func (s *source) snapshot(ctx context.Context, t target) (snap *workspace.Snapsh
 	return kept.Snapshot, func() { s.release(kept) }, nil
 }
 
-// use returns an open snapshot of a revision, with one more user; nil if there is none.
+// use returns an open snapshot of a revision ("": of a version), with one more user; nil if
+// there is none.
 func (s *source) use(url string, rev store.Revision) *shared {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, sh := range s.open {
-		if sh.url == url && sh.Info().Revision == rev {
+		if sh.url == url && (rev == "" || sh.Info().Revision == rev) {
 			copy(s.open[1:i+1], s.open[:i])
 			s.open[0] = sh
 			sh.users++

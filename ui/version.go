@@ -131,7 +131,7 @@ func shortID(id string) string {
 	if id == "" {
 		return "now"
 	}
-	return id[:min(8, len(id))]
+	return archive.CommitID(id).Short()
 }
 
 // versioned adds a commit's id to a URL.

@@ -77,7 +77,7 @@ func printBlamed(w io.Writer, all []blamed) error {
 		if b.Record != nil {
 			when, by = b.Record.Time.Local().Format(time.DateTime), shortened(b.Record.work())
 		}
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", shortID(b.Commit), when, by, workspace.Printable(b.Path))
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", b.Commit.Short(), when, by, workspace.Printable(b.Path))
 	}
 	return out.Flush()
 }

@@ -64,10 +64,6 @@ func newLoggedCommit(r *archive.Record) *loggedCommit {
 	return c
 }
 
-// shownID is how much of a commit's id a line shows: enough to tell those of a log
-// apart.
-const shownID = 8
-
 // keptVersion is what log --json tells of the archive of a commit, where it is kept as a
 // version.
 type keptVersion struct {
@@ -94,7 +90,7 @@ func (c *loggedCommit) columns() line {
 		kept = "kept, " + printable.Bytes(c.Version.Size)
 	}
 	return line{
-		c.Time.Local().Format(time.DateTime), shortID(c.ID),
+		c.Time.Local().Format(time.DateTime), c.ID.Short(),
 		attempt, shortened(c.work()), shortened(step), shortened(c.where()), changes,
 		kept, shortened(c.said()),
 	}
@@ -119,7 +115,7 @@ func (c *loggedCommit) said() string {
 	case c.Message != "":
 		return c.Message
 	case c.Restored != "":
-		return "rollback to " + shortID(archive.CommitID(c.Restored))
+		return "rollback to " + archive.CommitID(c.Restored).Short()
 	}
 	return c.Command
 }

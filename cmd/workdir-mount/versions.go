@@ -143,18 +143,9 @@ func (a *app) rollback(ctx context.Context, url, commit string, keep store.Keep,
 	case a.json:
 		return printJSON(a.stdout, out)
 	case !out.Stored:
-		return a.say("%s is at %s already", out.URL, shortID(out.Restored))
+		return a.say("%s is at %s already", out.URL, out.Restored.Short())
 	}
-	return a.say("%s is as %s made it: %s, commit %s, revision %s", out.URL, shortID(out.Restored), changedFiles(done.Changes), shortID(out.CommitID), out.Revision)
-}
-
-// shortID is the shortest beginning of a commit's id that a URL takes: one with a letter.
-func shortID(id archive.CommitID) string {
-	n := min(shownID, len(id))
-	if letter := strings.IndexAny(string(id), "abcdef"); letter >= n {
-		n = letter + 1
-	}
-	return string(id[:n])
+	return a.say("%s is as %s made it: %s, commit %s, revision %s", out.URL, out.Restored.Short(), changedFiles(done.Changes), out.CommitID.Short(), out.Revision)
 }
 
 func (a *app) forkCommand() *cobra.Command {
