@@ -115,9 +115,9 @@ func TestViewFallsBack(t *testing.T) {
 		{"read-only", "k", Options{ReadOnly: true, Presence: MayBeAbsent}, "read-only mounts are FUSE mounts", false},
 		{"inodes alone", "k", Options{MaxInodes: 1000}, "a limit of inodes", false},
 		{"spill", "k", Options{Spill: t.TempDir()}, "no reserve", true},
-		{"big file", "big", Options{}, "copied whole", true},
-		{"a quarter of the memory", "quarter", Options{MaxBytes: 8 << 20}, "copied whole", true},
-		{"long path", "deep", Options{}, "path of 256 bytes", false},
+		{"big file", "big", Options{without: []string{"nothing"}}, "copied whole", true},
+		{"a quarter of the memory", "quarter", Options{MaxBytes: 8 << 20, without: []string{"nothing"}}, "copied whole", true},
+		{"long path", "deep", Options{without: []string{"nothing"}}, "path of 256 bytes", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.opts.Grace = time.Minute

@@ -27,8 +27,6 @@ func (h *hosted) choose() error {
 	switch {
 	case err != nil:
 		return err
-	case why == "" && h.req.View == wire.ViewAuto && len(h.req.Without) == 0: // tests mask features to see them missed
-		why = unsafeByItself
 	case why == "":
 		h.setView(newOverlayView(h, traits), "")
 		return nil
@@ -85,7 +83,11 @@ func (h *hosted) whyNoOverlayHere() string {
 	case h.req.MaxInodes > 0 && h.req.MaxBytes == 0:
 		return "a limit of inodes (--max-inodes) needs one of memory (--max-bytes) as well"
 	}
-	return overlayUnavailable()
+	why := overlayUnavailable()
+	if why == "" && h.req.View == wire.ViewAuto && len(h.req.Without) == 0 { // tests of the choice mask something
+		why = unsafeByItself
+	}
+	return why
 }
 
 // maxContent is how much content the mount may have in memory, in bytes.
