@@ -33,7 +33,7 @@ type served struct {
 	Requests map[string]uint64 `json:"requests"`
 }
 
-// total is the number of requests of which somebody waits for the answer.
+// total is the number of requests whose answer a caller waits for.
 func (s served) total() (n uint64) {
 	for op, count := range s.Requests {
 		if op != "RELEASE" && op != "RELEASEDIR" && op != "FORGET" && op != "BATCH_FORGET" {

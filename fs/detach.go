@@ -28,7 +28,7 @@ func (t *Tree) Detach(dir *Inode, name string) (*Inode, syscall.Errno) {
 	return n, 0
 }
 
-// Attach gives n, which was detached, a name. No reference is given: the caller has n.
+// Attach names n, which was detached. The caller keeps its reference.
 // Errors as Mknod; EINVAL for a directory into itself or below.
 func (t *Tree) Attach(dir *Inode, name string, n *Inode) syscall.Errno {
 	t.mu.Lock()

@@ -36,7 +36,7 @@ func TestToolsAtAStablePath(t *testing.T) {
 	}
 }
 
-// Any number of commands have workspaces at one path at once, whoever runs them.
+// Any number of commands have workspaces at one path at once, as root and as ordinary users.
 func TestAtOnePathAtOnce(t *testing.T) {
 	for _, uid := range []int{0, someUser} {
 		t.Run(strconv.Itoa(uid), func(t *testing.T) {

@@ -86,7 +86,7 @@ func checkView(ctx context.Context, m *Mount) doctor.Check {
 	return hostcheck.Result(name, "the overlay: what tools make and change is memory at the kernel's own speed", nil)
 }
 
-// trialRunDir gives the run directory of a trial, and what removes it if it was
+// trialRunDir returns the run directory of a trial, and what removes it if it was
 // made for that: where the one to be used is not there yet.
 func trialRunDir(place, wanted string) (dir string, remove func(), err error) {
 	if wanted == "" {

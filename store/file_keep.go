@@ -53,7 +53,7 @@ func (s *fileStore) keep(ctx context.Context, key string, rev Revision, as strin
 	return err
 }
 
-// link gives the archive of p, which is in d and of revision rev, a second name.
+// link makes a second name for the archive of p, which is in d and of revision rev.
 // errors.ErrUnsupported where it can have none.
 func (s *fileStore) link(d *dir, p place, rev Revision, to place) error {
 	st, err := d.compare(p, rev)

@@ -89,7 +89,7 @@ func Stat(ctx context.Context, url string) (info Info, err error) {
 	return info, err
 }
 
-// StatArchive tells of the archive that u names in s, as OpenArchive opens it.
+// StatArchive returns what s knows of the archive that OpenArchive opens.
 func (u URL) StatArchive(ctx context.Context, s Store) (Info, error) {
 	if u.Commit == "" {
 		return s.Stat(ctx, u.Key)

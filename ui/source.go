@@ -22,7 +22,7 @@ var errTarget = errors.New("no such page")
 const maxOpen = 8
 
 // source reads workspaces beneath a prefix. It keeps the snapshots that were used last
-// open, since whoever looks at one page of a workspace looks at another.
+// open, since a reader of one page of a workspace looks at others.
 type source struct {
 	ctx     context.Context // ends the reads of snapshots; immutable
 	prefix  store.URL       // immutable
@@ -59,7 +59,7 @@ func (s *source) url(t target) (string, error) {
 	return "", fmt.Errorf("%w: %q is no commit", errTarget, t.At)
 }
 
-// snapshot opens a workspace, or finds it open. release gives it back.
+// snapshot opens a workspace, or finds it open. The caller calls release when it is done.
 func (s *source) snapshot(ctx context.Context, t target) (snap *workspace.Snapshot, release func(), err error) {
 	url, err := s.url(t)
 	if err != nil {
@@ -98,7 +98,7 @@ func (s *source) use(url string, rev store.Revision) *shared {
 	return nil
 }
 
-// keep puts a snapshot in front of the open ones, of which the last may have to go.
+// keep puts a snapshot in front of the open ones. The last of them may have to go.
 func (s *source) keep(sh *shared) *shared {
 	s.mu.Lock()
 	defer s.mu.Unlock()

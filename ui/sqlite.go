@@ -111,7 +111,7 @@ func (r *sqliteReader) leaf(cell []byte) error {
 	return err
 }
 
-// payload is a record, of which a page has the beginning and overflow pages the rest.
+// payload returns a record. A page has its beginning, and overflow pages have the rest.
 func (r *sqliteReader) payload(local []byte, length int) ([]byte, error) {
 	keep := length
 	if most := r.usable - 35; length > most {

@@ -80,7 +80,7 @@ type opened struct {
 	object store.Object
 }
 
-// open opens the archive of a URL, or a version, of which no more than the last tail bytes are read
+// open opens the archive of a URL, or a version. No more than its last tail bytes are read
 // before somebody asks for others.
 func open(ctx context.Context, url string, tail int64) (*opened, error) {
 	u, err := store.ParseURL(url)

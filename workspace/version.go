@@ -80,7 +80,7 @@ type RollbackOptions struct {
 	Tool string
 }
 
-// RolledBack tells of a rollback.
+// RolledBack describes a rollback.
 type RolledBack struct {
 	Info     store.Info       // of the archive that is there now
 	CommitID archive.CommitID // of the rollback; "" where the workspace was at that version already

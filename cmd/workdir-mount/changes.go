@@ -30,7 +30,7 @@ type pastChanges struct {
 	flag *logFlags
 	has  map[archive.CommitID]bool // archives that can be read
 
-	unknown int   // commits of which nobody can tell what they changed
+	unknown int   // commits whose changes are not known
 	err     error // that ended it
 }
 

@@ -177,7 +177,7 @@ func (p *patchPrinter) print(d *workspace.Difference, f *diffFlags) {
 	}
 }
 
-// patch prints the lines of a patch, of which the first two are names.
+// patch prints the lines of a patch. The first two are names.
 func (p *patchPrinter) patch(text string) {
 	n := 0
 	for line := range strings.Lines(text) {

@@ -64,14 +64,14 @@ func newLoggedCommit(r *archive.Record) *loggedCommit {
 	return c
 }
 
-// keptVersion is what log --json tells of the archive of a commit, where it is kept as a
+// keptVersion is what log --json prints of the archive of a commit, where it is kept as a
 // version.
 type keptVersion struct {
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"modTime"`
 }
 
-// line is what a line tells of a commit, column by column.
+// line is a commit as one line, column by column.
 type line [9]string
 
 // columns are what a line tells of a commit; "" where there is nothing to tell.

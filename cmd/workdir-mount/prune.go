@@ -55,7 +55,7 @@ stays. --dry-run says what would go. If there is no workspace the exit code is 1
 	return cmd
 }
 
-// prunedWorkspace is what prune --json tells of a workspace.
+// prunedWorkspace is what prune --json prints of a workspace.
 type prunedWorkspace struct {
 	Name         string    `json:"name"`
 	URL          string    `json:"url"`
@@ -173,7 +173,7 @@ the present archive takes nothing yet, and is counted all the same.`,
 	return cmd
 }
 
-// usedBy is what du --json tells of a workspace.
+// usedBy is what du --json prints of a workspace.
 type usedBy struct {
 	Name         string `json:"name"`
 	URL          string `json:"url"`

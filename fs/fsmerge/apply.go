@@ -141,7 +141,7 @@ func (a *applier) placeOne(x *name, made map[string]uint64) syscall.Errno {
 	return 0
 }
 
-// placed gives an inode its name in theirs, and returns it with a reference.
+// placed makes the name in theirs, and returns its inode with a reference.
 func (a *applier) placed(x *name, n *fs.Inode, attr *fs.Attr, made map[string]uint64) (*fs.Inode, syscall.Errno) {
 	if x.stays {
 		return a.theirsOf(x.row)
@@ -225,7 +225,7 @@ func (a *applier) make(dir *fs.Inode, name string, n *fs.Inode, attr *fs.Attr) (
 	return into, 0
 }
 
-// fill gives what was made content and attributes.
+// fill copies content and attributes to what was made.
 func (a *applier) fill(into, n *fs.Inode, attr *fs.Attr) syscall.Errno {
 	if attr.Mode&syscall.S_IFMT == syscall.S_IFREG && attr.Size > 0 {
 		a.mine.Ref(n) // for as long as mine lives
@@ -278,7 +278,7 @@ func (a *applier) changeRow(row uint32, n *fs.Inode, state fs.RowState) syscall.
 	return a.setMeta(into, n, &attr)
 }
 
-// setMeta gives an inode of theirs the attributes that one of mine has.
+// setMeta copies the attributes of an inode of mine to one of theirs.
 func (a *applier) setMeta(into, n *fs.Inode, attr *fs.Attr) syscall.Errno {
 	names, errno := a.theirs.ListXattr(into)
 	for _, name := range names {
@@ -310,7 +310,7 @@ func (a *applier) setMeta(into, n *fs.Inode, attr *fs.Attr) syscall.Errno {
 	return errno
 }
 
-// setTimes gives the directories whose names have changed the time of the later one.
+// setTimes sets the mtime of each directory whose names have changed to the later of the two.
 func (a *applier) setTimes() error {
 	for ino, d := range a.dirs {
 		n, errno := a.theirs.Find(ino)

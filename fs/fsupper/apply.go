@@ -82,7 +82,7 @@ type target interface {
 	// unlink removes a name of a file, and rmdir a directory that is empty by now.
 	unlink(dir *fs.Inode, name string, n *fs.Inode) error
 	rmdir(dir *fs.Inode, name string) error
-	// attach gives n a name in the final shape.
+	// attach names n in the final shape.
 	attach(dir *fs.Inode, name string, n *fs.Inode) error
 	// create makes something new, and returns it with a reference, or nil.
 	create(dir *fs.Inode, name string, e *entry) (*fs.Inode, error)

@@ -112,7 +112,7 @@ func TestTampered(t *testing.T) {
 	}
 }
 
-// A stale entry of the index stands for a file of which the last name is gone.
+// A stale entry of the index stands for a file whose last name is gone.
 func TestIndexOfNothing(t *testing.T) {
 	o := newOverlay(t, pack(t, full))
 	o.sh("rm f")

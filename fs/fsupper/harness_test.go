@@ -147,7 +147,7 @@ func newOverlayIn(tb testing.TB, packed []byte, home fs.Home) *overlay {
 	return o
 }
 
-// dressRoot gives upper's root what the tree's root has.
+// dressRoot makes upper's root look like the tree's.
 func (o *overlay) dressRoot() {
 	root := o.tree.Root()
 	a := o.tree.Attr(root)

@@ -104,7 +104,7 @@ func (a *applier) placeHere(d *dir, path string) (mtime fs.Time, err error) {
 	})
 }
 
-// directory puts d, of which upper has e, in its place.
+// directory puts d, which is e in upper, in its place.
 func (a *applier) directory(d *dir, e *entry) (err error) {
 	switch {
 	case d.parent == nil:
@@ -156,7 +156,7 @@ func (a *applier) placeFile(d *dir, fd int, name, path string) error {
 	return a.fill(n, e)
 }
 
-// fill gives n what upper has of it, and remembers n if there may be more names of it.
+// fill makes n what upper has of it, and remembers n if it may have more names.
 func (a *applier) fill(n *fs.Inode, e *entry) error {
 	if e.st.Nlink > 1 {
 		if a.links[e.st.Ino] = n; n != nil {
@@ -189,7 +189,7 @@ func (a *applier) original(e *entry) (*fs.Inode, error) {
 }
 
 // indexed takes over the files of the index that no name in upper leads to: they stand
-// for files of which only names in lower are left.
+// for files that only have names in lower left.
 func (a *applier) indexed(index int) error {
 	err := list(index, func(name string, kind iofs.FileMode) error {
 		if err := a.ctx.Err(); err != nil || kind.IsDir() {

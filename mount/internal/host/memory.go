@@ -19,7 +19,7 @@ func MemoryLimit() int64 {
 // machines stands for the machine's memory where something else may be the limit.
 const machines = "the machine's"
 
-// MemoryLimitFrom gives MemoryLimit and what sets it: "the machine's", or a file of
+// MemoryLimitFrom returns MemoryLimit and what sets it: "the machine's", or a file of
 // a control group.
 func MemoryLimitFrom() (limit int64, from string) {
 	limit, from = machineMemory(), machines

@@ -39,7 +39,7 @@ func RefuseMountpoint(path string) error {
 	return nil
 }
 
-// CanonicalDir gives the canonical path of a mountpoint that is there.
+// CanonicalDir returns the canonical path of an existing mountpoint.
 func CanonicalDir(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {

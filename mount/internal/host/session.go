@@ -39,7 +39,7 @@ func LockRunDir(ctx context.Context, dir string) (*os.File, error) {
 	}
 }
 
-// NewSession makes a session directory and gives its lock, which stays held
+// NewSession makes a session directory and returns its lock, which stays held
 // until the last process that has the file has ended.
 func NewSession(ctx context.Context, runDir string) (dir string, lock *os.File, err error) {
 	guard, err := LockRunDir(ctx, runDir)
@@ -154,7 +154,7 @@ func SocketAddr(dir *os.File) *net.UnixAddr {
 // ClientOf is the number of the process that made a session; 0 if its name does not say.
 func ClientOf(session string) int {
 	pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(session), SessionPrefix), "-")
-	n, _ := strconv.Atoi(pid) // 0 for what is none
+	n, _ := strconv.Atoi(pid) // 0 if it is no number
 	return n
 }
 
@@ -172,7 +172,7 @@ func OwnedBy(uid int, dirs []string) []string {
 	return owned
 }
 
-// SessionsIn gives the sessions of a run directory; "" stands for the usual ones of
+// SessionsIn returns the sessions of a run directory; "" stands for the usual ones of
 // this user, if they are that user's indeed.
 func SessionsIn(runDir string) []string {
 	if runDir != "" {

@@ -94,7 +94,7 @@ func MayBeOurs(path string) bool {
 	return unix.Statfs(path, &st) != nil || st.Type == unix.FUSE_SUPER_MAGIC || st.Type == unix.OVERLAYFS_SUPER_MAGIC
 }
 
-// DeviceAt gives the device number ("major:minor") of what is mounted at dir, on top;
+// DeviceAt returns the device number ("major:minor") of what is mounted at dir, on top;
 // "" where dir is no mountpoint, or that cannot be told. It asks the file system
 // nothing (AT_STATX_DONT_SYNC, see statx(2)), and takes no longer where there are many
 // mounts.
@@ -150,7 +150,7 @@ func unescapeMount(s string) string {
 	return string(b)
 }
 
-// TopMountAt gives the mount that a path shows, if the path is a mountpoint:
+// TopMountAt returns the mount that a path shows, if the path is a mountpoint:
 // the last one that was mounted there.
 func TopMountAt(table []MountEntry, path string) (MountEntry, bool) {
 	for i := len(table) - 1; i >= 0; i-- {
@@ -161,7 +161,7 @@ func TopMountAt(table []MountEntry, path string) (MountEntry, bool) {
 	return MountEntry{}, false
 }
 
-// MountOf gives the mount that a clean absolute path lies in.
+// MountOf returns the mount that a clean absolute path lies in.
 func MountOf(table []MountEntry, path string) (MountEntry, bool) {
 	best, found := MountEntry{}, false
 	for _, e := range table {

@@ -39,7 +39,7 @@ type view interface {
 	// confirm is asked right before a commit is made visible: nothing that take gave
 	// may have changed.
 	confirm(ctx context.Context) error
-	// cause gives what is behind an error of reading the tree; nil if nothing is.
+	// cause returns what is behind an error of reading the tree; nil if nothing is.
 	cause() error
 	// drop stops showing the tree, whatever happens to it. It waits for nobody.
 	drop()

@@ -138,7 +138,7 @@ type descriptor int
 
 func (d descriptor) Close() error { return unix.Close(int(d)) }
 
-// dressRoot gives the upper layer's root what the tree's has. Whom FUSE would keep out by
+// dressRoot makes the upper layer's root look like the tree's. Users whom FUSE would keep out by
 // itself, the mode keeps out here: an overlay uses the credentials of who mounted it.
 func (v *overlayView) dressRoot() error {
 	tree := v.h.tree

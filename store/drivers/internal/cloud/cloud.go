@@ -100,7 +100,7 @@ type Upload interface {
 	// Complete makes the object visible, under a condition. Preconditions: every part was
 	// sent.
 	Complete(ctx context.Context, cond Condition) (Attributes, error)
-	// Abort gives the upload up, and leaves nothing at the store. It may be called twice, and
+	// Abort ends the upload, and leaves nothing at the store. It may be called twice, and
 	// after a Complete that failed. Preconditions: no part is under way.
 	Abort(ctx context.Context) error
 }

@@ -156,7 +156,7 @@ func (t *sender) err() error {
 	return context.Cause(t.ctx)
 }
 
-// abort gives the upload up. What cannot be removed now is the store's to remove, by a rule of
+// abort ends the upload. What cannot be removed now is the store's to remove, by a rule of
 // lifecycle.
 func (t *sender) abort() {
 	t.cancel(context.Canceled)
