@@ -173,9 +173,12 @@ const (
 
 func bytesOf[T any](v *T) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)) }
 
-// end is the end of a connection that a read has told of. It waits for the requests that
+// end ends a connection after a read has failed with why. It waits for the requests that
 // are under way.
 func (c *Conn) end(why unix.Errno) {
+	if why == unix.ECONNABORTED {
+		why = c.lastErrno()
+	}
 	switch why {
 	case unix.ENODEV:
 	case unix.ECONNABORTED:
@@ -186,6 +189,27 @@ func (c *Conn) end(why unix.Errno) {
 	c.under.Wait()
 	unix.Close(c.fd)
 	close(c.done)
+}
+
+// lastErrno returns what a read says once the connection is over for good: ECONNABORTED
+// after an abort, ENODEV after an unmount. While an unmount is shutting the connection
+// down, a read that takes the last request (a RELEASE, for which nobody waits) fails with
+// ECONNABORTED as well (fuse_dev_do_read in fs/fuse/dev.c: the device's queue is closed
+// before the connection's). EPOLLERR says that both are closed.
+func (c *Conn) lastErrno() unix.Errno {
+	for {
+		over := []unix.PollFd{{Fd: int32(c.fd)}}
+		if _, err := unix.Poll(over, -1); err != nil && err != unix.EINTR {
+			return unix.ECONNABORTED
+		}
+		if over[0].Revents == 0 {
+			continue
+		}
+		b := readBuffer()
+		_, errno := c.read(b.bytes)
+		b.free()
+		return errno
+	}
 }
 
 // WaitMount waits until the INIT exchange is done. Serve has done it already, and

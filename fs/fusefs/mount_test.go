@@ -47,6 +47,46 @@ func TestUnmountEndsTheConnection(t *testing.T) {
 	}
 }
 
+// An unmount was taken for an abort where the kernel still had RELEASEs to send.
+func TestUnmountWithReleasesUnderWay(t *testing.T) {
+	for round := range 20 {
+		m := newMount(t, childConfig{})
+		pages := make([][]byte, 2000)
+		for i := range pages {
+			pages[i] = mapNew(t, filepath.Join(m.dir, fmt.Sprint(i)))
+		}
+		if err := m.cmd.Process.Signal(unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range pages { // a RELEASE each, without a FLUSH that waits
+			if err := unix.Munmap(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := m.cmd.Process.Signal(unix.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		if end := m.unmount().End; end != "<nil>" {
+			t.Fatalf("round %d: Wait: %s, want nil", round, end)
+		}
+	}
+}
+
+// mapNew returns a page of a new file, which is open for as long as that is mapped.
+func mapNew(t *testing.T, name string) []byte {
+	t.Helper()
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p, err := unix.Mmap(int(f.Fd()), 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func TestAbortIsTold(t *testing.T) {
 	m := newMount(t, childConfig{Quiet: true})
 	var st unix.Stat_t
