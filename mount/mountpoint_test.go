@@ -236,7 +236,7 @@ func TestMountIsALocalFileSystem(t *testing.T) {
 	}
 	e, ok := host.TopMountAt(table, m.Path())
 	want := mountpointName(m.url)
-	if f.view == ViewAuto {
+	if f.status(m).View == ViewOverlay {
 		want = host.OverlaySource + want
 	}
 	if !ok || e.Source != want {

@@ -129,8 +129,8 @@ func (v *fuseView) unmount(ctx context.Context, deadline time.Time) error {
 	for {
 		select {
 		case <-v.conn.Done():
-			if v.conn.Wait() != nil { // aborted meanwhile: dirty pages may be gone
-				return wire.ErrUnmounted
+			if err := v.conn.Wait(); err != nil { // dirty pages may be gone
+				return fmt.Errorf("%w (after our umount: %w)", wire.ErrUnmounted, err)
 			}
 			return nil
 		case <-timer.C:
@@ -148,7 +148,7 @@ func (v *fuseView) unmount(ctx context.Context, deadline time.Time) error {
 func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
 	for {
 		if v.hasEnded() {
-			return wire.ErrUnmounted
+			return v.endedEarly()
 		}
 		if err := v.checkOnTop(); err != nil {
 			return err
@@ -189,6 +189,15 @@ func (v *fuseView) checkOnTop() error {
 		if e.Path == v.h.dir && e.Dev == v.dev {
 			return &host.BusyError{Path: v.h.dir, Processes: []host.Process{{Name: top.Source, Use: "something is mounted over it"}}}
 		}
+	}
+	return fmt.Errorf("%w (it is no longer in the mount table)", wire.ErrUnmounted)
+}
+
+// endedEarly returns an ErrUnmounted that says how the connection ended before our umount.
+// Preconditions: it has ended.
+func (v *fuseView) endedEarly() error {
+	if err := v.conn.Wait(); err != nil {
+		return fmt.Errorf("%w (%w)", wire.ErrUnmounted, err)
 	}
 	return wire.ErrUnmounted
 }
