@@ -172,7 +172,7 @@ func Encrypting(codec converter.PayloadCodec) (client.Options, error) {
 func Workflow(ctx workflow.Context, order Order) (out string, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: time.Hour,
-		HeartbeatTimeout:    30 * time.Second, // so long it takes until a lost worker is missed
+		HeartbeatTimeout:    30 * time.Second, // how soon a lost worker is noticed
 		RetryPolicy:         &temporal.RetryPolicy{NonRetryableErrorTypes: []string{errtype.Host}},
 	})
 	var a *Activities

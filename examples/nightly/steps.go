@@ -20,7 +20,7 @@ import (
 func Nightly(ctx workflow.Context, source, plot string) (slowest string, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		StartToCloseTimeout: 10 * time.Minute,
-		HeartbeatTimeout:    3 * time.Second, // so long it takes until a killed worker is missed
+		HeartbeatTimeout:    3 * time.Second, // how soon a killed worker is noticed
 		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: 100 * time.Millisecond, BackoffCoefficient: 1},
 	})
 	var s *Steps
