@@ -239,7 +239,7 @@ func (o *observer) aborted(url string, reason abortReason, cause error) {
 
 // replayed reports that the result of an earlier attempt is returned.
 func (o *observer) replayed(point string, c *mount.CommittedError) {
-	o.end(metricReplayed, labelPoint, point, slog.LevelInfo, "committed by an earlier attempt, its result is given", "url", c.URL,
+	o.end(metricReplayed, labelPoint, point, slog.LevelInfo, "committed by an earlier attempt, its result is returned", "url", c.URL,
 		"revision", c.Revision, "commit", c.Record.ID, "committedBy", c.Record.Origin.Attempt)
 }
 
