@@ -107,7 +107,7 @@ func (t *tarReader) setSparse(h *header, extents []fs.Extent, size int64) error 
 		if e.Off < end || e.Off > size-e.Len {
 			return errSparse
 		}
-		end, data = e.Off+e.Len, data+e.Len
+		end, data = e.End(), data+e.Len
 	}
 	if data != t.left {
 		return errSparse

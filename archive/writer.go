@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"syscall"
 
 	"github.com/workdir/workdir/fs"
 )
@@ -191,36 +190,20 @@ func (p *packer) entry(h *header, blocks []byte, n *fs.Inode) error {
 
 // file writes the content of a file. Holes are not read.
 func (p *packer) file(h *header, n *fs.Inode) error {
-	t := p.entries.tree
-	for off := int64(0); off < h.size; {
-		data, errno := t.Seek(n, off, seekData)
-		if errno == syscall.ENXIO {
-			data = h.size
-		} else if errno != 0 {
-			return packErr(h.name, errno)
-		}
-		data = min(data, h.size)
-		p.out.writeZeros(data - off)
-		if data == h.size {
-			return nil
-		}
-		hole, errno := t.Seek(n, data, seekHole)
+	off := int64(0)
+	for r, errno := range p.entries.tree.Data(n, 0, h.size) {
 		if errno != 0 {
 			return packErr(h.name, errno)
 		}
-		off = min(hole, h.size)
-		if err := p.data(h, n, data, off); err != nil {
+		p.out.writeZeros(r.Off - off)
+		off = r.End()
+		if err := p.data(h, n, r.Off, off); err != nil {
 			return err
 		}
 	}
+	p.out.writeZeros(h.size - off)
 	return nil
 }
-
-// Values of whence, lseek(2).
-const (
-	seekData = 3
-	seekHole = 4
-)
 
 // data writes the bytes of a file from off to end.
 func (p *packer) data(h *header, n *fs.Inode, off, end int64) error {

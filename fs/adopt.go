@@ -83,16 +83,13 @@ func (d *BackingDir) Close() error {
 	return os.RemoveAll(fmt.Sprintf("/proc/self/fd/%d/%s", d.in.root.Load(), d.name))
 }
 
-// Range is Len bytes of a file from Off on.
-type Range struct{ Off, Len int64 }
-
 // Adopt makes f, of size bytes, of which used take memory, the content of n, a regular
 // file, instead of what it has; f belongs to the tree then. same are the ranges, in order, in which f holds what n
 // does. Those that are base of n stay so, and f gives their memory back; each begins at a
 // multiple of 1 MiB, and ends at one, at the end of f or at that of n. Times stay. The
 // memory counts also beyond MaxBytes: it has been taken already. After an errno n is what
 // it was, and f is the caller's, but worth nothing.
-func (t *Tree) Adopt(n *Inode, f File, size, used int64, same []Range) syscall.Errno {
+func (t *Tree) Adopt(n *Inode, f File, size, used int64, same []Extent) syscall.Errno {
 	if errno := regular(n); errno != 0 {
 		return errno
 	}
@@ -146,13 +143,13 @@ func (t *Tree) replaceContentLocked(n *Inode, u *upper, size int64) {
 }
 
 // rangesOf merges ranges that meet.
-func rangesOf(in []Range) (out []byteRange) {
+func rangesOf(in []Extent) (out []byteRange) {
 	for _, r := range in {
 		if last := len(out) - 1; last >= 0 && out[last].end == r.Off {
-			out[last].end = r.Off + r.Len
+			out[last].end = r.End()
 			continue
 		}
-		out = append(out, byteRange{r.Off, r.Off + r.Len})
+		out = append(out, byteRange{r.Off, r.End()})
 	}
 	return out
 }

@@ -34,7 +34,7 @@ func backingDir(t *testing.T, tree *Tree) *BackingDir {
 	return d
 }
 
-func adopt(t *testing.T, tree *Tree, d *BackingDir, fd int, n *Inode, size int64, same ...Range) {
+func adopt(t *testing.T, tree *Tree, d *BackingDir, fd int, n *Inode, size int64, same ...Extent) {
 	t.Helper()
 	var st unix.Stat_t
 	must(t, unix.Fstatat(fd, "f", &st, 0))
@@ -89,13 +89,13 @@ func TestAdoptOverBase(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		size int64
-		same []Range
+		same []Extent
 		left []byteRange
 	}{
 		{"all is new", size, nil, nil},
-		{"a chunk in the middle", size, []Range{{0, chunkSize}, {2 * chunkSize, chunkSize}, {3 * chunkSize, chunkSize + 100}}, []byteRange{{0, chunkSize}, {2 * chunkSize, size}}},
-		{"cut within a chunk", chunkSize + 7, []Range{{0, chunkSize}, {chunkSize, 7}}, []byteRange{{0, chunkSize + 7}}},
-		{"longer", size + 50, []Range{{0, 4 * chunkSize}}, []byteRange{{0, 4 * chunkSize}}},
+		{"a chunk in the middle", size, []Extent{{0, chunkSize}, {2 * chunkSize, chunkSize}, {3 * chunkSize, chunkSize + 100}}, []byteRange{{0, chunkSize}, {2 * chunkSize, size}}},
+		{"cut within a chunk", chunkSize + 7, []Extent{{0, chunkSize}, {chunkSize, 7}}, []byteRange{{0, chunkSize + 7}}},
+		{"longer", size + 50, []Extent{{0, 4 * chunkSize}}, []byteRange{{0, 4 * chunkSize}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			filled := newTree(t, nil)
@@ -106,7 +106,7 @@ func TestAdoptOverBase(t *testing.T) {
 			tree.Seal()
 			now := append(bytes.Clone(written), make([]byte, 50)...)[:c.size]
 			for i := int64(0); i < c.size; i++ {
-				if !slices.ContainsFunc(c.same, func(r Range) bool { return r.Off <= i && i < r.Off+r.Len }) {
+				if !slices.ContainsFunc(c.same, func(r Extent) bool { return r.Off <= i && i < r.End() }) {
 					now[i] ^= 0xff
 				}
 			}

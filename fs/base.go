@@ -6,8 +6,7 @@ import "syscall"
 // over a base. A file without any is one hole of its size. See doc.go.
 type content interface {
 	ReadAt(p []byte, off int64) (int, error)
-	SeekData(off int64) (int64, error)
-	SeekHole(off int64) (int64, error)
+	seeker
 }
 
 // Base is the content of one file as an archive holds it. It never changes, and

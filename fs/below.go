@@ -170,17 +170,15 @@ func (b *below) pages() (pages int64) {
 	if b == nil {
 		return 0
 	}
-	for _, r := range b.left {
-		for pos := r.begin; pos < r.end; {
-			data, err := b.base.SeekData(pos)
-			if err != nil || data >= r.end {
+	next := int64(0) // the first page that is not counted: runs may share one
+	for _, part := range b.left {
+		for r, err := range dataIn(b.base, part.begin, part.end) {
+			if err != nil {
 				break
 			}
-			if pos, err = b.base.SeekHole(data); err != nil {
-				break
-			}
-			pages += pagesOf(min(pos, r.end)) - data/pageSize
-			pos = roundUp(pos, pageSize)
+			last := pagesOf(r.end)
+			pages += max(0, last-max(next, r.begin/pageSize))
+			next = last
 		}
 	}
 	return pages

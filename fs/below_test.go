@@ -160,15 +160,16 @@ func TestExtents(t *testing.T) {
 				if n, errno := tree.ReadAt(f, got, 0); errno != 0 || !bytes.Equal(got[:n], content) {
 					t.Fatalf("other bytes: %d, %v", n, errno)
 				}
-				for pos := int64(0); ; {
-					from, to, errno := tree.NextData(f, pos, int64(len(content)))
+				pos := int64(0)
+				for r, errno := range tree.Data(f, 0, int64(len(content))) {
 					ok(t, errno)
-					if !isZero(content[pos:from]) {
-						t.Fatalf("the hole from %d to %d has data", pos, from)
+					if !isZero(content[pos:r.Off]) {
+						t.Fatalf("the hole from %d to %d has data", pos, r.Off)
 					}
-					if pos = to; from == to {
-						break
-					}
+					pos = r.End()
+				}
+				if !isZero(content[pos:]) {
+					t.Fatalf("the hole from %d has data", pos)
 				}
 				checkTree(t, tree, f)
 			},

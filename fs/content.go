@@ -194,20 +194,6 @@ func (t *Tree) resizeUpper(n *Inode, u *upper, size int64) syscall.Errno {
 	return 0
 }
 
-// NextData gives the next run of data at or after off in the first size bytes of
-// a file; from is size where only a hole follows. Errors as Seek, without ENXIO.
-func (t *Tree) NextData(n *Inode, off, size int64) (from, to int64, errno syscall.Errno) {
-	from, errno = t.Seek(n, off, unix.SEEK_DATA)
-	if errno == syscall.ENXIO || errno == 0 && from >= size {
-		return size, size, 0
-	}
-	if errno != 0 {
-		return 0, 0, errno
-	}
-	to, errno = t.Seek(n, from, unix.SEEK_HOLE)
-	return from, min(to, size), errno
-}
-
 // Seek finds the next data (SEEK_DATA) or hole (SEEK_HOLE; the end is one) at or
 // after off. Errors: ENXIO at or beyond the end, and for SEEK_DATA where only a
 // hole follows; EINVAL for another whence; EIO for a file that has lost bytes, which are

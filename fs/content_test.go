@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -418,5 +419,38 @@ func TestWriteThatFailsInTheHomeChangesNothing(t *testing.T) {
 		checkTree(t, tree, f)
 		home.err = io.ErrUnexpectedEOF
 		want(t, second(tree.WriteAt(f, pattern(100000, 0), 7, false)), syscall.EIO)
+	})
+}
+
+// NextData of a file that was truncated between its two questions was an error once.
+func TestDataOfAFileThatIsTruncatedMeanwhile(t *testing.T) {
+	eachTree(t, nil, func(t *testing.T, tree *Tree) {
+		f := file(t, tree, tree.Root(), "f", "")
+		done := make(chan struct{})
+		var group sync.WaitGroup
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					if _, errno := tree.SetAttr(f, &SetAttr{Valid: SetSize}); errno != 0 {
+						t.Error(errno)
+					}
+					if _, errno := tree.WriteAt(f, []byte("data"), 3*pageSize, false); errno != 0 {
+						t.Error(errno)
+					}
+				}
+			}
+		})
+		defer group.Wait()
+		defer close(done)
+		for range 20_000 {
+			for e, errno := range tree.Data(f, 0, 8*pageSize) {
+				if errno != 0 || e.Off < 0 || e.Len <= 0 || e.End() > 8*pageSize {
+					t.Fatalf("%+v, %v", e, errno)
+				}
+			}
+		}
 	})
 }

@@ -152,28 +152,19 @@ func copyFile(to, from File) error {
 	if err != nil {
 		return err
 	}
-	for pos := int64(0); pos < size; {
-		data, err := from.SeekData(pos)
-		if err == syscall.ENXIO {
-			break
-		}
+	for r, err := range dataIn(from, 0, size) {
 		if err != nil {
 			return err
 		}
-		hole, err := from.SeekHole(data)
-		if err != nil {
-			return err
-		}
-		for pos = data; pos < hole; {
-			part := buf[:min(chunkSize, hole-pos)]
-			n, err := from.ReadAt(part, pos)
-			if n < len(part) {
-				return firstError(err, syscall.EIO)
+		for pos := r.begin; pos < r.end; {
+			part := buf[:min(chunkSize, r.end-pos)]
+			if err := readAll(from, part, pos); err != nil {
+				return err
 			}
 			if _, err := to.WriteAt(part, pos); err != nil {
 				return err
 			}
-			pos += int64(n)
+			pos += int64(len(part))
 		}
 	}
 	return to.Truncate(size)

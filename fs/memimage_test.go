@@ -86,15 +86,11 @@ type memBase struct {
 func memBaseOf(t rapid.TB, tree *Tree, n *Inode) *memBase {
 	t.Helper()
 	b := &memBase{content: []byte(read(t, tree, n))}
-	for pos := int64(0); ; {
-		from, to, errno := tree.NextData(n, pos, b.Size())
+	for r, errno := range tree.Data(n, 0, b.Size()) {
 		ok(t, errno)
-		if from == to {
-			return b
-		}
-		b.data = append(b.data, byteRange{from, to})
-		pos = to
+		b.data = append(b.data, byteRange{r.Off, r.End()})
 	}
+	return b
 }
 
 func (b *memBase) Size() int64 { return int64(len(b.content)) }

@@ -95,16 +95,13 @@ func (s *Spool) AddSparse(r io.Reader, size int64, data []Extent) (Base, error) 
 	})
 }
 
-// Extent is a run of bytes of a file.
-type Extent struct{ Off, Len int64 }
-
 func checkExtents(size int64, data []Extent) error {
 	end := int64(0)
 	for _, e := range data {
 		if e.Off < end || e.Len < 0 || e.Len > size-e.Off {
 			return fmt.Errorf("add sparse file of %d bytes: extent of %d bytes at %d: %w", size, e.Len, e.Off, syscall.EINVAL)
 		}
-		end = e.Off + e.Len
+		end = e.End()
 	}
 	if size < 0 {
 		return fmt.Errorf("add sparse file of %d bytes: %w", size, syscall.EINVAL)

@@ -64,6 +64,12 @@ type Dirent struct {
 	Cookie uint64 // where the listing goes on after this name; never reused in this directory
 }
 
+// Extent is a run of Len bytes of a file that begins at byte Off.
+type Extent struct{ Off, Len int64 }
+
+// End returns the offset of the first byte after the extent.
+func (e Extent) End() int64 { return e.Off + e.Len }
+
 // StatFS is what statfs(2) tells. Blocks are of 4,096 bytes.
 type StatFS struct {
 	Blocks, Free uint64

@@ -48,25 +48,14 @@ func (u *upper) absent(off, end, size int64) (pages int64, err error) {
 // holes counts the pages of [pos, end) that are in holes of the backing file; pos is a
 // page's first byte, end within the file.
 func (u *upper) holes(pos, end int64) (pages int64, err error) {
-	for pos < end {
-		data, err := u.File.SeekData(pos)
-		if err == syscall.ENXIO {
-			data, err = end, nil
-		}
+	for r, err := range dataIn(u.File, pos, end) {
 		if err != nil {
 			return 0, err
 		}
-		pages += pagesOf(min(data, end) - pos)
-		if data >= end {
-			break
-		}
-		hole, err := u.File.SeekHole(data)
-		if err != nil {
-			return 0, err
-		}
-		pos = roundUp(hole, pageSize)
+		pages += pagesOf(max(0, r.begin-pos))
+		pos = roundUp(r.end, pageSize)
 	}
-	return pages, nil
+	return pages + pagesOf(max(0, end-pos)), nil
 }
 
 // roundUp is the lowest multiple of unit that is not below pos, as far as an int64 can
@@ -228,21 +217,14 @@ func (t *Tree) copyUp(n *Inode, u *upper, base Base, r byteRange) syscall.Errno 
 
 // readData fills p from byte off of a base, and returns where there are data.
 func readData(base Base, p []byte, off int64) (data []byteRange, err error) {
-	end := off + int64(len(p))
-	for pos := off; pos < end; {
-		from, err := base.SeekData(pos)
-		if err != nil || from >= end {
-			return data, err
+	for r, err := range dataIn(base, off, off+int64(len(p))) {
+		if err == nil {
+			err = readAll(base, p[r.begin-off:r.end-off], r.begin)
 		}
-		to, err := base.SeekHole(from)
-		if err != nil || to <= from {
-			return nil, firstError(err, io.ErrUnexpectedEOF)
-		}
-		pos = min(to, end)
-		if err := readAll(base, p[from-off:pos-off], from); err != nil {
+		if err != nil {
 			return nil, err
 		}
-		data = append(data, byteRange{from, pos})
+		data = append(data, r)
 	}
 	return data, nil
 }

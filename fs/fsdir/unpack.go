@@ -278,15 +278,13 @@ func (u *unpacker) content(fd int, n *fs.Inode, size int64) error {
 	if err := eintr.Retry(func() error { return unix.Ftruncate(fd, size) }); err != nil {
 		return err
 	}
-	for off := int64(0); off < size; {
-		from, to, errno := u.tree.NextData(n, off, size)
+	for r, errno := range u.tree.Data(n, 0, size) {
 		if errno != 0 {
 			return errno
 		}
-		if err := u.data(fd, n, from, to); err != nil {
+		if err := u.data(fd, n, r.Off, r.End()); err != nil {
 			return err
 		}
-		off = to
 	}
 	u.done += size
 	u.progress(0)

@@ -98,13 +98,12 @@ func (a *applier) copyRange(into, n *fs.Inode, off, end int64) syscall.Errno {
 		return errno
 	}
 	buf := make([]byte, min(copySize, end-off))
-	for off < end {
-		from, to, errno := a.mine.NextData(n, off, end)
-		if errno != 0 || from >= end {
+	for r, errno := range a.mine.Data(n, off, end) {
+		if errno != 0 {
 			return errno
 		}
-		for off = from; off < to; {
-			got, errno := a.mine.ReadAt(n, buf[:min(int64(len(buf)), to-off)], off)
+		for off := r.Off; off < r.End(); {
+			got, errno := a.mine.ReadAt(n, buf[:min(int64(len(buf)), r.End()-off)], off)
 			if errno == 0 && got == 0 {
 				errno = syscall.EIO
 			}

@@ -18,7 +18,7 @@ const chunkSize = 1 << 20
 // content is new content of a file.
 type content struct {
 	size int64
-	same []fs.Range // in which it is what the file had
+	same []fs.Extent // in which it is what the file had
 }
 
 // compareContent finds out whether the content differs, and where. Nothing is read of what
@@ -54,7 +54,7 @@ func (a *applier) compareContent(n *fs.Inode, at *fs.Attr, e *entry, c *change) 
 }
 
 // covers reports whether ranges in order, which do not overlap, are all of size bytes.
-func covers(ranges []fs.Range, size int64) bool {
+func covers(ranges []fs.Extent, size int64) bool {
 	for _, r := range ranges {
 		size -= r.Len
 	}
@@ -63,7 +63,7 @@ func covers(ranges []fs.Range, size int64) bool {
 
 // same returns the ranges, of whole chunks or up to the end, in which a file holds what n
 // does.
-func (a *applier) same(n *fs.Inode, was int64, fd int, is int64) (ranges []fs.Range, err error) {
+func (a *applier) same(n *fs.Inode, was int64, fd int, is int64) (ranges []fs.Extent, err error) {
 	end := is
 	if is > was {
 		end = was / chunkSize * chunkSize // what follows is in a chunk that is longer now
@@ -74,7 +74,7 @@ func (a *applier) same(n *fs.Inode, was int64, fd int, is int64) (ranges []fs.Ra
 			return nil, err
 		}
 		if next > off { // both are holes until there
-			ranges = append(ranges, fs.Range{Off: off, Len: next - off})
+			ranges = append(ranges, fs.Extent{Off: off, Len: next - off})
 			off = next
 			continue
 		}
@@ -84,7 +84,7 @@ func (a *applier) same(n *fs.Inode, was int64, fd int, is int64) (ranges []fs.Ra
 			return nil, err
 		}
 		if equal {
-			ranges = append(ranges, fs.Range{Off: off, Len: length})
+			ranges = append(ranges, fs.Extent{Off: off, Len: length})
 		}
 		off += length
 	}
