@@ -10,17 +10,12 @@ import "syscall"
 func (t *Tree) Detach(dir *Inode, name string) (*Inode, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ino, errno := t.findToChange(dir, name)
-	switch {
-	case errno != 0:
+	n, errno := t.findToRemove(dir, name)
+	if errno != 0 {
 		return nil, errno
-	case ino == 0:
-		return nil, syscall.ENOENT
 	}
-	n, when := t.hold(ino), Now()
-	dir.dir.remove(name)
-	t.giveText(int64(len(name)))
-	t.entriesChanged(dir, when, -1)
+	when := Now()
+	t.dropName(dir, name, when)
 	if n.isDir() {
 		t.linked(dir, when, -1)
 	}

@@ -40,23 +40,39 @@ func (t *Tree) remove(dir *Inode, name string, check func(*Inode) syscall.Errno)
 func (t *Tree) removeName(dir *Inode, name string, check func(*Inode) syscall.Errno) (*Inode, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	ino, errno := t.findToChange(dir, name)
-	switch {
-	case errno != 0:
+	n, errno := t.findToRemove(dir, name)
+	if errno != 0 {
 		return nil, errno
-	case ino == 0:
-		return nil, syscall.ENOENT
 	}
-	n := t.hold(ino)
 	if errno := check(n); errno != 0 {
 		return n, errno
 	}
 	when := Now()
+	t.dropName(dir, name, when)
+	t.nameRemoved(dir, n, when)
+	return n, 0
+}
+
+// findToRemove is findToChange for a name that must be there: it returns the inode, with a
+// reference, or ENOENT.
+// Preconditions: Tree.mu is held for writing.
+func (t *Tree) findToRemove(dir *Inode, name string) (*Inode, syscall.Errno) {
+	ino, errno := t.findToChange(dir, name)
+	if errno == 0 && ino == 0 {
+		errno = syscall.ENOENT
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	return t.hold(ino), 0
+}
+
+// dropName removes a name that is there. The link count is the caller's.
+// Preconditions: Tree.mu is held for writing.
+func (t *Tree) dropName(dir *Inode, name string, when Time) {
 	dir.dir.remove(name)
 	t.giveText(int64(len(name)))
 	t.entriesChanged(dir, when, -1)
-	t.nameRemoved(dir, n, when)
-	return n, 0
 }
 
 // nameRemoved counts down the links of n, which lost a name in dir, and of dir,

@@ -61,14 +61,10 @@ func (t *Tree) resolve(m *move) syscall.Errno {
 	if !m.odir.isDir() || !m.ndir.isDir() {
 		return syscall.ENOTDIR
 	}
-	source, errno := t.findToChange(m.odir, m.oname)
-	if errno != 0 {
+	var errno syscall.Errno
+	if m.source, errno = t.findToRemove(m.odir, m.oname); errno != 0 {
 		return errno
 	}
-	if source == 0 {
-		return syscall.ENOENT
-	}
-	m.source = t.hold(source)
 	target, errno := t.findToChange(m.ndir, m.nname)
 	if errno != 0 {
 		return errno
