@@ -73,18 +73,22 @@ func (s *fileStore) place(key string) (place, error) {
 	return place{key, dir, name}, nil
 }
 
-// openPlace finds the file of a key and opens its directory, in a mode of open(2), unless ctx
-// has ended. The caller closes the directory. Errors: those of place and openDir.
-func (s *fileStore) openPlace(ctx context.Context, key string, mode int) (place, *dir, error) {
+// at calls fn with the place of a key and its directory, opened in a mode of open(2), unless
+// ctx has ended. Errors: those of place, openDir and fn.
+func (s *fileStore) at(ctx context.Context, key string, mode int, fn func(place, *dir) error) error {
 	if err := ContextError(ctx); err != nil {
-		return place{}, nil, err
+		return err
 	}
 	p, err := s.place(key)
 	if err != nil {
-		return place{}, nil, err
+		return err
 	}
 	d, err := openDir(p.dir, mode, &s.sys)
-	return p, d, err
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return fn(p, d)
 }
 
 // split returns the directory and the last segment of a key or prefix.
@@ -125,17 +129,16 @@ func (s *fileStore) Stat(ctx context.Context, key string) (Info, error) {
 }
 
 func (s *fileStore) open(ctx context.Context, key string) (*fileObject, error) {
-	p, d, err := s.openPlace(ctx, key, unix.O_PATH)
+	o := &fileObject{store: s, key: key}
+	err := s.at(ctx, key, unix.O_PATH, func(p place, d *dir) (err error) {
+		d.sweepHome()
+		o.found, err = d.archive(p.name)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer d.close()
-	d.sweepHome()
-	found, err := d.archive(p.name)
-	if err != nil {
-		return nil, err
-	}
-	return &fileObject{store: s, key: key, found: found}, nil
+	return o, nil
 }
 
 // List implements Store.
@@ -233,10 +236,7 @@ func (s *fileStore) Sync(ctx context.Context, key string) error {
 	if err == nil {
 		err = s.syncDir(p.dir)
 	}
-	if err != nil {
-		return s.fail("sync", key, err)
-	}
-	return nil
+	return s.fail("sync", key, err)
 }
 
 // Close implements Store.

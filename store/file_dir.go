@@ -61,6 +61,11 @@ func (d *dir) stat(name string) (*unix.Stat_t, error) {
 	return &st, err
 }
 
+// unlink removes the name of a file.
+func (d *dir) unlink(name string) error {
+	return eintr.Retry(func() error { return unix.Unlinkat(d.fd, name, 0) })
+}
+
 // sync makes the directory's names durable.
 func (d *dir) sync() error {
 	return eintr.Retry(func() error { return d.sys.fsync(d.fd) })

@@ -36,8 +36,11 @@ var meanings = []struct {
 // strangeHome are the errors of a home that is not what we make.
 var strangeHome = []error{unix.EACCES, unix.EPERM, unix.ENOTDIR, unix.ELOOP, unix.EISDIR}
 
-// fail returns err in the shape of this package's errors.
+// fail returns err in the shape of this package's errors; nil for nil.
 func (s *fileStore) fail(op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
 	e := &Error{Op: op, Object: s.object(key), Cause: err}
 	e.Kind, e.Todo = meaning(err)
 	if e.Kind != nil && errors.Is(err, e.Kind) {

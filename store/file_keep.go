@@ -22,24 +22,15 @@ var linkat = unix.Linkat
 // Keep implements Keeper: the archive has a second name. The next commit puts another file
 // in the place of the first one.
 func (s *fileStore) Keep(ctx context.Context, key string, rev Revision, as string) error {
-	err := s.keep(ctx, key, rev, as)
-	if err != nil {
-		return s.fail("keep", key, err)
+	to, err := s.place(as)
+	if err == nil {
+		err = s.at(ctx, key, unix.O_RDONLY, func(p place, d *dir) error { return s.keep(ctx, d, p, rev, to) })
 	}
-	return nil
+	return s.fail("keep", key, err)
 }
 
-func (s *fileStore) keep(ctx context.Context, key string, rev Revision, as string) error {
-	to, err := s.place(as)
-	if err != nil {
-		return err
-	}
-	p, d, err := s.openPlace(ctx, key, unix.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	for range homeTries { // whoever drops the last version removes its directory
+func (s *fileStore) keep(ctx context.Context, d *dir, p place, rev Revision, to place) (err error) {
+	for range homeTries { // Drop of the last version removes its directory
 		if err = s.link(d, p, rev, to); !errors.Is(err, unix.ENOENT) {
 			break
 		}
@@ -163,23 +154,15 @@ func (s *fileStore) trusted(d *dir, path string) error {
 
 // Drop implements Keeper. The directory of the last version goes with it.
 func (s *fileStore) Drop(ctx context.Context, as string, rev Revision) error {
-	err := s.drop(ctx, as, rev)
-	if err != nil {
-		return s.fail("delete", as, err)
-	}
-	return nil
+	err := s.at(ctx, as, unix.O_RDONLY, func(p place, d *dir) error { return s.drop(d, p, rev) })
+	return s.fail("delete", as, err)
 }
 
-func (s *fileStore) drop(ctx context.Context, as string, rev Revision) error {
-	p, d, err := s.openPlace(ctx, as, unix.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer d.close()
+func (s *fileStore) drop(d *dir, p place, rev Revision) error {
 	if _, err := d.compare(p, rev); err != nil {
 		return err
 	}
-	if err := eintr.Retry(func() error { return unix.Unlinkat(d.fd, p.name, 0) }); err != nil {
+	if err := d.unlink(p.name); err != nil {
 		return err
 	}
 	if names, err := d.names(); err == nil && (len(names) == 0 || d.empty()) {

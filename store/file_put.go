@@ -324,19 +324,11 @@ func mayMakeFiles(path string) error {
 
 // Delete implements Store. Directories stay, though they be empty.
 func (s *fileStore) Delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error {
-	err := s.delete(ctx, key, rev, before)
-	if err != nil {
-		return s.fail("delete", key, err)
-	}
-	return nil
+	err := s.at(ctx, key, unix.O_RDONLY, func(p place, d *dir) error { return d.delete(ctx, p, rev, before) })
+	return s.fail("delete", key, err)
 }
 
-func (s *fileStore) delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error {
-	p, d, err := s.openPlace(ctx, key, unix.O_RDONLY)
-	if err != nil {
-		return err
-	}
-	defer d.close()
+func (d *dir) delete(ctx context.Context, p place, rev Revision, before func(context.Context) error) error {
 	if _, err := d.stat(p.name); err != nil {
 		return err
 	}
@@ -344,7 +336,7 @@ func (s *fileStore) delete(ctx context.Context, key string, rev Revision, before
 	if err != nil {
 		return err
 	}
-	err = eintr.Retry(func() error { return unix.Unlinkat(d.fd, p.name, 0) })
+	err = d.unlink(p.name)
 	unlock()
 	if err != nil {
 		return err
