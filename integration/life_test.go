@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -63,7 +64,7 @@ func (e *env) count(server int, census string) lives {
 		e.t.Fatal(err)
 	}
 	var goroutines int
-	waitFor(e.t, "the server to count", func() bool {
+	testenv.WaitFor(e.t, "the server to count", func() bool {
 		b, err := os.ReadFile(census)
 		if err != nil {
 			return false

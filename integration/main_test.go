@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/workdir/workdir/integration/internal/proc"
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -190,28 +190,7 @@ func mustRun(t *testing.T, cmd *exec.Cmd) string {
 	return stdout
 }
 
-// waitFor polls a condition, for a minute at most.
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	if !eventually(cond) {
-		t.Fatalf("waited in vain for %s", what)
-	}
-}
-
-func eventually(cond func() bool) bool {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.NewTimer(time.Minute)
-	defer limit.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			return false
-		}
-	}
-	return true
-}
+func eventually(cond func() bool) bool { return testenv.Eventually(testenv.Patience, cond) }
 
 // ownerOf gives the user whom a file belongs to.
 func ownerOf(fi fs.FileInfo) int {

@@ -191,7 +191,7 @@ func TestSignalDuringCommit(t *testing.T) {
 			before := e.bytes("k")
 			release := lockStore(e)
 			j := startJob(e, false, "echo new >file; echo ready")
-			waitFor(t, "the new archive beside the old one", func() bool { return len(e.litter()) > 0 })
+			testenv.WaitFor(t, "the new archive beside the old one", func() bool { return len(e.litter()) > 0 })
 			j.signalGroup(sig)
 			j.signalGroup(syscall.SIGHUP) // two of a kind that come together are one
 			code, said := j.end()
@@ -276,7 +276,7 @@ func TestServerStoppedUnderTheCommand(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the watchdog", func() bool { return !proc.Alive(pid) })
+	testenv.WaitFor(t, "the watchdog", func() bool { return !proc.Alive(pid) })
 	j.signalGroup(syscall.SIGTERM) // test(1) takes ENOTCONN for a no
 	code, said := j.end()
 	if code != 107 || !strings.Contains(said, "did not answer") {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -71,16 +72,8 @@ func waitFor(t testing.TB, what string, cond func() bool) {
 
 // eventually is waitFor, for goroutines that are not the test's.
 func eventually(what string, cond func() bool) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.NewTimer(waitLimit)
-	defer limit.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			return errors.New("waited in vain for " + what)
-		}
+	if !testenv.Eventually(waitLimit, cond) {
+		return errors.New("waited in vain for " + what)
 	}
 	return nil
 }

@@ -5,20 +5,32 @@ import (
 	"time"
 )
 
-// WaitFor polls a condition, for a minute.
+// Patience is how long WaitFor waits: no condition takes as long unless something is wrong.
+const Patience = time.Minute
+
+// WaitFor polls a condition, and fails the test if it does not hold within Patience.
 func WaitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
+	if !Eventually(Patience, cond) {
+		t.Fatalf("waited in vain for %s", what)
+	}
+}
+
+// Eventually polls a condition until it holds or the limit is over, and reports whether it
+// held.
+func Eventually(limit time.Duration, cond func() bool) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(time.Minute)
-	defer limit.Stop()
+	over := time.NewTimer(limit)
+	defer over.Stop()
 	for !cond() {
 		select {
 		case <-tick.C:
-		case <-limit.C:
-			t.Fatalf("waited in vain for %s", what)
+		case <-over.C:
+			return false
 		}
 	}
+	return true
 }
 
 // OverAndOver calls fn in another goroutine until stop is called, which waits for its end.

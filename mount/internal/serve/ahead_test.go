@@ -25,19 +25,29 @@ func incompressible(size int) string {
 	return string(b)
 }
 
-// writeArchive writes an archive of ours of one file, and returns its path.
-func writeArchive(t *testing.T, content string) string {
+// newTestTree makes an empty tree in an arena; the end of the test closes it.
+func newTestTree(t *testing.T, size int64) *fs.Tree {
 	t.Helper()
-	home, err := fs.NewArenaHome(64 << 20)
+	home, err := fs.NewArenaHome(size)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer home.Close()
 	tree, err := fs.New(home, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tree.Close()
+	t.Cleanup(func() {
+		if err := errors.Join(tree.Close(), home.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return tree
+}
+
+// writeArchive writes an archive of ours of one file, and returns its path.
+func writeArchive(t *testing.T, content string) string {
+	t.Helper()
+	tree := newTestTree(t, 64<<20)
 	file, errno := tree.Mknod(tree.Root(), "file", 0o644, 0, fs.Owner{})
 	if errno == 0 {
 		_, errno = tree.WriteAt(file, []byte(content), 0, false)
@@ -49,7 +59,7 @@ func writeArchive(t *testing.T, content string) string {
 		b   bytes.Buffer
 		log *archive.Log
 	)
-	_, err = archive.NewWriter(&b, nil).WriteTree(t.Context(), tree, log.Next(archive.Record{ID: archive.NewCommitID()}))
+	_, err := archive.NewWriter(&b, nil).WriteTree(t.Context(), tree, log.Next(archive.Record{ID: archive.NewCommitID()}))
 	path := filepath.Join(t.TempDir(), "key.tar.gz")
 	if err = errors.Join(err, os.WriteFile(path, b.Bytes(), 0o644)); err != nil {
 		t.Fatal(err)

@@ -4,22 +4,13 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/store"
 )
 
 // A poisoned tree stays with those who have it; the next one is told to open the
 // archive again.
 func TestPoisonedTreeIsNotShared(t *testing.T) {
-	home, err := fs.NewArenaHome(1 << 20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer home.Close()
-	tree, err := fs.New(home, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tree := newTestTree(t, 1<<20)
 	srv := newServer(nil)
 	defer srv.freeing.Wait()
 	s := &srv.sharing
