@@ -58,7 +58,7 @@ func (p *spot) path() string {
 
 // spot returns where the walk is.
 func (e *entries) spot(path string) *spot {
-	dir, name := splitPath(path)
+	dir, name := fs.Split(path)
 	p := &spot{name: strings.Clone(name)} // not all of path
 	if dir == "" {
 		e.dirs = e.dirs[:0]

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/workdir/workdir/fs"
 )
 
 // Conditions that callers can tell apart with errors.Is.
@@ -61,10 +63,13 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("%s: %s is %d, over the limit of %d: %s", where, e.Limit, e.Value, e.Max, todo)
 }
 
-// PathTooLong returns the error for a path that no archive can have, of what is to be
-// packed.
-func PathTooLong(path string) *LimitError {
-	return &LimitError{Limit: "PathLen", Value: int64(len(path)), Max: DefaultLimits().PathLen, Entry: path, Writing: true}
+// PathTooLong returns err, but the *LimitError of a Writer instead of a *fs.TooLongError:
+// the path was refused before the tree had it.
+func PathTooLong(err error) error {
+	if long, ok := errors.AsType[*fs.TooLongError](err); ok {
+		return &LimitError{Limit: "PathLen", Value: int64(len(long.Path)), Max: DefaultLimits().PathLen, Entry: long.Path, Writing: true}
+	}
+	return err
 }
 
 // whileWriting marks err, if it is a LimitError, as one of an archive that is being made.

@@ -55,26 +55,19 @@ func (m maker) ok(errno syscall.Errno) {
 // never returned.
 func (m maker) at(path string) *fs.Inode {
 	m.tb.Helper()
-	n := m.t.Root()
-	for part := range strings.SplitSeq(path, "/") {
-		if part == "" {
-			continue
-		}
-		next, errno := m.t.Lookup(n, part)
-		if errno != 0 {
-			m.tb.Fatalf("lookup %s: %v", path, errno)
-		}
-		if m.t.Image() == nil {
-			m.t.Unref(next, 1)
-		}
-		n = next
+	n, errno := m.t.LookupPath(m.t.Root(), path)
+	if errno != 0 {
+		m.tb.Fatalf("lookup %s: %v", path, errno)
+	}
+	if m.t.Image() == nil {
+		m.t.Unref(n, 1)
 	}
 	return n
 }
 
 func (m maker) node(path string, mode uint32, rdev uint32) *fs.Inode {
 	m.tb.Helper()
-	dir, name := splitPath(path)
+	dir, name := fs.Split(path)
 	var n *fs.Inode
 	var errno syscall.Errno
 	if mode&syscall.S_IFMT == syscall.S_IFDIR {
@@ -109,7 +102,7 @@ func (m maker) write(n *fs.Inode, content string, off int64) {
 
 func (m maker) symlink(path, target string) {
 	m.tb.Helper()
-	dir, name := splitPath(path)
+	dir, name := fs.Split(path)
 	n, errno := m.t.Symlink(m.at(dir), name, target, fs.Owner{})
 	m.ok(errno)
 	m.t.Unref(n, 1)
@@ -117,7 +110,7 @@ func (m maker) symlink(path, target string) {
 
 func (m maker) link(path, target string) {
 	m.tb.Helper()
-	dir, name := splitPath(path)
+	dir, name := fs.Split(path)
 	m.ok(m.t.Link(m.at(dir), name, m.at(target)))
 }
 

@@ -1,6 +1,6 @@
 package archive
 
-import "strings"
+import "github.com/workdir/workdir/fs"
 
 // Limits bound what an archive may ask for. The Reader and the Writer hold the
 // same ones. A field that is zero has its default.
@@ -88,9 +88,8 @@ func (m *meter) path(path string) error {
 		return err
 	}
 	depth := int64(0)
-	for rest, more := path, path != ""; more; depth++ {
-		var name string
-		name, rest, more = strings.Cut(rest, "/")
+	for name := range fs.Names(path) {
+		depth++
 		if err := over("NameLen", int64(len(name)), m.lim.NameLen, path); err != nil {
 			return err
 		}
@@ -104,7 +103,8 @@ func (m *meter) name(path string) error {
 	if err := over("Entries", m.entries, m.lim.Entries, path); err != nil {
 		return err
 	}
-	return m.metadata(len(path)-strings.LastIndexByte(path, '/')-1, path)
+	_, name := fs.Split(path)
+	return m.metadata(len(name), path)
 }
 
 // attributes counts what h holds apart from its name.

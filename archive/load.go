@@ -17,17 +17,9 @@ type loader struct {
 	meter meter
 	spool *fs.Spool // made with the first content
 
-	dirs map[*fs.Inode]*dirState
-	// path is the chain of directories to the last entry, the root not included,
-	// since entries mostly come directory by directory.
-	path []step
-	told int64 // what Progress was told last
-}
-
-// step is one directory of a path.
-type step struct {
-	name string
-	dir  *fs.Inode
+	dirs  map[*fs.Inode]*dirState
+	trail trail // to the last entry
+	told  int64 // what Progress was told last
 }
 
 // dirState is what is known of a directory's time, which is set when all its
@@ -134,7 +126,7 @@ func (l *loader) entry(h *header) error {
 		return l.directory(l.tree.Root(), h)
 	}
 	l.warnAbsolute(h, h.name)
-	parent, name := splitPath(path)
+	parent, name := fs.Split(path)
 	dir, err := l.parent(parent, h)
 	if err != nil {
 		return err
@@ -194,23 +186,9 @@ func (l *loader) check(h *header, path string, slash bool) error {
 // parent gives the directory of a clean path, and makes what is missing of it.
 // The directory is the loader's, not the caller's.
 func (l *loader) parent(path string, h *header) (*fs.Inode, error) {
-	dir, depth := l.tree.Root(), 0
-	for rest, more := path, path != ""; more; depth++ {
-		var name string
-		name, rest, more = strings.Cut(rest, "/")
-		if depth < len(l.path) && l.path[depth].name == name {
-			dir = l.path[depth].dir
-			continue
-		}
-		l.path = l.path[:depth]
-		next, err := l.enter(dir, name, h)
-		if err != nil {
-			return nil, err
-		}
-		l.path = append(l.path, step{name, next})
-		dir = next
-	}
-	return dir, nil
+	return l.trail.follow(l.tree.Root(), path, func(dir *fs.Inode, name string) (*fs.Inode, error) {
+		return l.enter(dir, name, h)
+	})
 }
 
 // enter gives the directory name in dir, and makes it if there is none.

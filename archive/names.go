@@ -1,6 +1,10 @@
 package archive
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/workdir/workdir/fs"
+)
 
 // cleanName returns the path that an archive's name stands for, without "./",
 // leading, doubled or trailing slashes; the root is "". slash tells that the name can
@@ -48,11 +52,31 @@ func checkName(raw string) error {
 	return nil
 }
 
-// splitPath gives the directory and the last name of a clean path.
-func splitPath(path string) (dir, name string) {
-	i := strings.LastIndexByte(path, '/')
-	if i < 0 {
-		return "", path
+// trail is the chain of directories to the last path that was followed, without the root:
+// entries mostly come directory by directory.
+type trail []step
+
+// step is one directory of a trail.
+type step struct {
+	name string
+	dir  *fs.Inode
+}
+
+// follow returns the directory of a clean path. It calls enter for each directory that is
+// not on the trail, and returns its first error.
+func (t *trail) follow(root *fs.Inode, path string, enter func(dir *fs.Inode, name string) (*fs.Inode, error)) (*fs.Inode, error) {
+	dir, depth := root, 0
+	for name := range fs.Names(path) {
+		if depth == len(*t) || (*t)[depth].name != name {
+			*t = (*t)[:depth]
+			next, err := enter(dir, name)
+			if err != nil {
+				return nil, err
+			}
+			*t = append(*t, step{name, next})
+		}
+		dir = (*t)[depth].dir
+		depth++
 	}
-	return path[:i], path[i+1:]
+	return dir, nil
 }

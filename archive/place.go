@@ -88,23 +88,12 @@ func (l *loader) link(dir *fs.Inode, path, name string, h *header) error {
 
 // find returns what a clean path names, with a reference.
 func (l *loader) find(path string, h *header) (*fs.Inode, error) {
-	n := l.tree.Root()
-	l.tree.Ref(n)
-	for rest, more := path, path != ""; more; {
-		var name string
-		name, rest, more = strings.Cut(rest, "/")
-		next, errno := l.tree.Lookup(n, name)
-		l.tree.Unref(n, 1)
-		switch errno {
-		case 0:
-			n = next
-		case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
-			return nil, formatErr(h.name, "it is a hard link to %s, which is no file before it in the archive", quote(path))
-		default:
-			return nil, treeErr(h.name, errno)
-		}
+	n, errno := l.tree.LookupPath(l.tree.Root(), path)
+	switch errno {
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
+		return nil, formatErr(h.name, "it is a hard link to %s, which is no file before it in the archive", quote(path))
 	}
-	return n, nil
+	return n, treeErr(h.name, errno)
 }
 
 // create makes an entry that is neither a directory nor a hard link.
@@ -203,7 +192,7 @@ func (l *loader) remove(dir *fs.Inode, name string, h *header) error {
 		return treeErr(h.name, errno)
 	}
 	defer l.tree.Unref(n, 1)
-	l.path = nil
+	l.trail = nil
 	if err := l.empty(n, h); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 // as many steps as their targets have names.
 type resolver struct {
 	tree  *fs.Tree
-	dirs  []step // the directories on the way to the last link
+	dirs  trail // to the last link
 	known map[linkAt]*walk
 	// held are the inodes that were met, with a reference to each: one inode is one
 	// pointer only while somebody holds it.
@@ -71,7 +71,7 @@ func (r *resolver) escapes(ctx context.Context, path, target string) (bool, erro
 	if strings.HasPrefix(target, "/") {
 		return true, nil
 	}
-	dir, _ := splitPath(path)
+	dir, _ := fs.Split(path)
 	if climbs(dir, target) {
 		return true, nil
 	}
@@ -107,20 +107,10 @@ func climbs(dir, target string) bool {
 
 // directory returns the directory of a clean path.
 func (r *resolver) directory(path string) (*fs.Inode, error) {
-	dir, depth := r.tree.Root(), 0
-	for rest, more := path, path != ""; more; depth++ {
-		var name string
-		name, rest, more = strings.Cut(rest, "/")
-		if depth == len(r.dirs) || r.dirs[depth].name != name {
-			n, errno := r.lookup(dir, name)
-			if errno != 0 {
-				return nil, packErr(path, errno)
-			}
-			r.dirs = append(r.dirs[:depth], step{name, n})
-		}
-		dir = r.dirs[depth].dir
-	}
-	return dir, nil
+	return r.dirs.follow(r.tree.Root(), path, func(dir *fs.Inode, name string) (*fs.Inode, error) {
+		n, errno := r.lookup(dir, name)
+		return n, packErr(path, errno)
+	})
 }
 
 // lookup returns the inode of a name, which is held.

@@ -45,7 +45,7 @@ func TestResolverModel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			dir, _ := splitPath(path)
+			dir, _ := fs.Split(path)
 			want := strings.HasPrefix(target, "/") || climbs(dir, target)
 			if !want && strings.Contains(target, "/") {
 				if want, err = naive.follow(dir, target); err != nil {
@@ -132,25 +132,20 @@ func (r *naiveResolver) follow(dir, target string) (bool, error) {
 }
 
 // readlink returns the target of the link at path; ok is false if path is no link.
-func (r *naiveResolver) readlink(path []string) (target string, ok bool, err error) {
-	n := r.tree.Root()
-	r.tree.Ref(n)
-	defer func() { r.tree.Unref(n, 1) }()
-	for _, name := range path {
-		next, errno := r.tree.Lookup(n, name)
-		switch errno {
-		case 0:
-		case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
-			return "", false, nil
-		default:
-			return "", false, packErr(strings.Join(path, "/"), errno)
-		}
-		r.tree.Unref(n, 1)
-		n = next
+func (r *naiveResolver) readlink(names []string) (target string, ok bool, err error) {
+	path := strings.Join(names, "/")
+	n, errno := r.tree.LookupPath(r.tree.Root(), path)
+	switch errno {
+	case 0:
+		defer r.tree.Unref(n, 1)
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
+		return "", false, nil
+	default:
+		return "", false, packErr(path, errno)
 	}
 	if r.tree.Attr(n).Mode&syscall.S_IFMT != syscall.S_IFLNK {
 		return "", false, nil
 	}
-	target, errno := r.tree.Readlink(n)
-	return target, true, packErr(strings.Join(path, "/"), errno)
+	target, errno = r.tree.Readlink(n)
+	return target, true, packErr(path, errno)
 }

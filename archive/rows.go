@@ -93,7 +93,7 @@ func (b *rowBuilder) addRoot() (RootAttr, error) {
 // add adds an entry that is not as the base has it. Its directory was added before, or
 // is the base's.
 func (b *rowBuilder) add(h *header, n *fs.Inode) uint32 {
-	dir, name := splitPath(h.name)
+	dir, name := fs.Split(h.name)
 	no := b.put(h, b.directory(dir), name, n)
 	if h.kind == kindDir {
 		b.dirs[strings.Clone(h.name)] = no
@@ -158,7 +158,7 @@ func (b *rowBuilder) directory(path string) uint32 {
 // kept returns the number of a directory that the base has at path.
 func (b *rowBuilder) kept(path string) uint32 {
 	row := uint32(0)
-	for part := range strings.SplitSeq(path, "/") {
+	for part := range fs.Names(path) {
 		row, _ = b.base.lookup(row, part)
 	}
 	if b.anew[row] != 0 {

@@ -133,7 +133,7 @@ func (m *mutator) step() {
 	case op == 9:
 		m.truncate(file, m.r.Int64N(2*m.t.Attr(m.at(file)).Size+2))
 	case op < 12:
-		from, name := splitPath(file)
+		from, name := fs.Split(file)
 		m.ok(m.t.Unlink(m.at(from), name))
 	case op == 12:
 		m.rename(file, m.fresh(dir))
@@ -154,8 +154,8 @@ func (m *mutator) step() {
 
 func (m *mutator) rename(from, to string) {
 	m.tb.Helper()
-	d1, n1 := splitPath(from)
-	d2, n2 := splitPath(to)
+	d1, n1 := fs.Split(from)
+	d2, n2 := fs.Split(to)
 	m.ok(m.t.Rename(m.at(d1), n1, m.at(d2), n2, 0))
 }
 

@@ -164,18 +164,13 @@ func (k *kernelSide) open(path string) (int, error) {
 
 // at calls fn with an open directory and the last part of the path.
 func (k *kernelSide) at(path string, fn func(dir int, name string) error) syscall.Errno {
-	dir, name := splitPath(path)
+	dir, name := Split(path)
 	fd, err := k.open(dir)
 	if err != nil {
 		return errnoFrom(err)
 	}
 	defer closeFD(fd)
 	return errnoFrom(fn(fd, name))
-}
-
-func splitPath(path string) (dir, name string) {
-	i := strings.LastIndexByte(path, '/')
-	return path[:max(0, i)], path[i+1:]
 }
 
 // inode calls fn with a path of the inode that follows no symlinks.

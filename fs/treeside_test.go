@@ -16,30 +16,18 @@ type treeSide struct {
 // get gives an inode and a reference to it.
 func (s *treeSide) get(path string) (*Inode, syscall.Errno) {
 	n := s.tree.Root()
-	parts := strings.Split(path, "/")
-	if held, ok := strings.CutPrefix(parts[0], "@"); ok {
-		if n, parts = s.held[held[0]-'0'], parts[1:]; n == nil {
+	if held, ok := strings.CutPrefix(path, "@"); ok {
+		held, path, _ = strings.Cut(held, "/")
+		if n = s.held[held[0]-'0']; n == nil {
 			return nil, syscall.EBADF
 		}
 	}
-	s.tree.Ref(n)
-	for _, part := range parts {
-		if part == "" {
-			continue
-		}
-		next, errno := s.tree.Lookup(n, part)
-		s.tree.Unref(n, 1)
-		if errno != 0 {
-			return nil, errno
-		}
-		n = next
-	}
-	return n, 0
+	return s.tree.LookupPath(n, path)
 }
 
 // at calls fn with the directory and the last part of a path.
 func (s *treeSide) at(path string, fn func(dir *Inode, name string) syscall.Errno) syscall.Errno {
-	dir, name := splitPath(path)
+	dir, name := Split(path)
 	return s.inode(dir, func(n *Inode) syscall.Errno { return fn(n, name) })
 }
 

@@ -41,11 +41,3 @@ func (t *Tree) sorted(dir *Inode) iter.Seq2[string, uint64] {
 
 // OrderKey sorts paths as Walk visits them: what is in a directory right behind it.
 func OrderKey(path string) string { return strings.ReplaceAll(path, "/", "\x00") }
-
-// Join is the path of a name in a directory; the root is "".
-func Join(dir, name string) string {
-	if dir == "" {
-		return name
-	}
-	return dir + "/" + name
-}

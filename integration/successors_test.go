@@ -166,26 +166,16 @@ func (c *committer) pick(format uint32) string {
 // at returns the inode of a path, with a reference that the end of the tree takes back.
 func (c *committer) at(path string) *workdirfs.Inode {
 	c.t.Helper()
-	n := c.tree.Root()
-	for part := range strings.SplitSeq(path, "/") {
-		if part == "" {
-			continue
-		}
-		var errno syscall.Errno
-		n, errno = c.tree.Lookup(n, part)
-		c.errno(errno)
-	}
+	n, errno := c.tree.LookupPath(c.tree.Root(), path)
+	c.errno(errno)
 	return n
 }
 
 // place returns the directory of a path, and its last name.
 func (c *committer) place(path string) (*workdirfs.Inode, string) {
 	c.t.Helper()
-	i := strings.LastIndexByte(path, '/')
-	if i < 0 {
-		return c.tree.Root(), path
-	}
-	return c.at(path[:i]), path[i+1:]
+	dir, name := workdirfs.Split(path)
+	return c.at(dir), name
 }
 
 // fresh returns a name that is not there.

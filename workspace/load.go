@@ -227,10 +227,7 @@ func loadDir(ctx context.Context, dir string, opts *Options) (*loaded, error) {
 	l.files = files
 	if err := files.Load(ctx, l.tree, &fsdir.LoadOptions{Warn: opts.warn}); err != nil {
 		l.close()
-		if long, ok := errors.AsType[*fsdir.TooLongError](err); ok {
-			err = archive.PathTooLong(long.Path)
-		}
-		return nil, fmt.Errorf("import %s: %w", dir, err)
+		return nil, fmt.Errorf("import %s: %w", dir, archive.PathTooLong(err))
 	}
 	return l, nil
 }

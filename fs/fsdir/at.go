@@ -2,7 +2,6 @@ package fsdir
 
 import (
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -31,25 +30,24 @@ func openDirAt(dir int, name string, access int) (int, error) {
 // beneath calls fn with a descriptor of the directory that a path is in, and the
 // last name of the path. It goes down from root name by name.
 func beneath(root int, path string, fn func(dir int, name string) error) error {
+	parent, last := fs.Split(path)
 	at := root
-	for {
-		first, rest, more := strings.Cut(path, "/")
-		if !more {
-			err := fn(at, path)
-			if at != root {
-				_ = unix.Close(at)
-			}
-			return err
-		}
-		next, err := openDirAt(at, first, unix.O_PATH)
+	defer func() {
 		if at != root {
 			_ = unix.Close(at)
 		}
+	}()
+	for name := range fs.Names(parent) {
+		next, err := openDirAt(at, name, unix.O_PATH)
 		if err != nil {
 			return err
 		}
-		at, path = next, rest
+		if at != root {
+			_ = unix.Close(at)
+		}
+		at = next
 	}
+	return fn(at, last)
 }
 
 // statAt is lstat(2).

@@ -214,7 +214,7 @@ func TestDeepDirectories(t *testing.T) {
 	}
 	check(t, d.Clear())
 	deepDir(t, dir, deeper)
-	var long *fsdir.TooLongError
+	var long *fs.TooLongError
 	if _, err := d.Take(t.Context(), false); !errors.As(err, &long) || !errors.Is(err, unix.ENAMETOOLONG) {
 		t.Errorf("Take of what no archive can hold: %v, want a *TooLongError", err)
 	}

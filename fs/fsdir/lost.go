@@ -1,8 +1,6 @@
 package fsdir
 
 import (
-	"strings"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/workdir/workdir/fs"
@@ -69,11 +67,12 @@ func (l Lost) Restore(tree *fs.Tree, s *Snapshot) error {
 		if id.born == (unix.StatxTimestamp{}) && now.ctime != one.was.ctime {
 			continue // it may be another file, which got the number of one that was removed
 		}
-		n, err := lookup(tree, path)
-		if err == nil {
-			err = one.restore(tree, n, now)
-			tree.Unref(n, 1)
+		n, errno := tree.LookupPath(tree.Root(), path)
+		if errno != 0 {
+			return named(path, errno)
 		}
+		err := one.restore(tree, n, now)
+		tree.Unref(n, 1)
 		if err != nil {
 			return named(path, err)
 		}
@@ -105,21 +104,4 @@ func (l lostAttr) restore(tree *fs.Tree, n *fs.Inode, now stamp) error {
 		}
 	}
 	return nil
-}
-
-// lookup gives a reference to the inode at a path of a tree.
-func lookup(tree *fs.Tree, path string) (*fs.Inode, error) {
-	n := tree.Root()
-	if path == "" {
-		return n, nil
-	}
-	for name := range strings.SplitSeq(path, "/") {
-		next, errno := tree.Lookup(n, name)
-		tree.Unref(n, 1)
-		if errno != 0 {
-			return nil, errno
-		}
-		n = next
-	}
-	return n, nil
 }

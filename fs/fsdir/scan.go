@@ -26,7 +26,7 @@ type LoadOptions struct {
 // directory's files. Hard links stay what they are, as far as they lie within the
 // directory.
 //
-// Errors: a *TooLongError; ENOSPC where the tree is
+// Errors: a *fs.TooLongError; ENOSPC where the tree is
 // full; ErrChanged; those of the file system. The path is in the text.
 func (d *Files) Load(ctx context.Context, tree *fs.Tree, opts *LoadOptions) error {
 	if opts == nil {
@@ -80,7 +80,7 @@ func (s *scanner) directory(path string, n *fs.Inode, st *unix.Stat_t) error {
 		if s.ctx.Err() != nil {
 			return context.Cause(s.ctx)
 		}
-		if err := s.entry(name, strings.TrimPrefix(path+"/"+name, "/"), n); err != nil {
+		if err := s.entry(name, fs.Join(path, name), n); err != nil {
 			return err
 		}
 	}
@@ -90,32 +90,9 @@ func (s *scanner) directory(path string, n *fs.Inode, st *unix.Stat_t) error {
 	return named(path, s.attributes(n, st))
 }
 
-// maxPath is how many bytes a path within the directory may have, as many as a system call
-// takes (PATH_MAX without the zero at its end, limits.h).
-const maxPath = unix.PathMax - 1
-
-// TooLongError is for a path of more than 4,095 bytes. It is an ENAMETOOLONG.
-type TooLongError struct{ Path string }
-
-func (e *TooLongError) Error() string {
-	return fmt.Sprintf("%q: %v: %d bytes, over %d", e.Path, unix.ENAMETOOLONG, len(e.Path), maxPath)
-}
-
-// Unwrap returns ENAMETOOLONG.
-func (e *TooLongError) Unwrap() error { return unix.ENAMETOOLONG }
-
-// checkPath refuses a path that is too long, and with it trees that are deeper than a
-// recursion should be.
-func checkPath(path string) error {
-	if len(path) > maxPath {
-		return &TooLongError{path}
-	}
-	return nil
-}
-
 // entry adds one name to the directory n, which is where the walk is.
 func (s *scanner) entry(name, path string, n *fs.Inode) error {
-	if err := checkPath(path); err != nil {
+	if err := fs.CheckPath(path); err != nil {
 		return err
 	}
 	st, err := statAt(s.walk.at, name)

@@ -3,7 +3,6 @@ package fsdir
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,7 +52,7 @@ func (s stamp) comparable(a, b *Snapshot) stamp {
 
 // Take makes a snapshot, with sums of the content if they are asked for, for which all
 // of it is read. ErrChanged where the directory changes meanwhile, as far as that is
-// seen; a *TooLongError; else errors of the file system, with the path in their text.
+// seen; a *fs.TooLongError; else errors of the file system, with the path in their text.
 func (d *Dir) Take(ctx context.Context, sums bool) (*Snapshot, error) {
 	s := &Snapshot{sums: sums, names: map[string]fileID{}, inodes: map[fileID]stamp{}}
 	if err := s.add(ctx, d.fd, "", "", fileID{}); err != nil {
@@ -74,8 +73,7 @@ func (s *Snapshot) directory(ctx context.Context, walk *descent, path string) er
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		at := strings.TrimPrefix(path+"/"+name, "/")
-		if err := s.entry(ctx, walk, name, at, s.names[path]); err != nil {
+		if err := s.entry(ctx, walk, name, fs.Join(path, name), s.names[path]); err != nil {
 			return err
 		}
 	}
@@ -83,7 +81,7 @@ func (s *Snapshot) directory(ctx context.Context, walk *descent, path string) er
 }
 
 func (s *Snapshot) entry(ctx context.Context, walk *descent, name, path string, parent fileID) error {
-	if err := checkPath(path); err != nil {
+	if err := fs.CheckPath(path); err != nil {
 		return err
 	}
 	err := s.add(ctx, walk.at, name, path, parent)

@@ -138,15 +138,14 @@ func named(path string, err error) error {
 
 // enter goes up to the directory that a path is in, which leads to where the walk is.
 func (u *unpacker) enter(path string) (dir int, name string, err error) {
-	slash := strings.LastIndexByte(path, '/')
-	parent := path[:max(0, slash)]
+	parent, name := fs.Split(path)
 	for last := len(u.open) - 1; u.open[last] != parent; last-- {
 		if err := u.walk.leave(unix.O_RDONLY); err != nil {
 			return 0, "", err
 		}
 		u.open = u.open[:last]
 	}
-	return u.walk.at, path[slash+1:], nil
+	return u.walk.at, name, nil
 }
 
 // make makes one entry, or gives what is there a further name.

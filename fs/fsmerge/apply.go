@@ -177,10 +177,11 @@ func (a *applier) known(x *name) (*fs.Inode, syscall.Errno) {
 
 // dirOf returns the directory of theirs that a path of mine is in, with a reference.
 func (a *applier) dirOf(p string, made map[string]uint64) (*fs.Inode, syscall.Errno) {
-	if ino, ok := made[parentOf(p)]; ok {
+	parent, _ := fs.Split(p)
+	if ino, ok := made[parent]; ok {
 		return a.theirs.Find(ino)
 	}
-	row, ok := a.rowAt(parentOf(p))
+	row, ok := a.rowAt(parent)
 	if !ok {
 		return nil, syscall.ENOENT
 	}
@@ -190,7 +191,7 @@ func (a *applier) dirOf(p string, made map[string]uint64) (*fs.Inode, syscall.Er
 
 // rowAt is the row of a directory by its path in the base.
 func (a *applier) rowAt(p string) (row uint32, ok bool) {
-	for part := range splitPath(p) {
+	for part := range fs.Names(p) {
 		if row = a.rowIn(uint64(row)+1, part); row == noRow {
 			return 0, false
 		}

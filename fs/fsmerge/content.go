@@ -2,8 +2,6 @@ package fsmerge
 
 import (
 	"io"
-	"iter"
-	"strings"
 	"syscall"
 
 	"github.com/workdir/workdir/fs"
@@ -117,15 +115,4 @@ func (a *applier) copyRange(into, n *fs.Inode, off, end int64) syscall.Errno {
 		}
 	}
 	return 0
-}
-
-// splitPath goes through the names of a path; "" has none.
-func splitPath(p string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for part := range strings.SplitSeq(p, "/") {
-			if part != "" && !yield(part) {
-				return
-			}
-		}
-	}
 }

@@ -3,7 +3,6 @@ package fsmerge
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -79,8 +78,9 @@ func (m *merger) survey() error {
 			dirs[p] = a.Ino
 			what |= directory
 		}
-		if dir, ok := dirs[parentOf(p)]; ok && x.row != noRow {
-			if row := m.rowIn(dir, path.Base(p)); row != noRow && m.mine.Image().Inode(row) == x.row {
+		parent, last := fs.Split(p)
+		if dir, ok := dirs[parent]; ok && x.row != noRow {
+			if row := m.rowIn(dir, last); row != noRow && m.mine.Image().Inode(row) == x.row {
 				x.stays = true
 				m.staying[row] = true
 			}
@@ -197,13 +197,6 @@ func (m *merger) beneath(dir string, t *touches, found map[string]bool) {
 // together reports whether what two sides have done at one path can stand together: both
 // have made a directory. Not that both have removed it, since one may have it elsewhere.
 func together(own, other touch) bool { return own == made|directory && other == made|directory }
-
-func parentOf(p string) string {
-	if i := strings.LastIndexByte(p, '/'); i >= 0 {
-		return p[:i]
-	}
-	return ""
-}
 
 // errnoError is an errno at a path.
 func errnoError(p string, errno syscall.Errno) error {

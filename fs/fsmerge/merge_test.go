@@ -74,16 +74,7 @@ func on(t *testing.T, packed []byte, clock int64) *side {
 
 // at returns the inode of a path, nil if there is none.
 func (s *side) at(p string) *fs.Inode {
-	n := s.tree.Root()
-	s.tree.Ref(n)
-	for part := range splitPath(p) {
-		next, errno := s.tree.Lookup(n, part)
-		s.tree.Unref(n, 1)
-		if errno != 0 {
-			return nil
-		}
-		n = next
-	}
+	n, _ := s.tree.LookupPath(s.tree.Root(), p)
 	return n
 }
 
@@ -97,7 +88,8 @@ func (s *side) do(command string) bool {
 		return ""
 	}
 	p := words[1]
-	dir, base := s.at(parentOf(p)), p[strings.LastIndexByte(p, '/')+1:]
+	parent, base := fs.Split(p)
+	dir := s.at(parent)
 	n := s.at(p)
 	s.clock++
 	touch := func(n *fs.Inode) {
@@ -136,7 +128,8 @@ func (s *side) do(command string) bool {
 		return errno == 0
 	case words[0] == "rename", words[0] == "exchange", words[0] == "link":
 		to := words[2]
-		into, toBase := s.at(parentOf(to)), to[strings.LastIndexByte(to, '/')+1:]
+		parent, toBase := fs.Split(to)
+		into := s.at(parent)
 		if into == nil || n == nil {
 			return false
 		}

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 )
 
@@ -31,8 +30,9 @@ type Options struct {
 	// its own; 0: none. A root that still has them keeps its own.
 	RootPerm uint32
 
-	// Warn is told, once for each text, of what the tree does not hold.
-	Warn func(archive.Warning)
+	// Warn is called once for each text, with the first path that it is about. It says
+	// what the tree does not hold.
+	Warn func(path, text string)
 }
 
 // Apply makes t what an overlay over it showed. upper and index are descriptors of its
@@ -46,7 +46,7 @@ type Options struct {
 // was made and removed again.
 //
 // After an error t is not to be used, and nothing of it is to be stored. Errors, with the
-// path in their text: ErrInconsistent; *archive.LimitError for a path that is too long;
+// path in their text: ErrInconsistent; *fs.TooLongError;
 // those of the tree, such as ENOSPC, of the file system, and ctx's.
 func Apply(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) error {
 	if opts == nil || opts.Backing == nil {
@@ -166,8 +166,7 @@ func (a *applier) release() {
 // passable returns nil where upper is in use, for an error that says no more than that it
 // was changed meanwhile, or that a path is too long; else err with the path.
 func (a *applier) passable(path string, err error) error {
-	var limit *archive.LimitError
-	if a.live && (errors.As(err, &limit) || slices.ContainsFunc(changing, func(of error) bool { return errors.Is(err, of) })) {
+	if a.live && slices.ContainsFunc(changing, func(of error) bool { return errors.Is(err, of) }) {
 		return nil
 	}
 	return named(path, err)
@@ -179,8 +178,8 @@ var changing = []error{ErrInconsistent, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, u
 // named puts the path in front of an error that has none yet.
 func named(path string, err error) error {
 	var has *pathError
-	var limit *archive.LimitError
-	if err == nil || errors.As(err, &has) || errors.As(err, &limit) {
+	var long *fs.TooLongError
+	if err == nil || errors.As(err, &has) || errors.As(err, &long) {
 		return err
 	}
 	return &pathError{path, err}
@@ -210,7 +209,7 @@ func orNil(errno syscall.Errno) error {
 func (a *applier) warn(path, text string) {
 	if a.opts.Warn != nil && !a.warned[text] {
 		a.warned[text] = true
-		a.opts.Warn(archive.Warning{Path: path, Text: text})
+		a.opts.Warn(path, text)
 	}
 }
 

@@ -27,24 +27,12 @@ func (m maker) ok(errno syscall.Errno) {
 // keeps what has a name.
 func (m maker) at(path string) *fs.Inode {
 	m.tb.Helper()
-	n := m.t.Root()
-	for name := range strings.SplitSeq(path, "/") {
-		if name == "" {
-			continue
-		}
-		next, errno := m.t.Lookup(n, name)
-		if errno != 0 {
-			m.tb.Fatalf("%s: %v", path, errno)
-		}
-		m.t.Unref(next, 1)
-		n = next
+	n, errno := m.t.LookupPath(m.t.Root(), path)
+	if errno != 0 {
+		m.tb.Fatalf("%s: %v", path, errno)
 	}
+	m.t.Unref(n, 1)
 	return n
-}
-
-func split(path string) (dir, name string) {
-	i := strings.LastIndexByte(path, '/')
-	return path[:max(i, 0)], path[i+1:]
 }
 
 // baseTime is the mtime of everything in a base, and owner its owner.
@@ -61,13 +49,13 @@ func (m maker) made(n *fs.Inode, errno syscall.Errno) {
 
 func (m maker) dir(path string) {
 	m.tb.Helper()
-	dir, name := split(path)
+	dir, name := fs.Split(path)
 	m.made(m.t.Mkdir(m.at(dir), name, 0o755, owner))
 }
 
 func (m maker) file(path, content string) {
 	m.tb.Helper()
-	dir, name := split(path)
+	dir, name := fs.Split(path)
 	m.made(m.t.Mknod(m.at(dir), name, syscall.S_IFREG|0o644, 0, owner))
 	_, errno := m.t.WriteAt(m.at(path), []byte(content), 0, false)
 	m.ok(errno)
@@ -75,13 +63,13 @@ func (m maker) file(path, content string) {
 
 func (m maker) symlink(path, target string) {
 	m.tb.Helper()
-	dir, name := split(path)
+	dir, name := fs.Split(path)
 	m.made(m.t.Symlink(m.at(dir), name, target, owner))
 }
 
 func (m maker) link(path, old string) {
 	m.tb.Helper()
-	dir, name := split(path)
+	dir, name := fs.Split(path)
 	m.ok(m.t.Link(m.at(dir), name, m.at(old)))
 }
 

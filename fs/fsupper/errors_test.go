@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 )
 
@@ -138,8 +137,8 @@ func TestPathThatIsTooLong(t *testing.T) {
 	o.unmount()
 	o.count()
 	err := Apply(t.Context(), o.tree, o.upper, o.index, o.options())
-	var limit *archive.LimitError
-	if !errors.As(err, &limit) || limit.Limit != "PathLen" {
+	var long *fs.TooLongError
+	if !errors.As(err, &long) || len(long.Path) != 4220 {
 		t.Errorf("%v", err)
 	}
 }

@@ -235,7 +235,7 @@ func (o *overlay) apply() fs.Changes {
 }
 
 func (o *overlay) options() *Options {
-	return &Options{Backing: o.backing, Warn: func(w archive.Warning) { o.tb.Logf("warning: %v", w) }}
+	return &Options{Backing: o.backing, Warn: func(path, text string) { o.tb.Logf("warning: %q: %s", path, text) }}
 }
 
 func (o *overlay) count() fs.Changes {

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 )
 
@@ -28,15 +27,6 @@ func (d *dir) path() string {
 		return ""
 	}
 	return fs.Join(d.parent.path(), d.name)
-}
-
-// checkPath refuses a path that is longer than an archive can have, and with it trees
-// that are deeper than a recursion should be.
-func checkPath(path string) error {
-	if limit := archive.DefaultLimits().PathLen; int64(len(path)) > limit {
-		return &archive.LimitError{Limit: "PathLen", Value: int64(len(path)), Max: limit, Entry: path}
-	}
-	return nil
 }
 
 // plan finds the final shape. The tree is what it was all the time.
@@ -64,7 +54,7 @@ func (a *applier) scan(d *dir) error {
 // scanNames plans the names of a directory. Only the lowest directory of the walk is
 // open.
 func (a *applier) scanNames(d *dir, path string) error {
-	if err := checkPath(path); err != nil {
+	if err := fs.CheckPath(path); err != nil {
 		return err
 	}
 	fd, err := a.upper.openDir(path)
@@ -161,33 +151,24 @@ func (a *applier) merged(parent *dir, name string, m *marks) (*fs.Inode, error) 
 func (a *applier) follow(parent *fs.Inode, name, redirect string) (*fs.Inode, error) {
 	switch {
 	case strings.HasPrefix(redirect, "/"):
-		return a.find(a.tree.Root(), strings.Split(redirect[1:], "/"))
+		return a.find(a.tree.Root(), redirect[1:])
 	case redirect != "":
 		name = redirect
 	}
 	if parent == nil {
 		return nil, nil
 	}
-	return a.find(parent, []string{name})
+	return a.find(parent, name)
 }
 
-// find follows names from a directory on, and returns what the last leads to, with a
-// reference; nil if there is no such thing.
-func (a *applier) find(from *fs.Inode, names []string) (*fs.Inode, error) {
-	a.tree.Ref(from)
-	for _, name := range names {
-		next, errno := a.tree.Lookup(from, name)
-		a.tree.Unref(from, 1)
-		switch errno {
-		case 0:
-		case syscall.ENOENT, syscall.ENOTDIR, syscall.EINVAL, syscall.ENAMETOOLONG:
-			return nil, nil
-		default:
-			return nil, errno
-		}
-		from = next
+// find returns what a path leads to from a directory, with a reference; nil if nothing.
+func (a *applier) find(dir *fs.Inode, path string) (*fs.Inode, error) {
+	n, errno := a.tree.LookupPath(dir, path)
+	switch errno {
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.EINVAL, syscall.ENAMETOOLONG:
+		return nil, nil
 	}
-	return from, nil
+	return n, orNil(errno)
 }
 
 // lookup returns the number of what a name leads to in a directory of the tree; 0 if

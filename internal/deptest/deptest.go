@@ -89,7 +89,7 @@ var table = map[string]rule{
 	"fs/fusefs":                    {ours: []string{"fs"}, foreign: []string{"github.com/hanwen/go-fuse/v2/fuse"}},
 	"fs/fsmerge":                   {ours: []string{"fs"}, tests: []string{"archive"}},
 	"fs/fsdir":                     {ours: []string{"fs", "internal/eintr"}},
-	"fs/fsupper":                   {ours: []string{"archive", "fs", "internal/eintr"}, tests: []string{"fs/fusefs"}},
+	"fs/fsupper":                   {ours: []string{"fs", "internal/eintr"}, tests: []string{"archive", "fs/fusefs"}},
 	"archive":                      {ours: []string{"fs"}, foreign: []string{"github.com/klauspost/pgzip", "github.com/klauspost/compress"}},
 	"fs":                           {ours: []string{"internal/eintr"}},
 	"bench":                        {ours: []string{"archive", "fs", "mount", "store", "store/drivers/azure", "store/drivers/gs", "store/drivers/s3"}, foreign: []string{"cloud.google.com/go/storage", "github.com/Azure/", "github.com/aws/", "google.golang.org/api/option"}},

@@ -58,6 +58,9 @@ func (h *hosted) warn(w archive.Warning) {
 	}
 }
 
+// warnAt is warn in the form that adapters of a tree call.
+func (h *hosted) warnAt(path, text string) { h.warn(archive.Warning{Path: path, Text: text}) }
+
 // progressInterval is how often the client is told of progress at most.
 const progressInterval = 100 * time.Millisecond
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
 	"github.com/workdir/workdir/fs/fsupper"
 	"github.com/workdir/workdir/fs/fusefs"
@@ -250,14 +251,14 @@ func (v *overlayView) withdraw(ctx context.Context, deadline time.Time) error {
 }
 
 func (v *overlayView) applyOptions() *fsupper.Options {
-	return &fsupper.Options{Backing: v.backing, RootPerm: v.private, Warn: v.h.warn}
+	return &fsupper.Options{Backing: v.backing, RootPerm: v.private, Warn: v.h.warnAt}
 }
 
 // apply takes over what tools have left, once. The barrier has been passed.
 func (v *overlayView) apply(ctx context.Context) error {
 	if !v.applied {
 		v.applied = true
-		v.err = fsupper.Apply(ctx, v.h.tree, v.upper, v.index, v.applyOptions())
+		v.err = archive.PathTooLong(fsupper.Apply(ctx, v.h.tree, v.upper, v.index, v.applyOptions()))
 	}
 	return v.err
 }

@@ -147,10 +147,7 @@ func (v *plainView) withdraw(ctx context.Context, deadline time.Time) error {
 		case err == nil && len(users) == 0, errors.Is(err, wire.ErrUnmounted), ctx.Err() != nil:
 			return err
 		case err != nil && !errors.Is(err, fsdir.ErrChanged):
-			v.broken = err
-			if long, ok := errors.AsType[*fsdir.TooLongError](err); ok {
-				v.broken = archive.PathTooLong(long.Path)
-			}
+			v.broken = archive.PathTooLong(err)
 			return nil
 		case !time.Now().Before(deadline):
 			return &host.BusyError{Path: v.path(), Processes: users}
@@ -224,13 +221,11 @@ func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 	if v.h.tree, err = fs.New(home, v.h.loader().treeOptions(0)); err != nil {
 		return false, v.takeError(err)
 	}
-	if err := v.files.Load(ctx, v.h.tree, &fsdir.LoadOptions{Warn: v.warn}); err != nil {
+	if err := v.files.Load(ctx, v.h.tree, &fsdir.LoadOptions{Warn: v.h.warnAt}); err != nil {
 		return false, v.takeError(err)
 	}
 	return true, v.lost.Restore(v.h.tree, v.closed)
 }
-
-func (v *plainView) warn(path, text string) { v.h.warn(archive.Warning{Path: path, Text: text}) }
 
 func (v *plainView) takeError(err error) error {
 	err = fmt.Errorf("%s: %w", v.path(), err)
