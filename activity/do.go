@@ -47,6 +47,13 @@ func doWorkspace(url string, opts *Options) (*workspace, error) {
 		}
 		return nil, err
 	}
-	t, err := template.Parse(url)
-	return &workspace{tmpl: t, opts: opts, beside: opts.Name != ""}, err
+	w := &workspace{opts: opts, beside: opts.Name != ""}
+	var err error
+	if w.tmpl, err = template.Parse(url); err != nil || opts.SaveFailed == "" {
+		return w, err
+	}
+	if w.save, err = template.Parse(opts.SaveFailed); err != nil {
+		err = fmt.Errorf("saveFailed: %w", err)
+	}
+	return w, err
 }

@@ -184,6 +184,9 @@ func (o *observer) closed(m *mount.Mount, wanted bool, res mount.Result, err err
 	took := o.lap()
 	o.release()
 	o.traffic(res.Traffic)
+	if res.Saved != "" {
+		o.log.Info("what was done is saved, since it is not stored", "url", m.URL(), "saved", res.Saved)
+	}
 	var committed *mount.CommittedError
 	switch {
 	case errors.As(err, &committed):
@@ -194,7 +197,7 @@ func (o *observer) closed(m *mount.Mount, wanted bool, res mount.Result, err err
 		o.aborted(m.URL(), abortCommit, err)
 	case wanted:
 		o.committed(m, took, res)
-	case res.Changes.Total() > 0 && o.level.mode == modeWrite:
+	case res.Changes.Total() > 0 && res.Saved == "" && o.level.mode == modeWrite:
 		o.end(metricReleased, "", "", slog.LevelInfo, "workspace closed, its changes were not marked and are dropped", "url", m.URL(),
 			"created", res.Changes.Created, "modified", res.Changes.Modified, "removed", res.Changes.Removed, "bytes", res.Changes.Bytes, "took", took)
 	default:

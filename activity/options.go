@@ -12,6 +12,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
 )
 
 // Options are those of a workspace, in [Do], in a rule, in a ready-made activity and in
@@ -35,6 +36,14 @@ type Options struct {
 	// OnConflict says what a commit does where others have stored the workspace meanwhile:
 	// mount.Merge for activities that run at the same time and change different files.
 	OnConflict mount.ConflictPolicy `json:"onConflict,omitempty" yaml:"onConflict,omitempty"`
+	// Keep says which of the archives that commits replace stay as versions, which are
+	// read by URL@COMMIT. By default none do.
+	Keep Keep `json:"keep,omitzero" yaml:"keep,omitempty"`
+	// SaveFailed is the URL of a workspace that gets the work of an attempt where it could
+	// not be stored, or where the function failed: an archive as any other, whose record
+	// says why. It is a template, as the workspace's own URL is; if there is an archive
+	// already, a part of the commit's id is added to the name. "": such work is lost.
+	SaveFailed string `json:"saveFailed,omitempty" yaml:"saveFailed,omitempty"`
 	// Step names the piece of work, for activities that do several on one
 	// workspace in an order that is not the same in every attempt. It must not be
 	// a number. "": its ordinal among this activity's steps on that workspace, which
@@ -76,6 +85,13 @@ type Options struct {
 	// Closed is called with what became of the workspace: what closing it returned, or
 	// the commit of another attempt that has the step's result.
 	Closed func(mount.Result, *mount.CommittedError) `json:"-" yaml:"-"`
+}
+
+// Keep says which of the archives that commits replace are kept: those that either field
+// asks for. See store.Keep.
+type Keep struct {
+	Last int      `json:"last,omitempty" yaml:"last,omitempty"` // so many of the newest
+	For  Duration `json:"for,omitempty" yaml:"for,omitempty"`   // those that were replaced no longer ago
 }
 
 // Duration is a time.Duration that is written as "90s" in JSON and YAML.
@@ -130,6 +146,10 @@ func (o *Options) check() error {
 		return fmt.Errorf("dir: %q is not an absolute path", o.Dir)
 	case o.At != "" && (!filepath.IsAbs(o.At) || filepath.Clean(o.At) == "/"):
 		return fmt.Errorf("at: %q is not an absolute path other than /", o.At)
+	case o.Keep.Last < 0 || o.Keep.For < 0:
+		return fmt.Errorf("keep: %d archives for %v cannot be kept; neither may be less than 0", o.Keep.Last, time.Duration(o.Keep.For))
+	case o.ReadOnly && (o.Keep != Keep{} || o.SaveFailed != ""):
+		return errors.New("keep, saveFailed: a read-only workspace is never stored")
 	}
 	return errors.Join(o.Presence.Check(o.ReadOnly), o.OnConflict.Check())
 }
@@ -149,6 +169,7 @@ func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Opti
 		ReadOnly:     o.ReadOnly,
 		Presence:     o.Presence,
 		OnConflict:   o.OnConflict,
+		Keep:         store.Keep{Last: o.Keep.Last, For: time.Duration(o.Keep.For)},
 		MaxBytes:     o.MaxBytes,
 		MaxInodes:    o.MaxInodes,
 		Spill:        o.Spill,
@@ -168,6 +189,9 @@ func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Opti
 		BeforeStore:  v.mayStore,
 		Progress:     v.progress,
 		Logger:       v.attempt.log,
+	}
+	if v.saved != (store.URL{}) {
+		m.SaveFailed = v.saved.String()
 	}
 	if m.RunDir == "" {
 		m.RunDir = p.RunDir

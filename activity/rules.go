@@ -45,6 +45,7 @@ type rule struct {
 // workspace is one that can be visited: a template, and options that were found good.
 type workspace struct {
 	tmpl   *template.Template
+	save   *template.Template // of Options.SaveFailed; nil without one
 	opts   *Options
 	beside bool // a further one of a rule, found by name alone
 }
@@ -117,6 +118,11 @@ func (r *rule) add(list []RuleWorkspace) error {
 		}
 		if err == nil {
 			w.tmpl, err = template.New(list[i].URL, opts.Vars)
+		}
+		if err == nil && opts.SaveFailed != "" {
+			if w.save, err = template.New(opts.SaveFailed, opts.Vars); err != nil {
+				err = fmt.Errorf("saveFailed: %w", err)
+			}
 		}
 		if err == nil {
 			env := w.variable()

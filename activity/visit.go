@@ -33,9 +33,10 @@ type visit struct {
 	converter converter.DataConverter // for the function's result
 	obs       *observer
 	url       store.URL
-	step      string // "" for no step
-	again     bool   // this attempt has tried the step before
-	closed    bool   // by the goroutine of visitWorkspace; no mark counts any more
+	saved     store.URL // where work goes that is not stored; zero for nowhere
+	step      string    // "" for no step
+	again     bool      // this attempt has tried the step before
+	closed    bool      // by the goroutine of visitWorkspace; no mark counts any more
 
 	reported time.Time // of the progress; of the goroutine that reports it
 
@@ -109,6 +110,11 @@ func (v *visit) prepare(ctx context.Context) error {
 	var err error
 	if v.url, err = v.tmpl.Expand(values); err != nil {
 		return err
+	}
+	if v.save != nil {
+		if v.saved, err = v.save.Expand(values); err != nil {
+			return fmt.Errorf("saveFailed: %w", err)
+		}
 	}
 	if !v.opts.ReadOnly {
 		if v.step, v.again, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step, v.outer); err != nil {
@@ -321,13 +327,21 @@ func (v *visit) failed(err error) error {
 	return err
 }
 
-// leave unmounts and stores nothing, unless the visit has ended already.
+// leave unmounts and stores nothing, unless the visit has ended already. The work of a
+// function that failed, while the attempt is current, goes to Options.SaveFailed.
 func (v *visit) leave(reason abortReason, cause error) {
 	if v.closed {
 		return
 	}
 	v.obs.aborted(v.mount.URL(), reason, cause)
-	v.mount.Abandon()
+	switch {
+	case reason == abortPending || v.ended() != nil:
+		v.mount.Abandon()
+	case cause == nil:
+		v.mount.Fail("the activity panicked, or ended its goroutine")
+	default:
+		v.mount.Fail(cause.Error())
+	}
 	if _, err := v.close(false); err != nil {
 		v.attempt.log.Warn("the workspace is not unmounted cleanly; nothing is stored", "url", v.mount.URL(), "cause", err)
 	}

@@ -1,6 +1,7 @@
 package ready
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,6 +54,9 @@ type ExecInput struct {
 	// Presence says whether the workspace has to exist: "mustExist", "mayBeAbsent" or
 	// "mustBeNew". "": a read-only one must exist, others may be absent.
 	Presence mount.Presence `json:"presence,omitempty"`
+	// OnConflict says what a commit does where others have stored the workspace meanwhile:
+	// "fail" or "merge". "": as Options.Workspaces says.
+	OnConflict mount.ConflictPolicy `json:"onConflict,omitempty"`
 }
 
 // ExecResult is the result of Exec.
@@ -78,6 +82,9 @@ type ExecResult struct {
 	Revision string `json:"revision,omitempty"`
 	// Commit identifies the commit in the archive's log, if Stored.
 	Commit string `json:"commit,omitempty"`
+	// Saved is the URL of the workspace that has what the command did and what is not
+	// stored, where the worker's Options.Workspaces have SaveFailed.
+	Saved string `json:"saved,omitempty"`
 	// Changes is what the command changed, stored or not.
 	Changes ExecChanges `json:"changes"`
 	// Replayed: an earlier attempt did all this; the command was not run
@@ -101,6 +108,10 @@ func (r *ready) exec(ctx context.Context, in ExecInput) (ExecResult, error) {
 	}
 	opts := r.options()
 	opts.ReadOnly, opts.Presence = in.ReadOnly, in.Presence
+	opts.OnConflict = cmp.Or(in.OnConflict, opts.OnConflict)
+	if in.ReadOnly {
+		opts = reading(opts)
+	}
 	var ended ExecResult
 	opts.Closed = func(r mount.Result, done *mount.CommittedError) { ended = stored(r, done) }
 	out, err := wdactivity.Do(ctx, x.url, &opts, func(ctx context.Context, m *mount.Mount) (ExecResult, error) {
@@ -118,6 +129,12 @@ func (r *ready) exec(ctx context.Context, in ExecInput) (ExecResult, error) {
 func (r *ready) options() wdactivity.Options {
 	o := r.opts.Workspaces
 	o.Name, o.Step, o.AutoCommit, o.Vars, o.Closed = "", "", false, nil, nil
+	return o
+}
+
+// reading returns the options of a workspace that is mounted read-only.
+func reading(o wdactivity.Options) wdactivity.Options {
+	o.ReadOnly, o.Keep, o.SaveFailed = true, wdactivity.Keep{}, ""
 	return o
 }
 
@@ -146,7 +163,7 @@ func (x *execCall) check(ctx context.Context) error {
 	if slices.ContainsFunc(in.Argv, hasNUL) || hasNUL(in.Dir) {
 		return badInput("argv, dir: a NUL byte cannot be passed to a command")
 	}
-	if err := in.Presence.Check(in.ReadOnly); err != nil {
+	if err := errors.Join(in.Presence.Check(in.ReadOnly), in.OnConflict.Check()); err != nil {
 		return badInput("%v", err)
 	}
 	for name, value := range in.Env {
@@ -201,8 +218,8 @@ func (x *execCall) enter(ctx context.Context, m *mount.Mount, left []string) (Ex
 	if len(left) == 0 {
 		return x.run(ctx, m)
 	}
-	opts := x.ready.options()
-	opts.Name, opts.ReadOnly, opts.Dir, opts.At = left[0], true, "", ""
+	opts := reading(x.ready.options())
+	opts.Name, opts.Dir, opts.At = left[0], "", ""
 	return wdactivity.Do(ctx, x.mounts[left[0]], &opts, func(ctx context.Context, other *mount.Mount) (ExecResult, error) {
 		x.variables(strings.ToUpper("WORKDIR_"+strings.ReplaceAll(left[0], "-", "_")), other.Path(), other.URL())
 		return x.enter(ctx, m, left[1:])
@@ -229,6 +246,8 @@ func (x *execCall) run(ctx context.Context, m *mount.Mount) (ExecResult, error) 
 	switch {
 	case end.code != 0 && x.in.FailOnExit:
 		return ExecResult{}, x.exitError(out)
+	case end.code != 0:
+		m.Fail(x.in.Argv[0] + ": " + out.ended())
 	case end.code == 0 && !x.in.ReadOnly && (x.in.Commit == nil || *x.in.Commit):
 		return out, m.Commit()
 	}
@@ -299,12 +318,12 @@ func stored(r mount.Result, done *mount.CommittedError) ExecResult {
 		return ExecResult{Replayed: true, Stored: true, Commit: string(done.Record.ID), Changes: ExecChanges(done.Record.Changed)}
 	}
 	return ExecResult{
-		Stored: r.Stored, Deleted: r.Deleted, Revision: string(r.Revision), Commit: string(r.CommitID), Changes: ExecChanges(r.Changes),
+		Stored: r.Stored, Deleted: r.Deleted, Revision: string(r.Revision), Commit: string(r.CommitID), Saved: r.Saved, Changes: ExecChanges(r.Changes),
 	}
 }
 
 // storedAs takes that part over.
 func (r *ExecResult) storedAs(o ExecResult) {
 	r.Replayed, r.Stored, r.Deleted = o.Replayed, o.Stored, o.Deleted
-	r.Revision, r.Commit, r.Changes = o.Revision, o.Commit, o.Changes
+	r.Revision, r.Commit, r.Saved, r.Changes = o.Revision, o.Commit, o.Saved, o.Changes
 }

@@ -74,6 +74,19 @@ func (b *bench) wantNoArchive(name string) {
 	require.Nil(b.t, wdtest.Get(b.t, b.url(name)))
 }
 
+// versions returns the archives of a workspace that are kept.
+func (b *bench) versions(name string) []store.Version {
+	b.t.Helper()
+	u, err := store.ParseURL(b.url(name))
+	require.NoError(b.t, err)
+	s, err := store.OpenBucket(b.t.Context(), u)
+	require.NoError(b.t, err)
+	defer s.Close()
+	found, err := u.Versions(b.t.Context(), s)
+	require.NoError(b.t, err)
+	return found
+}
+
 // quiet is a log without a reader: failing activities are what is tested.
 var quiet = log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 
@@ -331,6 +344,7 @@ func TestReadyRefuses(t *testing.T) {
 		{"delete with an unknown field", "workdir.Delete", `{"workspace": "STORE/ws", "force": true}`, errtype.Input, `unknown field "force"`},
 		{"copy with a word", "workdir.Copy", `{"from": "STORE/x", "to": "STORE/y", "replaceAny": "yes"}`, errtype.Input, "replaceAny: it is of the JSON type string, and true or false is needed"},
 		{"no command", "workdir.Exec", `{"workspace": "STORE/ws"}`, errtype.Input, "argv: a command is needed"},
+		{"no such policy", "workdir.Exec", `{"workspace": "STORE/ws", "argv": ["true"], "onConflict": "overwrite"}`, errtype.Input, "on conflict: \"overwrite\""},
 		{"no workspace", "workdir.Exec", `{"argv": ["true"]}`, errtype.Input, "workspace: the URL"},
 		{"dir", "workdir.Exec", `{"workspace": "STORE/ws", "argv": ["true"], "dir": "../up"}`, errtype.Input, "dir: \"../up\""},
 		{"timeout", "workdir.Exec", `{"workspace": "STORE/ws", "argv": ["true"], "timeoutSeconds": -1}`, errtype.Input, "timeoutSeconds"},
@@ -379,6 +393,53 @@ func TestWorkspacesOfExec(t *testing.T) {
 	require.Equal(t, 1, res.ExitCode)
 	require.Contains(t, res.Stderr, "No space left")
 	b.wantNoArchive("ws")
+}
+
+// A command that did not exit with 0 has its work saved where the worker says, and versions
+// are kept of what is stored. What is read-only has neither.
+func TestExecKeepsAndSaves(t *testing.T) {
+	b := newBench(t)
+	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet)
+	env := suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(worker.Options{Plugins: b.plugins()})
+	require.NoError(t, ready.Register(env, &ready.Options{Allow: []string{"*"}, Workspaces: wdactivity.Options{
+		Keep: wdactivity.Keep{Last: 5}, SaveFailed: b.url("failed/{activity_type}"),
+	}}))
+	exec := func(in ready.ExecInput) (res ready.ExecResult) {
+		in.Workspace = b.url("ws")
+		value, err := env.ExecuteActivity(ready.Exec, in)
+		require.NoError(t, err)
+		require.NoError(t, value.Get(&res))
+		return res
+	}
+	for _, text := range []string{"one", "two"} {
+		require.True(t, exec(ready.ExecInput{Argv: []string{"sh", "-c", "echo " + text + " >f"}}).Stored)
+	}
+	require.Len(t, b.versions("ws"), 1)
+	res := exec(ready.ExecInput{Argv: []string{"sh", "-c", "echo half >f; exit 3"}})
+	require.Equal(t, b.url("failed/workdir.Exec"), res.Saved)
+	require.False(t, res.Stored)
+	b.wantStored("failed/workdir.Exec", "f", "half\n")
+	b.wantStored("ws", "f", "two\n")
+	require.Equal(t, "two\n", exec(ready.ExecInput{Argv: []string{"cat", "f"}, ReadOnly: true, Mounts: map[string]string{"saved": res.Saved}}).Stdout)
+}
+
+// A workflow says that what others have stored meanwhile is merged.
+func TestExecMerges(t *testing.T) {
+	b := newBench(t)
+	wdtest.Put(t, b.url("ws"), map[string]string{"base": ""})
+	at, goOn := filepath.Join(t.TempDir(), "at"), filepath.Join(t.TempDir(), "go")
+	done := make(chan ready.ExecResult, 1)
+	go func() {
+		done <- b.exec(`{"workspace": "STORE/ws", "onConflict": "merge", "argv": ["sh", "-c",
+			"echo mine >mine; touch ` + at + `; until [ -e ` + goOn + ` ]; do sleep 0.01; done"]}`)
+	}()
+	require.Eventually(t, func() bool { _, err := os.Stat(at); return err == nil }, time.Minute, 5*time.Millisecond)
+	wdtest.Put(t, b.url("ws"), map[string]string{"base": "", "theirs": "theirs"})
+	require.NoError(t, os.WriteFile(goOn, nil, 0o600))
+	require.True(t, (<-done).Stored)
+	require.Equal(t, map[string]string{"base": "", "mine": "mine\n", "theirs": "theirs"}, wdtest.Get(t, b.url("ws")))
 }
 
 // The worker says where commands see their workspaces.

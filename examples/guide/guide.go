@@ -168,6 +168,14 @@ func Encrypting(codec converter.PayloadCodec) (client.Options, error) {
 	}, err
 }
 
+// Kept are the options of a workspace whose past stays, and whose failed work does.
+func Kept(store string) wdactivity.Options {
+	return wdactivity.Options{
+		Keep:       wdactivity.Keep{Last: 20, For: wdactivity.Duration(30 * 24 * time.Hour)},
+		SaveFailed: store + "/failed/{workflow_id}/{activity_id}-{attempt}",
+	}
+}
+
 // Workflow calls Build, and says what is not worth another attempt.
 func Workflow(ctx workflow.Context, order Order) (out string, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

@@ -93,6 +93,32 @@ func TestSteps(t *testing.T) {
 	}
 }
 
+func TestKept(t *testing.T) {
+	store := wdtest.NewStore(t)
+	rules := ByCustomer(store)
+	kept := Kept(store)
+	kept.Vars = rules.Rules[0].Vars
+	rules.Rules[0].Options = kept
+	env := wdtest.NewEnv(t, rules)
+	env.RegisterActivity(&Activities{})
+	url := store + "/customers/acme"
+	wdtest.Put(t, url, map[string]string{"Makefile": "good:\n\t@echo x >>good\nbad:\n\t@echo half >bad; exit 1\n"})
+
+	if _, err := env.ExecuteActivity("Build", Order{Customer: "acme", Target: "good"}); err != nil {
+		t.Fatal(err)
+	}
+	if versions, err := workspace.Versions(t.Context(), url); err != nil || len(versions) != 1 {
+		t.Errorf("%d versions, %v", len(versions), err)
+	}
+	if _, err := env.ExecuteActivity("Build", Order{Customer: "acme", Target: "bad"}); err == nil {
+		t.Error("make has not failed")
+	}
+	failed := wdtest.Get(t, store+"/failed/default-test-workflow-id/1-1")
+	if failed["bad"] != "half\n" || failed["good"] != "x\n" {
+		t.Errorf("saved: %q", failed)
+	}
+}
+
 func TestPlugin(t *testing.T) {
 	store := wdtest.NewStore(t)
 	config := []byte(strings.ReplaceAll(Config, "STORE", store))
