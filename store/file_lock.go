@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -81,7 +80,7 @@ func (w *lockWait) wait(ctx context.Context, try func() error) error {
 		}
 		if waited > lockMessage && !w.told {
 			w.told = true
-			logger(ctx).Warn("the commit waits for a lock that another process holds", "lock", w.path)
+			Logger(ctx).Warn("the commit waits for a lock that another process holds", "lock", w.path)
 		}
 		select {
 		case <-ctx.Done():
@@ -89,19 +88,4 @@ func (w *lockWait) wait(ctx context.Context, try func() error) error {
 		case <-time.After(pause):
 		}
 	}
-}
-
-type loggerKey struct{}
-
-// WithLogger returns a context whose operations on stores log to l what they wait for;
-// without one it is slog.Default.
-func WithLogger(ctx context.Context, l *slog.Logger) context.Context {
-	return context.WithValue(ctx, loggerKey{}, l)
-}
-
-func logger(ctx context.Context) *slog.Logger {
-	if l, ok := ctx.Value(loggerKey{}).(*slog.Logger); ok {
-		return l
-	}
-	return slog.Default()
 }

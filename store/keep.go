@@ -133,7 +133,7 @@ func (k *keeping) expire(ctx context.Context) {
 		err = errors.Join(err, Drop(ctx, k.store, v))
 	}
 	if err != nil {
-		logger(ctx).Warn("versions that are not kept any more could not be removed", "workspace", k.key, "cause", err)
+		Logger(ctx).Warn("versions that are not kept any more could not be removed", "workspace", k.key, "cause", err)
 	}
 }
 

@@ -42,7 +42,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr}
 	a.level.Set(slog.LevelWarn)
 	a.log = slog.New(&lineHandler{out: stderr, level: &a.level})
-	a.json = wantsJSON(args) // before they are parsed, which may fail
+	slog.SetDefault(a.log)
+	slog.SetLogLoggerLevel(slog.LevelWarn) // what libraries say by package log
+	a.json = wantsJSON(args)               // before they are parsed, which may fail
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -118,6 +120,8 @@ func (a *app) setUp() error {
 		a.level.Set(slog.LevelError)
 	case a.verbose:
 		a.level.Set(slog.LevelInfo)
+	case isTerminal(a.stderr):
+		a.level.Set(store.LevelWaiting)
 	}
 	store.Remember(mount.DefaultRunDir())
 	if a.runDir == "" {

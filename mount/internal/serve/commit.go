@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"sync/atomic"
 	"time"
@@ -26,6 +25,7 @@ func (h *hosted) close(ctx context.Context) (wire.Result, error) {
 		return wire.Result{}, closeAgain{err}
 	}
 	defer h.end()
+	ctx = store.WithLogger(ctx, h.logger())
 	if h.stateNow() == wire.StateClosed {
 		return wire.Result{}, fmt.Errorf("close %s: %w", h.dir, wire.ErrClosed)
 	}
@@ -144,7 +144,6 @@ func (h *hosted) commitOn(ctx context.Context, w *work, from *loaded) error {
 	if err := h.confirm(ctx); err != nil {
 		return commitError(err, nil)
 	}
-	ctx = store.WithLogger(ctx, slog.New(noteHandler{server: h.server, id: h.req.ID}))
 	info, err := h.put(ctx, &store.CommitRequest{
 		Replace: from.info.Revision,
 		ID:      w.want.CommitID,

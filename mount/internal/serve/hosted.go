@@ -55,6 +55,7 @@ func (h *hosted) open(ctx context.Context) error {
 		return err
 	}
 	defer h.end()
+	ctx = store.WithLogger(ctx, h.logger())
 	if err = h.prepare(ctx); err == nil {
 		err = h.show(ctx)
 	} else {

@@ -11,6 +11,11 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
+// logger returns the mount's log at the client.
+func (h *hosted) logger() *slog.Logger {
+	return slog.New(noteHandler{server: h.server, id: h.req.ID})
+}
+
 // maxWarnings bounds what is kept of the warnings about one archive.
 const maxWarnings = 20
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +53,7 @@ func (v *fuseView) show(context.Context) error {
 	v.conn, err = fusefs.Serve(fd, v.h.tree, &fusefs.Options{
 		ReadOnly:     v.h.req.ReadOnly,
 		WriteThrough: !bdi.FitDirty(host.GroupLimit()),
-		Logger:       slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
+		Logger:       v.h.logger(),
 	})
 	if err == nil {
 		err = v.conn.WaitMount()

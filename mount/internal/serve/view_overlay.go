@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"log/slog"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -190,7 +189,7 @@ func (v *overlayView) serveLower() (lower int, err error) {
 	v.conn, err = fusefs.Serve(fuse, v.h.tree, &fusefs.Options{
 		ReadOnly: true,
 		Lower:    &v.traits,
-		Logger:   slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}),
+		Logger:   v.h.logger(),
 	})
 	if err == nil {
 		err = v.conn.WaitMount()
@@ -278,7 +277,7 @@ func (v *overlayView) changes(ctx context.Context) fs.Changes {
 func (v *overlayView) count(ctx context.Context) fs.Changes {
 	c, err := fsupper.Count(ctx, v.h.tree, v.upper, v.index, v.applyOptions())
 	if err != nil {
-		slog.New(noteHandler{server: v.h.server, id: v.h.req.ID}).Warn("the changes cannot be counted", "error", err)
+		v.h.logger().Warn("the changes cannot be counted", "error", err)
 	}
 	return c
 }

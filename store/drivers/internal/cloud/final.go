@@ -73,6 +73,7 @@ func (f *final) ask(ctx context.Context) error {
 func (f *final) sendSettled(ctx context.Context) (Attributes, error) {
 	settled, cancel := outlive(ctx, f.s.settle)
 	defer cancel()
+	defer f.s.watch(settled)()
 	a, err := f.send(settled)
 	if err != nil && settled.Err() != nil {
 		err = fmt.Errorf("no answer within %v of: %w: %w", f.s.settle, store.ContextError(ctx), err)

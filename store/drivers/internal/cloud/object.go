@@ -166,6 +166,7 @@ func (o *object) fail(err error) error {
 // is one, is the answer to a request that was made already.
 func (o *object) fill(off int64, buf []byte, body *Body) (n int, err error) {
 	ctx := Operation(o.ctx, "get")
+	defer o.s.watch(ctx)()
 	b := o.s.backoff()
 	for failures := 0; n < len(buf); {
 		m, err := o.fillOnce(ctx, off+int64(n), buf[n:], body)

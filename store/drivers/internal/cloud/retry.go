@@ -17,6 +17,7 @@ const (
 // n times.
 func (s *cloudStore) repeat(ctx context.Context, kind string, n int, send func(context.Context) error) error {
 	ctx = Operation(ctx, kind)
+	defer s.watch(ctx)()
 	for b := s.backoff(); ; {
 		err := guarded(ctx, send)
 		n--
@@ -48,9 +49,14 @@ func (s *cloudStore) backoff() *backoff { return &backoff{s.pause} }
 
 // wait waits, and says whether the context still lives.
 func (b *backoff) wait(ctx context.Context) bool {
-	pause := b.pause/2 + rand.N(b.pause/2+1) // so that many that were refused do not all come back at once
+	jittered := b.pause/2 + rand.N(b.pause/2+1) // so that many that were refused do not all come back at once
 	b.pause *= 2
-	timer := time.NewTimer(pause)
+	return pause(ctx, jittered)
+}
+
+// pause waits for d, and says whether the context still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

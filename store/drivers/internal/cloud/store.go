@@ -17,7 +17,7 @@ import (
 func NewStore(b Backend, prefix string, t *Transport) store.Store { return newStore(b, prefix, t) }
 
 func newStore(b Backend, prefix string, t *Transport) *cloudStore {
-	return &cloudStore{backend: b, prefix: prefix, transport: t, pause: firstPause, settle: settleTime, linger: lingerTime}
+	return &cloudStore{backend: b, prefix: prefix, transport: t, pause: firstPause, settle: settleTime, linger: lingerTime, waiting: waiting{silence: silenceTime}}
 }
 
 // cloudStore is a store.Store over a Backend.
@@ -30,6 +30,7 @@ type cloudStore struct {
 	pause     time.Duration // before the first repetition
 	settle    time.Duration // for the answer to a final request
 	linger    time.Duration // for parts of an upload that is given up
+	waiting   waiting
 }
 
 var (

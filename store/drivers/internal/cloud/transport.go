@@ -20,6 +20,7 @@ type operation struct {
 	kind    string   // as in store.Traffic
 	traffic *traffic // of the store that the operation is for; nil if nobody counts
 	sent    atomic.Int64
+	pulse   *pulse // shared with the operations within this one; nil if nobody watches
 }
 
 type operationKey struct{}
@@ -28,10 +29,16 @@ type operationKey struct{}
 // store gives one to every method of a Backend; a method that makes more than one request that
 // is no retry asks for one more context for each.
 func Operation(ctx context.Context, kind string) context.Context {
-	return context.WithValue(ctx, operationKey{}, &operation{kind: kind, traffic: operationOf(ctx).traffic})
+	outer := operationOf(ctx)
+	op := &operation{kind: kind, traffic: outer.traffic, pulse: outer.pulse}
+	if op.pulse == nil {
+		op.pulse = &pulse{}
+		op.pulse.beat()
+	}
+	return context.WithValue(ctx, operationKey{}, op)
 }
 
-// counted returns a context whose operations count for s.
+// counted returns a context whose operations count for s, each with a pulse of its own.
 func (s *cloudStore) counted(ctx context.Context) context.Context {
 	return context.WithValue(ctx, operationKey{}, &operation{kind: "other", traffic: &s.traffic})
 }
@@ -122,6 +129,9 @@ func (t *Transport) Traffic() store.Traffic { return t.traffic.sum() }
 // count adds to what went over the network for an operation.
 func (t *Transport) count(op *operation, more store.Requests) {
 	t.traffic.add(op.kind, more)
+	if more.Sent+more.Received > 0 {
+		op.pulse.beat()
+	}
 	if op.traffic != nil {
 		op.traffic.add(op.kind, more)
 	}
@@ -147,7 +157,9 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	x.timer.Stop()
 	if err != nil {
 		defer cancel(nil)
-		return nil, x.explain(err)
+		err = x.explain(err)
+		op.pulse.fail(err)
+		return nil, err
 	}
 	resp.Body = &body{resp.Body, x, false}
 	return resp, nil
