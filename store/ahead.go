@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// Reads of an archive that are under way or wait for the reader: a bucket may be far.
+// Bounds of the reads of an archive that are in flight or buffered: a bucket may be far away.
 const (
 	AheadSize  = 8 << 20 // bytes of each
-	AheadReads = 4       // at most, the one that is being read included
+	AheadReads = 4       // at most, including the one being consumed
 )
 
-// ReadAhead returns the bytes of the ranges of a plan, one after another, several reads ahead.
-// Where one fails its error comes after the bytes that came before it. ctx ends the waiting, and
-// Close returns when nothing reads r any more.
+// ReadAhead returns the bytes of the ranges of a plan, one after another, with several reads
+// in flight. The error of a failed read follows the bytes before it. ctx ends the waiting, and
+// Close returns once nothing reads r any more.
 func ReadAhead(ctx context.Context, r io.ReaderAt, plan []Piece) io.ReadCloser {
 	a := &ahead{ctx: ctx, queue: make(chan *aheadRead, AheadReads-1), free: make(chan []byte, AheadReads), ended: make(chan struct{})}
 	a.reads.Go(func() {
@@ -33,22 +33,22 @@ func ReadAhead(ctx context.Context, r io.ReaderAt, plan []Piece) io.ReadCloser {
 type ahead struct {
 	ctx   context.Context
 	queue chan *aheadRead // in their order
-	free  chan []byte     // of reads that were read
+	free  chan []byte     // of consumed reads
 	ended chan struct{}
 	reads sync.WaitGroup
-	now   *aheadRead // belongs to Read; nil before the first and between two
-	err   error      // of Read; it stays
+	now   *aheadRead // owned by Read; nil before the first and between two
+	err   error      // of Read; sticky
 }
 
 // aheadRead is one read. Its fields but done belong to Read once done is closed.
 type aheadRead struct {
 	buf  []byte
-	left []byte // of buf, what was not read yet
+	left []byte // the unread rest of buf
 	err  error
 	done chan struct{}
 }
 
-// start starts a read once there is room in the queue. False means that nobody wants it.
+// start starts a read once there is room in the queue. It returns false after Close.
 func (a *ahead) start(r io.ReaderAt, off, n int64) bool {
 	next := &aheadRead{done: make(chan struct{})}
 	select {
@@ -75,7 +75,7 @@ func (a *ahead) start(r io.ReaderAt, off, n int64) bool {
 	return true
 }
 
-// cutOff turns a premature end into io.ErrUnexpectedEOF.
+// cutOff turns a premature EOF into io.ErrUnexpectedEOF.
 func cutOff(err error) error {
 	if err == nil || err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -96,7 +96,7 @@ func (a *ahead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next waits for the next read, once all of the one before was read.
+// next waits for the next read, once the previous one is consumed.
 func (a *ahead) next() error {
 	if a.now != nil {
 		if a.now.err != nil {

@@ -8,13 +8,13 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// MaxBetween is how many commits a ConflictError has: they go into a workflow's
-// history with it, where failures of more than a few KiB are cut.
+// MaxBetween is the maximum number of commits in a ConflictError: they go with it into a
+// workflow's history, where failures of more than a few KiB are truncated.
 const MaxBetween = 5
 
-// setBetween notes the commits of log, the log of the archive that is there now, which
-// came after e.Opened. Where the log does not have that one, because the archive was
-// replaced or the log has forgotten it, only the newest is known to be one of them.
+// setBetween records the commits of log, the current archive's log, that came after e.Opened.
+// If the log does not have e.Opened, because the archive was replaced or the log has dropped
+// that commit, only the newest commit is known to be later.
 func (e *ConflictError) setBetween(log *archive.Log) {
 	e.Between, e.Further = nil, 0
 	found := e.Opened == ""
@@ -35,7 +35,7 @@ func (e *ConflictError) setBetween(log *archive.Log) {
 	}
 }
 
-// between says who committed, for the message; "" where that is not known.
+// between describes the commits for the message; "" if they are not known.
 func (e *ConflictError) between() string {
 	if len(e.Between) == 0 {
 		return ""
@@ -47,10 +47,11 @@ func (e *ConflictError) between() string {
 	return s
 }
 
-// shownName is how many bytes of a name a message shows; those who commit choose names.
+// shownName is how many bytes of a name a message shows; names are chosen by committers.
 const shownName = 100
 
-// committer describes one commit: which, by what work, from where, when, how much.
+// committer describes one commit: its id, the work, the host, the time and the amount of
+// change.
 func committer(r *archive.Record) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "commit %.8s", r.ID)

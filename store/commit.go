@@ -11,51 +11,48 @@ import (
 
 // CommitRequest is one commit of a workspace.
 type CommitRequest struct {
-	Replace Revision                    // the revision that was opened; empty for none
-	ID      archive.CommitID            // of the commit, which is in the bytes of Plan; empty where there is no log to look at
-	Parent  archive.CommitID            // the last commit in the log of what was opened; empty where it has none
-	Base    Object                      // the archive of Replace, where Plan has ranges of it; else it may be nil
+	Replace Revision                    // the opened revision; empty for none
+	ID      archive.CommitID            // of the commit, contained in the bytes of Plan; empty if the archive has no log
+	Parent  archive.CommitID            // the last commit in the log of the opened archive; empty without one
+	Base    Object                      // the archive of Replace; may be nil if Plan has no ranges
 	Plan    []Piece                     // the new archive, as of Compose
-	Delete  bool                        // remove the archive instead; Plan is not used
+	Delete  bool                        // remove the archive instead; Plan is ignored
 	Before  func(context.Context) error // as PutOptions.Before; may be nil
-	Keep    Keep                        // whether what is replaced becomes a version, and which versions stay
-	Log     *archive.Log                // of the new archive, by which Keep finds what is not kept any more; may be nil
+	Keep    Keep                        // whether the replaced archive becomes a version, and which versions stay
+	Log     *archive.Log                // of the new archive, by which Keep finds expired versions; may be nil
 }
 
-// Bounds of what is done about an answer that was lost.
+// Bounds of the recovery from a lost answer.
 const (
-	commitTries  = 8                      // how often a write is sent, and an archive looked at that others replace meanwhile
-	commitPause  = 100 * time.Millisecond // after the first look; the pause doubles
-	maxPatience  = time.Minute            // for a write that may still be under way at the store
-	lookPatience = 30 * time.Second       // for a store that cannot be looked at
+	commitTries   = 8                      // number of writes, and of reads of an archive that is replaced concurrently
+	commitPause   = 100 * time.Millisecond // after the first check; the pause doubles
+	maxPatience   = time.Minute            // for a write that the store may still be processing
+	checkPatience = 30 * time.Second       // for a store that cannot be checked
 )
 
-// Commit stores the successor of one revision, or removes it, exactly once. Where the
-// answer to the write was lost (ErrUnknown), the log of the archive that is there is
-// looked at for the id of this commit, and the same bytes are sent again, under the
-// same condition, only while what was opened is still there. A conflict may be with
-// our own earlier try, so the log is looked at then too.
-//
-// Where the commit is in that log, and durable, it is done, and Commit returns nil:
-// with the Info of the archive, or, where other commits came on top of ours meanwhile,
-// with an Info that has a Key and nothing else. So does a removal, and a removal of
-// what is not there where nothing was opened.
-//
-// What is to be kept is a version before the new archive can be seen; where it cannot be
-// kept, nothing is stored. After an error, and a crash, it may be there.
-//
-// Errors: ErrConflict, where nothing was stored; ErrUnknown, where the store gave no
-// definite answer in several tries or before ctx ended, or shows something from which
-// nobody can tell (after a lost answer, also a log that does not reach back to what was
-// opened), or cannot make durable what it shows; those of Compose and
-// Store.Delete otherwise, and then nothing was stored.
+// Commit stores the successor of one revision, or removes it, exactly once. If the answer to
+// the write was lost (ErrUnknown), Commit searches the current archive's log for the id of
+// this commit. It repeats the write, with the same bytes and condition, only while the opened
+// revision is still there. A conflict may be with our own earlier try, so the log is searched
+// then too.
+// Once the commit is in that log, and durable, Commit returns nil, with the Info of the
+// archive, or, if other commits have been made on top of ours meanwhile, with an Info that has
+// only a Key. A removal returns the latter too, as does the removal of an absent archive if
+// none was opened.
+// An archive that is to be kept becomes a version before the new archive becomes visible; if
+// it cannot be kept, nothing is stored. After an error or a crash the version may exist.
+// Errors: ErrConflict, and nothing was stored; ErrUnknown if the store returned no definite
+// answer in several tries or before ctx ended, or if its state does not show the outcome
+// (after a lost answer this includes a log that does not reach back to the opened archive), or
+// if the commit found there could not be made durable; otherwise those of Compose and
+// Store.Delete, and nothing was stored.
 func Commit(ctx context.Context, s Store, key string, c *CommitRequest) (Info, error) {
 	m := commit{op: "commit", store: s, key: key, replace: c.Replace, remove: c.Delete, before: c.Before}
 	m.put = func(ctx context.Context, opts *PutOptions) (Info, error) {
 		return Compose(ctx, s, key, c.Base, c.Plan, opts)
 	}
 	if c.ID != "" && !c.Delete {
-		m.ours = func(o Object) (finding, error) { return inLog(o, c.ID, c.Parent) }
+		m.ours = func(o Object) (finding, error) { return findInLog(o, c.ID, c.Parent) }
 	}
 	k := startKeeping(ctx, s, key, c)
 	if k == nil {
@@ -80,13 +77,13 @@ type commit struct {
 	remove  bool
 	before  func(context.Context) error
 	put     func(context.Context, *PutOptions) (Info, error)
-	// ours says whether an archive that took the place of what was opened has this
-	// write in it. Nil where only the absence of an archive can tell.
+	// ours finds out whether an archive that replaced the opened one contains this write. Nil
+	// if only the absence of an archive shows that the write is done.
 	ours func(Object) (finding, error)
 
 	lost  error // of the last try whose answer was lost; nil if there was none
 	pause time.Duration
-	done  *outcome // what a look has decided; nil as long as nothing is
+	done  *outcome // set once a check has determined the outcome
 }
 
 // outcome is what Commit returns.
@@ -95,7 +92,7 @@ type outcome struct {
 	err  error
 }
 
-// errDecided ends a Put whose outcome a look has decided.
+// errDecided ends a Put whose outcome a check has determined.
 var errDecided = errors.New("the outcome is known")
 
 func (m *commit) run(ctx context.Context) (Info, error) {
@@ -106,7 +103,7 @@ func (m *commit) run(ctx context.Context) (Info, error) {
 		switch {
 		case m.done != nil:
 		case !errors.Is(err, ErrUnknown):
-			m.done = m.settle(ctx, info, err)
+			m.done = m.conclude(ctx, info, err)
 		default:
 			m.lost = err
 			m.await(ctx, time.Since(sent))
@@ -134,13 +131,12 @@ func (m *commit) mayRepeat(ctx context.Context, answer error) error {
 	return nil
 }
 
-// await looks at the store until the outcome is decided, or the write may be sent
-// again. The store may still be at work on a write that took long, as a gateway that
-// assembles parts is, and to send it again would take as long once more, so that much
-// time is given to it.
+// await checks the store until the outcome is known, or the write may be repeated. The store
+// may still be processing a write that took long, like a gateway that assembles parts, and
+// repeating it would take as long once more; so await waits for that time first.
 func (m *commit) await(ctx context.Context, took time.Duration) {
 	start, patience := time.Now(), min(took, maxPatience)
-	until, giveUp := start.Add(patience), start.Add(max(patience, lookPatience))
+	until, giveUp := start.Add(patience), start.Add(max(patience, checkPatience))
 	for {
 		err := m.decide(ctx)
 		if m.done != nil {
@@ -163,10 +159,10 @@ func (m *commit) await(ctx context.Context, took time.Duration) {
 	}
 }
 
-// decide looks at the store after a lost answer. Nil means that the write may be sent
-// again; errDecided, that there is an outcome; else the store could not be looked at.
+// decide checks the store after a lost answer. Nil means that the write may be repeated;
+// errDecided, that the outcome is known; any other error, that the store could not be checked.
 func (m *commit) decide(ctx context.Context) error {
-	found, err := m.look(ctx)
+	found, err := m.check(ctx)
 	switch found.what {
 	case unclear:
 		return err
@@ -183,17 +179,17 @@ func (m *commit) decide(ctx context.Context) error {
 	return errDecided
 }
 
-// settle returns the outcome of the commit from a definite answer to its last try.
-func (m *commit) settle(ctx context.Context, info Info, err error) *outcome {
+// conclude returns the outcome of the commit, given a definite answer to its last try.
+func (m *commit) conclude(ctx context.Context, info Info, err error) *outcome {
 	switch {
 	case err == nil:
 		return &outcome{info: info}
 	case m.remove && errors.Is(err, ErrNotExist):
-		return m.gone(ctx, err)
+		return m.removedNothing(ctx, err)
 	case m.lost == nil && (m.ours == nil || !errors.Is(err, ErrConflict)):
 		return &outcome{err: err}
 	}
-	found, lerr := m.look(ctx)
+	found, lerr := m.check(ctx)
 	switch {
 	case found.what == stored:
 		return m.durable(ctx, found.info)
@@ -203,8 +199,8 @@ func (m *commit) settle(ctx context.Context, info Info, err error) *outcome {
 	return &outcome{err: m.unknown(errors.Join(err, lerr))}
 }
 
-// gone is the outcome of a removal that found nothing to remove.
-func (m *commit) gone(ctx context.Context, err error) *outcome {
+// removedNothing is the outcome of a removal that found no archive.
+func (m *commit) removedNothing(ctx context.Context, err error) *outcome {
 	switch {
 	case m.lost != nil:
 		return m.durable(ctx, Info{Key: m.key})
@@ -215,8 +211,8 @@ func (m *commit) gone(ctx context.Context, err error) *outcome {
 	return &outcome{err: fmt.Errorf("%w (%w)", conflict, err)}
 }
 
-// durable is the outcome where the store shows that the write is done. That it can be
-// seen does not say that it stays.
+// durable is the outcome if the store shows that the write is done. A visible write may not be
+// durable yet.
 func (m *commit) durable(ctx context.Context, info Info) *outcome {
 	if err := Sync(ctx, m.store, m.key); err != nil {
 		return &outcome{err: m.unknown(fmt.Errorf("it is there, but could not be made durable: %w", err))}
@@ -224,27 +220,27 @@ func (m *commit) durable(ctx context.Context, info Info) *outcome {
 	return &outcome{info: info}
 }
 
-// finding is what a look at the store says of a write.
+// finding is what a check of the store shows about a write.
 type finding struct {
 	what whatIsThere
-	info Info // of the archive that is there; a Key alone where ours is beneath it
+	info Info // of the current archive; only a Key if ours is an ancestor of it
 }
 
 type whatIsThere int
 
 const (
-	unclear   whatIsThere = iota // the store could not be looked at
-	unchanged                    // what was opened: the write is not done, or not yet
+	unclear   whatIsThere = iota // the store could not be checked
+	unchanged                    // the opened revision: the write is not done, or not yet
 	stored                       // the write is done
 	overtaken                    // another archive, whose log proves that the write is not done and never will be
-	foreign                      // something that does not show whether the write is done, such as a log begun since
+	foreign                      // does not show whether the write is done, such as a log begun since
 )
 
-// look looks at what the key has now, again where others replace it meanwhile. The
-// error says what is wrong with it.
-func (m *commit) look(ctx context.Context) (found finding, err error) {
+// check examines the current archive, several times if others replace it meanwhile. The error
+// says what is wrong with it.
+func (m *commit) check(ctx context.Context) (found finding, err error) {
 	for range commitTries {
-		found, err = m.lookOnce(ctx)
+		found, err = m.checkOnce(ctx)
 		if !errors.Is(err, ErrConflict) {
 			break
 		}
@@ -252,7 +248,7 @@ func (m *commit) look(ctx context.Context) (found finding, err error) {
 	return found, err
 }
 
-func (m *commit) lookOnce(ctx context.Context) (finding, error) {
+func (m *commit) checkOnce(ctx context.Context) (finding, error) {
 	o, err := OpenTail(ctx, m.store, m.key, LogTail)
 	switch {
 	case errors.Is(err, ErrNotExist) && m.remove:
@@ -274,11 +270,11 @@ func (m *commit) lookOnce(ctx context.Context) (finding, error) {
 	return m.ours(o)
 }
 
-// inLog looks for a commit in the log of an archive. A log that has the commit's parent
-// and not the commit proves that what was opened was replaced by another one, and no
-// revision comes back. Without the parent in it, the commit may have been stored and
-// removed before that log began, or may still arrive once the archive is removed.
-func inLog(o Object, id, parent archive.CommitID) (finding, error) {
+// findInLog looks for a commit in the log of an archive. A log that has the commit's parent
+// but not the commit proves that another commit replaced the opened revision, which never
+// returns. If the log lacks the parent, the commit may have been stored and removed before
+// that log began, or may still arrive once the archive is removed.
+func findInLog(o Object, id, parent archive.CommitID) (finding, error) {
 	info := o.Info()
 	log, err := archive.ReadLog(o, info.Size)
 	switch {
@@ -298,13 +294,13 @@ func inLog(o Object, id, parent archive.CommitID) (finding, error) {
 	return finding{stored, info}, nil
 }
 
-// LogTail is how much of an archive's end to ask for where its log is wanted, bytes:
-// more than a full log takes without results.
+// LogTail is how many bytes of an archive's end to request in order to read its log: more than
+// the size of a full log without results.
 const LogTail = 128 << 10
 
-// ReadLog reads the commit log of the archive that key has now, and nothing else of
-// it; nil if it has no log. Where the archive is there, its Info is returned with an
-// error too. Errors: those of Store.Open, *archive.FormatError, archive.ErrLimit.
+// ReadLog reads only the commit log of key's current archive; nil if it has no log. If the
+// archive exists its Info is returned even with an error. Errors: those of Store.Open,
+// *archive.FormatError, archive.ErrLimit.
 func ReadLog(ctx context.Context, s Store, key string) (Info, *archive.Log, error) {
 	o, err := OpenTail(ctx, s, key, LogTail)
 	if err != nil {
@@ -315,7 +311,7 @@ func ReadLog(ctx context.Context, s Store, key string) (Info, *archive.Log, erro
 	return o.Info(), log, err
 }
 
-// unknown is the error where nobody can tell whether the commit is stored.
+// unknown is the error of a commit that may or may not be stored.
 func (m *commit) unknown(cause error) error {
 	switch {
 	case cause == nil:
@@ -325,6 +321,6 @@ func (m *commit) unknown(cause error) error {
 	}
 	return &Error{
 		Op: m.op, Object: m.key, Kind: ErrUnknown, Cause: cause,
-		Todo: "look at the workspace before the work is repeated",
+		Todo: "check the workspace before repeating the work",
 	}
 }

@@ -12,21 +12,21 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// maxCompletions is how many names Complete returns at most: what clouds list by one
-// request.
+// maxCompletions is the maximum number of names that Complete returns: as many as clouds list
+// by one request.
 const maxCompletions = 1000
 
-// Completer is a Store that can list how the beginning of a key goes on.
+// Completer is a Store that can complete the beginning of a key.
 type Completer interface {
-	// Complete returns the keys that begin with start and have no further slash, and
-	// the beginnings of further keys up to and with the next slash; at most limit,
-	// in any order. Errors as List.
+	// Complete returns the keys that begin with start and have no further slash, and the
+	// prefixes of longer keys up to and including the next slash; at most limit, in any order.
+	// Errors as List.
 	Complete(ctx context.Context, start string, limit int) ([]string, error)
 }
 
 // Complete returns the URLs that begin with url, sorted, for a shell: of workspaces, of
-// prefixes, which end with a slash, and of schemes. Options stay. At most some 1,000; none
-// while there is no bucket to ask.
+// prefixes, which end with a slash, and of schemes. Options are preserved. It returns at most
+// some 1,000, and none if url names no bucket yet.
 func Complete(ctx context.Context, url string) ([]string, error) {
 	found := completeScheme(url)
 	path, query, hasQuery := strings.Cut(url, "?")
@@ -47,7 +47,7 @@ func Complete(ctx context.Context, url string) ([]string, error) {
 	return found, err
 }
 
-// orHere is the working directory for what has no slash yet.
+// orHere returns the working directory for a head without a slash.
 func orHere(head string) string {
 	if head == "" {
 		return "."
@@ -92,8 +92,8 @@ func completeKeys(ctx context.Context, u URL, start string) ([]string, error) {
 	return keys, err
 }
 
-// Complete implements Completer. Hidden names are given where start asks for them,
-// our own never.
+// Complete implements Completer. It returns hidden names only if start begins one, and our own
+// never.
 func (s *fileStore) Complete(_ context.Context, start string, limit int) ([]string, error) {
 	slash := strings.LastIndexByte(start, '/') + 1
 	head, last := start[:slash], start[slash:]

@@ -8,34 +8,32 @@ import (
 	"slices"
 )
 
-// Piece is one run of the bytes of an archive that is composed.
+// Piece is one run of bytes of a composed archive.
 type Piece struct {
-	// Off and Len are a range of the base, where Write is nil.
+	// Off and Len are a range of the base, if Write is nil.
 	Off, Len int64
-	// Write writes new bytes. It is as the function that Store.Put calls: it may be
-	// called several times, and must write the same bytes each time.
+	// Write writes new bytes. As in Store.Put, it may be called several times and must write
+	// the same bytes each time.
 	Write func(io.Writer) error
 }
 
-// Written returns the plan of an archive that is all new: what write writes.
+// Written returns the plan of a wholly new archive, which consists of what write writes.
 func Written(write func(io.Writer) error) []Piece { return []Piece{{Write: write}} }
 
-// Composer is what a Store can be besides: one that makes an archive of ranges of
+// Composer is an optional interface of a Store that can build an archive from ranges of
 // another one without their bytes passing through this process.
 type Composer interface {
-	// Compose is as the function Compose, which has held the plan against base. An
-	// error that is errors.ErrUnsupported means that this cannot be done with this
-	// base or plan, and nothing was.
+	// Compose is as the function Compose, which has checked the plan against base.
+	// errors.ErrUnsupported means that the store cannot do it with this base or plan, and has
+	// done nothing.
 	Compose(ctx context.Context, key string, base Object, plan []Piece, opts *PutOptions) (Info, error)
 }
 
-// Compose stores the pieces of a plan, one after another, as the successor of the archive
-// base of key. opts.Replace is the revision of base; a plan without ranges
-// needs no base, which may then be nil. In all else it is as Store.Put. Where the store
-// cannot compose, the ranges are read and sent.
-//
-// A base that is replaced meanwhile is ErrConflict; there is never a successor with bytes
-// of two revisions.
+// Compose stores the concatenated pieces of a plan as the successor of the archive base of
+// key. opts.Replace is the revision of base, which may be nil if the plan has no ranges.
+// Otherwise it is as Store.Put. If the store cannot compose, the ranges are read and sent.
+// If base is replaced meanwhile the error is ErrConflict; a successor never has bytes of two
+// revisions.
 func Compose(ctx context.Context, s Store, key string, base Object, plan []Piece, opts *PutOptions) (Info, error) {
 	if opts == nil {
 		opts = &PutOptions{}
@@ -53,8 +51,8 @@ func Compose(ctx context.Context, s Store, key string, base Object, plan []Piece
 	return s.Put(ctx, key, func(w io.Writer) error { return WritePlan(ctx, w, base, plan) }, opts)
 }
 
-// checkPlan holds a plan against its base. The plan that it returns has no empty ranges,
-// and those that touch are one.
+// checkPlan checks a plan against its base. In the plan that it returns empty ranges are
+// dropped and adjacent ones joined.
 func checkPlan(key string, base Object, plan []Piece, replace Revision) ([]Piece, error) {
 	var size int64
 	if base != nil {
@@ -71,7 +69,7 @@ func checkPlan(key string, base Object, plan []Piece, replace Revision) ([]Piece
 			continue
 		}
 		if p.Off < 0 || p.Len < 0 || p.Off > size || p.Len > size-p.Off {
-			return nil, fmt.Errorf("compose %s: the range of %d bytes from %d is not in a base of %d bytes", key, p.Len, p.Off, size)
+			return nil, fmt.Errorf("compose %s: the range of %d bytes at %d is not within the base of %d bytes", key, p.Len, p.Off, size)
 		}
 		if p.Len == 0 {
 			continue

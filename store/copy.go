@@ -8,16 +8,16 @@ import (
 	"io"
 )
 
-// CopyOptions are the conditions of a copy on what is at its destination. Nil
-// stands for the zero value: there must be nothing.
+// CopyOptions are the conditions of a copy on its destination. Nil stands for the zero value:
+// the destination must have no archive.
 type CopyOptions struct {
-	// Replace is the revision that the copy takes the place of; empty for none.
+	// Replace is the revision that the copy replaces; empty for none.
 	Replace Revision
-	// ReplaceAny lets the copy take the place of whatever archive is there when
-	// it begins. Replace is then ignored.
+	// ReplaceAny lets the copy replace the archive that is there when it begins, if any.
+	// Replace is then ignored.
 	ReplaceAny bool
-	// Progress is told now and then how many bytes of how many are copied, from
-	// the goroutine that called.
+	// Progress is called now and then, on the caller's goroutine, with the number of copied
+	// bytes and the total.
 	Progress func(done, total int64)
 }
 
@@ -27,14 +27,11 @@ type Copied struct {
 }
 
 // Copy copies the archive of a workspace, or a version of it, to another URL, in the same
-// store or another: the same bytes, the commit log included. The two stores do it among
-// themselves if they can; else the bytes pass through this process, of which it
-// holds few at a time.
-//
-// Errors: ErrNotExist if src has no archive; ErrConflict where the destination
-// does not meet the condition, or the source is replaced while it is read; ErrURL
-// where both are the same archive; those of Store.Put. Except with ErrUnknown
-// nothing was stored.
+// store or another: the same bytes, the commit log included. The two stores copy directly if
+// they can; otherwise the bytes pass through this process, a few at a time.
+// Errors: ErrNotExist if src has no archive; ErrConflict if the destination does not meet the
+// condition, or the source is replaced while it is read; ErrURL if both are the same archive;
+// those of Store.Put. Except with ErrUnknown nothing was stored.
 func Copy(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, error) {
 	from, to, err := parseTwo(src, dst)
 	if err != nil {
@@ -50,7 +47,7 @@ func parseTwo(src, dst string) (from, to URL, err error) {
 	return from, to, err
 }
 
-// CopyTo is Copy for URLs that were parsed.
+// CopyTo is Copy for parsed URLs.
 func (u URL) CopyTo(ctx context.Context, dst URL, opts *CopyOptions) (Copied, error) {
 	c, err := openCopy(ctx, u, dst, opts)
 	if err != nil {
@@ -61,8 +58,8 @@ func (u URL) CopyTo(ctx context.Context, dst URL, opts *CopyOptions) (Copied, er
 }
 
 // Move copies the archive of a workspace, as Copy does, and then removes
-// exactly the revision that it copied. An error after the copy says that both
-// stand, and Copied.To is then not zero.
+// exactly the revision that it copied. An error after the copy says that both exist, and
+// Copied.To is then not zero.
 func Move(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, error) {
 	from, to, err := parseTwo(src, dst)
 	if err != nil {
@@ -83,8 +80,8 @@ func Move(ctx context.Context, src, dst string, opts *CopyOptions) (Copied, erro
 	return done, c.removeSource(ctx, done)
 }
 
-// copying is one copy. Its fields are immutable, but for src, which run makes that of the
-// archive itself.
+// copying is one copy. Its fields are immutable, except src, which run replaces by the key of
+// the archive itself.
 type copying struct {
 	src, dst URL
 	from, to Store
@@ -120,7 +117,7 @@ func (c *copying) close() {
 
 // same is the error of a copy onto itself.
 func (c *copying) same() error {
-	return &Error{Op: "copy to", Object: c.dst.Redacted(), Kind: ErrURL, Cause: errors.New("it is the archive that is to be copied"), Todo: "choose another URL"}
+	return &Error{Op: "copy to", Object: c.dst.Redacted(), Kind: ErrURL, Cause: errors.New("it is the source itself"), Todo: "choose another URL"}
 }
 
 func (c *copying) run(ctx context.Context) (Copied, error) {
@@ -157,8 +154,8 @@ func (c *copying) progress(done, total int64) {
 	}
 }
 
-// replaced returns the revision that the copy takes the place of, if what is there
-// meets the condition.
+// replaced returns the revision that the copy replaces, if the destination meets the
+// condition.
 func (c *copying) replaced(ctx context.Context, from Info) (Revision, error) {
 	have, err := c.to.Stat(ctx, c.dst.Key)
 	if err != nil && !errors.Is(err, ErrNotExist) {
@@ -170,18 +167,17 @@ func (c *copying) replaced(ctx context.Context, from Info) (Revision, error) {
 	return Expected(c.dst, have.Revision, c.opts.Replace, c.opts.ReplaceAny)
 }
 
-// isSource says whether what is at the destination is the source itself, under
-// another URL: a file by another path, a bucket by another endpoint. Moving it
-// onto itself would remove it.
+// isSource reports whether the destination is the source itself under another URL: a file by
+// another path, a bucket by another endpoint. Moving it onto itself would remove it.
 func (c *copying) isSource(from, have Info) bool {
 	samePlace := c.src.Scheme == "file" || c.src.Bucket == c.dst.Bucket && c.src.Key == c.dst.Key
 	return c.src.Scheme == c.dst.Scheme && samePlace &&
 		from.Revision == have.Revision && from.Size == have.Size && from.ModTime.Equal(have.ModTime)
 }
 
-// Expected returns the revision that a write to u replaces, from the one that is
-// there (empty for none) and the condition: the revision that there must be, or
-// any. ErrConflict where the condition is not met.
+// Expected returns the revision that a write to u replaces, given the current one (empty for
+// none) and the condition: the wanted revision, or any. ErrConflict if the condition is not
+// met.
 func Expected(u URL, have, want Revision, anyRevision bool) (Revision, error) {
 	if anyRevision || have == want {
 		return have, nil
@@ -200,10 +196,10 @@ func Expected(u URL, have, want Revision, anyRevision bool) (Revision, error) {
 	return "", e
 }
 
-// definite says whether an error of a copy within the stores is the last word.
-// Others, such as a permission that one bucket lacks on the other, or a key of
-// encryption, may not be met on the way through this process; if they are, that
-// way's error says it better.
+// definite reports whether an error of a direct copy between the stores is final. Other
+// errors, such as a permission that one bucket lacks on the other, or an encryption key, may
+// not occur when the bytes pass through this process; if they do, that attempt's error is
+// clearer.
 func definite(err error) bool {
 	for _, kind := range []error{ErrConflict, ErrUnknown, ErrNotExist, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, kind) {
@@ -213,8 +209,8 @@ func definite(err error) bool {
 	return false
 }
 
-// putFrom returns the write of a copy of o: the destination's store fetches the archive
-// by itself, or the bytes of o are read and sent to it.
+// putFrom returns the function that writes the copy of o: the destination's store fetches the
+// archive itself, or the bytes of o are read and sent to it.
 func (c *copying) putFrom(o Object) func(context.Context, *PutOptions) (Info, error) {
 	return func(ctx context.Context, opts *PutOptions) (Info, error) {
 		info, err := c.within(ctx, o.Info(), opts)
@@ -228,7 +224,7 @@ func (c *copying) putFrom(o Object) func(context.Context, *PutOptions) (Info, er
 	}
 }
 
-// progress reports how many bytes w has taken.
+// progress reports how many bytes w has accepted.
 type progress struct {
 	w    io.Writer
 	done int64
@@ -242,7 +238,7 @@ func (p *progress) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// within lets the destination's store fetch the archive by itself.
+// within lets the destination's store fetch the archive itself.
 func (c *copying) within(ctx context.Context, from Info, opts *PutOptions) (Info, error) {
 	to, ok := c.to.(Copier)
 	if !ok {
@@ -251,7 +247,7 @@ func (c *copying) within(ctx context.Context, from Info, opts *PutOptions) (Info
 	return to.CopyFrom(ctx, c.from, c.src.Key, from.Revision, c.dst.Key, opts)
 }
 
-// replacedMeanwhile is the error of a copy whose source is another one by now.
+// replacedMeanwhile is the error of a copy whose source was replaced during the copy.
 func replacedMeanwhile(object string, want, have Revision) error {
 	return &Error{
 		Op: "copy", Object: object, Kind: ErrConflict,
@@ -259,9 +255,9 @@ func replacedMeanwhile(object string, want, have Revision) error {
 	}
 }
 
-// isCopyOf says of an archive at the destination whether it is the copy of o. No commit
-// id can: the destination's log may well have the source's commit, from a copy that was
-// made earlier.
+// isCopyOf returns a function that finds out whether an archive at the destination is the copy
+// of o. Commit ids cannot show that: the destination's log may have the source's commit from
+// an earlier copy.
 func isCopyOf(o Object) func(Object) (finding, error) {
 	return func(there Object) (finding, error) {
 		info := there.Info()
@@ -297,7 +293,7 @@ func sameBytes(a, b io.ReaderAt, size int64) (bool, error) {
 	return true, nil
 }
 
-// removeSource is the second half of a move.
+// removeSource is the second step of a move.
 func (c *copying) removeSource(ctx context.Context, done Copied) error {
 	_, err := Commit(ctx, c.from, c.src.Key, &CommitRequest{Replace: done.From.Revision, Delete: true})
 	if err == nil {
@@ -306,6 +302,6 @@ func (c *copying) removeSource(ctx context.Context, done Copied) error {
 	return &Error{
 		Op: "move", Object: c.src.Redacted(),
 		Cause: fmt.Errorf("the copy at %s is complete (revision %s), but the source was not removed: %w", c.dst.Redacted(), done.To.Revision, err),
-		Todo:  "both may be there: look at the source, and remove it if it is not wanted",
+		Todo:  "both may exist: check the source, and remove it if it is not wanted",
 	}
 }

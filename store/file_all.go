@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ListAll implements Lister. Symbolic links to directories are not followed, as
-// they could lead round in a circle. ErrNotAllowed for a directory beneath that
-// may not be read, rather than a list that lacks it.
+// ListAll implements Lister. It does not follow symbolic links to directories, which could
+// form a cycle. If a directory beneath may not be read, it returns ErrNotAllowed rather than
+// an incomplete list.
 func (s *fileStore) ListAll(ctx context.Context, prefix string) ([]Info, error) {
 	var all []Info
 	for todo := []string{prefix}; len(todo) > 0; {
@@ -22,7 +22,7 @@ func (s *fileStore) ListAll(ctx context.Context, prefix string) ([]Info, error) 
 		todo = todo[:len(todo)-1]
 		infos, beneath, err := s.level(ctx, at)
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) && at != prefix {
-			continue // there is none, or none any more
+			continue // it does not exist, or no longer
 		}
 		if err != nil {
 			return nil, s.fail("list", at, err)
@@ -34,7 +34,7 @@ func (s *fileStore) ListAll(ctx context.Context, prefix string) ([]Info, error) 
 	return all, nil
 }
 
-// level returns the archives of one level, and the prefixes of the next one.
+// level returns the archives of one level, and the prefixes of the next level.
 func (s *fileStore) level(ctx context.Context, prefix string) (infos []Info, beneath []string, err error) {
 	if infos, _, err = s.listFrom(ctx, prefix, "", math.MaxInt); err != nil {
 		return nil, nil, err

@@ -40,12 +40,12 @@ func (s *fileStore) Compose(ctx context.Context, key string, base Object, plan [
 	return s.Put(ctx, key, composed(source, plan), opts)
 }
 
-// composed writes a plan into a file, of ranges of source among others.
+// composed returns the function that writes a plan, whose ranges are of source, into a file.
 func composed(source *fileObject, plan []Piece) func(io.Writer) error {
 	return func(w io.Writer) error {
 		temp, ok := w.(*tempWriter)
 		if !ok {
-			return fmt.Errorf("%w: a writer that is no file", errors.ErrUnsupported)
+			return fmt.Errorf("%w: the writer is not a file", errors.ErrUnsupported)
 		}
 		for _, p := range plan {
 			if p.Write == nil {
@@ -55,13 +55,13 @@ func composed(source *fileObject, plan []Piece) func(io.Writer) error {
 			}
 		}
 		if err := source.unchanged(); err != nil {
-			temp.err = err // where the file was cut, this is why it could not be copied
+			temp.err = err // if the file was truncated, this explains the failed copy
 		}
 		return temp.err
 	}
 }
 
-// unchanged looks whether the file is still what was opened, else ErrConflict.
+// unchanged returns ErrConflict if the file is no longer the archive that was opened.
 func (o *fileObject) unchanged() error {
 	if _, err := o.ReadAt(make([]byte, 1), o.found.stamp.size); err != io.EOF {
 		return err
@@ -70,14 +70,14 @@ func (o *fileObject) unchanged() error {
 }
 
 const (
-	// copyStep is how many bytes are copied between two looks at the context.
+	// copyStep is how many bytes are copied between two checks of the context.
 	copyStep = 64 << 20
-	// blockSize is what a file system shares: runs of it that lie on its multiples.
+	// blockSize is the unit in which a file system shares content: aligned runs of it.
 	blockSize = 4096
 )
 
-// keep appends n bytes of file from off. Its error is the writer's, so that it means what
-// a failed Write means.
+// keep appends n bytes of file from off. Like a failed Write it records its error in the
+// writer.
 func (w *tempWriter) keep(file *os.File, off, n int64) {
 	if w.err != nil {
 		return
@@ -94,8 +94,8 @@ func (w *tempWriter) keep(file *os.File, off, n int64) {
 	w.err = err
 }
 
-// shareable is how many of n bytes to copy at once from off to at: up to a border of
-// blocks, and from there on whole blocks, where these come to lie on borders too.
+// shareable is how many of n bytes to copy at once from off to at: first up to a block
+// boundary, then whole blocks if both sides are aligned alike.
 func shareable(off, at, n int64) int64 {
 	switch head := -off & (blockSize - 1); {
 	case (off-at)%blockSize != 0 || n < blockSize:
@@ -106,7 +106,7 @@ func shareable(off, at, n int64) int64 {
 	return n &^ (blockSize - 1)
 }
 
-// cannotCopy are the answers of copy_file_range(2) between files that it does not copy.
+// cannotCopy are the errors of copy_file_range(2) for files that it cannot copy.
 var cannotCopy = []error{unix.EXDEV, unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.EBADF}
 
 // copyRange appends up to n bytes of file from off, at least one.
@@ -120,7 +120,7 @@ func (w *tempWriter) copyRange(file *os.File, off, n int64) (copied int64, err e
 		copied, err = io.CopyN(w.file, io.NewSectionReader(file, off, n), n)
 	}
 	if err == nil && copied == 0 || err == io.EOF {
-		err = io.ErrUnexpectedEOF // the file was cut
+		err = io.ErrUnexpectedEOF // the file was truncated
 	}
 	return copied, err
 }

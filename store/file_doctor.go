@@ -7,15 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ScratchPrefix begins the name of the directory of what package doctor stores. No list
-// shows what is beneath it as a workspace.
+// ScratchPrefix begins the name of the directory for the archives that package doctor stores.
+// Lists do not show them as workspaces.
 const ScratchPrefix = ".workdir-doctor-"
 
-// isScratch says whether the key is one of a scratch archive.
+// isScratch reports whether the key is that of a scratch archive.
 func isScratch(key string) bool { return strings.Contains("/"+key, "/"+ScratchPrefix) }
 
-// Dir returns the directory that the archive of key is in, for package doctor. It need not
-// exist.
+// Dir returns the directory of the archive of key, for package doctor. It need not exist.
 func (s *fileStore) Dir(key string) (string, error) {
 	p, err := s.place(key)
 	if err != nil {
@@ -24,7 +23,7 @@ func (s *fileStore) Dir(key string) (string, error) {
 	return p.dir, nil
 }
 
-// Local says, for package doctor, whether the file system of a directory belongs to this
+// Local reports, for package doctor, whether the file system of a directory belongs to this
 // host alone.
 func (s *fileStore) Local(dir string) bool {
 	d, err := openDir(dir, unix.O_RDONLY, &s.sys)
@@ -35,7 +34,7 @@ func (s *fileStore) Local(dir string) bool {
 	return d.local()
 }
 
-// Lock takes the lock of a commit of key, for package doctor. ctx ends the wait for it.
+// Lock acquires the lock for a commit of key, for package doctor. ctx ends the wait for it.
 func (s *fileStore) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	p, err := s.place(key)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// homeName is the hidden directory beside the archives of a directory that has what
-// their writers need: temporary files, and the lock. No key leads into it.
+// homeName is the hidden directory beside the archives of a directory, for their writers'
+// temporary files and the lock. No key leads into it.
 const homeName = ".workdir"
 
 // homeError is what is wrong with that directory.
@@ -27,12 +27,12 @@ func (e *homeError) Error() string {
 }
 func (e *homeError) Unwrap() error { return e.err }
 
-// homeTries is how often a home is opened that others remove meanwhile.
+// homeTries is how often a home is opened that others remove concurrently.
 const homeTries = 10
 
-// withHome calls fn with the home of d, which is made if need be, and again with a new
-// one where fn finds with ENOENT that others have removed it meanwhile. ENOENT means
-// that d itself is removed. fn closes the home.
+// withHome calls fn with the home of d, which it creates if need be. If fn returns ENOENT
+// because others have removed the home meanwhile, it is called once more with a new one.
+// ENOENT means that d itself was removed. fn closes the home.
 func (d *dir) withHome(fn func(home *dir) error) error {
 	for n := 1; ; n++ {
 		home, err := d.openHome()
@@ -61,9 +61,9 @@ func (d *dir) openHome() (*dir, error) {
 	}
 }
 
-// makeHome makes the home of d, unless somebody else is faster. It appears whole: with
-// its permissions, and with the lock in it, so that none is ever empty, and a rename
-// replaces none. Where there is a home, the names that lead to d are durable.
+// makeHome creates the home of d, unless another process is faster. The home appears complete,
+// with its permissions and the lock in it: it is never empty, so a rename never replaces one.
+// Once a home exists, the names that lead to d are durable.
 func (d *dir) makeHome() error {
 	var st unix.Stat_t
 	if err := eintr.Retry(func() error { return unix.Fstat(d.fd, &st) }); err != nil {
@@ -85,14 +85,14 @@ func (d *dir) makeHome() error {
 		}
 		return err
 	}
-	// What a kill in here left; and builds that knew no home had their temporary files
-	// beside the archives.
+	// Remove leftovers of processes killed in this function, and of older builds, which had
+	// their temporary files beside the archives.
 	d.sweep()
 	return nil
 }
 
-// syncAbove makes the names that lead to d durable, also those that others made: as far up
-// as its file system reaches, and this user may read.
+// syncAbove makes the names that lead to d durable, including those made by others, as far up
+// as its file system reaches and this user may read.
 func (d *dir) syncAbove() error {
 	at := d
 	for {
@@ -120,8 +120,8 @@ func (d *dir) syncAbove() error {
 }
 
 // furnish puts the lock into a new home, sets its permissions, and renames it. st is the
-// directory that it is for. The new home is locked by flock(2) meanwhile: one that nobody
-// has locked was left by a kill.
+// directory that it is for. The new home is locked by flock(2) meanwhile: an unlocked one was
+// left by a killed process.
 func (d *dir) furnish(name string, st *unix.Stat_t) error {
 	fd, err := openat(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -143,9 +143,8 @@ func (d *dir) furnish(name string, st *unix.Stat_t) error {
 	return eintr.Retry(func() error { return unix.Renameat(d.fd, name, d.fd, homeName) })
 }
 
-// letIn grants bits of permission on a file to those who may write the directory st, and to
-// nobody else: readers must not keep writers waiting. File systems without owners and modes
-// ignore it.
+// letIn grants permission bits on a file only to users who may write the directory st: readers
+// must not be able to block writers. File systems without owners and modes ignore it.
 func letIn(f *os.File, st *unix.Stat_t, bits uint32) {
 	if f.Chown(int(st.Uid), int(st.Gid)) != nil {
 		_ = f.Chown(-1, int(st.Gid))
@@ -157,7 +156,7 @@ func letIn(f *os.File, st *unix.Stat_t, bits uint32) {
 	_ = unix.Fchmod(int(f.Fd()), mode)
 }
 
-// writers has all bits of those classes of users that may write by mode.
+// writers returns all bits of the user classes that may write by mode.
 func writers(mode uint32) uint32 {
 	var bits uint32
 	for _, class := range []uint32{0o700, 0o070, 0o007} {
@@ -168,8 +167,7 @@ func writers(mode uint32) uint32 {
 	return bits
 }
 
-// removeHome removes the home of d, if nothing but the lock is in it. It waits for
-// nobody.
+// removeHome removes the home of d if it contains only the lock. It does not block.
 func (d *dir) removeHome() {
 	home, err := d.openHome()
 	if err != nil {
@@ -198,7 +196,7 @@ func (d *dir) openLock() (int, error) {
 	return openat(d.fd, lockName, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
 }
 
-// isLock says whether fd is the lock still, and not one that was removed.
+// isLock reports whether fd is still the lock, and not a removed one.
 //
 // Preconditions: d is a home.
 func (d *dir) isLock(fd int) bool {
@@ -220,8 +218,8 @@ func errNoLocks(call string, err error) error {
 	return fmt.Errorf("%w: the file system has no locks (%s: %w)", ErrNotAllowed, call, err)
 }
 
-// noSuchLock says whether err means that there is no such lock here, rather
-// than that somebody has it.
+// noSuchLock reports whether err means that the file system has no such lock, rather than that
+// another process holds it.
 func noSuchLock(err error) bool {
 	for _, errno := range []error{unix.EBADF, unix.EINVAL, unix.ENOLCK, unix.ENOSYS, unix.EOPNOTSUPP} {
 		if errors.Is(err, errno) {

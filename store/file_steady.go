@@ -8,21 +8,21 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// A tool that writes an archive in place, as the Python temporal-workdir does, has an
-// empty file there for a moment, and then a part of one. Who opens it in that moment
-// should not be told that it is damaged.
+// A tool that writes an archive in place, as the Python temporal-workdir does, leaves the file
+// empty for a moment, and then incomplete. Opening it at that moment must not report a damaged
+// archive.
 
 const (
-	// steadyPause is how long a file must stay as it is to count as written.
+	// steadyPause is how long a file must be unchanged to count as written.
 	steadyPause = 250 * time.Millisecond
 	// steadyPatience bounds the wait for that, and for an empty file to get content.
 	steadyPatience = 5 * time.Second
-	// youth is the age up to which somebody may still be writing a file. It is longer
-	// than steadyPause, because the clock of a file server may differ from ours.
+	// youth is the age up to which a file may still be being written. It is longer than
+	// steadyPause, because the clock of a file server may differ from ours.
 	youth = 2 * time.Second
 )
 
-// openSteady opens an archive that nobody is writing.
+// openSteady opens an archive once no tool is writing it.
 func (s *fileStore) openSteady(ctx context.Context, key string) (*fileObject, error) {
 	o, err := s.open(ctx, key)
 	for began := time.Now(); errors.Is(err, errUnsteady) || err == nil && o.maybeUnfinished(); {
@@ -45,9 +45,9 @@ func (s *fileStore) openSteady(ctx context.Context, key string) (*fileObject, er
 	return o, err
 }
 
-// maybeUnfinished says whether somebody may be writing the file. A write and a truncation
-// set mtime and ctime to one time; our own commits do not, and neither does a chmod or a
-// rename of what is written. An archive with a commit log at its end is whole.
+// maybeUnfinished reports whether a tool may still be writing the file. A write or truncation
+// sets mtime and ctime to the same time; our own commits do not, and neither does a chmod or
+// rename of a finished file. An archive with a commit log at its end is complete.
 func (o *fileObject) maybeUnfinished() bool {
 	seen := o.found.stamp
 	limit := youth

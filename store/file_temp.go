@@ -16,9 +16,9 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// A temporary file is in the home of the directory of the archive that it will become,
-// and is locked by its writer for as long as the writer lives. One that nobody has
-// locked was left by a kill.
+// A temporary file is in the home of the directory of the archive that it will become, and is
+// locked by its writer for as long as the writer lives. An unlocked one was left by a killed
+// process.
 const tempPrefix = ".workdir-tmp-"
 
 var tempName = regexp.MustCompile(`^\.workdir-tmp-[0-9a-f]{16}$`)
@@ -30,8 +30,8 @@ type temp struct {
 	name string // "" once it has been renamed
 }
 
-// newTemp makes an empty temporary file for an archive in d. ENOENT means that d itself
-// has been removed.
+// newTemp creates an empty temporary file for an archive in d. ENOENT means that d itself was
+// removed.
 func (d *dir) newTemp(mode uint32) (t *temp, err error) {
 	err = d.withHome(func(home *dir) error {
 		home.sweepNowAndThen()
@@ -50,9 +50,9 @@ func (d *dir) newTemp(mode uint32) (t *temp, err error) {
 	return t, err
 }
 
-// trusts says whether nobody can replace a file in the home of d who may not replace
-// the archives of d. In a sticky directory users can replace their own files, and the
-// owner of a home everybody's in it: there temporary files stand beside the archives.
+// trusts reports whether only users who may replace the archives of d can replace a file in
+// its home. In a sticky directory users can replace their own files, but the owner of the home
+// can replace everybody's in it: there temporary files are created beside the archives.
 func (d *dir) trusts(home *dir) bool {
 	var st, hst unix.Stat_t
 	if unix.Fstat(d.fd, &st) != nil || unix.Fstat(home.fd, &hst) != nil {
@@ -67,7 +67,7 @@ func randomName() string {
 	return hex.EncodeToString(random[:])
 }
 
-// makeTemp makes an empty temporary file in d, which the temp then owns.
+// makeTemp creates an empty temporary file in d, which the temp then owns.
 func (d *dir) makeTemp(mode uint32) (*temp, error) {
 	for {
 		name := tempPrefix + randomName()
@@ -90,8 +90,7 @@ func (d *dir) makeTemp(mode uint32) (*temp, error) {
 	}
 }
 
-// claim locks the file. It is not ours where a sweep came between its making
-// and its locking.
+// claim locks the file. It returns false if a sweep removed the file before it was locked.
 func (t *temp) claim() (bool, error) {
 	fd := int(t.file.Fd())
 	err := eintr.Retry(func() error { return t.dir.sys.flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
@@ -108,7 +107,7 @@ func (t *temp) claim() (bool, error) {
 	return st.Nlink > 0, nil
 }
 
-// fill writes what write writes, and makes it durable.
+// fill calls write for the file's content, and makes it durable.
 func (t *temp) fill(ctx context.Context, write func(io.Writer) error) error {
 	w := &tempWriter{ctx: ctx, file: t.file}
 	err := write(w)

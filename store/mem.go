@@ -13,19 +13,19 @@ import (
 
 // The driver mem keeps archives for as long as a program runs: in a private
 // directory beneath the directory for temporary files, through the file driver,
-// so that the processes of one program see the same archives.
+// so that the processes of one program share the archives.
 
 // memHome is this process's directory for mem.
 var memHome struct {
 	sync.Mutex
-	dir  string // "" while there is none
-	lock *dir   // holds the flock that says that we live; nil where the directory is another process's
+	dir  string // "" until it is made
+	lock *dir   // holds the flock that marks the process as alive; nil if the directory is another process's
 }
 
 const memPrefix = "workdir-mem-"
 
-// openMem is the driver for mem. Its archives need not survive a crash of the
-// host, so nothing is flushed.
+// openMem is the driver for mem. Its archives need not survive a crash of the host, so they
+// are not flushed.
 func openMem(_ context.Context, u URL) (Store, error) {
 	if err := noOptions(u); err != nil {
 		return nil, err
@@ -41,10 +41,9 @@ func openMem(_ context.Context, u URL) (Store, error) {
 	}, nil
 }
 
-// MemDir returns the directory that holds the archives of mem URLs, and makes it
-// at the first call. It belongs to this process, only its user may look into
-// it, and it is removed by [RemoveMem], or by the next process that makes one
-// where this one is killed.
+// MemDir returns the directory for the archives of mem URLs, which the first call creates. It
+// belongs to this process, only its user may read it, and it is removed by [RemoveMem], or, if
+// this process is killed, by the next one that creates such a directory.
 func MemDir() (string, error) {
 	memHome.Lock()
 	defer memHome.Unlock()
@@ -65,8 +64,8 @@ func MemDir() (string, error) {
 	}
 }
 
-// newMemDir makes a directory and locks it. lock is nil where another process
-// took it for a left one before it was locked.
+// newMemDir creates a directory and locks it. lock is nil if another process took it for a
+// leftover before it was locked.
 func newMemDir(base string) (path string, lock *dir, err error) {
 	path, err = os.MkdirTemp(base, memPrefix) // mode 0700
 	if err != nil {
@@ -89,21 +88,21 @@ func newMemDir(base string) (path string, lock *dir, err error) {
 	return path, lock, nil
 }
 
-// alone locks d, and says whether that was possible and d is still there.
+// alone locks d, and reports whether that was possible and d still exists.
 func (d *dir) alone() bool {
 	var st unix.Stat_t
 	return unix.Flock(d.fd, unix.LOCK_EX|unix.LOCK_NB) == nil && unix.Fstat(d.fd, &st) == nil && st.Nlink > 0
 }
 
-// removeLeftMem removes the directories of processes of this user that are gone.
+// removeLeftMem removes the directories of this user's dead processes.
 func removeLeftMem(base string) {
 	paths, _ := filepath.Glob(filepath.Join(base, memPrefix+"*"))
 	for _, path := range paths {
-		_ = removeIfLeft(path) // what stays is for the next process
+		_ = removeIfLeft(path) // the next process removes the rest
 	}
 }
 
-// removeIfLeft removes the directory of a process of this user that is gone.
+// removeIfLeft removes the directory of a dead process of this user.
 func removeIfLeft(path string) error {
 	d, err := openDir(path, unix.O_RDONLY|unix.O_NOFOLLOW, &durable)
 	if err != nil {
@@ -117,9 +116,9 @@ func removeIfLeft(path string) error {
 	return nil
 }
 
-// SetMemDir makes this process use the directory of another one, which goes on
-// owning it. A server calls it with its client's [MemDir] before it opens a
-// store; a directory that this process had made itself is removed.
+// SetMemDir makes this process use the directory of another one, which keeps owning it. A
+// server calls it with its client's [MemDir] before it opens a store; a directory that this
+// process itself has created is removed.
 func SetMemDir(path string) {
 	memHome.Lock()
 	defer memHome.Unlock()
@@ -129,9 +128,8 @@ func SetMemDir(path string) {
 	memHome.dir = path
 }
 
-// RemoveMem removes the archives of mem URLs. It does nothing where there are
-// none, and leaves a directory of another process alone, unless that process is
-// gone. A mem URL that is opened afterwards finds nothing.
+// RemoveMem removes the archives of mem URLs, if any. It does not remove a directory of
+// another process unless that process is dead. A mem URL opened afterwards has no archive.
 func RemoveMem() error {
 	memHome.Lock()
 	defer memHome.Unlock()

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// Pager is what a Store can be besides: one that lists from a key on, so that a page costs
-// the same wherever it is.
+// Pager is an optional interface of a Store that can list from a given key, so that every page
+// costs the same.
 type Pager interface {
-	// ListPage returns the first n of the archives that List returns whose names come
-	// after that of the key after, which need not exist; "" is before all. They are
-	// sorted by name, which is the key with ".tar.gz": "a-b" comes before "a". more says
-	// that there may be others behind them. n is at least 1.
+	// ListPage returns the first n archives of those that List returns whose names sort after
+	// that of the key after, which need not exist; "" sorts before all. They are sorted by
+	// name, which is the key with ".tar.gz": "a-b" comes before "a". more reports that others
+	// may follow. n is at least 1.
 	ListPage(ctx context.Context, prefix, after string, n int) (infos []Info, more bool, err error)
 }
 
 // ListPage returns at most n of the workspaces directly beneath a prefix, sorted by the
-// names of their archives (NAME.tar.gz): the first ones behind the workspace named after,
-// which need not exist; "" is before all. more says that there may be others behind them,
-// which the Name of the last one leads to. n is at least 1. In all else it is as List.
+// names of their archives (NAME.tar.gz): the first ones after the workspace named after, which
+// need not exist; "" sorts before all. more reports that others may follow; pass the last
+// one's Name as after to get them. n is at least 1. Otherwise it is as List.
 func ListPage(ctx context.Context, prefixURL, after string, n int) (found []Workspace, more bool, err error) {
 	u, err := ParsePrefix(prefixURL)
 	if err != nil {
@@ -28,7 +28,7 @@ func ListPage(ctx context.Context, prefixURL, after string, n int) (found []Work
 	return u.ListPage(ctx, after, n)
 }
 
-// ListPage is the function ListPage for a prefix that was parsed.
+// ListPage is the function ListPage for a parsed prefix.
 func (u URL) ListPage(ctx context.Context, after string, n int) (found []Workspace, more bool, err error) {
 	s, err := OpenBucket(ctx, u)
 	if err != nil {
@@ -39,7 +39,7 @@ func (u URL) ListPage(ctx context.Context, after string, n int) (found []Workspa
 	if after != "" {
 		start = u.prefix() + after
 	}
-	for more = true; more && len(found) < n; { // names that no URL can have are left out
+	for more = true; more && len(found) < n; { // names that no URL can have are skipped
 		var infos []Info
 		if infos, more, err = listPage(ctx, s, u.prefix(), start, n-len(found)); err != nil {
 			return nil, false, err
@@ -70,7 +70,8 @@ func listPage(ctx context.Context, s Store, prefix, after string, n int) ([]Info
 // compareNames compares keys by the names of their archives.
 func compareNames(a, b string) int { return strings.Compare(a+suffix, b+suffix) }
 
-// firstAfter finds the first element behind the key after in what is sorted by names.
+// firstAfter returns the index of the first element after the key after, in a slice sorted by
+// names.
 func firstAfter[E any](sorted []E, after string, key func(E) string) int {
 	if after == "" {
 		return 0

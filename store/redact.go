@@ -12,8 +12,8 @@ func (u URL) Redacted() string {
 	return u.String()
 }
 
-// Redacted is the URL of a workspace without secrets, see [URL.Redacted]; that of
-// [RedactText] where ParseURL refuses it.
+// Redacted is the URL of a workspace without secrets, see [URL.Redacted]; it is RedactText of
+// a URL that ParseURL refuses.
 func Redacted(url string) string {
 	u, err := ParseURL(url)
 	if err != nil {
@@ -33,7 +33,7 @@ var harmless = map[string]bool{
 }
 
 // redactQuery keeps the values of harmless options, and the names of all others. A name
-// without a value may be a secret itself, and has a "=" at its end where it is in base64.
+// without a value may itself be a secret, which ends in "=" if it is in base64.
 func redactQuery(query string) string {
 	if query == "" {
 		return ""
@@ -52,9 +52,9 @@ func redactQuery(query string) string {
 	return strings.Join(parts, "&")
 }
 
-// hasSecret says whether the value of a harmless option has a place where an address can
-// hold a secret: credentials before a host, or options of its own, also behind a ";",
-// which some take for a "&". What is encoded twice is not looked into.
+// hasSecret reports whether the value of a harmless option could contain a secret, as an
+// address can: credentials before a host, or options of its own, even after a ";", which some
+// programs treat as "&". Doubly encoded values are not examined.
 func hasSecret(value string) bool {
 	value = strings.ToLower(value)
 	for _, sign := range []string{"@", "?", ";", "%40", "%3f", "%3b", "%25"} {
@@ -65,19 +65,19 @@ func hasSecret(value string) bool {
 	return false
 }
 
-// schemeOf matches what comes before a host: a scheme, with as many slashes as follow.
+// schemeOf matches what precedes a host: a scheme, with any number of slashes.
 var schemeOf = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:/*`)
 
-// port matches what may follow the colon behind a host.
+// port matches what may follow a host.
 var port = regexp.MustCompile(`^:[0-9]*$`)
 
-// RedactText makes text that should be a URL, and may be none, fit for messages: without
-// what could be credentials, or the value of an option that could be a secret.
+// RedactText makes text that should be a URL, but may not be one, fit for messages: it removes
+// anything that could be credentials or the value of a secret option.
 func RedactText(text string) string {
 	rest, query, found := strings.Cut(text, "?")
 	scheme := schemeOf.FindString(rest)
 	host, _, _ := strings.Cut(rest[len(scheme):], "/")
-	colon, at := strings.IndexByte(host, ':'), strings.LastIndexByte(rest, '@') // a secret may itself have a slash
+	colon, at := strings.IndexByte(host, ':'), strings.LastIndexByte(rest, '@') // a secret may contain a slash
 	switch {
 	case at >= len(scheme) && strings.ContainsAny(host, "@:") && (scheme != "" || colon >= 0):
 		rest = scheme + redacted + rest[at:]

@@ -24,10 +24,10 @@ var drivers = map[string]string{
 	"azblob": "github.com/workdir/workdir/store/drivers/azure",
 }
 
-// Register makes open the driver of a canonical scheme (s3, gs, azblob) or of a
-// new one. open gets a URL whose Bucket and Query count; its Store's keys are
-// relative to the bucket. Drivers call it from init, programs before the first
-// URL is split. It panics where the scheme has a driver already, or is no scheme.
+// Register makes open the driver of a canonical scheme (s3, gs, azblob) or of a new one. open
+// uses the Bucket and Query of the URL; its Store's keys are relative to the bucket. Drivers
+// call Register from init, programs before they parse the first URL. It panics if the scheme
+// already has a driver, or is not a valid scheme.
 func Register(scheme string, open func(context.Context, URL) (Store, error)) {
 	openers.Lock()
 	defer openers.Unlock()
@@ -40,12 +40,10 @@ func Register(scheme string, open func(context.Context, URL) (Store, error)) {
 	openers.byScheme[scheme] = open
 }
 
-// OpenBucket opens the store that u is in: the bucket of a cloud or of mem, the
-// root directory for file. It need not exist yet, nor be reachable; the
-// operations tell. The caller closes the Store.
-//
-// ErrURL where the scheme has no driver in this program or the driver does not
-// know an option.
+// OpenBucket opens the store of u: the bucket of a cloud or of mem, the root directory for
+// file. The store need not exist yet, nor be reachable; its operations return such errors. The
+// caller closes the Store.
+// ErrURL if the scheme has no driver in this program or the driver does not know an option.
 func OpenBucket(ctx context.Context, u URL) (Store, error) {
 	if err := CheckDriver(u); err != nil {
 		return nil, err
@@ -56,8 +54,8 @@ func OpenBucket(ctx context.Context, u URL) (Store, error) {
 	return open(ctx, u)
 }
 
-// CheckDriver returns ErrURL where the scheme of u has no driver in this program, and
-// names the package to import. It asks no store.
+// CheckDriver returns ErrURL if the scheme of u has no driver in this program; the error names
+// the package to import. It contacts no store.
 func CheckDriver(u URL) error {
 	openers.RLock()
 	linked := openers.byScheme[u.Scheme] != nil
@@ -73,7 +71,7 @@ func CheckDriver(u URL) error {
 	return e
 }
 
-// canonicalScheme returns the scheme that name is another name of.
+// canonicalScheme returns the scheme of which name is an alias.
 func canonicalScheme(name string) (string, bool) {
 	name = strings.ToLower(name)
 	if c, ok := schemes[name]; ok {
@@ -99,7 +97,7 @@ func knownSchemes() string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
-// noOptions refuses the options of a URL whose driver has none.
+// noOptions returns an error if u has options, for drivers without any.
 func noOptions(u URL) error {
 	if u.Query == "" {
 		return nil
