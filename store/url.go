@@ -12,21 +12,21 @@ import (
 )
 
 // URL names a workspace in a store or, from [ParsePrefix], a group of them.
-// Nothing in it is percent-decoded, cleaned or normalised: the key is what the
-// user wrote, so that the same URL is the same object for every program. Only in paths are
-// the segments "." and ".." resolved, by name, as a shell's cd does it.
+// Nothing in it is percent-decoded, cleaned or normalised: the key is exactly what the user
+// wrote, so that the same URL is the same object for every program. Only in paths are the
+// segments "." and ".." resolved, lexically, as a shell's cd does.
 type URL struct {
-	Scheme string // canonical: file, mem, s3, gs, azblob, or one that was registered
+	Scheme string // canonical: file, mem, s3, gs, azblob, or a registered one
 	Bucket string // bucket or container; "" for file
 	Key    string // without ".tar.gz"; for file the absolute path without its first slash; "" is all of a bucket, for prefixes only
 	Query  string // options of the driver, as written, without the question mark
 
-	// Commit is the version that is meant, or the beginning of its id; "" is the workspace
-	// as it is now.
+	// Commit is the version, or the beginning of its id; "" is the current state of the
+	// workspace.
 	Commit archive.CommitID
 }
 
-// schemes have the canonical name of each scheme that is known by itself.
+// schemes maps each built-in scheme to its canonical name.
 var schemes = map[string]string{
 	"file": "file", "local": "file",
 	"mem": "mem", "memory": "mem",
@@ -37,11 +37,10 @@ var schemes = map[string]string{
 
 // ParseURL splits the URL of a workspace: scheme://bucket/key?options,
 // abfs://container@account.dfs.core.windows.net/key, file:///path, file:/path, or
-// a path; and behind the key of each @commit, for a version. A path that does not begin with a slash is taken from the working
-// directory of this process, so a program passes on String and not the text that
-// it was given. Slashes at the end do not count.
-//
-// The error is ErrURL; it names the part that is wrong and never shows a secret.
+// a path; each may have @commit after the key, for a version. A path that does not begin with
+// a slash is relative to the working directory of this process, so programs pass on String and
+// not the original text. Trailing slashes are ignored.
+// The error is ErrURL; it names the invalid part and never shows a secret.
 func ParseURL(s string) (URL, error) {
 	return parse(s, false)
 }
@@ -66,10 +65,10 @@ func (u URL) String() string {
 	return s
 }
 
-// Identity is scheme://bucket/key in canonical form, without options: the name that
-// a log of commits has for the workspace. Options say how to get at the workspace,
-// and may differ from one worker to the next, so stores that only options tell apart
-// (two endpoints, two accounts) have equal identities for equal keys.
+// Identity is scheme://bucket/key in canonical form, without options: the name of the
+// workspace in a log of commits. Options say how to reach the workspace and may differ between
+// workers, so stores that differ only in options (two endpoints, two accounts) have equal
+// identities for equal keys.
 func (u URL) Identity() string {
 	u.Query = ""
 	return u.String()
@@ -80,7 +79,7 @@ func (u URL) bucket() string {
 	return URL{Scheme: u.Scheme, Bucket: u.Bucket}.String()
 }
 
-// prefix is what the keys of the group begin with.
+// prefix begins the keys of the group.
 func (u URL) prefix() string {
 	if u.Key == "" {
 		return ""
@@ -91,7 +90,7 @@ func (u URL) prefix() string {
 // parser splits one URL.
 type parser struct {
 	raw    string
-	prefix bool // a whole bucket or directory will do
+	prefix bool // a whole bucket or directory is allowed
 }
 
 func parse(raw string, prefix bool) (URL, error) {
@@ -187,7 +186,7 @@ func (p parser) splitScheme(s string) (scheme, rest string, err error) {
 	return "", "", p.bad("unknown scheme %q; the known ones are %s, and a relative path with a colon begins with \"./\"", name, knownSchemes())
 }
 
-// absolute is the key of a path that follows "file:" or "file://".
+// absolute returns the key of a path that follows "file:" or "file://".
 func (p parser) absolute(rest string) (string, error) {
 	if !strings.HasPrefix(rest, "/") {
 		host, _, _ := strings.Cut(rest, "/")
@@ -199,11 +198,11 @@ func (p parser) absolute(rest string) (string, error) {
 	return p.trim(resolveDots(rest[1:]), "path")
 }
 
-// resolveDots resolves the segments "." and ".." of a path by name, as a shell's cd does: it
-// follows no symbolic link. The other segments stay as they are.
+// resolveDots resolves the segments "." and ".." of a path lexically, as a shell's cd does: it
+// follows no symbolic link. The other segments are unchanged.
 func resolveDots(key string) string {
 	var kept []string
-	dots := false // the segment before was one of these, and slashes after it are one
+	dots := false // the previous segment was "." or "..", so the slashes after it count as one
 	for segment := range strings.SplitSeq(key, "/") {
 		switch {
 		case segment == "." || dots && segment == "":
@@ -217,7 +216,7 @@ func resolveDots(key string) string {
 	return strings.Join(kept, "/")
 }
 
-// path is the key of a path without a scheme.
+// path returns the key of a path without a scheme.
 func (p parser) path(s string) (string, error) {
 	if strings.HasPrefix(s, "/") {
 		return p.absolute(s)
@@ -235,7 +234,7 @@ func (p parser) path(s string) (string, error) {
 	return p.trim(strings.TrimLeft(resolveDots(wd+"/"+s), "/"), "path")
 }
 
-// bucketAndKey splits what follows "scheme://".
+// bucketAndKey splits the text after "scheme://".
 func (p parser) bucketAndKey(scheme, rest string) (bucket, key string, err error) {
 	bucket, key, _ = strings.Cut(rest, "/")
 	if bucket == "" {
@@ -251,7 +250,7 @@ func (p parser) bucketAndKey(scheme, rest string) (bucket, key string, err error
 	return bucket, key, err
 }
 
-// trim strips slashes at the end, and refuses what is empty then.
+// trim strips trailing slashes, and refuses an empty result.
 func (p parser) trim(key, what string) (string, error) {
 	key = strings.TrimRight(key, "/")
 	if key == "" && !p.prefix {
@@ -260,8 +259,8 @@ func (p parser) trim(key, what string) (string, error) {
 	return key, nil
 }
 
-// CheckKey is for drivers: the ErrURL for a key that no workspace has, whatever the store.
-// Keys in a URL that ParseURL returned pass.
+// CheckKey is for drivers: it returns ErrURL for a key that is invalid in every store. Keys
+// from ParseURL pass.
 func CheckKey(key string) error {
 	what := ""
 	switch {
@@ -277,7 +276,7 @@ func CheckKey(key string) error {
 	return fmt.Errorf("%w: the key %q %s; choose another one", ErrURL, key, what)
 }
 
-// CheckPrefix is CheckKey for what keys begin with.
+// CheckPrefix is CheckKey for prefixes of keys.
 func CheckPrefix(prefix string) error {
 	for segment := range strings.SplitSeq(prefix, "/") {
 		if segment == "." || segment == ".." {

@@ -16,10 +16,10 @@ var azureDomains = map[string]bool{
 	"storage.azure.net":      true, // accounts with a DNS zone: account.z01.blob.storage.azure.net
 }
 
-// defaultAzureDomain is the domain of an account that is named without one.
+// defaultAzureDomain is the domain of an account named without one.
 const defaultAzureDomain = "blob.core.windows.net"
 
-// azureHost splits the name of a host that is an account of Azure's.
+// azureHost splits the host name of an Azure account.
 func azureHost(host string) (account, domain string, ok bool) {
 	account, rest, found := strings.Cut(strings.ToLower(host), ".")
 	zone := ""
@@ -38,9 +38,9 @@ func isAzureAccount(name string) bool {
 	return len(name) >= 3 && len(name) <= 24 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
-// azureAccount makes options of the account in container@account.dfs.core.windows.net/key,
-// the form of Hadoop, Spark and adlfs; the container and the key are what is left.
-// It also refuses what Azure would read as another name.
+// azureAccount turns the account in container@account.dfs.core.windows.net/key, the form of
+// Hadoop, Spark and adlfs, into options, and returns the container and the key as newRest. It
+// also refuses names that Azure would read differently.
 func (p parser) azureAccount(rest, query string) (newRest, newQuery string, err error) {
 	if strings.Contains(rest, `\`) {
 		return "", "", p.bad(`a "\", which Azure takes for a "/"; write "/", or choose a name without it`)
@@ -77,7 +77,7 @@ func (p parser) azureAccount(rest, query string) (newRest, newQuery string, err 
 	return container, options, nil
 }
 
-// hasOption says whether an option is in a query, as written.
+// hasOption reports whether a query, as written, has an option.
 func hasOption(query, name string) bool {
 	for part := range strings.SplitSeq(query, "&") {
 		if n, _, _ := strings.Cut(part, "="); n == name {
@@ -87,8 +87,8 @@ func hasOption(query, name string) bool {
 	return false
 }
 
-// webAddress refuses an address of the web, and says how its object is written.
-// rest is what follows "https://".
+// webAddress refuses a web address; the error shows the URL of its object. rest follows
+// "https://".
 func (p parser) webAddress(rest string) error {
 	host, path, _ := strings.Cut(rest, "/")
 	if strings.Contains(host, "@") {
@@ -100,8 +100,8 @@ func (p parser) webAddress(rest string) error {
 	return p.bad("a web address; write s3://bucket/key?endpoint=https://%s for a server that speaks S3", host)
 }
 
-// webObject returns the URL of the object that a cloud has at an address; "" for a
-// host that is no cloud's.
+// webObject returns the URL of the object that a cloud has at an address; "" if the host
+// belongs to no cloud.
 func webObject(host, path string) string {
 	host = strings.ToLower(host)
 	if account, _, ok := azureHost(host); ok {
@@ -139,7 +139,7 @@ func amazonObject(host, path string) string {
 	return form
 }
 
-// or is s, or what stands for it where it is empty.
+// or returns s, or instead if s is empty.
 func or(s, instead string) string {
 	if s == "" {
 		return instead

@@ -13,19 +13,17 @@ type Workspace struct {
 	URL      URL    // opens it; has the options of the prefix, so print URL.Redacted
 	Size     int64  // of the archive, bytes
 	ModTime  time.Time
-	Revision Revision // empty where the archive may be seen but not read
+	Revision Revision // empty if the archive may be seen but not read
 }
 
-// List returns the workspaces directly beneath a prefix, sorted by name. A prefix
-// that does not exist is an empty list. Archives whose names no URL can have
-// are left out.
+// List returns the workspaces directly beneath a prefix, sorted by name. A prefix that does
+// not exist is an empty list. Archives whose names no URL can have are skipped.
 func List(ctx context.Context, prefixURL string) ([]Workspace, error) {
 	return list(ctx, prefixURL, Store.List)
 }
 
-// ListAll returns all workspaces beneath a prefix, whatever number of slashes is
-// in their names, and otherwise is as List. errors.ErrUnsupported where the
-// driver is no [Lister].
+// ListAll returns all workspaces beneath a prefix, at any depth, and otherwise is as List.
+// errors.ErrUnsupported if the driver is not a [Lister].
 func ListAll(ctx context.Context, prefixURL string) ([]Workspace, error) {
 	return list(ctx, prefixURL, func(s Store, ctx context.Context, prefix string) ([]Info, error) {
 		if all, ok := s.(Lister); ok {
@@ -58,8 +56,8 @@ func list(ctx context.Context, prefixURL string, ask func(Store, context.Context
 	return found, nil
 }
 
-// workspaceOf is the workspace of an archive beneath u; false where no URL can name it, or
-// it is not to be seen.
+// workspaceOf returns the workspace of an archive beneath u; false if no URL can name it, or
+// it is hidden.
 func workspaceOf(u URL, info Info) (Workspace, bool) {
 	w := u
 	w.Key = info.Key
@@ -89,7 +87,7 @@ func Stat(ctx context.Context, url string) (info Info, err error) {
 	return info, err
 }
 
-// StatArchive returns what s knows of the archive that OpenArchive opens.
+// StatArchive returns the Info of the archive that OpenArchive opens.
 func (u URL) StatArchive(ctx context.Context, s Store) (Info, error) {
 	if u.Commit == "" {
 		return s.Stat(ctx, u.Key)
@@ -101,12 +99,12 @@ func (u URL) StatArchive(ctx context.Context, s Store) (Info, error) {
 	return o.Info(), o.Close()
 }
 
-// deleteTries is how often Delete looks again after a conflict.
+// deleteTries is how often Delete tries after conflicts.
 const deleteTries = 5
 
-// Delete removes the archive of a workspace and says whether there was one. It
-// removes only a revision that it has seen, so an archive that is replaced
-// meanwhile is looked at again; ErrConflict where that happens too often.
+// Delete removes the archive of a workspace and reports whether there was one. It removes only
+// a revision that it has seen, and retries if the archive is replaced meanwhile; ErrConflict
+// if that happens too often.
 func Delete(ctx context.Context, url string) (bool, error) {
 	u, err := ParseURL(url)
 	if err != nil {
@@ -115,7 +113,7 @@ func Delete(ctx context.Context, url string) (bool, error) {
 	return u.Delete(ctx)
 }
 
-// Delete is the function Delete for a URL that was parsed.
+// Delete is the function Delete for a parsed URL.
 func (u URL) Delete(ctx context.Context) (deleted bool, err error) {
 	if err := u.IsVersion("delete"); err != nil {
 		return false, err
@@ -127,8 +125,8 @@ func (u URL) Delete(ctx context.Context) (deleted bool, err error) {
 	return deleted, err
 }
 
-// DeleteRevision removes the archive of a workspace if it is of that revision, and
-// says whether there was one. ErrConflict where it is of another.
+// DeleteRevision removes the archive of a workspace if it has that revision, and reports
+// whether there was one. ErrConflict if it has another.
 func DeleteRevision(ctx context.Context, url string, rev Revision) (bool, error) {
 	u, err := ParseURL(url)
 	if err != nil {
@@ -137,7 +135,7 @@ func DeleteRevision(ctx context.Context, url string, rev Revision) (bool, error)
 	return u.DeleteRevision(ctx, rev)
 }
 
-// DeleteRevision is the function DeleteRevision for a URL that was parsed.
+// DeleteRevision is the function DeleteRevision for a parsed URL.
 func (u URL) DeleteRevision(ctx context.Context, rev Revision) (deleted bool, err error) {
 	if err := u.IsVersion("delete"); err != nil {
 		return false, err
