@@ -112,7 +112,7 @@ func (b *bench) wantStored(name, file, want string) {
 	}
 }
 
-// log gives the log of a stored workspace.
+// log returns the log of a stored workspace.
 func (b *bench) log(name string) *archive.Log {
 	b.t.Helper()
 	ctx := context.Background()

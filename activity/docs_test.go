@@ -20,7 +20,7 @@ func readDoc(t *testing.T, elem ...string) string {
 	return string(data)
 }
 
-// metricNames gives the names that the source has.
+// metricNames returns the names that the source has.
 func metricNames(t *testing.T) []string {
 	t.Helper()
 	var names []string

@@ -209,7 +209,7 @@ func (c *contexts) InterceptActivity(_ context.Context, next interceptor.Activit
 	return in
 }
 
-// take gives the contexts and keeps them no longer: a test environment never goes.
+// take returns the contexts and keeps them no longer: a test environment never goes.
 func (c *contexts) take() []context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()

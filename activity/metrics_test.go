@@ -108,7 +108,7 @@ func (c *captured) want(t *testing.T, want map[string]int64) {
 	}
 }
 
-// newTestObserver gives a visit that was opened, and what it tells.
+// newTestObserver returns a visit that was opened, and what it tells.
 func newTestObserver(t *testing.T) (*observer, *captured, *lines) {
 	metrics, log := newCaptured(), &lines{}
 	o := &observer{metrics: metrics, log: slog.New(logHandler{out: log}), level: levelKey{scheme: "s3", mode: modeWrite, activityType: t.Name()}, every: sampleInterval, since: time.Now()}

@@ -37,7 +37,7 @@ func add(m *mount.Mount, line string) error {
 	return errors.Join(err, f.Close(), m.Commit())
 }
 
-// adder gives a function for Do that adds a line and counts its runs.
+// adder returns a function for Do that adds a line and counts its runs.
 func adder(line string, runs *atomic.Int32) func(context.Context, *mount.Mount) (string, error) {
 	return func(_ context.Context, m *mount.Mount) (string, error) {
 		n := runs.Add(1)

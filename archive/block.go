@@ -50,7 +50,7 @@ const (
 
 func (b *block) bytes(f field) []byte { return b[f.off : f.off+f.len] }
 
-// text gives a field's content up to its NUL.
+// text returns a field's content up to its NUL.
 func (b *block) text(f field) string {
 	p := b.bytes(f)
 	if i := bytes.IndexByte(p, 0); i >= 0 {
@@ -61,7 +61,7 @@ func (b *block) text(f field) string {
 
 func (b *block) zero() bool { return *b == block{} }
 
-// sums gives the sum of the block's bytes with the checksum's own taken as
+// sums returns the sum of the block's bytes with the checksum's own taken as
 // spaces, as POSIX has it and as old tars on machines with signed bytes had it.
 func (b *block) sums() (unsigned, signed int64) {
 	for i, c := range b {
@@ -74,14 +74,14 @@ func (b *block) sums() (unsigned, signed int64) {
 	return unsigned, signed
 }
 
-// valid tells whether the block has the checksum of a header.
+// valid reports whether the block has the checksum of a header.
 func (b *block) valid() bool {
 	want, err := b.number(fieldChecksum)
 	unsigned, signed := b.sums()
 	return err == nil && (want == unsigned || want == signed)
 }
 
-// name gives the name with its prefix.
+// name returns the name with its prefix.
 func (b *block) name() string {
 	name, prefix := b.text(fieldName), ""
 	switch {
@@ -98,7 +98,7 @@ func (b *block) name() string {
 
 var errNumber = errors.New("not a number")
 
-// number gives a field in octal digits, or in GNU tar's base 256 where the first
+// number returns a field in octal digits, or in GNU tar's base 256 where the first
 // bit is set. An empty field is 0.
 func (b *block) number(f field) (int64, error) {
 	p := b.bytes(f)

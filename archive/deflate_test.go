@@ -74,7 +74,7 @@ func TestZerosAreRepeated(t *testing.T) {
 				r := rand.New(rand.NewPCG(1, uint64(seed)))
 				cut := func(left int) int { return min(left, 1+r.IntN(300_000)) }
 				if !bytes.Equal(deflate(t, raw, cut, seed%2 == 0), whole) {
-					t.Error("cut into pieces it gives other bytes")
+					t.Error("cut into pieces it returns other bytes")
 				}
 			}
 		})

@@ -38,7 +38,7 @@ func doors(t *testing.T, what string, archive []byte) (*Log, error) {
 		}
 	}
 	if (err == nil) != (endErr == nil) || err == nil && !reflect.DeepEqual(streamed, fromEnd) {
-		t.Fatalf("%s: Load gives %v, %v; ReadLog gives %v, %v", what, streamed, err, fromEnd, endErr)
+		t.Fatalf("%s: Load returns %v, %v; ReadLog returns %v, %v", what, streamed, err, fromEnd, endErr)
 	}
 	return streamed, err
 }
@@ -134,7 +134,7 @@ func TestLostLog(t *testing.T) {
 			continue
 		}
 		if err != nil || !log.Lost() || log.Len() != 0 || log.ReachesBack(time.Now()) || len(warned) == 0 {
-			t.Fatalf("%s: Load gives %+v, %v and warns %q", name, log, err, warned)
+			t.Fatalf("%s: Load returns %+v, %v and warns %q", name, log, err, warned)
 		}
 		maker{t, got}.mtime("", 1, 2) // the log knew it
 		wantSame(t, dump(t, want), dump(t, got))

@@ -194,7 +194,7 @@ func (e *entries) xattrs(h *header, n *fs.Inode) error {
 	return nil
 }
 
-// root gives the attributes of the root directory.
+// root returns the attributes of the root directory.
 func (e *entries) root() (RootAttr, error) {
 	n := e.tree.Root()
 	a := e.tree.Attr(n)

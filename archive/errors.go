@@ -40,7 +40,7 @@ func (e *FormatError) Error() string {
 // Is makes every FormatError an ErrFormat.
 func (e *FormatError) Is(target error) bool { return target == ErrFormat }
 
-// Unwrap gives the cause below.
+// Unwrap returns the cause below.
 func (e *FormatError) Unwrap() error { return e.Err }
 
 // LimitError says which of the [Limits] was exceeded. It is an ErrLimit.

@@ -61,7 +61,7 @@ func member(id subfield, payload, end []byte) []byte {
 	return append(out, end...)
 }
 
-// parseEmptyMember gives the payload of the member that p begins with, if it is
+// parseEmptyMember returns the payload of the member that p begins with, if it is
 // one that emptyMember makes for id, and the member's length.
 func parseEmptyMember(p []byte, id subfield) (payload []byte, size int, ok bool) {
 	return parseMember(p, id, emptyEnd)
@@ -131,7 +131,7 @@ const (
 	footCRC      = 124 // uint32, CRC32C of the member's bytes before it
 )
 
-// encode gives the footer as a member of footerSize bytes.
+// encode returns the footer as a member of footerSize bytes.
 func (f *footer) encode() []byte {
 	p := make([]byte, footerBytes)
 	le := binary.LittleEndian
@@ -221,7 +221,7 @@ func (f *footer) checkIndex(size int64) error {
 	return nil
 }
 
-// joinMembers gives what the members of the kind id carry with which p begins, and
+// joinMembers returns what the members of the kind id carry with which p begins, and
 // what follows them. Only the last of those that carry results may have room left.
 func joinMembers(p []byte, id subfield) (joined, rest []byte) {
 	for {
@@ -233,7 +233,7 @@ func joinMembers(p []byte, id subfield) (joined, rest []byte) {
 	}
 }
 
-// follows tells whether a member that carries payload can be the next one of the
+// follows reports whether a member that carries payload can be the next one of the
 // results, of which those in joined are full.
 func follows(joined, payload []byte) bool {
 	return len(joined)%maxChunk == 0 && len(payload) > 0 && len(payload) <= maxChunk

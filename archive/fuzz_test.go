@@ -235,7 +235,7 @@ func TestRandomDamage(t *testing.T) {
 	}
 }
 
-// damage gives p with one bit flipped, or cut off, or a run of it lost or doubled.
+// damage returns p with one bit flipped, or cut off, or a run of it lost or doubled.
 func damage(r *rand.Rand, p []byte) []byte {
 	at, n := r.IntN(len(p)), 1+r.IntN(300)
 	end := min(at+n, len(p))

@@ -97,7 +97,7 @@ func (g *gunzip) close() {
 	g.wg.Wait()
 }
 
-// Read gives raw bytes. After an error it gives the same error again.
+// Read returns raw bytes. After an error it gives the same error again.
 func (g *gunzip) Read(p []byte) (int, error) {
 	for len(g.left) == 0 {
 		if err := g.next(); err != nil {
@@ -204,7 +204,7 @@ func (g *gunzip) sniff() error {
 	return formatErr("", "not a tar.gz: it is %s", looksLike(head))
 }
 
-// more tells whether another member follows. Zeros up to the end are padding;
+// more reports whether another member follows. Zeros up to the end are padding;
 // anything else that is no member is garbage.
 func (g *gunzip) more() (bool, error) {
 	head, err := g.in.Peek(2)
@@ -272,7 +272,7 @@ func (g *gunzip) member(h memberInfo) error {
 	return err
 }
 
-// room gives the free part of the piece that is being filled, at least a byte.
+// room returns the free part of the piece that is being filled, at least a byte.
 func (g *gunzip) room() []byte {
 	if g.fill == nil {
 		select {

@@ -46,7 +46,7 @@ type xattr struct {
 
 const maxNsec = 999_999_999
 
-// format gives the S_IFMT bits of k; 0 for a hard link.
+// format returns the S_IFMT bits of k; 0 for a hard link.
 func (k kind) format() uint32 {
 	switch k {
 	case kindFile:

@@ -143,7 +143,7 @@ func (m maker) xattr(path, name, value string) {
 	m.ok(m.t.SetXattr(m.at(path), name, []byte(value), 0))
 }
 
-// age gives every inode a modification time that does not depend on the clock.
+// age sets a modification time on every inode that does not depend on the clock.
 func (m maker) age() {
 	m.tb.Helper()
 	var paths []string
@@ -278,7 +278,7 @@ func wantSame(tb testing.TB, want, got []string) {
 	}
 }
 
-// pack gives the archive of t.
+// pack returns the archive of t.
 func pack(tb testing.TB, t *fs.Tree, log *Log, opts *WriterOptions) []byte {
 	tb.Helper()
 	var out bytes.Buffer
@@ -365,7 +365,7 @@ func gz(b []byte) []byte {
 	return out.Bytes()
 }
 
-// tarOf gives the raw tar of entries, with its end. A string is the content of
+// tarOf returns the raw tar of entries, with its end. A string is the content of
 // the header before it.
 func tarOf(parts ...any) []byte {
 	return append(openTarOf(parts...), make([]byte, 2*blockSize)...)
@@ -403,7 +403,7 @@ func linkHead(k kind, name, target string) *header {
 	return &header{name: name, kind: k, mode: 0o777, link: target, mtime: fs.Time{Sec: 1_700_000_000}}
 }
 
-// raw gives the blocks of h with its header block changed by edit.
+// raw returns the blocks of h with its header block changed by edit.
 func rawHead(h *header, edit func(b *block)) []byte {
 	out, _ := h.encode(nil)
 	b := (*block)(out[len(out)-blockSize:])
@@ -412,7 +412,7 @@ func rawHead(h *header, edit func(b *block)) []byte {
 	return out
 }
 
-// failReader gives the bytes of r and then err.
+// failReader returns the bytes of r and then err.
 func failReader(p []byte, err error) io.Reader {
 	return io.MultiReader(bytes.NewReader(p), errReader{err})
 }

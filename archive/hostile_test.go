@@ -338,7 +338,7 @@ func TestEveryTruncationIsFoundOrHarmless(t *testing.T) {
 	}
 }
 
-// tailOf gives what stands behind the tar in an archive of ours.
+// tailOf returns what stands behind the tar in an archive of ours.
 func tailOf(t *testing.T, archive []byte) []byte {
 	t.Helper()
 	f, err := footerAt(archive)

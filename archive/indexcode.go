@@ -51,7 +51,7 @@ const columnHead = 4
 // so are positions within it.
 const maxColumn = 1<<32 - 1
 
-// encode returns the payload of the index. Equal indexes give equal bytes.
+// encode returns the payload of the index. Equal indexes have equal bytes.
 func (x *index) encode(maxBytes int64) ([]byte, error) {
 	head := []byte(nil)
 	for _, n := range []int{x.rows(), len(x.attrs), len(x.commits), len(x.segs)} {

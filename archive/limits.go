@@ -20,7 +20,7 @@ type Limits struct {
 	IndexBytes    int64 // the index, unpacked; 1 GiB
 }
 
-// DefaultLimits gives the limits that hold where none are given.
+// DefaultLimits returns the limits that hold where none are given.
 func DefaultLimits() Limits {
 	return Limits{
 		Entries:       10_000_000,
@@ -39,7 +39,7 @@ func DefaultLimits() Limits {
 	}
 }
 
-// withDefaults gives l with its zero fields filled in; l may be nil.
+// withDefaults returns l with its zero fields filled in; l may be nil.
 func (l *Limits) withDefaults() Limits {
 	d := DefaultLimits()
 	if l == nil {

@@ -183,7 +183,7 @@ func (l *loader) check(h *header, path string, slash bool) error {
 	return nil
 }
 
-// parent gives the directory of a clean path, and makes what is missing of it.
+// parent returns the directory of a clean path, and makes what is missing of it.
 // The directory is the loader's, not the caller's.
 func (l *loader) parent(path string, h *header) (*fs.Inode, error) {
 	return l.trail.follow(l.tree.Root(), path, func(dir *fs.Inode, name string) (*fs.Inode, error) {

@@ -42,7 +42,7 @@ func (id CommitID) Short() string {
 // noID stands where there is no commit to name.
 const noID = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
-// bytes gives the 16 bytes of id.
+// bytes returns the 16 bytes of id.
 func (id CommitID) bytes() ([]byte, error) {
 	b, err := hex.DecodeString(string(id))
 	if err != nil || len(b) != idBytes || hex.EncodeToString(b) != string(id) || string(b) == noID {
@@ -112,7 +112,7 @@ func LostLog() *Log { return &Log{lost: true} }
 // Lost reports whether l is LostLog.
 func (l *Log) Lost() bool { return l != nil && l.lost }
 
-// Next gives the log of the commit rec on top of l; l may be nil and is left as
+// Next returns the log of the commit rec on top of l; l may be nil and is left as
 // it is. rec's parent becomes l's commit. Clocks of hosts differ, so rec's time
 // becomes its parent's where it would be earlier; StoredAt comes first. The oldest
 // results go until MaxResults holds.
@@ -252,7 +252,7 @@ func (l *Log) StoredAt(t time.Time) *Log {
 	return &stored
 }
 
-// Has tells whether the commit id made the archive or is among those before it.
+// Has reports whether the commit id made the archive or is among those before it.
 // A nil or lost log has none.
 func (l *Log) Has(id CommitID) bool {
 	if l.Len() == 0 {

@@ -63,7 +63,7 @@ func TestLogRoundTrip(t *testing.T) {
 		reads := &countingReaderAt{ReaderAt: bytes.NewReader(archive)}
 		fromEnd, err := ReadLog(reads, int64(len(archive)))
 		if err != nil || !reflect.DeepEqual(fromEnd, got) || reads.n > 1 {
-			t.Errorf("ReadLog gives %v in %d reads", err, reads.n)
+			t.Errorf("ReadLog returns %v in %d reads", err, reads.n)
 		}
 	}
 }
@@ -88,18 +88,18 @@ func TestLongLogTakesTwoReads(t *testing.T) {
 	reads := &countingReaderAt{ReaderAt: bytes.NewReader(archive)}
 	got, err := ReadLog(reads, int64(len(archive)))
 	if err != nil || string(got.Record.Root.Xattrs["user.long"]) != long || !bytes.Equal(got.Record.Result, log.Record.Result) || reads.n != 2 {
-		t.Errorf("ReadLog gives %v in %d reads", err, reads.n)
+		t.Errorf("ReadLog returns %v in %d reads", err, reads.n)
 	}
 }
 
 func TestNoLog(t *testing.T) {
 	archive := pack(t, fullTree(t), nil, nil)
 	if _, log := mustLoad(t, archive, nil); log != nil {
-		t.Errorf("Load gives %+v", log)
+		t.Errorf("Load returns %+v", log)
 	}
 	for _, p := range [][]byte{archive, nil, []byte("short"), make([]byte, 3*tailRead)} {
 		if log, err := ReadLog(bytes.NewReader(p), int64(len(p))); log != nil || err != nil {
-			t.Errorf("ReadLog gives %+v, %v", log, err)
+			t.Errorf("ReadLog returns %+v, %v", log, err)
 		}
 	}
 }
@@ -201,7 +201,7 @@ func TestRefusesLogs(t *testing.T) {
 	}
 }
 
-// encoded gives a log as it is stored.
+// encoded returns a log as it is stored.
 func encoded(tb testing.TB, l *Log) *encodedLog {
 	tb.Helper()
 	e, err := l.encode()
@@ -211,7 +211,7 @@ func encoded(tb testing.TB, l *Log) *encodedLog {
 	return e
 }
 
-// recordOf gives the content of the section that tells of a record.
+// recordOf returns the content of the section that tells of a record.
 func recordOf(tb testing.TB, r *Record) []byte {
 	tb.Helper()
 	out, err := r.appendIDs(nil)
@@ -224,7 +224,7 @@ func recordOf(tb testing.TB, r *Record) []byte {
 	return out
 }
 
-// pastOf gives the section with the past of a log.
+// pastOf returns the section with the past of a log.
 func pastOf(tb testing.TB, l *Log) []byte {
 	tb.Helper()
 	p, err := l.past.encode()
@@ -267,10 +267,10 @@ func TestLogInPieces(t *testing.T) {
 	at := len(archive) - len(tail) + size
 	bad := slices.Concat(archive[:at], gz(nil), archive[at:])
 	if _, log, err := load(t, bad, nil); !errors.Is(err, ErrFormat) {
-		t.Errorf("Load gives %v, %v", log, err)
+		t.Errorf("Load returns %v, %v", log, err)
 	}
 	if log, err := ReadLog(bytes.NewReader(bad), int64(len(bad))); !errors.Is(err, ErrFormat) {
-		t.Errorf("ReadLog gives %v, %v", log, err)
+		t.Errorf("ReadLog returns %v, %v", log, err)
 	}
 }
 
@@ -305,7 +305,7 @@ func TestRootOfAHostileLog(t *testing.T) {
 	wantSame(t, []string{`"" 040700 0:0 0.000000000`}, dump(t, tree))
 }
 
-// withLog gives the archive of one member with a log behind it.
+// withLog returns the archive of one member with a log behind it.
 func withLog(t *testing.T, member []byte, log *Log) []byte {
 	t.Helper()
 	raw, ok := gunzipped(member)
@@ -366,7 +366,7 @@ func testHostileFooter(t *testing.T, archive []byte) {
 		edit(&bad)
 		p := append(bytes.Clone(archive[:len(archive)-footerSize]), bad.encode()...)
 		if log, err := ReadLog(bytes.NewReader(p), int64(len(p))); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
-			t.Errorf("%s: ReadLog gives %+v, %v", name, log, err)
+			t.Errorf("%s: ReadLog returns %+v, %v", name, log, err)
 		}
 		if _, _, err := load(t, p, nil); !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
 			t.Errorf("%s: Load says %v", name, err)

@@ -46,7 +46,7 @@ type encodedLog struct {
 // size is what Limits.LogBytes counts.
 func (e *encodedLog) size() int64 { return int64(len(e.payload)+len(e.results)) + e.unpacked }
 
-// encode gives l as it is stored. Equal logs give equal bytes.
+// encode returns l as it is stored. Equal logs have equal bytes.
 func (l *Log) encode() (*encodedLog, error) {
 	e, err := l.encodeSections()
 	if err != nil {
@@ -207,7 +207,7 @@ func (r *RootAttr) toJSON() *rootJSON {
 
 const pastHead = 4 + 4
 
-// encode gives the content of the section: the count of commits and the bytes of
+// encode returns the content of the section: the count of commits and the bytes of
 // their rows, each as uint32; their ids and that of the oldest one's parent; the
 // rows, deflated.
 func (p *past) encode() ([]byte, error) {

@@ -15,7 +15,7 @@ const maxPast = 4 << 20
 
 func (p *past) len() int { return max(0, len(p.ids)/idBytes-1) }
 
-// id gives the id of commit i; that of the oldest one's parent for len.
+// id returns the id of commit i; that of the oldest one's parent for len.
 func (p *past) id(i int) CommitID { return commitIDOf(p.ids[i*idBytes:][:idBytes]) }
 
 func (p *past) has(id CommitID) bool {
@@ -28,7 +28,7 @@ func (p *past) has(id CommitID) bool {
 	return false
 }
 
-// push gives the past with one more commit, and without those that are too many.
+// push returns the past with one more commit, and without those that are too many.
 // Of the rows there, only the first one changes.
 func (p *past) push(r *Record) (past, error) {
 	ids, err := r.appendIDs(nil)

@@ -65,7 +65,7 @@ func (r *records) parse(data []byte) error {
 	return nil
 }
 
-// over gives the records with those of global where r has none.
+// over returns the records with those of global where r has none.
 func (r *records) over(global map[string]string) map[string]string {
 	if len(global) == 0 {
 		return r.vals
@@ -154,7 +154,7 @@ var (
 	xattrUnescape = strings.NewReplacer("%25", "%", "%3D", "=")
 )
 
-// paxXattrOf gives the extended attribute that a record holds, if it does.
+// paxXattrOf returns the extended attribute that a record holds, if it does.
 func paxXattrOf(key, value string) (x xattr, ok bool, err error) {
 	if name, found := strings.CutPrefix(key, paxXattr); found {
 		return xattr{xattrUnescape.Replace(name), []byte(value)}, true, nil

@@ -160,7 +160,7 @@ func (l *loader) content(n *fs.Inode, h *header) (err error) {
 	return treeErr(h.name, l.tree.SetBase(n, base))
 }
 
-// contentReader gives the data of the current entry and keeps the first error,
+// contentReader reads the data of the current entry and keeps the first error,
 // so that it can be told from the spool's own.
 type contentReader struct {
 	l   *loader

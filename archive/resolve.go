@@ -64,7 +64,7 @@ type walk struct {
 	over     bool
 }
 
-// escapes tells whether the link at path leads out of the tree, by its text alone
+// escapes reports whether the link at path leads out of the tree, by its text alone
 // or by the links that it passes. A loop counts as leading out, since Python
 // refuses one too. Errors: the tree's errno, ctx's.
 func (r *resolver) escapes(ctx context.Context, path, target string) (bool, error) {
@@ -85,7 +85,7 @@ func (r *resolver) escapes(ctx context.Context, path, target string) (bool, erro
 	return r.follow(ctx, from, target)
 }
 
-// climbs tells whether target, seen from dir, leads above the root by its text.
+// climbs reports whether target, seen from dir, leads above the root by its text.
 func climbs(dir, target string) bool {
 	depth := 0
 	if dir != "" {
@@ -122,7 +122,7 @@ func (r *resolver) lookup(dir *fs.Inode, name string) (*fs.Inode, syscall.Errno)
 	return r.hold(n), 0
 }
 
-// follow tells whether target, seen from dir, leads out. The links on the way wait on
+// follow reports whether target, seen from dir, leads out. The links on the way wait on
 // a stack for those that they pass.
 func (r *resolver) follow(ctx context.Context, dir *fs.Inode, target string) (bool, error) {
 	stack := []*walk{{dir: dir, rest: target}}

@@ -25,7 +25,7 @@ type place struct {
 
 const placeBytes = 3 * 4
 
-// keepResults gives the results for a log of n past commits in which that of l is
+// keepResults returns the results for a log of n past commits in which that of l is
 // the first: the newest ones, within room bytes.
 func (l *Log) keepResults(room, n int) []result {
 	var kept []result
@@ -48,7 +48,7 @@ func (l *Log) keepResults(room, n int) []result {
 	return kept
 }
 
-// resultOf gives the result of past commit i; nil if it has none.
+// resultOf returns the result of past commit i; nil if it has none.
 func (l *Log) resultOf(i int) []byte {
 	at, ok := slices.BinarySearchFunc(l.results, i, func(r result, i int) int { return r.at - i })
 	if !ok {
@@ -57,7 +57,7 @@ func (l *Log) resultOf(i int) []byte {
 	return l.results[at].data
 }
 
-// encodeResults gives the places of the results, and the results.
+// encodeResults returns the places of the results, and the results.
 func (l *Log) encodeResults() (places, data []byte, err error) {
 	if n := len(l.Record.Result); n > MaxResult {
 		return nil, nil, fmt.Errorf("the result has %d bytes, of which %d can be kept", n, MaxResult)

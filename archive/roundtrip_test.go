@@ -108,7 +108,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	fromEnd, err := ReadLog(bytes.NewReader(archive), int64(len(archive)))
 	if err != nil || !reflect.DeepEqual(fromEnd, gotLog) {
-		t.Errorf("ReadLog gives %+v, %v; Load %+v", fromEnd, err, gotLog)
+		t.Errorf("ReadLog returns %+v, %v; Load %+v", fromEnd, err, gotLog)
 	}
 }
 

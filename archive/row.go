@@ -166,7 +166,7 @@ func cutUvarint(s string) (v uint64, rest string, err error) {
 	return 0, "", errRow
 }
 
-// wireOf gives the wire type of a field that is known.
+// wireOf returns the wire type of a field that is known.
 func wireOf(number uint64) (wire uint64, known bool) {
 	switch {
 	case number >= rowSeconds && number <= rowSchedule:

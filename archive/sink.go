@@ -41,7 +41,7 @@ func (s *sink) fail(err error) {
 	}
 }
 
-// failed gives the first error.
+// failed returns the first error.
 func (s *sink) failed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

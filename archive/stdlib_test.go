@@ -99,7 +99,7 @@ func listOurs(archive []byte) (string, error) {
 	}
 }
 
-// spread gives the first 100 bytes of a file from the data of its extents.
+// spread returns the first 100 bytes of a file from the data of its extents.
 func spread(h *header, p []byte) []byte {
 	if !h.holes {
 		return p

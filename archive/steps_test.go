@@ -29,7 +29,7 @@ func TestStepLogRoundTrip(t *testing.T) {
 		reads := &countingReaderAt{ReaderAt: bytes.NewReader(archive)}
 		fromEnd, err := ReadLog(reads, int64(len(archive)))
 		if err != nil || !reflect.DeepEqual(fromEnd, got) || reads.n > 2 {
-			t.Errorf("%+v: ReadLog gives %v in %d reads", c, err, reads.n)
+			t.Errorf("%+v: ReadLog returns %v in %d reads", c, err, reads.n)
 		}
 	}
 }
@@ -43,7 +43,7 @@ func TestFullLogIsSmall(t *testing.T) {
 	archive := pack(t, newTree(t), stepLog(MaxLog, MaxLog, 0), nil)
 	reads := &countingReaderAt{ReaderAt: bytes.NewReader(archive)}
 	if _, err := ReadLog(reads, int64(len(archive))); err != nil || reads.n != 1 {
-		t.Errorf("ReadLog gives %v in %d reads", err, reads.n)
+		t.Errorf("ReadLog returns %v in %d reads", err, reads.n)
 	}
 }
 
@@ -53,7 +53,7 @@ func TestFind(t *testing.T) {
 	for i, want := range all {
 		step, ok := want.Origin.StepID()
 		if got := log.Find(step); !ok || !reflect.DeepEqual(got, want) {
-			t.Errorf("Find gives %+v for commit %d", got, i)
+			t.Errorf("Find returns %+v for commit %d", got, i)
 		}
 	}
 	of := func(o Origin) StepID {
@@ -67,16 +67,16 @@ func TestFind(t *testing.T) {
 		{Workspace: origin.Workspace, Execution: origin.Execution, Step: "2"},
 	} {
 		if got := log.Find(of(other)); got != nil {
-			t.Errorf("Find gives %+v for %+v", got, other)
+			t.Errorf("Find returns %+v for %+v", got, other)
 		}
 	}
 	if got := testLog(3).Find(of(Origin{})); got != nil {
-		t.Errorf("Find gives %+v for no step", got)
+		t.Errorf("Find returns %+v for no step", got)
 	}
 	// The same step again, though nobody should.
 	rec := Record{ID: NewCommitID(), Time: log.Record.Time, Origin: origin, Result: []byte("second")}
 	if got := log.Next(rec).Next(Record{ID: NewCommitID()}).Find(of(origin)); got == nil || got.ID != rec.ID {
-		t.Errorf("Find gives %+v, which is not the newest", got)
+		t.Errorf("Find returns %+v, which is not the newest", got)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestFindByTheTimeScheduled(t *testing.T) {
 				got = rec.ID
 			}
 			if got != c.want {
-				t.Errorf("%s: Find gives %q with %d commits behind, want %q", c.name, got, after, c.want)
+				t.Errorf("%s: Find returns %q with %d commits behind, want %q", c.name, got, after, c.want)
 			}
 		}
 	}
@@ -327,7 +327,7 @@ func compare(t *rapid.T, log *Log, naive naiveLog) {
 	for _, r := range naive[:min(len(naive), 20)] {
 		step, ok := r.Origin.StepID()
 		if got := log.Find(step); ok && !reflect.DeepEqual(got, naive.find(step)) {
-			t.Fatalf("Find gives %+v, want %+v", got, naive.find(step))
+			t.Fatalf("Find returns %+v, want %+v", got, naive.find(step))
 		}
 	}
 }
@@ -362,16 +362,16 @@ func TestPlaceOfResults(t *testing.T) {
 		p := slices.Concat(member, c.tail, foot)
 		_, got, err := load(t, p, nil)
 		if c.ok != (err == nil && bytes.Equal(got.Record.Result, log.Record.Result)) || !c.ok && !errors.Is(err, ErrFormat) {
-			t.Errorf("%s: Load gives %v", name, err)
+			t.Errorf("%s: Load returns %v", name, err)
 		}
 		got, err = ReadLog(bytes.NewReader(p), int64(len(p)))
 		if c.ok != (err == nil && bytes.Equal(got.Record.Result, log.Record.Result)) || !c.ok && !errors.Is(err, ErrFormat) {
-			t.Errorf("%s: ReadLog gives %v", name, err)
+			t.Errorf("%s: ReadLog returns %v", name, err)
 		}
 	}
 }
 
-// emptyTreeOf gives a tree with the root that log tells of.
+// emptyTreeOf returns a tree with the root that log tells of.
 func emptyTreeOf(t *testing.T, log *Log) *fs.Tree {
 	tree, _ := mustLoad(t, withLog(t, tgz(), log), nil)
 	return tree
@@ -453,7 +453,7 @@ func TestRefusesPasts(t *testing.T) {
 	if e := encoded(t, full); full.past.len() != MaxLog+1 {
 		t.Error("the log is not too long")
 	} else if _, err := e.decode(maxLogBytes); !errors.Is(err, ErrFormat) {
-		t.Errorf("1,001 commits: decoding gives %v", err)
+		t.Errorf("1,001 commits: decoding returns %v", err)
 	}
 	extra := past{ids: log.past.ids, rows: log.past.rows + "\x00"}
 	less := past{ids: log.past.ids, rows: log.past.rows[:len(log.past.rows)-2]}
@@ -487,7 +487,7 @@ func TestRefusesPasts(t *testing.T) {
 		payload := appendSection(appendSection(nil, tagRecord, rec), tagPast, c.past)
 		_, err := (&encodedLog{payload: payload}).decode(DefaultLimits().LogBytes)
 		if c.ok != (err == nil) || err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrLimit) {
-			t.Errorf("%s: decoding gives %v", name, err)
+			t.Errorf("%s: decoding returns %v", name, err)
 		}
 	}
 }

@@ -49,7 +49,7 @@ var (
 	errHeader = &FormatError{Reason: "a header in the tar holds something that is not a number"}
 )
 
-// next gives the next entry; io.EOF at the end. The entry's data are then to be
+// next returns the next entry; io.EOF at the end. The entry's data are then to be
 // had from Read: a file's content, or the data of its extents if it is sparse.
 func (t *tarReader) next() (*header, error) {
 	var ext extended
@@ -76,7 +76,7 @@ func (t *tarReader) next() (*header, error) {
 	}
 }
 
-// header gives the next header block; nil at the end of the tar.
+// header returns the next header block; nil at the end of the tar.
 func (t *tarReader) header() (*block, error) {
 	if t.ended {
 		return nil, nil
@@ -182,7 +182,7 @@ func cutOff(err error) error {
 	return err
 }
 
-// Read gives the data of the current entry.
+// Read returns the data of the current entry.
 func (t *tarReader) Read(p []byte) (int, error) {
 	if t.left == 0 {
 		return 0, io.EOF

@@ -49,7 +49,7 @@ func NewWriter(w io.Writer, opts *WriterOptions) *Writer {
 	return wr
 }
 
-// Check tells whether t can be packed: a *LimitError for the first limit of the
+// Check reports whether t can be packed: a *LimitError for the first limit of the
 // reader that it exceeds, a *FormatError for what no archive holds, and with
 // Portable a *PortableError with all paths that stand against it. It reads names
 // and attributes, no content, and ends with ctx. opts may be nil.
@@ -63,7 +63,7 @@ func Check(ctx context.Context, t *fs.Tree, opts *WriterOptions) error {
 
 // WriteTree packs t, which nobody may change meanwhile, and log behind it; log
 // may be nil, and then there is no index. The record's root attributes are taken from
-// the tree. Equal trees and equal logs give equal bytes.
+// the tree. Equal trees and equal logs have equal bytes.
 //
 // WriteTree can be called once. Errors: those of Check, the tree's errno, w's own
 // error, the context's. After an error what was written is no archive.

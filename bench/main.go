@@ -77,7 +77,7 @@ func run() error {
 	return write(c.output, page, plots)
 }
 
-// goesOn tells whether there is one more round. SIGTERM makes the round that is under
+// goesOn reports whether there is one more round. SIGTERM makes the round that is under
 // way the last one, for those who need the machine; what there is, is written.
 func (c config) goesOn(ctx context.Context, done int) bool {
 	return done == 0 || done < c.rounds && ctx.Err() == nil

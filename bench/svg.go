@@ -56,7 +56,7 @@ func (p *bars) svg() string {
 	return b.String()
 }
 
-// scale gives the powers of ten around all values.
+// scale returns the powers of ten around all values.
 func (p *bars) scale() (low, high float64) {
 	low, high = math.Inf(1), 0
 	for _, group := range p.groups {

@@ -120,7 +120,7 @@ func median(values []float64) float64 {
 	return (v[(n-1)/2] + v[n/2]) / 2
 }
 
-// measureTree gives the bytes in the files of a tree, and its entries.
+// measureTree returns the bytes in the files of a tree, and its entries.
 func measureTree(dir string) (size int64, entries int, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {

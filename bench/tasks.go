@@ -26,7 +26,7 @@ type task struct {
 	name string
 	// before is what is done first and not measured; nil if there is nothing.
 	before func(s *site) error
-	// run gives how long it took, in seconds.
+	// run returns how long it took, in seconds.
 	run func(s *site) (float64, error)
 	// reads says that it changes nothing, so that its second run is on the same files.
 	reads bool

@@ -41,7 +41,7 @@ var transferClouds = []func(dir string) (transferCloud, error){startS3, startGS,
 // transferrer moves an archive.
 type transferrer struct {
 	name string
-	// command gives the process that uploads file, or downloads to it.
+	// command returns the process that uploads file, or downloads to it.
 	command func(file string, upload bool) *exec.Cmd
 }
 
@@ -272,7 +272,7 @@ func writeTransfers(b *strings.Builder, size int64, all []*transfers) {
 	}
 }
 
-// transferCells gives throughput, processor time and memory.
+// transferCells returns throughput, processor time and memory.
 func transferCells(size int64, of []transfer) string {
 	speed := medianOf(of, func(t transfer) float64 { return float64(size>>20) / t.seconds })
 	processor := medianOf(of, func(t transfer) float64 { return t.usage.processor })

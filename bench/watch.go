@@ -51,7 +51,7 @@ func (w *watcher) look(pids []int) {
 	}
 }
 
-// end gives what the processes used since watch: their processor time since then,
+// end returns what the processes used since watch: their processor time since then,
 // and their peak of memory over their whole life.
 func (w *watcher) end() usage {
 	close(w.stop)
@@ -87,7 +87,7 @@ func processUsage(pid int) (usage, error) {
 	return usage{processor: processor, memory: memory}, err
 }
 
-// statTime gives the processor seconds of /proc/PID/stat: fields 14 and 15.
+// statTime returns the processor seconds of /proc/PID/stat: fields 14 and 15.
 func statTime(stat string) (float64, error) {
 	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:]) // from field 3 on
 	if len(fields) < 13 {
@@ -101,7 +101,7 @@ func statTime(stat string) (float64, error) {
 	return float64(user+system) / ticksPerSecond, err
 }
 
-// statusBytes gives a size of /proc/PID/status, such as VmHWM, in bytes.
+// statusBytes returns a size of /proc/PID/status, such as VmHWM, in bytes.
 func statusBytes(status, key string) (int64, error) {
 	_, rest, ok := strings.Cut(status, key+":")
 	fields := strings.Fields(rest)

@@ -16,7 +16,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// diagnose gives the checks of a run, by name.
+// diagnose returns the checks of a run, by name.
 func diagnose(t *testing.T, ctx context.Context, url string, opts *doctor.Options) (map[string]doctor.Check, error) {
 	t.Helper()
 	checks := map[string]doctor.Check{}

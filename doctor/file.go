@@ -18,7 +18,7 @@ type directory interface {
 	store.Syncer
 	// Dir returns the directory that the archive of key is in, which need not exist.
 	Dir(key string) (string, error)
-	// Local says whether the file system of a directory belongs to this host alone.
+	// Local reports whether the file system of a directory belongs to this host alone.
 	Local(dir string) bool
 	// Lock takes the lock of a commit of key, and waits for it until ctx ends.
 	Lock(ctx context.Context, key string) (unlock func(), err error)

@@ -38,7 +38,7 @@ func (e *env) ancestor(url, script string, args ...string) string {
 }
 
 // ancestorCopies runs the ancestor in a workspace, with a script that comes first,
-// and gives a snapshot of the directory that it then stores.
+// and returns a snapshot of the directory that it then stores.
 func (e *env) ancestorCopies(url, script string) map[string]entry {
 	e.t.Helper()
 	dir := memoryDir(e.t)

@@ -82,7 +82,7 @@ func (a *aio) do(opcode uint16, fd int, p []byte, off int64) (int, error) {
 	return resultOf(event.result)
 }
 
-// resultOf gives a count of bytes, or the error that a negative one is.
+// resultOf returns a count of bytes, or the error that a negative one is.
 func resultOf(n int64) (int, error) {
 	if n < 0 {
 		return 0, unix.Errno(-n)

@@ -143,7 +143,7 @@ func (x *exerciser) run(path string, ops int, without string, make bool) error {
 	return nil
 }
 
-// drawnOps gives indices into exerciseOps, by weight.
+// drawnOps returns indices into exerciseOps, by weight.
 func drawnOps(without string) []int {
 	var drawn []int
 	for i, op := range exerciseOps {
@@ -154,7 +154,7 @@ func drawnOps(without string) []int {
 	return drawn
 }
 
-// leftOut says whether an operation is one of those whose names begin so; "" is none.
+// leftOut reports whether an operation is one of those whose names begin so; "" is none.
 func leftOut(op, without string) bool { return without != "" && strings.HasPrefix(op, without) }
 
 // do does one operation, and compares the size.
@@ -307,7 +307,7 @@ func (x *exerciser) writeSome() error {
 	return nil
 }
 
-// mapped gives the pages of a range to fn, with the place of the range in them,
+// mapped passes the pages of a range to fn, with the place of the range in them,
 // and looks whether there are only zeros behind the end of the file.
 func (x *exerciser) mapped(off, n int64, prot int, fn func(pages []byte, at int64) error) error {
 	start := off / exercisePage * exercisePage

@@ -95,7 +95,7 @@ func (e *env) fsx(path, name, config string, seed, ops int) {
 	}
 }
 
-// lastOf gives the end of a long text.
+// lastOf returns the end of a long text.
 func lastOf(s string, bytes int) string {
 	if len(s) <= bytes {
 		return s

@@ -105,7 +105,7 @@ func feedWriter(w io.WriteCloser, mode string) {
 	}
 }
 
-// checkDatabase gives the number of transactions that a database holds, which are
+// checkDatabase returns the number of transactions that a database holds, which are
 // at least as many as were acknowledged.
 func (e *env) checkDatabase(db string, acknowledged int) int {
 	e.t.Helper()

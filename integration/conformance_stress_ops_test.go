@@ -115,7 +115,7 @@ func wholePages(off, n int64) (int64, int64) {
 	return off &^ (stressPage - 1), (n + stressPage - 1) &^ (stressPage - 1)
 }
 
-// fill gives n bytes, the same everywhere, and never zero.
+// fill returns n bytes, the same everywhere, and never zero.
 func (s *stressor) fill(n int64) []byte {
 	c := byte(1 + s.rand.IntN(255))
 	for i := range s.buf[:n] {

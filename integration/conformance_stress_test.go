@@ -76,7 +76,7 @@ func (e *env) clear(path string) {
 	}
 }
 
-// storedLinks gives a snapshot as an archive keeps it: of inodes with several
+// storedLinks returns a snapshot as an archive keeps it: of inodes with several
 // names, only files come back as one.
 func storedLinks(s map[string]entry) map[string]entry {
 	for name, en := range s {
@@ -201,7 +201,7 @@ func (s *stressor) run(ops int) (map[string]int, error) {
 	return done, nil
 }
 
-// isExpected says whether an operation may fail so: as on tmpfs, or as docs/semantics.md
+// isExpected reports whether an operation may fail so: as on tmpfs, or as docs/semantics.md
 // has it (copied-range).
 func isExpected(op string, errno unix.Errno) bool {
 	return slices.Contains(expected, errno) || op == "copy-range" && errno == unix.EXDEV

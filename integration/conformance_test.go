@@ -83,7 +83,7 @@ func tool(t *testing.T, name string) string {
 	return path
 }
 
-// seed gives the seed of a random test, and prints it.
+// seed returns the seed of a random test, and prints it.
 func seed(t *testing.T) int {
 	t.Helper()
 	n := testenv.Number(t, seedVariable, int(time.Now().UnixNano()&0xffffffff))

@@ -29,7 +29,7 @@ func allExclusions(t *testing.T) []exclusion {
 	return all
 }
 
-// exclusions gives the tests of a suite that testdata/exclusions.txt names, and
+// exclusions returns the tests of a suite that testdata/exclusions.txt names, and
 // why they are not run.
 func exclusions(t *testing.T, suite string) map[string]string {
 	t.Helper()
@@ -42,7 +42,7 @@ func exclusions(t *testing.T, suite string) map[string]string {
 	return reasons
 }
 
-// excluded says whether testdata/exclusions.txt names a test of a suite, also by a pattern
+// excluded reports whether testdata/exclusions.txt names a test of a suite, also by a pattern
 // as of path.Match.
 func (e *env) excluded(suite, test string) bool {
 	e.t.Helper()

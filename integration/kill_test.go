@@ -314,7 +314,7 @@ func (w *running) kill(target []string, delay time.Duration) {
 	}
 }
 
-// pidfds gives descriptors of the processes that are there to be killed.
+// pidfds returns descriptors of the processes that are there to be killed.
 func (w *running) pidfds(target []string) []int {
 	var fds []int
 	for _, who := range target {

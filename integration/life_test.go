@@ -127,7 +127,7 @@ func anonymousMemory(t *testing.T, pid int) int64 {
 	return 0
 }
 
-// client gives the options of mounts that the test itself opens, and stops their
+// client returns the options of mounts that the test itself opens, and stops their
 // server at the end.
 func (e *env) client() *mount.Options {
 	e.t.Cleanup(func() {

@@ -150,7 +150,7 @@ with open("f", "w+b") as f:
 			cmd := p.exec(e, []string{"--max-bytes", "16MiB", "--view", "fuse"}, e.url("k"), `
 				code=0; python3 -c "$1" 2>"$2/err" || code=$?; echo $code; cat "$2/err"; rm f; echo left >g`, program, e.outside())
 			if out := mustRun(t, cmd); !strings.Contains(out, "Errno 28") {
-				t.Errorf("the tool was told %q, want ENOSPC", out)
+				t.Errorf("the tool got %q, want ENOSPC", out)
 			}
 			if got := e.mustExec(e.url("k"), "ls; cat g"); got != "g\nleft\n" {
 				t.Errorf("content = %q", got)
@@ -176,7 +176,7 @@ func TestLimitInodes(t *testing.T) {
 	}
 }
 
-// diskOf gives a small file system to spill to.
+// diskOf returns a small file system to spill to.
 func (e *env) diskOf(options string) string {
 	e.t.Helper()
 	needRoot(e.t)

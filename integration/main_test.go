@@ -90,7 +90,7 @@ func (e *env) url(key string) string { return "file://" + e.storeDir + "/" + key
 // archive is the file of a workspace.
 func (e *env) archive(key string) string { return filepath.Join(e.storeDir, key+".tar.gz") }
 
-// path gives a path of the test's own beside store and run directory.
+// path returns a path of the test's own beside store and run directory.
 func (e *env) path(elem ...string) string {
 	return filepath.Join(append([]string{e.root}, elem...)...)
 }
@@ -105,7 +105,7 @@ func (e *env) mkdir(elem ...string) string {
 	return dir
 }
 
-// bytes gives the stored archive; nil if there is none.
+// bytes returns the stored archive; nil if there is none.
 func (e *env) bytes(key string) []byte {
 	e.t.Helper()
 	b, err := os.ReadFile(e.archive(key))
@@ -156,7 +156,7 @@ func (e *env) mustExec(url, script string, args ...string) string {
 	return mustRun(e.t, e.execCommand(url, script, args...))
 }
 
-// run gives what a command printed, and its exit code as a shell does: 128+n if
+// run returns what a command printed, and its exit code as a shell does: 128+n if
 // a signal ended it.
 func run(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 	t.Helper()
@@ -192,7 +192,7 @@ func mustRun(t *testing.T, cmd *exec.Cmd) string {
 
 func eventually(cond func() bool) bool { return testenv.Eventually(testenv.Patience, cond) }
 
-// ownerOf gives the user whom a file belongs to.
+// ownerOf returns the user whom a file belongs to.
 func ownerOf(fi fs.FileInfo) int {
 	st, _ := fi.Sys().(*syscall.Stat_t) // always that on Linux
 	return int(st.Uid)

@@ -61,7 +61,7 @@ func failIf(bad bool, errno unix.Errno) {
 	}
 }
 
-// do gives what the operation is to answer.
+// do returns what the operation is to answer.
 func (m *naive) do(o op) string {
 	do, ok := naiveOps[o.do]
 	if !ok {
@@ -70,7 +70,7 @@ func (m *naive) do(o op) string {
 	return answerOf(func() string { return do(m, o) })
 }
 
-// answerOf gives the answer of an operation, however it ends.
+// answerOf returns the answer of an operation, however it ends.
 func answerOf(do func() string) (answer string) {
 	defer func() {
 		switch r := recover().(type) {
@@ -86,7 +86,7 @@ func answerOf(do func() string) (answer string) {
 	return do()
 }
 
-// truncatesToSame tells whether an operation is truncate(2) to the size that the file
+// truncatesToSame reports whether an operation is truncate(2) to the size that the file
 // has.
 func (m *naive) truncatesToSame(o op) bool {
 	return o.do == "truncate" && answerOf(func() string {
@@ -154,7 +154,7 @@ func (m *naive) existing(path string, follow bool) place {
 	return p
 }
 
-// file gives an open regular file; the operation is given up if there is none.
+// file returns an open regular file; the operation is given up if there is none.
 func (m *naive) file(slot int) *naiveFile {
 	f := m.files[slot]
 	if f == nil || f.node.kind() != unix.S_IFREG {
@@ -271,7 +271,7 @@ func (m *naive) snapshot() []string {
 	return lines
 }
 
-// contents gives the content of every file that has a name.
+// contents returns the content of every file that has a name.
 func (m *naive) contents() []string {
 	var lines []string
 	m.walk(func(path string, n *naiveNode) {

@@ -297,7 +297,7 @@ func sorted(names []string) []string {
 	return names
 }
 
-// contents gives the content of every file that has a name.
+// contents returns the content of every file that has a name.
 func (s *oracleSide) contents(t rapid.TB) []string {
 	var lines []string
 	s.walk(t, func(path string, st *unix.Stat_t) {

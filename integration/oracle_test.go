@@ -357,7 +357,7 @@ func (o *oracle) remount() {
 	o.same("content", o.model.contents(), o.theirs.contents(o.t), o.ours.contents(o.t))
 }
 
-// notStored gives operations that take away what an archive does not keep.
+// notStored returns operations that take away what an archive does not keep.
 func (m *naive) notStored() (ops []op) {
 	seen := map[*naiveNode]bool{}
 	m.walk(func(path string, n *naiveNode) {
@@ -377,7 +377,7 @@ func (m *naive) notStored() (ops []op) {
 	return ops
 }
 
-// byPath gives what was seen of each name.
+// byPath returns what was seen of each name.
 func (s *oracleSide) byPath(t rapid.TB) map[string]sighting {
 	all := map[string]sighting{}
 	s.walk(t, func(path string, st *unix.Stat_t) { all[path] = s.seen[st.Ino] })

@@ -151,7 +151,7 @@ func writeTo(t *testing.T, tree *workdirfs.Tree, path string) {
 	}
 }
 
-// fullLog gives a log with as many commits and as much of results as there can be.
+// fullLog returns a log with as many commits and as much of results as there can be.
 func fullLog() *archive.Log {
 	var log *archive.Log
 	result := make([]byte, archive.MaxResults/(archive.MaxLog+1))
@@ -166,7 +166,7 @@ func fullLog() *archive.Log {
 	return log
 }
 
-// kept gives a snapshot as a program keeps it.
+// kept returns a snapshot as a program keeps it.
 func kept(all map[string]entry, keeps func(e *entry)) map[string]entry {
 	all = maps.Clone(all)
 	for name, e := range all {

@@ -151,7 +151,7 @@ func (s *sample) fifo(name string, mode uint32) {
 	s.modes = append(s.modes, namedMode{name, mode})
 }
 
-// sampleNoise gives n bytes that hardly compress, always the same.
+// sampleNoise returns n bytes that hardly compress, always the same.
 func sampleNoise(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // never fails

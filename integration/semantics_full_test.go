@@ -119,7 +119,7 @@ func refusedAt(t *testing.T, w *oracleWorld, dir string) string {
 }
 
 // beyondTheEnd stores a byte through memory behind the end of a file, has the kernel
-// write back and forget its pages, makes the file longer, and says whether the byte is
+// write back and forget its pages, makes the file longer, and reports whether the byte is
 // in it.
 func beyondTheEnd(t *testing.T, dir string) string {
 	f, err := os.Create(filepath.Join(dir, "f"))

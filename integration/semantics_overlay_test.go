@@ -89,12 +89,12 @@ func whiteoutDevice(t *testing.T, dir string) string {
 	return made
 }
 
-// accessACL gives more rights than any mode can say: version 2, and one entry each for
+// accessACL grants more rights than any mode can express: version 2, and one entry each for
 // the owner, a user, the group, the mask and others.
 const accessACL = "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x02\x00\x04\x00\x01\x00\x00\x00" +
 	"\x04\x00\x05\x00\xff\xff\xff\xff\x10\x00\x05\x00\xff\xff\xff\xff\x20\x00\x05\x00\xff\xff\xff\xff"
 
-// storedACL says whether an access ACL comes back.
+// storedACL reports whether an access ACL comes back.
 var storedACL = probe{
 	before: func(t *testing.T, dir string) string {
 		_ = unix.Setxattr(dir, "system.posix_acl_access", []byte(accessACL), 0) // not every view has it

@@ -311,7 +311,7 @@ func mappedHole(t *testing.T, dir string) string {
 	return fmt.Sprint(statOf(t, dir, "f").Blocks, " blocks")
 }
 
-// storedXattr tells whether an extended attribute is there after a remount.
+// storedXattr reports whether an extended attribute is there after a remount.
 func storedXattr(name, value string) probe {
 	return probe{
 		before: func(t *testing.T, dir string) string {
@@ -327,7 +327,7 @@ func storedXattr(name, value string) probe {
 	}
 }
 
-// storedStat tells whether an attribute is the same after a remount. It keeps it
+// storedStat reports whether an attribute is the same after a remount. It keeps it
 // in the file meanwhile.
 func storedStat(of func(*unix.Stat_t) any) probe {
 	return probe{
@@ -405,7 +405,7 @@ func deadServer(t *testing.T, w *oracleWorld) string {
 
 func second[T any](_ T, err error) error { return err }
 
-// truncatedToSame tells whether truncate(2) to the size that a file has is a change.
+// truncatedToSame reports whether truncate(2) to the size that a file has is a change.
 func truncatedToSame(content string) probe {
 	return now(func(t *testing.T, dir string) string {
 		name := filepath.Join(dir, "f")

@@ -122,7 +122,7 @@ func digest(path string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// xattrsOf gives the user.* extended attributes; nil if there are none.
+// xattrsOf returns the user.* extended attributes; nil if there are none.
 func xattrsOf(path string) (map[string]string, error) {
 	list := make([]byte, 64<<10) // XATTR_LIST_MAX
 	n, err := unix.Llistxattr(path, list)

@@ -327,7 +327,7 @@ func locksExclude(t *testing.T, e *env, path, kind string) {
 		f.Close()
 		t.Error("two processes have the same exclusive lock")
 	} else if err != syscall.EAGAIN {
-		t.Errorf("the lock of another process gives %v, want EAGAIN", err)
+		t.Errorf("the lock of another process returns %v, want EAGAIN", err)
 	}
 	if err := holder.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ const (
 	namelessUser = 54321
 )
 
-// as gives the env as another user has it, with a run directory and a home of
+// as returns the env as another user has it, with a run directory and a home of
 // its own. The store belongs to that user.
 func (e *env) as(uid int) *env {
 	e.t.Helper()
@@ -105,7 +105,7 @@ func TestWorkspaceOfAnotherUser(t *testing.T) {
 	}
 }
 
-// defaultRunDir gives the run directory of a user who has no /run/user/UID. At the
+// defaultRunDir returns the run directory of a user who has no /run/user/UID. At the
 // end of the test no session stays in it, and it goes if it was made for the
 // test.
 func defaultRunDir(t *testing.T, uid int) string {

@@ -51,7 +51,7 @@ type contents map[string]string
 
 const linkMark = "-> "
 
-// generation gives the tree of a generation. 0 is the empty workspace.
+// generation returns the tree of a generation. 0 is the empty workspace.
 func generation(n int) contents {
 	s := contents{}
 	if n == 0 {
@@ -71,14 +71,14 @@ func generation(n int) contents {
 	return s
 }
 
-// bytesOf gives bytes that follow from their arguments and do not compress.
+// bytesOf returns bytes that follow from their arguments and do not compress.
 func bytesOf(n int, name string, size int) string {
 	b := make([]byte, size)
 	_, _ = rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%d %s", n, name))).Read(b) // never fails
 	return string(b)
 }
 
-// number gives the generation that the tree is, whole.
+// number returns the generation that the tree is, whole.
 func (s contents) number() (int, error) {
 	if len(s) == 0 {
 		return 0, nil
@@ -300,7 +300,7 @@ const (
 	answerUnknown = "unknown"
 )
 
-// answer gives what the client of a Close knows, and its error.
+// answer returns what the client of a Close knows, and its error.
 func answer(res mount.Result, err error) string {
 	var lost *mount.ServerLostError
 	switch {

@@ -151,7 +151,7 @@ func TestCommitLostAnswers(t *testing.T) {
 			info, err := c.commit()
 			noError(t, err)
 			if info.Revision != c.now() || info.Key != key || info.Size != int64(len(c.ours.bytes)) {
-				t.Errorf("Commit tells %+v, there is %q", info, c.now())
+				t.Errorf("Commit returns %+v, there is %q", info, c.now())
 			}
 			if c.faulty.Sent() != tc.sent {
 				t.Errorf("%d requests were sent, want %d", c.faulty.Sent(), tc.sent)
@@ -278,7 +278,7 @@ func TestCommitLooksForTheDriver(t *testing.T) {
 			info, err := store.Commit(t.Context(), p, key, &store.CommitRequest{Replace: c.rev, ID: c.ours.id, Parent: c.base.id, Plan: store.Written(c.ours.write)})
 			noError(t, err)
 			if info.Revision != c.now() || p.sent != tc.sent {
-				t.Errorf("%d requests were sent, want %d; Commit tells %+v", p.sent, tc.sent, info)
+				t.Errorf("%d requests were sent, want %d; Commit returns %+v", p.sent, tc.sent, info)
 			}
 			c.holds(c.ours)
 		})
@@ -297,7 +297,7 @@ func TestCommitInPast(t *testing.T) {
 		info, err := c.commit()
 		noError(t, err)
 		if info != (store.Info{Key: key}) {
-			t.Errorf("Commit tells %+v of a revision that is gone, want the key alone", info)
+			t.Errorf("Commit returns %+v of a revision that is gone, want the key alone", info)
 		}
 		c.holds(next)
 	})
@@ -337,7 +337,7 @@ func TestCommitRepeatedBySDK(t *testing.T) {
 		info, err := c.commit()
 		noError(t, err)
 		if info.Revision != c.now() {
-			t.Errorf("Commit tells %+v", info)
+			t.Errorf("Commit returns %+v", info)
 		}
 		c.holds(c.ours)
 	})
@@ -454,7 +454,7 @@ func TestCommitLateRequest(t *testing.T) {
 		noError(t, err)
 		wantError(t, late(), store.ErrConflict)
 		if info.Revision != c.now() {
-			t.Errorf("Commit tells %+v", info)
+			t.Errorf("Commit returns %+v", info)
 		}
 		c.holds(c.ours)
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/workdir/workdir/store/storetest"
 )
 
-// places gives a URL of a new bucket on each store that is always there.
+// places returns a URL of a new bucket on each store that is always there.
 func places(t *testing.T) map[string]string {
 	return map[string]string{"file": "file://" + t.TempDir() + "/", "mem": "mem://" + rand.Text() + "/"}
 }
@@ -78,7 +78,7 @@ func TestCopy(t *testing.T) {
 				done, err := store.Copy(t.Context(), src, dst, opts)
 				noError(t, err)
 				if done.From.Revision != rev || done.To.Size != int64(len(long)) || told != done.To.Size {
-					t.Errorf("Copy tells %+v, and progress of %d", done, told)
+					t.Errorf("Copy returns %+v, and progress of %d", done, told)
 				}
 				wantContent(t, dst, long)
 				wantContent(t, src, long)
@@ -142,7 +142,7 @@ func TestMove(t *testing.T) {
 				wantContent(t, dst, "content")
 				wantNone(t, src)
 				if _, rev := contentOf(t, dst); rev != done.To.Revision {
-					t.Errorf("Move tells %+v, the archive has %s", done, rev)
+					t.Errorf("Move returns %+v, the archive has %s", done, rev)
 				}
 			})
 		}
@@ -319,11 +319,11 @@ func TestListAll(t *testing.T) {
 		for _, w := range found {
 			names = append(names, w.Name)
 			if info, err := store.Stat(t.Context(), w.URL.String()); err != nil || info.Revision != w.Revision {
-				t.Errorf("ListAll tells %+v, Stat %+v, %v", w, info, err)
+				t.Errorf("ListAll returns %+v, Stat %+v, %v", w, info, err)
 			}
 		}
 		if got := strings.Join(names, " "); got != want {
-			t.Errorf("ListAll of %q gives %q, want %q", prefix, got, want)
+			t.Errorf("ListAll of %q returns %q, want %q", prefix, got, want)
 		}
 	}
 	_, err := store.ListAll(t.Context(), dir+"/b.tar.gz")
@@ -348,7 +348,7 @@ func TestDeleteRevision(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			deleted, err := store.DeleteRevision(t.Context(), at+"key", "r")
 			if deleted || err != nil {
-				t.Errorf("DeleteRevision of nothing gives %v, %v", deleted, err)
+				t.Errorf("DeleteRevision of nothing returns %v, %v", deleted, err)
 			}
 			rev := putAt(t, at+"key", "content", "")
 			deleted, err = store.DeleteRevision(t.Context(), at+"key", "another")
@@ -358,7 +358,7 @@ func TestDeleteRevision(t *testing.T) {
 			wantContent(t, at+"key", "content")
 			deleted, err = store.DeleteRevision(t.Context(), at+"key", rev)
 			if !deleted || err != nil {
-				t.Errorf("DeleteRevision gives %v, %v", deleted, err)
+				t.Errorf("DeleteRevision returns %v, %v", deleted, err)
 			}
 			wantNone(t, at+"key")
 		})

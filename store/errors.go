@@ -93,7 +93,7 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("%v: %s%s%s; open the workspace again and repeat the work", ErrConflict, what, e.between(), e.paths())
 }
 
-// Is says whether target is ErrConflict.
+// Is reports whether target is ErrConflict.
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
 func orUnknown(r Revision) string {

@@ -8,10 +8,10 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// NewFileStore gives a store of the file driver beneath a directory.
+// NewFileStore returns a store of the file driver beneath a directory.
 func NewFileStore(root string) Store { return &fileStore{root: root, sys: durable} }
 
-// NewFileStoreWith gives one whose file system has another flock or fsync; nil
+// NewFileStoreWith returns one whose file system has another flock or fsync; nil
 // is the real one.
 func NewFileStoreWith(root string, flock func(fd, how int) error, fsync func(fd int) error) Store {
 	s := &fileStore{root: root, sys: durable}
@@ -60,7 +60,7 @@ func LockDir(ctx context.Context, path string) (unlock func(), err error) {
 // SetBetween notes the commits of a log that came in between.
 func (e *ConflictError) SetBetween(log *archive.Log) { e.setBetween(log) }
 
-// IsDir says whether fd is a directory.
+// IsDir reports whether fd is a directory.
 func IsDir(fd int) bool {
 	var st unix.Stat_t
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR

@@ -184,7 +184,7 @@ const (
 	bcachefsMagic = 0xca451a4e
 )
 
-// local says whether the file system belongs to this host alone. One that is
+// local reports whether the file system belongs to this host alone. One that is
 // not known counts as shared.
 func (d *dir) local() bool {
 	var st unix.Statfs_t

@@ -278,7 +278,7 @@ func (s *fileStore) removeDirs(made []string) {
 	}
 }
 
-// empty says whether nothing but a home is in d.
+// empty reports whether nothing but a home is in d.
 func (d *dir) empty() bool {
 	names, err := d.names()
 	return err == nil && slices.Equal(names, []string{homeName})

@@ -50,7 +50,7 @@ func TestFileNotArchive(t *testing.T) {
 	} {
 		for op, err := range every(t, s, key, "revision") {
 			if !errors.Is(err, store.ErrNotArchive) || !strings.Contains(err.Error(), says) || !strings.HasPrefix(err.Error(), op+" "+root) {
-				t.Errorf("%s of %s gives %v; want ErrNotArchive that says %q", op, key, err, says)
+				t.Errorf("%s of %s returns %v; want ErrNotArchive that says %q", op, key, err, says)
 			}
 		}
 	}
@@ -58,12 +58,12 @@ func TestFileNotArchive(t *testing.T) {
 	wantError(t, err, store.ErrNotArchive)
 	infos, err := s.List(t.Context(), "")
 	if err != nil || len(infos) != 0 {
-		t.Errorf("List gives %+v, %v; want nothing", infos, err)
+		t.Errorf("List returns %+v, %v; want nothing", infos, err)
 	}
 	wantTree(t, root, before...)
 }
 
-// every gives the error of each operation on a key.
+// every returns the error of each operation on a key.
 func every(t *testing.T, s store.Store, key string, replace store.Revision) map[string]error {
 	t.Helper()
 	errs := map[string]error{}
@@ -120,22 +120,22 @@ func TestFileNotAllowed(t *testing.T) {
 			errs["writable "+url] = store.Writable(t.Context(), s, url)
 		}
 		if again, err := s.Stat(t.Context(), "readonly/key"); again != info {
-			t.Errorf("Stat in a read-only directory gives %+v, %v", again, err)
+			t.Errorf("Stat in a read-only directory returns %+v, %v", again, err)
 		}
 		o, err := s.Open(t.Context(), "noread/key")
 		if err != nil {
-			t.Errorf("Open in a directory that cannot be listed gives %v", err)
+			t.Errorf("Open in a directory that cannot be listed returns %v", err)
 			return
 		}
 		_ = o.Close()
 		infos, err := s.List(t.Context(), "readonly/")
 		if err != nil || len(infos) != 2 || infos[0].Revision != info.Revision || infos[1].Revision != "" || infos[1].Size != 7 {
-			t.Errorf("List gives %+v, %v", infos, err)
+			t.Errorf("List returns %+v, %v", infos, err)
 		}
 	})
 	for what, err := range errs {
 		if !errors.Is(err, store.ErrNotAllowed) {
-			t.Errorf("%s gives %v, want ErrNotAllowed", what, err)
+			t.Errorf("%s returns %v, want ErrNotAllowed", what, err)
 		}
 	}
 	noError(t, os.Chmod(root+"/closed", 0o777))
@@ -164,7 +164,7 @@ func TestFileLongNames(t *testing.T) {
 	for _, key := range []string{longest + "x", strings.Repeat("d", 256) + "/key", strings.Repeat("dir/", 1100) + "key"} {
 		for op, err := range every(t, s, key, "") {
 			if !errors.Is(err, store.ErrURL) {
-				t.Errorf("%s of a key of %d bytes gives %v, want ErrURL", op, len(key), err)
+				t.Errorf("%s of a key of %d bytes returns %v, want ErrURL", op, len(key), err)
 			}
 		}
 	}
@@ -192,7 +192,7 @@ func TestFileOverwrittenInPlace(t *testing.T) {
 	wantError(t, err, store.ErrConflict)
 	n, err := o.ReadAt(half, 0)
 	if wantError(t, err, store.ErrConflict); n != 0 {
-		t.Errorf("ReadAt gives %d bytes of another revision", n)
+		t.Errorf("ReadAt returns %d bytes of another revision", n)
 	}
 	_, err = s.Put(t.Context(), "key", writes("successor"), &store.PutOptions{Replace: info.Revision})
 	wantError(t, err, store.ErrConflict)
@@ -489,7 +489,7 @@ func TestFileDirectories(t *testing.T) {
 	s := store.NewFileStore(root)
 	_, err := s.Put(t.Context(), "a/b/c/key", func(io.Writer) error { return errors.New("wanted") }, nil)
 	if err == nil {
-		t.Error("a Put whose write failed gives no error")
+		t.Error("a Put whose write failed returns no error")
 	}
 	wantTree(t, root)
 	_, err = s.Put(t.Context(), "a/b/key", writes("content"), &store.PutOptions{Replace: "revision"})
@@ -519,7 +519,7 @@ func TestFileDirectoriesVanish(t *testing.T) {
 					return err
 				}, nil)
 				if (err == nil) != (i%2 == 1) {
-					t.Errorf("round %d: Put %d gives %v", round, i, err)
+					t.Errorf("round %d: Put %d returns %v", round, i, err)
 				}
 			})
 		}
@@ -558,7 +558,7 @@ func TestFileLooksLikeTemporary(t *testing.T) {
 	infos, err := s.List(t.Context(), "")
 	noError(t, err)
 	if len(infos) != 1 || infos[0].Key != key {
-		t.Errorf("List gives %+v", infos)
+		t.Errorf("List returns %+v", infos)
 	}
 	wantTree(t, root, ".tar.gz", ".workdir-tmp-0123456789abcdef.tar.gz", ".workdir-tmp-fedcba9876543210/")
 }

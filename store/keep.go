@@ -18,7 +18,7 @@ type Keep struct {
 	For  time.Duration // those that were replaced no longer ago
 }
 
-// IsZero says whether nothing is kept.
+// IsZero reports whether nothing is kept.
 func (k Keep) IsZero() bool { return k.Last <= 0 && k.For <= 0 }
 
 // Expired returns those of versions, which are sorted as URL.Versions has them, that k does

@@ -289,7 +289,7 @@ func TestVersionIsNotWritten(t *testing.T) {
 	info, err := store.Stat(t.Context(), at.String())
 	noError(t, err)
 	if info.Size != int64(len(k.made[0].bytes)) {
-		t.Errorf("Stat tells %+v", info)
+		t.Errorf("Stat returns %+v", info)
 	}
 }
 

@@ -117,7 +117,7 @@ func roleFull(args []string) error {
 	}
 	_, err = s.Put(ctx, "key", write(4<<20), &store.PutOptions{Replace: info.Revision})
 	if !errors.Is(err, store.ErrFull) || !errors.Is(err, unix.ENOSPC) || errors.Is(err, store.ErrUnknown) {
-		return fmt.Errorf("a full disk gives %v", err)
+		return fmt.Errorf("a full disk returns %v", err)
 	}
 	o, err := s.Open(ctx, "key")
 	if err != nil {
@@ -130,7 +130,7 @@ func roleFull(args []string) error {
 	}
 	_, err = store.Compose(ctx, s, "key", o, keep, &store.PutOptions{Replace: info.Revision})
 	if !errors.Is(err, store.ErrFull) || !errors.Is(err, unix.ENOSPC) {
-		return fmt.Errorf("composing on a full disk gives %v", err)
+		return fmt.Errorf("composing on a full disk returns %v", err)
 	}
 	if names, err := filepath.Glob(root + "/.workdir/*"); err != nil || len(names) != 1 || !strings.HasSuffix(names[0], lockPath) {
 		return fmt.Errorf("left on the full disk: %q, %w", names, err)
@@ -269,7 +269,7 @@ func TestFileLockedDirectory(t *testing.T) {
 	}
 	cancel()
 	if err := <-waiting; !errors.Is(err, context.Canceled) {
-		t.Errorf("the Put that was given up gives %v", err)
+		t.Errorf("the Put that was given up returns %v", err)
 	}
 	if left := litter(t, root); len(left) != 0 {
 		t.Errorf("the Put that was given up left %q", left)

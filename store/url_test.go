@@ -157,7 +157,7 @@ func TestParseURLRefuses(t *testing.T) {
 	} {
 		_, err := ParseURL(tc.in)
 		if !errors.Is(err, ErrURL) || !strings.Contains(err.Error(), tc.says) {
-			t.Errorf("ParseURL(%q) gives %v; want ErrURL that says %q", tc.in, err, tc.says)
+			t.Errorf("ParseURL(%q) returns %v; want ErrURL that says %q", tc.in, err, tc.says)
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("ParseURL(%q) shows a secret: %v", tc.in, err)
@@ -196,7 +196,7 @@ func TestParsePrefix(t *testing.T) {
 	}
 	for _, in := range []string{"", "s3://", "s4://b"} {
 		if _, err := ParsePrefix(in); !errors.Is(err, ErrURL) {
-			t.Errorf("ParsePrefix(%q) gives %v, want ErrURL", in, err)
+			t.Errorf("ParsePrefix(%q) returns %v, want ErrURL", in, err)
 		}
 	}
 }
@@ -210,7 +210,7 @@ func TestParseURLRefusesWorkingDirectory(t *testing.T) {
 	}
 	t.Chdir(dir)
 	if u, err := ParseURL("x"); !errors.Is(err, ErrURL) {
-		t.Errorf("ParseURL in %s gives %v, %v; want ErrURL", dir, u, err)
+		t.Errorf("ParseURL in %s returns %v, %v; want ErrURL", dir, u, err)
 	}
 }
 

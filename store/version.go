@@ -30,7 +30,7 @@ func versionsOf(key string) string {
 	return key[:name] + versionsName + "/" + key[name:] + "/"
 }
 
-// isVersion says whether the key is one of a version.
+// isVersion reports whether the key is one of a version.
 func isVersion(key string) bool { return strings.Contains("/"+key, "/"+versionsName+"/") }
 
 // foreignMark begins the ids of versions whose archives have no log, and so no commit.
@@ -51,7 +51,7 @@ const (
 // commitAtEnd is a version at the end of a URL, or one that is meant as a part of the name.
 var commitAtEnd = regexp.MustCompile(`@([0-9a-f]{8,32})(@*)$`)
 
-// isDate says whether what could be the beginning of a commit's id is decimal digits alone,
+// isDate reports whether what could be the beginning of a commit's id is decimal digits alone,
 // as dates and times are. Nobody means a commit by it.
 func isDate(id string) bool {
 	return len(id) < wholeID && strings.Trim(id, "0123456789") == ""

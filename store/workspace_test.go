@@ -27,16 +27,16 @@ func TestList(t *testing.T) {
 			names = append(names, w.Name)
 			info, err := store.Stat(t.Context(), w.URL.String())
 			if err != nil || info.Size != w.Size || info.Revision != w.Revision || !info.ModTime.Equal(w.ModTime) {
-				t.Errorf("List tells %+v, Stat %+v, %v", w, info, err)
+				t.Errorf("List returns %+v, Stat %+v, %v", w, info, err)
 			}
 		}
 		if got := strings.Join(names, " "); got != "a a-b b" {
-			t.Errorf("List of %s gives %q", prefix, got)
+			t.Errorf("List of %s returns %q", prefix, got)
 		}
 	}
 	found, err := store.List(t.Context(), dir+"/none")
 	if err != nil || len(found) != 0 {
-		t.Errorf("List of nothing gives %+v, %v", found, err)
+		t.Errorf("List of nothing returns %+v, %v", found, err)
 	}
 	_, err = store.List(t.Context(), "s4://b")
 	wantError(t, err, store.ErrURL)
@@ -53,7 +53,7 @@ func TestDelete(t *testing.T) {
 		}
 		got, err := store.Delete(t.Context(), url)
 		if got != want || err != nil {
-			t.Errorf("Delete gives %v, %v; want %v", got, err, want)
+			t.Errorf("Delete returns %v, %v; want %v", got, err, want)
 		}
 	}
 	_, err := store.Stat(t.Context(), url)
@@ -75,7 +75,7 @@ func TestRegister(t *testing.T) {
 	noError(t, err)
 	info, err := store.Stat(t.Context(), "custom://b/key?x=y")
 	if err != nil || info.Size != 7 {
-		t.Errorf("Stat gives %+v, %v", info, err)
+		t.Errorf("Stat returns %+v, %v", info, err)
 	}
 	_, err = store.ParseURL("custom2://b/key")
 	if wantError(t, err, store.ErrURL); !strings.Contains(err.Error(), "custom, file") {

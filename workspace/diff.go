@@ -80,7 +80,7 @@ func loadSide(ctx context.Context, what string, lo loadOptions) (*loaded, error)
 	return load(ctx, what, lo)
 }
 
-// IsDirectory says whether a side of a comparison is a plain directory: a path, without a
+// IsDirectory reports whether a side of a comparison is a plain directory: a path, without a
 // scheme, at which there is one, and beside it no archive of that name. With a slash at its
 // end it is a directory though there be one.
 func IsDirectory(path string) bool {

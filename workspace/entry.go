@@ -35,7 +35,7 @@ type Mode uint32
 
 func (m Mode) String() string { return fmt.Sprintf("%04o", uint32(m)) }
 
-// MarshalText gives the mode in octal.
+// MarshalText returns the mode in octal.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // Entry is one name in a workspace.
@@ -77,7 +77,7 @@ func entryOf(t *fs.Tree, path string, n *fs.Inode, a fs.Attr) (Entry, error) {
 	return e, nil
 }
 
-// timeOf gives a time that can be printed: years beyond those of RFC 3339 are cut.
+// timeOf returns a time that can be printed: years beyond those of RFC 3339 are cut.
 func timeOf(t fs.Time) time.Time {
 	const first, last = -62135596800, 253402300799 // the first second of year 1, the last of 9999
 	switch {
@@ -95,7 +95,7 @@ type listed struct {
 	ino uint64
 }
 
-// list gives all entries at and beneath a clean path, in archive order: each
+// list returns all entries at and beneath a clean path, in archive order: each
 // directory before its names, names sorted by bytes. The root is not among them.
 func list(t *fs.Tree, at string) ([]listed, error) {
 	var all []listed
@@ -124,7 +124,7 @@ func contentOf(all []listed) (size int64) {
 	return size
 }
 
-// within says whether path is dir or beneath it.
+// within reports whether path is dir or beneath it.
 func within(path, dir string) bool {
 	rest, ok := strings.CutPrefix(path, dir)
 	return ok && (dir == "" || rest == "" || rest[0] == '/')

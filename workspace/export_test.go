@@ -104,7 +104,7 @@ func TestExportDevices(t *testing.T) {
 	}
 	entries, err := workspace.Tree(t.Context(), url, "", nil)
 	if err != nil || len(entries) != 1 || entries[0].Device != "1:3" {
-		t.Errorf("Tree gives %+v, %v", entries, err)
+		t.Errorf("Tree returns %+v, %v", entries, err)
 	}
 }
 
@@ -181,7 +181,7 @@ func TestExportFile(t *testing.T) {
 	done, err := workspace.ExportFile(t.Context(), url, path, nil)
 	noError(t, err)
 	if done.Bytes != int64(len(content)) {
-		t.Errorf("ExportFile tells %+v", done)
+		t.Errorf("ExportFile returns %+v", done)
 	}
 	sameContentAs(t, path, string(content))
 	noError(t, os.WriteFile(path, []byte("mine"), 0o600))

@@ -20,7 +20,7 @@ type finder struct {
 	followed int
 }
 
-// find gives the inode of a path, with a reference that the caller gives back,
+// find returns the inode of a path, with a reference that the caller gives back,
 // and its clean path without links. The error is ErrPath.
 func find(t *fs.Tree, path string) (*fs.Inode, string, error) {
 	f := &finder{tree: t, at: []*fs.Inode{t.Root()}}

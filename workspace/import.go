@@ -93,7 +93,7 @@ func importArchive(ctx context.Context, r io.Reader, size int64, name, url strin
 	})
 }
 
-// endingWith gives the bytes of r until ctx ends, though a read of r hangs, as one
+// endingWith returns the bytes of r until ctx ends, though a read of r hangs, as one
 // of a terminal or a pipe can.
 func endingWith(ctx context.Context, r io.Reader) (_ io.Reader, stop func()) {
 	pr, pw := io.Pipe()
@@ -143,7 +143,7 @@ func importing(ctx context.Context, url string, opts *ImportOptions, fill func(*
 	return done, nil
 }
 
-// replaced gives the revision that the import takes the place of and its log, if
+// replaced returns the revision that the import takes the place of and its log, if
 // what is there meets the condition. A log that cannot be read is lost with its
 // archive, which the user wants replaced.
 func (o *ImportOptions) replaced(ctx context.Context, s store.Store, u store.URL) (store.Revision, *archive.Log, error) {

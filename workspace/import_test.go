@@ -91,11 +91,11 @@ func TestImportArchive(t *testing.T) {
 	for _, url := range []string{byFile, byReader} {
 		differences, err := workspace.Diff(t.Context(), putArchive(t, content), url, nil)
 		if err != nil || len(differences) > 0 {
-			t.Errorf("Diff gives %v, %v", differences, err)
+			t.Errorf("Diff returns %v, %v", differences, err)
 		}
 		r, err := workspace.Verify(t.Context(), url, nil)
 		if err != nil || r.Log == nil || r.Files != 1 || r.Names != 4 {
-			t.Errorf("Verify tells %+v, %v", r, err)
+			t.Errorf("Verify returns %+v, %v", r, err)
 		}
 	}
 }
@@ -172,7 +172,7 @@ func TestImportChanging(t *testing.T) {
 			}}}
 			_, err := workspace.Import(t.Context(), dir, url, opts)
 			if err == nil || !changed {
-				t.Fatalf("Import gives %v, and the file was changed: %v", err, changed)
+				t.Fatalf("Import returns %v, and the file was changed: %v", err, changed)
 			}
 			wantText(t, err, `"second": `)
 			_, err = store.Stat(t.Context(), url)
@@ -189,7 +189,7 @@ func TestImportFollowsNoLinks(t *testing.T) {
 	noError(t, err)
 	entries, err := workspace.Tree(t.Context(), url, "", nil)
 	if err != nil || len(entries) != 1 || entries[0].Target != outside {
-		t.Errorf("Tree gives %+v, %v", entries, err)
+		t.Errorf("Tree returns %+v, %v", entries, err)
 	}
 }
 
@@ -206,7 +206,7 @@ func TestImportLeavesSocketsOut(t *testing.T) {
 	}
 	entries, err := workspace.Tree(t.Context(), url, "", nil)
 	if err != nil || len(entries) != 1 {
-		t.Errorf("Tree gives %+v, %v", entries, err)
+		t.Errorf("Tree returns %+v, %v", entries, err)
 	}
 }
 
@@ -232,7 +232,7 @@ func TestImportDevices(t *testing.T) {
 	noError(t, err)
 	entries, err := workspace.Tree(t.Context(), url, "", nil)
 	if err != nil || len(entries) != 1 || entries[0].Device != "1:3" {
-		t.Errorf("Tree gives %+v, %v", entries, err)
+		t.Errorf("Tree returns %+v, %v", entries, err)
 	}
 }
 

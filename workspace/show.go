@@ -10,7 +10,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Tree gives the entries of a workspace at and beneath path, in archive order:
+// Tree returns the entries of a workspace at and beneath path, in archive order:
 // each directory before its names, names sorted by bytes. "" is all of it.
 // Symbolic links are followed on the way to path, and nowhere else. An archive that has
 // an index is read as far as that; another one, to its end.

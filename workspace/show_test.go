@@ -52,7 +52,7 @@ func TestTree(t *testing.T) {
 			}
 		}
 		if text := strings.Join(got, " "); text != test.want {
-			t.Errorf("Tree of %q gives %q, want %q", test.path, text, test.want)
+			t.Errorf("Tree of %q returns %q, want %q", test.path, text, test.want)
 		}
 	}
 	_, err := workspace.Tree(t.Context(), url, "none", nil)
@@ -98,7 +98,7 @@ func TestCat(t *testing.T) {
 		}
 		noError(t, err)
 		if len(entries) != len(test.paths) {
-			t.Errorf("Cat of %q tells %+v", test.paths, entries)
+			t.Errorf("Cat of %q returns %+v", test.paths, entries)
 		}
 	}
 	_, err := workspace.Cat(t.Context(), url, []string{"big"}, failing{}, nil)
@@ -142,7 +142,7 @@ func TestDiff(t *testing.T) {
 	}
 	differences, err = workspace.Diff(t.Context(), urlA, urlA, nil)
 	if err != nil || len(differences) != 0 {
-		t.Errorf("Diff with itself gives %v, %v", differences, err)
+		t.Errorf("Diff with itself returns %v, %v", differences, err)
 	}
 	for _, urls := range [][2]string{{urlA, newURL()}, {newURL(), urlA}} {
 		_, err = workspace.Diff(t.Context(), urls[0], urls[1], nil)
@@ -168,7 +168,7 @@ func TestDiffOfHoles(t *testing.T) {
 	}
 	differences, err := workspace.Diff(t.Context(), urls[0], urls[1], nil)
 	if err != nil || len(differences) != 0 {
-		t.Errorf("Diff gives %v, %v", differences, err)
+		t.Errorf("Diff returns %v, %v", differences, err)
 	}
 	f, err := os.OpenFile(dir+"/b", os.O_WRONLY, 0)
 	noError(t, err)
@@ -181,7 +181,7 @@ func TestDiffOfHoles(t *testing.T) {
 	for _, pair := range [][2]string{{urls[0], other}, {other, urls[0]}} {
 		differences, err = workspace.Diff(t.Context(), pair[0], pair[1], nil)
 		if err != nil || len(differences) != 1 || differences[0].String() != "M b (content)" {
-			t.Errorf("Diff gives %v, %v", differences, err)
+			t.Errorf("Diff returns %v, %v", differences, err)
 		}
 	}
 }
@@ -212,7 +212,7 @@ func TestVerifyDamaged(t *testing.T) {
 	r, err := workspace.Verify(t.Context(), sound, nil)
 	noError(t, err)
 	if r.Log != nil || len(r.NotPortable) > 0 || r.Files != 2 || r.Bytes != 701 {
-		t.Errorf("Verify tells %+v", r)
+		t.Errorf("Verify returns %+v", r)
 	}
 	for _, at := range []int{0, 30, len(content) / 2, len(content) - 3} {
 		damaged := slices.Clone(content)
@@ -226,7 +226,7 @@ func TestVerifyDamaged(t *testing.T) {
 	}
 	r, err = workspace.Verify(t.Context(), putArchive(t, append(slices.Clone(content), "garbage"...)), nil)
 	if err != nil || len(r.Warnings) != 1 {
-		t.Errorf("with something behind it Verify tells %+v, %v", r, err)
+		t.Errorf("with something behind it Verify returns %+v, %v", r, err)
 	}
 	_, err = workspace.Verify(t.Context(), newURL(), nil)
 	wantError(t, err, store.ErrNotExist)
@@ -267,7 +267,7 @@ func TestDamagedLog(t *testing.T) {
 	var warnings []string
 	entries, err := workspace.Tree(t.Context(), damaged, "", &workspace.Options{Warn: collect(&warnings)})
 	if err != nil || len(entries) != 1 || len(warnings) != 2 {
-		t.Errorf("Tree gives %v, %v and warns %q", entries, err, warnings)
+		t.Errorf("Tree returns %v, %v and warns %q", entries, err, warnings)
 	}
 }
 

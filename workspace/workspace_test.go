@@ -100,7 +100,7 @@ func symlink(name, target string) tar.Header {
 	return tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}
 }
 
-// paths gives what an export made, directories with a slash at the end.
+// paths returns what an export made, directories with a slash at the end.
 func paths(t *testing.T, root string) []string {
 	t.Helper()
 	var names []string
@@ -174,7 +174,7 @@ func TestRoundTrip(t *testing.T) {
 	done, err := workspace.Import(t.Context(), dir, url, opts)
 	noError(t, err)
 	if done.Entries != int64(len(paths(t, dir)))-1 || done.Info.Revision == "" {
-		t.Errorf("Import tells %+v, of %d names, of which one is a hard link", done, len(paths(t, dir)))
+		t.Errorf("Import returns %+v, of %d names, of which one is a hard link", done, len(paths(t, dir)))
 	}
 	if text := strings.Join(warnings, "\n"); len(warnings) != 2 || !strings.Contains(text, "symbolic links") || !strings.Contains(text, "FIFOs") {
 		t.Errorf("the warnings are %q", warnings)
@@ -183,7 +183,7 @@ func TestRoundTrip(t *testing.T) {
 	exported, err := workspace.Export(t.Context(), url, out, nil)
 	noError(t, err)
 	if exported.Entries != int64(len(paths(t, dir))) || exported.Info.Revision != done.Info.Revision {
-		t.Errorf("Export tells %+v", exported)
+		t.Errorf("Export returns %+v", exported)
 	}
 	sameFiles(t, dir, out)
 
@@ -192,7 +192,7 @@ func TestRoundTrip(t *testing.T) {
 	noError(t, err)
 	differences, err := workspace.Diff(t.Context(), url, again, nil)
 	if err != nil || len(differences) > 0 {
-		t.Errorf("Diff gives %v, %v", differences, err)
+		t.Errorf("Diff returns %v, %v", differences, err)
 	}
 }
 

@@ -18,7 +18,7 @@ type logFlags struct {
 	diffFlags
 }
 
-// changes says whether differences are wanted: to be shown, or to choose by.
+// changes reports whether differences are wanted: to be shown, or to choose by.
 func (f *logFlags) changes() bool { return f.path != "" || f.patch || f.stat || f.nameOnly }
 
 // pastChanges are the differences that the commits of a workspace have made, as far as the

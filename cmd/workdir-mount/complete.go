@@ -59,7 +59,7 @@ var arguments = map[string][]argument{
 	"rollback": {urlArgument, commitArgument},
 }
 
-// completeArguments gives the commands their completion, and the command that
+// completeArguments sets the completion of the commands, and the command that
 // prints what a shell needs for it.
 func completeArguments(root *cobra.Command) {
 	for _, cmd := range root.Commands() {
@@ -130,7 +130,7 @@ func pathArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellCom
 	return found, orMore(found)
 }
 
-// pathsFrom gives the paths of one level that begin with what was typed.
+// pathsFrom returns the paths of one level that begin with what was typed.
 func pathsFrom(entries []workspace.Entry, typed string) []string {
 	level := strings.Count(typed, "/")
 	var found []string
@@ -160,7 +160,7 @@ func orMore(found []string) cobra.ShellCompDirective {
 	return directive
 }
 
-// inTime gives what find finds before ctx ends. An SDK that looks for credentials
+// inTime returns what find finds before ctx ends. An SDK that looks for credentials
 // may not look at ctx.
 func inTime(ctx context.Context, find func() []string) []string {
 	done := make(chan []string, 1)

@@ -44,7 +44,7 @@ func (f *diffFlags) check() error {
 	return badFlag("--color", fmt.Sprintf("is always, never or auto, and not %q", f.color))
 }
 
-// colored says whether there are colours in what goes to out.
+// colored reports whether there are colours in what goes to out.
 func (f *diffFlags) colored(out io.Writer) bool {
 	return f.color == "always" || f.color == "auto" && os.Getenv("NO_COLOR") == "" && isTerminal(out)
 }

@@ -91,7 +91,7 @@ func (c *client) signal(sig syscall.Signal) {
 	}
 }
 
-// wait gives the exit code as a shell does. It returns when all that have our
+// wait returns the exit code as a shell does. It returns when all that have our
 // standard error have ended.
 func (c *client) wait() int {
 	c.t.Helper()
@@ -114,7 +114,7 @@ func (c *client) wantNothingStored() {
 	}
 }
 
-// stored gives the content of a stored file.
+// stored returns the content of a stored file.
 func (c *client) stored(name string) string {
 	c.t.Helper()
 	return c.command("exec", "--read-only", "store/job", "--", "cat", name)

@@ -101,7 +101,7 @@ func (e *statusError) Error() string {
 
 func (e *statusError) Unwrap() error { return e.err }
 
-// exitCode gives the exit code for the error that a command ended with.
+// exitCode returns the exit code for the error that a command ended with.
 func exitCode(err error) int {
 	var status *statusError
 	var usage *usageError

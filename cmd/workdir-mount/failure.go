@@ -69,7 +69,7 @@ func hint(err error) string {
 	return ""
 }
 
-// wantsJSON says whether a command line asks for JSON, also one that is not understood.
+// wantsJSON reports whether a command line asks for JSON, also one that is not understood.
 func wantsJSON(args []string) bool {
 	if end := slices.Index(args, "--"); end >= 0 {
 		args = args[:end]

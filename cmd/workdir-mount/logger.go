@@ -63,7 +63,7 @@ func (h *lineHandler) attr(a slog.Attr) string {
 	return s
 }
 
-// WithAttrs gives a handler that writes attrs on every line.
+// WithAttrs returns a handler that writes attrs on every line.
 func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
 	for _, a := range attrs {
@@ -72,7 +72,7 @@ func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &with
 }
 
-// WithGroup gives a handler that writes the names of attributes below name.
+// WithGroup returns a handler that writes the names of attributes below name.
 func (h *lineHandler) WithGroup(name string) slog.Handler {
 	with := *h
 	if name != "" {

@@ -16,7 +16,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// find gives the mount that a path is in.
+// find returns the mount that a path is in.
 func (a *app) find(ctx context.Context, path string) (*mount.Remote, error) {
 	a.cleanUp(ctx)
 	return mount.Find(ctx, path, a.runDir)
@@ -188,7 +188,7 @@ func (a *app) umount(ctx context.Context, dir string, f *umountFlags) error {
 	return nil
 }
 
-// isPlace says whether a path, which may be a symbolic link, is that of a mountpoint.
+// isPlace reports whether a path, which may be a symbolic link, is that of a mountpoint.
 func isPlace(path, mountpoint string) bool {
 	abs, err := filepath.Abs(path)
 	if err != nil || abs == mountpoint {

@@ -207,7 +207,7 @@ func mountsBelow(dir string) []string {
 	return readMounts(table, dir)
 }
 
-// readMounts gives the mountpoints at and below dir, the newest first.
+// readMounts returns the mountpoints at and below dir, the newest first.
 func readMounts(table *os.File, dir string) []string {
 	if _, err := table.Seek(0, 0); err != nil {
 		return []string{err.Error()}

@@ -111,7 +111,7 @@ func inTable(table *os.File, dev string) bool {
 }
 
 // waitForChange returns when the mount table has changed since it was read: the
-// kernel gives POLLPRI then, see proc_pid_mounts(5).
+// kernel returns POLLPRI then, see proc_pid_mounts(5).
 func waitForChange(table *os.File) {
 	fds := []unix.PollFd{{Fd: int32(table.Fd()), Events: unix.POLLPRI}}
 	for {

@@ -162,7 +162,7 @@ func (s *stepFlags) writeResult(result []byte) error {
 	return nil
 }
 
-// keepResult gives what the command has written to the mount, for its commit.
+// keepResult returns what the command has written to the mount, for its commit.
 func (s *stepFlags) keepResult(m *mount.Mount) error {
 	if s.resultFile == "" {
 		return nil

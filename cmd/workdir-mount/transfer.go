@@ -197,7 +197,7 @@ func otherFormat(path string) string {
 	return otherFormats[at]
 }
 
-// hasParent says whether a directory or file of that name can be made.
+// hasParent reports whether a directory or file of that name can be made.
 func hasParent(path string) bool {
 	return path == standard || !errors.Is(statError(filepath.Dir(filepath.Clean(path))), os.ErrNotExist)
 }
@@ -212,7 +212,7 @@ func isDirectory(path string) bool {
 	return err == nil && fi.IsDir()
 }
 
-// isArchiveName says whether an export goes to a file.
+// isArchiveName reports whether an export goes to a file.
 func isArchiveName(path string) bool {
 	if isDirectory(path) {
 		return false

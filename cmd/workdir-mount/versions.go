@@ -83,7 +83,7 @@ func (f *atFlag) of(url string) (string, error) {
 	return u.String(), err
 }
 
-// checkMessage says whether a message fits into a commit's record.
+// checkMessage returns an error if a message does not fit into a commit's record.
 func checkMessage(text string) error {
 	if len(text) > archive.MaxMessage {
 		return badFlag("--message", fmt.Sprintf("has %d bytes, and may have %d", len(text), archive.MaxMessage))

@@ -101,7 +101,7 @@ func deletions(attrs *storage.BucketAttrs, name string) []storage.LifecycleRule 
 	})
 }
 
-// isOfOld says whether a rule is for generations that were replaced.
+// isOfOld reports whether a rule is for generations that were replaced.
 func isOfOld(r storage.LifecycleRule) bool {
 	c := &r.Condition
 	return c.Liveness == storage.Archived || c.NumNewerVersions > 0 || c.DaysSinceNoncurrentTime > 0 || !c.NoncurrentTimeBefore.IsZero()

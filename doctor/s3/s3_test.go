@@ -16,7 +16,7 @@ import (
 	"github.com/workdir/workdir/doctor"
 )
 
-// source gives credentials that say where they come from.
+// source returns credentials that say where they come from.
 type source struct {
 	found aws.Credentials
 	err   error

@@ -125,7 +125,7 @@ const Config = `{
 	]
 }`
 
-// Plugin gives the activities of a worker their workspaces by a configuration.
+// Plugin returns the plugin of a configuration, which gives activities their workspaces.
 func Plugin(config []byte) (*temporal.SimplePlugin, error) {
 	var opts wdactivity.PluginOptions
 	if err := json.Unmarshal(config, &opts); err != nil {

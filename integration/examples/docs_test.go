@@ -34,7 +34,7 @@ func TestCodeInDocuments(t *testing.T) {
 	}
 }
 
-// readSources gives the programs of examples/, without the indentation of lines.
+// readSources returns the programs of examples/, without the indentation of lines.
 func readSources(t *testing.T) []string {
 	t.Helper()
 	var sources []string
@@ -52,7 +52,7 @@ func readSources(t *testing.T) []string {
 	return sources
 }
 
-// stands tells whether the lines of a block are in a source, one behind the other.
+// stands reports whether the lines of a block are in a source, one behind the other.
 func stands(source, block string) bool {
 	lines := strings.TrimSpace(flat(block))
 	return lines != "" && (strings.Contains(source, "\n"+lines+"\n") || strings.Contains(source, "`"+lines+"`\n"))

@@ -71,7 +71,7 @@ func startAncestor(t *testing.T) *ancestor {
 	return &ancestor{t, json.NewEncoder(in), json.NewDecoder(out)}
 }
 
-// on gives the same ancestor for another test.
+// on returns the same ancestor for another test.
 func (a *ancestor) on(t *testing.T) *ancestor { return &ancestor{t, a.in, a.out} }
 
 // work runs a shell script in workspaces, and gives what all of them printed.

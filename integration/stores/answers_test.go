@@ -88,7 +88,7 @@ func serve(t *testing.T, h http.Handler) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
-// isWrite says whether a request would change a bucket.
+// isWrite reports whether a request would change a bucket.
 func isWrite(r *http.Request) bool {
 	return r.Method == http.MethodPut || r.Method == http.MethodPost || r.Method == http.MethodDelete
 }

@@ -80,7 +80,7 @@ func (c *azureClient) names(ctx context.Context, bucket string) ([]string, error
 	return names, nil
 }
 
-// hidden gives nothing: blocks that were not committed are removed by Azure itself,
+// hidden returns nothing: blocks that were not committed are removed by Azure itself,
 // after a week, and by nobody else but who commits the blob.
 func (c *azureClient) hidden(context.Context, string) ([]string, error) { return nil, nil }
 

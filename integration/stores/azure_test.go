@@ -30,7 +30,7 @@ func (s *Server) open(t *testing.T, bucket string) store.Store {
 	return opened
 }
 
-// writing gives a function for Store.Put.
+// writing returns a function for Store.Put.
 func writing(p []byte) func(io.Writer) error {
 	return func(w io.Writer) error {
 		_, err := w.Write(p)
@@ -38,7 +38,7 @@ func writing(p []byte) func(io.Writer) error {
 	}
 }
 
-// blocks gives the SDK's own client for one blob.
+// blocks returns the SDK's own client for one blob.
 func (c *azureClient) blocks(bucket, name string) *blockblob.Client {
 	return c.ServiceClient().NewContainerClient(bucket).NewBlockBlobClient(name)
 }
@@ -54,7 +54,7 @@ func TestAzureForeignBlocks(t *testing.T) {
 		noError(t, err)
 		opened := s.open(t, bucket)
 		if _, err := opened.Stat(t.Context(), key); !errors.Is(err, store.ErrNotExist) {
-			t.Errorf("of blocks alone Stat gives %v", err)
+			t.Errorf("of blocks alone Stat returns %v", err)
 		}
 		_, err = opened.Put(t.Context(), key, writing(content), nil)
 		noError(t, err)
@@ -146,7 +146,7 @@ func TestAzureSAS(t *testing.T) {
 			case tc.says == "":
 				noError(t, err)
 			case !errors.Is(err, store.ErrNotAllowed) || !strings.Contains(err.Error(), tc.says):
-				t.Errorf("gives %v; want ErrNotAllowed that says %q", err, tc.says)
+				t.Errorf("returns %v; want ErrNotAllowed that says %q", err, tc.says)
 			case strings.Contains(err.Error(), "sig="):
 				t.Errorf("shows a secret: %v", err)
 			}
@@ -200,7 +200,7 @@ func TestAzureNoContainer(t *testing.T) {
 	for name, does := range map[string]func(store.Store) error{"stat": stat("key"), "put": put("key"), "list": list} {
 		err := does(opened)
 		if !errors.Is(err, store.ErrURL) || !strings.Contains(err.Error(), `"none-such" in the account "devstoreaccount1"`) {
-			t.Errorf("%s gives %v", name, err)
+			t.Errorf("%s returns %v", name, err)
 		}
 	}
 }

@@ -125,7 +125,7 @@ func readOnlyUser(t *testing.T, s *Server, bucket string) []string {
 	return []string{"AWS_ACCESS_KEY_ID=" + user}
 }
 
-// denying gives the URL of k through a proxy that answers to every write.
+// denying returns the URL of k through a proxy that answers to every write.
 func denying(t *testing.T, d *desk, s *Server, bucket string, answer said) string {
 	t.Helper()
 	p, err := NewProxy(s, func(*http.Request) Fault { return None })

@@ -62,7 +62,7 @@ func (d *desk) must(cmd *exec.Cmd) string {
 	return stdout
 }
 
-// run gives what a command printed, and its exit code as a shell does.
+// run returns what a command printed, and its exit code as a shell does.
 func (d *desk) run(cmd *exec.Cmd) (stdout, stderr string, code int) {
 	d.t.Helper()
 	var out, errs bytes.Buffer

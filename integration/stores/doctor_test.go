@@ -11,7 +11,7 @@ import (
 	"github.com/workdir/workdir/doctor"
 )
 
-// doctor gives the checks of a store that doctor makes, and its exit code.
+// doctor returns the checks of a store that doctor makes, and its exit code.
 func (d *desk) doctor(args ...string) (checks []doctor.Check, code int) {
 	d.t.Helper()
 	stdout, stderr, code := d.run(d.command(append([]string{"doctor", "--json"}, args...)...))

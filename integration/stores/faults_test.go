@@ -87,7 +87,7 @@ const sharedKey = "shared/key"
 // largeSize makes an archive of several parts.
 const largeSize = 9 << 20
 
-// head gives what is to be replaced, and its log.
+// head returns what is to be replaced, and its log.
 func (c *committer) head(ctx context.Context) (store.Revision, *archive.Log, error) {
 	o, err := c.store.Open(ctx, sharedKey)
 	if errors.Is(err, store.ErrNotExist) {

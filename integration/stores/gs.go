@@ -65,7 +65,7 @@ func (c *gsClient) names(ctx context.Context, bucket string) ([]string, error) {
 	}
 }
 
-// hidden gives nothing: an upload that was not finished cannot be listed, and
+// hidden returns nothing: an upload that was not finished cannot be listed, and
 // expires by itself.
 func (c *gsClient) hidden(context.Context, string) ([]string, error) { return nil, nil }
 

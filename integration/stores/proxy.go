@@ -17,7 +17,7 @@ import (
 // Proxy stands before a server and decides which fault each request meets.
 type Proxy struct {
 	Address string // host and port
-	// Answer may answer a request in the place of the server, and says whether it
+	// Answer may answer a request in the place of the server, and reports whether it
 	// did. It is set before the first request; nil leaves all to the server.
 	Answer func(w http.ResponseWriter, r *http.Request) bool
 	// Latency is how long each request is on its way, as to a distant bucket. It is set
@@ -294,7 +294,7 @@ func (x *exchange) sendHalf() {
 	_, _ = conn.Write(message[:len(message)-len(x.body)/2-1]) // the server may hang up first
 }
 
-// give gives the sender the server's answer. Where there was none, it gets none.
+// give passes the server's answer to the sender. Where there was none, it gets none.
 func (x *exchange) give(a *answer, err error) {
 	if err != nil {
 		x.cut()
@@ -304,7 +304,7 @@ func (x *exchange) give(a *answer, err error) {
 	_, _ = x.w.Write(a.body) // the sender may have gone
 }
 
-// giveHalf gives the sender a half of the answer.
+// giveHalf passes half of the answer to the sender.
 func (x *exchange) giveHalf(a *answer, err error) {
 	if err != nil || len(a.body) == 0 {
 		x.cut()

@@ -28,14 +28,14 @@ var Kinds = []Kind{S3, GS, Azure}
 
 // cloud is what is particular to the server of one cloud.
 type cloud interface {
-	// command gives the program and its arguments, and what it wants in its
+	// command returns the program and its arguments, and what it wants in its
 	// environment.
 	command(at place) (args, env []string)
 	// client makes a client of the cloud's own SDK.
 	client(ctx context.Context, address string) (client, error)
-	// query gives the options of a URL that lead to the server at address.
+	// query returns the options of a URL that lead to the server at address.
 	query(address string) string
-	// env gives the environment of programs that use the server at address.
+	// env returns the environment of programs that use the server at address.
 	env(address string) []string
 }
 
@@ -44,9 +44,9 @@ type client interface {
 	// ready is nil once the server answers.
 	ready(ctx context.Context) error
 	makeBucket(ctx context.Context, bucket string) error
-	// names gives the names of all objects, as the cloud has them.
+	// names returns the names of all objects, as the cloud has them.
 	names(ctx context.Context, bucket string) ([]string, error)
-	// hidden gives what uploads that were not finished have left.
+	// hidden returns what uploads that were not finished have left.
 	hidden(ctx context.Context, bucket string) ([]string, error)
 	put(ctx context.Context, bucket, name string, content []byte) error
 	get(ctx context.Context, bucket, name string) ([]byte, error)
@@ -239,7 +239,7 @@ func (s *Server) Restart(ctx context.Context) error { return s.run(ctx) }
 
 func (s *Server) logPath() string { return filepath.Join(s.dir, "log") }
 
-// Log gives the end of what the server has said.
+// Log returns the end of what the server has said.
 func (s *Server) Log() string {
 	const end = 8 << 10
 	b, err := os.ReadFile(s.logPath())

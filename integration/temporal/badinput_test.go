@@ -129,7 +129,7 @@ func (e *env) refuseAll(inputs []badInput) {
 	}
 }
 
-// attempts gives the attempts that activities have ended with.
+// attempts returns the attempts that activities have ended with.
 func (r *run[T]) attempts() []int32 {
 	r.env.t.Helper()
 	var attempts []int32

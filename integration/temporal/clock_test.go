@@ -102,7 +102,7 @@ func TestFullLogAndALaterAttempt(t *testing.T) {
 	}
 }
 
-// fullLog gives a log that has forgotten a commit. What it has left is of one moment,
+// fullLog returns a log that has forgotten a commit. What it has left is of one moment,
 // and its last commit is last.
 func fullLog(last archive.Record, at time.Time) *archive.Log {
 	var log *archive.Log

@@ -10,7 +10,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// gate gives a function that waits until something has happened, or ctx has ended:
+// gate returns a function that waits until something has happened, or ctx has ended:
 // as await, for many activities at once.
 func (c *config) gate(name string) func(ctx context.Context) error {
 	opened := make(chan struct{})

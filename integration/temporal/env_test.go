@@ -38,7 +38,7 @@ type env struct {
 // the directory of its env.
 const envVariable = "WORKDIR_INTEGRATION_ENV"
 
-// newEnv gives a test an env with a file store.
+// newEnv returns an env with a file store.
 func newEnv(t *testing.T) *env {
 	t.Helper()
 	return newEnvFor(t)
@@ -57,7 +57,7 @@ func newEnvFor(t testing.TB) *env {
 	return e
 }
 
-// newS3Env gives a test an env whose store is an S3 server of its own.
+// newS3Env returns an env whose store is an S3 server of its own.
 func newS3Env(t *testing.T) *env {
 	t.Helper()
 	return newS3EnvBehind(t, func(e *env, s *stores.Server) string { return e.watchUploads(s.Address) })
@@ -87,7 +87,7 @@ func (e *env) url(key string) string { return strings.Replace(e.bucket, "%s", ke
 // archive is the file of a workspace in a file store.
 func (e *env) archive(key string) string { return filepath.Join(e.storeDir, key+".tar.gz") }
 
-// file gives the content of a file in a workspace at rest.
+// file returns the content of a file in a workspace at rest.
 func (e *env) file(key, path string) string {
 	e.t.Helper()
 	var b bytes.Buffer
@@ -125,7 +125,7 @@ func (e *env) exists(key string) bool {
 	return err == nil
 }
 
-// log gives the records of the commits in a workspace, newest first.
+// log returns the records of the commits in a workspace, newest first.
 func (e *env) log(key string) []archive.Record {
 	e.t.Helper()
 	log, _, err := workspace.Log(e.t.Context(), e.url(key))

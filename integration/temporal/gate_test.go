@@ -64,7 +64,7 @@ type outage struct {
 	ended bool // guarded by outages.mu
 }
 
-// meet gives what a request meets. Preconditions: outages.mu is held.
+// meet returns what a request meets. Preconditions: outages.mu is held.
 func (o *outage) meet(r *http.Request) stores.Fault {
 	begins := o.met == 0
 	if o.ended || begins && r.Method != http.MethodPut || !begins && o.met == o.limit {

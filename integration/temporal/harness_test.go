@@ -14,7 +14,7 @@ import (
 
 // The program "hold" has an activity of that name which makes a file NAME in the
 // workspace, notes "opened-NAME" and waits for "go-NAME", then marks the workspace
-// and gives its attempt. "stubborn" is the same and does not care what becomes of
+// and returns its attempt. "stubborn" is the same and does not care what becomes of
 // its context.
 func init() {
 	programs["hold"] = func(w worker.Worker, c *config) {

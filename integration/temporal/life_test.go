@@ -54,7 +54,7 @@ func TestTwoActivitiesOnOneWorkspace(t *testing.T) {
 	}
 }
 
-// failures gives the types of the errors after which activities were tried again.
+// failures returns the types of the errors after which activities were tried again.
 func (r *run[T]) failures() []string {
 	r.env.t.Helper()
 	var types []string

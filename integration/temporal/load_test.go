@@ -99,7 +99,7 @@ func privateMemory(pid int) int64 { return procField(pid, "smaps_rollup", "Priva
 // threads counts those of a process.
 func threads(pid int) int64 { return procField(pid, "status", "Threads:") }
 
-// procField gives a number from a file of a process; 0 if the process is gone.
+// procField returns a number from a file of a process; 0 if the process is gone.
 func procField(pid int, file, name string) int64 {
 	b, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), file))
 	for line := range strings.Lines(string(b)) {
@@ -111,7 +111,7 @@ func procField(pid int, file, name string) int64 {
 	return 0
 }
 
-// rest gives the counts of the worker, once they are no more than most.
+// rest returns the counts of the worker, once they are no more than most.
 func (e *env) rest(most counts) counts {
 	e.t.Helper()
 	return runWorkflow(e, once[counts](e, "rest", most))

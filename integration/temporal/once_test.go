@@ -143,7 +143,7 @@ func appendAll(e *env, from, to int) func(workflow.Context) ([]string, error) {
 	}
 }
 
-// firstDifference gives the first lines that are not equal.
+// firstDifference returns the first lines that are not equal.
 func firstDifference(got, want string) string {
 	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
 	for i := range min(len(g), len(w)) {

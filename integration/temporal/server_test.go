@@ -65,7 +65,7 @@ func startServer(dir string, args ...string) (*temporalServer, error) {
 	return s, nil
 }
 
-// buildServer gives the path of the server's program.
+// buildServer returns the path of the server's program.
 func buildServer() (string, error) {
 	cmd := exec.Command("../../scripts/temporal-dev.sh", "--build")
 	cmd.Stderr = os.Stderr

@@ -87,7 +87,7 @@ func (e *env) tally(activity string, in tally) int32 {
 	return attempt
 }
 
-// ranIn gives the attempts that ran a piece of work.
+// ranIn returns the attempts that ran a piece of work.
 func (e *env) ranIn(name string) []int32 {
 	e.t.Helper()
 	paths, err := filepath.Glob(filepath.Join(e.notes(), name+"-*"))

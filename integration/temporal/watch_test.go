@@ -43,7 +43,7 @@ func watchRenames(dir string, renamed func()) (stop func(), err error) {
 	}, nil
 }
 
-// anyFile says whether one of some events is of a file, and not of a directory.
+// anyFile reports whether one of some events is of a file, and not of a directory.
 func anyFile(events []byte) bool {
 	for len(events) > 0 {
 		if binary.NativeEndian.Uint32(events[4:])&unix.IN_ISDIR == 0 {

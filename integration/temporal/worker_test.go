@@ -55,7 +55,7 @@ func (e *env) newWorker(opts workerOptions) *workerProcess {
 	return w
 }
 
-// addWorker gives a worker that does not run yet.
+// addWorker returns a worker that does not run yet.
 func (e *env) addWorker(opts workerOptions) *workerProcess {
 	e.t.Helper()
 	p, err := newProxy(server.address)
@@ -161,7 +161,7 @@ func (w *workerProcess) withoutFUSE() (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// log gives the end of what the worker processes have said.
+// log returns the end of what the worker processes have said.
 func (w *workerProcess) log() string {
 	const end = 16 << 10
 	b, err := os.ReadFile(w.logPath())
@@ -182,7 +182,7 @@ const (
 	both = workerOnly | mountServer
 )
 
-// MountServer gives the process that serves the worker's mounts; 0 if there is
+// MountServer returns the process that serves the worker's mounts; 0 if there is
 // none.
 func (w *workerProcess) MountServer() int {
 	w.mu.Lock()
@@ -207,7 +207,7 @@ func (w *workerProcess) isMountServer(pid int) bool {
 	return filepath.Base(name) == "workdir-server"
 }
 
-// pids gives the processes that are meant and alive.
+// pids returns the processes that are meant and alive.
 func (w *workerProcess) pids(who target) []int {
 	serving := w.MountServer()
 	return slices.DeleteFunc(proc.Marked(w.mark()), func(pid int) bool {

@@ -79,7 +79,7 @@ func options(queue string) workflow.ActivityOptions {
 	}
 }
 
-// activities gives a workflow's context the task queue of the env's workers and
+// activities sets in a workflow's context the task queue of the env's workers and
 // [options].
 func (e *env) activities(ctx workflow.Context) workflow.Context {
 	return workflow.WithActivityOptions(ctx, options(e.queue))
@@ -92,7 +92,7 @@ func execute[T any](ctx workflow.Context, activity string, args ...any) (T, erro
 	return out, err
 }
 
-// history gives all events so far.
+// history returns all events so far.
 func (r *run[T]) history() []*historypb.HistoryEvent {
 	r.env.t.Helper()
 	var events []*historypb.HistoryEvent
@@ -118,7 +118,7 @@ func (r *run[T]) count(kind enumspb.EventType) int {
 	return n
 }
 
-// pending gives the activities that are under way, with their attempts, last
+// pending returns the activities that are under way, with their attempts, last
 // failures and heartbeat details.
 func (r *run[T]) pending() []*workflowpb.PendingActivityInfo {
 	r.env.t.Helper()

@@ -183,7 +183,7 @@ func (c *Conn) CallToEnd(ctx context.Context, method string, in, out any) error 
 	}
 }
 
-// last gives the answer that came before the end of the connection, where both
+// last returns the answer that came before the end of the connection, where both
 // were seen at once; else ErrClosed.
 func (c *Conn) last(answer <-chan frame, out any) error {
 	select {

@@ -9,7 +9,7 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// server schedules the attempts at activities as Temporal's does, and says whether an
+// server schedules the attempts at activities as Temporal's does, and reports whether an
 // attempt is a current one. Only the scheduler touches it.
 type server struct {
 	began      time.Time
@@ -114,7 +114,7 @@ func (a *activity) complete(number int, result []byte) error {
 	return nil
 }
 
-// heartbeat says whether an attempt is a current one.
+// heartbeat reports whether an attempt is a current one.
 func (a *activity) heartbeat(number int) error {
 	if _, ok := a.current[number]; !ok || a.closed {
 		return errNotCurrent

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Number gives the number that an environment variable has, otherwise where it is
+// Number returns the number that an environment variable has, otherwise where it is
 // not set.
 func Number(t testing.TB, name string, otherwise int) int {
 	t.Helper()

@@ -60,7 +60,7 @@ func testCompose(f *fixture) {
 		info, err := f.compose(key, pieces, &store.PutOptions{Replace: rev})
 		f.noError(err)
 		if info.Size != int64(len(want)) || info.Key != key || info.ModTime.IsZero() {
-			f.Fatalf("Compose tells %+v of %d bytes", info, len(want))
+			f.Fatalf("Compose returns %+v of %d bytes", info, len(want))
 		}
 		f.holds(key, want, info.Revision)
 		f.forget(key)

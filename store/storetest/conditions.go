@@ -24,7 +24,7 @@ func testCreate(f *fixture) {
 	info, err := f.store.Put(f.ctx, "dir/key", writes(first), nil)
 	f.noError(err)
 	if info.Key != "dir/key" || info.Revision == "" || info.Size != int64(len(first)) || info.ModTime.IsZero() {
-		f.Fatalf("Put tells %+v", info)
+		f.Fatalf("Put returns %+v", info)
 	}
 	f.holds("dir/key", first, info.Revision)
 	_, err = f.store.Put(f.ctx, "dir/key", writes(f.text("second")), nil)
@@ -171,12 +171,12 @@ func (f *fixture) lists(prefix string, infos map[string]store.Info, keys ...stri
 		gotKeys = append(gotKeys, info.Key)
 	}
 	if !slices.Equal(gotKeys, keys) {
-		f.Fatalf("List of %q gives %q, want %q", prefix, gotKeys, keys)
+		f.Fatalf("List of %q returns %q, want %q", prefix, gotKeys, keys)
 	}
 	for _, info := range got {
 		want := infos[info.Key]
 		if info.Revision != want.Revision || info.Size != want.Size || info.ModTime.IsZero() {
-			f.Fatalf("List tells %+v, Put told %+v", info, want)
+			f.Fatalf("List returns %+v, Put returned %+v", info, want)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func (c *Counted) Put(ctx context.Context, key string, write func(io.Writer) err
 	return info, err
 }
 
-// Traffic gives the counts.
+// Traffic returns the counts.
 func (c *Counted) Traffic() store.Traffic {
 	return store.Traffic{
 		"get":  {Count: c.gets.Load(), Received: c.received.Load()},

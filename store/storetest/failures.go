@@ -33,7 +33,7 @@ func (f *fixture) onBoth(test func(key string, replace store.Revision)) {
 	f.forget("base/key")
 }
 
-// writesThen gives a function for Put that writes n bytes and then ends with
+// writesThen returns a function for Put that writes n bytes and then ends with
 // what then gives.
 func writesThen(n int, then func() error) func(io.Writer) error {
 	return func(w io.Writer) error {

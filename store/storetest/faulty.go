@@ -26,7 +26,7 @@ func LoseAnswer(send func() error) error {
 	return fmt.Errorf("%w: answer lost (it was: %v)", store.ErrUnknown, err) //nolint:errorlint // shown, not matched
 }
 
-// Fail gives err for a request that does not arrive.
+// Fail returns err for a request that does not arrive.
 func Fail(err error) Fault {
 	return func(func() error) error { return err }
 }
@@ -49,7 +49,7 @@ type Faulty struct {
 	sent   int     // Puts and Deletes so far; guarded by mu
 }
 
-// NewFaulty gives s with faults for its next Puts and Deletes, one each.
+// NewFaulty returns s with faults for its next Puts and Deletes, one each.
 func NewFaulty(s store.Store, writes ...Fault) *Faulty {
 	return &Faulty{Store: s, writes: writes}
 }

@@ -34,7 +34,7 @@ type Archives interface {
 	// Put stores the archive of an id in the place of that of another id, which has
 	// the revision replace; 0 and "" stand for none. Its error is that of Store.Put.
 	Put(ctx context.Context, s store.Store, key string, id, other int64, replace store.Revision) (store.Info, error)
-	// ID gives the id of the archive that has a size, in bytes.
+	// ID returns the id of the archive that has a size, in bytes.
 	ID(size int64) int64
 }
 
@@ -146,7 +146,7 @@ var registers = (&porcupine.NondeterministicModel{
 	DescribeState:     func(state any) string { return fmt.Sprint(state) },
 }).ToModel()
 
-// step gives the archives that can be there after an operation; none where the
+// step returns the archives that can be there after an operation; none where the
 // operation could not have had that result.
 func step(now int64, a action, s sight) []any {
 	becomes := a.id
@@ -310,7 +310,7 @@ func (c *client) read(key string, call int64, info store.Info) {
 	c.saw(key, seen{id, info.Revision})
 }
 
-// readFailed says whether a read gave no archive. That there is none is also a
+// readFailed reports whether a read gave no archive. That there is none is also a
 // sight.
 func (c *client) readFailed(key string, call int64, err error) bool {
 	switch {

@@ -41,7 +41,7 @@ func testListPages(f *fixture) {
 			}
 			for _, info := range page {
 				if want := infos[info.Key]; info.Revision != want.Revision || info.Size != want.Size {
-					f.Fatalf("the page tells %+v, Put told %+v", info, want)
+					f.Fatalf("the page returns %+v, Put returned %+v", info, want)
 				}
 				got = append(got, info.Key)
 				after = info.Key

@@ -61,7 +61,7 @@ func (f *fixture) winner(outcomes []outcome) outcome {
 		if o.err == nil {
 			won = append(won, o)
 		} else if !errors.Is(o.err, store.ErrConflict) && !(o.content == nil && errors.Is(o.err, store.ErrNotExist)) {
-			f.Fatalf("a loser is told %v, want ErrConflict", o.err)
+			f.Fatalf("a loser gets %v, want ErrConflict", o.err)
 		}
 	}
 	if len(won) != 1 {
@@ -135,7 +135,7 @@ func increment(ctx context.Context, s store.Store) error {
 	}
 }
 
-// count gives the number in the counter, and its revision.
+// count returns the number in the counter, and its revision.
 func count(ctx context.Context, s store.Store) (n int, rev store.Revision, err error) {
 	o, err := s.Open(ctx, counter)
 	if errors.Is(err, store.ErrNotExist) {

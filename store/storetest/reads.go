@@ -46,7 +46,7 @@ func (f *fixture) readsAt(key string, content []byte) {
 		p := make([]byte, tc.n)
 		n, err := o.ReadAt(p, tc.off)
 		if n != tc.want || !errors.Is(err, tc.err) || n > 0 && !bytes.Equal(p[:n], content[tc.off:tc.off+int64(n)]) {
-			f.Errorf("ReadAt of %d bytes at %d gives %d, %v; want %d, %v, or other bytes", tc.n, tc.off, n, err, tc.want, tc.err)
+			f.Errorf("ReadAt of %d bytes at %d returns %d, %v; want %d, %v, or other bytes", tc.n, tc.off, n, err, tc.want, tc.err)
 		}
 	}
 	for _, o := range f.race(4, func(i int) outcome {
@@ -95,7 +95,7 @@ func testBig(f *fixture) {
 	f.readsAt("big", content)
 }
 
-// pattern gives an archive all of whose bytes are b.
+// pattern returns an archive all of whose bytes are b.
 func (f *fixture) pattern(b byte) []byte { return bytes.Repeat([]byte{b}, max(f.size, 1<<20)) }
 
 func testReaders(f *fixture) {
@@ -161,7 +161,7 @@ func testReplacedWhileOpen(f *fixture) {
 	p := make([]byte, 1000)
 	_, err = o.ReadAt(p, 12345)
 	if err == nil && !bytes.Equal(p, content[12345:13345]) {
-		f.Error("ReadAt after a delete gives other bytes")
+		f.Error("ReadAt after a delete returns other bytes")
 	}
 	if err != nil && f.opts.Pinned {
 		f.Errorf("ReadAt after a delete: %v", err)
@@ -206,7 +206,7 @@ func (f *fixture) readCancelled(key string, content []byte, n int) {
 	cancel()
 	rest, err := io.ReadAll(o)
 	if !bytes.HasPrefix(content[n:], rest) || !bytes.Equal(first, content[:n]) {
-		f.Errorf("a read that was cancelled after %d bytes gives other bytes", n)
+		f.Errorf("a read that was cancelled after %d bytes returns other bytes", n)
 	}
 	switch {
 	case err == nil && n+len(rest) != len(content):
@@ -217,7 +217,7 @@ func (f *fixture) readCancelled(key string, content []byte, n int) {
 	p := make([]byte, 1000)
 	got, err := o.ReadAt(p, int64(len(content)-len(p)))
 	if !bytes.Equal(p[:got], content[len(content)-len(p):][:got]) {
-		f.Error("ReadAt of a cancelled object gives other bytes")
+		f.Error("ReadAt of a cancelled object returns other bytes")
 	}
 	if err != nil && err != io.EOF {
 		f.wantError(err, context.Canceled)

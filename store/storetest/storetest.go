@@ -41,10 +41,10 @@ import (
 
 // Options say what the driver at hand can be asked. Nil is good.
 type Options struct {
-	// Address gives what the function of Main opens the same store with in
+	// Address returns what the function of Main opens the same store with in
 	// another process. It may be nil where the store lacks Processes.
 	Address func(s store.Store) string
-	// Litter gives what is at the store beside the archives; each test ends with
+	// Litter returns what is at the store beside the archives; each test ends with
 	// looking whether there is some. Nil looks at nothing.
 	Litter func(t *testing.T, s store.Store) []string
 	// Pinned says that an open archive stays readable to its end though it be
@@ -226,7 +226,7 @@ func (f *fixture) holds(key string, content []byte, rev store.Revision) {
 	f.noError(err)
 	for name, info := range map[string]store.Info{"Open": o.Info(), "Stat": stat} {
 		if info.Key != key || info.Revision != rev || info.Size != int64(len(content)) {
-			f.Fatalf("%s tells %+v; want key %q, revision %q, size %d", name, info, key, rev, len(content))
+			f.Fatalf("%s returns %+v; want key %q, revision %q, size %d", name, info, key, rev, len(content))
 		}
 	}
 }
@@ -235,13 +235,13 @@ func (f *fixture) holds(key string, content []byte, rev store.Revision) {
 func (f *fixture) missing(key string) {
 	f.Helper()
 	if _, err := f.store.Stat(f.ctx, key); !errors.Is(err, store.ErrNotExist) {
-		f.Fatalf("Stat of %q gives %v, want ErrNotExist", key, err)
+		f.Fatalf("Stat of %q returns %v, want ErrNotExist", key, err)
 	}
 	if o, err := f.store.Open(f.ctx, key); !errors.Is(err, store.ErrNotExist) {
 		if err == nil {
 			_ = o.Close()
 		}
-		f.Fatalf("Open of %q gives %v, want ErrNotExist", key, err)
+		f.Fatalf("Open of %q returns %v, want ErrNotExist", key, err)
 	}
 }
 
@@ -256,7 +256,7 @@ func (f *fixture) clean() {
 	}
 }
 
-// writes gives a function for Put that writes content.
+// writes returns a function for Put that writes content.
 func writes(content []byte) func(io.Writer) error {
 	return func(w io.Writer) error {
 		_, err := w.Write(content)
@@ -264,7 +264,7 @@ func writes(content []byte) func(io.Writer) error {
 	}
 }
 
-// random gives n bytes that follow from seed.
+// random returns n bytes that follow from seed.
 func random(seed uint64, n int) []byte {
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], seed)
@@ -273,7 +273,7 @@ func random(seed uint64, n int) []byte {
 	return p
 }
 
-// text gives content that no other call gives, of the test's size.
+// text returns content that no other call returns, of the test's size.
 func (f *fixture) text(format string, args ...any) []byte {
 	content := text(format, args...)
 	if missing := f.size - len(content); missing > 0 {
@@ -282,7 +282,7 @@ func (f *fixture) text(format string, args ...any) []byte {
 	return content
 }
 
-// text gives content that no other call gives.
+// text returns content that no other call returns.
 func text(format string, args ...any) []byte {
 	return fmt.Appendf(nil, "%s %016x", fmt.Sprintf(format, args...), rand.Uint64())
 }

@@ -34,7 +34,7 @@ const (
 	clusterName = "active"
 )
 
-// newServer gives a server that is not started yet, and its frontend's address.
+// newServer returns a server that is not started yet, and its frontend's address.
 func newServer(opts options) (temporal.Server, string, error) {
 	ports, err := freePorts(opts.port, len(temporal.DefaultServices)+1)
 	if err != nil {
@@ -74,7 +74,7 @@ func newServer(opts options) (temporal.Server, string, error) {
 	return server, address, nil
 }
 
-// freePorts gives n different ports that nobody listens on, the wished one first
+// freePorts returns n different ports that nobody listens on, the wished one first
 // unless it is 0. All are held until all are known, so that they differ; whoever
 // listens next finds them free, unless another process was faster.
 func freePorts(wish, n int) ([]int, error) {

@@ -56,7 +56,7 @@ func WorkspaceMounts(dir string) ([]string, error) {
 // workspaces there, which would be in use for as long as the namespace lives.
 const LeaveMounts = `sed -nE 's|^([^ ]+ ){4}([^ ]+) .* - (fuse[.]workdir\|overlay workdir/).*|\2|p' /proc/self/mountinfo | while read -r m; do umount --lazy "$(printf %b "$m")"; done`
 
-// Marked gives the processes that have a variable in their environment, see
+// Marked returns the processes that have a variable in their environment, see
 // HasVariable, and have not ended. This process is not among them.
 func Marked(variable string) []int {
 	var pids []int
@@ -88,7 +88,7 @@ func Alive(pid int) bool {
 	return len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
 }
 
-// CommandLine gives the arguments of a process, separated by spaces.
+// CommandLine returns the arguments of a process, separated by spaces.
 func CommandLine(pid int) string {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
 	if err != nil {

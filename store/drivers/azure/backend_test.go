@@ -22,7 +22,7 @@ type asked struct {
 	body string
 }
 
-// listening gives a backend, and the requests that it makes.
+// listening returns a backend, and the requests that it makes.
 func listening(t *testing.T, answer http.HandlerFunc) (*backend, func() []asked) {
 	t.Helper()
 	var mu sync.Mutex
@@ -66,7 +66,7 @@ func TestWrites(t *testing.T) {
 			b, requests := listening(t, stored)
 			put, err := b.Put(t.Context(), "k", []byte("x"), tc.cond)
 			if err != nil || put.Revision != "0x2" {
-				t.Errorf("Put gives %+v, %v", put, err)
+				t.Errorf("Put returns %+v, %v", put, err)
 			}
 			u, err := b.Upload(t.Context(), "k", tc.cond, nil)
 			if err != nil {
@@ -77,7 +77,7 @@ func TestWrites(t *testing.T) {
 			}
 			done, err := u.Complete(t.Context(), tc.cond)
 			if err != nil || done.Revision != "0x2" {
-				t.Errorf("Complete gives %+v, %v", done, err)
+				t.Errorf("Complete returns %+v, %v", done, err)
 			}
 			all := requests()
 			if len(all) != 3 {
@@ -119,7 +119,7 @@ func TestBlocks(t *testing.T) {
 		}
 		done, err := u.Complete(t.Context(), cloud.Condition{})
 		if err != nil {
-			t.Errorf("Complete gives %+v, %v", done, err)
+			t.Errorf("Complete returns %+v, %v", done, err)
 		}
 		all := requests()
 		want := "<Latest>" + ids[1] + "</Latest><Latest>" + ids[2] + "</Latest><Latest>" + ids[3] + "</Latest><Latest>" + ids[4] + "</Latest>"

@@ -20,7 +20,7 @@ import (
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
-// answering gives the backend of a container "box" in the account "acct" at a server
+// answering returns the backend of a container "box" in the account "acct" at a server
 // that answers so, with the credentials that a URL shows most readily.
 func answering(t *testing.T, answer http.HandlerFunc) *backend {
 	t.Helper()
@@ -34,7 +34,7 @@ func at(t *testing.T, address string) *backend {
 	return with(t, address, containerOptions(cloud.NewTransport(nil)))
 }
 
-// with gives a backend by a client with options of its own.
+// with returns a backend by a client with options of its own.
 func with(t *testing.T, address string, opts *container.ClientOptions) *backend {
 	t.Helper()
 	client, err := container.NewClientWithNoCredential(address, opts)
@@ -309,7 +309,7 @@ func TestFolders(t *testing.T) {
 	})
 	for _, name := range []string{"head", "get"} {
 		if err := requests[name](t.Context(), b); !errors.Is(err, store.ErrNotArchive) || cloud.Classify(b, err).Meaning != cloud.Other {
-			t.Errorf("%s gives %v", name, err)
+			t.Errorf("%s returns %v", name, err)
 		}
 	}
 	var found []string
@@ -318,6 +318,6 @@ func TestFolders(t *testing.T) {
 		found = append(found, fmt.Sprintf("%s %d %s", o.Name, o.Size, o.Revision))
 	}
 	if err != nil || fmt.Sprint(found) != "[f/ 0  k.tar.gz 7 0x1]" {
-		t.Errorf("list gives %v, %v", found, err)
+		t.Errorf("list returns %v, %v", found, err)
 	}
 }

@@ -65,7 +65,7 @@ func TestCopy(t *testing.T) {
 	b.credential = token("T")
 	done, err := copied(t.Context(), b, b, size)
 	if err != nil || done.Revision != "0x2" {
-		t.Errorf("gives %+v, %v", done, err)
+		t.Errorf("returns %+v, %v", done, err)
 	}
 	all := requests()
 	commit := all[len(all)-1]

@@ -164,7 +164,7 @@ func (e variables) with(query url.Values) azureblob.ServiceURLOptions {
 	return o
 }
 
-// isEmulator says whether o leads to an emulator.
+// isEmulator reports whether o leads to an emulator.
 func isEmulator(o azureblob.ServiceURLOptions) bool {
 	return o.IsLocalEmulator || strings.HasPrefix(o.StorageDomain, "127.0.0.1") || strings.HasPrefix(o.StorageDomain, "localhost")
 }

@@ -39,7 +39,7 @@ func environment(t *testing.T, variables map[string]string) {
 	}
 }
 
-// clientFor gives the client that a URL leads to.
+// clientFor returns the client that a URL leads to.
 func clientFor(t *testing.T, address string) (*container.Client, azcore.TokenCredential, error) {
 	t.Helper()
 	u, err := store.ParsePrefix(address)
@@ -119,7 +119,7 @@ func TestOpenRefuses(t *testing.T) {
 			environment(t, tc.env)
 			_, _, err := clientFor(t, tc.url)
 			if !errors.Is(err, store.ErrURL) || !strings.Contains(err.Error(), tc.says) {
-				t.Errorf("gives %v; want ErrURL that says %q", err, tc.says)
+				t.Errorf("returns %v; want ErrURL that says %q", err, tc.says)
 			}
 			if err != nil && (strings.Contains(err.Error(), "SECRET") || strings.Contains(err.Error(), someKey)) {
 				t.Errorf("shows a secret: %v", err)
@@ -138,7 +138,7 @@ func TestNotLoggedIn(t *testing.T) {
 	defer s.Close()
 	_, err = s.Stat(t.Context(), "k")
 	if !errors.Is(err, store.ErrNotAllowed) || !strings.Contains(err.Error(), "az login") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("gives %v", err)
+		t.Errorf("returns %v", err)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestFromBucket(t *testing.T) {
 	}
 	info, err := s.Stat(t.Context(), "a//b")
 	if err != nil || info.Key != "a//b" || info.Revision != "0x1" {
-		t.Errorf("Stat gives %+v, %v", info, err)
+		t.Errorf("Stat returns %+v, %v", info, err)
 	}
 	if len(asked) != 1 || asked[0] != "HEAD /acct/box/team%2Fa%2F%2Fb.tar.gz" {
 		t.Errorf("asked for %q", asked)
@@ -178,7 +178,7 @@ func TestFromBucketRefuses(t *testing.T) {
 	defer bucket.Close()
 	for _, b := range []*blob.Bucket{nil, bucket} {
 		if _, err := FromBucket(b); !errors.Is(err, store.ErrURL) {
-			t.Errorf("gives %v; want ErrURL", err)
+			t.Errorf("returns %v; want ErrURL", err)
 		}
 	}
 }

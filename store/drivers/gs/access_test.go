@@ -38,7 +38,7 @@ func newGoogle(t *testing.T, tokens http.HandlerFunc) *google {
 	return g
 }
 
-// backend gives a backend that needs credentials.
+// backend returns a backend that needs credentials.
 func (g *google) backend(t *testing.T) (*backend, *cloud.Transport) {
 	return testBackend(t, config{endpoint: g.URL + "/storage/v1/"})
 }

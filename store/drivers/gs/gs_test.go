@@ -50,7 +50,7 @@ func TestOptions(t *testing.T) {
 		got, err := parseOptions(store.URL{Scheme: "gs", Bucket: "bkt", Query: test.query})
 		switch {
 		case test.bad == "" && (err != nil || got != test.want):
-			t.Errorf("%q gives %+v and %v, want %+v", test.query, got, err, test.want)
+			t.Errorf("%q returns %+v and %v, want %+v", test.query, got, err, test.want)
 		case test.bad != "" && (err == nil || !strings.Contains(err.Error(), test.bad)):
 			t.Errorf("%q gives the error %v, want one about %q", test.query, err, test.bad)
 		}

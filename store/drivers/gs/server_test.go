@@ -11,7 +11,7 @@ import (
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
-// backendAt gives a backend whose requests, without credentials, go to a handler.
+// backendAt returns a backend whose requests, without credentials, go to a handler.
 func backendAt(t *testing.T, handler http.HandlerFunc) (*backend, *cloud.Transport) {
 	t.Helper()
 	server := httptest.NewServer(handler)

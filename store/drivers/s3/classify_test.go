@@ -65,7 +65,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// hasty gives a store whose SDK tries nothing again.
+// hasty returns a store whose SDK tries nothing again.
 func hasty(f *fake) store.Store {
 	return New(awss3.New(awss3.Options{
 		Region: "us-east-1", BaseEndpoint: &f.URL, UsePathStyle: true, Retryer: aws.NopRetryer{},
@@ -92,7 +92,7 @@ func TestNoCredentials(t *testing.T) {
 // Codes that only a write meets.
 func TestRefusalsOfWrites(t *testing.T) {
 	if gone := conditional(&smithy.GenericAPIError{Code: "NoSuchKey"}, cloud.Condition{Replace: "rev"}); classified(gone) != cloud.Changed {
-		t.Errorf("a condition on what is gone gives %v", gone)
+		t.Errorf("a condition on what is gone returns %v", gone)
 	}
 	for want, err := range map[cloud.Meaning]error{
 		cloud.NotFound:    conditional(&smithy.GenericAPIError{Code: "NoSuchKey"}, cloud.Condition{}),

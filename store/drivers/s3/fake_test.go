@@ -93,7 +93,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// holdsLocked says whether the conditions of a request hold. Preconditions: f is
+// holdsLocked reports whether the conditions of a request hold. Preconditions: f is
 // locked.
 func (f *fake) holdsLocked(r *http.Request, name string) bool {
 	content, there := f.objects[name]

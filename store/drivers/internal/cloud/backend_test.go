@@ -52,7 +52,7 @@ func newMemory() *memory {
 	}
 }
 
-// newMemoryStore gives a store on m that waits for nothing long.
+// newMemoryStore returns a store on m that waits for nothing long.
 func newMemoryStore(t *testing.T, m *memory) *cloudStore {
 	t.Helper()
 	s, ok := NewStore(m, "", nil).(*cloudStore)
@@ -70,7 +70,7 @@ func (m *memory) fails(kind string, faults ...fault) {
 	m.faults[kind] = append(m.faults[kind], faults...)
 }
 
-// sent gives the kinds of the requests since the last call.
+// sent returns the kinds of the requests since the last call.
 func (m *memory) sent() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -381,7 +381,7 @@ func (u *memoryUpload) Abort(ctx context.Context) error {
 	})
 }
 
-// litter gives what is there beside archives.
+// litter returns what is there beside archives.
 func (m *memory) litter() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

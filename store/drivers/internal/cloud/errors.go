@@ -58,7 +58,7 @@ var meanings = map[Meaning]struct {
 	unsent:       {store.ErrUnreachable, "look whether the address is right, the network up and the server running"},
 }
 
-// Again says whether a request that was refused so may be sent once more, if it does no harm
+// Again reports whether a request that was refused so may be sent once more, if it does no harm
 // when it is done twice.
 func (m Meaning) Again() bool { return m == Busy || m == Broken || m == unsent }
 

@@ -36,7 +36,7 @@ func newFixture(t *testing.T) *fixture {
 	return f
 }
 
-// large gives an archive of n parts.
+// large returns an archive of n parts.
 func large(n int) []byte { return bytes.Repeat([]byte("large.."), n*smallPart/7) }
 
 func (f *fixture) noError(err error) {

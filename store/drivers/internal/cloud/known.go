@@ -29,7 +29,7 @@ func knownPath(what string) string {
 // noteName is what the name of a note looks like. Other files are not ours.
 var noteName = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// known says whether this was found out within the last day, by a process of this user.
+// known reports whether this was found out within the last day, by a process of this user.
 func known(what string) bool {
 	var st unix.Stat_t
 	if store.Remembered() == "" || unix.Lstat(knownPath(what), &st) != nil {

@@ -30,7 +30,7 @@ func TestListAll(t *testing.T) {
 			}
 		}
 		if !slices.Equal(keys, want) {
-			t.Errorf("ListAll of %q gives %q, want %q", prefix, keys, want)
+			t.Errorf("ListAll of %q returns %q, want %q", prefix, keys, want)
 		}
 	}
 	_, err := f.s.ListAll(t.Context(), "../")

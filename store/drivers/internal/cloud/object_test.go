@@ -81,7 +81,7 @@ func TestReadResumes(t *testing.T) {
 	n, err := o.ReadAt(p, 12_345_678)
 	f.noError(err)
 	if n != len(p) || !bytes.Equal(p, content[12_345_678:][:n]) {
-		t.Error("ReadAt gives other bytes")
+		t.Error("ReadAt returns other bytes")
 	}
 }
 

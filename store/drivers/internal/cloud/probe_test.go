@@ -137,7 +137,7 @@ func TestCopy(t *testing.T) {
 	_, err = f.s.CopyFrom(t.Context(), f.s, "key", f.base.Revision, "copy", nil)
 	var conflict *store.ConflictError
 	if !errors.As(err, &conflict) || conflict.Have != info.Revision {
-		t.Errorf("a copy onto another archive gives %v", err)
+		t.Errorf("a copy onto another archive returns %v", err)
 	}
 	_, err = f.s.CopyFrom(t.Context(), f.s, "key", "old", "other", nil)
 	f.wantError(err, store.ErrConflict)

@@ -188,7 +188,7 @@ func TestRefusals(t *testing.T) {
 		}
 		_, err := f.s.Stat(t.Context(), "key")
 		if !errors.Is(err, want.kind) || !strings.HasPrefix(err.Error(), "stat memory://bucket/key: ") {
-			t.Errorf("a refusal that means %d gives %v, want %v", meaning, err, want.kind)
+			t.Errorf("a refusal that means %d returns %v, want %v", meaning, err, want.kind)
 		}
 	}
 }

@@ -47,7 +47,7 @@ type backoff struct{ pause time.Duration }
 
 func (s *cloudStore) backoff() *backoff { return &backoff{s.pause} }
 
-// wait waits, and says whether the context still lives.
+// wait waits, and reports whether the context still lives.
 func (b *backoff) wait(ctx context.Context) bool {
 	jittered := b.pause/2 + rand.N(b.pause/2+1) // so that many that were refused do not all come back at once
 	b.pause *= 2

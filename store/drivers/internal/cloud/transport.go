@@ -26,7 +26,7 @@ type operation struct {
 type operationKey struct{}
 
 // Operation returns a context for one operation of a kind, by the names of store.Traffic. The
-// store gives one to every method of a Backend; a method that makes more than one request that
+// store passes one to every method of a Backend; a method that makes more than one request that
 // is no retry asks for one more context for each.
 func Operation(ctx context.Context, kind string) context.Context {
 	outer := operationOf(ctx)
