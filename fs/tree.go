@@ -45,6 +45,8 @@ type Tree struct {
 	text   budget // names and the like, against MaxBytes too
 	heap   budget // what the tree takes of Options.Heap
 
+	unlimited atomic.Bool // see LiftLimits
+
 	state   atomic.Uint32 // of stateFrozen and so on
 	errMu   sync.Mutex    // guards err; a leaf
 	err     error         // the first cause of Poison

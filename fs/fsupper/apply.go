@@ -45,13 +45,17 @@ type Options struct {
 // directory whose mtime alone is another one is no change: so are those in which something
 // was made and removed again.
 //
+// What upper holds has found room there, so that none is missing in t: its limits of the Go
+// heap and of inodes are lifted.
+//
 // After an error t is not to be used, and nothing of it is to be stored. Errors, with the
 // path in their text: ErrInconsistent; *fs.TooLongError;
-// those of the tree, such as ENOSPC, of the file system, and ctx's.
+// those of the tree, of the file system, and ctx's.
 func Apply(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) error {
 	if opts == nil || opts.Backing == nil {
 		return errors.New("apply upper: no backing directory to adopt files into")
 	}
+	t.LiftLimits()
 	to := &treeTarget{tree: t, backing: opts.Backing, detached: map[uint64]*fs.Inode{}}
 	return newApplier(ctx, t, upper, opts, to).run(index)
 }
