@@ -15,6 +15,7 @@ type Traits struct {
 	DirPath  int    // bytes of the longest path of a directory
 	File     int64  // bytes of the largest file
 	Sparse   bool   // a file has a hole
+	Link     string // path of a name of a file with several names; "" if there is none
 	Whiteout string // path of a character device 0:0, which overlays take for an absence; "" if there is none
 }
 
@@ -40,6 +41,9 @@ func (t *Tree) Traits() (Traits, error) {
 func (s *Traits) add(path int, a Attr, name func() string) {
 	s.Names++
 	s.Path = max(s.Path, path)
+	if a.Mode&syscall.S_IFMT != syscall.S_IFDIR && a.Nlink > 1 && s.Link == "" {
+		s.Link = name()
+	}
 	switch a.Mode & syscall.S_IFMT {
 	case syscall.S_IFDIR:
 		s.DirPath = max(s.DirPath, path)

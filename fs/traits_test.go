@@ -25,7 +25,7 @@ func TestTraits(t *testing.T) {
 			if errno := tree.Link(tree.Root(), "again", n); errno != 0 {
 				t.Fatal(errno)
 			}
-		}, Traits{Names: 4, Path: 202, DirPath: 200, File: 5000}},
+		}, Traits{Names: 4, Path: 202, DirPath: 200, File: 5000, Link: "again"}},
 		{"hole", func(t *testing.T, tree *Tree, dir *Inode) {
 			n := mknod(t, tree, dir, "f", syscall.S_IFREG|0o644)
 			if _, errno := tree.WriteAt(n, []byte("x"), 1<<20, false); errno != 0 {

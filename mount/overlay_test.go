@@ -49,9 +49,15 @@ func (f *fixture) output(key, script string) string {
 	f.t.Helper()
 	m := f.open(key, &Options{ReadOnly: true, Grace: time.Minute})
 	defer f.close(m, false)
-	out, err := Command(f.t.Context(), m, "sh", "-ec", script).CombinedOutput()
+	return printed(f.t, m, script)
+}
+
+// printed is what a script prints in a mount.
+func printed(t *testing.T, m *Mount, script string) string {
+	t.Helper()
+	out, err := Command(t.Context(), m, "sh", "-ec", script).CombinedOutput()
 	if err != nil {
-		f.t.Fatalf("%v: %s", err, out)
+		t.Fatalf("%v: %s", err, out)
 	}
 	return string(out)
 }
@@ -101,6 +107,7 @@ func TestViewFallsBack(t *testing.T) {
 	f := newFixture(t)
 	f.archiveOf("big", "truncate -s 65M big")
 	f.archiveOf("quarter", "head -c 3M /dev/zero | tr '\\0' x >quarter")
+	f.archiveOf("linked", "mkdir b; echo >b/link; ln b/link c")
 	deep := strings.Repeat("d", 200) + "/" + strings.Repeat("e", 55)
 	f.archiveOf("deep", "mkdir -p "+deep)
 	for _, tt := range []struct {
@@ -110,13 +117,13 @@ func TestViewFallsBack(t *testing.T) {
 		byName    bool // it can be had by name
 	}{
 		{"no overlay", "k", Options{without: []string{"overlay"}}, "no such device", false},
-		{"no index", "k", Options{without: []string{"index"}}, "index of hard links", false},
 		{"no user xattrs", "k", Options{without: []string{"user xattrs"}}, "extended attributes of users", false},
 		{"read-only", "k", Options{ReadOnly: true, Presence: MayBeAbsent}, "read-only mounts are FUSE mounts", false},
-		{"inodes alone", "k", Options{MaxInodes: 1000}, "a limit of inodes", false},
+		{"limit of inodes", "k", Options{MaxInodes: 1000, MaxBytes: 1 << 20}, "limit of inodes", false},
 		{"spill", "k", Options{Spill: t.TempDir()}, "no reserve", true},
 		{"big file", "big", Options{without: []string{"nothing"}}, "copied whole", true},
 		{"a quarter of the memory", "quarter", Options{MaxBytes: 8 << 20, without: []string{"nothing"}}, "copied whole", true},
+		{"hard link", "linked", Options{without: []string{"nothing"}}, "is a hard link", false},
 		{"long path", "deep", Options{without: []string{"nothing"}}, "path of 256 bytes", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -223,7 +230,7 @@ func TestOverlayRoundTrips(t *testing.T) {
 // What a tool only looks at, or changes there and back, is no change.
 func TestOverlayNoChange(t *testing.T) {
 	f := newFixture(t)
-	f.archiveOf("k", "mkdir d; echo text >d/f; ln d/f g; ln -s f d/l; chmod 644 d/f")
+	f.archiveOf("k", "mkdir d; echo text >d/f; echo text >g; ln -s f d/l; chmod 644 d/f g")
 	m := f.openOverlay("k", Options{})
 	shell(t, m, "mv d e; mv e d; : <>g; chmod -R u+r .; mkdir x; rmdir x; chmod 600 g; chmod 644 g")
 	if st := f.status(m); st.Changes.Total() != 0 || st.Bytes == 0 {
@@ -257,7 +264,7 @@ func TestOverlayNoSpaceInACopy(t *testing.T) {
 func TestOverlayRemovesMoreThanMayBeMade(t *testing.T) {
 	f := newFixture(t)
 	f.archiveOf("k", "mkdir d; cd d; seq 3000 | xargs touch")
-	m := f.openOverlay("k", Options{MaxBytes: 1 << 20, MaxInodes: 3100})
+	m := f.openOverlay("k", Options{MaxBytes: 1 << 20})
 	shell(t, m, "ls d | sed s,^,d/, | xargs rm; echo content >file")
 	if res := f.close(m, true); res.Changes.Removed != 3000 || res.Changes.Created != 1 {
 		t.Errorf("%+v", res.Changes)

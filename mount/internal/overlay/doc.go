@@ -7,6 +7,6 @@
 // when that ends, everybody who could change the upper layer is gone.
 //
 // What kernels differ in is tried and not looked up: how layers are named to the overlay
-// ([forms]), and whether it keeps an index of hard links. Where a piece is missing the
+// ([forms]). Where a piece is missing the
 // error is an *[Unsupported], which says which one, and nothing is left mounted.
 package overlay

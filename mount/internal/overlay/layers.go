@@ -122,18 +122,21 @@ func ClearScratch(dir string) {
 	_ = unix.Rmdir(dir)
 }
 
-// newEmpty makes an empty layer. It is in an overlay for its place alone: of three layers
-// on file systems of their own the inode numbers of the second get the bit 2^62
-// (fs/overlayfs/util.c, ovl_xino_bits), and of two they would get 2^63.
+// newEmpty makes an empty layer, which does two things for the one above it:
+//
+//   - With three layers on file systems of their own the inode numbers of the second get
+//     the bit 2^62, with two they would get 2^63 (fs/overlayfs/util.c, ovl_xino_bits).
+//   - A ramfs has no UUID, as FUSE has none, and of lower layers that share one the kernel
+//     opens no file handles (fs/overlayfs/super.c, ovl_lower_uuid_ok). It still notes them
+//     in the upper layer. Otherwise it would open that of a changed file once it has
+//     forgotten the lower one. FUSE would return an entry that is not valid, and the file
+//     would be missing from listings, or ESTALE (Linux 6.18).
 func newEmpty() (int, error) {
-	ctx, err := newContext("tmpfs")
+	ctx, err := newContext("ramfs")
 	if err != nil {
 		return -1, err
 	}
 	defer ctx.close()
-	if err := ctx.set("size", "4096"); err != nil {
-		return -1, err
-	}
 	return ctx.mount(unix.MOUNT_ATTR_RDONLY)
 }
 

@@ -17,7 +17,6 @@ func (e *Unsupported) Error() string { return "no overlay: " + e.Why }
 const (
 	UpperName = "upper"
 	WorkName  = "work"
-	IndexName = "index" // in the work directory: the overlay's own
 )
 
 // Config says what an overlay is made of. The descriptors stay the caller's.
@@ -36,7 +35,7 @@ type Config struct {
 	Suid     bool // set-user-ID programs have their effect
 	Dev      bool // so have device nodes
 	// Without names what is to be taken for missing, so that tests can walk the paths of
-	// other kernels: "overlay", "descriptors", "detached", "index", "user xattrs".
+	// other kernels: "overlay", "descriptors", "detached", "user xattrs".
 	Without []string
 }
 
@@ -50,7 +49,10 @@ type Overlay struct {
 	device string
 }
 
-// Make makes an overlay. The error is an *Unsupported.
+// Make makes an overlay. It keeps no index of hard links, for which the kernel would have to
+// open file handles of the lower layer: a file of several names there becomes several at
+// its first change. A file that was changed gets the inode number that it has in the upper
+// layer once the kernel has forgotten it. The error is an *Unsupported.
 func Make(cfg *Config) (*Overlay, error) {
 	if err := cfg.checkUpper(); err != nil {
 		return nil, err
@@ -118,7 +120,7 @@ func (cfg *Config) finish(ctx fsContext) (*Overlay, error) {
 	onOff := map[bool]string{true: "on", false: "off"}
 	for _, o := range [][2]string{
 		{"source", cfg.Source}, {"redirect_dir", "on"}, {"xino", "on"}, {"metacopy", onOff[cfg.Metacopy]},
-		{"index", onOff[cfg.missing("index") == nil]},
+		{"index", "off"},
 	} {
 		if err := ctx.set(o[0], o[1]); err != nil {
 			return nil, err
@@ -134,25 +136,12 @@ func (cfg *Config) finish(ctx fsContext) (*Overlay, error) {
 		return nil, err
 	}
 	o := &Overlay{fd: fd}
-	if o.device, err = deviceOf(fd); err == nil {
-		err = cfg.checkIndex()
-	}
+	o.device, err = deviceOf(fd)
 	if err != nil {
 		o.Close()
 		return nil, err
 	}
 	return o, nil
-}
-
-// checkIndex looks for the index, without which hard links of the lower layer would break
-// where they are changed. The kernel does without one, and says so in its log alone, where
-// a layer has no file handles (fs/overlayfs/super.c, ovl_lower_dir).
-func (cfg *Config) checkIndex() error {
-	err := unix.Faccessat(cfg.Home, WorkName+"/"+IndexName, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil {
-		return &Unsupported{Why: "the kernel keeps no index of hard links on these layers"}
-	}
-	return nil
 }
 
 func (cfg *Config) attributes() int {

@@ -118,7 +118,7 @@ func checkTable(t *testing.T, dir, device string) {
 }
 
 func TestMakeUnsupported(t *testing.T) {
-	for _, feature := range []string{"overlay", "index", "user xattrs"} {
+	for _, feature := range []string{"overlay", "user xattrs"} {
 		t.Run(feature, func(t *testing.T) {
 			o, err := Make(newConfig(t, feature))
 			var why *Unsupported

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -184,15 +183,14 @@ func TryHome() (tmpfs bool, err error) {
 // home unless it is empty.
 func filesIn(size int64) int64 { return size/(2<<10) + 1<<10 }
 
-// roomFor lets a home have so many files, and a mark for each of so many names of an
-// overlay's lower layer: what is removed there takes an inode of the home. files is 0
-// where the mount has no limit of its own. Close ends that.
-func (b *budget) roomFor(home fs.Home, files, names int64) (io.Closer, error) {
+// roomFor lets a home have a mark for each of so many names of an overlay's lower layer,
+// beside its files: what is removed there takes an inode of the home. Close ends that.
+func (b *budget) roomFor(home fs.Home, names int64) (io.Closer, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch h := home.(type) {
 	case *ownedHome:
-		return nothing{}, fs.SetInodes(h.Home, cmp.Or(files, filesIn(h.size))+names)
+		return nothing{}, fs.SetInodes(h.Home, filesIn(h.size)+names)
 	default:
 		if home != b.shared {
 			return nothing{}, nil // a disk, which has a limit of its own

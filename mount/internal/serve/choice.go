@@ -65,6 +65,8 @@ func (h *hosted) whyNoOverlay() (traits fs.Traits, why string, err error) {
 	switch {
 	case traits.Whiteout != "":
 		why = fmt.Sprintf("%q is a device 0:0, which an overlay takes for a file that was removed", traits.Whiteout)
+	case traits.Link != "":
+		why = fmt.Sprintf("%q is a hard link, and an overlay would break it once the kernel has forgotten the file", traits.Link)
 	case traits.DirPath > overlay.MaxRedirect:
 		why = fmt.Sprintf("a directory has a path of %d bytes, and with more than %d it could not be moved", traits.DirPath, overlay.MaxRedirect)
 	case h.req.View == wire.ViewAuto && traits.File > largest:
@@ -80,8 +82,8 @@ func (h *hosted) whyNoOverlayHere() string {
 		return "read-only mounts are FUSE mounts"
 	case h.req.Spill != "" && h.req.View == wire.ViewAuto:
 		return "with a spill directory an overlay would leave the disk no reserve"
-	case h.req.MaxInodes > 0 && h.req.MaxBytes == 0:
-		return "a limit of inodes (--max-inodes) needs one of memory (--max-bytes) as well"
+	case h.req.MaxInodes > 0:
+		return "an overlay keeps no limit of inodes (--max-inodes)"
 	}
 	why := overlayUnavailable()
 	if why == "" && h.req.View == wire.ViewAuto && len(h.req.Without) == 0 { // tests of the choice mask something

@@ -33,7 +33,6 @@ type overlayView struct {
 	traits  fs.Traits      // immutable; of the tree
 	backing *fs.BackingDir // set by show; has upper and work
 	upper   int            // descriptor; set by show, -1 before
-	index   int            // descriptor; likewise
 	private uint32         // immutable; permission bits of the root directory that stand for its own; 0: none do
 
 	passed  bool  // the barrier was passed
@@ -42,7 +41,7 @@ type overlayView struct {
 }
 
 func newOverlayView(h *hosted, traits fs.Traits) *overlayView {
-	return &overlayView{fuseView: fuseView{h: h}, traits: traits, upper: -1, index: -1}
+	return &overlayView{fuseView: fuseView{h: h}, traits: traits, upper: -1}
 }
 
 // scratch is where the layers are attached for a moment, if they have to be.
@@ -91,9 +90,6 @@ func (v *overlayView) show(context.Context) error {
 		return err
 	}
 	v.mounted = true
-	if v.index, err = v.open(overlay.WorkName + "/" + overlay.IndexName); err != nil {
-		return &host.Error{Path: v.h.dir, What: "open the overlay's index: " + err.Error()}
-	}
 	return nil
 }
 
@@ -104,7 +100,7 @@ func (v *overlayView) makeUpper() (err error) {
 		return &overlay.Unsupported{Why: "there is no file system of the server's own for what is written: " + err.Error()}
 	}
 	v.h.own(v.backing)
-	room, err := v.h.server.budget.roomFor(v.h.home, v.h.req.MaxInodes, v.traits.Names)
+	room, err := v.h.server.budget.roomFor(v.h.home, v.traits.Names)
 	if err != nil {
 		return &overlay.Unsupported{Why: "make room for the marks of removed files: " + err.Error()}
 	}
@@ -257,7 +253,7 @@ func (v *overlayView) applyOptions() *fsupper.Options {
 func (v *overlayView) apply(ctx context.Context) error {
 	if !v.applied {
 		v.applied = true
-		v.err = archive.PathTooLong(fsupper.Apply(ctx, v.h.tree, v.upper, v.index, v.applyOptions()))
+		v.err = archive.PathTooLong(fsupper.Apply(ctx, v.h.tree, v.upper, -1, v.applyOptions()))
 	}
 	return v.err
 }
@@ -275,7 +271,7 @@ func (v *overlayView) changes(ctx context.Context) fs.Changes {
 
 // count is what would have changed if the work ended now.
 func (v *overlayView) count(ctx context.Context) fs.Changes {
-	c, err := fsupper.Count(ctx, v.h.tree, v.upper, v.index, v.applyOptions())
+	c, err := fsupper.Count(ctx, v.h.tree, v.upper, -1, v.applyOptions())
 	if err != nil {
 		v.h.logger().Warn("the changes cannot be counted", "error", err)
 	}
