@@ -24,6 +24,9 @@ func (t *Tree) Seal() {
 		n.mu.Unlock()
 	}
 	t.removed.Store(0)
+	if t.image == nil {
+		t.sealed = map[uint64]map[string]sealedName{}
+	}
 }
 
 // Changes counts the inodes that changed since Seal, whatever number of names

@@ -256,6 +256,7 @@ func (t *Tree) findToChange(dir *Inode, name string) (uint64, syscall.Errno) {
 	if errno := checkName(name); errno != 0 {
 		return 0, errno
 	}
+	t.note(dir)
 	return dir.dir.lookup(name), 0
 }
 

@@ -37,8 +37,9 @@ type Tree struct {
 	atimes    atimes
 	timesLeft atomic.Bool // see LeaveTimes
 
-	mu     sync.RWMutex // guards names, link counts and directories; see doc.go
-	gone   []uint64     // a bit for each row of which the inode has lost its last name; guarded by mu
+	mu     sync.RWMutex                     // guards names, link counts and directories; see doc.go
+	sealed map[uint64]map[string]sealedName // of a tree without an image, see note; nil before Seal; guarded by mu
+	gone   []uint64                         // a bit for each row of which the inode has lost its last name; guarded by mu
 	inodes table
 	nodes  budget // inodes, and the names of each beyond its first, as on tmpfs (shmem_link in the kernel's mm/shmem.c)
 	bytes  budget // content, against MaxBytes

@@ -1,5 +1,27 @@
 package fs
 
+import "syscall"
+
+// KindName is what the kind of a mode is called: "file", "directory", "symlink", "fifo",
+// "character device", "block device" or "socket".
+func KindName(mode uint32) string {
+	switch mode & syscall.S_IFMT {
+	case syscall.S_IFDIR:
+		return "directory"
+	case syscall.S_IFLNK:
+		return "symlink"
+	case syscall.S_IFIFO:
+		return "fifo"
+	case syscall.S_IFCHR:
+		return "character device"
+	case syscall.S_IFBLK:
+		return "block device"
+	case syscall.S_IFSOCK:
+		return "socket"
+	}
+	return "file"
+}
+
 // Time is a POSIX timestamp. Sec may be negative; Nsec is 0 to 999,999,999.
 type Time struct {
 	Sec  int64

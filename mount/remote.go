@@ -25,6 +25,7 @@ const (
 	remoteCommit  = "remote-commit"
 	remoteAbandon = "remote-abandon"
 	remoteStatus  = "remote-status"
+	remoteChanges = "remote-changes" // is answered by wire.CallChanged, until there are no more
 	remoteClose   = "remote-close"
 	remoteList    = "remote-list"
 	remoteFind    = "remote-find" // is this mount yours?
@@ -202,6 +203,10 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 		return struct{}{}, nil
 	case remoteStatus:
 		return m.statusOrLost(ctx)
+	case remoteChanges:
+		return struct{}{}, m.sendChanges(ctx, func(ctx context.Context, some []wire.Change) error {
+			return c.Call(ctx, wire.CallChanged, wire.SomeChanges{Changes: some}, nil)
+		})
 	case remoteClose:
 		if req.To != "" {
 			u, err := parseTarget(req.To)
@@ -415,6 +420,18 @@ func (r *Remote) call(ctx context.Context, method string, out any, progress func
 
 // send is call with what else is to be said.
 func (r *Remote) send(ctx context.Context, method string, req remoteRequest, out any, progress func(Progress)) error {
+	var news callbacks
+	defer news.flush()
+	return r.exchange(ctx, method, req, out, func(_ context.Context, method string, body json.RawMessage) error {
+		if note, err := wire.Decode[wire.ProgressNote](body); err == nil && method == wire.NoteProgress && progress != nil {
+			news.runLatest(func() { progress(Progress(note.Progress)) })
+		}
+		return nil
+	})
+}
+
+// exchange asks the owner one thing. heard gets what it says before the answer.
+func (r *Remote) exchange(ctx context.Context, method string, req remoteRequest, out any, heard func(ctx context.Context, method string, body json.RawMessage) error) error {
 	dir, err := os.Open(r.session)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", r.record.Path, ErrServerLost, err)
@@ -427,13 +444,8 @@ func (r *Remote) send(ctx context.Context, method string, req remoteRequest, out
 	if err != nil {
 		return fmt.Errorf("%s: %w: nobody answers for it: %w", r.record.Path, ErrServerLost, err)
 	}
-	var news callbacks
-	defer news.flush()
-	c := ipc.New(nc, func(_ context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
-		if note, err := wire.Decode[wire.ProgressNote](body); err == nil && method == wire.NoteProgress && progress != nil {
-			news.runLatest(func() { progress(Progress(note.Progress)) })
-		}
-		return nil, nil
+	c := ipc.New(nc, func(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (any, error) {
+		return struct{}{}, heard(ctx, method, body)
 	}, wire.Codec)
 	defer c.Close()
 	req.Protocol, req.ID, req.Mount, req.Path = wire.Version, r.record.ID, r.record.Identity(), r.record.Path

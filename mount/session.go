@@ -34,6 +34,7 @@ type session struct {
 	exitErr error         // what Wait said; read after exited
 
 	callbacks callbacks // of what is about no mount; has its own lock
+	lists     lists     // likewise
 
 	taking chan struct{} // immutable; holds a token while a mountpoint is taken
 
@@ -268,6 +269,8 @@ func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body j
 			return nil, err
 		}
 		return struct{}{}, m.confirm(ctx)
+	case wire.CallChanged:
+		return struct{}{}, s.lists.deliver(ctx, body)
 	case wire.CallEnded:
 		m, err := s.find(body)
 		if err == nil {

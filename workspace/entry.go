@@ -3,7 +3,6 @@ package workspace
 import (
 	"fmt"
 	"strings"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -25,10 +24,8 @@ const (
 	Socket      Kind = "socket"
 )
 
-var kinds = map[uint32]Kind{
-	syscall.S_IFREG: File, syscall.S_IFDIR: Directory, syscall.S_IFLNK: Symlink, syscall.S_IFIFO: FIFO,
-	syscall.S_IFCHR: CharDevice, syscall.S_IFBLK: BlockDevice, syscall.S_IFSOCK: Socket,
-}
+// kindOf returns the kind that a mode stands for.
+func kindOf(mode uint32) Kind { return Kind(fs.KindName(mode)) }
 
 // Mode is the permission bits of an entry, which are printed in octal.
 type Mode uint32
@@ -56,7 +53,7 @@ type Entry struct {
 // entryOf describes one inode.
 func entryOf(t *fs.Tree, path string, n *fs.Inode, a fs.Attr) (Entry, error) {
 	e := Entry{
-		Path: path, Kind: kinds[a.Mode&syscall.S_IFMT], Mode: Mode(a.Mode & fs.PermBits),
+		Path: path, Kind: kindOf(a.Mode), Mode: Mode(a.Mode & fs.PermBits),
 		UID: a.UID, GID: a.GID, ModTime: timeOf(a.Mtime), Links: 1,
 	}
 	if !utf8.ValidString(path) {

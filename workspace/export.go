@@ -105,7 +105,7 @@ func (l *loaded) findDir(path string) (string, error) {
 		return "", err
 	}
 	defer l.tree.Unref(n, 1)
-	if kind := kinds[l.tree.Attr(n).Mode&unix.S_IFMT]; kind != Directory {
+	if kind := kindOf(l.tree.Attr(n).Mode); kind != Directory {
 		return "", fmt.Errorf("%q: %w: it is a %s, which cat writes", path, ErrPath, kind)
 	}
 	return at, nil

@@ -3,7 +3,6 @@ package workspace
 import (
 	"fmt"
 	"strings"
-	"syscall"
 
 	"github.com/workdir/workdir/fs"
 )
@@ -73,7 +72,7 @@ func (f *finder) up() {
 	}
 }
 
-func (f *finder) kind(n *fs.Inode) Kind { return kinds[f.tree.Attr(n).Mode&syscall.S_IFMT] }
+func (f *finder) kind(n *fs.Inode) Kind { return kindOf(f.tree.Attr(n).Mode) }
 
 // step goes to name in a directory, or gives the target of the link that it is.
 func (f *finder) step(dir *fs.Inode, name string) (link string, err error) {

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"os/signal"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +26,27 @@ func printJSON(w io.Writer, v any) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
 	return out.Encode(v)
+}
+
+// printJSONArray writes values as they come, as one line with an array.
+func printJSONArray[T any](out *bufio.Writer, values iter.Seq2[T, error]) error {
+	between := "["
+	for v, err := range values {
+		if err != nil {
+			return errors.Join(err, out.Flush())
+		}
+		var line bytes.Buffer
+		if err := printJSON(&line, v); err != nil {
+			return err
+		}
+		line.Truncate(line.Len() - 1) // the line break
+		if _, err := fmt.Fprint(out, between, line.String()); err != nil {
+			return err
+		}
+		between = ","
+	}
+	_, _ = fmt.Fprintln(out, strings.TrimSuffix(between, ",")+"]") // Flush returns its error
+	return out.Flush()
 }
 
 // printText writes text for people, in which nothing that others chose can command the

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -208,27 +212,63 @@ func (a *app) closeRemote(ctx context.Context, r *mount.Remote, to string) (moun
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	changes := false
+	cmd := &cobra.Command{
 		Use:   "status [DIR]",
-		Short: "Tell of mounted workspaces",
-		Long: `status tells of the mount that DIR is in, or of all mounts of this user that
-belong to the run directory.`,
+		Short: "Show mounted workspaces",
+		Long: `status shows the mount that DIR is in, or all mounts of this user that
+belong to the run directory. With --changes it lists what has been created, modified,
+removed and moved in the mount so far, while work goes on.`,
 		Example: `  workdir-mount status
-  workdir-mount status --json /mnt/job-1`,
+  workdir-mount status --json /mnt/job-1
+  workdir-mount status --changes /mnt/job-1`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if changes && len(args) == 0 {
+				return badFlag("--changes", "is for one mount: name its directory")
+			}
 			return untilSignal(func(ctx context.Context) error {
 				if len(args) == 0 {
 					return a.statusOfAll(ctx)
 				}
 				r, err := a.find(ctx, args[0])
-				if err != nil {
+				switch {
+				case err != nil:
 					return err
+				case changes:
+					return a.toStdout(ctx, func(w io.Writer) error { return a.printChanges(w, r.Changes(ctx)) })
 				}
 				return a.printStatus(ctx, r)
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&changes, "changes", false, "list the paths that are different, with their kinds and sizes")
+	return cmd
+}
+
+// printChanges prints the changes of a mount as they come.
+func (a *app) printChanges(w io.Writer, changes iter.Seq2[mount.Change, error]) error {
+	out := bufio.NewWriter(w) // keeps its first error
+	if a.json {
+		return printJSONArray(out, changes)
+	}
+	for c, err := range changes {
+		if err != nil {
+			return errors.Join(err, out.Flush())
+		}
+		size := ""
+		if c.Kind == "file" {
+			size = printable.Bytes(c.Size)
+		}
+		path := printable.Name(cmp.Or(c.Path, "."))
+		if c.From != "" {
+			path = printable.Name(c.From) + " -> " + path
+		}
+		if _, err := fmt.Fprintf(out, "%-8s  %-9s  %9s  %s\n", c.Change, c.Kind, size, path); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
 }
 
 func (a *app) printStatus(ctx context.Context, r *mount.Remote) error {

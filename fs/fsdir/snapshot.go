@@ -200,6 +200,68 @@ func (s *Snapshot) Changes(later *Snapshot) fs.Changes {
 	return c
 }
 
+// List returns the paths that are different in a later snapshot, in archive order, as closely
+// as Changes looks; of what was moved, the time of the last change does not count.
+func (s *Snapshot) List(later *Snapshot) []fs.PathChange {
+	l := lister{list: fs.ChangeList{}, numbers: map[fileID]uint64{}}
+	was, is := s.directories(), later.directories()
+	for path, id := range s.names {
+		if !later.stands(path, id, s, is) {
+			l.list.Gone(path, l.number(id), s.inodes[id].mode, s.inodes[id].size)
+		}
+	}
+	for path, id := range later.names {
+		now := later.inodes[id].comparable(s, later)
+		before, known := s.inodes[id]
+		before = before.comparable(s, later)
+		if !s.stands(path, id, later, was) {
+			l.list.Came(path, l.number(id), now.mode, now.size)
+			before.ctime, before.parent, before.name = now.ctime, now.parent, now.name
+		}
+		if known && now.modified(before) {
+			l.list.Changed(path, now.mode, now.size)
+		}
+	}
+	return l.list.Sum()
+}
+
+// lister is one List.
+type lister struct {
+	list    fs.ChangeList
+	numbers map[fileID]uint64
+}
+
+func (l *lister) number(id fileID) uint64 {
+	n, ok := l.numbers[id]
+	if !ok {
+		n = uint64(len(l.numbers)) + 1
+		l.numbers[id] = n
+	}
+	return n
+}
+
+// directories returns the paths of directories.
+func (s *Snapshot) directories() map[fileID]string {
+	paths := map[fileID]string{}
+	for path, id := range s.names {
+		if s.inodes[id].isDir() {
+			paths[id] = path
+		}
+	}
+	return paths
+}
+
+// stands reports whether a name of another snapshot leads to the same file in the same
+// directory here, wherever that is. paths are those of directories here.
+func (s *Snapshot) stands(path string, id fileID, other *Snapshot, paths map[fileID]string) bool {
+	if path == "" {
+		return s.names[""] == id
+	}
+	in, name := fs.Split(path)
+	dir, ok := paths[other.names[in]]
+	return ok && s.names[fs.Join(dir, name)] == id
+}
+
 // modified tells whether more than the size and the times that follow from its names
 // is different of a directory, or anything of another file.
 func (s stamp) modified(was stamp) bool {

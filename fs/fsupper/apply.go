@@ -20,7 +20,7 @@ var ErrInconsistent = errors.New("the overlay's upper directory was tampered wit
 // errNotThere is the ErrInconsistent of an origin that the tree does not have.
 var errNotThere = fmt.Errorf("%w: its origin is not in lower", ErrInconsistent)
 
-// Options are the options of Apply and Count. Nil stands for the zero value.
+// Options are the options of Apply, Count and List. Nil stands for the zero value.
 type Options struct {
 	// Backing is the directory that upper and index are in. Apply needs it: the files
 	// that hold new content are adopted into it.
@@ -65,31 +65,54 @@ func Apply(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) err
 // when nothing changes. Base content is read only of a file that was copied up and has
 // its size and mtime still.
 func Count(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) (fs.Changes, error) {
-	if opts == nil {
-		opts = &Options{}
-	}
-	silent := Options{RootPerm: opts.RootPerm}
 	to := &counter{tree: t, names: map[uint64]int64{}, modified: map[uint64]int64{}}
-	a := newApplier(ctx, t, upper, &silent, to)
-	a.live = true
-	if err := a.run(index); err != nil {
+	if err := look(ctx, t, upper, index, opts, to); err != nil {
 		return fs.Changes{}, err
 	}
 	return to.sum(), nil
 }
 
-// target is what an applier does its work to. Directories that are nil were created by a
-// target that makes none.
+// List returns the paths that are different, as fs.Tree.ListChanges would after Apply. What
+// is said of Count holds for it too.
+func List(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) ([]fs.PathChange, error) {
+	to := newLister(t)
+	if err := look(ctx, t, upper, index, opts, to); err != nil {
+		return nil, err
+	}
+	return to.list.Sum(), nil
+}
+
+// look is Apply to a target that changes nothing.
+func look(ctx context.Context, t *fs.Tree, upper, index int, opts *Options, to target) error {
+	silent := Options{}
+	if opts != nil {
+		silent.RootPerm = opts.RootPerm
+	}
+	a := newApplier(ctx, t, upper, &silent, to)
+	a.live = true
+	return a.run(index)
+}
+
+// spot is a name in a directory, which is nil if it was created by a target that makes none.
+type spot struct {
+	dir  *fs.Inode
+	in   string // the path of the directory: of a name that goes away in the tree as it was, else in the final shape
+	name string
+}
+
+func (s *spot) path() string { return fs.Join(s.in, s.name) }
+
+// target is what an applier does its work to.
 type target interface {
 	// detach takes away the name of n, which has a place in the final shape.
-	detach(dir *fs.Inode, name string, n *fs.Inode) error
+	detach(at spot, n *fs.Inode) error
 	// unlink removes a name of a file, and rmdir a directory that is empty by now.
-	unlink(dir *fs.Inode, name string, n *fs.Inode) error
-	rmdir(dir *fs.Inode, name string) error
-	// attach names n in the final shape.
-	attach(dir *fs.Inode, name string, n *fs.Inode) error
+	unlink(at spot, n *fs.Inode) error
+	rmdir(at spot) error
+	// attach names n, which is e in upper, in the final shape. n is nil if create returned that.
+	attach(at spot, n *fs.Inode, e *entry) error
 	// create makes something new, and returns it with a reference, or nil.
-	create(dir *fs.Inode, name string, e *entry) (*fs.Inode, error)
+	create(at spot, e *entry) (*fs.Inode, error)
 	// change carries out what is different of n.
 	change(n *fs.Inode, e *entry, c *change) error
 	// setDirTime sets the mtime of a directory.
@@ -98,7 +121,7 @@ type target interface {
 	finish() error
 }
 
-// applier is one Apply or Count.
+// applier is one Apply, Count or List.
 type applier struct {
 	ctx   context.Context
 	tree  *fs.Tree

@@ -14,15 +14,15 @@ type counter struct {
 	modified map[uint64]int64 // inodes of the tree that are different, and the sizes of those that are regular files
 }
 
-func (to *counter) detach(dir *fs.Inode, name string, n *fs.Inode) error {
+func (to *counter) detach(at spot, n *fs.Inode) error {
 	if to.tree.Attr(n).Mode&syscall.S_IFMT == syscall.S_IFDIR {
 		to.note(n)
 		return nil
 	}
-	return to.unlink(dir, name, n)
+	return to.unlink(at, n)
 }
 
-func (to *counter) unlink(_ *fs.Inode, _ string, n *fs.Inode) error {
+func (to *counter) unlink(_ spot, n *fs.Inode) error {
 	to.addNames(n, -1)
 	return nil
 }
@@ -47,12 +47,12 @@ func (to *counter) note(n *fs.Inode) {
 	}
 }
 
-func (to *counter) rmdir(*fs.Inode, string) error {
+func (to *counter) rmdir(spot) error {
 	to.changes.Removed++
 	return nil
 }
 
-func (to *counter) attach(_ *fs.Inode, _ string, n *fs.Inode) error {
+func (to *counter) attach(_ spot, n *fs.Inode, _ *entry) error {
 	if n != nil && to.tree.Attr(n).Mode&syscall.S_IFMT != syscall.S_IFDIR {
 		to.addNames(n, 1)
 	}
@@ -60,7 +60,7 @@ func (to *counter) attach(_ *fs.Inode, _ string, n *fs.Inode) error {
 }
 
 // create returns nil: nothing more is asked of what is new. No archive has a socket.
-func (to *counter) create(_ *fs.Inode, _ string, e *entry) (*fs.Inode, error) {
+func (to *counter) create(_ spot, e *entry) (*fs.Inode, error) {
 	if e.kind() != syscall.S_IFSOCK {
 		to.changes.Created++
 	}

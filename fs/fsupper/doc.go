@@ -19,5 +19,5 @@
 // rather than removed. Then the final shape is filled, top down too. Renames of every
 // kind, those of a directory into a renamed one, swaps and cycles, are this and no more.
 //
-// Count does the same to a ledger instead of a tree.
+// Count and List do the same to a ledger instead of a tree.
 package fsupper

@@ -223,13 +223,19 @@ func (o *overlay) close() {
 // and what it says when nothing is mounted any more, is what the tree says afterwards.
 func (o *overlay) apply() fs.Changes {
 	o.tb.Helper()
-	before := o.count()
+	before, listed := o.count(), o.list()
 	o.unmount()
 	counted := o.count()
+	if again := o.list(); !slices.Equal(again, listed) {
+		o.tb.Errorf("listed %v, and %v before the end", again, listed)
+	}
 	must(o.tb, Apply(o.tb.Context(), o.tree, o.upper, o.index, o.options()))
 	changes := o.tree.Changes()
 	if counted != changes || before != changes {
 		o.tb.Errorf("counted %+v, and %+v before the end, but changes are %+v", counted, before, changes)
+	}
+	if all, errno := o.tree.ListChanges(); errno != 0 || !slices.Equal(all, listed) {
+		o.tb.Errorf("listed\n%v, but the tree lists\n%v, %v", listed, all, errno)
 	}
 	return changes
 }
@@ -243,6 +249,13 @@ func (o *overlay) count() fs.Changes {
 	c, err := Count(o.tb.Context(), o.tree, o.upper, o.index, nil)
 	must(o.tb, err)
 	return c
+}
+
+func (o *overlay) list() []fs.PathChange {
+	o.tb.Helper()
+	all, err := List(o.tb.Context(), o.tree, o.upper, o.index, nil)
+	must(o.tb, err)
+	return all
 }
 
 func must(tb testing.TB, err error) {

@@ -15,7 +15,7 @@ import (
 // below.
 func (a *applier) dropAll(d *dir) error {
 	for _, name := range d.drops {
-		if err := a.drop(d.base, name); err != nil {
+		if err := a.drop(spot{d.base, d.was(), name}); err != nil {
 			return named(fs.Join(d.path(), name), err)
 		}
 	}
@@ -30,21 +30,21 @@ func (a *applier) dropAll(d *dir) error {
 
 // drop takes a name away, and what is below it, but for what has a place in the final
 // shape.
-func (a *applier) drop(dir *fs.Inode, name string) error {
+func (a *applier) drop(at spot) error {
 	if err := a.ctx.Err(); err != nil {
 		return err
 	}
-	n, errno := a.tree.Lookup(dir, name)
+	n, errno := a.tree.Lookup(at.dir, at.name)
 	if errno != 0 {
 		return errno
 	}
 	defer a.tree.Unref(n, 1)
-	at := a.tree.Attr(n)
-	switch isDir := at.Mode&syscall.S_IFMT == syscall.S_IFDIR; {
-	case isDir && a.dirs[n.Ino()] != nil, !isDir && at.Nlink == 1 && a.moved[n.Ino()]:
-		return a.to.detach(dir, name, n)
+	attr := a.tree.Attr(n)
+	switch isDir := attr.Mode&syscall.S_IFMT == syscall.S_IFDIR; {
+	case isDir && a.dirs[n.Ino()] != nil, !isDir && attr.Nlink == 1 && a.moved[n.Ino()]:
+		return a.to.detach(at, n)
 	case !isDir:
-		return a.to.unlink(dir, name, n)
+		return a.to.unlink(at, n)
 	}
 	var names []string
 	errno = a.tree.ReadDir(n, 0, func(e fs.Dirent) bool {
@@ -54,12 +54,13 @@ func (a *applier) drop(dir *fs.Inode, name string) error {
 	if errno != 0 {
 		return errno
 	}
+	path := at.path()
 	for _, below := range names {
-		if err := a.drop(n, below); err != nil {
+		if err := a.drop(spot{n, path, below}); err != nil {
 			return err
 		}
 	}
-	return a.to.rmdir(dir, name)
+	return a.to.rmdir(at)
 }
 
 // place puts a directory in its place, and fills it.
@@ -99,8 +100,8 @@ func (a *applier) placeHere(d *dir, path string) (mtime fs.Time, err error) {
 		if err := a.ctx.Err(); err != nil || kind.IsDir() {
 			return err
 		}
-		path := fs.Join(path, name)
-		return a.passable(path, a.placeFile(d, fd, name, path))
+		at := spot{d.inode, path, name}
+		return a.passable(at.path(), a.placeFile(d, fd, at))
 	})
 }
 
@@ -112,10 +113,10 @@ func (a *applier) directory(d *dir, e *entry) (err error) {
 			e.st.Mode = a.tree.Attr(d.inode).Mode
 		}
 	case d.base == nil:
-		d.inode, err = a.to.create(d.parent.inode, d.name, e)
+		d.inode, err = a.to.create(spot{d.parent.inode, d.parent.path(), d.name}, e)
 	default:
 		d.inode = d.base
-		err = a.name(d.parent, d.name, d.base)
+		err = a.name(spot{d.parent.inode, d.parent.path(), d.name}, d.base, e)
 	}
 	if err != nil {
 		return err
@@ -123,29 +124,29 @@ func (a *applier) directory(d *dir, e *entry) (err error) {
 	return a.update(d.inode, e)
 }
 
-// name makes a name lead to n, if it does not do that.
-func (a *applier) name(d *dir, name string, n *fs.Inode) error {
-	at, err := a.lookup(d.inode, name)
-	if err != nil || n != nil && at == n.Ino() {
+// name makes a name lead to n, which is e in upper, if it does not do that.
+func (a *applier) name(at spot, n *fs.Inode, e *entry) error {
+	leads, err := a.lookup(at.dir, at.name)
+	if err != nil || n != nil && leads == n.Ino() {
 		return err
 	}
-	return a.to.attach(d.inode, name, n)
+	return a.to.attach(at, n, e)
 }
 
 // placeFile puts what is no directory in its place.
-func (a *applier) placeFile(d *dir, fd int, name, path string) error {
-	e, err := a.upper.entry(fd, name, path, !d.marked)
+func (a *applier) placeFile(d *dir, fd int, at spot) error {
+	e, err := a.upper.entry(fd, at.name, at.path(), !d.marked)
 	if err != nil || isWhiteout(&e.st) {
 		return err
 	}
 	if n, known := a.links[e.st.Ino]; known {
-		return a.name(d, name, n)
+		return a.name(at, n, e)
 	}
 	var n *fs.Inode
 	if e.origin == 0 {
-		n, err = a.to.create(d.inode, name, e)
+		n, err = a.to.create(at, e)
 	} else if n, err = a.original(e); err == nil {
-		err = a.name(d, name, n)
+		err = a.name(at, n, e)
 	}
 	if n != nil {
 		defer a.tree.Unref(n, 1)
@@ -212,7 +213,7 @@ func (a *applier) placeIndexed(index int, name string) error {
 	if _, known := a.links[e.st.Ino]; known {
 		return nil
 	}
-	e.origin = node
+	e.origin, e.indexed = node, true
 	n, err := a.original(e)
 	if errors.Is(err, errNotThere) {
 		return nil // the last name is gone

@@ -1,6 +1,7 @@
 package fsupper
 
 import (
+	"cmp"
 	iofs "io/fs"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ type dir struct {
 	parent   *dir // nil: the root
 	name     string
 	base     *fs.Inode // that it merges with, a reference; nil: none
+	redirect string    // where that is, see applier.follow
 	inode    *fs.Inode // that it is in the tree; set when it is placed; nil where the target makes none
 	children []*dir
 	drops    []string // names in base that lead to something else, or nowhere
@@ -27,6 +29,17 @@ func (d *dir) path() string {
 		return ""
 	}
 	return fs.Join(d.parent.path(), d.name)
+}
+
+// was is the path of base in the tree.
+func (d *dir) was() string {
+	switch {
+	case d.parent == nil:
+		return ""
+	case strings.HasPrefix(d.redirect, "/"):
+		return d.redirect[1:]
+	}
+	return fs.Join(d.parent.was(), cmp.Or(d.redirect, d.name))
 }
 
 // plan finds the final shape. The tree is what it was all the time.
@@ -105,7 +118,7 @@ func (a *applier) scanDir(parent *dir, fd int, name string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	child := &dir{parent: parent, name: name, base: base}
+	child := &dir{parent: parent, name: name, base: base, redirect: m.redirect}
 	if base == nil {
 		parent.children = append(parent.children, child)
 		return 0, nil

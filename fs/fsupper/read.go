@@ -109,10 +109,11 @@ func list(fd int, fn func(name string, kind fs.FileMode) error) error {
 
 // entry is one name in upper.
 type entry struct {
-	dir  int // descriptor of the directory
-	name string
-	path string // to be told of
-	st   unix.Stat_t
+	dir     int // descriptor of the directory
+	name    string
+	path    string // to be told of
+	indexed bool   // it is in the index
+	st      unix.Stat_t
 	marks
 }
 

@@ -16,53 +16,53 @@ type treeTarget struct {
 	detached map[uint64]*fs.Inode // each with a reference
 }
 
-func (to *treeTarget) detach(dir *fs.Inode, name string, _ *fs.Inode) error {
-	n, errno := to.tree.Detach(dir, name)
+func (to *treeTarget) detach(at spot, _ *fs.Inode) error {
+	n, errno := to.tree.Detach(at.dir, at.name)
 	if errno == 0 {
 		to.detached[n.Ino()] = n
 	}
 	return orNil(errno)
 }
 
-func (to *treeTarget) unlink(dir *fs.Inode, name string, _ *fs.Inode) error {
-	return orNil(to.tree.Unlink(dir, name))
+func (to *treeTarget) unlink(at spot, _ *fs.Inode) error {
+	return orNil(to.tree.Unlink(at.dir, at.name))
 }
 
-func (to *treeTarget) rmdir(dir *fs.Inode, name string) error {
-	return orNil(to.tree.Rmdir(dir, name))
+func (to *treeTarget) rmdir(at spot) error {
+	return orNil(to.tree.Rmdir(at.dir, at.name))
 }
 
-func (to *treeTarget) attach(dir *fs.Inode, name string, n *fs.Inode) error {
+func (to *treeTarget) attach(at spot, n *fs.Inode, _ *entry) error {
 	if to.detached[n.Ino()] != nil {
-		errno := to.tree.Attach(dir, name, n)
+		errno := to.tree.Attach(at.dir, at.name, n)
 		if errno == 0 {
 			delete(to.detached, n.Ino())
 			to.tree.Unref(n, 1)
 		}
 		return orNil(errno)
 	}
-	errno := to.tree.Link(dir, name, n)
+	errno := to.tree.Link(at.dir, at.name, n)
 	if errno == unix.EPERM {
 		return inconsistent("it shows a directory of lower that is shown in its own place too")
 	}
 	return orNil(errno)
 }
 
-func (to *treeTarget) create(dir *fs.Inode, name string, e *entry) (*fs.Inode, error) {
+func (to *treeTarget) create(at spot, e *entry) (*fs.Inode, error) {
 	owner := fs.Owner{UID: e.st.Uid, GID: e.st.Gid}
 	switch e.kind() {
 	case unix.S_IFDIR:
-		n, errno := to.tree.Mkdir(dir, name, e.st.Mode&fs.PermBits, owner)
+		n, errno := to.tree.Mkdir(at.dir, at.name, e.st.Mode&fs.PermBits, owner)
 		return n, orNil(errno)
 	case unix.S_IFLNK:
 		target, err := readLink(e.dir, e.name)
 		if err != nil {
 			return nil, err
 		}
-		n, errno := to.tree.Symlink(dir, name, target, owner)
+		n, errno := to.tree.Symlink(at.dir, at.name, target, owner)
 		return n, orNil(errno)
 	}
-	n, errno := to.tree.Mknod(dir, name, e.st.Mode, uint32(e.st.Rdev), owner)
+	n, errno := to.tree.Mknod(at.dir, at.name, e.st.Mode, uint32(e.st.Rdev), owner)
 	return n, orNil(errno)
 }
 

@@ -172,6 +172,8 @@ func (s *server) handle(ctx context.Context, method string, body json.RawMessage
 		return s.close(ctx, body)
 	case wire.CallStatus:
 		return s.status(body)
+	case wire.CallChanges:
+		return struct{}{}, s.changes(ctx, body)
 	case wire.CallRevoke:
 		return struct{}{}, s.revoke(body)
 	}

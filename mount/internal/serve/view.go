@@ -11,7 +11,7 @@ import (
 
 // view is a way to show the tree of a hosted mount to tools, and to get back what
 // they made of it. The owner of the mount calls its methods, but for ended, freeze,
-// status and wait, which anybody may call once show has succeeded.
+// list, status and wait, which anybody may call once show has succeeded.
 type view interface {
 	// record is what the next process needs in order to clear away what show makes.
 	record() (host.Record, error)
@@ -33,6 +33,8 @@ type view interface {
 	shown() bool
 	// changes ends the work and sums it up. withdraw was called before.
 	changes(ctx context.Context) fs.Changes
+	// list returns the paths that are different while the work goes on.
+	list(ctx context.Context) ([]fs.PathChange, error)
 	// take sees to it that hosted.tree is what tools have left, and reports whether
 	// that is different from what was opened, in which case alone it need be there.
 	take(ctx context.Context) (changed bool, err error)

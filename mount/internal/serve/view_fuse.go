@@ -269,3 +269,12 @@ func (v *fuseView) status(st *wire.Status) {
 	st.MaxBytes, st.MaxInodes = int64(limits.Blocks)*4096, int64(limits.Files) // StatFS counts blocks of 4 KiB
 	st.Requests = v.conn.Stats()
 }
+
+// list implements view.
+func (v *fuseView) list(context.Context) ([]fs.PathChange, error) {
+	all, errno := v.h.tree.ListChanges()
+	if errno != 0 {
+		return nil, errno
+	}
+	return all, nil
+}

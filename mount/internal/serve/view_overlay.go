@@ -278,6 +278,11 @@ func (v *overlayView) count(ctx context.Context) fs.Changes {
 	return c
 }
 
+// list implements view.
+func (v *overlayView) list(ctx context.Context) ([]fs.PathChange, error) {
+	return fsupper.List(ctx, v.h.tree, v.upper, -1, v.applyOptions())
+}
+
 // take implements view.
 func (v *overlayView) take(ctx context.Context) (changed bool, err error) {
 	if err := v.apply(ctx); err != nil {

@@ -199,6 +199,16 @@ func (v *plainView) changes(context.Context) fs.Changes {
 	return v.opened.Changes(v.closed)
 }
 
+func (v *plainView) list(ctx context.Context) ([]fs.PathChange, error) {
+	v.looking.Lock()
+	defer v.looking.Unlock()
+	now, err := v.root.Take(ctx, v.sums)
+	if err != nil {
+		return nil, err
+	}
+	return v.opened.List(now), nil
+}
+
 // take loads what the directory holds.
 func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 	if v.broken != nil {

@@ -13,7 +13,7 @@ import (
 
 // Version changes with every change of what client and server, or a
 // remote command and a client, say to each other. They are usually one binary.
-const Version = 7
+const Version = 8
 
 // ServerName is Args[0] of a program that is run again as a server.
 const ServerName = "workdir-server"
@@ -26,18 +26,20 @@ const (
 
 // Calls of the client to its server.
 const (
-	CallHello  = "hello"
-	CallPing   = "ping"
-	CallOpen   = "open"
-	CallClose  = "close"
-	CallStatus = "status"
-	CallRevoke = "revoke"
+	CallHello   = "hello"
+	CallPing    = "ping"
+	CallOpen    = "open"
+	CallClose   = "close"
+	CallStatus  = "status"
+	CallChanges = "changes" // is answered by CallChanged, until there are no more
+	CallRevoke  = "revoke"
 )
 
 // Calls and notifications of the server to its client.
 const (
 	CallDecide   = "decide"  // nobody uses the mount any more: is it to be stored?
 	CallConfirm  = "confirm" // may this commit be made visible now?
+	CallChanged  = "changed" // some of what CallChanges asked for
 	CallEnded    = "ended"   // something else has unmounted the mount
 	NoteProgress = "progress"
 	NoteLog      = "log"
@@ -132,6 +134,27 @@ type LogNote struct {
 	Level   slog.Level `json:"level"`
 	Message string     `json:"message"`
 	Attrs   [][2]string
+}
+
+// ChangesRequest asks for the paths that are different in a mount.
+type ChangesRequest struct {
+	ID   uint64 `json:"id"`
+	List uint64 `json:"list"` // a number for SomeChanges
+}
+
+// SomeChanges are some of the paths, in their order.
+type SomeChanges struct {
+	List    uint64   `json:"list"`
+	Changes []Change `json:"changes"`
+}
+
+// Change is mount.Change.
+type Change struct {
+	Path   ipc.Path `json:"path"`
+	From   ipc.Path `json:"from,omitempty"`
+	Change string   `json:"change"`
+	Kind   string   `json:"kind"`
+	Size   int64    `json:"size"`
 }
 
 // Step returns the step that the mount is for; false where it is for none. A mount
