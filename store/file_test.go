@@ -3,14 +3,12 @@ package store_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -326,139 +324,6 @@ func TestFileAsksAgainAfterALongWait(t *testing.T) {
 	}
 }
 
-// An fsync that fails before the rename has stored nothing; after it nobody knows.
-func TestFileSyncFails(t *testing.T) {
-	root := t.TempDir()
-	fail := func(dirs bool) store.Store {
-		return store.NewFileStoreWith(root, nil, func(fd int) error {
-			if store.IsDir(fd) == dirs {
-				return unix.EIO
-			}
-			return nil
-		})
-	}
-	_, err := fail(true).Put(t.Context(), "dir/key", writes("first"), nil)
-	wantError(t, err, store.ErrUnreachable) // the directory itself is not durable
-	wantTree(t, root)
-	_, err = fail(false).Put(t.Context(), "key", writes("first"), nil)
-	wantError(t, err, store.ErrUnreachable)
-	if errors.Is(err, store.ErrUnknown) {
-		t.Errorf("a file that was not made durable is called unknown: %v", err)
-	}
-	wantTree(t, root)
-	_, err = fail(true).Put(t.Context(), "key", writes("first"), nil)
-	wantError(t, err, store.ErrUnknown)
-	wantTree(t, root, "key.tar.gz")
-	info, err := store.NewFileStore(root).Stat(t.Context(), "key")
-	noError(t, err)
-	wantError(t, fail(true).Delete(t.Context(), "key", info.Revision, nil), store.ErrUnknown)
-	wantTree(t, root)
-}
-
-// An fsync that was interrupted each time was called for ever.
-func TestFileSyncIsInterrupted(t *testing.T) {
-	for _, of := range []struct {
-		name string
-		dirs bool
-		want error
-	}{{"file", false, store.ErrUnreachable}, {"directory", true, store.ErrUnknown}} {
-		t.Run(of.name, func(t *testing.T) {
-			for _, times := range []int{3, 0} { // 0: each time
-				root, calls := t.TempDir(), 0
-				noError(t, put(t, root, "another", "content")) // so that the directories above are durable
-				s := store.NewFileStoreWith(root, nil, func(fd int) error {
-					if store.IsDir(fd) != of.dirs {
-						return nil
-					}
-					if calls++; times == 0 || calls <= times {
-						return unix.EINTR
-					}
-					return nil
-				})
-				_, err := s.Put(t.Context(), "key", writes("first"), nil)
-				if times > 0 {
-					noError(t, err)
-					continue
-				}
-				wantError(t, err, of.want)
-				wantError(t, err, unix.EINTR)
-			}
-		})
-	}
-}
-
-// A commit, a copy and a removal were once called done because they could be seen, though
-// no flush of the directory had ever succeeded.
-func TestFileSeenIsNotDurable(t *testing.T) {
-	for name, do := range map[string]func(s store.Store, url string, c *commits) error{
-		"commit": func(s store.Store, _ string, c *commits) error {
-			_, err := store.Commit(t.Context(), s, "dir/key", &store.CommitRequest{ID: c.ours.id, Plan: store.Written(c.ours.write)})
-			return err
-		},
-		"removal": func(s store.Store, _ string, _ *commits) error {
-			_, err := store.Commit(t.Context(), s, "dir/old", &store.CommitRequest{Replace: stat(t, s, "dir/old").Revision, Delete: true})
-			return err
-		},
-		"copy": func(_ store.Store, url string, _ *commits) error {
-			_, err := store.Copy(t.Context(), url+"dir/old", url+"dir/new", nil)
-			return err
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := newCommits(t)
-			for _, flushed := range []int{0, 1} { // after how many failures a flush succeeds; 0: never
-				root := t.TempDir()
-				_, err := store.NewFileStore(root).Put(t.Context(), "dir/old", writes("old"), nil)
-				noError(t, err)
-				flushes := 0
-				s := store.NewFileStoreWith(root, nil, func(fd int) error {
-					if !store.IsDir(fd) {
-						return nil
-					}
-					if flushes++; flushed > 0 && flushes > flushed {
-						return nil
-					}
-					return unix.EIO
-				})
-				scheme := overDriver(t, func(store.Store) store.Store { return s })
-				err = do(s, scheme+"://any/", c)
-				if flushed > 0 {
-					noError(t, err)
-					continue
-				}
-				wantError(t, err, store.ErrUnknown)
-				wantError(t, err, unix.EIO)
-			}
-		})
-	}
-}
-
-// A directory that another commit had made, and not flushed yet, was once taken for one
-// that stays.
-func TestFileDirectoryOfOthersIsFlushed(t *testing.T) {
-	root := t.TempDir()
-	noError(t, os.MkdirAll(root+"/a/b", 0o777)) // by somebody who flushes nothing
-	flushed := map[string]bool{}
-	s := store.NewFileStoreWith(root, nil, func(fd int) error {
-		path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-		flushed[path] = true
-		return err
-	})
-	_, err := s.Put(t.Context(), "a/b/key", writes("content"), nil)
-	noError(t, err)
-	for _, dir := range []string{root, root + "/a", root + "/a/b"} {
-		if !flushed[dir] {
-			t.Errorf("%s was not flushed", dir)
-		}
-	}
-	clear(flushed)
-	_, err = s.Put(t.Context(), "a/b/next", writes("content"), nil)
-	noError(t, err)
-	if flushed[root] || flushed[root+"/a"] || !flushed[root+"/a/b"] {
-		t.Errorf("flushed for a second archive: %v", flushed)
-	}
-}
-
 func stat(t *testing.T, s store.Store, key string) store.Info {
 	t.Helper()
 	info, err := s.Stat(t.Context(), key)
@@ -482,68 +347,6 @@ func TestFileErrorsOfCaller(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestFileDirectories(t *testing.T) {
-	root := t.TempDir()
-	s := store.NewFileStore(root)
-	_, err := s.Put(t.Context(), "a/b/c/key", func(io.Writer) error { return errors.New("wanted") }, nil)
-	if err == nil {
-		t.Error("a Put whose write failed returns no error")
-	}
-	wantTree(t, root)
-	_, err = s.Put(t.Context(), "a/b/key", writes("content"), &store.PutOptions{Replace: "revision"})
-	wantError(t, err, store.ErrConflict)
-	wantTree(t, root)
-	info, err := s.Put(t.Context(), "a/b/key", writes("content"), nil)
-	noError(t, err)
-	noError(t, s.Delete(t.Context(), "a/b/key", info.Revision, nil))
-	wantTree(t, root, "a/", "a/b/")
-}
-
-// A Put that fails removes the directories that it made, while another one goes
-// into them.
-func TestFileDirectoriesVanish(t *testing.T) {
-	root := t.TempDir()
-	s := store.NewFileStore(root)
-	for round := range 100 {
-		dir := fmt.Sprintf("dir-%d/sub/", round)
-		var wg sync.WaitGroup
-		for i := range 4 {
-			wg.Go(func() {
-				_, err := s.Put(t.Context(), fmt.Sprintf("%skey-%d", dir, i), func(w io.Writer) error {
-					if i%2 == 0 {
-						return errors.New("wanted")
-					}
-					_, err := w.Write([]byte("content"))
-					return err
-				}, nil)
-				if (err == nil) != (i%2 == 1) {
-					t.Errorf("round %d: Put %d returns %v", round, i, err)
-				}
-			})
-		}
-		wg.Wait()
-	}
-}
-
-// Somebody removes the directory, with the temporary file in it, while it is written.
-func TestFileDirectoryRemoved(t *testing.T) {
-	root := t.TempDir()
-	_, err := store.NewFileStore(root).Put(t.Context(), "dir/key", func(io.Writer) error { return os.RemoveAll(root + "/dir") }, nil)
-	wantError(t, err, store.ErrUnreachable)
-	if errors.Is(err, store.ErrUnknown) || errors.Is(err, store.ErrNotExist) {
-		t.Errorf("the error is %v", err)
-	}
-	wantTree(t, root)
-}
-
-func TestFileParentLeadsNowhere(t *testing.T) {
-	root := t.TempDir()
-	noError(t, os.Symlink("nowhere", root+"/dir"))
-	_, err := store.NewFileStore(root).Put(t.Context(), "dir/key", writes("content"), nil)
-	wantError(t, err, store.ErrUnreachable)
-	wantTree(t, root, "dir")
 }
 
 // A prefix of a temporary file's name is nobody's reason to remove an archive.
