@@ -167,36 +167,43 @@ func TestTextCountsAgainstTheLimits(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			const names, bytes, inodes = 3, 2 + 6 + xattrCost, 3 // of what is there before: "f", "d" and an empty "user.z"
-			limits := []*Options{
-				{MaxBytes: bytes + c.text, MaxInodes: inodes + c.inodes, Heap: NewHeap(names*inodeCost + bytes + c.inodes*inodeCost + c.text)},
-				{MaxBytes: bytes + c.text - 1},
-				{Heap: NewHeap(names*inodeCost + bytes + c.inodes*inodeCost + c.text - 1)},
-			}
-			if c.inodes > 0 {
-				limits = append(limits, &Options{MaxInodes: inodes})
-			}
-			for i, opts := range limits {
-				tree := newTree(t, opts)
-				f := file(t, tree, tree.Root(), "f", "")
-				tree.Unref(mkdir(t, tree, tree.Root(), "d"), 1)
-				ok(t, tree.SetXattr(f, "user.z", nil, 0))
-				if i > 0 {
-					want(t, c.do(tree, f), syscall.ENOSPC)
-				} else {
-					for range 3 {
-						ok(t, c.do(tree, f))
-						checkTree(t, tree, f)
-						ok(t, c.undo(tree, f))
-					}
-				}
-				checkTree(t, tree, f)
-				must(t, tree.Close())
-				if opts.Heap != nil && opts.Heap.used.Load() != 0 {
-					t.Errorf("%d bytes of the heap are counted after the end of the tree", opts.Heap.used.Load())
-				}
-			}
+			checkTextLimits(t, c.text, c.inodes, c.do, c.undo)
 		})
+	}
+}
+
+// checkTextLimits does something that takes so many bytes of text and so many inodes, and
+// undoes it, in trees with just as much room and with less.
+func checkTextLimits(t *testing.T, text, inodes int64, do, undo func(*Tree, *Inode) syscall.Errno) {
+	t.Helper()
+	const names, bytes, nodes = 3, 2 + 6 + xattrCost, 3 // of what is there before: "f", "d" and an empty "user.z"
+	limits := []*Options{
+		{MaxBytes: bytes + text, MaxInodes: nodes + inodes, Heap: NewHeap(names*inodeCost + bytes + inodes*inodeCost + text)},
+		{MaxBytes: bytes + text - 1},
+		{Heap: NewHeap(names*inodeCost + bytes + inodes*inodeCost + text - 1)},
+	}
+	if inodes > 0 {
+		limits = append(limits, &Options{MaxInodes: nodes})
+	}
+	for i, opts := range limits {
+		tree := newTree(t, opts)
+		f := file(t, tree, tree.Root(), "f", "")
+		tree.Unref(mkdir(t, tree, tree.Root(), "d"), 1)
+		ok(t, tree.SetXattr(f, "user.z", nil, 0))
+		if i > 0 {
+			want(t, do(tree, f), syscall.ENOSPC)
+		} else {
+			for range 3 {
+				ok(t, do(tree, f))
+				checkTree(t, tree, f)
+				ok(t, undo(tree, f))
+			}
+		}
+		checkTree(t, tree, f)
+		must(t, tree.Close())
+		if opts.Heap != nil && opts.Heap.used.Load() != 0 {
+			t.Errorf("%d bytes of the heap are counted after the end of the tree", opts.Heap.used.Load())
+		}
 	}
 }
 

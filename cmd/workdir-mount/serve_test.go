@@ -158,25 +158,7 @@ func TestServeClosesWhatCommandsCannotReach(t *testing.T) {
 	if err := m.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	user := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; read end")
-	end, err := user.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	begun, err := user.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := user.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		end.Close()
-		_ = user.Wait() // "read" fails at the end of its input
-	}()
-	if _, err := begun.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
+	end := copyMounts(t)
 	busy := make(chan struct{}, 100)
 	a := &app{stdout: io.Discard, stderr: writerFunc(func(p []byte) (int, error) { busy <- struct{}{}; return len(p), nil }), log: slog.New(slog.DiscardHandler)}
 	type outcome struct {
@@ -192,7 +174,7 @@ func TestServeClosesWhatCommandsCannotReach(t *testing.T) {
 		ended <- outcome{result, err}
 	}()
 	<-busy // it is not in the mount table, so it was tried
-	end.Close()
+	end()
 	select {
 	case out := <-ended:
 		if out.err != nil || !out.result.Stored {
@@ -201,6 +183,26 @@ func TestServeClosesWhatCommandsCannotReach(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("it serves still")
 	}
+}
+
+// copyMounts starts a process that has copies of all mounts in a namespace of its own. end
+// ends it, as does the end of the test.
+func copyMounts(t *testing.T) (end func()) {
+	t.Helper()
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; read end")
+	in, inErr := cmd.StdinPipe()
+	out, outErr := cmd.StdoutPipe()
+	if err := errors.Join(inErr, outErr, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		_ = cmd.Wait() // "read" fails at the end of its input
+	})
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return func() { in.Close() }
 }
 
 type writerFunc func(p []byte) (int, error)

@@ -109,40 +109,17 @@ func (s *side) do(command string) bool {
 		return errno == 0
 	case words[0] == "write", words[0] == "append":
 		if n == nil {
-			made, errno := s.tree.Mknod(dir, base, syscall.S_IFREG|0o644, 0, fs.Owner{})
-			if errno != 0 {
-				return false
-			}
-			n = made
+			n, _ = s.tree.Mknod(dir, base, syscall.S_IFREG|0o644, 0, fs.Owner{})
 		}
-		off := int64(0)
-		if words[0] == "append" {
-			off = s.tree.Attr(n).Size
-		} else if _, errno := s.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetSize}); errno != 0 {
-			return false
-		}
-		_, errno := s.tree.WriteAt(n, []byte(arg(2)), off, false)
-		if errno == 0 {
+		written := n != nil && s.write(n, arg(2), words[0] == "append")
+		if written {
 			touch(n)
 		}
-		return errno == 0
-	case words[0] == "rename", words[0] == "exchange", words[0] == "link":
-		to := words[2]
-		parent, toBase := fs.Split(to)
-		into := s.at(parent)
-		if into == nil || n == nil {
-			return false
-		}
-		flags := uint32(0)
-		if words[0] == "exchange" {
-			flags = fs.RenameExchange
-		}
-		if words[0] == "link" {
-			return s.tree.Link(into, toBase, n) == 0
-		}
-		return s.tree.Rename(dir, base, into, toBase, flags) == 0
+		return written
 	case n == nil:
 		return false
+	case words[0] == "rename", words[0] == "exchange", words[0] == "link":
+		return s.move(words[0], dir, base, n, words[2])
 	case words[0] == "rm":
 		s.removeAll(dir, base, n)
 		return true
@@ -162,6 +139,33 @@ func (s *side) do(command string) bool {
 	}
 	s.t.Fatalf("no command %q", command)
 	return false
+}
+
+// write replaces the content of a file, or appends to it.
+func (s *side) write(n *fs.Inode, content string, appended bool) bool {
+	off := int64(0)
+	if appended {
+		off = s.tree.Attr(n).Size
+	} else if _, errno := s.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetSize}); errno != 0 {
+		return false
+	}
+	_, errno := s.tree.WriteAt(n, []byte(content), off, false)
+	return errno == 0
+}
+
+// move renames a name of n to another path, exchanges the two, or makes a link there.
+func (s *side) move(how string, dir *fs.Inode, base string, n *fs.Inode, to string) bool {
+	parent, name := fs.Split(to)
+	into := s.at(parent)
+	switch {
+	case into == nil:
+		return false
+	case how == "link":
+		return s.tree.Link(into, name, n) == 0
+	case how == "exchange":
+		return s.tree.Rename(dir, base, into, name, fs.RenameExchange) == 0
+	}
+	return s.tree.Rename(dir, base, into, name, 0) == 0
 }
 
 // removeAll removes a name, and what is in a directory first.

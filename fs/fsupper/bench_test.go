@@ -92,45 +92,51 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
+// written makes new directories and files, as many as w has.
+func written(b *testing.B, w wide) func(string) {
+	return func(upper string) {
+		for dir := range w.dirs {
+			path := fmt.Sprintf("%s/new%04d", upper, dir)
+			must(b, os.Mkdir(path, 0o755))
+			for i := range perDir {
+				must(b, os.WriteFile(fmt.Sprintf("%s/f%04d", path, i), []byte("content"), 0o644))
+			}
+		}
+	}
+}
+
+// marked makes what chmod of all files of w to a mode leaves.
+func marked(b *testing.B, w wide, mode uint32) func(string) {
+	return func(upper string) {
+		for dir := range w.dirs {
+			path := fmt.Sprintf("%s/d%04d", upper, dir)
+			must(b, os.Mkdir(path, 0o755))
+			for i := range uint32(perDir) {
+				name := fmt.Sprintf("%s/f%04d", path, i)
+				must(b, os.WriteFile(name, nil, 0o644))
+				must(b, os.Chmod(name, os.FileMode(mode)))
+				must(b, unix.Lsetxattr(name, ownPrefix+"origin", []byte(handle(w.file(dir, i)+1)), 0))
+				must(b, unix.Lsetxattr(name, ownPrefix+"metacopy", nil, 0))
+				at := unix.Timespec{Sec: baseTime.Sec, Nsec: int64(baseTime.Nsec)}
+				must(b, unix.UtimesNanoAt(unix.AT_FDCWD, name, []unix.Timespec{at, at}, 0))
+			}
+		}
+	}
+}
+
+// hidden makes what the removal of all directories of w leaves.
+func hidden(b *testing.B, w wide) func(string) {
+	return func(upper string) {
+		must(b, unix.Mknod(upper+"/whiteout", unix.S_IFCHR, 0))
+		for dir := range w.dirs {
+			must(b, os.Link(upper+"/whiteout", fmt.Sprintf("%s/d%04d", upper, dir)))
+		}
+	}
+}
+
 // BenchmarkApply shows what a change costs, in time and in heap that stays, for so many
 // changed entries, or for three in a tree of a million.
 func BenchmarkApply(b *testing.B) {
-	written := func(w wide) func(string) {
-		return func(upper string) {
-			for dir := range w.dirs {
-				path := fmt.Sprintf("%s/new%04d", upper, dir)
-				must(b, os.Mkdir(path, 0o755))
-				for i := range perDir {
-					must(b, os.WriteFile(fmt.Sprintf("%s/f%04d", path, i), []byte("content"), 0o644))
-				}
-			}
-		}
-	}
-	marked := func(w wide, mode uint32) func(string) {
-		return func(upper string) {
-			for dir := range w.dirs {
-				path := fmt.Sprintf("%s/d%04d", upper, dir)
-				must(b, os.Mkdir(path, 0o755))
-				for i := range uint32(perDir) {
-					name := fmt.Sprintf("%s/f%04d", path, i)
-					must(b, os.WriteFile(name, nil, 0o644))
-					must(b, os.Chmod(name, os.FileMode(mode)))
-					must(b, unix.Lsetxattr(name, ownPrefix+"origin", []byte(handle(w.file(dir, i)+1)), 0))
-					must(b, unix.Lsetxattr(name, ownPrefix+"metacopy", nil, 0))
-					at := unix.Timespec{Sec: baseTime.Sec, Nsec: int64(baseTime.Nsec)}
-					must(b, unix.UtimesNanoAt(unix.AT_FDCWD, name, []unix.Timespec{at, at}, 0))
-				}
-			}
-		}
-	}
-	hidden := func(w wide) func(string) {
-		return func(upper string) {
-			must(b, unix.Mknod(upper+"/whiteout", unix.S_IFCHR, 0))
-			for dir := range w.dirs {
-				must(b, os.Link(upper+"/whiteout", fmt.Sprintf("%s/d%04d", upper, dir)))
-			}
-		}
-	}
 	three := func(upper string) {
 		must(b, os.WriteFile(upper+"/new", []byte("content"), 0o644))
 		must(b, unix.Mknod(upper+"/d0007", unix.S_IFCHR, 0))
@@ -144,13 +150,13 @@ func BenchmarkApply(b *testing.B) {
 		entries int
 	}{
 		{"3 of 1000000", million, three, 3 + perDir},
-		{"10000 new", wide{1}, written(wide{10}), 10_000},
-		{"1000000 new", wide{1}, written(million), 1_000_000},
-		{"100000 new", wide{1}, written(wide{100}), 100_000},
-		{"10000 chmod", wide{10}, marked(wide{10}, 0o600), 10_000},
-		{"1000000 chmod", million, marked(million, 0o600), 1_000_000},
-		{"1000000 chmod to the same", million, marked(million, 0o644), 1_000_000},
-		{"1000000 removed", million, hidden(million), 1_000_000},
+		{"10000 new", wide{1}, written(b, wide{10}), 10_000},
+		{"1000000 new", wide{1}, written(b, million), 1_000_000},
+		{"100000 new", wide{1}, written(b, wide{100}), 100_000},
+		{"10000 chmod", wide{10}, marked(b, wide{10}, 0o600), 10_000},
+		{"1000000 chmod", million, marked(b, million, 0o600), 1_000_000},
+		{"1000000 chmod to the same", million, marked(b, million, 0o644), 1_000_000},
+		{"1000000 removed", million, hidden(b, million), 1_000_000},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			for range b.N {

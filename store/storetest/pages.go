@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/workdir/workdir/store"
 )
@@ -22,39 +23,16 @@ func testListPages(f *fixture) {
 	for _, key := range append(keys, "dir/a/beneath", "dir/aa/beneath", "dirs/other", "dir-/other") {
 		infos[key] = f.put(key, text("%s", key), "")
 	}
-	byName := func(a, b string) bool { return a+".tar.gz" < b+".tar.gz" }
-	slices.SortFunc(keys, func(a, b string) int {
-		if byName(a, b) {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(keys, func(a, b string) int { return strings.Compare(fileName(a), fileName(b)) })
 	for n := 1; n <= len(keys)+1; n++ {
-		var got []string
-		for after, more := "", true; more; {
-			var page []store.Info
-			var err error
-			page, more, err = pager.ListPage(f.ctx, "dir/", after, n)
-			f.noError(err)
-			if len(page) > n || more && len(page) == 0 {
-				f.Fatalf("a page of %d after %q has %d, more: %v", n, after, len(page), more)
-			}
-			for _, info := range page {
-				if want := infos[info.Key]; info.Revision != want.Revision || info.Size != want.Size {
-					f.Fatalf("the page returns %+v, Put returned %+v", info, want)
-				}
-				got = append(got, info.Key)
-				after = info.Key
-			}
-		}
-		if !slices.Equal(got, keys) {
+		if got := f.pagesOf(pager, n, infos); !slices.Equal(got, keys) {
 			f.Fatalf("the pages of %d have %q, want %q", n, got, keys)
 		}
 	}
 	for _, after := range []string{"dir/", "dir/a", "dir/a+", "dir/aa", "dir/b", "dir/zz", "di", "e"} {
 		page, _, err := pager.ListPage(f.ctx, "dir/", after, 100)
 		f.noError(err)
-		want := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return !byName(after, key) })
+		want := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return fileName(key) <= fileName(after) })
 		got := make([]string, 0, len(page))
 		for _, info := range page {
 			got = append(got, info.Key)
@@ -72,6 +50,31 @@ func testListPages(f *fixture) {
 		f.wantError(err, store.ErrURL)
 	}
 	f.pagesBehindOthers(pager)
+}
+
+// fileName is what pages are in the order of.
+func fileName(key string) string { return key + ".tar.gz" }
+
+// pagesOf lists a directory in pages of n, and returns the keys. infos are what Put returned.
+func (f *fixture) pagesOf(pager store.Pager, n int, infos map[string]store.Info) (keys []string) {
+	f.Helper()
+	for after, more := "", true; more; {
+		var page []store.Info
+		var err error
+		page, more, err = pager.ListPage(f.ctx, "dir/", after, n)
+		f.noError(err)
+		if len(page) > n || more && len(page) == 0 {
+			f.Fatalf("a page of %d after %q has %d, more: %v", n, after, len(page), more)
+		}
+		for _, info := range page {
+			if want := infos[info.Key]; info.Revision != want.Revision || info.Size != want.Size {
+				f.Fatalf("the page has %+v, Put returned %+v", info, want)
+			}
+			keys = append(keys, info.Key)
+			after = info.Key
+		}
+	}
+	return keys
 }
 
 // pagesBehindOthers asks for a page behind many.
