@@ -2,33 +2,32 @@ package archive
 
 import "sync"
 
-// readAhead finds out which segments are read one after another. It knows some readers
-// by where they were last, and lets the run that is fetched for each grow.
+// readAhead detects sequential reading of segments. It tracks a few readers by their last
+// position, and grows the run that is fetched for each.
 type readAhead struct {
-	segments uint32 // how many there are
+	segments uint32 // in the archive
 	most     uint32 // fetched ahead of a reader; 0: none
 
 	mu      sync.Mutex
-	readers [4]aheadOf // guarded by mu, the one used last in front
+	readers [4]aheadOf // guarded by mu, most recently used first
 }
 
-// aheadOf is a reader: it was at segment at, and those up to before next were fetched
-// for it.
+// aheadOf is a reader: it is at segment at, and the segments before next have been fetched for
+// it.
 type aheadOf struct{ at, next, window uint32 }
 
-// mostAhead is how many segments are fetched ahead of one reader.
+// mostAhead is the maximum number of segments fetched ahead of one reader.
 const mostAhead = 16
 
-// newReadAhead fetches no more ahead of each reader than leaves room in the cache for
-// others.
+// newReadAhead limits the segments ahead of each reader to leave room in the cache for others.
 func newReadAhead(c *Cache, segments int) readAhead {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return readAhead{segments: uint32(segments), most: uint32(min(mostAhead, c.max/(4*chunkSize)))}
 }
 
-// touch notes that the segments lo to hi-1 are read, and returns the run that is to be
-// fetched ahead of their reader, mostly an empty one.
+// touch records that the segments lo to hi-1 are read, and returns the run to fetch ahead of
+// their reader, which is usually empty.
 func (a *readAhead) touch(lo, hi uint32) (from, to uint32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -46,8 +45,8 @@ func (a *readAhead) touch(lo, hi uint32) (from, to uint32) {
 	return from, to
 }
 
-// reader returns the reader that comes to the segments lo to hi-1, and puts it in front.
-// One that is not known takes the place of the one not seen for the longest time.
+// reader returns the reader that continues at the segments lo to hi-1, and moves it to the
+// front. A new reader replaces the least recently used one.
 func (a *readAhead) reader(lo, hi uint32) (r *aheadOf, known bool) {
 	at := len(a.readers) - 1
 	for k := range a.readers {

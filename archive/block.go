@@ -30,7 +30,7 @@ var (
 	fieldMinor    = field{337, 8}
 	fieldPrefix   = field{345, 155}
 
-	// star writes a shorter prefix, and times behind it.
+	// star writes a shorter prefix, followed by times.
 	fieldStarPrefix = field{345, 131}
 	fieldStarMagic  = field{508, 4}
 
@@ -38,7 +38,7 @@ var (
 	fieldGNUSparse   = field{386, 4 * sparseEntry}
 	fieldGNUExtended = field{482, 1}
 	fieldGNURealSize = field{483, 12}
-	fieldGNUMore     = field{0, 21 * sparseEntry} // of a block that goes on with the extents
+	fieldGNUMore     = field{0, 21 * sparseEntry} // of a block that continues the extents
 	fieldGNUMoreFlag = field{504, 1}
 )
 
@@ -61,8 +61,8 @@ func (b *block) text(f field) string {
 
 func (b *block) zero() bool { return *b == block{} }
 
-// sums returns the sum of the block's bytes with the checksum's own taken as
-// spaces, as POSIX has it and as old tars on machines with signed bytes had it.
+// sums returns the sum of the block's bytes with the checksum field taken as spaces, with
+// unsigned bytes as in POSIX and with signed bytes as in some old tars.
 func (b *block) sums() (unsigned, signed int64) {
 	for i, c := range b {
 		if i >= fieldChecksum.off && i < fieldChecksum.off+fieldChecksum.len {
@@ -98,7 +98,7 @@ func (b *block) name() string {
 
 var errNumber = errors.New("not a number")
 
-// number returns a field in octal digits, or in GNU tar's base 256 where the first
+// number returns the value of a field in octal digits, or in GNU tar's base 256 if the first
 // bit is set. An empty field is 0.
 func (b *block) number(f field) (int64, error) {
 	p := b.bytes(f)
@@ -116,8 +116,8 @@ func (b *block) number(f field) (int64, error) {
 	return n, nil
 }
 
-// base256 reads a two's complement number, big-endian, whose first bit is only a
-// mark: the second one is the sign.
+// base256 reads a big-endian two's complement number whose first bit is only a marker; the
+// second one is the sign.
 func base256(p []byte) (int64, error) {
 	n := int64(int8(p[0]<<1)) >> 1
 	for _, c := range p[1:] {
@@ -132,8 +132,8 @@ func base256(p []byte) (int64, error) {
 // setText fills a field, which need not end in a NUL.
 func (b *block) setText(f field, s string) { copy(b.bytes(f), s) }
 
-// setNumber writes n in octal digits and a NUL, or in base 256 where the field is
-// too short for that.
+// setNumber writes n in octal digits and a NUL, or in base 256 if the field is too short for
+// that.
 func (b *block) setNumber(f field, n int64) {
 	p := b.bytes(f)
 	if !fitsOctal(f, n) {

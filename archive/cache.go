@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// Cache keeps segments of archives that were read, verified and decompressed, for all
-// images of a process. What was used last stays. It holds at most so many bytes, and
-// what it holds can be dropped at any time, since it can be read again.
+// Cache is an LRU cache of segments that were read, verified and decompressed, for all images
+// of a process. Its size is limited in bytes, and any segment can be dropped at any time,
+// since it can be re-read.
 type Cache struct {
 	mu   sync.Mutex
 	max  int64 // bytes; guarded by mu, as is all below
 	used int64
 	held map[segmentKey]*cached
-	idle list.List // of *cached that are filled, the one used last in front
+	idle list.List // of filled *cached, most recently used first
 }
 
 // segmentKey names a segment of one archive.
@@ -22,25 +22,24 @@ type segmentKey struct {
 	number uint32
 }
 
-// cached is a segment in the cache, or on its way to it.
+// cached is a segment in the cache, or one that is being read into it.
 type cached struct {
 	key  segmentKey
 	done chan struct{} // closed when the fields below are set
 
-	raw  []byte   // not to be changed
-	data []uint32 // where the content of each row that lies in it begins in raw
-	err  error    // why it could not be read; such a segment is not kept
+	raw  []byte   // read-only
+	data []uint32 // where the content of each row in it begins in raw
+	err  error    // why it could not be read; a failed segment is not kept
 
 	at *list.Element // in Cache.idle; guarded by Cache.mu
 }
 
-// NewCache makes a cache of at most so many bytes. A segment that alone is larger is
-// read and not kept.
+// NewCache returns a cache of at most that many bytes. A larger segment is read but not kept.
 func NewCache(bytes int64) *Cache {
 	return &Cache{max: bytes, held: map[segmentKey]*cached{}}
 }
 
-// Resize changes how many bytes are kept at most.
+// Resize changes the maximum number of bytes.
 func (c *Cache) Resize(bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -55,8 +54,8 @@ func (c *Cache) Used() int64 {
 	return c.used
 }
 
-// claim returns a segment that is there or on its way. Else it returns a new one, which
-// is the caller's to fill: mine.
+// claim returns a segment that is cached or being read. Otherwise it returns a new one, and
+// mine is true: the caller must fill it.
 func (c *Cache) claim(key segmentKey) (e *cached, mine bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,7 +70,7 @@ func (c *Cache) claim(key segmentKey) (e *cached, mine bool) {
 	return e, true
 }
 
-// filled takes a segment that was claimed, and whose fields are set.
+// filled publishes a claimed segment whose fields the caller has set.
 func (c *Cache) filled(e *cached) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,7 +90,7 @@ func (c *Cache) shrinkLocked() {
 	}
 }
 
-// dropLocked forgets a segment that is filled. Who reads it still has it.
+// dropLocked removes a filled segment. Its current readers keep it.
 func (c *Cache) dropLocked(e *cached) {
 	c.idle.Remove(e.at)
 	delete(c.held, e.key)

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	// gzipBlock is how much pgzip compresses at once, on one core. It decides
-	// about the bytes that come out, so it is the same everywhere.
+	// gzipBlock is how much pgzip compresses at once, on one core. It determines the output
+	// bytes, so it is the same everywhere.
 	gzipBlock = 512 << 10
 
-	// zeroRun is from how many zeros on a run is not compressed byte by byte, and
-	// zeroPiece how many are compressed once, to be repeated.
+	// zeroRun is the length from which a run of zeros is not compressed byte by byte;
+	// zeroPiece is how many zeros are compressed once, to be repeated.
 	zeroRun   = 8 << 20
 	zeroPiece = 4 << 20
 	// zeroWindow is how far back deflate may refer.
@@ -29,7 +29,7 @@ const (
 )
 
 // zeroPieces returns zeroBatch compressed pieces, one after another, and the length of
-// one. A piece refers to itself alone and ends at a byte (a sync flush, RFC 1951, 3.2.4).
+// one. A piece refers only to itself and ends at a byte boundary (a sync flush, RFC 1951, 3.2.4).
 var zeroPieces = sync.OnceValues(func() (pieces []byte, length int) {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
@@ -40,24 +40,24 @@ var zeroPieces = sync.OnceValues(func() (pieces []byte, length int) {
 		err = w.Flush()
 	}
 	if err != nil {
-		panic(err) // a buffer takes everything
+		panic(err) // a buffer never fails
 	}
 	return bytes.Repeat(b.Bytes(), zeroBatch), b.Len()
 })
 
-// deflater writes the gzip member that holds the tar. pgzip compresses it on all cores;
-// of a long run of zeros, which a hole is, it gets the ends, and between them stands a
-// piece that was compressed once, as often as it takes. What comes out depends on the
-// bytes alone, not on how they were written.
+// deflater writes the gzip member that holds the tar. pgzip compresses it on all cores. Of a
+// long run of zeros, such as a hole, pgzip gets only the two ends; between them a piece that
+// was compressed once is repeated. The output depends only on the bytes, not on how they were
+// written.
 type deflater struct {
 	sink  *sink
 	gz    *pgzip.Writer
-	check func() error // asked now and then whether to go on
+	check func() error // called now and then; an error stops the writing
 
 	raw   int64  // bytes of tar
 	crc   uint32 // of them
-	zeros int64  // at their end, that gz has not got yet
-	held  []byte // what gz wrote last, up to a trailer's length
+	zeros int64  // at their end, not passed to gz yet
+	held  []byte // the last output of gz, up to a trailer's length
 }
 
 func newDeflater(s *sink, level int, check func() error) (*deflater, error) {
@@ -70,10 +70,10 @@ func newDeflater(s *sink, level int, check func() error) (*deflater, error) {
 	return d, d.gz.SetConcurrency(gzipBlock, runtime.GOMAXPROCS(0)+1)
 }
 
-// write takes bytes of the tar.
+// write adds bytes of the tar.
 func (d *deflater) write(b []byte) error {
 	d.raw += int64(len(b))
-	for part := range slices.Chunk(b, readSize) { // of which a long run has one whole, at least
+	for part := range slices.Chunk(b, readSize) { // a long run contains at least one whole part
 		if err := d.check(); err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (d *deflater) compress(b []byte) error {
 	return err
 }
 
-// passZeros writes the zeros that were held back.
+// passZeros writes the withheld zeros.
 func (d *deflater) passZeros() error {
 	n := d.zeros
 	d.zeros = 0
@@ -135,9 +135,9 @@ func (d *deflater) compressZeros(n int64) error {
 
 var zeros [readSize]byte
 
-// repeatZeros writes a window of zeros and then at most n, in whole pieces. It returns
-// how many these were. Around the pieces pgzip knows of zeros alone, so that what it
-// refers to is what a reader has.
+// repeatZeros writes a window of zeros and then at most n zeros, in whole pieces, and returns
+// the number of the latter. Around the pieces pgzip has seen only zeros, so its
+// back-references match what a reader has.
 func (d *deflater) repeatZeros(n int64) (repeated int64, err error) {
 	if err := d.compressZeros(zeroWindow); err != nil {
 		return 0, err
@@ -162,19 +162,19 @@ func (d *deflater) repeatZeros(n int64) (repeated int64, err error) {
 	return repeated, nil
 }
 
-// close ends the member. It must be called, also after an error, which it returns.
+// close ends the member. It must be called even after an error, which it returns.
 func (d *deflater) close(err error) error {
 	if err == nil {
 		err = d.passZeros()
 	}
 	if err != nil {
-		d.sink.fail(err) // nothing more goes out; Close then only frees
+		d.sink.fail(err) // writes nothing more; Close then only frees
 	}
 	if closeErr := d.gz.Close(); err == nil {
 		err = closeErr
 	}
 	if err == nil {
-		// What is held back is pgzip's trailer, which knows nothing of the pieces.
+		// The withheld bytes are pgzip's trailer, which does not cover the pieces.
 		trailer := binary.LittleEndian.AppendUint32(nil, d.crc)
 		_, err = d.sink.Write(binary.LittleEndian.AppendUint32(trailer, uint32(d.raw)))
 	}
@@ -184,14 +184,14 @@ func (d *deflater) close(err error) error {
 	return err
 }
 
-// release lets the first n of the bytes go that are held back.
+// release writes the first n of the withheld bytes.
 func (d *deflater) release(n int) error {
 	_, err := d.sink.Write(d.held[:n])
 	d.held = slices.Delete(d.held, 0, n)
 	return err
 }
 
-// holdBack is where pgzip writes to. The last bytes stay in held.
+// holdBack is the writer for pgzip. It withholds the last bytes in held.
 type holdBack deflater
 
 func (h *holdBack) Write(b []byte) (int, error) {
@@ -229,16 +229,15 @@ func trailingZeros(b []byte) int {
 	return len(b) - n
 }
 
-// crcWithZeros is the CRC-32 of something with n zeros appended, of which crc is that of
-// the first part.
+// crcWithZeros returns the CRC-32 of data with n zeros appended, given the data's crc.
 func crcWithZeros(crc uint32, n int64) uint32 { return ^shiftCRC(^crc, n) }
 
 // crcCombine returns the CRC-32 of two parts from theirs; the second has n bytes
 // (crc32_combine of zlib).
 func crcCombine(first, second uint32, n int64) uint32 { return shiftCRC(first, n) ^ second }
 
-// shiftCRC feeds n zeros to a CRC's register. To append a zero is a linear map of the
-// register's bits, so that n of them take as many steps as n has digits.
+// shiftCRC feeds n zeros to a CRC's register. Appending a zero is a linear map of the
+// register's bits, so n of them take as many steps as n has bits.
 func shiftCRC(register uint32, n int64) uint32 {
 	for i := 0; n > 0; i, n = i+1, n>>1 {
 		if n&1 != 0 {

@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// The names of the blocks that come before an entry's own. Readers that know
-// these blocks ignore the names.
+// The names of the blocks that precede an entry's own. Readers that know these blocks ignore
+// the names.
 const (
 	paxName  = "././@PaxHeader"
 	longName = "././@LongLink"
 )
 
-// encode appends the header blocks of h to out: ustar, before it a pax header
-// for what ustar cannot say, and GNU tar's long names for readers that skip pax
-// headers. Names stand in ustar's own fields wherever they fit, whatever their
-// bytes: every reader takes that, while some refuse a pax path that is not UTF-8.
-// extended is what the entry takes of Limits.HeaderBytes, in whole blocks.
+// encode appends the header blocks of h to out: ustar, preceded by a pax header for values
+// that ustar cannot represent, and by GNU tar's long names for readers that skip pax headers.
+// Names are in ustar's own fields wherever they fit, whatever their bytes: every reader
+// accepts that, while some refuse a pax path that is not UTF-8. extended is the entry's share
+// of Limits.HeaderBytes, in whole blocks.
 func (h *header) encode(out []byte) (blocks []byte, extended int64) {
 	name := h.name
 	if h.kind == kindDir {
@@ -92,8 +92,7 @@ func (h *header) appendUstar(out []byte, prefix, name string) []byte {
 	return appendBlock(out, &b, byte(h.kind))
 }
 
-// appendExtended appends a block that says something of the entry to come, and
-// its data.
+// appendExtended appends a block that describes the next entry, and its data.
 func appendExtended(out []byte, name string, flag byte, data []byte) []byte {
 	var b block
 	b.setText(fieldName, name)
@@ -115,11 +114,11 @@ func appendBlock(out []byte, b *block, flag byte) []byte {
 	return append(out, b[:]...)
 }
 
-// padding is how many bytes fill up the last block of n bytes.
+// padding is the number of bytes that pad n bytes to whole blocks.
 func padding(n int64) int64 { return -n & (blockSize - 1) }
 
-// splitUstar splits a name between ustar's two fields, at a slash that neither
-// holds. ok is false where it does not fit.
+// splitUstar splits a name between ustar's two fields, at a slash that neither contains. ok is
+// false if it does not fit.
 func splitUstar(name string) (prefix, short string, ok bool) {
 	if len(name) <= fieldName.len {
 		return "", name, true

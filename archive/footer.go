@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// The empty gzip members behind the tar. The layout is docs/format.md's.
+// The empty gzip members behind the tar. docs/format.md specifies their layout.
 
 // subfield is the id of a gzip FEXTRA subfield.
 type subfield [2]byte
@@ -23,7 +23,7 @@ var (
 )
 
 const (
-	// maxChunk keeps a member's header well below the 16 KiB that busybox takes.
+	// maxChunk keeps a member's header well below the 16 KiB that busybox accepts.
 	maxChunk = 8000
 
 	gzipHeader  = 10 // bytes of a gzip header without optional fields
@@ -35,7 +35,7 @@ const (
 	footerSize  = memberHead + footerBytes + emptyBody
 	plainFormat = 1 // without an index
 	indexFormat = 2
-	maxMember   = memberHead + maxChunk + 16 // and what follows a header in zerosEnd
+	maxMember   = memberHead + maxChunk + 16 // including zerosEnd after a header
 )
 
 var (
@@ -47,10 +47,10 @@ var (
 
 func crc32c(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
 
-// emptyMember returns a gzip member that holds nothing but payload in its header.
+// emptyMember returns an empty gzip member with payload in its header.
 func emptyMember(id subfield, payload []byte) []byte { return member(id, payload, emptyEnd) }
 
-// member returns a gzip member with payload in its header, and end for the rest.
+// member returns a gzip member with payload in its header, followed by end.
 func member(id subfield, payload, end []byte) []byte {
 	out := make([]byte, 0, memberHead+len(payload)+emptyBody)
 	out = append(out, 0x1f, 0x8b, 8, flagExtra, 0, 0, 0, 0, 0, 255)
@@ -61,13 +61,13 @@ func member(id subfield, payload, end []byte) []byte {
 	return append(out, end...)
 }
 
-// parseEmptyMember returns the payload of the member that p begins with, if it is
-// one that emptyMember makes for id, and the member's length.
+// parseEmptyMember returns the payload and length of the member at the start of p, if
+// emptyMember made it for id.
 func parseEmptyMember(p []byte, id subfield) (payload []byte, size int, ok bool) {
 	return parseMember(p, id, emptyEnd)
 }
 
-// parseMember is the reverse of member, for the member that p begins with.
+// parseMember is the inverse of member, for the member at the start of p.
 func parseMember(p []byte, id subfield, end []byte) (payload []byte, size int, ok bool) {
 	if len(p) < memberHead {
 		return nil, 0, false
@@ -87,7 +87,7 @@ type memberSum struct {
 	crc    uint32 // IEEE, of the raw bytes
 }
 
-// footer says where things are in an archive of ours.
+// footer records where the parts of an archive of ours are.
 type footer struct {
 	first          memberSum // the tar
 	logOff, logLen int64     // the chain of members that holds the log's payload
@@ -96,15 +96,15 @@ type footer struct {
 	index          indexPlace
 }
 
-// indexPlace says where the chain of members is that holds the index. It is zero where
-// there is no index.
+// indexPlace records where the chain of members with the index is. It is zero without an
+// index.
 type indexPlace struct {
 	off, len int64
 	raw      int64    // bytes of payload
 	sum      [32]byte // SHA-256 of the payload
 }
 
-// version is the format that the footer is of.
+// version is the format version of the footer.
 func (f *footer) version() uint32 {
 	if f.index.len == 0 {
 		return plainFormat
@@ -123,7 +123,7 @@ const (
 	footLogOff   = 40
 	footLogLen   = 48
 	footLogRaw   = 56
-	footIndexOff = 64 // int64, as are the next two; all of the index are zero where there is none
+	footIndexOff = 64 // int64, as are the next two; all index fields are zero without an index
 	footIndexLen = 72
 	footIndexRaw = 80
 	footIndexSum = 88  // SHA-256
@@ -158,9 +158,9 @@ var (
 	errNewer     = errors.New("a newer version wrote it: update workdir")
 )
 
-// parseFooter reads a footer's payload. Later versions keep what version 1 has, and
-// say in flags what an older reader must not ignore. Errors: *FormatError, with
-// errNewer behind it for such flags.
+// parseFooter reads a footer's payload. Later versions keep the fields of version 1, and set
+// flags for features that an older reader must not ignore. Errors: *FormatError, which wraps
+// errNewer for such flags.
 func parseFooter(p []byte) (*footer, error) {
 	if len(p) != footerBytes || !bytes.Equal(p[:len(footerMagic)], footerMagic) {
 		return nil, errBadFooter
@@ -193,8 +193,7 @@ func parseFooter(p []byte) (*footer, error) {
 	return f, nil
 }
 
-// check holds the footer that ends at byte size of an archive against what is
-// possible.
+// check checks the plausibility of the footer that ends at byte size of an archive.
 func (f *footer) check(size, maxLog int64) error {
 	if err := over("LogBytes", f.logRaw, maxLog, ""); err != nil {
 		return err
@@ -204,7 +203,7 @@ func (f *footer) check(size, maxLog int64) error {
 		return formatErr("", "the footer points outside of the archive")
 	}
 	if f.logLen > membersBytes(f.logRaw)+memberHead+emptyBody {
-		return formatErr("", "the footer gives the commit log two lengths")
+		return formatErr("", "the footer has two different lengths for the commit log")
 	}
 	return f.checkIndex(size)
 }
@@ -221,8 +220,8 @@ func (f *footer) checkIndex(size int64) error {
 	return nil
 }
 
-// joinMembers returns what the members of the kind id carry with which p begins, and
-// what follows them. Only the last of those that carry results may have room left.
+// joinMembers returns the joined payloads of the members of kind id at the start of p, and the
+// rest of p. Of members with results only the last may be less than full.
 func joinMembers(p []byte, id subfield) (joined, rest []byte) {
 	for {
 		payload, size, ok := parseEmptyMember(p, id)
@@ -233,13 +232,13 @@ func joinMembers(p []byte, id subfield) (joined, rest []byte) {
 	}
 }
 
-// follows reports whether a member that carries payload can be the next one of the
-// results, of which those in joined are full.
+// follows reports whether a member with payload can be the next one with results after joined:
+// all before it must be full.
 func follows(joined, payload []byte) bool {
 	return len(joined)%maxChunk == 0 && len(payload) > 0 && len(payload) <= maxChunk
 }
 
-// appendMembers appends members of the kind id that carry payload.
+// appendMembers appends members of kind id with payload.
 func appendMembers(out []byte, id subfield, payload []byte) []byte {
 	for c := range slices.Chunk(payload, maxChunk) {
 		out = append(out, emptyMember(id, c)...)
@@ -247,18 +246,17 @@ func appendMembers(out []byte, id subfield, payload []byte) []byte {
 	return out
 }
 
-// membersBytes is the size of members that carry n bytes.
+// membersBytes is the size of the members for n bytes of payload.
 func membersBytes(n int64) int64 {
 	return n + (n+maxChunk-1)/maxChunk*(memberHead+emptyBody)
 }
 
-// maxLogBytes is what a log can have that is written: some readers do not bear
-// more than 2,048 empty members one after another.
+// maxLogBytes is the maximum size of a written log: some readers fail on more than 2,048
+// consecutive empty members.
 const maxLogBytes = 2000 * maxChunk
 
-// tail returns the empty members that go behind a first member of the given figures: the
-// chain of the log's payload, the results, the chain of the index, if there is one, and
-// the footer.
+// tail returns the empty members that follow the given first member: the chain of the log's
+// payload, the results, the chain of the index, if any, and the footer.
 func (l *Log) tail(first memberSum, maxLog int64, index []byte) ([]byte, error) {
 	e, err := l.encode()
 	if err != nil {
@@ -286,7 +284,7 @@ func (l *Log) tail(first memberSum, maxLog int64, index []byte) ([]byte, error) 
 	return append(out, f.encode()...), nil
 }
 
-// members is how many members the log and its results take.
+// members is the number of members for the log and its results.
 func (e *encodedLog) members() int {
 	return (len(e.payload)+maxChunk-1)/maxChunk + (len(e.results)+maxChunk-1)/maxChunk
 }

@@ -15,24 +15,22 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// readError is an error of the reader that an archive comes from, as against one
-// of the archive.
+// readError is an error of the archive's source, as opposed to one of the archive.
 type readError struct{ err error }
 
 func (e *readError) Error() string { return "read archive: " + e.err.Error() }
 func (e *readError) Unwrap() error { return e.err }
 
 const (
-	pieceSize   = 256 << 10 // raw bytes that are handed over at once
-	piecesAhead = 6         // at most that many wait for the parser
+	pieceSize   = 256 << 10 // raw bytes handed over at once
+	piecesAhead = 6         // the maximum number that wait for the parser
 	inputBuffer = 128 << 10
 	maxHeadText = 1 << 16 // a member's name or comment
 )
 
-// gunzip decompresses a chain of gzip members ahead of its reader, in a
-// goroutine of its own. The stream of raw bytes ends with io.EOF once every
-// member was checked to its last byte. Members that hold a commit log are
-// collected on the way.
+// gunzip decompresses a chain of gzip members ahead of its reader, in its own goroutine. The
+// stream of raw bytes ends with io.EOF once every member was checked to its last byte. Members
+// of a commit log are collected on the way.
 type gunzip struct {
 	ctx    context.Context // ends Read
 	in     *bufio.Reader
@@ -44,15 +42,15 @@ type gunzip struct {
 	done   chan struct{}
 	wg     sync.WaitGroup
 
-	// Of the goroutine until pieces is closed, of the reader afterwards.
-	err     error // why the stream ended; nil at its proper end
+	// Owned by the goroutine until pieces is closed, by the reader afterwards.
+	err     error // why the stream ended; nil at its regular end
 	fill    []byte
-	garbage bool // something that is no gzip member followed
+	garbage bool // something other than a gzip member followed
 
-	// Of the reader alone.
+	// Owned by the reader.
 	cur  piece
 	left []byte // of cur, not yet read
-	read int64  // compressed bytes that led to what was read
+	read int64  // compressed bytes of what was read
 	fail error
 }
 
@@ -62,8 +60,7 @@ type piece struct {
 	packed int64
 }
 
-// newGunzip starts to decompress r. The caller calls close before r may be used
-// by anybody else.
+// newGunzip starts to decompress r. The caller calls close before r is used elsewhere.
 func newGunzip(ctx context.Context, r io.Reader, maxLog int64) *gunzip {
 	src := &countReader{r: r}
 	in := bufio.NewReaderSize(src, inputBuffer)
@@ -80,7 +77,7 @@ func newGunzip(ctx context.Context, r io.Reader, maxLog int64) *gunzip {
 		defer g.wg.Done()
 		defer close(g.pieces)
 		defer func() {
-			if r := recover(); r != nil { // nobody else could: it would end the process
+			if r := recover(); r != nil { // otherwise it would end the process
 				g.err = fmt.Errorf("gunzip: panic: %v\n%s", r, debug.Stack())
 			}
 		}()
@@ -92,12 +89,12 @@ func newGunzip(ctx context.Context, r io.Reader, maxLog int64) *gunzip {
 // close stops the goroutine and waits until it no longer reads its source.
 func (g *gunzip) close() {
 	close(g.done)
-	for range g.pieces { // makes room, so that the goroutine gets to see done
+	for range g.pieces { // makes room, so that the goroutine sees done
 	}
 	g.wg.Wait()
 }
 
-// Read returns raw bytes. After an error it gives the same error again.
+// Read returns raw bytes. Errors are sticky.
 func (g *gunzip) Read(p []byte) (int, error) {
 	for len(g.left) == 0 {
 		if err := g.next(); err != nil {
@@ -124,7 +121,7 @@ func (g *gunzip) discard(n int64) error {
 	return nil
 }
 
-// next takes the next piece; io.EOF at the proper end.
+// next takes the next piece; io.EOF at the regular end.
 func (g *gunzip) next() error {
 	if g.fail == nil {
 		g.fail = g.ctx.Err()
@@ -133,7 +130,7 @@ func (g *gunzip) next() error {
 		return g.fail
 	}
 	if g.cur.raw != nil {
-		g.free <- g.cur.raw[:0] // has room for all buffers that there are
+		g.free <- g.cur.raw[:0] // has room for all existing buffers
 		g.cur = piece{}
 	}
 	p, ok := <-g.pieces
@@ -150,7 +147,7 @@ func (g *gunzip) next() error {
 
 var errClosed = errors.New("closed")
 
-// members decompresses member after member.
+// members decompresses all members.
 func (g *gunzip) members() error {
 	if err := g.sniff(); err != nil {
 		return err
@@ -173,7 +170,7 @@ func (g *gunzip) members() error {
 	}
 }
 
-// cause tells errors of the source from errors of the archive.
+// cause distinguishes errors of the source from errors of the archive.
 func (g *gunzip) cause(err error) error {
 	var f *FormatError
 	var l *LimitError
@@ -192,7 +189,7 @@ func (g *gunzip) cause(err error) error {
 // offset is the position in the compressed stream.
 func (g *gunzip) offset() int64 { return g.src.n - int64(g.in.Buffered()) }
 
-// sniff refuses what is no gzip file, by the name of what it looks like.
+// sniff refuses anything but a gzip file, with an error that names what it looks like.
 func (g *gunzip) sniff() error {
 	head, err := g.in.Peek(262)
 	if len(head) < 2 && err != nil && err != io.EOF {
@@ -204,8 +201,8 @@ func (g *gunzip) sniff() error {
 	return formatErr("", "not a tar.gz: it is %s", looksLike(head))
 }
 
-// more reports whether another member follows. Zeros up to the end are padding;
-// anything else that is no member is garbage.
+// more reports whether another member follows. Zeros up to the end are padding; anything else
+// is garbage.
 func (g *gunzip) more() (bool, error) {
 	head, err := g.in.Peek(2)
 	if err != nil && err != io.EOF {
@@ -223,7 +220,7 @@ func (g *gunzip) more() (bool, error) {
 	return false, g.skipGarbage()
 }
 
-// skipGarbage reads what follows the last member to its end.
+// skipGarbage reads the data after the last member to its end.
 func (g *gunzip) skipGarbage() error {
 	buf := make([]byte, 4<<10)
 	for {
@@ -272,7 +269,7 @@ func (g *gunzip) member(h memberInfo) error {
 	return err
 }
 
-// room returns the free part of the piece that is being filled, at least a byte.
+// room returns the free part of the piece being filled, at least a byte.
 func (g *gunzip) room() []byte {
 	if g.fill == nil {
 		select {
@@ -284,7 +281,7 @@ func (g *gunzip) room() []byte {
 	return g.fill[len(g.fill):cap(g.fill)]
 }
 
-// flush hands over the piece that is being filled.
+// flush hands over the piece being filled.
 func (g *gunzip) flush() error {
 	if len(g.fill) == 0 {
 		return nil
@@ -299,7 +296,7 @@ func (g *gunzip) flush() error {
 	}
 }
 
-// trailer reads what ends a member, and holds the member against it.
+// trailer reads the trailer of a member, and checks the member against it.
 func (g *gunzip) trailer(sum memberSum) (b [gzipTrailer]byte, err error) {
 	if _, err := io.ReadFull(g.in, b[:]); err != nil {
 		return b, err
@@ -313,7 +310,7 @@ func (g *gunzip) trailer(sum memberSum) (b [gzipTrailer]byte, err error) {
 	return b, nil
 }
 
-// countReader counts what is read, shows it to tail and keeps the reader's own error.
+// countReader counts the bytes read, passes them to tail and keeps the reader's own error.
 type countReader struct {
 	r    io.Reader
 	tail *tailReader

@@ -6,13 +6,13 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// kind is what an entry is.
+// kind is the type of an entry.
 type kind byte
 
 // The kinds, by the typeflag that we write.
 const (
 	kindFile    kind = '0'
-	kindLink    kind = '1' // a further name of an earlier file
+	kindLink    kind = '1' // a hard link to an earlier file
 	kindSymlink kind = '2'
 	kindChar    kind = '3'
 	kindBlock   kind = '4'
@@ -22,7 +22,7 @@ const (
 
 // header is one entry of a tar.
 type header struct {
-	name  string // as the archive gives it when read; a clean path when written
+	name  string // as in the archive when read; a clean path when written
 	kind  kind
 	mode  uint32 // permission bits, suid, sgid and sticky
 	owner fs.Owner
@@ -34,7 +34,7 @@ type header struct {
 	xattrs []xattr
 	// sparse is nil, or the extents that hold all of a file's data.
 	sparse []fs.Extent
-	// holes tells that sparse counts, though it may be empty.
+	// holes reports that sparse is valid, though it may be empty.
 	holes bool
 }
 
@@ -65,7 +65,7 @@ func (k kind) format() uint32 {
 	return 0
 }
 
-// kindOf is the reverse of format. ok is false for a socket.
+// kindOf is the inverse of format. ok is false for a socket.
 func kindOf(mode uint32) (k kind, ok bool) {
 	for _, k := range []kind{kindFile, kindDir, kindSymlink, kindFIFO, kindChar, kindBlock} {
 		if k.format() == mode&syscall.S_IFMT {

@@ -11,21 +11,20 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Image is what an archive holds, as a tree can stand on it: names and attributes are in
-// the index, content is read from the segments when it is touched. It implements
-// fs.Image.
+// Image presents an archive as the base of a tree: names and attributes come from the index,
+// content is read from the segments on first use. It implements fs.Image.
 type Image struct {
 	x       *index
 	src     *Source
 	policy  policy
 	links   map[uint32]uint32 // see countLinks
 	xattrs  map[uint32][]fs.Xattr
-	checked sync.Map // row of a file in chunks whose header was seen
+	checked sync.Map // rows of files in chunks whose header was verified
 }
 
-// Image returns an image of the archive, which must be Indexed, for those who have
-// opts: Owner, Devices, AllXattrs and Warn count. Content is read through src.
-// Errors: *FormatError for what opts refuse.
+// Image returns an image of the archive, which must be Indexed. Of opts it uses Owner,
+// Devices, AllXattrs and Warn. Content is read through src. Errors: *FormatError for entries
+// that opts refuse.
 func (a *Archive) Image(src *Source, opts *ReaderOptions) (*Image, error) {
 	im := &Image{x: a.idx, src: src, links: a.links()}
 	if opts == nil {
@@ -43,8 +42,8 @@ func (a *Archive) Image(src *Source, opts *ReaderOptions) (*Image, error) {
 	return im, nil
 }
 
-// check finds what the policy refuses or warns of: it needs the attributes, which many
-// rows share, and the first row of each.
+// check finds entries that the policy refuses or warns of: it examines each set of attributes,
+// which many rows share, with its first row.
 func (im *Image) check() error {
 	seen := make([]bool, len(im.x.attrs))
 	for row := range im.x.attr {
@@ -64,7 +63,7 @@ func (im *Image) check() error {
 	return nil
 }
 
-// head is what the policy wants to know of a row.
+// head returns the header fields of a row that the policy needs.
 func (im *Image) head(row uint32, name string) *header {
 	a := &im.x.attrs[im.x.attr[row]]
 	return &header{name: name, kind: a.kind, mode: a.mode, owner: fs.Owner{UID: a.uid, GID: a.gid}}
@@ -86,8 +85,8 @@ func (im *Image) keepXattrs(row uint32, all []xattr) error {
 	return nil
 }
 
-// countLinks returns how many further names each file has, and how many directories
-// each directory; those that have none are left out.
+// countLinks returns the number of additional names of each file, and of subdirectories of
+// each directory, where not zero.
 func (x *index) countLinks() map[uint32]uint32 {
 	links := map[uint32]uint32{}
 	dir := uint32(0)
@@ -148,13 +147,13 @@ func (im *Image) Attr(row uint32) fs.Attr {
 // Content implements fs.Image.
 func (im *Image) Content(row uint32) fs.Base { return &file{im, row} }
 
-// Commit is the commit that changed a row last: its entry, or what is in the file.
+// Commit is the commit that last changed a row: its entry, or the file's content.
 func (im *Image) Commit(row uint32) CommitID {
 	return commitIDOf(im.x.commits[im.x.commit[row]])
 }
 
-// Same reports that two files, of one archive or of two, are known to have the same
-// content without reading any of it. False says nothing.
+// Same reports that two files, of one archive or of two, are known to have the same content,
+// without reading it. False means unknown.
 func (im *Image) Same(row uint32, other *Image, otherRow uint32) bool {
 	a, b := im.x, other.x
 	if row, otherRow = a.inode(row), b.inode(otherRow); a.size(row) != b.size(otherRow) {
@@ -169,8 +168,8 @@ func (im *Image) Same(row uint32, other *Image, otherRow uint32) bool {
 	})
 }
 
-// contentSegments are the segments that hold the content of a file: the group that has
-// its entry, or all behind the one that has its header.
+// contentSegments returns the segments with the content of a file: the group with its entry,
+// or all chunks after the segment with its header.
 func (x *index) contentSegments(row uint32) []segment {
 	head := x.seg[row]
 	if x.segs[head].kind == segGroup {
@@ -184,8 +183,7 @@ func (x *index) contentSegments(row uint32) []segment {
 	return x.segs[head+1 : last]
 }
 
-// contentAt returns where the content of a file begins in the tar that is in segments of
-// its own.
+// contentAt returns where the content of a file in chunks begins in the tar.
 func (x *index) contentAt(row uint32) int64 {
 	head := &x.segs[x.seg[row]]
 	return head.rawOff + int64(head.raw)
@@ -200,8 +198,8 @@ type file struct {
 // Size implements fs.Base.
 func (f *file) Size() int64 { return f.im.x.size(f.row) }
 
-// ReadAt implements io.ReaderAt. What is read was verified, and the entry's own header
-// with it.
+// ReadAt implements io.ReaderAt. It returns only verified bytes, and verifies the entry's own
+// header too.
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	size := f.Size()
 	if off >= size {
@@ -219,7 +217,8 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // read fills p from off on.
-// Preconditions: the file has all of it.
+//
+// Preconditions: the file extends that far.
 func (f *file) read(p []byte, off int64) (int, error) {
 	seg := f.im.x.seg[f.row]
 	if f.im.x.segs[seg].kind != segGroup {
@@ -247,7 +246,7 @@ func (f *file) dataIn(e *cached) (int64, error) {
 	return int64(e.data[i]), nil
 }
 
-// readChunks is read for a file whose content is in segments of its own.
+// readChunks is read for a file in chunks.
 func (f *file) readChunks(p []byte, off int64) (int, error) {
 	x := f.im.x
 	from := x.contentAt(f.row)
@@ -267,8 +266,8 @@ func (f *file) readChunks(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// chunks returns the segments first to last of the file. Its header, which is alone in
-// segment head, is held against the index once.
+// chunks returns the segments first to last of the file. Its header, which is alone in segment
+// head, is compared with the index once.
 func (f *file) chunks(head, first, last uint32) ([]*cached, error) {
 	src := f.im.src
 	if _, seen := f.im.checked.Load(f.row); seen {
@@ -295,13 +294,12 @@ func (f *file) chunks(head, first, last uint32) ([]*cached, error) {
 	return got, nil
 }
 
-// segmentAt returns the segment that has a byte of the tar.
+// segmentAt returns the segment that contains a byte of the tar.
 func (x *index) segmentAt(raw int64) uint32 {
 	return uint32(sort.Search(len(x.segs), func(i int) bool { return x.segs[i].rawOff > raw })) - 1
 }
 
-// copyChunk copies from the bytes of the tar from at on, which segment i has, as many as
-// it and p have.
+// copyChunk copies bytes of the tar from at on, within segment i, to p.
 func (x *index) copyChunk(p []byte, i uint32, e *cached, at int64) (int, error) {
 	seg := &x.segs[i]
 	in := at - seg.rawOff
@@ -324,8 +322,8 @@ func (f *file) SeekData(off int64) (int64, error) { return f.seek(off, false), n
 // SeekHole implements fs.Base.
 func (f *file) SeekHole(off int64) (int64, error) { return f.seek(off, true), nil }
 
-// seek returns the first byte from off on that is in a hole, or in none. Whole chunks of
-// zeros are holes, and the end of the file is one.
+// seek returns the first byte from off on that is in a hole, or in data. Whole chunks of zeros
+// are holes, and so is the end of the file.
 func (f *file) seek(off int64, hole bool) int64 {
 	x, size := f.im.x, f.Size()
 	if off >= size {

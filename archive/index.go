@@ -9,21 +9,21 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// index says where everything is in an archive: one row for each entry of the tar and
-// one for the root, breadth first, so that the rows of a directory are contiguous and
-// sorted by the bytes of their names. Row 0 is the root. Columns of numbers hold no
-// pointers, so a million rows cost the garbage collector nothing.
+// index says where everything is in an archive: one row for each entry of the tar and one for
+// the root, breadth first, so that the rows of a directory are contiguous and sorted by the
+// bytes of their names. Row 0 is the root. Columns of numbers hold no pointers, so a million
+// rows cost the garbage collector nothing.
 //
-// An index is immutable once it was decoded or built.
+// An index is immutable once decoded or built.
 type index struct {
 	names   string   // of all rows, joined
-	nameEnd []uint32 // where the name of a row ends in names; it begins where that of the row before ends
+	nameEnd []uint32 // where each row's name ends in names; it begins where the previous one ends
 	child   []uint32 // one more than rows: the children of row r are the rows child[r] to child[r+1]-1
 	attr    []uint32 // of each row, the number of its attributes in attrs
 	attrs   []rowAttr
 	sec     []int64  // time of modification, seconds since 1970
 	nsec    []uint32 // and nanoseconds of the second
-	// value is the size of a file, in bytes; of a further name the row of the first one,
+	// value is the size of a file, in bytes; of a hard link the row of the file's first name,
 	// which has the content and is lower; of a symbolic link the number of its target in
 	// targetEnd; of a device its numbers; else 0.
 	value     []int64
@@ -31,44 +31,43 @@ type index struct {
 	targetEnd []uint32 // where each ends
 	seg       []uint32 // the segment that the row's header is in; 0 for the root, which has none
 	inner     []uint32 // where the header begins in the raw bytes of the segment
-	commit    []uint32 // the commit that changed the path last, in commits
+	commit    []uint32 // the commit that last changed the path, in commits
 	commits   []string // ids of commits, idBytes each
 	xattrRow  []uint32 // the rows that have extended attributes, ascending
 	xattrs    [][]xattr
 	segs      []segment
 }
 
-// rowAttr are attributes that many rows share.
+// rowAttr is a set of attributes that many rows share.
 type rowAttr struct {
 	kind     kind
 	mode     uint32 // permission bits, suid, sgid and sticky
 	uid, gid uint32
 }
 
-// segKind is what a segment holds.
+// segKind is the kind of a segment.
 type segKind uint8
 
 const (
 	segGroup  segKind = iota // whole entries, header and content
-	segHeader                // the header of one file, whose content are the chunks that follow
-	segChunk                 // chunkSize bytes of a file, or what is left of it with its padding
+	segHeader                // the header of one file; the chunks of its content follow
+	segChunk                 // chunkSize bytes of a file, or its padded remainder
 	segZeros                 // a chunk of zeros
-	segPad                   // nothing: it aligns what follows
+	segPad                   // no content: it aligns the next segment
 	segEnd                   // the two blocks of zeros that end the tar; the last segment
 	segKinds
 )
 
-// segment is a run of the tar that is compressed by itself, and the copies of it that
-// stand one after another.
+// segment is an independently compressed run of the tar, and its number of consecutive copies.
 type segment struct {
 	kind   segKind
 	packed uint32   // bytes of one copy, compressed
 	raw    uint32   // bytes of one copy, whole blocks
-	repeat uint32   // copies; more than one for segZeros alone
+	repeat uint32   // copies; more than one only for segZeros
 	crc    uint32   // CRC-32 of raw bytes of one copy
 	sum    [32]byte // SHA-256 of the packed bytes of one copy
 
-	// Sums over the segments before, not stored.
+	// Sums over the previous segments, not stored.
 	off    int64 // where the first copy begins in the archive
 	rawOff int64 // where it begins in the tar
 }
@@ -80,10 +79,10 @@ func (s *segment) packedLen() int64 { return int64(s.packed) * int64(s.repeat) }
 func (s *segment) rawLen() int64 { return int64(s.raw) * int64(s.repeat) }
 
 const (
-	// chunkSize is how many bytes of a big file a segment holds, but for the last.
+	// chunkSize is how many bytes of a big file a segment holds, except the last.
 	chunkSize = 1 << 20
-	// groupSize is how many bytes of a tar a group of entries has at most, unless it
-	// holds one entry alone.
+	// groupSize is the maximum size of a group of entries, in bytes of tar, unless it holds a
+	// single entry.
 	groupSize = 512 << 10
 )
 
@@ -98,8 +97,8 @@ func (x *index) name(row uint32) string {
 	return x.names[x.nameEnd[row-1]:x.nameEnd[row]]
 }
 
-// children returns the rows of a directory's names: n of them from first on. Another
-// row has none.
+// children returns the rows of a directory's names: n of them from first on. n is 0 for any
+// other row.
 func (x *index) children(row uint32) (first, n uint32) {
 	return x.child[row], x.child[row+1] - x.child[row]
 }
@@ -109,7 +108,7 @@ func (x *index) parent(row uint32) uint32 {
 	if row == 0 {
 		return 0
 	}
-	// The last row with children that do not begin behind row is its directory.
+	// Its directory is the last row whose children begin at or before row.
 	return uint32(sort.Search(x.rows(), func(i int) bool { return x.child[i+1] > row }))
 }
 
@@ -130,10 +129,10 @@ func (x *index) lookup(dir uint32, name string) (row uint32, ok bool) {
 	return first + uint32(i), ok
 }
 
-// kind returns what a row is.
+// kind returns the type of a row's entry.
 func (x *index) kind(row uint32) kind { return x.attrs[x.attr[row]].kind }
 
-// inode returns the row of the inode that a row leads to.
+// inode returns the row that stands for a row's inode.
 func (x *index) inode(row uint32) uint32 {
 	if x.kind(row) == kindLink {
 		return uint32(x.value[row])
@@ -141,7 +140,7 @@ func (x *index) inode(row uint32) uint32 {
 	return row
 }
 
-// target returns where a symbolic link leads.
+// target returns the target of a symbolic link.
 func (x *index) target(row uint32) string {
 	i := x.value[row]
 	start := uint32(0)
@@ -176,8 +175,8 @@ func (x *index) place(row uint32) int64 {
 	return x.segs[x.seg[row]].rawOff + int64(x.inner[row])
 }
 
-// header returns what the header of a row must say. Its encoding is what the tar has
-// at the row's place, bit for bit. The root has none.
+// header returns the header of a row, whose encoding the tar must have at the row's place, bit
+// for bit. The root has none.
 func (x *index) header(row uint32) *header { return x.headerAt(row, x.path(row)) }
 
 // headerAt is header for a row whose path is known.
@@ -216,8 +215,8 @@ func (x *index) root() RootAttr {
 	return r
 }
 
-// sums sets the offsets of the segments, and returns the figures of what they hold
-// together with the gzip header in front of them.
+// sums sets the offsets of the segments, and returns the lengths and CRC-32 of the segments
+// and the gzip header before them.
 func (x *index) sums() memberSum {
 	all := memberSum{packed: gzipHeader}
 	for i := range x.segs {
@@ -230,7 +229,7 @@ func (x *index) sums() memberSum {
 	return all
 }
 
-// appendCRC returns the CRC-32 of something that has crc, and then of s.
+// appendCRC returns the CRC-32 of data with checksum crc followed by s.
 func (s *segment) appendCRC(crc uint32) uint32 {
 	one := s.crc
 	length := int64(s.raw)

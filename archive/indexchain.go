@@ -4,12 +4,11 @@ import "crypto/sha256"
 
 // The chain of members that holds an index.
 
-// zerosAt is which member of those that stand one after another carries 512 zeros: some
-// readers do not bear many members in a row that hold nothing.
+// zerosAt: every zerosAt-th of consecutive members holds 512 zeros, since some readers fail on
+// many consecutive empty members.
 const zerosAt = 2048
 
-// appendIndex appends members that carry payload behind others that hold nothing, of
-// which there are so many.
+// appendIndex appends members with payload after behind other empty members.
 func appendIndex(out, payload []byte, behind int) []byte {
 	for len(payload) > 0 {
 		chunk := payload[:min(len(payload), maxChunk)]
@@ -23,8 +22,7 @@ func appendIndex(out, payload []byte, behind int) []byte {
 	return out
 }
 
-// payload returns the index that chain carries, which are the archive's bytes at f's
-// place of the index.
+// payload returns the index in chain, the archive's bytes at x.
 func (x *indexPlace) payload(chain []byte) ([]byte, error) {
 	out := make([]byte, 0, min(x.raw, int64(len(chain))))
 	for len(chain) > 0 {

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// What the columns of an index say of each other, and of the archive.
+// Consistency checks of an index's columns, with each other and with the archive.
 
-// check holds the columns against each other, the limits and first, the figures of the
-// tar, and derives what is not stored.
+// check compares the columns with each other, the limits and first, the figures of the tar,
+// and derives the values that are not stored.
 func (d *indexDecoder) check(first memberSum) error {
 	if d.rows == 0 || d.nsegs == 0 || d.x.kind(0) != kindDir {
-		return fmt.Errorf("it has no root or no end")
+		return fmt.Errorf("it lacks the root or the end")
 	}
 	for i := range d.x.segs {
 		copy(d.x.segs[i].sum[:], d.digests[i*len(d.x.segs[i].sum):])
@@ -23,24 +23,24 @@ func (d *indexDecoder) check(first memberSum) error {
 	sum := d.x.sums()
 	sum.packed += emptyBody
 	if sum != first {
-		return fmt.Errorf("its segments are not those of the tar")
+		return fmt.Errorf("its segments do not match the tar")
 	}
 	return parallel(d.checkPlaces, d.checkLinks, d.checkMeta)
 }
 
-// checkNames refuses names that no directory can have, and such that are not in order.
+// checkNames refuses names that no directory can have, or that are out of order.
 func (d *indexDecoder) checkNames() error {
 	x := d.x
 	if err := lengthIs(len(x.names), int(x.nameEnd[d.rows-1])); err != nil {
 		return err
 	}
 	if strings.ContainsAny(x.names, "\x00/") {
-		return fmt.Errorf("a name holds a NUL byte or a slash")
+		return fmt.Errorf("a name contains a NUL byte or a slash")
 	}
 	for row := range d.rows {
 		first, n := x.children(uint32(row))
 		if n > 0 && x.kind(uint32(row)) != kindDir {
-			return fmt.Errorf("row %d has names and is no directory", row)
+			return fmt.Errorf("row %d has names but is not a directory", row)
 		}
 		before := ""
 		for child := first; child < first+n; child++ {
@@ -54,7 +54,7 @@ func (d *indexDecoder) checkNames() error {
 	return nil
 }
 
-// checkPaths holds the lengths of names and paths, and the depth, against the limits.
+// checkPaths checks the lengths of names and paths, and the depth, against the limits.
 func (d *indexDecoder) checkPaths() error {
 	x := d.x
 	length := make([]uint32, d.rows) // of each row's path
@@ -63,7 +63,7 @@ func (d *indexDecoder) checkPaths() error {
 	for row := range uint32(d.rows) {
 		if row == last {
 			depth++
-			last = x.child[row] // the first of the next depth: rows are breadth first
+			last = x.child[row] // the first row of the next depth: rows are breadth first
 		}
 		first, n := x.children(row)
 		for child := first; child < first+n; child++ {
@@ -84,8 +84,8 @@ func (d *indexDecoder) checkPaths() error {
 	return over("Depth", depth, d.lim.Depth, "")
 }
 
-// checkValues makes of the stored values what they are, and holds the sizes of files
-// and the targets of links against the limits.
+// checkValues converts the stored values to those of index.value, and checks the sizes of
+// files and the targets of links against the limits.
 func (d *indexDecoder) checkValues() error {
 	x := d.x
 	total, end := int64(0), int64(0)
@@ -112,7 +112,7 @@ func (d *indexDecoder) checkValues() error {
 		case kindLink:
 			to := int64(row) - v
 			if v <= 0 || to <= 0 || x.kind(uint32(to)) != kindFile {
-				return fmt.Errorf("row %d is a further name of no file", row)
+				return fmt.Errorf("row %d is a hard link to something that is not a file", row)
 			}
 			x.value[row] = to
 		case kindChar, kindBlock:
@@ -126,21 +126,21 @@ func (d *indexDecoder) checkValues() error {
 		}
 	}
 	if strings.IndexByte(x.targets, 0) >= 0 {
-		return fmt.Errorf("the target of a link holds a NUL byte")
+		return fmt.Errorf("the target of a link contains a NUL byte")
 	}
 	return lengthIs(len(x.targets), int(end))
 }
 
-// maxRaw is what a segment has at most, unpacked: a chunk, or an entry with as many
-// extended headers as there can be.
+// maxRaw is the maximum raw size of a segment: a chunk, or an entry with the maximum of
+// extended headers.
 func (d *indexDecoder) maxRaw() int64 { return max(d.lim.HeaderBytes+blockSize+groupSize, chunkSize) }
 
-// maxPacked is what raw bytes can take, compressed: stored blocks and a flush.
+// maxPacked is the maximum compressed size of raw bytes: stored blocks and a flush.
 func maxPacked(raw uint32) int64 { return int64(raw) + int64(raw)/1024 + 64 }
 
-// checkSegments refuses segments that this format does not have.
+// checkSegments refuses segments that are invalid in this format.
 func (d *indexDecoder) checkSegments() error {
-	left := int64(math.MaxInt64) / 2 // of the tar and of the archive, so that sums do not overflow
+	left := int64(math.MaxInt64) / 2 // for the tar and for the archive, so that sums do not overflow
 	for i := range d.x.segs {
 		s := &d.x.segs[i]
 		fits := false
@@ -158,18 +158,17 @@ func (d *indexDecoder) checkSegments() error {
 		}
 		fits = fits && (s.kind == segEnd) == (i == d.nsegs-1)
 		if !fits || int64(s.raw) > d.maxRaw() || int64(s.packed) > maxPacked(s.raw) || s.packed == 0 {
-			return fmt.Errorf("segment %d is of no size that one can have", i)
+			return fmt.Errorf("segment %d has an invalid size", i)
 		}
 		if left -= s.rawLen() + s.packedLen(); left < 0 {
-			return fmt.Errorf("segment %d is beyond all archives", i)
+			return fmt.Errorf("segment %d is beyond the size of any archive", i)
 		}
 	}
 	return nil
 }
 
-// checkPlaces holds the rows against the segments that they are in: a header alone in
-// its segment belongs to one file, whose content are the chunks behind it; everything
-// else lies within a group.
+// checkPlaces checks the rows against their segments: a header alone in its segment belongs to
+// one file, followed by the chunks of its content; everything else is within a group.
 func (d *indexDecoder) checkPlaces() error {
 	x := d.x
 	owner := make([]uint32, d.nsegs) // the rows of segments of kind segHeader
@@ -195,7 +194,7 @@ func (d *indexDecoder) checkPlaces() error {
 	return d.checkChunks(owner)
 }
 
-// checkChunks refuses chunks that are no file's. owner has the rows of the headers.
+// checkChunks refuses chunks that belong to no file. owner has the rows of the headers.
 func (d *indexDecoder) checkChunks(owner []uint32) error {
 	left := int64(0) // of the content of the last file
 	for i := range d.x.segs {
@@ -203,7 +202,7 @@ func (d *indexDecoder) checkChunks(owner []uint32) error {
 		switch s.kind {
 		case segChunk, segZeros:
 			if left < s.rawLen() || s.raw < chunkSize && left > int64(s.raw) {
-				return fmt.Errorf("segment %d is of no file", i)
+				return fmt.Errorf("segment %d belongs to no file", i)
 			}
 			left -= s.rawLen()
 			continue
@@ -222,27 +221,27 @@ func (d *indexDecoder) checkChunks(owner []uint32) error {
 	return nil
 }
 
-// checkLinks refuses further names that come before the file.
+// checkLinks refuses hard links that come before their file.
 func (d *indexDecoder) checkLinks() error {
 	for row := range uint32(d.rows) {
 		if to := d.x.inode(row); to != row && d.x.place(row) <= d.x.place(to) {
-			return fmt.Errorf("row %d is a further name of what comes after it", row)
+			return fmt.Errorf("row %d is a hard link to a later file", row)
 		}
 	}
 	return nil
 }
 
-// checkMeta holds the extended attributes, and all texts together, against the limits.
+// checkMeta checks the extended attributes, and all texts together, against the limits.
 func (d *indexDecoder) checkMeta() error {
 	x := d.x
 	meta := int64(len(x.names)) + int64(len(x.targets))
 	for i, row := range x.xattrRow {
 		if k := x.kind(row); k != kindFile && k != kindDir {
-			return fmt.Errorf("row %d has extended attributes and cannot have any", row)
+			return fmt.Errorf("row %d has extended attributes but cannot have any", row)
 		}
 		for _, attr := range x.xattrs[i] {
 			if !strings.HasPrefix(attr.name, userXattr) || attr.name == userXattr || strings.IndexByte(attr.name, 0) >= 0 {
-				return fmt.Errorf("%s is no name of an extended attribute", quote(attr.name))
+				return fmt.Errorf("%s is not a name of an extended attribute", quote(attr.name))
 			}
 			meta += int64(len(attr.name)) + int64(len(attr.value))
 		}

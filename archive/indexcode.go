@@ -11,12 +11,12 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// The payload of an index is a row of sections like that of a log. Each holds one
-// column: how many bytes it has unpacked, as uint32, and these, compressed with zstd
-// or, where that would not make them fewer, as they are. Numbers are varints.
+// The payload of an index is a sequence of sections like that of a log. Each holds one column:
+// its raw length, as uint32, and its bytes, compressed with zstd or, if that is not shorter,
+// uncompressed. Numbers are varints.
 
-// tagHead is the section that comes first: the counts of rows, attributes, commits and
-// segments. It is not compressed, so that what an index takes can be told before.
+// tagHead is the first section: the counts of rows, attributes, commits and segments. It is
+// not compressed, so that the memory for an index can be computed before decoding.
 const tagHead = "HEAD"
 
 // indexColumn is one section.
@@ -47,8 +47,8 @@ var indexColumns = []indexColumn{
 
 const columnHead = 4
 
-// maxColumn is what a column can have unpacked, bytes: its length is an uint32, and
-// so are positions within it.
+// maxColumn is the maximum raw size of a column, bytes: its length is a uint32, and so are
+// positions within it.
 const maxColumn = 1<<32 - 1
 
 // encode returns the payload of the index. Equal indexes have equal bytes.
@@ -89,7 +89,7 @@ func (x *index) encode(maxBytes int64) ([]byte, error) {
 	return out, nil
 }
 
-// newZstdEncoder returns what serves the columns of one index. It has channels, and so
+// newZstdEncoder returns an encoder for the columns of one index. It has channels, and so
 // belongs to the bubble that made it (testing/synctest).
 func newZstdEncoder() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false))
@@ -99,7 +99,7 @@ func newZstdEncoder() *zstd.Encoder {
 	return e
 }
 
-// newZstdDecoder is newZstdEncoder for the other way.
+// newZstdDecoder returns a decoder for the columns of one index.
 func newZstdDecoder() *zstd.Decoder {
 	d, err := zstd.NewReader(nil, zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(maxColumn))
 	if err != nil {
@@ -116,8 +116,8 @@ func packColumn(z *zstd.Encoder, raw []byte) []byte {
 	return append(out[:columnHead], raw...)
 }
 
-// unpackColumn is the reverse of packColumn. It takes no more memory than the column
-// says it needs.
+// unpackColumn is the inverse of packColumn. It allocates no more memory than the column
+// declares.
 func unpackColumn(z *zstd.Decoder, content []byte) ([]byte, error) {
 	raw, packed := int(binary.LittleEndian.Uint32(content)), content[columnHead:]
 	if len(packed) >= raw {
@@ -137,9 +137,9 @@ func lengthIs(have, want int) error {
 	return nil
 }
 
-// parallel runs all of work at once and returns the first error of those that failed.
-// A panic, which could be another library's on hostile input, is an error too: in a
-// goroutine it would end the process.
+// parallel runs all of work concurrently and returns the first error. It turns a panic, which
+// another library may raise on hostile input, into an error: in a goroutine it would end the
+// process.
 func parallel(work ...func() error) error {
 	errs := make([]error, len(work))
 	var wg sync.WaitGroup
@@ -162,7 +162,7 @@ func parallel(work ...func() error) error {
 	return nil
 }
 
-// indexDecoder puts an index together from its sections.
+// indexDecoder assembles an index from its sections.
 type indexDecoder struct {
 	x        *index
 	lim      Limits
@@ -172,9 +172,9 @@ type indexDecoder struct {
 	rows, nattrs, ncommits, nsegs int
 }
 
-// decodeIndex returns the index that payload holds, of an archive whose tar has the
-// figures first. Whatever payload says, the index that is returned leads nowhere but
-// into that tar, holds every limit, and has no loops. Errors: *FormatError, *LimitError.
+// decodeIndex returns the index in payload, of an archive whose tar has the figures first.
+// Whatever payload contains, the returned index refers only to places in that tar, keeps every
+// limit, and has no loops. Errors: *FormatError, *LimitError.
 func decodeIndex(payload []byte, first memberSum, lim Limits) (*index, error) {
 	d := &indexDecoder{x: &index{}, lim: lim, sections: map[string][]byte{}}
 	err := d.split(payload)
@@ -204,7 +204,7 @@ func (d *indexDecoder) split(payload []byte) error {
 		}
 		payload = rest
 		if _, twice := d.sections[tag]; twice {
-			return fmt.Errorf("section %q is there twice", tag)
+			return fmt.Errorf("section %q occurs twice", tag)
 		}
 		d.sections[tag] = content
 		if tag == tagHead {
@@ -227,7 +227,7 @@ func (d *indexDecoder) head() error {
 		*count = int(n.upTo(maxColumn))
 	}
 	if n.bad {
-		return errNumbers // a later version may count more
+		return errNumbers // a later version may have more counts
 	}
 	return over("Entries", int64(d.rows)-1, d.lim.Entries, "")
 }
@@ -256,10 +256,10 @@ func (d *indexDecoder) columns() error {
 	return parallel(work...)
 }
 
-var errNumbers = errors.New("its numbers are not what they should be")
+var errNumbers = errors.New("its numbers are invalid")
 
-// numbers reads varints, one after another. Where one is missing or is too large, bad
-// is set, and the number is 0.
+// numbers reads consecutive varints. If one is missing or too large, bad is set and the number
+// is 0.
 type numbers struct {
 	p   []byte
 	bad bool
@@ -296,7 +296,7 @@ func (n *numbers) signed() int64 {
 	return int64(v>>1) ^ -int64(v&1)
 }
 
-// text reads a length, up to maximum, and so many bytes.
+// text reads a length, up to maximum, and that many bytes.
 func (n *numbers) text(maximum int64) string {
 	size := n.upTo(uint64(maximum))
 	if size > uint64(len(n.p)) {
@@ -308,7 +308,7 @@ func (n *numbers) text(maximum int64) string {
 	return s
 }
 
-// err is the error of what was read, which must have been all.
+// err returns the error of the reading, which must have consumed all bytes.
 func (n *numbers) err() error {
 	if n.bad || len(n.p) > 0 {
 		return errNumbers
@@ -318,16 +318,16 @@ func (n *numbers) err() error {
 
 func appendSigned(out []byte, v int64) []byte { return binary.AppendUvarint(out, uint64(v<<1^v>>63)) }
 
-// uint32s reads count numbers up to maximum, which are all that p holds.
+// uint32s reads exactly count numbers up to maximum from p.
 func uint32s(p []byte, count int, maximum uint64) ([]uint32, error) {
 	var out []uint32
 	err := eachNumber(p, count, &out, func(n *numbers) uint32 { return uint32(n.upTo(maximum)) })
 	return out, err
 }
 
-// eachNumber makes out of count numbers that read gives, which are all that p holds.
+// eachNumber fills out with exactly count numbers that read reads from p.
 func eachNumber[T any](p []byte, count int, out *[]T, read func(*numbers) T) error {
-	if len(p) < count { // each has a byte, so that memory follows what is there
+	if len(p) < count { // each takes at least a byte, so memory is bounded by the input
 		return errNumbers
 	}
 	*out = make([]T, count)

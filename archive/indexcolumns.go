@@ -9,8 +9,8 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// The columns of an index, each as it is stored and as it is read. What columns say
-// of each other is checked afterwards, see check.
+// The columns of an index, each with its encoding and decoding. Their consistency is checked
+// afterwards, see check.
 
 func (x *index) encodeNames(out []byte) []byte { return append(out, x.names...) }
 
@@ -53,8 +53,8 @@ func (x *index) encodeChildren(out []byte) []byte {
 	return out
 }
 
-// children reads how many names each directory has. Each row but the root must be the
-// name of one that comes before it.
+// children reads the number of names of each directory. Each row except the root must be a
+// name in an earlier row.
 func (d *indexDecoder) children(p []byte) error {
 	counts, err := uint32s(p, d.rows, uint64(d.rows))
 	if err != nil {
@@ -68,7 +68,7 @@ func (d *indexDecoder) children(p []byte) error {
 		}
 		d.x.child[row] = uint32(end)
 		if end += uint64(n); end > uint64(d.rows) {
-			return fmt.Errorf("row %d has more names than there are", row)
+			return fmt.Errorf("row %d has more names than there are rows", row)
 		}
 	}
 	d.x.child[d.rows] = uint32(end)
@@ -126,7 +126,7 @@ func (x *index) encodeSec(out []byte) []byte {
 func (d *indexDecoder) sec(p []byte) error {
 	last := int64(0)
 	return eachNumber(p, d.rows, &d.x.sec, func(n *numbers) int64 {
-		last += n.signed() // it may wrap around: every time is one
+		last += n.signed() // it may wrap around: every value is a valid time
 		return last
 	})
 }
@@ -138,8 +138,8 @@ func (d *indexDecoder) nsec(p []byte) (err error) {
 	return err
 }
 
-// encodeValue stores the length of a symbolic link's target instead of its number,
-// and of a further name the rows from it back to its inode.
+// encodeValue stores the length of a symbolic link's target instead of its number, and for a
+// hard link the distance in rows back to its inode.
 func (x *index) encodeValue(out []byte) []byte {
 	out = slices.Grow(out, 2*len(x.value))
 	for row, v := range x.value {
@@ -154,7 +154,7 @@ func (x *index) encodeValue(out []byte) []byte {
 	return out
 }
 
-// value reads the numbers as they are stored; checkValues makes of them what they are.
+// value reads the numbers as stored; checkValues converts them.
 func (d *indexDecoder) value(p []byte) error {
 	return eachNumber(p, d.rows, &d.x.value, func(n *numbers) int64 { return int64(n.upTo(math.MaxInt64)) })
 }
@@ -299,7 +299,7 @@ func (x *index) encodeSegs(out []byte) []byte {
 	return out
 }
 
-// leastSegment is how many bytes a segment takes in SEGS at least.
+// leastSegment is the minimum size of a segment in SEGS, bytes.
 const leastSegment = 4 + 4
 
 func (d *indexDecoder) segs(p []byte) error {
@@ -330,7 +330,7 @@ func (x *index) encodeSums(out []byte) []byte {
 	return out
 }
 
-// sums reads the digests; they are put in place when there are segments, by check.
+// sums reads the digests; check assigns them once the segments are known.
 func (d *indexDecoder) sums(p []byte) error {
 	if err := lengthIs(len(p), d.nsegs*len(segment{}.sum)); err != nil {
 		return err

@@ -13,7 +13,7 @@ import (
 // inflater decompresses one segment at a time.
 type inflater struct {
 	in  bytes.Reader
-	buf []byte // the segment, with an end
+	buf []byte // the segment, with a final block
 	inf io.ReadCloser
 }
 
@@ -28,9 +28,8 @@ var finalBlock = []byte{3, 0}
 
 var errSegment = &FormatError{Reason: "a segment of the archive does not decompress to what the index says"}
 
-// inflate returns the raw bytes of one copy of s, of which packed are the compressed
-// bytes. Their digest is compared before they are decompressed, and the checksum of
-// the raw bytes after.
+// inflate returns the raw bytes of one copy of s, given its compressed bytes. It verifies
+// their digest before decompressing, and the checksum of the raw bytes afterwards.
 func (s *segment) inflate(packed []byte) ([]byte, error) {
 	if err := s.check(packed); err != nil {
 		return nil, err
@@ -47,7 +46,7 @@ func (s *segment) inflate(packed []byte) ([]byte, error) {
 	return raw, nil
 }
 
-// check compares the digest of the compressed bytes of one copy of s.
+// check verifies the digest of the compressed bytes of one copy of s.
 func (s *segment) check(packed []byte) error {
 	if sha256.Sum256(packed) != s.sum {
 		return formatErr("", "what is stored from byte %d on does not have its digest (SHA-256): the archive is damaged, or was changed", s.off)
@@ -55,7 +54,7 @@ func (s *segment) check(packed []byte) error {
 	return nil
 }
 
-// inflate decompresses exactly size bytes, to which all of packed leads.
+// inflate decompresses all of packed to exactly size bytes.
 func (f *inflater) inflate(packed []byte, size int) ([]byte, error) {
 	f.buf = append(append(f.buf[:0], packed...), finalBlock...)
 	f.in.Reset(f.buf)

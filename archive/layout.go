@@ -53,10 +53,9 @@ func newPackingOf(b *rowBuilder, log *Log, root RootAttr, opts *WriterOptions) (
 	return p, nil
 }
 
-// headParts returns the directories that hold links which are made late, each with those
-// links behind it, parents first; nothing if there are none. They stand in front of
-// everything: bsdtar sets the time of a directory when all else is done only if it has
-// made it for its own entry.
+// headParts returns the directories with late links, if any, parents first, each followed by
+// those links. They come before everything else: bsdtar sets the time of a directory at the
+// end only if it created the directory for its own entry.
 func (p *packing) headParts() []part {
 	var rows []uint32
 	for row := uint32(1); row < uint32(p.x.rows()); row++ {
@@ -67,7 +66,7 @@ func (p *packing) headParts() []part {
 	return partOf(rows)
 }
 
-// partOf returns the part that rows are; none where there are none.
+// partOf returns rows as a part; no part without rows.
 func partOf(rows []uint32) []part {
 	if len(rows) == 0 {
 		return nil
@@ -75,10 +74,10 @@ func partOf(rows []uint32) []part {
 	return []part{{rows: rows}}
 }
 
-// newParts returns what is written anew of rows that move, in the order in which it
-// stands behind headParts and all that is kept: small files and the like, big files,
-// further names, and the other directories, children first, since what is put into a
-// directory changes its time. The end of the tar follows.
+// newParts returns the rewritten rows that move, in the order in which they follow headParts
+// and the kept segments: small files and the like, big files, hard links, and the other
+// directories, children first, since creating an entry changes its directory's time. The end
+// of the tar follows.
 func (p *packing) newParts() []part {
 	var small, links, dirs []uint32
 	var big []part
@@ -102,7 +101,7 @@ func (p *packing) newParts() []part {
 	return slices.Concat(partOf(small), big, partOf(links), partOf(dirs), partOf([]uint32{tarEnd}))
 }
 
-// lateLinks returns the links in a directory that are made late; none of anything else.
+// lateLinks returns the late links in a directory; none for any other row.
 func (x *index) lateLinks(dir uint32) (rows []uint32) {
 	first, n := x.children(dir)
 	for row := first; row < first+n; row++ {
@@ -113,10 +112,10 @@ func (x *index) lateLinks(dir uint32) (rows []uint32) {
 	return rows
 }
 
-// late reports whether a row stands apart from all contents, and is written anew by every
-// commit: a directory, or a symbolic link that is absolute or leads up. GNU tar makes
-// those when all else is done, and sets the time of their directory once more only where
-// its entry was the last one outside of it. The root has no entry.
+// late reports whether a row is placed apart from all content and rewritten by every commit: a
+// directory, or a symbolic link that is absolute or leads up. GNU tar creates such links after
+// everything else, and sets the time of their directory once more only if its entry was the
+// last one outside of it. The root has no entry.
 func (x *index) late(row uint32) bool {
 	switch x.kind(row) {
 	case kindDir:
@@ -131,7 +130,7 @@ func (x *index) late(row uint32) bool {
 // tarEnd stands for the end of the tar among rows: the root has no header.
 const tarEnd = 0
 
-// content is how many bytes all files have, each once.
+// content is the total size of all files, each counted once.
 func (p *packing) content() (n int64) {
 	for row := range uint32(p.x.rows()) {
 		n += p.x.size(row)

@@ -2,15 +2,15 @@ package archive
 
 import "github.com/workdir/workdir/fs"
 
-// Limits bound what an archive may ask for. The Reader and the Writer hold the
-// same ones. A field that is zero has its default.
+// Limits bound what an archive may demand. The Reader and the Writer enforce the same ones. A
+// zero field has its default.
 type Limits struct {
-	Entries       int64 // entries, the directories that are only implied included; 10,000,000
+	Entries       int64 // entries, including implied directories; 10,000,000
 	PathLen       int64 // bytes of one path; 4,095, as PATH_MAX
 	NameLen       int64 // bytes of one name; 255, as NAME_MAX
 	Depth         int64 // names in one path; 2,048
 	SymlinkLen    int64 // bytes of a link's target; 4,095
-	FileBytes     int64 // size of one file, holes included, which who unpacks it has to write; 1 TiB
+	FileBytes     int64 // size of one file, including holes, which unpacking has to write; 1 TiB
 	TotalBytes    int64 // size of all files, holes included; 2 TiB
 	HeaderBytes   int64 // extended headers of one entry, in whole blocks; 1 MiB
 	XattrBytes    int64 // value of one extended attribute; 64 KiB, as XATTR_SIZE_MAX
@@ -20,7 +20,7 @@ type Limits struct {
 	IndexBytes    int64 // the index, unpacked; 1 GiB
 }
 
-// DefaultLimits returns the limits that hold where none are given.
+// DefaultLimits returns the limits that apply by default.
 func DefaultLimits() Limits {
 	return Limits{
 		Entries:       10_000_000,
@@ -66,8 +66,8 @@ func (l *Limits) withDefaults() Limits {
 	return d
 }
 
-// meter counts what an archive has asked for so far and stops at the limits.
-// One meter serves one pass over one archive or tree.
+// meter counts what an archive has demanded so far and stops at the limits. One meter serves
+// one pass over one archive or tree.
 type meter struct {
 	lim     Limits
 	entries int64
@@ -97,7 +97,7 @@ func (m *meter) path(path string) error {
 	return over("Depth", depth, m.lim.Depth, path)
 }
 
-// name counts one more entry, of which only the last name of its path is new.
+// name counts one more entry, whose path adds only its last name.
 func (m *meter) name(path string) error {
 	m.entries++
 	if err := over("Entries", m.entries, m.lim.Entries, path); err != nil {
@@ -107,7 +107,7 @@ func (m *meter) name(path string) error {
 	return m.metadata(len(name), path)
 }
 
-// attributes counts what h holds apart from its name.
+// attributes counts the contents of h except its name.
 func (m *meter) attributes(h *header) error {
 	if h.kind == kindSymlink {
 		if err := over("SymlinkLen", int64(len(h.link)), m.lim.SymlinkLen, h.name); err != nil {
