@@ -13,18 +13,18 @@ import (
 // userXattr is the class of extended attributes that archives carry.
 const userXattr = "user."
 
-// entries makes headers of a tree's inodes, in archive order, and holds them
-// against every limit that a reader has. Check and WriteTree share it, so that
-// what the one lets pass the other can write.
+// entries makes headers of a tree's inodes, in archive order, and checks them against every
+// limit of the reader. Check and WriteTree share it, so that WriteTree can write whatever
+// Check accepts.
 type entries struct {
 	tree  *fs.Tree
 	opts  *WriterOptions
 	warn  *warner
 	meter meter
 
-	links    map[uint64]*spot // first name of files that have more
-	linkless bool             // the targets of hard links are the caller's: links has no spots
-	dirs     []*spot          // that lead to where the walk is, the root left out
+	links    map[uint64]*spot // first name of files with several
+	linkless bool             // the caller sets the targets of hard links: links has no spots
+	dirs     []*spot          // the directories of the walk's position, without the root
 	refused  []string         // paths that the ancestor's reader refuses
 	resolver resolver
 	buf      []byte
@@ -40,8 +40,8 @@ func newEntries(t *fs.Tree, opts *WriterOptions) *entries {
 	}
 }
 
-// spot is a name in a directory. Those of one directory share its names, for a path is
-// long and there may be as many as files.
+// spot is a name in a directory. Spots share those of their directories, since paths are long
+// and there may be one for each file.
 type spot struct {
 	dir  *spot // nil: the root
 	name string
@@ -56,7 +56,7 @@ func (p *spot) path() string {
 	return strings.Join(names, "/")
 }
 
-// spot returns where the walk is.
+// spot returns the position of the walk.
 func (e *entries) spot(path string) *spot {
 	dir, name := fs.Split(path)
 	p := &spot{name: strings.Clone(name)} // not all of path
@@ -70,9 +70,9 @@ func (e *entries) spot(path string) *spot {
 	return p
 }
 
-// each calls fn for every entry with its header and the header's blocks, which
-// are fn's until it returns. At the end it gives a *PortableError if that was
-// asked for and there is reason. It ends with ctx.
+// each calls fn for every entry with its header and the header's blocks, which fn may use
+// until it returns. At the end it returns a *PortableError if that was requested and entries
+// were refused. It ends with ctx.
 func (e *entries) each(ctx context.Context, fn func(h *header, blocks []byte, n *fs.Inode) error) error {
 	defer e.resolver.release()
 	err := e.tree.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
@@ -107,7 +107,7 @@ func (e *entries) entry(ctx context.Context, path string, n *fs.Inode, a fs.Attr
 	return fn(h, e.buf, n)
 }
 
-// header makes the header of one entry; nil if it has none in an archive.
+// header makes the header of one entry; nil if archives have none for it.
 func (e *entries) header(path string, n *fs.Inode, a fs.Attr) (*header, error) {
 	k, ok := kindOf(a.Mode)
 	if !ok {
@@ -136,7 +136,7 @@ func (e *entries) header(path string, n *fs.Inode, a fs.Attr) (*header, error) {
 	return h, nil
 }
 
-// special sets what only some kinds have.
+// special sets the fields that only some kinds have.
 func (e *entries) special(h *header, n *fs.Inode, a fs.Attr) error {
 	switch {
 	case h.kind == kindSymlink:
@@ -159,7 +159,7 @@ func (e *entries) special(h *header, n *fs.Inode, a fs.Attr) error {
 	return nil
 }
 
-// further makes h a hard link if its file was there before under another name.
+// further makes h a hard link if its file has occurred under another name.
 func (e *entries) further(h *header, ino uint64) {
 	earlier, ok := e.links[ino]
 	switch {
@@ -212,7 +212,7 @@ func (e *entries) root() (RootAttr, error) {
 	return r, e.meter.attributes(h)
 }
 
-// measure holds h against the limits, as the reader will.
+// measure checks h against the limits, as the reader will.
 func (e *entries) measure(h *header) error {
 	if err := e.meter.path(h.name); err != nil {
 		return err
@@ -228,7 +228,7 @@ const (
 	reasonNode = "Python's temporal-workdir refuses archives with FIFOs or device nodes"
 )
 
-// portable tells or collects what the ancestor's reader refuses.
+// portable warns of or collects entries that the ancestor's reader refuses.
 func (e *entries) portable(ctx context.Context, h *header) error {
 	reason := ""
 	switch h.kind {

@@ -9,17 +9,17 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Conditions that callers can tell apart with errors.Is.
+// Conditions that callers can distinguish with errors.Is.
 var (
 	ErrFormat   = errors.New("archive refused")
 	ErrLimit    = errors.New("archive limit exceeded")
 	ErrPortable = errors.New("archive not portable")
 )
 
-// FormatError says what is wrong with an archive, or with a tree that no archive
-// can hold. It is an ErrFormat.
+// FormatError describes what is wrong with an archive, or with a tree that no archive can
+// hold. It is an ErrFormat.
 type FormatError struct {
-	Entry  string // name of the entry as the archive gives it; "" where the archive as a whole is meant
+	Entry  string // name of the entry as in the archive; "" for the archive as a whole
 	Reason string
 	Err    error // the cause below, or nil
 }
@@ -40,15 +40,15 @@ func (e *FormatError) Error() string {
 // Is makes every FormatError an ErrFormat.
 func (e *FormatError) Is(target error) bool { return target == ErrFormat }
 
-// Unwrap returns the cause below.
+// Unwrap returns the cause.
 func (e *FormatError) Unwrap() error { return e.Err }
 
 // LimitError says which of the [Limits] was exceeded. It is an ErrLimit.
 type LimitError struct {
 	Limit      string // the field's name in Limits
-	Value, Max int64  // in the field's unit; Value is what was met first above Max
+	Value, Max int64  // in the field's unit; Value is the first one above Max
 	Entry      string // "" where the archive as a whole is meant
-	Writing    bool   // the archive is being made: its readers would refuse it
+	Writing    bool   // the archive is being written: its readers would refuse it
 }
 
 func (e *LimitError) Error() string {
@@ -72,7 +72,7 @@ func PathTooLong(err error) error {
 	return err
 }
 
-// whileWriting marks err, if it is a LimitError, as one of an archive that is being made.
+// whileWriting marks err, if it is a LimitError, as one of an archive that is being written.
 func whileWriting(err error) error {
 	var limit *LimitError
 	if errors.As(err, &limit) {
@@ -84,8 +84,8 @@ func whileWriting(err error) error {
 // Is makes every LimitError an ErrLimit.
 func (e *LimitError) Is(target error) bool { return target == ErrLimit }
 
-// PortableError lists the entries for which Python's temporal-workdir would
-// refuse the archive for ever. It is an ErrPortable.
+// PortableError lists the entries for which Python's temporal-workdir could never read the
+// archive. It is an ErrPortable.
 type PortableError struct {
 	Paths []string // in archive order
 }
@@ -111,8 +111,8 @@ func (e *PortableError) Error() string {
 // Is makes every PortableError an ErrPortable.
 func (e *PortableError) Is(target error) bool { return target == ErrPortable }
 
-// Warning tells of something that an archive or a tree has and the result has
-// not. Each kind is told once, with the first path that it befell.
+// Warning reports something in an archive or a tree that the result lacks. Each kind is
+// reported once, with the first path concerned.
 type Warning struct {
 	Path string // "" where the archive as a whole is meant
 	Text string
@@ -128,7 +128,7 @@ func (w Warning) String() string {
 // shownName is how many bytes of a name a message shows.
 const shownName = 200
 
-// quote makes a name fit for a message: quoted, and cut where it is very long.
+// quote makes a name fit for a message: quoted, and truncated if it is very long.
 func quote(name string) string {
 	if len(name) > shownName {
 		return strconv.Quote(name[:shownName]) + "..."
@@ -140,16 +140,16 @@ func formatErr(entry, reason string, args ...any) error {
 	return &FormatError{Entry: entry, Reason: fmt.Sprintf(reason, args...)}
 }
 
-// warner hands on the first warning of each kind. Its zero value drops all.
+// warner passes on the first warning of each kind. Its zero value drops all.
 type warner struct {
 	fn   func(Warning)
 	seen map[string]bool
 }
 
-// wants reports whether text was not told yet, and somebody listens.
+// wants reports whether there is a receiver that has not been warned of text yet.
 func (w *warner) wants(text string) bool { return w.fn != nil && !w.seen[text] }
 
-// warn tells of text at path, once for each text.
+// warn warns of text at path, once for each text.
 func (w *warner) warn(path, text string) {
 	if !w.wants(text) {
 		return

@@ -9,28 +9,28 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// loader puts the entries of one archive into a tree, by the tree's verbs.
-type loader struct {
+// unpacker creates the entries of one archive in a tree, by the tree's verbs.
+type unpacker struct {
 	policy
 	tree  *fs.Tree
 	tar   *tarReader
 	meter meter
-	spool *fs.Spool // made with the first content
+	spool *fs.Spool // made for the first content
 
 	dirs  map[*fs.Inode]*dirState
 	trail trail // to the last entry
-	told  int64 // what Progress was told last
+	told  int64 // last value passed to Progress
 }
 
-// dirState is what is known of a directory's time, which is set when all its
-// names are there. The loader holds a reference to each directory.
+// dirState is what is known of a directory's time, which is set when all its names exist. The
+// unpacker holds a reference to each directory.
 type dirState struct {
 	mtime fs.Time
-	known bool // else nothing is known of it
-	given bool // an entry gave it; else it is the newest of the names within
+	known bool // the time is known
+	given bool // it comes from the directory's entry; else it is that of the newest name in it
 }
 
-// holds takes note of the time of a name in the directory.
+// holds records the time of a name in the directory.
 func (s *dirState) holds(t fs.Time) {
 	if s.given || s.known && !newer(t, s.mtime) {
 		return
@@ -44,7 +44,7 @@ func newer(a, b fs.Time) bool { return a.Sec > b.Sec || a.Sec == b.Sec && a.Nsec
 const progressStep = 1 << 20
 
 // load reads the archive to its last byte.
-func (l *loader) load() error {
+func (l *unpacker) load() error {
 	l.dirs[l.tree.Root()] = &dirState{}
 	for {
 		h, err := l.tar.next()
@@ -64,17 +64,17 @@ func (l *loader) load() error {
 	return err
 }
 
-func (l *loader) progress(step int64) {
+func (l *unpacker) progress(step int64) {
 	if read := l.tar.src.read; l.opts.Progress != nil && read-l.told >= step {
 		l.told = read
 		l.opts.Progress(read)
 	}
 }
 
-// finish sets what waits for the end: the times of directories, and the root's
-// attributes from the log.
-func (l *loader) finish(log *Log) error {
-	if log != nil && log.Record.Root.Mode != 0 { // a lost one has none
+// finish sets what must be set last: the times of directories, and the root's attributes from
+// the log.
+func (l *unpacker) finish(log *Log) error {
+	if log != nil && log.Record.Root.Mode != 0 { // a lost log has none
 		if err := l.root(&log.Record.Root); err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (l *loader) finish(log *Log) error {
 	return nil
 }
 
-func (l *loader) root(r *RootAttr) error {
+func (l *unpacker) root(r *RootAttr) error {
 	h := &header{
 		name: ".", kind: kindDir, mode: r.Mode & fs.PermBits, mtime: r.Mtime,
 		owner: fs.Owner{UID: r.UID, GID: r.GID},
@@ -104,8 +104,8 @@ func (l *loader) root(r *RootAttr) error {
 	return l.directory(l.tree.Root(), h)
 }
 
-// release gives back the references to directories.
-func (l *loader) release() {
+// release drops the references to directories.
+func (l *unpacker) release() {
 	for dir := range l.dirs {
 		if dir != l.tree.Root() {
 			l.tree.Unref(dir, 1)
@@ -113,8 +113,8 @@ func (l *loader) release() {
 	}
 }
 
-// entry puts one entry into the tree.
-func (l *loader) entry(h *header) error {
+// entry creates one entry in the tree.
+func (l *unpacker) entry(h *header) error {
 	path, slash, err := cleanName(h.name)
 	if err != nil {
 		return err
@@ -146,8 +146,8 @@ func (l *loader) entry(h *header) error {
 	}
 }
 
-// warnAbsolute warns if name, which h has or links to, is absolute.
-func (l *loader) warnAbsolute(h *header, name string) {
+// warnAbsolute warns if name, the name or link target of h, is absolute.
+func (l *unpacker) warnAbsolute(h *header, name string) {
 	if strings.HasPrefix(name, "/") {
 		l.warn.warn(h.name, "names are absolute: the slash in front is left out")
 	}
@@ -155,8 +155,8 @@ func (l *loader) warnAbsolute(h *header, name string) {
 
 const reasonDevice = "device nodes are not accepted unless asked for"
 
-// check refuses what no tree of ours holds.
-func (l *loader) check(h *header, path string, slash bool) error {
+// check refuses entries that no tree of ours can hold.
+func (l *unpacker) check(h *header, path string, slash bool) error {
 	if err := l.meter.path(path); err != nil {
 		return err
 	}
@@ -183,16 +183,16 @@ func (l *loader) check(h *header, path string, slash bool) error {
 	return nil
 }
 
-// parent returns the directory of a clean path, and makes what is missing of it.
-// The directory is the loader's, not the caller's.
-func (l *loader) parent(path string, h *header) (*fs.Inode, error) {
+// parent returns the directory of a clean path, and creates missing directories. The unpacker,
+// not the caller, holds the reference.
+func (l *unpacker) parent(path string, h *header) (*fs.Inode, error) {
 	return l.trail.follow(l.tree.Root(), path, func(dir *fs.Inode, name string) (*fs.Inode, error) {
 		return l.enter(dir, name, h)
 	})
 }
 
-// enter gives the directory name in dir, and makes it if there is none.
-func (l *loader) enter(dir *fs.Inode, name string, h *header) (*fs.Inode, error) {
+// enter returns the directory name in dir, and creates it if need be.
+func (l *unpacker) enter(dir *fs.Inode, name string, h *header) (*fs.Inode, error) {
 	n, errno := l.tree.Lookup(dir, name)
 	switch {
 	case errno == syscall.ENOENT:
@@ -200,18 +200,18 @@ func (l *loader) enter(dir *fs.Inode, name string, h *header) (*fs.Inode, error)
 	case errno != 0:
 		return nil, treeErr(h.name, errno)
 	}
-	l.tree.Unref(n, 1) // the loader has one already, if it is a directory
+	l.tree.Unref(n, 1) // the unpacker already has one, if it is a directory
 	if l.dirs[n] == nil {
 		return nil, formatErr(h.name, "it lies beneath %q, which is not a directory", name)
 	}
 	return n, nil
 }
 
-// impliedMode is the mode of directories for which there is no entry.
+// impliedMode is the mode of directories without an entry.
 const impliedMode = 0o755
 
-// imply makes a directory that h needs and the archive has not given.
-func (l *loader) imply(dir *fs.Inode, name string, h *header) (*fs.Inode, error) {
+// imply creates a directory that h needs but the archive has not listed.
+func (l *unpacker) imply(dir *fs.Inode, name string, h *header) (*fs.Inode, error) {
 	if err := l.meter.name(name); err != nil {
 		return nil, err
 	}
@@ -229,7 +229,7 @@ func (l *loader) imply(dir *fs.Inode, name string, h *header) (*fs.Inode, error)
 	return n, l.setAttr(n, d)
 }
 
-func (l *loader) setAttr(n *fs.Inode, h *header) error {
+func (l *unpacker) setAttr(n *fs.Inode, h *header) error {
 	o := l.owner(h)
 	set := &fs.SetAttr{
 		Valid: fs.SetMode | fs.SetUID | fs.SetGID | fs.SetAtime | fs.SetMtime,
@@ -242,12 +242,12 @@ func (l *loader) setAttr(n *fs.Inode, h *header) error {
 	return treeErr(h.name, errno)
 }
 
-func (l *loader) setTime(n *fs.Inode, t fs.Time) error {
+func (l *unpacker) setTime(n *fs.Inode, t fs.Time) error {
 	_, errno := l.tree.SetAttr(n, &fs.SetAttr{Valid: fs.SetAtime | fs.SetMtime, Atime: t, Mtime: t})
 	return treeErr("", errno)
 }
 
-func (l *loader) setXattrs(n *fs.Inode, h *header) error {
+func (l *unpacker) setXattrs(n *fs.Inode, h *header) error {
 	for _, x := range h.xattrs {
 		errno := l.tree.SetXattr(n, x.name, x.value, 0)
 		switch errno {
@@ -261,7 +261,7 @@ func (l *loader) setXattrs(n *fs.Inode, h *header) error {
 	return nil
 }
 
-// treeErr is nil for 0, else the tree's errno with the name of the entry.
+// treeErr returns nil for 0, else the tree's errno with the name of the entry.
 func treeErr(name string, errno syscall.Errno) error {
 	if errno == 0 {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// MaxLog is how many commits before the last one a log remembers.
+// MaxLog is the maximum number of commits before the last one in a log.
 const MaxLog = 1000
 
 // CommitID identifies one commit: 16 random bytes in lower-case hex.
@@ -20,17 +20,17 @@ type CommitID string
 // NewCommitID makes an id that no other commit has.
 func NewCommitID() CommitID {
 	var b [idBytes]byte
-	_, _ = rand.Read(b[:]) // never fails: it ends the program instead
+	_, _ = rand.Read(b[:]) // never fails: it would crash the program instead
 	return CommitID(hex.EncodeToString(b[:]))
 }
 
 const idBytes = 16
 
-// shownID is how many digits of an id are shown: enough to distinguish those of a log.
+// shownID is how many digits of an id are shown: enough to distinguish the commits of a log.
 const shownID = 8
 
-// Short is the beginning of an id for people, the shortest that a URL takes as a version: one
-// with a letter.
+// Short is the beginning of an id for people, the shortest that a URL accepts as a version,
+// which contains a letter.
 func (id CommitID) Short() string {
 	n := min(shownID, len(id))
 	if letter := strings.IndexAny(string(id), "abcdef"); letter >= n {
@@ -39,7 +39,7 @@ func (id CommitID) Short() string {
 	return string(id[:n])
 }
 
-// noID stands where there is no commit to name.
+// noID stands for no commit.
 const noID = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
 // bytes returns the 16 bytes of id.
@@ -51,7 +51,7 @@ func (id CommitID) bytes() ([]byte, error) {
 	return b, nil
 }
 
-// commitIDOf is the reverse of bytes, "" for noID.
+// commitIDOf is the inverse of bytes, "" for noID.
 func commitIDOf(b string) CommitID {
 	if b == noID {
 		return ""
@@ -59,8 +59,8 @@ func commitIDOf(b string) CommitID {
 	return CommitID(hex.EncodeToString([]byte(b)))
 }
 
-// RootAttr is what a tree's root directory has, for which the tar part has no
-// entry. A zero Mode means that nothing is known of it.
+// RootAttr are the attributes of a tree's root directory, for which the tar has no entry. A
+// zero Mode means that they are not known.
 type RootAttr struct {
 	Mode     uint32 // S_IFMT and permission bits
 	UID, GID uint32
@@ -71,7 +71,7 @@ type RootAttr struct {
 // Changes sums up what a commit changed.
 type Changes = fs.Changes
 
-// Record tells of one commit.
+// Record describes one commit.
 type Record struct {
 	ID      CommitID
 	Parent  CommitID  // the commit that was opened; "" for the first
@@ -81,41 +81,41 @@ type Record struct {
 	Changed Changes
 	Origin  Origin
 
-	Message  string // what the one who committed says of it
-	Command  string // the line of the command that was run in the workspace
-	Restored string // id of the commit whose state this one brings back; "" for a commit of work
+	Message  string // the committer's description
+	Command  string // the command line that ran in the workspace
+	Restored string // id of the commit whose state this one restores; "" for any other commit
 
-	Result  []byte   // what the work gave, for whoever tries it again; nil for nothing, else at most MaxResult bytes
-	Dropped bool     // there was a Result, and it is not kept any more
+	Result  []byte   // the work's result, for later attempts at it; nil for none, else at most MaxResult bytes
+	Dropped bool     // there was a Result, which is no longer kept
 	Root    RootAttr // the Writer takes it from the tree
 }
 
-// MaxMessage is how long a Message or Command should be at most, bytes: the texts of a
-// record have a limit together.
+// MaxMessage is the recommended maximum length of a Message or Command, bytes: the texts of a
+// record have a joint limit.
 const MaxMessage = 8 << 10
 
-// Log is the record of the commit that made an archive, and those of the commits
-// before it: the last MaxLog, without their Root. Logs share what they hold, and
-// nobody may change a Result that came from one.
+// Log is the record of the commit that made an archive, and those of the commits before it:
+// the last MaxLog, without their Root. Logs share their contents, so a Result from one must
+// not be modified.
 type Log struct {
 	Record  Record
 	past    past
 	results []result // of past commits, newest first
 	err     error    // why a past commit cannot be stored
-	lost    bool     // there are commits, and nobody knows which
+	lost    bool     // there are commits, but they are unknown
 }
 
-// LostLog stands for a log that cannot be read. It has no commits and reaches back to
-// no time, and a commit upon it begins a new log with a parent that nobody knows.
+// LostLog stands for a log that cannot be read. It has no commits and reaches back to no time,
+// and a commit on top of it begins a new log with an unknown parent.
 func LostLog() *Log { return &Log{lost: true} }
 
 // Lost reports whether l is LostLog.
 func (l *Log) Lost() bool { return l != nil && l.lost }
 
-// Next returns the log of the commit rec on top of l; l may be nil and is left as
-// it is. rec's parent becomes l's commit. Clocks of hosts differ, so rec's time
-// becomes its parent's where it would be earlier; StoredAt comes first. The oldest
-// results go until MaxResults holds.
+// Next returns the log of the commit rec on top of l, which may be nil and is not changed.
+// rec's parent becomes l's commit. Clocks of hosts differ, so if rec's time is earlier than
+// its parent's it becomes the parent's; call StoredAt first. The oldest results are dropped to
+// keep MaxResults.
 func (l *Log) Next(rec Record) *Log {
 	switch {
 	case l == nil:
@@ -137,8 +137,7 @@ func (l *Log) Next(rec Record) *Log {
 	return next
 }
 
-// Len is the count of the commits that l tells of, the last one included. A nil
-// or lost log has none.
+// Len is the number of commits in l, including the last one. A nil or lost log has none.
 func (l *Log) Len() int {
 	if l == nil || l.lost {
 		return 0
@@ -156,12 +155,12 @@ func (l *Log) All() iter.Seq[*Record] {
 		if !yield(&last) {
 			return
 		}
-		// What is not sound was refused when the log was read.
+		// Malformed rows were refused when the log was read.
 		_ = l.past.each(func(i int, row *Record) bool { return yield(l.pastRecord(i, row)) })
 	}
 }
 
-// pastRecord makes a record of its own of the row of commit i.
+// pastRecord returns a separate record of the row of commit i.
 func (l *Log) pastRecord(i int, row *Record) *Record {
 	r := *row
 	r.ID, r.Parent = l.past.id(i), l.past.id(i+1)
@@ -170,10 +169,10 @@ func (l *Log) pastRecord(i int, row *Record) *Record {
 	return &r
 }
 
-// Find returns the newest commit of a step; nil if there is none, or l is nil or lost. Where
-// no commit has both the names and the time of the step, it is the newest with these
-// names for which one of the two times is not known: releases before the time was
-// recorded left it out, and their commits can be told by theirs alone.
+// Find returns the newest commit of a step; nil if it has none, or l is nil or lost. If no
+// commit has both the names and the time of the step, Find returns the newest with these names
+// for which one of the two times is unknown: older releases did not record the time, and their
+// commits can be identified only by their names.
 func (l *Log) Find(step StepID) *Record {
 	if l.Len() == 0 {
 		return nil
@@ -202,11 +201,11 @@ func (l *Log) Find(step StepID) *Record {
 	return likely
 }
 
-// ReachesBack reports whether every commit since t is in the log: it begins with a
-// first commit, or has one that is older than t, since those that it has forgotten
-// came before. A nil log, of an archive that another tool wrote, reaches back for
-// ever: it counts as no commit. Times are those of the hosts that committed, or of
-// the store (StoredAt), and as right as their clocks.
+// ReachesBack reports whether every commit since t is in the log: it begins with a first
+// commit, or has one older than t, since dropped commits are older still. A nil log, of an
+// archive written by another tool, which does not count as a commit, reaches back for ever.
+// Times are those of the committing hosts, or of the store (StoredAt), and as accurate as
+// their clocks.
 func (l *Log) ReachesBack(t time.Time) bool {
 	switch {
 	case l == nil:
@@ -221,8 +220,8 @@ func (l *Log) ReachesBack(t time.Time) bool {
 	return parent == "" || l.Earliest().Time.Before(t)
 }
 
-// Earliest returns the commit with the earliest time, the oldest of them; nil where l
-// is nil or lost.
+// Earliest returns the commit with the earliest time, the oldest one if several have it; nil
+// if l is nil or lost.
 func (l *Log) Earliest() (first *Record) {
 	for r := range l.All() {
 		if first == nil || !r.Time.After(first.Time) {
@@ -232,17 +231,17 @@ func (l *Log) Earliest() (first *Record) {
 	return first
 }
 
-// farAhead is how much later than its archive was stored a commit can be by its own
-// time, before the clock of its host is taken for one that is ahead.
+// farAhead is how much a commit's own time may be later than the time at which its archive was
+// stored, before its host's clock is considered ahead.
 const farAhead = time.Minute
 
-// noneBefore is a time before which no archive with a log was stored: what says so
-// tells of a file system or a tool that keeps no times.
+// noneBefore is a time before which no archive with a log was stored: an earlier time comes
+// from a file system or tool that does not keep times.
 var noneBefore = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // StoredAt returns the log of an archive that was stored at t by the store's clock.
-// A last commit that is far ahead of t gets t for a time, so that one host whose clock
-// is ahead does not make the time of all commits to come. l is left as it is.
+// A last commit far ahead of t gets the time t, so that one host whose clock is ahead does not
+// determine the times of all later commits. l is not changed.
 func (l *Log) StoredAt(t time.Time) *Log {
 	if l.Len() == 0 || t.Before(noneBefore) || !l.Record.Time.After(t.Add(farAhead)) {
 		return l

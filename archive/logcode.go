@@ -14,9 +14,9 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// The payload of a log is a row of sections: a tag of four bytes, the length of
-// the content as uint32, the content. Sections with other tags are skipped, so
-// that later versions can add some.
+// The payload of a log is a sequence of sections: a tag of four bytes, the length of the
+// content as uint32, the content. Sections with other tags are skipped, so that later versions
+// can add some.
 const (
 	tagRecord  = "RECD" // id, id of the parent, row
 	tagRoot    = "ROOT" // one rootJSON
@@ -26,7 +26,7 @@ const (
 
 const sectionHead = 8
 
-// rootJSON is a RootAttr as it is stored. Names are for ever.
+// rootJSON is the stored form of a RootAttr. The names must never change.
 type rootJSON struct {
 	Mode   uint32            `json:"mode"`
 	UID    uint32            `json:"uid"`
@@ -36,17 +36,17 @@ type rootJSON struct {
 	Xattrs map[string][]byte `json:"xattrs,omitempty"`
 }
 
-// encodedLog is a log as it is stored.
+// encodedLog is the stored form of a log.
 type encodedLog struct {
 	payload  []byte
 	results  []byte
-	unpacked int64 // what payload unpacks to beyond itself
+	unpacked int64 // additional bytes that payload unpacks to
 }
 
-// size is what Limits.LogBytes counts.
+// size is the number of bytes that count against Limits.LogBytes.
 func (e *encodedLog) size() int64 { return int64(len(e.payload)+len(e.results)) + e.unpacked }
 
-// encode returns l as it is stored. Equal logs have equal bytes.
+// encode returns the stored form of l. Equal logs have equal bytes.
 func (l *Log) encode() (*encodedLog, error) {
 	e, err := l.encodeSections()
 	if err != nil {
@@ -114,7 +114,7 @@ func appendSection(out []byte, tag string, content []byte) []byte {
 	return append(out, content...)
 }
 
-// decode is the reverse of encode. maxLog is Limits.LogBytes. Errors: *FormatError,
+// decode is the inverse of encode. maxLog is Limits.LogBytes. Errors: *FormatError,
 // *LimitError.
 func (e *encodedLog) decode(maxLog int64) (*Log, error) {
 	d := &logDecoder{log: &Log{}, room: maxLog - e.size()}
@@ -136,12 +136,12 @@ func (e *encodedLog) decode(maxLog int64) (*Log, error) {
 	return d.finish(e)
 }
 
-// logDecoder puts a log together from its sections.
+// logDecoder assembles a log from its sections.
 type logDecoder struct {
 	log    *Log
 	places []place
 	root   *RootAttr
-	room   int64 // for what is unpacked
+	room   int64 // bytes left for unpacking
 	seen   map[string]bool
 }
 
@@ -153,7 +153,7 @@ func (d *logDecoder) section(tag string, content []byte) error {
 		return nil
 	}
 	if d.seen[tag] {
-		return errors.New("it is there twice")
+		return errors.New("it occurs twice")
 	}
 	if d.seen == nil {
 		d.seen = map[string]bool{}
@@ -226,7 +226,7 @@ func (d *logDecoder) past(content []byte) error {
 	n, size := binary.LittleEndian.Uint32(content), int64(binary.LittleEndian.Uint32(content[4:]))
 	idLen := (int(n) + 1) * idBytes
 	if n == 0 || n > MaxLog || len(content) < pastHead+idLen {
-		return fmt.Errorf("%d bytes are no list of %d commits, of which there can be %d", len(content), n, MaxLog)
+		return fmt.Errorf("%d bytes are not a list of %d commits, and at most %d are allowed", len(content), n, MaxLog)
 	}
 	if size > d.room {
 		return over("LogBytes", size, d.room, "")
@@ -240,7 +240,7 @@ func (d *logDecoder) past(content []byte) error {
 		return fmt.Errorf("unpack: %w", err)
 	}
 	if k != size || in.Len() > 0 {
-		return fmt.Errorf("unpack: it is not of %d bytes, as it says", size)
+		return fmt.Errorf("unpack: it does not have %d bytes, as declared", size)
 	}
 	p.rows = rows.String()
 	for i := range int(n) {
@@ -252,7 +252,7 @@ func (d *logDecoder) past(content []byte) error {
 	return p.each(func(int, *Record) bool { return true })
 }
 
-// finish checks what the sections say of each other, and takes the results.
+// finish checks the sections against each other, and assigns the results.
 func (d *logDecoder) finish(e *encodedLog) (*Log, error) {
 	l := d.log
 	if l.Record.ID == "" {

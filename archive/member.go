@@ -17,7 +17,7 @@ const (
 	flagReserved = 0xe0
 )
 
-// memberInfo is what a member's header tells.
+// memberInfo is the content of a member's header.
 type memberInfo struct {
 	start int64 // offset of the member
 	extra []byte
@@ -58,7 +58,7 @@ func (g *gunzip) header() (memberInfo, error) {
 	return h, nil
 }
 
-// crcReader reads a header and sums it up.
+// crcReader reads a header and computes its checksum.
 type crcReader struct {
 	in  *bufio.Reader
 	crc uint32
@@ -70,7 +70,7 @@ func (c *crcReader) full(p []byte) error {
 	return err
 }
 
-// text reads to the NUL that ends a name or a comment.
+// text reads up to the NUL that ends a name or a comment.
 func (c *crcReader) text() error {
 	var b [1]byte
 	for range maxHeadText {

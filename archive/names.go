@@ -6,10 +6,9 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// cleanName returns the path that an archive's name stands for, without "./",
-// leading, doubled or trailing slashes; the root is "". slash tells that the name can
-// be a directory's only. Names that are empty, hold a NUL or climb with ".." are
-// refused with a *FormatError.
+// cleanName returns the path that an archive's name stands for, without "./", leading, doubled
+// or trailing slashes; the root is "". slash reports that the name can only be a directory's.
+// Names that are empty, hold a NUL or climb with ".." are refused with a *FormatError.
 func cleanName(raw string) (path string, slash bool, err error) {
 	if err := checkName(raw); err != nil {
 		return "", false, err

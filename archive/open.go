@@ -10,33 +10,32 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// OpenRead is how much of an archive's end Open reads at first, bytes: with a full log and
-// results enough for the index of some 100,000 files.
+// OpenRead is how many bytes of an archive's end Open reads at first: enough for a full log,
+// its results and the index of some 100,000 files.
 const OpenRead = 1 << 20
 
-// wholeRead is up to which size an archive that was read whole is kept, bytes.
+// wholeRead is the size in bytes up to which an archive that was read whole is kept.
 const wholeRead = 256 << 10
 
-// Archive is an archive that is open: its log, and where everything in it is.
+// Archive is an open archive: its log, and where everything in it is.
 type Archive struct {
 	r    io.ReaderAt
 	size int64
 	opts ReaderOptions
 	log  *Log
-	foot *footer // nil: it has none
-	idx  *index  // nil: it has none
+	foot *footer // nil without one
+	idx  *index  // nil without one
 
 	placement func() *placement
 	links     func() map[uint32]uint32
 }
 
-// Open opens the archive of size bytes behind r by one read of its end, or two where
-// log and index are long. What is in it is read when it is touched, so that damage
-// there is found then. r must stay readable for as long as the archive is used, and take
-// several reads at once. opts may be nil.
-//
-// Errors: *FormatError for what cannot be an archive of ours that is whole; *LimitError;
-// r's own. Whether it is an archive at all is not known of one that is not Indexed.
+// Open opens the archive of size bytes in r by one read of its end, or two if log and index
+// are long. Content is read and verified on first use, so damage to it is found only then. r
+// must stay readable for as long as the archive is used, and allow concurrent reads. opts may
+// be nil.
+// Errors: *FormatError for what cannot be a complete archive of ours; *LimitError; r's own. If
+// the archive is not Indexed Open has not checked that it is an archive at all.
 func Open(ctx context.Context, r io.ReaderAt, size int64, opts *ReaderOptions) (*Archive, error) {
 	a := &Archive{r: r, size: size}
 	if opts != nil {
@@ -57,7 +56,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, opts *ReaderOptions) (
 	log, foot, err := e.read()
 	switch {
 	case err != nil && a.opts.LostLog && errors.Is(err, ErrFormat) && !errors.Is(err, errNewer):
-		return a, nil // Load reads it as what it is, and warns
+		return a, nil // Load reads it without the index, and warns
 	case err != nil:
 		return nil, err
 	case foot == nil:
@@ -75,16 +74,16 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, opts *ReaderOptions) (
 	return a, nil
 }
 
-// Log returns the log of the commits that made the archive. Nil where the end of the
-// archive shows none: of one that is not Indexed only Load knows that it is whole.
+// Log returns the log of the commits that made the archive; nil if the archive's end shows
+// none. Only Load finds out whether an archive that is not Indexed is complete.
 func (a *Archive) Log() *Log { return a.log }
 
-// Indexed reports whether the archive can be read by what it touches. One of another
-// program, or of version 1, has to be loaded.
+// Indexed reports whether the archive can be read lazily. One of another program, or of
+// version 1, has to be loaded.
 func (a *Archive) Indexed() bool { return a.idx != nil }
 
-// Load fills t, which must be empty, with all of the archive, as Reader.Load does. Where
-// what Open was given is an io.Reader as well, that is read, and must be at its beginning.
+// Load fills t, which must be empty, with all of the archive, as Reader.Load does. If Open's r
+// is also an io.Reader, Load reads from it, and it must be at its beginning.
 func (a *Archive) Load(ctx context.Context, t *fs.Tree) (*Log, error) {
 	r, ok := a.r.(io.Reader)
 	if !ok {
@@ -93,7 +92,7 @@ func (a *Archive) Load(ctx context.Context, t *fs.Tree) (*Log, error) {
 	return NewReader(r, &a.opts).Load(ctx, t)
 }
 
-// readIndex returns the index that the footer leads to.
+// readIndex returns the index that the footer refers to.
 func (f *footer) readIndex(r io.ReaderAt, lim Limits) (*index, error) {
 	p := make([]byte, f.index.len)
 	if err := readFullAt(r, p, f.index.off); err != nil {
@@ -110,7 +109,7 @@ func (f *footer) readIndex(r io.ReaderAt, lim Limits) (*index, error) {
 	return x, nil
 }
 
-// endReader reads an archive whose end is in memory already.
+// endReader reads an archive whose end is already in memory.
 type endReader struct {
 	r    io.ReaderAt
 	from int64 // where end begins
@@ -123,7 +122,7 @@ func newEndReader(r io.ReaderAt, size, n int64) (*endReader, error) {
 	return e, readFullAt(r, e.end, e.from)
 }
 
-// ReadAt returns bytes of the archive. It reads those alone that are not there.
+// ReadAt returns bytes of the archive. It reads only those that are not in memory.
 func (e *endReader) ReadAt(p []byte, off int64) (int, error) {
 	missing := min(max(0, e.from-off), int64(len(p)))
 	n, err := int64(0), error(nil)

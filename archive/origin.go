@@ -6,33 +6,33 @@ import (
 	"time"
 )
 
-// MaxResult is the size of the largest result that a record can have, bytes: as
-// much as Temporal takes for one payload by default (limit.blobSize.error).
+// MaxResult is the maximum size of a record's result, bytes: as much as Temporal accepts for
+// one payload by default (limit.blobSize.error).
 const MaxResult = 2 << 20
 
-// MaxResults is what the results of a log may take in all, bytes. Beyond it the
-// oldest are dropped.
+// MaxResults is the maximum total size of a log's results, bytes. Beyond it the oldest are
+// dropped.
 const MaxResults = 4 << 20
 
-// Origin tells whose work a commit is. The zero value is work that nobody named.
+// Origin identifies the work that a commit belongs to. The zero value is unidentified work.
 //
 // Workspace, Execution, Scheduled and Step together name a step: a piece of work that
 // takes effect once, however often it is tried. The other fields are for the reader of
 // a log.
 type Origin struct {
-	// Workspace is what the commit was made for: scheme://bucket/key. The records
-	// of a copy go on naming the workspace that was copied.
+	// Workspace is the workspace that the commit was made for: scheme://bucket/key. The
+	// records of a copy keep naming the original workspace.
 	Workspace string `json:"workspace,omitempty"`
-	// Execution is an identity that no other execution of the same Scheduled has; ""
-	// means that the work is no step of anything, and may be done any number of times.
+	// Execution is an identity that no other execution of the same Scheduled has; "" means
+	// that the work is not a step, and may be done any number of times.
 	Execution string `json:"execution,omitempty"`
 	// Scheduled is when the execution was scheduled, the same for all its attempts; it
-	// distinguishes executions whose names are used again. Logs keep milliseconds,
-	// which all of Temporal's SDKs have. Zero: not known, and the names alone count.
+	// distinguishes executions whose names are reused. Logs keep milliseconds, which all of
+	// Temporal's SDKs have. Zero means unknown, and then only the names count.
 	Scheduled time.Time `json:"scheduled,omitzero"`
-	// Step tells the pieces of work apart that one execution does in a workspace.
+	// Step distinguishes the pieces of work of one execution in a workspace.
 	Step string `json:"step,omitempty"`
-	// Attempt counts from 1; 0 is not known.
+	// Attempt counts from 1; 0 means unknown.
 	Attempt int32 `json:"attempt,omitempty"`
 
 	Namespace    string `json:"namespace,omitempty"`
@@ -48,10 +48,10 @@ type Origin struct {
 // StepID identifies a step.
 type StepID struct {
 	names     [16]byte // the beginning of a SHA-256 of workspace, execution and step
-	scheduled int64    // milliseconds since 1970; 0 is not known
+	scheduled int64    // milliseconds since 1970; 0 means unknown
 }
 
-// StepID returns the identity of the step; false where the work is none.
+// StepID returns the identity of the step; false if the work is not a step.
 func (o *Origin) StepID() (StepID, bool) {
 	if o.Execution == "" {
 		return StepID{}, false
@@ -65,7 +65,7 @@ func (o *Origin) StepID() (StepID, bool) {
 	return StepID{names: [16]byte(sum[:16]), scheduled: o.scheduled()}, true
 }
 
-// scheduled returns Scheduled as it is kept: milliseconds since 1970, 0 for the zero
+// scheduled returns Scheduled in its stored form: milliseconds since 1970, 0 for the zero
 // time.
 func (o *Origin) scheduled() int64 {
 	if o.Scheduled.IsZero() {
@@ -74,7 +74,7 @@ func (o *Origin) scheduled() int64 {
 	return o.Scheduled.UnixMilli()
 }
 
-// setScheduled is the reverse of scheduled.
+// setScheduled is the inverse of scheduled.
 func (o *Origin) setScheduled(ms int64) {
 	o.Scheduled = time.Time{}
 	if ms != 0 {
@@ -82,8 +82,8 @@ func (o *Origin) setScheduled(ms int64) {
 	}
 }
 
-// mayBe reports whether two steps have the same names, and times that do not say
-// that they are different ones: a time that is not known says nothing.
+// mayBe reports whether two steps may be the same: they have the same names, and the same time
+// unless one of the times is unknown.
 func (s StepID) mayBe(other StepID) bool {
 	return s.names == other.names && (s.scheduled == other.scheduled || s.scheduled == 0 || other.scheduled == 0)
 }

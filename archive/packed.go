@@ -6,13 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// packedStore keeps compressed segments in a file, each where it is in the archive. A
-// nil one keeps none.
+// packedStore keeps compressed segments in a file, at their offsets in the archive. A nil one
+// keeps none.
 type packedStore struct {
 	file Packed
 	max  int64
 	used atomic.Int64
-	full atomic.Bool // the file takes no more
+	full atomic.Bool // the file accepts no more
 	kept bitset
 }
 
@@ -20,7 +20,7 @@ func newPackedStore(file Packed, limit int64, segments int) *packedStore {
 	return &packedStore{file: file, max: limit, kept: newBitset(segments)}
 }
 
-// has reports whether all of the segments first to last are there.
+// has reports whether the store has all of the segments first to last.
 func (p *packedStore) has(first, last uint32) bool {
 	if p == nil {
 		return false
@@ -33,7 +33,7 @@ func (p *packedStore) has(first, last uint32) bool {
 	return true
 }
 
-// hasAll reports whether all segments are there; what zeros hold is known.
+// hasAll reports whether the store has all segments, except zeros, which need not be stored.
 func (p *packedStore) hasAll(x *index) bool {
 	for i := range x.segs {
 		if x.segs[i].kind != segZeros && !p.kept.has(uint32(i)) {
@@ -43,8 +43,8 @@ func (p *packedStore) hasAll(x *index) bool {
 	return true
 }
 
-// keep takes the segments first to last, whose compressed bytes are b, as far as there
-// is room. Their digests are compared when they are read.
+// keep stores the segments first to last, whose compressed bytes are b, as far as there is
+// room. Their digests are verified when they are read.
 func (p *packedStore) keep(x *index, first, last uint32, b []byte) {
 	if p == nil {
 		return
@@ -61,7 +61,7 @@ func (p *packedStore) keep(x *index, first, last uint32, b []byte) {
 			p.full.Store(true)
 			return
 		}
-		if !p.kept.set(i) { // another one was faster
+		if !p.kept.set(i) { // another goroutine was faster
 			p.used.Add(-int64(s.packed))
 		}
 	}
@@ -83,10 +83,10 @@ func (s *Source) Kept() int64 {
 	return s.packed.used.Load()
 }
 
-// Prefetch reads what SourceOptions.Packed does not have yet, as far as it takes it, so
-// that the archive is not needed any more. It returns whether it has all of it.
-// progress, which may be nil, is called with how far in the archive it is.
-// Errors: that of reading, or ctx's.
+// Prefetch reads the segments that SourceOptions.Packed does not have yet, as far as it
+// accepts them, so that the archive is no longer needed. all reports whether Packed has all of
+// it. progress, which may be nil, is called with the current offset in the archive. Errors:
+// that of reading, or ctx's.
 func (s *Source) Prefetch(ctx context.Context, progress func(off int64)) (all bool, err error) {
 	if s.packed == nil {
 		return false, nil
@@ -128,8 +128,8 @@ func (s *Source) Prefetch(ctx context.Context, progress func(off int64)) (all bo
 	return s.packed.hasAll(s.x), nil
 }
 
-// runFrom returns the last of the segments from first on that one read brings. Zeros
-// are a run of their own.
+// runFrom returns the last of the segments from first on that one read fetches. Zeros are a
+// separate run.
 func (s *Source) runFrom(first uint32) uint32 {
 	last := first
 	size := int64(s.x.segs[first].packed)

@@ -11,37 +11,36 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// packing is an archive with an index that is being written: what is copied from a base,
-// and what is new, in the order of the archive.
+// packing is an archive with an index that is being written: its copied and its new segments,
+// in the order of the archive.
 type packing struct {
 	opts  *WriterOptions
 	lim   Limits
 	tree  *fs.Tree
-	base  *index // nil: none
-	x     *index // seg and inner of rows that move are those of their run, until all are known
+	base  *index // nil without one
+	x     *index // seg and inner of moved rows are relative to their run until all runs are known
 	ino   []uint64
-	moves []bool // rows that are written anew
-	log   *Log   // nil: none
+	moves []bool // rows that are rewritten
+	log   *Log   // nil without one
 	runs  []run
 
-	end  []byte // what follows the segments; nil until all pieces are known
+	end  []byte // the bytes after the segments; nil until all pieces are known
 	told int64  // what Progress was told last
 	done int64  // bytes of content packed
 }
 
-// run are segments that stand one after another: copies of those of a base, or new ones.
+// run is a sequence of consecutive segments: copies of those of a base, or new ones.
 type run struct {
 	keep  []kept
 	parts []part
-	segs  []segment // of parts, once they were written
-	known bool      // they were
+	segs  []segment // of parts, once written
+	known bool      // segs is set
 }
 
 // kept are copies of a segment of a base.
 type kept struct{ seg, from, to uint32 }
 
-// part is what becomes new segments: entries, or of one big file its header and some
-// chunks.
+// part becomes new segments: entries, or the header and some chunks of one big file.
 type part struct {
 	rows     []uint32
 	file     uint32
@@ -49,7 +48,7 @@ type part struct {
 	from, to int64 // chunks of file
 }
 
-// isBig reports whether a file of that size stands alone, its content in chunks.
+// isBig reports whether a file of that size has its own segments, with its content in chunks.
 func isBig(size int64) bool { return size > groupSize-blockSize }
 
 // chunks is how many chunks a file of that size has.
@@ -58,7 +57,7 @@ func chunks(size int64) int64 { return (size + chunkSize - 1) / chunkSize }
 // gzipStart is the header of the member that holds the tar.
 var gzipStart = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
 
-// write writes run i to w. It writes the same whenever it is called.
+// write writes run i to w. It writes the same bytes on every call.
 func (p *packing) write(ctx context.Context, w io.Writer, i int) error {
 	s := &sink{w: w}
 	if i == 0 {
@@ -78,11 +77,11 @@ func (p *packing) write(ctx context.Context, w io.Writer, i int) error {
 	return s.failed()
 }
 
-var errTreeChanged = errors.New("pack: the tree was changed meanwhile")
+var errTreeChanged = errors.New("pack: the tree was changed during packing")
 
 // segments writes the new segments of a run.
 func (p *packing) segments(ctx context.Context, s *sink, of *run) error {
-	g := &groupWriter{p: p, out: newSegmenter(ctx, s, p.opts.level()), again: of.known}
+	g := &groupWriter{p: p, out: newSegmenter(ctx, s, p.opts.level()), placed: of.known}
 	segs, err := g.out.finish(g.parts(of.parts))
 	switch {
 	case err != nil:
@@ -94,7 +93,7 @@ func (p *packing) segments(ctx context.Context, s *sink, of *run) error {
 	return nil
 }
 
-// ending returns what follows the segments: the end of the gzip member, the log and the
+// ending returns the bytes after the segments: the end of the gzip member, the log and the
 // index. It is known once all segments are.
 func (p *packing) ending(ctx context.Context) ([]byte, error) {
 	if p.end != nil {
@@ -123,7 +122,7 @@ func (p *packing) ending(ctx context.Context) ([]byte, error) {
 	return p.end, nil
 }
 
-// tail returns what stands behind the member that holds the tar.
+// tail returns the members after the one that holds the tar.
 func (p *packing) tail(first memberSum) ([]byte, error) {
 	if p.log == nil {
 		return nil, nil
@@ -135,9 +134,9 @@ func (p *packing) tail(first memberSum) ([]byte, error) {
 	return p.log.tail(first, p.lim.LogBytes, index)
 }
 
-// place puts all segments together, and every row into its segment.
+// place joins all segments, and assigns every row to its segment.
 func (p *packing) place() {
-	var moved []uint32 // where the segments of base are now
+	var moved []uint32 // the new numbers of base's segments
 	if p.base != nil {
 		moved = make([]uint32, len(p.base.segs))
 	}
@@ -173,12 +172,12 @@ func (p *packing) place() {
 
 // groupWriter makes segments of parts.
 type groupWriter struct {
-	p     *packing
-	out   *segmenter
-	again bool // the places of rows are known
-	count uint32
-	group []byte
-	zeros uint32 // chunks of zeros that were not added yet
+	p      *packing
+	out    *segmenter
+	placed bool // the places of rows are known
+	count  uint32
+	group  []byte
+	zeros  uint32 // pending chunks of zeros
 
 	dir     uint32 // the directory of the last row
 	dirPath string
@@ -239,8 +238,8 @@ func (g *groupWriter) endTar() error {
 	return g.add(segEnd, append(g.out.buffer(), zeros[:2*blockSize]...))
 }
 
-// header encodes the header of a row into blocks. Rows mostly come directory by
-// directory, so the path of the last one is kept.
+// header encodes the header of a row into blocks. Rows mostly come directory by directory, so
+// the path of the last directory is cached.
 func (g *groupWriter) header(row uint32) {
 	x := g.p.x
 	if dir := x.parent(row); dir != g.dir {
@@ -251,9 +250,9 @@ func (g *groupWriter) header(row uint32) {
 	g.blocks, _ = x.headerAt(row, g.dirPath+x.name(row)).encode(g.blocks[:0])
 }
 
-// place notes where the header of a row is.
+// place records where the header of a row is.
 func (g *groupWriter) place(row uint32, inner int) {
-	if !g.again {
+	if !g.placed {
 		g.p.x.seg[row], g.p.x.inner[row] = g.count, uint32(inner)
 	}
 }
@@ -276,7 +275,7 @@ func (g *groupWriter) add(k segKind, raw []byte) error {
 	return g.out.add(k, raw)
 }
 
-// passZeros adds the chunks of zeros that wait.
+// passZeros adds the pending chunks of zeros.
 func (g *groupWriter) passZeros() error {
 	n := g.zeros
 	if g.zeros = 0; n == 0 {
@@ -311,7 +310,7 @@ func (g *groupWriter) file(of *part) error {
 	return g.passZeros()
 }
 
-// holes returns how many of the whole chunks from one to another are in a hole.
+// holes returns how many of the chunks from from to to are entirely in a hole.
 func (g *groupWriter) holes(row uint32, from, to int64) (n int64, err error) {
 	size := g.p.x.size(row)
 	err = g.with(row, func(inode *fs.Inode) error {
@@ -360,7 +359,7 @@ func (g *groupWriter) read(row uint32, b []byte, off int64) error {
 				return packErr(g.p.x.path(row), errno)
 			}
 			if k == 0 {
-				return fmt.Errorf("pack %s: it became shorter meanwhile", quote(g.p.x.path(row)))
+				return fmt.Errorf("pack %s: it was truncated during packing", quote(g.p.x.path(row)))
 			}
 			done += k
 		}
@@ -370,7 +369,7 @@ func (g *groupWriter) read(row uint32, b []byte, off int64) error {
 	return err
 }
 
-// progress notes that n bytes more of content are packed.
+// progress records that n more bytes of content are packed.
 func (p *packing) progress(n int64) {
 	if p.done += n; p.opts.Progress != nil && p.done-p.told >= progressIn {
 		p.told = p.done

@@ -1,16 +1,16 @@
 package archive
 
-// How the records of earlier commits are carried from one archive to the next
-// without being taken apart. The layout is docs/format.md's.
+// How the records of earlier commits are carried from one archive to the next without decoding
+// them. docs/format.md specifies the layout.
 
-// past are the commits before the last one, newest first, as they are stored.
+// past are the commits before the last one, newest first, in their stored form.
 type past struct {
-	ids  string // idBytes each, and those of the oldest one's parent behind them; "" where there are no commits
+	ids  string // idBytes each, followed by the id of the oldest one's parent; "" without commits
 	rows string
 }
 
-// maxPast is what the rows of a log may take, bytes. Beyond it the oldest commits
-// are left out, as beyond MaxLog.
+// maxPast is the maximum size of the rows of a log, bytes. Beyond it the oldest commits are
+// dropped, as beyond MaxLog.
 const maxPast = 4 << 20
 
 func (p *past) len() int { return max(0, len(p.ids)/idBytes-1) }
@@ -28,8 +28,8 @@ func (p *past) has(id CommitID) bool {
 	return false
 }
 
-// push returns the past with one more commit, and without those that are too many.
-// Of the rows there, only the first one changes.
+// push returns the past with one more commit, without those beyond the limits. Only the first
+// of the existing rows changes.
 func (p *past) push(r *Record) (past, error) {
 	ids, err := r.appendIDs(nil)
 	if err != nil {
@@ -57,8 +57,8 @@ func (p *past) push(r *Record) (past, error) {
 	return cut(string(ids[:idBytes])+p.ids, string(rows)+rest), nil
 }
 
-// cut leaves out the oldest commits until there are neither too many nor too large
-// ones. The rows are sound.
+// cut drops the oldest commits until the rest are within the limits. Preconditions: the rows
+// are well-formed.
 func cut(ids, rows string) past {
 	n := 0
 	rest := rows
@@ -76,9 +76,9 @@ func cut(ids, rows string) past {
 	return past{ids: ids[:(n+1)*idBytes], rows: rows[:len(rows)-len(rest)]}
 }
 
-// each calls fn for every commit, newest first, until it gives false. The row is
-// fn's until it returns; in it Dropped says that there was a result, and ids are
-// missing. The error is errRow.
+// each calls fn for every commit, newest first, until it returns false. The row is fn's until
+// it returns; in it Dropped says that there was a result, and the ids are not set. The error
+// is errRow.
 func (p *past) each(fn func(i int, row *Record) bool) error {
 	row := noRow
 	rest := p.rows

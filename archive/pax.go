@@ -33,7 +33,7 @@ const (
 
 var errPax = errors.New("the extended header is malformed")
 
-// records are what the extended headers of an entry say.
+// records are the contents of an entry's extended headers.
 type records struct {
 	vals map[string]string
 	// extents are the values of the records that repeat in GNU tar's format 0.0
@@ -41,8 +41,8 @@ type records struct {
 	extents []string
 }
 
-// parse adds the records of an extended header. A later record replaces an
-// earlier one; an empty value takes it back.
+// parse adds the records of an extended header. A later record replaces an earlier one; an
+// empty value removes it.
 func (r *records) parse(data []byte) error {
 	if r.vals == nil {
 		r.vals = map[string]string{}
@@ -65,7 +65,7 @@ func (r *records) parse(data []byte) error {
 	return nil
 }
 
-// over returns the records with those of global where r has none.
+// over returns the records of r, and those of global that r does not have.
 func (r *records) over(global map[string]string) map[string]string {
 	if len(global) == 0 {
 		return r.vals
@@ -101,8 +101,8 @@ func appendPax(out []byte, key, value string) []byte {
 	return append(append(out, value...), '\n')
 }
 
-// paxTime reads seconds with a fraction, of which nanoseconds count; finer digits
-// are dropped. Python writes very small ones with an exponent.
+// paxTime reads seconds with a fraction; digits beyond nanoseconds are dropped. Python writes
+// very small ones with an exponent.
 func paxTime(s string) (fs.Time, error) {
 	if strings.ContainsAny(s, "eE") {
 		f, err := strconv.ParseFloat(s, 64)
@@ -130,7 +130,7 @@ func paxTime(s string) (fs.Time, error) {
 	return fs.Time{Sec: sec, Nsec: uint32(nsec)}, nil
 }
 
-// formatTime is the reverse of paxTime.
+// formatTime is the inverse of paxTime.
 func formatTime(t fs.Time) string {
 	sec, nsec, sign := t.Sec, int64(t.Nsec), ""
 	if sec < 0 && nsec > 0 {
@@ -147,14 +147,14 @@ func formatTime(t fs.Time) string {
 	return s + "." + strings.TrimRight(frac, "0")
 }
 
-// Names of extended attributes stand in keys, where "=" would end them. GNU tar
-// writes it as %3D, and % as %25; we do the same.
+// Names of extended attributes are part of keys, which "=" would end. GNU tar writes it as
+// %3D, and % as %25; we do the same.
 var (
 	xattrEscape   = strings.NewReplacer("%", "%25", "=", "%3D")
 	xattrUnescape = strings.NewReplacer("%25", "%", "%3D", "=")
 )
 
-// paxXattrOf returns the extended attribute that a record holds, if it does.
+// paxXattrOf returns the extended attribute in a record, if it has one.
 func paxXattrOf(key, value string) (x xattr, ok bool, err error) {
 	if name, found := strings.CutPrefix(key, paxXattr); found {
 		return xattr{xattrUnescape.Replace(name), []byte(value)}, true, nil

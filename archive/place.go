@@ -11,11 +11,10 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// How entries get their place in the tree, and take the place of earlier ones.
+// How entries are created in the tree, and replace earlier ones.
 
-// mkdir makes the directory name in dir, or takes the one that is there, which was
-// counted then.
-func (l *loader) mkdir(dir *fs.Inode, path, name string, h *header) error {
+// mkdir creates the directory name in dir, or reuses the existing one, which was counted then.
+func (l *unpacker) mkdir(dir *fs.Inode, path, name string, h *header) error {
 	n, errno := l.tree.Lookup(dir, name)
 	if errno == 0 {
 		l.tree.Unref(n, 1)
@@ -37,14 +36,14 @@ func (l *loader) mkdir(dir *fs.Inode, path, name string, h *header) error {
 	return l.directory(n, h)
 }
 
-// directory gives the directory n what its entry h says.
-func (l *loader) directory(n *fs.Inode, h *header) error {
+// directory sets the attributes of the directory n from its entry h.
+func (l *unpacker) directory(n *fs.Inode, h *header) error {
 	*l.dirs[n] = dirState{mtime: h.mtime, known: true, given: true}
 	names, errno := l.tree.ListXattr(n)
 	if errno != 0 {
 		return treeErr(h.name, errno)
 	}
-	for _, name := range slices.Backward(names) { // the last one costs nothing to remove
+	for _, name := range slices.Backward(names) { // removing the last one is cheapest
 		if errno := l.tree.RemoveXattr(n, name); errno != 0 {
 			return treeErr(h.name, errno)
 		}
@@ -55,9 +54,9 @@ func (l *loader) directory(n *fs.Inode, h *header) error {
 	return l.setXattrs(n, h)
 }
 
-// link gives an earlier file of any kind a further name, as link(2) does. A name that
-// the file has already stays as it is.
-func (l *loader) link(dir *fs.Inode, path, name string, h *header) error {
+// link makes a hard link to an earlier file of any kind, as link(2) does. A name that the file
+// already has is kept.
+func (l *unpacker) link(dir *fs.Inode, path, name string, h *header) error {
 	target, _, err := cleanName(h.link)
 	if err != nil {
 		return formatErr(h.name, "it is a hard link to %s, which no entry can be", quote(h.link))
@@ -86,8 +85,8 @@ func (l *loader) link(dir *fs.Inode, path, name string, h *header) error {
 	return treeErr(h.name, l.tree.Link(dir, name, n))
 }
 
-// find returns what a clean path names, with a reference.
-func (l *loader) find(path string, h *header) (*fs.Inode, error) {
+// find returns the inode of a clean path, with a reference.
+func (l *unpacker) find(path string, h *header) (*fs.Inode, error) {
 	n, errno := l.tree.LookupPath(l.tree.Root(), path)
 	switch errno {
 	case syscall.ENOENT, syscall.ENOTDIR, syscall.ENAMETOOLONG:
@@ -96,8 +95,8 @@ func (l *loader) find(path string, h *header) (*fs.Inode, error) {
 	return n, treeErr(h.name, errno)
 }
 
-// create makes an entry that is neither a directory nor a hard link.
-func (l *loader) create(dir *fs.Inode, name string, h *header) error {
+// create creates an entry that is neither a directory nor a hard link.
+func (l *unpacker) create(dir *fs.Inode, name string, h *header) error {
 	n, err := l.make(dir, name, h)
 	if errors.Is(err, errExists) {
 		if err := l.remove(dir, name, h); err != nil {
@@ -122,7 +121,7 @@ func (l *loader) create(dir *fs.Inode, name string, h *header) error {
 
 const errExists = syscall.EEXIST
 
-func (l *loader) make(dir *fs.Inode, name string, h *header) (n *fs.Inode, err error) {
+func (l *unpacker) make(dir *fs.Inode, name string, h *header) (n *fs.Inode, err error) {
 	var errno syscall.Errno
 	if h.kind == kindSymlink {
 		n, errno = l.tree.Symlink(dir, name, h.link, l.owner(h))
@@ -136,7 +135,7 @@ func (l *loader) make(dir *fs.Inode, name string, h *header) (n *fs.Inode, err e
 }
 
 // content streams the data of the current entry into the spool.
-func (l *loader) content(n *fs.Inode, h *header) (err error) {
+func (l *unpacker) content(n *fs.Inode, h *header) (err error) {
 	if l.spool == nil {
 		if l.spool, err = l.tree.NewSpool(); err != nil {
 			return fmt.Errorf("unpack %s: %w", quote(h.name), err)
@@ -160,10 +159,10 @@ func (l *loader) content(n *fs.Inode, h *header) (err error) {
 	return treeErr(h.name, l.tree.SetBase(n, base))
 }
 
-// contentReader reads the data of the current entry and keeps the first error,
-// so that it can be told from the spool's own.
+// contentReader reads the data of the current entry and keeps the first error, to distinguish
+// it from the spool's own.
 type contentReader struct {
-	l   *loader
+	l   *unpacker
 	err error
 }
 
@@ -176,9 +175,8 @@ func (c *contentReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// remove takes away name in dir with all that is beneath it; a name that is not
-// there is fine.
-func (l *loader) remove(dir *fs.Inode, name string, h *header) error {
+// remove removes name in dir with everything beneath it; the name need not exist.
+func (l *unpacker) remove(dir *fs.Inode, name string, h *header) error {
 	errno := l.tree.Unlink(dir, name)
 	switch errno {
 	case 0, syscall.ENOENT:
@@ -202,7 +200,7 @@ func (l *loader) remove(dir *fs.Inode, name string, h *header) error {
 }
 
 // empty removes all names in dir.
-func (l *loader) empty(dir *fs.Inode, h *header) error {
+func (l *unpacker) empty(dir *fs.Inode, h *header) error {
 	var names []string
 	errno := l.tree.ReadDir(dir, 0, func(e fs.Dirent) bool {
 		names = append(names, e.Name)

@@ -7,10 +7,9 @@ import (
 	"sync/atomic"
 )
 
-// placement is the index from the other side: which rows lie in each segment, in the
-// order in which they do.
+// placement is the inverse of the index: the rows in each segment, in their order there.
 type placement struct {
-	start []uint32 // where the rows of a segment begin in rows; one more than segments
+	start []uint32 // where each segment's rows begin in rows; one more than segments
 	rows  []uint32
 }
 
@@ -34,12 +33,12 @@ func newPlacement(x *index) *placement {
 	return p
 }
 
-// in returns the rows whose headers lie in a segment, in order.
+// in returns the rows whose headers are in a segment, in order.
 func (p *placement) in(seg uint32) []uint32 { return p.rows[p.start[seg]:p.start[seg+1]] }
 
-// checkHeaders holds the tar against the index, in a segment whose raw bytes are raw
-// and in which rows lie: the entries that are there are these rows, and say the same of
-// themselves. It returns where the content of each begins in raw.
+// checkHeaders compares the tar with the index, in a segment with the bytes raw and the given
+// rows: its entries must be exactly these rows, with equal headers. It returns where the
+// content of each begins in raw.
 func (x *index) checkHeaders(seg uint32, rows []uint32, raw []byte) (data []uint32, err error) {
 	if kind := x.segs[seg].kind; kind != segGroup && kind != segHeader {
 		return nil, nil
@@ -67,7 +66,7 @@ func (x *index) checkHeaders(seg uint32, rows []uint32, raw []byte) (data []uint
 	return data, nil
 }
 
-// differs is the error where the tar does not say of a row what the index says.
+// differs is the error for a row whose header in the tar differs from the index.
 func (x *index) differs(row uint32) error {
 	return formatErr(x.path(row), "the index says another thing of it than the tar")
 }
@@ -79,5 +78,5 @@ func newBitset(n int) bitset { return make(bitset, (n+31)/32) }
 
 func (b bitset) has(i uint32) bool { return b[i/32].Load()&(1<<(i%32)) != 0 }
 
-// set reports whether it was not set.
+// set adds i and reports whether it was new.
 func (b bitset) set(i uint32) bool { return b[i/32].Or(1<<(i%32))&(1<<(i%32)) == 0 }

@@ -7,8 +7,8 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Plan says how a tree becomes an archive: ranges of the archive that it stands on, and
-// new bytes, one after another.
+// Plan says how a tree becomes an archive: a sequence of ranges of its base archive and of new
+// bytes.
 type Plan struct {
 	Pieces  []Piece
 	Entries int64
@@ -16,20 +16,19 @@ type Plan struct {
 	Kept    int64 // bytes of the ranges
 }
 
-// Piece is one run of the bytes of an archive.
+// Piece is one run of an archive's bytes.
 type Piece struct {
-	// Off and Len are a range of the base, where Write is nil.
+	// Off and Len are a range of the base, if Write is nil.
 	Off, Len int64
-	// Write writes new bytes, the same whenever it is called. It is not to be called
-	// from several goroutines at once, nor is that of another piece of the plan.
+	// Write writes new bytes, the same on every call. It must not be called concurrently with
+	// itself or with that of another piece of the plan.
 	Write func(io.Writer) error
 }
 
-// Plan returns how t becomes an archive, with log behind it, which must not be nil. t is
-// frozen, or nobody changes it until the plan is carried out. Where it stands on an image
-// of base, segments of base are kept; base may be nil, and then everything is new. All
-// else is as of WriteTree; the writer given to NewWriter
-// is not used.
+// Plan returns how t becomes an archive with log, which must not be nil. t must be frozen, or
+// unchanged until the plan has been carried out. If t is based on an image of base, segments
+// of base are kept; base may be nil, and then everything is new. Otherwise it is as WriteTree;
+// the writer passed to NewWriter is not used.
 //
 // The plan reads t when its pieces are written, until ctx ends.
 func (w *Writer) Plan(ctx context.Context, t *fs.Tree, base *Archive, log *Log) (*Plan, error) {
@@ -46,13 +45,13 @@ func (w *Writer) Plan(ctx context.Context, t *fs.Tree, base *Archive, log *Log) 
 	return p.plan(ctx), nil
 }
 
-// standsOn reports whether t stands on an image of base.
+// standsOn reports whether t is based on an image of base.
 func standsOn(t *fs.Tree, base *Archive) bool {
 	im, ok := t.Image().(*Image)
 	return ok && im.x == base.idx
 }
 
-// plan returns the pieces of p, which ctx ends. Ranges that touch are one piece.
+// plan returns the pieces of p, whose writing ctx ends. Adjacent ranges are one piece.
 func (p *packing) plan(ctx context.Context) *Plan {
 	plan := &Plan{Entries: int64(p.x.rows()) - 1, Bytes: p.content()}
 	for i := range p.runs {

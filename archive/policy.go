@@ -8,13 +8,13 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// policy says what of an entry's attributes a tree is to have.
+// policy decides which of an entry's attributes a tree gets.
 type policy struct {
 	opts *ReaderOptions
 	warn *warner
 }
 
-// maxXattrName is how long the name of an extended attribute can be, in bytes;
+// maxXattrName is the maximum length of an extended attribute's name, in bytes;
 // XATTR_NAME_MAX.
 const maxXattrName = 255
 
@@ -29,7 +29,7 @@ func (p *policy) keep(h *header) ([]xattr, error) {
 			return nil, formatErr(h.name, "%s is no name of an extended attribute", quote(x.name))
 		case user && h.kind != kindFile && h.kind != kindDir:
 			// xattr(7): only files and directories have them.
-			p.warn.warn(h.name, "extended attributes user.* of what is neither file nor directory are left out")
+			p.warn.warn(h.name, "extended attributes user.* are dropped, except those of files and directories")
 		case x.name == "security.capability" && p.disowned(h):
 			p.warn.warn(h.name, "file capabilities are left out where a file gets another owner")
 		case user || p.opts.AllXattrs:
@@ -48,12 +48,12 @@ func (p *policy) owner(h *header) fs.Owner {
 	return h.owner
 }
 
-// suidBits lend the rights of a program's owner or group to all who run it.
+// suidBits grant the rights of a program's owner or group to everyone who runs it.
 const suidBits = syscall.S_ISUID | syscall.S_ISGID
 
-// disowned reports whether h is to have another owner than the archive says, who never
-// lent it any rights. chown(2) takes these away likewise; a directory keeps set-group-ID,
-// which says something else there.
+// disowned reports whether h gets a different owner than in the archive, who never granted it
+// any rights. chown(2) clears these bits likewise; a directory keeps set-group-ID, which has
+// another meaning there.
 func (p *policy) disowned(h *header) bool {
 	return h.kind != kindDir && p.owner(h) != h.owner
 }

@@ -10,10 +10,12 @@ import (
 
 // ReaderOptions say how an archive is read. The zero value is good.
 type ReaderOptions struct {
-	Limits    *Limits   // nil: the defaults
-	Owner     *fs.Owner // everything belongs to it, and lends no rights that another owner lent; nil keeps the archive's numbers
-	Devices   bool      // accept device nodes
-	AllXattrs bool      // keep security.*, trusted.* and system.* too, where the tree takes them
+	Limits *Limits // nil for the defaults
+	// Owner becomes the owner of everything, without suid rights granted by other owners. Nil
+	// keeps the archive's numbers.
+	Owner     *fs.Owner
+	Devices   bool // accept device nodes
+	AllXattrs bool // keep security.*, trusted.* and system.* too, where the tree accepts them
 	// LostLog accepts an archive whose commit log cannot be read: Load warns and returns
 	// LostLog(). A caller that must know what was committed leaves it false.
 	LostLog bool
@@ -29,7 +31,7 @@ type Reader struct {
 	opts ReaderOptions
 }
 
-// NewReader makes a reader of the archive that r gives. opts may be nil.
+// NewReader returns a reader of the archive in r. opts may be nil.
 func NewReader(r io.Reader, opts *ReaderOptions) *Reader {
 	rd := &Reader{src: r}
 	if opts != nil {
@@ -38,15 +40,13 @@ func NewReader(r io.Reader, opts *ReaderOptions) *Reader {
 	return rd
 }
 
-// Load fills t, which must be empty, with the archive's content, and gives its
-// log, nil where it has none. It reads to the end and returns nil only if every
-// byte is accounted for. It does not call Seal. When it returns, nothing reads
-// from the reader's source any more; a Read that hangs is the source's to end.
-//
-// Load can be called once. Errors: *FormatError for what is no archive or a
-// damaged or hostile one, *LimitError, the tree's errno (ENOSPC where it is
-// full), the source's own error, the context's. After an error the tree holds a
-// part of the archive and must be thrown away.
+// Load fills t, which must be empty, with the archive's content, and returns its log, or nil
+// without one. It reads to the end and returns no error only if every byte is accounted for.
+// It does not call Seal. When it returns, nothing reads from the reader's source any more; the
+// source itself must end a Read that hangs.
+// Load can be called once. Errors: *FormatError for anything but a valid archive, *LimitError,
+// the tree's errno (ENOSPC if it is full), the source's own error, the context's. After an
+// error the tree holds a part of the archive and must be discarded.
 func (r *Reader) Load(ctx context.Context, t *fs.Tree) (*Log, error) {
 	if !t.Empty() {
 		return nil, formatErr("", "the tree to load into is not empty")
@@ -55,7 +55,7 @@ func (r *Reader) Load(ctx context.Context, t *fs.Tree) (*Log, error) {
 	src := newGunzip(ctx, r.src, lim.LogBytes)
 	defer src.close()
 	warn := &warner{fn: r.opts.Warn}
-	l := &loader{
+	l := &unpacker{
 		policy: policy{opts: &r.opts, warn: warn}, tree: t,
 		tar:   newTarReader(src, lim, warn),
 		meter: meter{lim: lim},

@@ -9,44 +9,43 @@ import (
 	"math"
 )
 
-// One reader of the log. It wants the end of an archive and what stands right behind
-// the first member, and gets them from a file, or from a tailReader, which has kept
-// them of a stream.
+// The reader of the log. It needs the end of an archive and the bytes right after the first
+// member, and gets them from a file, or from a tailReader, which has kept them from a stream.
 
-// tailRead is how much of an archive's end is read at first, bytes: more than a full
-// log takes without results.
+// tailRead is how many bytes of an archive's end are read at first: more than the size of a
+// full log without results.
 const tailRead = 128 << 10
 
-// footZeros is how many zeros a footer ends with. Zeros beyond them are padding.
+// footZeros is the number of zeros at the end of a footer. Further zeros are padding.
 const footZeros = 9
 
 var (
 	errLogDamaged = &FormatError{Reason: "the commit log is damaged"}
 	errPieces     = &FormatError{Reason: "the commit log is in pieces"}
-	errNotLast    = &FormatError{Reason: "something stands behind the commit log"}
+	errNotLast    = &FormatError{Reason: "the commit log is followed by something else"}
 	errOtherTar   = &FormatError{Reason: "the footer behind the tar belongs to another archive"}
 )
 
-// ReadLog returns the log of the archive of size bytes behind r, from one read of
-// its end, or a few where the log is long or zeros follow. It returns nil where the
-// end shows no log; FindLog distinguishes an archive without one from an archive of
-// ours that is cut off. The tar itself is not looked at. Errors: a *FormatError where
-// there was a log and it cannot be read, a *LimitError, or r's own.
+// ReadLog returns the log of the archive of size bytes in r, from one read of its end, or a
+// few if the log is long or zeros follow. It returns nil if the end shows no log; FindLog
+// distinguishes an archive without one from a truncated archive of ours. ReadLog does not read
+// the tar itself. Errors: a *FormatError if a log exists but cannot be read, a *LimitError, or
+// r's own.
 func ReadLog(r io.ReaderAt, size int64) (*Log, error) {
 	e := ending{r: r, size: size, maxLog: DefaultLimits().LogBytes}
 	log, _, err := e.read()
 	return log, err
 }
 
-// File is an archive that can be read from its beginning and anywhere.
+// File is an archive that can be read sequentially and at any offset.
 type File interface {
 	io.Reader
 	io.ReaderAt
 }
 
-// FindLog is ReadLog, and reads all of r where the end shows no log and the archive
-// can be one of ours, so that nil means that it has none and is not cut off. What does
-// not begin as a tar.gz is a *FormatError.
+// FindLog is ReadLog, but reads all of r if the end shows no log and the archive may be one of
+// ours, so that nil means that it has no log and is not truncated. Data that does not begin
+// like a tar.gz is a *FormatError.
 func FindLog(ctx context.Context, r File, size int64) (*Log, error) {
 	log, err := ReadLog(r, size)
 	if log != nil || err != nil {
@@ -67,22 +66,22 @@ func FindLog(ctx context.Context, r File, size int64) (*Log, error) {
 	return src.tail.log()
 }
 
-// canBeOurs reports whether an archive of ours can begin with the gzip header head:
-// no flags, no time, and no word on the system.
+// canBeOurs reports whether an archive of ours can begin with the gzip header head: no flags,
+// no time, unknown system.
 func canBeOurs(head []byte) bool {
 	return isGzip(head) && bytes.Equal(head[2:8], []byte{8, 0, 0, 0, 0, 0}) && head[9] == 255
 }
 
-// ending is an archive as the reader of its log sees it.
+// ending is the end of an archive as the reader of its log sees it.
 type ending struct {
 	r      io.ReaderAt
-	from   int64      // nothing before it can be read
-	size   int64      // where the archive ends
-	tar    *memberSum // the first member; nil where it was not read
+	from   int64      // the first readable byte
+	size   int64      // of the archive
+	tar    *memberSum // the first member; nil if it was not read
 	maxLog int64
 }
 
-// read returns the log and the footer that leads to it; nil where the end shows none.
+// read returns the log and the footer that refers to it; nil if the end shows none.
 func (e *ending) read() (*Log, *footer, error) {
 	tail, end, err := e.tail()
 	if err != nil {
@@ -132,7 +131,7 @@ func (e *ending) log(f *footer, tail []byte, end int64) (*Log, error) {
 	if e.tar != nil && f.first != *e.tar {
 		return nil, errOtherTar
 	}
-	// What follows results is nothing of ours: one member of it is enough.
+	// Results are followed by nothing of ours: one member of it is enough.
 	from := f.logOff - gzipTrailer
 	behind := make([]byte, min(end-footerSize-from, gzipTrailer+f.logLen+membersBytes(MaxResults)+maxMember))
 	if in := from - (end - int64(len(tail))); in >= 0 {
@@ -146,8 +145,7 @@ func (e *ending) log(f *footer, tail []byte, end int64) (*Log, error) {
 	return f.decodeMembers(behind[gzipTrailer:], e.maxLog)
 }
 
-// stray reports whether a log that is whole stands within tail, in front of
-// something else.
+// stray reports whether tail contains a complete log followed by something else.
 func (e *ending) stray(tail []byte, end int64) bool {
 	at := bytes.LastIndex(tail, footerMagic) + footerSize - memberHead
 	if at < footerSize || at > len(tail) {
@@ -176,7 +174,7 @@ func readFullAt(r io.ReaderAt, p []byte, off int64) error {
 	return &readError{err}
 }
 
-// footerAt reads the footer at the end of tail; nil where there is none.
+// footerAt reads the footer at the end of tail; nil without one.
 func footerAt(tail []byte) (*footer, error) {
 	if len(tail) < footerSize {
 		return nil, nil
@@ -188,11 +186,11 @@ func footerAt(tail []byte) (*footer, error) {
 	return parseFooter(payload)
 }
 
-// memberStart is how every empty member begins.
+// memberStart begins every empty member.
 var memberStart = []byte{0x1f, 0x8b, 8, flagExtra, 0, 0, 0, 0, 0, 255}
 
-// brokenEnd reports whether p ends with members of a log that no footer follows, or
-// within one of them.
+// brokenEnd reports whether p ends with members of a log without a footer, or within one of
+// them.
 func brokenEnd(p []byte) bool {
 	p = p[max(0, len(p)-maxMember-footerSize):]
 	for {
@@ -207,7 +205,7 @@ func brokenEnd(p []byte) bool {
 	}
 }
 
-// endsBroken is brokenEnd for the members with which p begins.
+// endsBroken is brokenEnd for the members at the start of p.
 func endsBroken(p []byte) bool {
 	if len(p) < memberHead || !ours(subfield(p[gzipHeader+2:])) {
 		return false
@@ -233,10 +231,10 @@ func endsBroken(p []byte) bool {
 	}
 }
 
-// ours reports whether members of the kind id stand behind the tar of an archive of ours.
+// ours reports whether members of kind id follow the tar in archives of ours.
 func ours(id subfield) bool { return id == subIndex || isLog(id) }
 
-// isLog reports whether members of the kind id are of a log.
+// isLog reports whether members of kind id belong to a log.
 func isLog(id subfield) bool { return id == subLog || id == subResult || id == subFooter }
 
 // decodeMembers returns the log of the members in behind, which begins with the log

@@ -8,22 +8,21 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// resolver follows symbolic links within a tree as realpath(3) would, to tell
-// which ones Python's tarfile refuses with filter="data": those that are absolute
-// or that lead out of the directory unpacked into.
-//
-// Each link that others pass is followed once, so that all of them together take
-// as many steps as their targets have names.
+// resolver follows symbolic links within a tree as realpath(3) would, to find those that
+// Python's tarfile refuses with filter="data": those that are absolute or lead out of the
+// directory unpacked into.
+// Each link on the way of others is followed once, so that all links together take as many
+// steps as their targets have names.
 type resolver struct {
 	tree  *fs.Tree
 	dirs  trail // to the last link
 	known map[linkAt]*walk
-	// held are the inodes that were met, with a reference to each: one inode is one
-	// pointer only while somebody holds it.
+	// held are the visited inodes, with a reference to each: an inode keeps its pointer only
+	// while it is referenced.
 	held map[uint64]*fs.Inode
 }
 
-// hold takes over a reference, and returns the inode that is held.
+// hold takes over a reference, and returns the held inode.
 func (r *resolver) hold(n *fs.Inode) *fs.Inode {
 	if held := r.held[n.Ino()]; held != nil {
 		r.tree.Unref(n, 1)
@@ -36,7 +35,7 @@ func (r *resolver) hold(n *fs.Inode) *fs.Inode {
 	return n
 }
 
-// release returns the references to what was met.
+// release drops the references to the visited inodes.
 func (r *resolver) release() {
 	for _, n := range r.held {
 		r.tree.Unref(n, 1)
@@ -44,17 +43,17 @@ func (r *resolver) release() {
 	r.held, r.known, r.dirs = nil, nil, nil
 }
 
-// maxFollowed is how many links are followed before it is a loop, as in Linux.
+// maxFollowed is how many links are followed before they count as a loop, as in Linux.
 const maxFollowed = 40
 
-// linkAt is a symbolic link and the directory that its target starts from, of which
-// a link with several names has several.
+// linkAt is a symbolic link and the directory that its target is relative to; a link with
+// several names can have several.
 type linkAt struct{ dir, link *fs.Inode }
 
 // walk is the way along a link's target.
 type walk struct {
 	rest string // of the target
-	// where it has come to: missing names beneath dir that are not there, or are no
+	// the current position: missing names beneath dir that do not exist, or are not
 	// directories.
 	dir     *fs.Inode
 	missing int
@@ -65,8 +64,8 @@ type walk struct {
 }
 
 // escapes reports whether the link at path leads out of the tree, by its text alone
-// or by the links that it passes. A loop counts as leading out, since Python
-// refuses one too. Errors: the tree's errno, ctx's.
+// or by the links that it passes. A loop counts as leading out, since Python refuses it too.
+// Errors: the tree's errno, ctx's.
 func (r *resolver) escapes(ctx context.Context, path, target string) (bool, error) {
 	if strings.HasPrefix(target, "/") {
 		return true, nil
@@ -76,7 +75,7 @@ func (r *resolver) escapes(ctx context.Context, path, target string) (bool, erro
 		return true, nil
 	}
 	if !strings.Contains(target, "/") {
-		return false, nil // a name beside it, whose own entry is looked at by itself
+		return false, nil // a name in the same directory, whose own entry is checked separately
 	}
 	from, err := r.directory(dir)
 	if err != nil {
@@ -113,7 +112,7 @@ func (r *resolver) directory(path string) (*fs.Inode, error) {
 	})
 }
 
-// lookup returns the inode of a name, which is held.
+// lookup returns the inode of a name, and holds it.
 func (r *resolver) lookup(dir *fs.Inode, name string) (*fs.Inode, syscall.Errno) {
 	n, errno := r.tree.Lookup(dir, name)
 	if errno != 0 {
@@ -122,8 +121,8 @@ func (r *resolver) lookup(dir *fs.Inode, name string) (*fs.Inode, syscall.Errno)
 	return r.hold(n), 0
 }
 
-// follow reports whether target, seen from dir, leads out. The links on the way wait on
-// a stack for those that they pass.
+// follow reports whether target, seen from dir, leads out. Links on the way wait on a stack
+// for the links that they pass.
 func (r *resolver) follow(ctx context.Context, dir *fs.Inode, target string) (bool, error) {
 	stack := []*walk{{dir: dir, rest: target}}
 	for {
@@ -151,7 +150,7 @@ func (r *resolver) follow(ctx context.Context, dir *fs.Inode, target string) (bo
 	}
 }
 
-// enter begins to follow a link that was not followed before.
+// enter begins to follow a link that has not been followed yet.
 func (r *resolver) enter(at linkAt) (*walk, error) {
 	target, errno := r.tree.Readlink(at.link)
 	if errno != 0 {
@@ -165,15 +164,15 @@ func (r *resolver) enter(at linkAt) (*walk, error) {
 	return w, nil
 }
 
-// pass goes on from where the link of passed leads. One that is not over is passed
-// on its own way: a loop.
+// pass continues from where the link of passed leads. If that walk has not finished, it is on
+// its own way: a loop.
 func (w *walk) pass(passed *walk) {
 	w.followed += 1 + passed.followed
 	w.out = w.out || passed.out || !passed.over || w.followed > maxFollowed
 	w.dir, w.missing = passed.dir, passed.missing
 }
 
-// advance goes on until a link is met, or nothing is left, or it leads out.
+// advance continues until it meets a link, nothing is left, or it leads out.
 func (r *resolver) advance(w *walk) (met linkAt, err error) {
 	for w.rest != "" && !w.out {
 		var name string
@@ -210,7 +209,7 @@ func (r *resolver) up(w *walk) error {
 	return nil
 }
 
-// down goes to a name, unless it is a link's.
+// down goes to a name, unless it is a link.
 func (r *resolver) down(w *walk, name string) (met linkAt, err error) {
 	n, errno := r.lookup(w.dir, name)
 	switch errno {

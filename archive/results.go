@@ -7,16 +7,16 @@ import (
 	"slices"
 )
 
-// The results of steps stand in members of their own behind those of the log, one
-// after another, so that who does not need them need not read them.
+// The results of steps are in separate members after those of the log, so that a reader that
+// does not need them can skip them.
 
 // result is the result of a past commit.
 type result struct {
-	at   int // of the past, newest first
+	at   int // index in the past, newest first
 	data []byte
 }
 
-// place says whose result it is, and what it is known by.
+// place identifies a result: its commit, size and checksum.
 type place struct {
 	commit uint32 // 0 is the last one, 1 the one before it
 	size   uint32
@@ -25,8 +25,8 @@ type place struct {
 
 const placeBytes = 3 * 4
 
-// keepResults returns the results for a log of n past commits in which that of l is
-// the first: the newest ones, within room bytes.
+// keepResults returns the results for a log of n past commits that begins with l's last
+// commit: the newest ones, within room bytes.
 func (l *Log) keepResults(room, n int) []result {
 	var kept []result
 	keep := func(at int, data []byte) bool {
@@ -48,7 +48,7 @@ func (l *Log) keepResults(room, n int) []result {
 	return kept
 }
 
-// resultOf returns the result of past commit i; nil if it has none.
+// resultOf returns the result of past commit i, or nil.
 func (l *Log) resultOf(i int) []byte {
 	at, ok := slices.BinarySearchFunc(l.results, i, func(r result, i int) int { return r.at - i })
 	if !ok {
@@ -60,7 +60,7 @@ func (l *Log) resultOf(i int) []byte {
 // encodeResults returns the places of the results, and the results.
 func (l *Log) encodeResults() (places, data []byte, err error) {
 	if n := len(l.Record.Result); n > MaxResult {
-		return nil, nil, fmt.Errorf("the result has %d bytes, of which %d can be kept", n, MaxResult)
+		return nil, nil, fmt.Errorf("the result has %d bytes, and at most %d can be kept", n, MaxResult)
 	}
 	var all []result
 	if l.Record.Result != nil {
@@ -75,7 +75,7 @@ func (l *Log) encodeResults() (places, data []byte, err error) {
 		size += len(r.data)
 	}
 	if size > MaxResults {
-		return nil, nil, fmt.Errorf("the results have %d bytes, of which %d can be kept", size, MaxResults)
+		return nil, nil, fmt.Errorf("the results have %d bytes, and at most %d can be kept", size, MaxResults)
 	}
 	data = make([]byte, 0, size)
 	for _, r := range all {
@@ -86,7 +86,7 @@ func (l *Log) encodeResults() (places, data []byte, err error) {
 
 func (d *logDecoder) results(content []byte) error {
 	if len(content)%placeBytes != 0 || len(content) > (MaxLog+1)*placeBytes {
-		return fmt.Errorf("%d bytes are no list of at most %d results", len(content), MaxLog+1)
+		return fmt.Errorf("%d bytes are not a list of at most %d results", len(content), MaxLog+1)
 	}
 	for c := range slices.Chunk(content, placeBytes) {
 		d.places = append(d.places, place{
@@ -96,19 +96,19 @@ func (d *logDecoder) results(content []byte) error {
 	return nil
 }
 
-var errResult = errors.New("they are not those that it tells of")
+var errResult = errors.New("they do not match the log")
 
-// takeResults gives each commit its result, of which data are all.
+// takeResults assigns each commit its result; data has all of them.
 func (l *Log) takeResults(places []place, data []byte) error {
 	if len(data) > MaxResults {
-		return fmt.Errorf("they have %d bytes, of which there can be %d", len(data), MaxResults)
+		return fmt.Errorf("they have %d bytes, and at most %d are allowed", len(data), MaxResults)
 	}
 	var gave []bool
 	if len(places) > 0 {
 		gave = l.gave()
 	}
 	if data == nil {
-		data = []byte{} // an empty result is one
+		data = []byte{} // an empty result is not nil
 	}
 	next := uint32(0)
 	for _, p := range places {
@@ -126,7 +126,7 @@ func (l *Log) takeResults(places []place, data []byte) error {
 	return nil
 }
 
-// gave tells of each commit, newest first, whether it had a result.
+// gave returns for each commit, newest first, whether it had a result.
 func (l *Log) gave() []bool {
 	all := append(make([]bool, 0, l.Len()), l.Record.gave() == 1)
 	_ = l.past.each(func(_ int, row *Record) bool {
@@ -136,7 +136,7 @@ func (l *Log) gave() []bool {
 	return all
 }
 
-// setResult gives commit i its result, of which 0 is the last one.
+// setResult assigns commit i its result; 0 is the last commit.
 func (l *Log) setResult(i int, data []byte) {
 	if i == 0 {
 		l.Record.Result, l.Record.Dropped = data, false

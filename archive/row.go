@@ -12,23 +12,23 @@ var (
 	errRow   = errors.New("a record is malformed")
 	errTexts = fmt.Errorf("the names in a record have more than %d bytes", maxTexts)
 
-	// noRow is what the first row says itself different from.
+	// noRow is the record that the first row is encoded against.
 	noRow = Record{Time: time.Unix(0, 0).UTC()}
 )
 
-// A row is the length of its fields and the fields, each a key and a value in the
-// wire format of Protocol Buffers. A field that is missing has the value that it
-// has in the row before. Numbers are for ever.
+// A row is the length of its fields and the fields, each a key and a value in the wire format
+// of Protocol Buffers. An absent field has the same value as in the previous row. The numbers
+// must never change.
 const (
-	rowSeconds  = 1 // since the row before, zigzag: less than zero in a past that runs backwards
+	rowSeconds  = 1 // since the previous row, zigzag: negative in a past, which runs backwards
 	rowNanos    = 2
-	rowResult   = 3 // 1: the work gave a result
+	rowResult   = 3 // 1: the work had a result
 	rowAttempt  = 4
 	rowCreated  = 5
 	rowModified = 6
 	rowRemoved  = 7
 	rowBytes    = 8
-	rowSchedule = 9  // of the execution, milliseconds since 1970; 0 is not known
+	rowSchedule = 9  // of the execution, milliseconds since 1970; 0 means unknown
 	rowTexts    = 16 // the first of the texts
 	textCount   = 16
 )
@@ -40,8 +40,8 @@ const (
 	wire32     = 5
 )
 
-// maxTexts is what the texts of a row can have in all, bytes, those among them that
-// it takes over from the row before.
+// maxTexts is the maximum total size of a row's texts, bytes, including those inherited from
+// the previous row.
 const maxTexts = 64 << 10
 
 // texts are the fields from rowTexts on, in the order of their numbers.
@@ -70,7 +70,7 @@ const (
 	maxScheduled = maxSecond*1000 + 999 // milliseconds since 1970
 )
 
-// appendRow appends the row of r behind that of before.
+// appendRow appends the row of r, encoded against before.
 func appendRow(out []byte, r, before *Record) ([]byte, error) {
 	sec := r.Time.Unix()
 	if sec < minSecond || sec > maxSecond {
@@ -90,7 +90,7 @@ func appendRow(out []byte, r, before *Record) ([]byte, error) {
 	return append(out, f...), nil
 }
 
-// fields encodes what r has and before has not.
+// fields encodes the fields in which r differs from before.
 func (r *Record) fields(before *Record) (f []byte) {
 	f = appendVarint(f, rowSeconds, zigzag(r.Time.Unix()-before.Time.Unix()), 0)
 	f = appendVarint(f, rowNanos, uint64(r.Time.Nanosecond()), uint64(before.Time.Nanosecond()))
@@ -131,7 +131,7 @@ func appendVarint(out []byte, number int, v, before uint64) []byte {
 	return binary.AppendUvarint(out, v)
 }
 
-// gave is 1 where the work gave a result, kept or not.
+// gave is 1 if the work had a result, kept or not.
 func (r *Record) gave() uint64 {
 	if r.Dropped || r.Result != nil {
 		return 1
@@ -166,7 +166,7 @@ func cutUvarint(s string) (v uint64, rest string, err error) {
 	return 0, "", errRow
 }
 
-// wireOf returns the wire type of a field that is known.
+// wireOf returns the wire type of a known field.
 func wireOf(number uint64) (wire uint64, known bool) {
 	switch {
 	case number >= rowSeconds && number <= rowSchedule:
@@ -177,7 +177,7 @@ func wireOf(number uint64) (wire uint64, known bool) {
 	return 0, false
 }
 
-// apply makes r, the row before, the row of the given fields.
+// apply changes r from the previous row to that of the given fields.
 func (r *Record) apply(fields string) error {
 	for fields != "" {
 		key, rest, err := cutUvarint(fields)
@@ -223,7 +223,7 @@ func skip(s string, n int) (string, error) {
 func (r *Record) setNumber(number, v uint64) error {
 	switch number {
 	case rowSeconds:
-		sec := r.Time.Unix() + unzigzag(v) // what overflows is far out of bounds too
+		sec := r.Time.Unix() + unzigzag(v) // an overflow is out of bounds too
 		if sec < minSecond || sec > maxSecond {
 			return errRow
 		}

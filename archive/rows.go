@@ -8,14 +8,14 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// rowBuilder makes the rows of an index: of a tree alone, or of what a tree has that a
-// base has not, and the rows of the base. An entry goes by a number: a row of the base
-// by that row, a new one by the rows that the base has and its place in new.
+// rowBuilder makes the rows of an index, from a tree alone, or from the rows of a base and the
+// entries in which a tree differs from it. Each entry has a number: for a row of the base that
+// row, for a new entry its index in new plus the number of the base's rows.
 type rowBuilder struct {
 	entries *entries
-	base    *index   // nil: none
-	stale   []bool   // rows of base that are not there any more, or stand among the new ones
-	anew    []uint32 // by row of base that stands among the new ones: the number there; 0: it does not
+	base    *index   // nil without one
+	stale   []bool   // rows of base that no longer exist, or are among the new ones
+	anew    []uint32 // by row of base: its number among the new entries, or 0
 	new     []newEntry
 	names   []byte // of the new entries
 	targets []string
@@ -23,33 +23,34 @@ type rowBuilder struct {
 	attrs   []rowAttr
 	attrOf  map[rowAttr]uint32
 	dirs    map[string]uint32  // new directories, by path
-	holders map[uint64]*holder // of files that are new, by inode of the tree
-	inodes  map[uint32]uint32  // of files of the base with more names: their row there and here
+	holders map[uint64]*holder // of new files, by inode of the tree
+	inodes  map[uint32]uint32  // of files of the base with several names: from their row there to the row here
 
-	order []uint32 // of the rows that became of all, the numbers
+	order []uint32 // the number of each resulting row
 
-	last   string // the directory that was asked for last
+	last   string // the last directory looked up
 	lastNo uint32
 }
 
-// newEntry is an entry that is not as the base has it.
+// newEntry is an entry that differs from the base.
 type newEntry struct {
 	parent  uint32 // the number of its directory
 	nameEnd uint32 // in names
 	attr    uint32
 	nsec    uint32
 	sec     int64
-	value   int64  // as of index.value, but the number of a target in targets, and 0 for a further name
+	value   int64  // as index.value, except the number of a target in targets, and 0 for a hard link
 	ino     uint64 // of a file
-	from    uint32 // the row of base whose names a directory has kept, or with whose content a file began; 0: none
-	commit  uint32 // as of index.commit, where 0 is the commit that is made
-	linked  bool   // the file has more names
+	from    uint32 // the row of base whose names a directory has kept, or whose content a file started from; 0 for none
+	commit  uint32 // as index.commit, where 0 is the new commit
+	linked  bool   // the file has several names
 }
 
-// holder is the first new entry of a file with more names, which has what its inode has.
+// holder is the first new entry of a file with several names, which carries its inode's
+// attributes.
 type holder struct {
 	no  uint32
-	row uint32 // of the first of its names; 0: none was met
+	row uint32 // of the first of its names; 0 until met
 }
 
 func newRowBuilder(e *entries, base *index) *rowBuilder {
@@ -70,10 +71,10 @@ func newRowBuilder(e *entries, base *index) *rowBuilder {
 	return b
 }
 
-// known is how many rows the base has.
+// known is the number of rows of the base.
 func (b *rowBuilder) known() uint32 { return uint32(len(b.stale)) }
 
-// addRoot adds the root, which comes first, and returns its attributes.
+// addRoot adds the root, which must be first, and returns its attributes.
 func (b *rowBuilder) addRoot() (RootAttr, error) {
 	r, err := b.entries.root()
 	if err != nil {
@@ -90,8 +91,8 @@ func (b *rowBuilder) addRoot() (RootAttr, error) {
 	return r, nil
 }
 
-// add adds an entry that is not as the base has it. Its directory was added before, or
-// is the base's.
+// add adds an entry that differs from the base. Its directory was added before, or is in the
+// base.
 func (b *rowBuilder) add(h *header, n *fs.Inode) uint32 {
 	dir, name := fs.Split(h.name)
 	no := b.put(h, b.directory(dir), name, n)
@@ -155,7 +156,7 @@ func (b *rowBuilder) directory(path string) uint32 {
 	return no
 }
 
-// kept returns the number of a directory that the base has at path.
+// kept returns the number of the base's directory at path.
 func (b *rowBuilder) kept(path string) uint32 {
 	row := uint32(0)
 	for part := range fs.Names(path) {
@@ -169,7 +170,7 @@ func (b *rowBuilder) kept(path string) uint32 {
 
 func (b *rowBuilder) entry(no uint32) *newEntry { return &b.new[no-b.known()] }
 
-// name returns the name of a number.
+// name returns the name of entry no.
 func (b *rowBuilder) name(no uint32) string {
 	if no < b.known() {
 		return b.base.name(no)
@@ -182,16 +183,16 @@ func (b *rowBuilder) name(no uint32) string {
 	return string(b.names[start:b.new[i].nameEnd])
 }
 
-// table are the rows of an index and where they come from.
+// table is the rows of an index and their origins.
 type table struct {
 	x   *index
 	no  []uint32 // of each row
-	ino []uint64 // of each file that is not as the base has it
+	ino []uint64 // of each file that differs from the base
 	b   *rowBuilder
 }
 
-// table orders all entries breadth first. commit is the id of the commit that made what
-// is new, idBytes long.
+// table orders all entries breadth first. commit is the id of the commit that made the new
+// ones, idBytes long.
 func (b *rowBuilder) table(commit string) *table {
 	t := &table{x: &index{attrs: b.attrs}, b: b}
 	t.order()
@@ -231,12 +232,13 @@ func (t *table) order() {
 	t.x.child = append(t.x.child, uint32(len(t.no)))
 }
 
-// newKids returns the new names of each number: those of no are kids[starts[no]:starts[no+1]].
+// newKids returns the new names in each directory: those of entry no are
+// kids[starts[no]:starts[no+1]].
 func (b *rowBuilder) newKids() (starts, kids []uint32) {
 	all := int(b.known()) + len(b.new)
 	starts = make([]uint32, all+2)
 	for i := range b.new {
-		if i > 0 { // the root is in no directory
+		if i > 0 { // the root has no directory
 			starts[b.new[i].parent+2]++
 		}
 	}
@@ -254,7 +256,7 @@ func (b *rowBuilder) newKids() (starts, kids []uint32) {
 	return starts, kids
 }
 
-// merge appends the names that dir of the base has kept, and the new ones, by name.
+// merge appends the kept names of base's dir and the new ones, sorted.
 func (t *table) merge(dir uint32, kids []uint32) {
 	b := t.b
 	if b.base != nil {
@@ -275,7 +277,7 @@ func (t *table) merge(dir uint32, kids []uint32) {
 	t.no = append(t.no, kids...)
 }
 
-// fill sets the columns that entries have of themselves.
+// fill sets the columns of the entries' own attributes.
 func (t *table) fill() {
 	x, n := t.x, len(t.no)
 	x.nameEnd, x.attr, x.commit = make([]uint32, n), make([]uint32, n), make([]uint32, n)
@@ -300,7 +302,7 @@ func (t *table) fill() {
 	x.names, x.targets = names.String(), targets.String()
 }
 
-// keep fills a row with one of the base, and returns the target of a symbolic link.
+// keep fills a row from one of the base, and returns the target of a symbolic link.
 func (t *table) keep(row, from uint32) (target string) {
 	x, base := t.x, t.b.base
 	x.attr[row], x.sec[row], x.nsec[row], x.value[row] = base.attr[from], base.sec[from], base.nsec[from], base.value[from]
@@ -319,8 +321,8 @@ func (t *table) keep(row, from uint32) (target string) {
 	return ""
 }
 
-// renew fills a row with a new entry, and returns the target of a symbolic link. The
-// first row of a file with more names has what its inode has, the others lead to it.
+// renew fills a row from a new entry, and returns the target of a symbolic link. The first row
+// of a file with several names carries its inode's attributes; the others refer to it.
 func (t *table) renew(row, no uint32) (target string) {
 	x, e := t.x, t.b.entry(no)
 	x.attr[row], x.sec[row], x.nsec[row], x.value[row], x.commit[row] = e.attr, e.sec, e.nsec, e.value, e.commit
@@ -354,7 +356,7 @@ func (t *table) xattr(row uint32, all []xattr) {
 	}
 }
 
-// compact drops what no number of column leads to, and changes the numbers.
+// compact drops elements of all that column does not refer to, and renumbers column.
 func compact[T any](column []uint32, all []T) []T {
 	to := make([]uint32, len(all)) // plus one
 	var used []T

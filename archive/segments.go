@@ -13,10 +13,10 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// segmenter compresses segments on all cores and writes them in the order in which they
-// were added. A segment refers to nothing before its first byte and ends at a byte
-// (Reset, Write, Flush, never Close), so that it can be copied into another archive,
-// and what comes out depends on its bytes and the level alone.
+// segmenter compresses segments on all cores and writes them in the order in which they were
+// added. A segment refers to nothing before its first byte and ends at a byte boundary (Reset,
+// Write, Flush, never Close), so that it can be copied into another archive; its output
+// depends only on its bytes and the level.
 type segmenter struct {
 	ctx   context.Context
 	sink  *sink
@@ -24,9 +24,9 @@ type segmenter struct {
 
 	queue chan *segmentJob // to be written, in order
 	work  chan *segmentJob // to be compressed
-	free  chan []byte      // buffers that can be filled anew
+	free  chan []byte      // reusable buffers
 	wg    sync.WaitGroup
-	segs  []segment // what was written; of the writing goroutine until finish
+	segs  []segment // written segments; owned by the writing goroutine until finish
 }
 
 // segmentJob is a segment that is being compressed and written.
@@ -38,8 +38,7 @@ type segmentJob struct {
 	done   chan struct{}
 }
 
-// newSegmenter starts to take segments, to be written to s. The caller calls finish,
-// always.
+// newSegmenter starts a segmenter that writes to s. The caller must always call finish.
 func newSegmenter(ctx context.Context, s *sink, level int) *segmenter {
 	workers := runtime.GOMAXPROCS(0)
 	g := &segmenter{
@@ -65,8 +64,8 @@ func (g *segmenter) buffer() []byte {
 	}
 }
 
-// add takes a segment of raw bytes, which are the segmenter's from then on, and reports
-// why not to go on: the context's error or that of what was written to.
+// add adds a segment of raw bytes, which the segmenter owns from then on. It returns the
+// reason to stop, if any: the context's error or that of the sink.
 func (g *segmenter) add(k segKind, raw []byte) error {
 	if err := g.ctx.Err(); err != nil {
 		return err
@@ -77,7 +76,7 @@ func (g *segmenter) add(k segKind, raw []byte) error {
 	return g.sink.failed()
 }
 
-// addZeros takes chunks of zeros.
+// addZeros adds chunks of zeros.
 func (g *segmenter) addZeros(chunks uint32) error {
 	job := &segmentJob{seg: zeroChunk().seg, packed: zeroChunk().packed, done: make(chan struct{})}
 	job.seg.repeat = chunks
@@ -86,8 +85,8 @@ func (g *segmenter) addZeros(chunks uint32) error {
 	return g.sink.failed()
 }
 
-// finish waits until everything is written, and returns the segments. err is why no
-// more is to be written, if there is a reason.
+// finish waits until everything is written, and returns the segments. err, if not nil, stops
+// the writing.
 func (g *segmenter) finish(err error) ([]segment, error) {
 	if err != nil {
 		g.sink.fail(err)
@@ -98,14 +97,14 @@ func (g *segmenter) finish(err error) ([]segment, error) {
 	return g.segs, g.sink.failed()
 }
 
-// compress compresses what is in work. flate's state is reused from segment to segment.
+// compress compresses the segments in work. flate's state is reused from segment to segment.
 func (g *segmenter) compress() {
 	var w *flate.Writer
 	for job := range g.work {
 		func() {
 			defer close(job.done)
 			defer func() {
-				if r := recover(); r != nil { // nobody else could: it would end the process
+				if r := recover(); r != nil { // otherwise it would end the process
 					job.err = fmt.Errorf("compress: panic: %v\n%s", r, debug.Stack())
 				}
 			}()
@@ -136,8 +135,8 @@ func (j *segmentJob) pack(w *flate.Writer) error {
 	return nil
 }
 
-// write writes the segments in their order. After an error it takes and drops what is
-// left, so that nobody waits for ever.
+// write writes the segments in order. After an error it drains the rest, so that no goroutine
+// blocks for ever.
 func (g *segmenter) write() {
 	for job := range g.queue {
 		<-job.done
@@ -175,7 +174,7 @@ func (g *segmenter) copies(job *segmentJob) {
 	}
 }
 
-// zeroChunk is the segment that stands for a chunk of zeros, the same at every level.
+// zeroChunk is the segment for a chunk of zeros, the same at every level.
 var zeroChunk = sync.OnceValue(func() *segmentJob {
 	w, err := flate.NewWriter(nil, flate.BestCompression)
 	j := &segmentJob{raw: make([]byte, chunkSize), seg: segment{kind: segZeros, raw: chunkSize, repeat: 1}}
@@ -183,7 +182,7 @@ var zeroChunk = sync.OnceValue(func() *segmentJob {
 		err = j.pack(w)
 	}
 	if err != nil {
-		panic(err) // a buffer takes everything
+		panic(err) // a buffer never fails
 	}
 	j.raw = nil
 	return j

@@ -5,18 +5,17 @@ import (
 	"sync"
 )
 
-// sink counts what goes to w. After an error it takes
-// everything and writes nothing, so that the compressor above always comes to its
-// end and frees its goroutines; the error is to be had from failed.
+// sink counts the bytes written to w. After an error it discards everything, so that the
+// compressor above always finishes and frees its goroutines; failed returns the error.
 type sink struct {
 	w io.Writer
 
-	mu  sync.Mutex // guards what follows
+	mu  sync.Mutex // guards the fields below
 	n   int64
 	err error
 }
 
-// Write takes all of b.
+// Write always accepts all of b.
 func (s *sink) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,7 +31,7 @@ func (s *sink) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// fail ends the writing with err, if there was no error before.
+// fail stops the writing with err, unless there was an error before.
 func (s *sink) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// SourceOptions say how segments are read. Nil stands for the zero value.
+// SourceOptions configure how segments are read. Nil stands for the zero value.
 type SourceOptions struct {
 	// Patience is how long one read of the archive may take; 0 is DefaultPatience.
 	Patience time.Duration
-	// Packed keeps compressed segments, at their own offsets, so that they need not be
-	// read from the archive again, which may be gone by then. It must be empty. Nil
-	// keeps none.
+	// Packed stores compressed segments, at their own offsets, so that they need not be
+	// re-read from the archive, which may no longer exist by then. It must be empty. Nil
+	// stores none.
 	Packed Packed
-	// PackedBytes is how many bytes of Packed are used at most; 0 is no limit.
+	// PackedBytes is the maximum number of bytes used of Packed; 0 means no limit.
 	PackedBytes int64
-	// Failed is called with each error of reading, from any goroutine.
+	// Failed is called with each read error, from any goroutine.
 	Failed func(error)
 }
 
-// Packed is a file that takes compressed segments. Ranges that nobody wrote are holes.
+// Packed is a file for compressed segments. Unwritten ranges are holes.
 type Packed interface {
 	io.ReaderAt
 	io.WriterAt
@@ -38,9 +38,9 @@ var ErrStalled = errors.New("the store does not answer")
 
 var errSourceClosed = errors.New("the archive is closed")
 
-// Source reads the segments of one archive when they are touched, verifies them, and
-// keeps them in a cache that others use too. Images of the same archive share it.
-// Its methods may be called from several goroutines.
+// Source reads the segments of one archive on demand, verifies them, and keeps them in a
+// shared cache. Images of the same archive share it. Its methods may be called from several
+// goroutines.
 type Source struct {
 	x         *index
 	r         io.ReaderAt
@@ -48,20 +48,20 @@ type Source struct {
 	opts      SourceOptions
 	placement func() *placement
 	ahead     readAhead
-	packed    *packedStore // nil: none
+	packed    *packedStore // nil without one
 
 	closed atomic.Bool
 	gone   chan struct{} // closed by Close
 	shut   sync.Once
 	work   sync.WaitGroup
-	slots  chan struct{} // tokens of reads ahead
+	slots  chan struct{} // tokens for reads ahead
 }
 
-// readsAhead is how many requests ahead of their readers are under way at once.
+// readsAhead is the maximum number of concurrent read-ahead requests.
 const readsAhead = 6
 
-// Source returns a reader of the archive's segments. The archive must be Indexed. The
-// caller closes it, before what Open was given.
+// Source returns a reader of the archive's segments. The archive must be Indexed. The caller
+// closes it, before Open's r.
 func (a *Archive) Source(cache *Cache, opts *SourceOptions) *Source {
 	s := &Source{
 		x: a.idx, r: a.r, cache: cache,
@@ -82,7 +82,7 @@ func (a *Archive) Source(cache *Cache, opts *SourceOptions) *Source {
 	return s
 }
 
-// Close ends all reads, with an error, and drops what the cache has of the archive.
+// Close ends all reads, with an error, and drops the archive's segments from the cache.
 func (s *Source) Close() error {
 	s.shut.Do(func() {
 		s.closed.Store(true)
@@ -102,8 +102,8 @@ func (s *Source) get(i uint32) (*cached, error) {
 	return all[0], nil
 }
 
-// getRun returns the segments lo to hi-1, nil for zeros. Adjacent ones that are not in
-// the cache are brought by one read, and those that are likely to follow are read ahead.
+// getRun returns the segments lo to hi-1, nil for zeros. One read fetches adjacent uncached
+// ones, and those likely to be needed next are read ahead.
 func (s *Source) getRun(lo, hi uint32) ([]*cached, error) {
 	if s.closed.Load() {
 		return nil, errSourceClosed
@@ -126,8 +126,8 @@ func (s *Source) getRun(lo, hi uint32) ([]*cached, error) {
 	return all, nil
 }
 
-// fetchAhead reads those of the segments lo to hi-1 that are not there, in the
-// background. Errors come up in who needs them.
+// fetchAhead reads the uncached ones of the segments lo to hi-1 in the background. Errors are
+// reported to later readers of the segments.
 func (s *Source) fetchAhead(lo, hi uint32) {
 	_, mine := s.claimRuns(lo, hi)
 	for _, run := range mine {
@@ -139,16 +139,16 @@ func (s *Source) fetchAhead(lo, hi uint32) {
 	}
 }
 
-// runBytes is how many compressed bytes are read at once, beyond one segment.
+// runBytes is the maximum number of compressed bytes per read of several segments.
 const runBytes = 4 << 20
 
-// claimRuns returns the segments lo to hi-1, nil for zeros, and those of them that the
-// caller must fill, as runs that one read brings.
+// claimRuns returns the segments lo to hi-1, nil for zeros, and those of them that the caller
+// must fill, as runs of one read each.
 func (s *Source) claimRuns(lo, hi uint32) (all []*cached, mine [][]*cached) {
-	size, next := int64(0), lo // next can go on the last run
+	size, next := int64(0), lo // next can extend the last run
 	for i := lo; i < hi; i++ {
 		seg := &s.x.segs[i]
-		if seg.kind == segZeros { // what it holds is known
+		if seg.kind == segZeros { // its content is known
 			all = append(all, nil)
 			continue
 		}
@@ -166,8 +166,8 @@ func (s *Source) claimRuns(lo, hi uint32) (all []*cached, mine [][]*cached) {
 	return all, mine
 }
 
-// fill reads adjacent segments that were claimed, and hands them to all who wait for
-// them. An error is that of those which were not read.
+// fill reads adjacent claimed segments and publishes them to all waiting readers. Segments
+// that were not read get the error.
 func (s *Source) fill(run []*cached) {
 	err := s.fillRun(&run)
 	if err != nil && s.opts.Failed != nil && !errors.Is(err, errSourceClosed) {
@@ -179,7 +179,7 @@ func (s *Source) fill(run []*cached) {
 	}
 }
 
-// fillRun is fill; run is what is left to be done.
+// fillRun does the work of fill; run is the unfinished rest.
 func (s *Source) fillRun(run *[]*cached) (err error) {
 	defer catch(&err)
 	first, last := (*run)[0].key.number, (*run)[len(*run)-1].key.number
@@ -200,7 +200,7 @@ func (s *Source) fillRun(run *[]*cached) (err error) {
 	return nil
 }
 
-// catch makes an error of a panic, which would end the process: nobody else could.
+// catch turns a panic, which would end the process, into an error.
 func catch(err *error) {
 	if r := recover(); r != nil {
 		*err = fmt.Errorf("read archive: panic: %v\n%s", r, debug.Stack())
@@ -238,8 +238,8 @@ func (s *Source) readRun(first, last uint32) ([]byte, error) {
 	return p, nil
 }
 
-// readAt reads from the archive. A read that takes too long, or is under way when the
-// source is closed, is left to itself with p, which nobody may use then.
+// readAt reads from the archive. A read that takes too long, or is in progress when the source
+// is closed, is abandoned together with p, which must not be used afterwards.
 func (s *Source) readAt(p []byte, off int64) error {
 	read := make(chan error, 1)
 	go func() {

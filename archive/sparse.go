@@ -18,7 +18,7 @@ const sparseEntry = 24
 
 var errSparse = errors.New("the map of the sparse file is malformed")
 
-// gnuSparse reads the map of an old sparse file, of which head is the header.
+// gnuSparse reads the map of an old-format sparse file with the header head.
 func (t *tarReader) gnuSparse(h *header, head *block) error {
 	size, err := head.number(fieldGNURealSize)
 	if err != nil {
@@ -42,7 +42,7 @@ func (t *tarReader) gnuSparse(h *header, head *block) error {
 	return t.setSparse(h, m.extents, size)
 }
 
-// paxSparse reads the map of a sparse file that records describe, if they do.
+// paxSparse reads the map of a sparse file from its records, if they have one.
 func (t *tarReader) paxSparse(h *header, recs *records) error {
 	get := func(key string) string { return recs.vals[paxSparse+key] }
 	if name := get("name"); name != "" {
@@ -72,8 +72,7 @@ func (t *tarReader) paxSparse(h *header, recs *records) error {
 	return t.setSparse(h, m.extents, n)
 }
 
-// paxSparseData reads the map of format 1.0, which stands in decimal lines
-// before the data, padded to a block.
+// paxSparseData reads the map of format 1.0: decimal lines before the data, padded to a block.
 func (t *tarReader) paxSparseData(m *extentMap) error {
 	lines := &lineReader{t: t}
 	n, err := lines.number()
@@ -96,8 +95,8 @@ func (t *tarReader) paxSparseData(m *extentMap) error {
 	return nil
 }
 
-// setSparse makes h a sparse file of the given size, if its data are as long as
-// its extents together.
+// setSparse makes h a sparse file of the given size, if the length of its data equals that of
+// its extents.
 func (t *tarReader) setSparse(h *header, extents []fs.Extent, size int64) error {
 	if size < 0 {
 		return errSparse
@@ -123,8 +122,7 @@ type extentMap struct {
 	seen    int64
 }
 
-// add takes one more extent. Empty ones count and are dropped; GNU tar ends its
-// maps with one.
+// add adds an extent. Empty ones are counted but dropped; GNU tar ends its maps with one.
 func (m *extentMap) add(off, length int64) error {
 	m.seen++
 	if off < 0 || length < 0 {
@@ -139,7 +137,7 @@ func (m *extentMap) add(off, length int64) error {
 	return nil
 }
 
-// addGNU takes the extents of a block of the old format, up to the first unused.
+// addGNU adds the extents of a block of the old format, up to the first unused.
 func (m *extentMap) addGNU(p []byte) error {
 	for ; len(p) >= sparseEntry && p[0] != 0; p = p[sparseEntry:] {
 		var b block
@@ -156,7 +154,7 @@ func (m *extentMap) addGNU(p []byte) error {
 	return nil
 }
 
-// addList takes offsets and lengths in turn.
+// addList adds alternating offsets and lengths.
 func (m *extentMap) addList(list []string) error {
 	if len(list)%2 != 0 {
 		return errSparse

@@ -9,10 +9,10 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// A tree that stands on an archive with an index becomes its successor: segments whose
-// entries are all as they were are copied, and everything else is written anew behind
-// them. Nothing dead is copied, so nothing has to be compacted later. A big file that has
-// changed stays in place, with a new header, and new chunks between those that are copied.
+// A tree based on an archive with an index becomes its successor: segments whose entries are
+// all unchanged are copied, and everything else is rewritten after them. Nothing dead is
+// copied, so nothing has to be compacted later. A changed big file stays in place, with a new
+// header, and new chunks between the copied ones.
 
 // successor plans such an archive.
 type successor struct {
@@ -25,15 +25,15 @@ type successor struct {
 	b      *rowBuilder
 	p      *packing
 
-	rowOf []uint32          // rows by row of base that is as it was; 0: none
-	drop  []bool            // segments of base that are not copied whole
-	heirs map[uint32]uint32 // rows of big files by the row of base with whose content they began
+	rowOf []uint32          // row by unchanged row of base; 0 for none
+	drop  []bool            // segments of base that are not copied as a whole
+	heirs map[uint32]uint32 // rows of big files by the row of base whose content they started from
 }
 
-// newSuccessor returns how t, which stands on the image of base, becomes an archive.
+// newSuccessor returns how t, which is based on the image of base, becomes an archive.
 func newSuccessor(ctx context.Context, t *fs.Tree, base *index, log *Log, opts *WriterOptions) (*packing, error) {
 	if opts.Portable {
-		if err := Check(ctx, t, opts); err != nil { // what did not change counts too
+		if err := Check(ctx, t, opts); err != nil { // unchanged entries count too
 			return nil, err
 		}
 	}
@@ -51,7 +51,7 @@ func newSuccessor(ctx context.Context, t *fs.Tree, base *index, log *Log, opts *
 	return s.p, nil
 }
 
-// prepareSuccessor finds the rows of the new archive, and where they come from.
+// prepareSuccessor finds the rows of the new archive and their origins.
 func prepareSuccessor(ctx context.Context, t *fs.Tree, base *index, log *Log, opts *WriterOptions) (*successor, error) {
 	s := &successor{
 		ctx: ctx, t: t, base: base, states: t.RowStates(), e: newEntries(t, opts),
@@ -74,19 +74,19 @@ func prepareSuccessor(ctx context.Context, t *fs.Tree, base *index, log *Log, op
 	return s, nil
 }
 
-// collect adds what is not as the base has it.
+// collect adds the entries that differ from the base.
 func (s *successor) collect() error {
-	again := map[uint32]bool{} // files of the base that have new names
+	renamed := map[uint32]bool{} // files of the base that have new names
 	err := s.t.WalkNew(func(_ string, n *fs.Inode, a fs.Attr) error {
 		if row, ok := s.t.Row(n); ok && a.Mode&syscall.S_IFMT == syscall.S_IFREG {
-			again[row] = true
+			renamed[row] = true
 		}
 		return s.ctx.Err()
 	})
 	if err != nil {
 		return err
 	}
-	s.markLinks(again)
+	s.markLinks(renamed)
 	s.countKept()
 	for row := uint32(1); row < uint32(s.base.rows()); row++ {
 		switch {
@@ -101,25 +101,25 @@ func (s *successor) collect() error {
 	return s.t.WalkNew(func(path string, n *fs.Inode, a fs.Attr) error { return s.entry(path, n, a, 0) })
 }
 
-// markLinks finds all names of the files that have other names now: which of them has the
-// content can be another one. again are rows of files of the base that have new names.
-func (s *successor) markLinks(again map[uint32]bool) {
+// markLinks marks all names of files whose names have changed, since a different name may now
+// carry the content. renamed are rows of files of the base that have new names.
+func (s *successor) markLinks(renamed map[uint32]bool) {
 	x := s.base
 	s.relink = make([]bool, x.rows())
 	for row := range uint32(x.rows()) {
 		if to := x.inode(row); to != row && s.states[row]|s.states[to] != 0 {
-			again[to] = true
+			renamed[to] = true
 		}
 	}
 	for row := range uint32(x.rows()) {
-		s.relink[row] = again[x.inode(row)]
+		s.relink[row] = renamed[x.inode(row)]
 	}
 }
 
-// stays reports whether a row of the base is as it was.
+// stays reports whether a row of the base is unchanged.
 func (s *successor) stays(row uint32) bool { return s.states[row] == 0 && !s.relink[row] }
 
-// countKept counts what stays as it is against the limits, which hold for all.
+// countKept counts the unchanged entries against the limits, which apply to all.
 func (s *successor) countKept() {
 	x, m := s.base, &s.e.meter
 	for row := uint32(1); row < uint32(x.rows()); row++ {
@@ -141,7 +141,7 @@ func (s *successor) countKept() {
 	}
 }
 
-// changed adds a row of the base whose path leads to the same inode, which has changed.
+// changed adds a row of the base whose path still names the same inode, which has changed.
 func (s *successor) changed(row uint32) error {
 	s.b.stale[row] = true
 	n, errno := s.t.Find(uint64(s.base.inode(row)) + 1)
@@ -152,7 +152,7 @@ func (s *successor) changed(row uint32) error {
 	return s.entry(s.base.path(row), n, s.t.Attr(n), row)
 }
 
-// entry adds an entry. row is the one of the base at the same path; 0: there is none.
+// entry adds an entry. row is the base's row at the same path, or 0.
 func (s *successor) entry(path string, n *fs.Inode, a fs.Attr, row uint32) error {
 	return s.e.entry(s.ctx, path, n, a, func(h *header, _ []byte, n *fs.Inode) error {
 		no := s.b.add(h, n)
@@ -172,8 +172,8 @@ func (s *successor) entry(path string, n *fs.Inode, a fs.Attr, row uint32) error
 	})
 }
 
-// relate finds which rows are those of the base, and which files began with the content
-// of one.
+// relate maps the base's rows to the new ones, and finds the files that started from the
+// content of one.
 func (s *successor) relate() {
 	s.rowOf = make([]uint32, s.base.rows())
 	for row, no := range s.b.order {
@@ -189,9 +189,9 @@ func (s *successor) relate() {
 	}
 }
 
-// dead finds the groups that are not copied: those that hold an entry that has changed or
-// is gone, those that stand behind all contents, small ones if anything new is written
-// with which they can share a group, and further names of files that move behind them.
+// dead finds the groups that are not copied: those with a changed or removed entry, those
+// placed after all content, small ones if new entries are written with which they can share a
+// group, and hard links to files that move behind them.
 func (s *successor) dead() {
 	x := s.base
 	for row := uint32(1); row < uint32(x.rows()); row++ {
@@ -213,8 +213,8 @@ func (s *successor) dead() {
 	}
 }
 
-// furtherNames returns the rows of further names of files, in the order of their
-// segments, in which a file comes before its names.
+// furtherNames returns the rows of hard links, in the order of their segments, in which a file
+// comes before its links.
 func (x *index) furtherNames() (rows []uint32) {
 	for row := range uint32(x.rows()) {
 		if x.inode(row) != row {
@@ -225,7 +225,7 @@ func (x *index) furtherNames() (rows []uint32) {
 	return rows
 }
 
-// news reports whether there are entries to be written beside those that always are.
+// news reports whether entries have to be written other than those that always are.
 func (s *successor) news() bool {
 	for row, no := range s.b.order {
 		if !s.p.x.late(uint32(row)) && (no >= s.b.known() || s.drop[s.base.seg[no]]) {
@@ -235,8 +235,8 @@ func (s *successor) news() bool {
 	return false
 }
 
-// scattered reports whether the groups that would be copied are so many, for what they
-// hold, that an archive packed afresh is the better one.
+// scattered reports whether the groups to be copied are so many, for their content, that
+// packing afresh is better.
 func (s *successor) scattered() bool {
 	groups, raw := int64(0), int64(0)
 	for i := range s.base.segs {
@@ -247,7 +247,7 @@ func (s *successor) scattered() bool {
 	return groups > 16+2*raw/groupSize
 }
 
-// leave notes which rows stay in segments that are copied.
+// leave records which rows stay in copied segments.
 func (s *successor) leave() {
 	p, x := s.p, s.base
 	for row, no := range s.b.order {
@@ -263,7 +263,7 @@ func (s *successor) leave() {
 	}
 }
 
-// lay puts the runs of segments together.
+// lay assembles the runs of segments.
 func (s *successor) lay() {
 	s.leave()
 	x := s.base
@@ -309,8 +309,8 @@ func (s *successor) keepFile(i uint32, left int64) {
 	}
 }
 
-// inherit writes the header of a big file that began with the content of row, and copies
-// the chunks that are still the same. It reports false, and does nothing, where none is.
+// inherit writes the header of a big file that started from the content of row, and copies the
+// unchanged chunks. If there are none it does nothing and returns false.
 func (s *successor) inherit(row, heir uint32) bool {
 	same := s.sameChunks(row, heir)
 	if !slices.Contains(same, true) {
@@ -334,8 +334,8 @@ func (s *successor) inherit(row, heir uint32) bool {
 	return true
 }
 
-// sameChunks returns for each chunk of row, up to the size of its heir, whether it is
-// the heir's too.
+// sameChunks returns for each chunk of row, up to the size of its heir, whether the heir has
+// the same.
 func (s *successor) sameChunks(row, heir uint32) []bool {
 	was, is := s.base.size(row), s.p.x.size(heir)
 	same := make([]bool, min(chunks(was), chunks(is)))

@@ -5,23 +5,23 @@ import (
 	"io"
 )
 
-// tailReader keeps what the reader of a log wants of an archive that streams by: the
-// bytes behind the first member, as long as they can be a log's, and the last ones.
+// tailReader keeps the parts of a streamed archive that the reader of its log needs: the bytes
+// after the first member, as long as they can be a log's, and the last ones.
 type tailReader struct {
 	maxLog int64
 
-	begun bool // the first member is over
+	begun bool // the first member has ended
 	first memberSum
 	ours  bool   // a member of a log was met
-	head  []byte // what the archive has from offset from on
+	head  []byte // the archive's bytes from offset from on
 	from  int64
-	last  []byte // what it has before the zeros at its end
+	last  []byte // its bytes before the zeros at its end
 	size  int64
 	zeros int64 // at the end
 }
 
-// member takes note of a member that was read and checked. follow is what was read
-// of the archive behind it.
+// member records a member that was read and checked. follow is the part of the archive read
+// beyond it.
 func (t *tailReader) member(h memberInfo, sum memberSum, trailer, follow []byte) {
 	if t.begun {
 		t.ours = t.ours || ours(subfieldOf(h.extra))
@@ -54,7 +54,7 @@ func (t *tailReader) add(p []byte) {
 	}
 }
 
-// addHead keeps p if a log can begin and go on with it.
+// addHead keeps p if it can be the beginning or continuation of a log.
 func (t *tailReader) addHead(p []byte) {
 	const start = gzipTrailer + memberHead
 	if len(t.head) >= start && !t.headIsLog() {
@@ -91,8 +91,8 @@ func (t *tailReader) ReadAt(p []byte, off int64) (int, error) {
 	return int(n), nil
 }
 
-// log returns the log of the archive, which was read to its end; nil where it has
-// none. Errors: *FormatError where it cannot be read, *LimitError.
+// log returns the log of the archive, which was read to its end; nil without one. Errors:
+// *FormatError if it cannot be read, *LimitError.
 func (t *tailReader) log() (*Log, error) {
 	e := ending{r: t, from: t.from, size: t.size, tar: &t.first, maxLog: t.maxLog}
 	log, _, err := e.read()

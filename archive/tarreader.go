@@ -12,28 +12,27 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// newTarReader makes a parser of what src gives.
+// newTarReader returns a parser of src.
 func newTarReader(src *gunzip, lim Limits, warn *warner) *tarReader {
 	return &tarReader{src: src, lim: lim, warn: warn, global: map[string]string{}}
 }
 
-// tarReader parses a tar as a stream. It knows the formats of POSIX (ustar and
-// pax), GNU tar, star and Unix V7. It checks the form of what it reads; what
-// names and kinds mean is its caller's business.
+// tarReader parses a tar as a stream. It knows the formats of POSIX (ustar and pax), GNU tar,
+// star and Unix V7. It checks the syntax; the caller interprets names and kinds.
 type tarReader struct {
 	src  *gunzip
 	lim  Limits
 	warn *warner
 
-	global map[string]string // records that hold for all entries
+	global map[string]string // records that apply to all entries
 	left   int64             // bytes of the entry's content not yet read
-	pad    int64             // bytes that fill up its last block
+	pad    int64             // bytes of padding in its last block
 	seen   bool              // a header was read
 	ended  bool
 	open   bool // it has no end of its own
 }
 
-// extended is what the headers before an entry's own say of it.
+// extended is the content of the headers that precede an entry's own.
 type extended struct {
 	recs    records
 	size    int64 // of all of them, in whole blocks
@@ -44,13 +43,13 @@ type extended struct {
 
 var (
 	errCutTar = &FormatError{Reason: "the tar within is cut off: its end is missing"}
-	errNoTar  = &FormatError{Reason: "not a tar.gz: what is compressed is no tar"}
-	errOwner  = errors.New("its owner is no 32-bit number")
+	errNoTar  = &FormatError{Reason: "not a tar.gz: the compressed data is not a tar"}
+	errOwner  = errors.New("its owner is not a 32-bit number")
 	errHeader = &FormatError{Reason: "a header in the tar holds something that is not a number"}
 )
 
-// next returns the next entry; io.EOF at the end. The entry's data are then to be
-// had from Read: a file's content, or the data of its extents if it is sparse.
+// next returns the next entry; io.EOF at the end. Read then returns the entry's data: a file's
+// content, or the data of its extents if it is sparse.
 func (t *tarReader) next() (*header, error) {
 	var ext extended
 	for {
@@ -87,8 +86,8 @@ func (t *tarReader) header() (*block, error) {
 	var b block
 	switch err := t.full(b[:]); {
 	case errors.Is(err, errCutTar) && t.seen:
-		// GNU tar, bsdtar and Python take it for the end too. The checksums of gzip
-		// are right, so nothing was cut off since.
+		// GNU tar, bsdtar and Python treat it as the end too. The gzip checksums are right, so
+		// nothing was cut off later.
 		t.ended, t.open = true, true
 		return nil, nil
 	case errors.Is(err, errCutTar):
@@ -114,8 +113,8 @@ func (t *tarReader) invalid() error {
 	return formatErr("", "a header in the tar is damaged: its checksum is wrong")
 }
 
-// end reads on after the first of the two zero blocks at a tar's end. GNU tar, bsdtar
-// and Python stop after one, whatever follows; an entry would be lost so.
+// end continues after the first of the two zero blocks at a tar's end. GNU tar, bsdtar and
+// Python stop after one, whatever follows, and so may lose an entry.
 func (t *tarReader) end() error {
 	var b block
 	_, err := io.ReadFull(t.src, b[:])
@@ -132,15 +131,14 @@ func (t *tarReader) end() error {
 	return nil
 }
 
-// leftOut warns if p, which stands behind the end of the tar, is more than padding.
+// leftOut warns if p, the data after the end of the tar, is more than padding.
 func (t *tarReader) leftOut(p []byte) {
 	if len(bytes.Trim(p, "\x00")) > 0 {
 		t.warn.warn("", "data after the end of the tar is left out")
 	}
 }
 
-// drain reads what follows the end of the tar, so that all checksums are
-// compared.
+// drain reads the data after the end of the tar, so that all checksums are compared.
 func (t *tarReader) drain() error {
 	if t.open {
 		t.warn.warn("", "the archive ends without blocks of zeros: if the program that wrote it was stopped, entries are missing")
@@ -162,7 +160,7 @@ func (t *tarReader) drain() error {
 	return nil
 }
 
-// skip passes over what is left of an entry.
+// skip skips the rest of an entry.
 func (t *tarReader) skip() error {
 	n := t.left + t.pad
 	t.left, t.pad = 0, 0
@@ -201,7 +199,7 @@ func (t *tarReader) setBody(n int64) error {
 	return nil
 }
 
-// body reads the data of a block whole into p.
+// body reads all data of a block into p.
 func (t *tarReader) body(p []byte) error {
 	if err := t.setBody(int64(len(p))); err != nil {
 		return err
@@ -212,7 +210,7 @@ func (t *tarReader) body(p []byte) error {
 	return t.skip()
 }
 
-// extend takes an extended header, of which b is the head.
+// extend reads an extended header whose block is b.
 func (t *tarReader) extend(ext *extended, flag byte, b *block) error {
 	n, err := b.number(fieldSize)
 	if err != nil || n < 0 {
@@ -247,8 +245,7 @@ func (t *tarReader) extend(ext *extended, flag byte, b *block) error {
 	return nil
 }
 
-// extendAll takes a global header, of which only what can be true of all entries
-// counts.
+// extendAll adds the records of a global header that can apply to all entries.
 func (t *tarReader) extendAll(data []byte) error {
 	var recs records
 	if err := recs.parse(data); err != nil {
@@ -269,7 +266,7 @@ func untilNUL(p []byte) string {
 	return string(p)
 }
 
-// entry makes an entry of its header block and what was said before.
+// entry makes an entry from its header block and its extended headers.
 func (t *tarReader) entry(b *block, ext *extended) (*header, error) {
 	recs := ext.recs.over(t.global)
 	h := &header{
@@ -301,7 +298,7 @@ func (t *tarReader) entry(b *block, ext *extended) (*header, error) {
 	return h, nil
 }
 
-// malformed makes err an error of the entry, unless it is none of the archive.
+// malformed makes err an error of the entry, unless it is not an error of the archive.
 func malformed(name string, err error) error {
 	if errors.Is(err, errNumber) || errors.Is(err, errPax) || errors.Is(err, errSparse) || errors.Is(err, errOwner) {
 		return &FormatError{Entry: name, Reason: "its header is malformed", Err: err}
@@ -311,7 +308,7 @@ func malformed(name string, err error) error {
 
 // named adds the entry's name to an error of the archive that has none yet.
 func named(name string, err error) error {
-	switch e := err.(type) { //nolint:errorlint // what is wrapped around it would be lost
+	switch e := err.(type) { //nolint:errorlint // wrapping errors would be lost
 	case *FormatError:
 		if e.Entry == "" {
 			return &FormatError{Entry: name, Reason: e.Reason, Err: e.Err}
@@ -333,7 +330,8 @@ func first(names ...string) string {
 	return ""
 }
 
-// attributes sets what every kind of entry has, and gives the length of its data.
+// attributes sets the attributes that every kind of entry has, and returns the length of its
+// data.
 func (t *tarReader) attributes(h *header, b *block, recs map[string]string) (size int64, err error) {
 	var uid, gid, mode int64
 	for _, n := range []struct {
@@ -367,15 +365,15 @@ func (t *tarReader) attributes(h *header, b *block, recs map[string]string) (siz
 	return size, err
 }
 
-// fits32 takes negative numbers too: some tars write the owner -2.
+// fits32 accepts negative numbers too: some tars write the owner -2.
 func fits32(n int64) bool { return n == int64(uint32(n)) || n == int64(int32(n)) }
 
-// setKind sets what h is, by its typeflag, and what data follow.
+// setKind sets the kind of h, from its typeflag, and the data that follow.
 func (t *tarReader) setKind(h *header, flag byte, size int64) error {
 	switch flag {
 	case 0, '0', '7', 'S':
 		h.kind = kindFile
-		if strings.HasSuffix(h.name, "/") { // how V7 tells directories
+		if strings.HasSuffix(h.name, "/") { // how V7 marks directories
 			h.kind, size = kindDir, 0
 		}
 	case '1', '2', '3', '4', '5', '6': // no data, whatever the size says
@@ -411,7 +409,7 @@ func (t *tarReader) sparse(h *header, b *block, recs *records) error {
 }
 
 // xattrs sets the extended attributes that the records hold, sorted by name.
-// libarchive writes each in two forms, of which its own is the exact one.
+// libarchive writes each in two forms; its own form is the exact one.
 func (t *tarReader) xattrs(h *header, recs map[string]string) error {
 	var exact []xattr
 	for key, value := range recs {

@@ -6,14 +6,12 @@ import (
 	"encoding/binary"
 )
 
-// Verify reads all of an archive that is Indexed and holds everything in it against
-// everything else: the digest and the checksum of each segment, and the bytes of the tar
-// against those that the index leads to, bit for bit, so that the tar has no entry and
-// no byte that the index does not know, and the reverse. What is behind the tar Open has
-// checked. It keeps nothing in memory. progress, which may be nil, is called with the
-// count of compressed bytes that were read.
-//
-// Errors: *FormatError, with the entry where one is to blame; that of reading; ctx's.
+// Verify reads all of an Indexed archive and checks it for consistency: the digest and the
+// checksum of each segment, and the bytes of the tar against those implied by the index, bit
+// for bit, so that the tar has no entry and no byte that the index does not have, and vice
+// versa. Open has checked the data after the tar. Verify keeps nothing in memory. progress,
+// which may be nil, is called with the number of compressed bytes read.
+// Errors: *FormatError, with the entry if one is to blame; read errors; ctx's.
 func (a *Archive) Verify(ctx context.Context, progress func(read int64)) error {
 	s := a.Source(NewCache(0), nil)
 	defer func() { _ = s.Close() }() // does not fail
@@ -37,7 +35,7 @@ func (a *Archive) Verify(ctx context.Context, progress func(read int64)) error {
 	return nil
 }
 
-// verifyFrame checks what is around the segments in their gzip member.
+// verifyFrame checks the gzip member around the segments.
 func (a *Archive) verifyFrame(s *Source) error {
 	last := &a.idx.segs[len(a.idx.segs)-1]
 	sum := a.foot.first
@@ -70,8 +68,8 @@ func (s *Source) verifyRun(lo, hi uint32) error {
 	return err
 }
 
-// verifyZeros checks all copies of a segment: one by what it holds, and the others by
-// being the same.
+// verifyZeros checks all copies of a segment: one by its content, and the others by
+// comparison.
 func (s *Source) verifyZeros(i uint32) error {
 	seg := &s.x.segs[i]
 	n := int64(seg.packed)
@@ -136,8 +134,7 @@ func (s *Source) verifyRest(i uint32, raw []byte) error {
 	return nil
 }
 
-// contentIn returns how many bytes of a file's last chunk are content; behind them is
-// padding.
+// contentIn returns how many bytes of a file's last chunk are content; the rest is padding.
 func (x *index) contentIn(p *placement, i uint32) int64 {
 	head := i
 	for x.segs[head].kind != segHeader {

@@ -9,18 +9,18 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// WriterOptions say how a tree is packed. The zero value is good.
+// WriterOptions configure how a tree is packed. The zero value is usable.
 type WriterOptions struct {
-	Limits   *Limits // nil: the defaults
+	Limits   *Limits // nil for the defaults
 	Portable bool    // refuse what Python's temporal-workdir cannot read
-	Devices  bool    // store device nodes, which readers refuse unless asked
+	Devices  bool    // store device nodes, which readers refuse by default
 	Warn     func(Warning)
 	// Progress is called now and then with the count of bytes of content packed,
 	// from the goroutine that called WriteTree.
 	Progress func(bytesIn int64)
 	Level    int // of gzip, 1 to 9; 0 is DefaultLevel
-	// Plain packs into one compressed stream without an index, format version 1: a
-	// little smaller, and read whole to be opened.
+	// Plain packs into one compressed stream without an index, format version 1: slightly
+	// smaller, but opening it reads all of it.
 	Plain bool
 }
 
@@ -33,14 +33,14 @@ type Writer struct {
 	opts WriterOptions
 }
 
-// Summary tells of an archive that was written.
+// Summary describes a written archive.
 type Summary struct {
 	Entries int64
-	Bytes   int64 // content of the files, each once
+	Bytes   int64 // content of the files, each counted once
 	Size    int64 // of the archive
 }
 
-// NewWriter makes a writer of an archive to w. opts may be nil.
+// NewWriter returns a Writer to w. opts may be nil.
 func NewWriter(w io.Writer, opts *WriterOptions) *Writer {
 	wr := &Writer{w: w}
 	if opts != nil {
@@ -49,10 +49,10 @@ func NewWriter(w io.Writer, opts *WriterOptions) *Writer {
 	return wr
 }
 
-// Check reports whether t can be packed: a *LimitError for the first limit of the
-// reader that it exceeds, a *FormatError for what no archive holds, and with
-// Portable a *PortableError with all paths that stand against it. It reads names
-// and attributes, no content, and ends with ctx. opts may be nil.
+// Check returns an error if t cannot be packed: a *LimitError for the first limit of the
+// reader that it exceeds, a *FormatError for an entry that no archive can hold, and with
+// Portable a *PortableError with all offending paths. It reads names and attributes, no
+// content, and ends with ctx. opts may be nil.
 func Check(ctx context.Context, t *fs.Tree, opts *WriterOptions) error {
 	var o WriterOptions
 	if opts != nil {
@@ -61,12 +61,12 @@ func Check(ctx context.Context, t *fs.Tree, opts *WriterOptions) error {
 	return newEntries(t, &o).each(ctx, func(*header, []byte, *fs.Inode) error { return nil })
 }
 
-// WriteTree packs t, which nobody may change meanwhile, and log behind it; log
-// may be nil, and then there is no index. The record's root attributes are taken from
-// the tree. Equal trees and equal logs have equal bytes.
+// WriteTree packs t, which must not change meanwhile, followed by log; if log is nil the
+// archive has no index. The record's root attributes are taken from the tree. Equal trees and
+// equal logs have equal bytes.
 //
 // WriteTree can be called once. Errors: those of Check, the tree's errno, w's own
-// error, the context's. After an error what was written is no archive.
+// error, the context's. After an error the written data is not an archive.
 func (w *Writer) WriteTree(ctx context.Context, t *fs.Tree, log *Log) (Summary, error) {
 	if w.opts.Plain {
 		return w.writePlain(ctx, t, log)
@@ -82,7 +82,7 @@ func (w *Writer) WriteTree(ctx context.Context, t *fs.Tree, log *Log) (Summary, 
 	return Summary{Entries: int64(p.x.rows()) - 1, Bytes: p.content(), Size: out.n}, nil
 }
 
-// countWriter counts what is written to w.
+// countWriter counts the bytes written to w.
 type countWriter struct {
 	w io.Writer
 	n int64
@@ -141,7 +141,7 @@ func (p *packer) tar() (err error) {
 	return p.out.close(err)
 }
 
-// check tells why not to go on.
+// check returns the reason to stop, if any.
 func (p *packer) check() error {
 	if err := p.ctx.Err(); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (p *packer) check() error {
 	return p.sink.failed()
 }
 
-// log writes what stands behind the tar.
+// log writes the members after the tar.
 func (p *packer) log(log *Log) error {
 	if log == nil {
 		return nil
@@ -214,7 +214,7 @@ func (p *packer) data(h *header, n *fs.Inode, off, end int64) error {
 			return packErr(h.name, errno)
 		}
 		if got == 0 {
-			return fmt.Errorf("pack %s: it became shorter meanwhile", quote(h.name))
+			return fmt.Errorf("pack %s: it was truncated during packing", quote(h.name))
 		}
 		if err := p.out.write(want[:got]); err != nil {
 			return err
@@ -228,7 +228,7 @@ func (p *packer) data(h *header, n *fs.Inode, off, end int64) error {
 // progressIn is how many bytes of content lie between two calls of Progress.
 const progressIn = 4 << 20
 
-// progress tells that off bytes of the current file are packed.
+// progress reports that off bytes of the current file are packed.
 func (p *packer) progress(off int64) {
 	if done := p.content + off; p.opts.Progress != nil && done-p.told >= progressIn {
 		p.told = done
