@@ -32,13 +32,7 @@ func treeOn(t testing.TB, img Image, opts *Options) *Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		closeTree(t, tree)
-		if err := h.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return tree
+	return closedAtEnd(t, h, tree)
 }
 
 // lookup returns the inode of a path, and a reference to it.

@@ -101,24 +101,10 @@ func (t *Tree) giveNodes(n, text int64) {
 }
 
 // takeText counts bytes that live on the heap: ENOSPC. A negative n returns them.
-func (t *Tree) takeText(n int64) syscall.Errno {
-	if t.unlimited.Load() {
-		t.text.give(-n)
-		t.heap.give(-n)
-		return 0
-	}
-	if errno := t.text.take(n); errno != 0 {
-		return errno
-	}
-	if errno := t.heap.take(n); errno != 0 {
-		t.text.give(n)
-		return errno
-	}
-	return 0
-}
+func (t *Tree) takeText(n int64) syscall.Errno { return t.takeNodes(0, n) }
 
 // giveText returns what takeText counted.
-func (t *Tree) giveText(n int64) { _ = t.takeText(-n) } // to return never fails
+func (t *Tree) giveText(n int64) { t.giveNodes(0, n) }
 
 // takePages counts pages of content as used: ENOSPC.
 func (t *Tree) takePages(n int64) syscall.Errno {

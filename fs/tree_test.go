@@ -89,6 +89,11 @@ func treeIn(t testing.TB, h Home, opts *Options) *Tree {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return closedAtEnd(t, h, tree)
+}
+
+// closedAtEnd closes a tree, and then its home, at the end of the test.
+func closedAtEnd(t testing.TB, h Home, tree *Tree) *Tree {
 	t.Cleanup(func() {
 		closeTree(t, tree)
 		if err := h.Close(); err != nil {
