@@ -248,7 +248,7 @@ func TestExportAsUser(t *testing.T) {
 		_, err := workspace.Export(t.Context(), url, top+"/kept", opts)
 		if os.Geteuid() == 0 { // else the owner is this user
 			wantError(t, err, unix.EPERM)
-			wantText(t, err, "to keep owners is for root")
+			wantText(t, err, "only root can keep owners")
 		}
 	})
 	st := lstat(t, top+"/out/closed")

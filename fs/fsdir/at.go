@@ -9,9 +9,9 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// Calls that work relative to a descriptor of a directory and follow no symbolic
-// link, so that nothing leads out of the directory that was given, whoever changes
-// it meanwhile. All take one name, no path.
+// The calls below take one name, relative to the descriptor of a directory, and follow no
+// symbolic link. So they never leave the directory that was given, even if others change it
+// meanwhile.
 
 // openAt is openat(2) of one name.
 func openAt(dir int, name string, flags int, mode uint32) (fd int, err error) {
@@ -27,8 +27,8 @@ func openDirAt(dir int, name string, access int) (int, error) {
 	return openAt(dir, name, access|unix.O_DIRECTORY, 0)
 }
 
-// beneath calls fn with a descriptor of the directory that a path is in, and the
-// last name of the path. It goes down from root name by name.
+// beneath calls fn with a descriptor of the directory that contains path and with the last
+// name of path. It descends from root one name at a time.
 func beneath(root int, path string, fn func(dir int, name string) error) error {
 	parent, last := fs.Split(path)
 	at := root

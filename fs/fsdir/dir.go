@@ -10,10 +10,10 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// Dir is an open directory. All that is done with it goes by its descriptor, so that
-// it stays the same directory even if somebody changes the path that led to it.
+// Dir is an open directory. All access goes through its descriptor, so it stays the same
+// directory even if the path that led to it is changed.
 type Dir struct {
-	fd   int    // by O_RDONLY; immutable
+	fd   int    // opened with O_RDONLY; immutable
 	path string // for messages; immutable
 }
 
@@ -26,8 +26,8 @@ func OpenDir(path string) (*Dir, error) {
 	return &Dir{fd, path}, nil
 }
 
-// OpenCanonical opens a directory by an absolute path in which no name is a symbolic
-// link: ENOTDIR where one is.
+// OpenCanonical opens a directory by an absolute path without symbolic links; it returns
+// ENOTDIR if a name in the path is one.
 func OpenCanonical(path string) (*Dir, error) {
 	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -52,10 +52,10 @@ func OpenCanonical(path string) (*Dir, error) {
 // Close closes the directory.
 func (d *Dir) Close() { _ = unix.Close(d.fd) }
 
-// FD is the descriptor, for those who look for who uses the directory.
+// FD returns the descriptor, for a search for the processes that use the directory.
 func (d *Dir) FD() int { return d.fd }
 
-// IsEmpty reports whether nothing is in the directory.
+// IsEmpty reports whether the directory is empty.
 func (d *Dir) IsEmpty() (bool, error) {
 	names, err := namesOf(d.fd)
 	if err != nil {
@@ -64,8 +64,8 @@ func (d *Dir) IsEmpty() (bool, error) {
 	return len(names) == 0, nil
 }
 
-// Files opens the files of the directory. The caller closes them, after the tree that
-// they have filled.
+// Files returns the files of the directory. The caller closes them after the tree that was
+// filled from them.
 func (d *Dir) Files() (*Files, error) {
 	fd, err := unix.FcntlInt(uintptr(d.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -74,9 +74,9 @@ func (d *Dir) Files() (*Files, error) {
 	return &Files{root: fd}, nil
 }
 
-// descent is a walk in a directory of which only the lowest directory is open, however
-// deep it is. The way up is "..", and is taken only to the directory that the walk came
-// from: anything else is ErrChanged.
+// descent walks a directory of any depth and keeps only the lowest directory open. It goes
+// up by "..", and only to the directory that it came from; if ".." leads anywhere else, the
+// error is ErrChanged.
 type descent struct {
 	root  int      // immutable; not closed
 	at    int      // where the walk is
@@ -85,8 +85,8 @@ type descent struct {
 
 func newDescent(root int) *descent { return &descent{root: root, at: root} }
 
-// enter goes down to a directory; access is O_RDONLY or O_PATH. On error the walk is
-// where it was.
+// enter goes down to a directory; access is O_RDONLY or O_PATH. On error the walk stays
+// where it is.
 func (d *descent) enter(name string, access int) error {
 	above, err := idOf(d.at)
 	if err != nil {

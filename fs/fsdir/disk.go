@@ -12,19 +12,19 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// Files are the files of a directory. Their content is read when somebody wants it,
-// which may be twice; so a file that is not what it was when it was found gives an
+// Files are the files of a directory. Their content is read only when it is asked for,
+// possibly more than once. If a file has changed since it was found, a read returns an
 // error and no bytes.
 type Files struct {
 	root int // descriptor of the directory; immutable
 
 	mu    sync.Mutex
-	file  *diskFile // guarded by mu; the one that is open, since reads go file by file
-	fd    int       // guarded by mu; of file
-	cause error     // guarded by mu; the first error, since a tree keeps an errno only
+	file  *diskFile // guarded by mu; the file that is open: reads go file by file
+	fd    int       // guarded by mu; descriptor of file
+	cause error     // guarded by mu; the first error: a tree keeps only an errno
 }
 
-// Close closes the files. A tree that they have filled has no content any more.
+// Close closes the files. The tree that was filled from them then has no content.
 func (d *Files) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -39,14 +39,14 @@ func (d *Files) closeLocked() {
 	}
 }
 
-// Err gives the first error of a read. It is what is behind an EIO of the tree.
+// Err returns the first error of a read: the cause of an EIO from the tree.
 func (d *Files) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.cause
 }
 
-// diskStamp is what of a file changes when its content does.
+// diskStamp holds what changes in a file's status when its content changes.
 type diskStamp struct {
 	dev, ino     uint64
 	size         int64
@@ -65,10 +65,11 @@ type diskFile struct {
 	used  int64
 }
 
-// ErrChanged says that a file is not what it was when it was found.
+// ErrChanged says that a file changed after it was found.
 var ErrChanged = errors.New("it changed while it was imported")
 
-// base gives the content of the file that fd is of, if that is still the one of st.
+// base returns the content of the file that is open as fd, or ErrChanged if it is not the
+// file that st describes.
 func (d *Files) base(fd int, path string, st *unix.Stat_t) (fs.Base, error) {
 	f := &diskFile{all: d, path: path, stamp: stampOf(st), used: st.Blocks * 512}
 	return f, f.check(fd)
@@ -85,8 +86,8 @@ func (f *diskFile) check(fd int) error {
 	return nil
 }
 
-// use calls fn with a descriptor of the file, and takes its result only if the file
-// was the same before and after.
+// use calls fn with a descriptor of the file. The result counts only if the file is
+// unchanged before and after the call.
 func (f *diskFile) use(fn func(fd int) error) error {
 	d := f.all
 	d.mu.Lock()
@@ -121,10 +122,10 @@ func (f *diskFile) openLocked() error {
 	})
 }
 
-// Size implements fs.Base, as does what follows.
+// Size implements fs.Base, as do the methods that follow.
 func (f *diskFile) Size() int64 { return f.stamp.size }
 
-// Used tells what the file takes on its disk.
+// Used returns the bytes that the file takes on its disk.
 func (f *diskFile) Used() int64 { return f.used }
 
 func (f *diskFile) ReadAt(p []byte, off int64) (n int, err error) {
@@ -152,8 +153,8 @@ func (f *diskFile) ReadAt(p []byte, off int64) (n int, err error) {
 func (f *diskFile) SeekData(off int64) (int64, error) { return f.seek(off, unix.SEEK_DATA) }
 func (f *diskFile) SeekHole(off int64) (int64, error) { return f.seek(off, unix.SEEK_HOLE) }
 
-// seek asks the file system for data and holes; one that does not know holes says
-// that all is data.
+// seek asks the file system for data or holes; a file system without holes reports all as
+// data.
 func (f *diskFile) seek(off int64, whence int) (at int64, err error) {
 	err = f.use(func(fd int) (err error) {
 		at, err = unix.Seek(fd, off, whence)

@@ -1,14 +1,14 @@
-// Package fsdir makes a plain directory of a tree, and a tree of a plain directory.
+// Package fsdir writes a tree to a plain directory and loads a plain directory into a tree.
 //
-// [Dir.Unpack] gives an empty directory the files of a tree; [Files] gives a tree the
-// files of a directory, whose content stays where it is until it is read;
-// [Dir.Take] remembers what a directory looks like, so that a later look shows what was
-// changed in it; [Dir.Clear] empties a directory. It knows no stores and no mounts.
+// [Dir.Unpack] writes the files of a tree to an empty directory. [Files] fills a tree with
+// the files of a directory; their content stays where it is until it is read. [Dir.Take]
+// records the state of a directory in a snapshot, so that a later snapshot shows what
+// changed in between. [Dir.Clear] empties a directory. The package knows no stores and no
+// mounts.
 //
 // # Nothing leads out
 //
-// The tree may come from somebody hostile, and others may change a directory while
-// it is read. So every name is used relative to a descriptor of its directory, no
-// symbolic link is followed, and a file that is not what it was when it was found
-// gives an error and no bytes.
+// The tree may be hostile, and others may change a directory while it is read. So every
+// name is used relative to a descriptor of its directory, and no symbolic link is followed.
+// If a file has changed since it was found, reading it returns an error and no bytes.
 package fsdir

@@ -117,7 +117,8 @@ func TestClear(t *testing.T) {
 	}
 }
 
-// The owner of a directory above can redirect the path; what was opened stays.
+// The owner of a parent directory can redirect the path; the directory that was opened must
+// stay the same.
 func TestDirStaysWhatWasOpened(t *testing.T) {
 	top := t.TempDir()
 	check(t, os.MkdirAll(top+"/mine/ws/sub", 0o755))
@@ -146,7 +147,7 @@ func TestClearGoesIntoNoMount(t *testing.T) {
 	write(t, victim+"/kept", "content")
 	check(t, os.MkdirAll(dir+"/sub/bound", 0o755))
 	write(t, dir+"/sub/file", "content")
-	check(t, unix.Mount(victim, dir+"/sub/bound", "", unix.MS_BIND, "")) // the same file system, so that its device says nothing
+	check(t, unix.Mount(victim, dir+"/sub/bound", "", unix.MS_BIND, "")) // the same file system, so the device number does not reveal it
 	defer func() { check(t, unix.Unmount(dir+"/sub/bound", 0)) }()
 	if err := open(t, dir).Clear(); !errors.Is(err, unix.EXDEV) {
 		t.Errorf("Clear = %v, want EXDEV", err)
@@ -159,7 +160,7 @@ func TestClearGoesIntoNoMount(t *testing.T) {
 	}
 }
 
-// fewDescriptors limits the descriptors of this process to so many more.
+// fewDescriptors lets this process open only a few more descriptors.
 func fewDescriptors(t *testing.T, more int) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
@@ -172,7 +173,7 @@ func fewDescriptors(t *testing.T, more int) {
 	t.Cleanup(func() { check(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &was)) })
 }
 
-// deepDir makes a directory with others in it, one in the other.
+// deepDir makes directories nested in one another.
 func deepDir(t *testing.T, dir string, depth int) {
 	t.Helper()
 	fd, err := unix.Open(dir, unix.O_PATH, 0)
@@ -187,7 +188,7 @@ func deepDir(t *testing.T, dir string, depth int) {
 	check(t, unix.Close(fd))
 }
 
-// A descriptor was open for each level.
+// Each level once took a descriptor.
 func TestDeepDirectories(t *testing.T) {
 	const archived, deeper = 500, 3000 // levels; an archive has paths of 4,095 bytes
 	dir, copied := t.TempDir(), t.TempDir()

@@ -6,25 +6,25 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Lost is what a directory could not take of the tree that was unpacked there:
-// set-user-ID bits, owners, times that its file system cannot hold, extended
-// attributes. Nobody changed it, so it must not be lost with the next tree.
+// Lost holds the attributes that a directory could not take from the tree that was unpacked
+// there: set-user-ID bits, owners, times that its file system cannot hold, and extended
+// attributes. Nobody changed them, so the next tree must have them too.
 type Lost map[fileID]lostAttr
 
 type lostAttr struct {
-	attr   fs.Attr // as the tree has it
-	was    stamp   // as the directory has it
+	attr   fs.Attr // in the tree
+	was    stamp   // in the directory
 	xattrs map[string][]byte
 }
 
-// FindLost compares a tree with the snapshot of the directory that it was unpacked
-// to. xattrs are the names that were left out, by path (see UnpackOptions.LeftOut).
+// FindLost compares a tree with the snapshot of the directory to which it was unpacked.
+// xattrs are the names that were left out, by path (see UnpackOptions.LeftOut).
 func FindLost(tree *fs.Tree, s *Snapshot, xattrs map[string][]string) (Lost, error) {
 	lost := Lost{}
 	err := tree.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
 		id, ok := s.names[path]
 		if !ok {
-			return nil // a socket, which no directory is given
+			return nil // a socket; Unpack makes none
 		}
 		l := lostAttr{attr: a, was: s.inodes[id]}
 		for _, name := range xattrs[path] {
@@ -45,15 +45,15 @@ func FindLost(tree *fs.Tree, s *Snapshot, xattrs map[string][]string) (Lost, err
 	return lost, err
 }
 
-// holds tells whether a file has all the attributes that the tree has.
+// holds reports whether a file has all the attributes that it has in the tree.
 func (s stamp) holds(a fs.Attr) bool {
 	return s.mode&fs.PermBits == a.Mode&fs.PermBits && s.uid == a.UID && s.gid == a.GID && statxTime(s.mtime) == a.Mtime
 }
 
 func statxTime(t unix.StatxTimestamp) fs.Time { return fs.Time{Sec: t.Sec, Nsec: t.Nsec} }
 
-// Restore gives a tree that was loaded from the directory what was lost, except
-// where it was changed since. s is of the directory as it was loaded.
+// Restore gives the lost attributes to a tree that was loaded from the directory, except
+// where they have changed since. s is the snapshot of the directory as it was loaded.
 func (l Lost) Restore(tree *fs.Tree, s *Snapshot) error {
 	if len(l) == 0 {
 		return nil
@@ -65,7 +65,7 @@ func (l Lost) Restore(tree *fs.Tree, s *Snapshot) error {
 		}
 		now := s.inodes[id]
 		if id.born == (unix.StatxTimestamp{}) && now.ctime != one.was.ctime {
-			continue // it may be another file, which got the number of one that was removed
+			continue // it may be another file with the inode number of a removed one
 		}
 		n, errno := tree.LookupPath(tree.Root(), path)
 		if errno != 0 {
@@ -92,7 +92,7 @@ func (l lostAttr) restore(tree *fs.Tree, n *fs.Inode, now stamp) error {
 	if now.mode == l.was.mode && now.mode&unix.S_IFMT != unix.S_IFLNK {
 		set.Valid |= fs.SetMode
 		if now.mode&unix.S_IFMT == unix.S_IFREG && (!owned || now.mtime != l.was.mtime || now.size != l.was.size) {
-			set.Mode &^= suidBits // a write or a chown takes them away
+			set.Mode &^= suidBits // a write or a chown clears them
 		}
 	}
 	if _, errno := tree.SetAttr(n, set); errno != 0 {

@@ -12,29 +12,29 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// TellsOfMappings tells whether the file system of the directory sets the times of a
-// file that is written through a mapping. tmpfs, for one, does not where the page was
-// read through it before (no page_mkwrite in mm/shmem.c, so that a page is mapped
-// writable at once, vma_wants_writenotify): there only the content tells.
-// It tries, with a file in the directory that is gone afterwards, once for each file
-// system.
-func (d *Dir) TellsOfMappings(ctx context.Context) (bool, error) {
+// StampsMappings reports whether the file system of the directory updates the times of a
+// file that is written through a mapping. tmpfs, for one, does not if the page was read
+// through the mapping first: it has no page_mkwrite (mm/shmem.c), so the page is mapped
+// writable at once (vma_wants_writenotify). There only the content shows a change.
+// StampsMappings tries it once for each file system, with a file in the directory that it
+// removes afterwards.
+func (d *Dir) StampsMappings(ctx context.Context) (bool, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(d.fd, &st); err != nil {
 		return false, &os.PathError{Op: "fstat", Path: d.path, Err: err}
 	}
-	if known, ok := mappingsTold.Load(st.Dev); ok {
+	if known, ok := mappingsStamped.Load(st.Dev); ok {
 		return known.(bool), nil
 	}
-	tells, err := tryMapping(ctx, d.fd)
+	stamps, err := tryMapping(ctx, d.fd)
 	if err == nil {
-		mappingsTold.Store(st.Dev, tells)
+		mappingsStamped.Store(st.Dev, stamps)
 	}
-	return tells, err
+	return stamps, err
 }
 
-// mappingsTold holds answers of TellsOfMappings by device.
-var mappingsTold sync.Map
+// mappingsStamped caches the answers of StampsMappings by device.
+var mappingsStamped sync.Map
 
 func tryMapping(ctx context.Context, dir int) (bool, error) {
 	const name, size = ".workdir-trial", 1
@@ -56,9 +56,9 @@ func tryMapping(ctx context.Context, dir int) (bool, error) {
 	}
 	page, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return true, nil // nobody writes through mappings there
+		return true, nil // nobody can write through mappings there
 	}
-	if page[0] == 0 { // as it is; the page must be read first
+	if page[0] == 0 { // always true; but the page must be read first
 		page[0] = 1
 	}
 	if err := errors.Join(unix.Msync(page, unix.MS_SYNC), unix.Munmap(page), unix.Fstat(fd, &after)); err != nil {
@@ -67,11 +67,11 @@ func tryMapping(ctx context.Context, dir int) (bool, error) {
 	return before.Ctim != after.Ctim, nil
 }
 
-// sumSeed is of this process, as are the snapshots that are compared.
+// sumSeed is fixed for this process, as are the snapshots that are compared.
 var sumSeed = maphash.MakeSeed()
 
-// sumOf sums up the content of one file, holes left out. One that may not be read is
-// of no content.
+// sumOf returns a sum of the content of one file, without its holes. A file that may not be
+// read counts as empty.
 func (s *Snapshot) sumOf(ctx context.Context, dir int, name string, size int64) (uint64, error) {
 	fd, err := openAt(dir, name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.EACCES) {

@@ -9,33 +9,33 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// Clear removes all that is in the directory. It follows no symbolic link, goes into no
-// mount, and opens directories that their owner may not change. It removes as much as
-// it can, and returns the first error.
+// Clear empties the directory. It follows no symbolic link, enters no mount, and opens
+// directories that their owner may not change. It removes as much as it can and returns the
+// first error.
 func (d *Dir) Clear() error {
 	c := &clearing{descent: newDescent(d.fd)}
 	defer c.close()
 	if err := c.run(); err != nil {
-		return fmt.Errorf("remove what is in %s: %w", d.path, err)
+		return fmt.Errorf("clear %s: %w", d.path, err)
 	}
 	return nil
 }
 
-// clearing removes what is in a directory, with one descriptor and no recursion: the
-// directory may be deeper than either can be.
+// clearing removes the content of a directory with one open descriptor and without
+// recursion, because the directory may be deeper than either allows.
 type clearing struct {
 	*descent
 	mount mountID
-	open  []clearedDir // the directories that lead to where the walk is
-	err   error        // the first
+	open  []clearedDir // from the root to where the walk is
+	err   error        // the first error
 }
 
 type clearedDir struct {
-	name  string   // in the one above
-	names []string // that are still to be removed
+	name  string   // in its parent
+	names []string // still to be removed
 }
 
-// mountID is what no path leads out of without crossing a mountpoint.
+// mountID identifies a mount: every path that leaves it crosses a mountpoint.
 type mountID struct {
 	major, minor uint32
 	id           uint64 // 0 before Linux 5.8
@@ -91,16 +91,16 @@ func (c *clearing) remove(name string) error {
 		return nil
 	}
 	if c.enter(name, unix.O_PATH) != nil {
-		return err // it is no directory
+		return err // it is not a directory
 	}
 	if err := c.list(name); err != nil {
-		c.open = append(c.open, clearedDir{name: name}) // it may be empty
+		c.open = append(c.open, clearedDir{name: name}) // it may not be empty
 		return err
 	}
 	return nil
 }
 
-// list notes what is in the directory that the walk has come to.
+// list records the names in the directory where the walk is.
 func (c *clearing) list(name string) error {
 	if mount, err := mountOf(c.at); err != nil || mount != c.mount {
 		return errors.Join(unix.EXDEV, err)
@@ -111,7 +111,7 @@ func (c *clearing) list(name string) error {
 	}
 	const all = unix.S_IRWXU
 	if st.Mode&all != all {
-		_ = unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", c.at), all) // what cannot be removed then says so
+		_ = unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", c.at), all) // if it fails, the removal reports it
 	}
 	names, err := namesOf(c.at)
 	if err == nil {

@@ -16,18 +16,17 @@ import (
 
 // LoadOptions are the options of Load. Nil stands for the zero value.
 type LoadOptions struct {
-	// Warn is told of what the directory has and the tree has not, from the goroutine
-	// that called.
+	// Warn is called for everything in the directory that the tree does not take, from the
+	// goroutine that called Load.
 	Warn func(path, text string)
 }
 
-// Load fills an empty tree with the files of the directory: names, permission bits,
-// owners, mtimes, extended attributes user.*, and content, which stays in the
-// directory's files. Hard links stay what they are, as far as they lie within the
-// directory.
+// Load fills an empty tree with the files of the directory: names, permission bits, owners,
+// mtimes, user.* extended attributes, and content, which stays in the directory. Hard links
+// are kept if all their names lie within the directory.
 //
-// Errors: a *fs.TooLongError; ENOSPC where the tree is
-// full; ErrChanged; those of the file system. The path is in the text.
+// Errors: a *fs.TooLongError; ENOSPC where the tree is full; ErrChanged; those of the file
+// system. The text names the path.
 func (d *Files) Load(ctx context.Context, tree *fs.Tree, opts *LoadOptions) error {
 	if opts == nil {
 		opts = &LoadOptions{}
@@ -43,7 +42,7 @@ type scanner struct {
 	opts  *LoadOptions
 	files *Files
 	walk  *descent
-	links map[diskID]*fs.Inode // files that have more names; each holds a reference
+	links map[diskID]*fs.Inode // files with several names; each holds a reference
 
 	warned map[string]bool // classes of extended attributes
 	buf    []byte
@@ -69,7 +68,7 @@ func (s *scanner) scan() error {
 	return s.directory("", s.tree.Root(), &st)
 }
 
-// directory gives n the names and the attributes of the directory where the walk is.
+// directory gives n the names and attributes of the directory where the walk is.
 func (s *scanner) directory(path string, n *fs.Inode, st *unix.Stat_t) error {
 	names, err := namesOf(s.walk.at)
 	if err != nil {
@@ -90,7 +89,7 @@ func (s *scanner) directory(path string, n *fs.Inode, st *unix.Stat_t) error {
 	return named(path, s.attributes(n, st))
 }
 
-// entry adds one name to the directory n, which is where the walk is.
+// entry adds one name to the directory n, where the walk is.
 func (s *scanner) entry(name, path string, n *fs.Inode) error {
 	if err := fs.CheckPath(path); err != nil {
 		return err
@@ -126,7 +125,7 @@ func (s *scanner) subdirectory(name, path string, n *fs.Inode) error {
 
 func ownerOf(st *unix.Stat_t) fs.Owner { return fs.Owner{UID: st.Uid, GID: st.Gid} }
 
-// file adds what is no directory.
+// file adds anything but a directory.
 func (s *scanner) file(dir int, name, path string, n *fs.Inode, st *unix.Stat_t) error {
 	id := diskID{uint64(st.Dev), st.Ino}
 	if first := s.links[id]; first != nil {
@@ -147,8 +146,8 @@ func (s *scanner) file(dir int, name, path string, n *fs.Inode, st *unix.Stat_t)
 	return s.attributes(made, st)
 }
 
-// create makes the inode, with content and extended attributes, and gives a
-// reference to it.
+// create makes an inode with its content and extended attributes and returns it with a
+// reference.
 func (s *scanner) create(dir int, name, path string, n *fs.Inode, st *unix.Stat_t) (*fs.Inode, error) {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -191,7 +190,7 @@ func (s *scanner) regular(dir int, name, path string, n *fs.Inode, st *unix.Stat
 	return made, nil
 }
 
-// fill gives a new file what the open one has.
+// fill gives a new file the content and attributes of the open one.
 func (s *scanner) fill(fd int, path string, n *fs.Inode, st *unix.Stat_t) error {
 	base, err := s.files.base(fd, path, st)
 	if err != nil {
@@ -216,7 +215,7 @@ func (s *scanner) attributes(n *fs.Inode, st *unix.Stat_t) error {
 	return orNil(errno)
 }
 
-// leftOut warns, once for each class.
+// leftOut warns about a class of extended attributes, once.
 func (s *scanner) leftOut(path, class string) {
 	if class != "" && !s.warned[class] {
 		s.warned[class] = true
@@ -226,8 +225,7 @@ func (s *scanner) leftOut(path, class string) {
 	}
 }
 
-// xattrs takes over the extended attributes user.*, which are all that archives
-// carry.
+// xattrs copies the user.* extended attributes; archives carry no others.
 func (s *scanner) xattrs(fd int, path string, n *fs.Inode) error {
 	list, err := readXattr(func(p []byte) (int, error) { return unix.Flistxattr(fd, p) })
 	if errors.Is(err, unix.EOPNOTSUPP) {

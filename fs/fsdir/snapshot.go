@@ -11,22 +11,22 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// Snapshot is what a directory looked like: names, attributes, and if asked for a sum
-// of the content. Two of them tell what was changed in between, whoever did it and
-// however: whatever changes a file changes its ctime, which nobody can set. The one
-// exception is what Dir.TellsOfMappings is about.
+// Snapshot records the state of a directory: names, attributes and, on request, sums of the
+// content. Comparing two snapshots shows every change in between, whoever made it: any
+// change of a file changes its ctime, which nobody can set. Dir.StampsMappings describes
+// the one exception.
 type Snapshot struct {
-	sums   bool              // it has sums of content
+	sums   bool              // it has sums of the content
 	names  map[string]fileID // by path; the directory itself is ""
 	inodes map[fileID]stamp
 }
 
-// fileID is one file for good: numbers of inodes are used again, by a file that was
-// born later. Not every file system knows when that was.
+// fileID identifies a file for good: the number of an inode may be reused, but by a file
+// with a later birth time. Not every file system knows birth times.
 type fileID struct {
 	major, minor uint32
 	ino          uint64
-	born         unix.StatxTimestamp // zero: not known
+	born         unix.StatxTimestamp // zero if not known
 }
 
 // stamp is what changes with a file.
@@ -34,7 +34,7 @@ type stamp struct {
 	mode, uid, gid uint32
 	size           int64
 	mtime, ctime   unix.StatxTimestamp
-	parent         fileID // of a directory, which has one name
+	parent         fileID // of a directory, which has one name only
 	name           string // likewise
 	sum            uint64 // of the content, if the snapshot has sums
 }
@@ -42,7 +42,7 @@ type stamp struct {
 func (s stamp) isDir() bool  { return s.mode&unix.S_IFMT == unix.S_IFDIR }
 func (s stamp) isFile() bool { return s.mode&unix.S_IFMT == unix.S_IFREG }
 
-// comparable gives the stamp without what only one of two snapshots has.
+// comparable returns the stamp without the fields that only one of two snapshots has.
 func (s stamp) comparable(a, b *Snapshot) stamp {
 	if !a.sums || !b.sums {
 		s.sum = 0
@@ -50,9 +50,9 @@ func (s stamp) comparable(a, b *Snapshot) stamp {
 	return s
 }
 
-// Take makes a snapshot, with sums of the content if they are asked for, for which all
-// of it is read. ErrChanged where the directory changes meanwhile, as far as that is
-// seen; a *fs.TooLongError; else errors of the file system, with the path in their text.
+// Take makes a snapshot; with sums it reads all content. Errors: ErrChanged if it notices
+// that the directory changes meanwhile; a *fs.TooLongError; else errors of the file system,
+// with the path in their text.
 func (d *Dir) Take(ctx context.Context, sums bool) (*Snapshot, error) {
 	s := &Snapshot{sums: sums, names: map[string]fileID{}, inodes: map[fileID]stamp{}}
 	if err := s.add(ctx, d.fd, "", "", fileID{}); err != nil {
@@ -63,7 +63,7 @@ func (d *Dir) Take(ctx context.Context, sums bool) (*Snapshot, error) {
 	return s, s.directory(ctx, walk, "")
 }
 
-// directory adds what is in the directory where the walk is.
+// directory adds the content of the directory where the walk is.
 func (s *Snapshot) directory(ctx context.Context, walk *descent, path string) error {
 	names, err := namesOf(walk.at)
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *Snapshot) entry(ctx context.Context, walk *descent, name, path string, 
 	return named(path, walk.leave(unix.O_RDONLY))
 }
 
-// gone says what it means that a name that was listed is not what it was.
+// gone turns the error for a listed name that has changed since into ErrChanged.
 func gone(path string, err error) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		err = ErrChanged
@@ -140,10 +140,11 @@ func (s *Snapshot) add(ctx context.Context, dir int, name, path string, parent f
 	return nil
 }
 
-// Len is the number of files and directories, each once however many names it has.
+// Len returns the number of files and directories. A file counts once, however many names
+// it has.
 func (s *Snapshot) Len() int64 { return int64(len(s.inodes)) }
 
-// Bytes is the sum of the sizes of the files.
+// Bytes returns the sum of the sizes of the files.
 func (s *Snapshot) Bytes() int64 {
 	var sum int64
 	for _, mark := range s.inodes {
@@ -154,7 +155,7 @@ func (s *Snapshot) Bytes() int64 {
 	return sum
 }
 
-// Equal tells whether nothing at all was changed in between, times included.
+// Equal reports whether nothing changed in between, times included.
 func (s *Snapshot) Equal(later *Snapshot) bool {
 	if len(s.names) != len(later.names) || len(s.inodes) != len(later.inodes) {
 		return false
@@ -173,9 +174,9 @@ func (s *Snapshot) Equal(later *Snapshot) bool {
 	return true
 }
 
-// Changes counts what is different in a later snapshot, as fs.Tree.Changes does. It
-// cannot look as closely: a file whose ctime alone is different is Modified, though
-// it may have been given what it had.
+// Changes counts the differences in a later snapshot, as fs.Tree.Changes does, but less
+// exactly: a file that differs only in its ctime counts as Modified, even if it was only
+// given what it already had.
 func (s *Snapshot) Changes(later *Snapshot) fs.Changes {
 	var c fs.Changes
 	for id, now := range later.inodes {
@@ -200,8 +201,8 @@ func (s *Snapshot) Changes(later *Snapshot) fs.Changes {
 	return c
 }
 
-// List returns the paths that are different in a later snapshot, in archive order, as closely
-// as Changes looks; of what was moved, the time of the last change does not count.
+// List returns the paths that differ in a later snapshot, in archive order. It is as exact
+// as Changes; the time of the last change of a moved entry does not count.
 func (s *Snapshot) List(later *Snapshot) []fs.PathChange {
 	l := lister{list: fs.ChangeList{}, numbers: map[fileID]uint64{}}
 	was, is := s.directories(), later.directories()
@@ -251,8 +252,8 @@ func (s *Snapshot) directories() map[fileID]string {
 	return paths
 }
 
-// stands reports whether a name of another snapshot leads to the same file in the same
-// directory here, wherever that is. paths are those of directories here.
+// stands reports whether a name of another snapshot leads to the same file here, in the
+// same directory, which may have moved. paths are the paths of directories here.
 func (s *Snapshot) stands(path string, id fileID, other *Snapshot, paths map[fileID]string) bool {
 	if path == "" {
 		return s.names[""] == id
@@ -262,26 +263,26 @@ func (s *Snapshot) stands(path string, id fileID, other *Snapshot, paths map[fil
 	return ok && s.names[fs.Join(dir, name)] == id
 }
 
-// modified tells whether more than the size and the times that follow from its names
-// is different of a directory, or anything of another file.
+// modified reports whether an inode differs. The size and times of a directory, which
+// follow from its names, do not count.
 func (s stamp) modified(was stamp) bool {
 	if !s.isDir() {
 		return s != was
 	}
 	if s.mtime == was.mtime && s.ctime != was.ctime {
-		return true // no name was made or removed, so it was something of its own
+		return true // no name was made or removed, so the directory itself was changed
 	}
 	s.size, s.mtime, s.ctime = was.size, was.mtime, was.ctime
 	return s != was
 }
 
-// settlePatience bounds the waiting of Settle: the clock of a file server may be
-// ahead of ours.
+// settlePatience limits the wait in Settle: the clock of a file server may be ahead of
+// ours.
 const settlePatience = 100 * time.Millisecond
 
-// Settle waits until whatever is changed from now on gets another ctime than the
-// snapshot has seen: file systems take it from a clock that ticks in milliseconds
-// (CLOCK_REALTIME_COARSE, clock_gettime(2)).
+// Settle waits until any further change gets a later ctime than the snapshot has seen. File
+// systems take ctimes from a clock that ticks in milliseconds (CLOCK_REALTIME_COARSE,
+// clock_gettime(2)).
 func (s *Snapshot) Settle(ctx context.Context) error { return settle(ctx, s.newest()) }
 
 func settle(ctx context.Context, newest unix.StatxTimestamp) error {
@@ -312,13 +313,13 @@ func (s *Snapshot) newest() (t unix.StatxTimestamp) {
 	return t
 }
 
-// FileNumber is how the kernel names a file that somebody has open.
+// FileNumber identifies an open file as the kernel does.
 type FileNumber struct {
-	Major, Minor uint32 // of the file system
+	Major, Minor uint32 // the device of the file system
 	Ino          uint64
 }
 
-// Numbers gives all files of the snapshot, for those who look for who uses them.
+// Numbers returns all files of the snapshot, for a search for the processes that use them.
 func (s *Snapshot) Numbers() map[FileNumber]bool {
 	all := make(map[FileNumber]bool, len(s.inodes))
 	for id := range s.inodes {

@@ -15,38 +15,38 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// readSize is how much content is read at once, bytes.
+// readSize is how much content is read at a time, in bytes.
 const readSize = 256 << 10
 
 // UnpackOptions are the options of Unpack. Nil stands for the zero value.
 type UnpackOptions struct {
-	// KeepOwner gives the files to those whom the tree names, for root.
+	// KeepOwner keeps the owners that the tree has; it needs root.
 	KeepOwner bool
 	// Suid keeps set-user-ID and set-group-ID bits of files.
 	Suid bool
-	// From is the clean path of the directory of the tree whose names are made; "" is the
-	// root. What Root and RootTime say is of it.
+	// From is the clean path of the directory of the tree that is unpacked; "" is the root.
+	// Root and RootTime apply to it.
 	From string
-	// Root gives the directory itself the mode and the owner of the tree's root.
+	// Root gives the target directory the mode and owner of the tree's root.
 	Root bool
-	// RootTime gives it the mtime.
+	// RootTime gives the target directory its mtime.
 	RootTime bool
-	// Mask is the permission bits that files and directories do not get.
+	// Mask holds permission bits that are withheld from files and directories.
 	Mask uint32
-	// Warn is told of what the tree has and the directory has not, from the
-	// goroutine that called.
+	// Warn is called for everything in the tree that the directory does not take, from the
+	// goroutine that called Unpack.
 	Warn func(path, text string)
-	// LeftOut is told of each extended attribute that the file system does not take.
+	// LeftOut is called for each extended attribute that the file system does not take.
 	LeftOut func(path, name string)
-	// Progress is told of the bytes of content that are written, likewise.
+	// Progress is called with the bytes of content written so far, from the same goroutine.
 	Progress func(done int64)
 }
 
-// Unpack makes the files of a tree in the directory, which is empty: content with its holes,
-// permission bits, mtimes in nanoseconds, hard links, symbolic links, FIFOs, device
-// nodes, and extended attributes. It follows no symbolic link, whoever changes the
-// directory meanwhile. On error some of the files are there. It gives the number of
-// names that were made.
+// Unpack writes the files of a tree to the directory, which must be empty: content with its
+// holes, permission bits, mtimes in nanoseconds, hard links, symbolic links, FIFOs, device
+// nodes and extended attributes. It follows no symbolic link, even if others change the
+// directory meanwhile. It returns the number of names that it made. On error some of the
+// files are there.
 //
 // Errors are those of the file system, with the path in their text.
 func (d *Dir) Unpack(ctx context.Context, tree *fs.Tree, opts *UnpackOptions) (names int64, err error) {
@@ -58,9 +58,9 @@ func (d *Dir) Unpack(ctx context.Context, tree *fs.Tree, opts *UnpackOptions) (n
 	return u.entries, err
 }
 
-// unpacker makes the files of a tree in an empty directory. Directories are open
-// to us alone until all is made, and get their own modes and times at the end,
-// because a name that is made changes the time, and needs a mode that lets us.
+// unpacker writes the files of a tree to an empty directory. Until all files are made,
+// directories are accessible to this user alone. They get their modes and times at the end:
+// making a name changes the time, and needs a mode that permits it.
 type unpacker struct {
 	ctx  context.Context
 	tree *fs.Tree
@@ -68,9 +68,9 @@ type unpacker struct {
 	root int // descriptor of the directory
 
 	walk  *descent
-	open  []string          // paths of the directories that lead to where the walk is
+	open  []string          // paths of the directories from the root to where the walk is
 	dirs  []finishedDir     // in the order in which they were made
-	links map[uint64]string // first path of files that have more names
+	links map[uint64]string // first paths of files with several names
 
 	warned  map[string]bool // by text
 	entries int64
@@ -83,7 +83,7 @@ type finishedDir struct {
 	attr fs.Attr
 }
 
-// unpack makes the files. After an error some of them are there.
+// unpack writes the files. On error some of them are there.
 func (u *unpacker) unpack() error {
 	u.links, u.warned = map[uint64]string{}, map[string]bool{}
 	u.buf = make([]byte, readSize)
@@ -111,7 +111,7 @@ func (u *unpacker) unpack() error {
 	if err != nil {
 		return err
 	}
-	for _, d := range slices.Backward(u.dirs) { // each directory before the one that it is in
+	for _, d := range slices.Backward(u.dirs) { // each directory before its parent
 		if err := u.finish(d); err != nil {
 			return named(d.path, err)
 		}
@@ -119,8 +119,7 @@ func (u *unpacker) unpack() error {
 	return nil
 }
 
-// below returns the path from the directory whose names are made; false where it does not
-// lead through that.
+// below returns the path relative to From; false if the path is not below it.
 func (u *unpacker) below(path string) (string, bool) {
 	if u.opts.From == "" || path == u.opts.From {
 		return strings.TrimPrefix(path, u.opts.From), true
@@ -136,7 +135,7 @@ func named(path string, err error) error {
 	return fmt.Errorf("%q: %w", path, err)
 }
 
-// enter goes up to the directory that a path is in, which leads to where the walk is.
+// enter goes up to the directory that contains path, one of the directories above the walk.
 func (u *unpacker) enter(path string) (dir int, name string, err error) {
 	parent, name := fs.Split(path)
 	for last := len(u.open) - 1; u.open[last] != parent; last-- {
@@ -148,7 +147,7 @@ func (u *unpacker) enter(path string) (dir int, name string, err error) {
 	return u.walk.at, name, nil
 }
 
-// make makes one entry, or gives what is there a further name.
+// make makes one entry, or another name for a file that is already there.
 func (u *unpacker) make(dir int, name, path string, n *fs.Inode, a fs.Attr) error {
 	kind := a.Mode & unix.S_IFMT
 	if first, ok := u.links[a.Ino]; ok {
@@ -167,7 +166,7 @@ func (u *unpacker) make(dir int, name, path string, n *fs.Inode, a fs.Attr) erro
 	case unix.S_IFLNK:
 		return u.symlink(dir, name, n, a)
 	case unix.S_IFSOCK:
-		return nil // no archive has one
+		return nil // archives hold no sockets
 	default:
 		return u.node(dir, name, a)
 	}
@@ -185,7 +184,7 @@ func (u *unpacker) directory(dir int, name, path string, n *fs.Inode, a fs.Attr)
 	return u.setXattrs(u.walk.at, path, n)
 }
 
-// finish gives a directory its owner, times and mode.
+// finish sets the owner, times and mode of a directory.
 func (u *unpacker) finish(d finishedDir) error {
 	if d.path == "" {
 		return u.finishDir(u.root, d.attr, u.opts.Root, u.opts.RootTime)
@@ -218,7 +217,7 @@ func (u *unpacker) finishDir(fd int, a fs.Attr, attr, time bool) error {
 }
 
 func chownError(err error) error {
-	return fmt.Errorf("set the owner: %w; to keep owners is for root", err)
+	return fmt.Errorf("set the owner: %w; only root can keep owners", err)
 }
 
 func (u *unpacker) file(dir int, name, path string, n *fs.Inode, a fs.Attr) (err error) {
@@ -238,7 +237,7 @@ func (u *unpacker) file(dir int, name, path string, n *fs.Inode, a fs.Attr) (err
 		return err
 	}
 	if u.opts.KeepOwner {
-		if err := unix.Fchown(fd, int(a.UID), int(a.GID)); err != nil { // clears set-user-ID, so it goes before the mode
+		if err := unix.Fchown(fd, int(a.UID), int(a.GID)); err != nil { // chown clears set-user-ID, so it comes before the mode
 			return chownError(err)
 		}
 	}
@@ -248,7 +247,7 @@ func (u *unpacker) file(dir int, name, path string, n *fs.Inode, a fs.Attr) (err
 	return unix.Fchmod(fd, u.mode(path, a))
 }
 
-// mode is the permission bits that a file gets.
+// mode returns the permission bits for a file.
 func (u *unpacker) mode(path string, a fs.Attr) uint32 {
 	mode := a.Mode & fs.PermBits &^ u.opts.Mask
 	if mode&suidBits != 0 && !u.opts.Suid {
@@ -258,13 +257,13 @@ func (u *unpacker) mode(path string, a fs.Attr) uint32 {
 	return mode
 }
 
-// suidBits lend the rights of a program's owner to whoever runs it.
+// suidBits run a program with the rights of its owner or group.
 const suidBits = unix.S_ISUID | unix.S_ISGID
 
-// SuidLeftOut is the warning where they are not kept.
+// SuidLeftOut is the warning for suid bits that are left out.
 const SuidLeftOut = "set-user-ID and set-group-ID bits of files are left out unless owners are kept"
 
-// warn tells of text once.
+// warn reports a text once.
 func (u *unpacker) warn(path, text string) {
 	if !u.warned[text] && u.opts.Warn != nil {
 		u.warned[text] = true
@@ -272,7 +271,7 @@ func (u *unpacker) warn(path, text string) {
 	}
 }
 
-// content writes what is no hole.
+// content writes the data of a file and leaves its holes.
 func (u *unpacker) content(fd int, n *fs.Inode, size int64) error {
 	if err := eintr.Retry(func() error { return unix.Ftruncate(fd, size) }); err != nil {
 		return err
@@ -311,22 +310,21 @@ func (u *unpacker) data(fd int, n *fs.Inode, off, end int64) error {
 	return nil
 }
 
-// progress tells of the files that are done, and of so much of the next.
+// progress reports the files that are done, plus this much of the next one.
 func (u *unpacker) progress(of int64) {
 	if u.opts.Progress != nil {
 		u.opts.Progress(u.done + of)
 	}
 }
 
-// sparseBlock is the unit in which zeros become holes, bytes: a page, and a block of most
-// file systems.
+// sparseBlock is the unit, in bytes, in which zeros become holes: a page, and a block of
+// most file systems.
 const sparseBlock = 4096
 
 var zeros [sparseBlock]byte
 
-// writeSparse writes p at byte off of a file that has nothing there but a hole, which
-// stays one where p has whole blocks of zeros: an archive keeps a hole that is shorter
-// than a chunk as zeros.
+// writeSparse writes p at byte off of a file that has a hole there. Whole blocks of zeros
+// stay a hole: an archive stores holes shorter than a chunk as zeros.
 func writeSparse(fd int, p []byte, off int64) error {
 	for from, at := 0, 0; at < len(p); {
 		block := min(sparseBlock-int((off+int64(at))%sparseBlock), len(p)-at)
@@ -358,8 +356,7 @@ func writeAll(fd int, p []byte, off int64) error {
 	return nil
 }
 
-// setXattrs sets what the tree has. A file system that does not take them is a
-// warning.
+// setXattrs sets the extended attributes. If the file system does not take them, it warns.
 func (u *unpacker) setXattrs(fd int, path string, n *fs.Inode) error {
 	names, errno := u.tree.ListXattr(n)
 	if errno != 0 {
@@ -396,8 +393,7 @@ func (u *unpacker) symlink(dir int, name string, n *fs.Inode, a fs.Attr) error {
 	return u.ownAndTime(dir, name, a)
 }
 
-// node makes a FIFO or a device node; the latter is in no tree unless it was asked
-// for.
+// node makes a FIFO or a device node. A tree has device nodes only on request.
 func (u *unpacker) node(dir int, name string, a fs.Attr) error {
 	const ownerOnly = 0o600
 	err := eintr.Retry(func() error {
@@ -409,7 +405,7 @@ func (u *unpacker) node(dir int, name string, a fs.Attr) error {
 	if err := u.ownAndTime(dir, name, a); err != nil {
 		return err
 	}
-	fd, err := openAt(dir, name, unix.O_PATH, 0) // chmod(2) would follow a link, and to open a FIFO waits
+	fd, err := openAt(dir, name, unix.O_PATH, 0) // chmod(2) would follow a link, and opening a FIFO blocks
 	if err != nil {
 		return err
 	}
@@ -417,7 +413,7 @@ func (u *unpacker) node(dir int, name string, a fs.Attr) error {
 	return unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), a.Mode&0o777&^u.opts.Mask)
 }
 
-// ownAndTime is for what cannot be opened.
+// ownAndTime sets owner and times of what cannot be opened.
 func (u *unpacker) ownAndTime(dir int, name string, a fs.Attr) error {
 	if u.opts.KeepOwner {
 		if err := unix.Fchownat(dir, name, int(a.UID), int(a.GID), unix.AT_SYMLINK_NOFOLLOW); err != nil {

@@ -7,19 +7,19 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// applier does to theirs what mine has changed. What is moved is detached first, so that
+// applier applies the changes of mine to theirs. Moved inodes are detached first, so that
 // names can be swapped.
 type applier struct {
 	*merger
-	inodes   map[uint64]uint64    // by inode of mine: that of theirs, for the names of mine
-	detached map[uint32]*fs.Inode // of theirs, by row of the inode; each with a reference
-	left     map[uint32]bool      // rows of names that something was moved away from
-	dirs     map[uint64]*dirTime  // by inode of theirs
+	inodes   map[uint64]uint64    // numbers in theirs by number in mine, for the names of mine
+	detached map[uint32]*fs.Inode // inodes of theirs by their row; each with a reference
+	left     map[uint32]bool      // rows of names from which an inode was moved away
+	dirs     map[uint64]*dirTime  // by number in theirs
 }
 
 // dirTime is a directory of theirs whose names change.
 type dirTime struct {
-	mine uint64 // the same directory
+	mine uint64 // the same directory in mine
 	was  fs.Time
 }
 
@@ -42,7 +42,7 @@ func (a *applier) theirsOf(row uint32) (*fs.Inode, syscall.Errno) {
 	return a.theirs.Find(uint64(a.theirs.Image().Inode(head)) + 1)
 }
 
-// noteDir notes a directory, by its row, whose names are about to change.
+// noteDir records a directory, by its row, whose names are about to change.
 func (a *applier) noteDir(row uint32) {
 	n, errno := a.theirsOf(row)
 	if errno != 0 {
@@ -54,14 +54,14 @@ func (a *applier) noteDir(row uint32) {
 	}
 }
 
-// parentOf returns the directory of theirs that a row's name is in, with a reference.
+// parentOf returns the directory of theirs that contains a row's name, with a reference.
 func (a *applier) parentOf(row uint32) (*fs.Inode, syscall.Errno) {
 	parent := a.head.parents[row]
 	a.noteDir(parent)
 	return a.theirsOf(parent)
 }
 
-// moveAway detaches the inodes that mine has under other names.
+// moveAway detaches the inodes that have other names in mine.
 func (a *applier) moveAway() error {
 	wanted := map[uint32]bool{}
 	for _, x := range a.names {
@@ -88,7 +88,7 @@ func (a *applier) moveAway() error {
 	return nil
 }
 
-// remove removes the names that mine has removed, what is in a directory before it.
+// remove removes the names that mine has removed, the content of a directory before it.
 func (a *applier) remove() error {
 	for i := len(a.states) - 1; i > 0; i-- {
 		row := uint32(i)
@@ -113,7 +113,7 @@ func (a *applier) remove() error {
 
 // place makes the names that mine has made.
 func (a *applier) place() error {
-	made := map[string]uint64{} // directories of theirs by path
+	made := map[string]uint64{} // numbers of directories of theirs by path
 	for _, x := range a.names {
 		if errno := a.placeOne(&x, made); errno != 0 {
 			return errnoError(x.path, errno)
@@ -153,7 +153,7 @@ func (a *applier) placed(x *name, n *fs.Inode, attr *fs.Attr, made map[string]ui
 	defer a.theirs.Unref(dir, 1)
 	base := path.Base(x.path)
 	if into := a.detached[x.row]; into != nil {
-		delete(a.detached, x.row) // from here on it has a name
+		delete(a.detached, x.row) // it has a name from here on
 		return into, a.theirs.Attach(dir, base, into)
 	}
 	into, errno := a.known(x)
@@ -163,8 +163,7 @@ func (a *applier) placed(x *name, n *fs.Inode, attr *fs.Attr, made map[string]ui
 	return into, a.theirs.Link(dir, base, into)
 }
 
-// known returns the inode of theirs that a name leads to, if there is one already, with a
-// reference.
+// known returns the inode that a name leads to, with a reference, if theirs already has it.
 func (a *applier) known(x *name) (*fs.Inode, syscall.Errno) {
 	if ino, ok := a.inodes[x.ino]; ok {
 		return a.theirs.Find(ino)
@@ -175,7 +174,7 @@ func (a *applier) known(x *name) (*fs.Inode, syscall.Errno) {
 	return nil, syscall.ENOENT
 }
 
-// dirOf returns the directory of theirs that a path of mine is in, with a reference.
+// dirOf returns the directory of theirs that contains a path of mine, with a reference.
 func (a *applier) dirOf(p string, made map[string]uint64) (*fs.Inode, syscall.Errno) {
 	parent, _ := fs.Split(p)
 	if ino, ok := made[parent]; ok {
@@ -189,7 +188,7 @@ func (a *applier) dirOf(p string, made map[string]uint64) (*fs.Inode, syscall.Er
 	return a.theirsOf(row)
 }
 
-// rowAt is the row of a directory by its path in the base.
+// rowAt returns the row of a directory by its path in the base.
 func (a *applier) rowAt(p string) (row uint32, ok bool) {
 	for part := range fs.Names(p) {
 		if row = a.rowIn(uint64(row)+1, part); row == noRow {
@@ -199,7 +198,8 @@ func (a *applier) rowAt(p string) (row uint32, ok bool) {
 	return row, true
 }
 
-// make makes what mine has made. A directory that theirs has made too is taken as it is.
+// make makes an inode that is new in mine. A directory that theirs has made too stays as it
+// is.
 func (a *applier) make(dir *fs.Inode, name string, n *fs.Inode, attr *fs.Attr) (into *fs.Inode, errno syscall.Errno) {
 	owner := fs.Owner{UID: attr.UID, GID: attr.GID}
 	switch attr.Mode & syscall.S_IFMT {
@@ -226,10 +226,10 @@ func (a *applier) make(dir *fs.Inode, name string, n *fs.Inode, attr *fs.Attr) (
 	return into, 0
 }
 
-// fill copies content and attributes to what was made.
+// fill copies content and attributes to a new inode.
 func (a *applier) fill(into, n *fs.Inode, attr *fs.Attr) syscall.Errno {
 	if attr.Mode&syscall.S_IFMT == syscall.S_IFREG && attr.Size > 0 {
-		a.mine.Ref(n) // for as long as mine lives
+		a.mine.Ref(n) // until mine is closed
 		if errno := a.theirs.SetBase(into, &treeBase{a.mine, n, *attr}); errno != 0 {
 			return errno
 		}
@@ -237,7 +237,7 @@ func (a *applier) fill(into, n *fs.Inode, attr *fs.Attr) syscall.Errno {
 	return a.setMeta(into, n, attr)
 }
 
-// change does what mine has changed of inodes that the base has.
+// change applies the changes that mine has made to inodes of the base.
 func (a *applier) change() error {
 	for row, state := range a.states {
 		row := uint32(row)
@@ -246,7 +246,7 @@ func (a *applier) change() error {
 		}
 		n, errno := a.mine.Find(uint64(row) + 1)
 		if errno != 0 {
-			continue // removed
+			continue // it was removed
 		}
 		errno = a.changeRow(row, n, state)
 		a.mine.Unref(n, 1)
@@ -270,7 +270,7 @@ func (a *applier) changeRow(row uint32, n *fs.Inode, state fs.RowState) syscall.
 			return 0
 		}
 	}
-	// A file that only grew has all of its base, and no RowData.
+	// A file that only grew still has all of its base, and no RowData.
 	if state&fs.RowData != 0 || attr.Mode&syscall.S_IFMT == syscall.S_IFREG && attr.Size != a.mine.Image().Attr(row).Size {
 		if errno := a.setContent(into, n, attr.Size); errno != 0 {
 			return errno
@@ -316,7 +316,7 @@ func (a *applier) setTimes() error {
 	for ino, d := range a.dirs {
 		n, errno := a.theirs.Find(ino)
 		if errno != 0 {
-			continue // removed
+			continue // it was removed
 		}
 		mtime := d.was
 		if own, errno := a.mine.Find(d.mine); errno == 0 {

@@ -11,23 +11,23 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// noRow stands for a path that an image does not have.
+// noRow stands for a path that is not in an image.
 const noRow = ^uint32(0)
 
-// touch is what one side has done at a path.
+// touch is the set of changes that one side has made at one path.
 type touch uint8
 
 const (
-	removed   touch = 1 << iota // the base had the path, and what was there is not there any more
-	made                        // what is there was not there
-	changed                     // what was there is there, with other attributes or other content
-	directory                   // there is a directory there now
+	removed   touch = 1 << iota // the base has the path, and its inode is no longer there
+	made                        // the inode at the path is another one than in the base
+	changed                     // the inode is the same, with other attributes or content
+	directory                   // a directory is at the path now
 )
 
-// touches are what one side has changed, by path.
+// touches are the changes of one side, by path.
 type touches struct {
 	at    map[string]touch
-	paths []string // of at, sorted as fs.OrderKey has them; made by sortPaths
+	paths []string // keys of at, in the order of fs.OrderKey; made by sortPaths
 }
 
 func newTouches() *touches { return &touches{at: map[string]touch{}} }
@@ -41,7 +41,7 @@ func (t *touches) sortPaths() {
 	slices.SortFunc(t.paths, func(a, b string) int { return strings.Compare(fs.OrderKey(a), fs.OrderKey(b)) })
 }
 
-// beneath returns the paths beneath a directory.
+// beneath returns the touched paths beneath a directory.
 func (t *touches) beneath(dir string) []string {
 	key := fs.OrderKey(dir) + "\x00"
 	first := sort.Search(len(t.paths), func(i int) bool { return fs.OrderKey(t.paths[i]) >= key })
@@ -53,17 +53,17 @@ func (t *touches) beneath(dir string) []string {
 }
 
 // comparison walks two images side by side.
-type comparison struct { // its rows are those of names
+type comparison struct { // its rows are rows of names
 	base, head fs.Image
 	same       func(base, head uint32) bool
 	found      *touches
-	rows       []uint32 // by row of base: the row of head at the same path and of the same kind, or noRow
+	rows       []uint32 // by row of base: the row of head with the same path and kind, or noRow
 	paths      []string // by row of base
-	parents    []uint32 // by row of base: the directory that it is in
-	err        error    // why content could not be compared
+	parents    []uint32 // by row of base: the directory that contains it
+	err        error    // why some content could not be compared
 }
 
-// compare finds what head has changed of base.
+// compare finds the differences between base and head.
 func compare(base, head fs.Image, same func(base, head uint32) bool) *comparison {
 	c := &comparison{base: base, head: head, same: same, found: newTouches()}
 	c.rows, c.paths, c.parents = make([]uint32, base.Len()), make([]string, base.Len()), make([]uint32, base.Len())
@@ -106,7 +106,7 @@ func (c *comparison) dirs(path string, b, h uint32) {
 	}
 }
 
-// gone notes a path that head has not, and all beneath.
+// gone records a path that head does not have, and everything beneath it.
 func (c *comparison) gone(path string, b, parent uint32) {
 	c.paths[b], c.parents[b] = path, parent
 	c.found.add(path, removed)
@@ -116,7 +116,7 @@ func (c *comparison) gone(path string, b, parent uint32) {
 	}
 }
 
-// fresh notes a path that base has not, and all beneath.
+// fresh records a path that base does not have, and everything beneath it.
 func (c *comparison) fresh(path string, h uint32) {
 	what := made
 	if isDir(c.head, h) {
@@ -129,7 +129,7 @@ func (c *comparison) fresh(path string, h uint32) {
 	}
 }
 
-// both compares what two images have at one path.
+// both compares a path that both images have.
 func (c *comparison) both(path string, b, h, parent uint32) {
 	switch {
 	case kindOf(c.base, b) != kindOf(c.head, h):
@@ -159,8 +159,8 @@ func (c *comparison) sameContent(b, h uint32) bool {
 	return x.Rdev == y.Rdev
 }
 
-// readSame compares the content of two files of one size by reading it. What it cannot read
-// counts as changed, and is err.
+// readSame compares the content of two files of equal size by reading it. Content that
+// cannot be read counts as changed and sets err.
 func (c *comparison) readSame(b, h uint32, size int64) bool {
 	x, y := c.base.Content(b), c.head.Content(h)
 	p, q := make([]byte, min(size, copySize)), make([]byte, min(size, copySize))
@@ -182,7 +182,7 @@ func (c *comparison) readSame(b, h uint32, size int64) bool {
 	return true
 }
 
-// links notes the names of files that have other names together than they had.
+// links records the names of files whose set of names has changed.
 func (c *comparison) links() {
 	for b := range uint32(c.base.Len()) {
 		if h := c.rows[b]; h != noRow && !isDir(c.base, b) && !c.sameGroup(b, h) {
@@ -201,7 +201,7 @@ func isDir(img fs.Image, row uint32) bool { return kindOf(img, row) == syscall.S
 func kindOf(img fs.Image, row uint32) uint32 { return img.Attr(img.Inode(row)).Mode & syscall.S_IFMT }
 
 // sameAttr reports whether two rows have equal attributes. The times and sizes of
-// directories, which follow from their names, do not count.
+// directories do not count: they follow from the names.
 func sameAttr(a fs.Image, x uint32, b fs.Image, y uint32) bool {
 	x, y = a.Inode(x), b.Inode(y)
 	p, q := a.Attr(x), b.Attr(y)

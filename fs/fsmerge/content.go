@@ -7,14 +7,14 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// treeBase is the content of a file of mine, as a base of one of theirs.
+// treeBase is the content of a file of mine as the base of a file of theirs.
 type treeBase struct {
 	tree *fs.Tree
 	n    *fs.Inode
 	attr fs.Attr
 }
 
-// Size implements fs.Base, as does what follows.
+// Size implements fs.Base, as do the methods that follow.
 func (b *treeBase) Size() int64 { return b.attr.Size }
 
 func (b *treeBase) ReadAt(p []byte, off int64) (int, error) {
@@ -65,8 +65,8 @@ const (
 	punchHole = 2
 )
 
-// setContent makes the content of a file of theirs, which is that of the base, what mine
-// has made of it.
+// setContent gives a file of theirs, which still has the content of the base, the content
+// that it has in mine.
 func (a *applier) setContent(into, n *fs.Inode, size int64) syscall.Errno {
 	if _, errno := a.theirs.SetAttr(into, &fs.SetAttr{Valid: fs.SetSize, Size: size}); errno != 0 {
 		return errno
@@ -84,10 +84,10 @@ func (a *applier) setContent(into, n *fs.Inode, size int64) syscall.Errno {
 	return a.copyRange(into, n, at, size)
 }
 
-// copySize is how much is copied at once, bytes.
+// copySize is how much is copied at a time, in bytes.
 const copySize = 1 << 20
 
-// copyRange makes the bytes from off to end those of mine, holes as holes.
+// copyRange copies the bytes from off to end from mine; holes stay holes.
 func (a *applier) copyRange(into, n *fs.Inode, off, end int64) syscall.Errno {
 	if off >= end {
 		return 0

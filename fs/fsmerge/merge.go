@@ -11,24 +11,24 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// ErrBase means that mine does not stand on an image, so that nobody knows what was
-// changed: the archive was another program's.
+// ErrBase says that mine does not stand on an image, so its changes are not known: the
+// archive was made by another program.
 var ErrBase = errors.New("merge: what was opened has no index")
 
-// Result says what a merge has done.
+// Result is the outcome of a merge.
 type Result struct {
-	// Conflicts are the paths that both have changed, in archive order. With any of them
-	// theirs is as it was.
+	// Conflicts are the paths that both sides have changed, in archive order. If there are
+	// any, theirs is unchanged.
 	Conflicts []string
 }
 
-// Merge does to theirs, which stands on an image and is not changed yet, what mine has
-// changed since it was opened. Nobody changes either meanwhile. same reports whether two
-// regular files, rows of the images of mine and of theirs, are known to have the same
-// content; where they are not, and their attributes are equal, it is read and compared.
+// Merge applies to theirs, which stands on an image and is unchanged, the changes that mine
+// has made since it was opened. Nobody else may change either meanwhile. same reports
+// whether two regular files, rows of the images of mine and theirs, are known to have the
+// same content; files of equal attributes that are not known to are read and compared.
 //
-// After an error theirs may be half merged and is of no use. Errors: ErrBase; the limits of
-// theirs (ENOSPC); EIO.
+// After an error theirs may be half merged and must not be used. Errors: ErrBase; the
+// limits of theirs (ENOSPC); EIO.
 func Merge(mine, theirs *fs.Tree, same func(base, head uint32) bool) (Result, error) {
 	if mine.Image() == nil || theirs.Image() == nil {
 		return Result{}, ErrBase
@@ -46,12 +46,13 @@ func Merge(mine, theirs *fs.Tree, same func(base, head uint32) bool) (Result, er
 	return Result{}, (&applier{merger: m}).apply()
 }
 
-// name is a name in mine that is not a row's, or that is in a directory that was moved.
+// name is a name in mine that the base does not have, or that is in a directory that was
+// moved.
 type name struct {
 	path  string
 	ino   uint64
-	row   uint32 // of the inode in the base; noRow for one that was made
-	stays bool   // in the directory that it was in, which was moved
+	row   uint32 // of the inode in the base; noRow for a new inode
+	stays bool   // it is still in its directory, which was moved
 }
 
 // merger is one merge.
@@ -59,15 +60,15 @@ type merger struct {
 	mine, theirs *fs.Tree
 	head         *comparison
 	states       []fs.RowState
-	own          *touches        // what mine has changed
+	own          *touches        // the changes of mine
 	names        []name          // in the order of Tree.WalkNew
-	staying      map[uint32]bool // rows of names that stay
+	staying      map[uint32]bool // rows of names that have not changed
 }
 
-// survey finds what mine has changed.
+// survey finds the changes of mine.
 func (m *merger) survey() error {
 	m.own, m.staying = newTouches(), map[uint32]bool{}
-	dirs := map[string]uint64{} // those of names, by path
+	dirs := map[string]uint64{} // numbers of the directories among the names, by path
 	err := m.mine.WalkNew(func(p string, n *fs.Inode, a fs.Attr) error {
 		x := name{path: p, ino: a.Ino, row: noRow}
 		if row, ok := m.mine.Row(n); ok {
@@ -99,7 +100,7 @@ func (m *merger) survey() error {
 	return nil
 }
 
-// surveyRow notes what mine has changed of a row.
+// surveyRow records the changes that mine has made to a row.
 func (m *merger) surveyRow(row uint32, state fs.RowState) {
 	base, p := m.mine.Image(), m.head.paths[row]
 	ino := base.Inode(row)
@@ -116,7 +117,7 @@ func (m *merger) surveyRow(row uint32, state fs.RowState) {
 	}
 }
 
-// sameDir reports whether a directory has the attributes of its row, but for its times.
+// sameDir reports whether a directory has the attributes of its row, apart from the times.
 func (m *merger) sameDir(row uint32) bool {
 	n, errno := m.mine.Find(uint64(row) + 1)
 	if errno != 0 {
@@ -146,7 +147,7 @@ func (m *merger) regrouped(row uint32) bool {
 	return m.mine.Attr(n).Nlink != m.mine.Image().Attr(ino).Nlink
 }
 
-// rowIn is the row of a name in a directory as the base has it, or noRow.
+// rowIn returns the row of a name in a directory of the base, or noRow.
 func (m *merger) rowIn(dir uint64, name string) uint32 {
 	base := m.mine.Image()
 	if dir > uint64(base.Len()) {
@@ -160,7 +161,7 @@ func (m *merger) rowIn(dir uint64, name string) uint32 {
 	return first + uint32(i)
 }
 
-// conflicts are the paths at which both have done something that cannot stand together.
+// conflicts returns the paths at which the changes of both sides cannot coexist.
 func (m *merger) conflicts() []string {
 	found := map[string]bool{}
 	for p, own := range m.own.at {
@@ -184,8 +185,8 @@ func (m *merger) conflicts() []string {
 	return paths
 }
 
-// beneath notes what a side has made or changed beneath a path where there is no
-// directory any more, or where another one is.
+// beneath adds the paths that a side has made or changed beneath a path that no longer
+// leads to the same directory.
 func (m *merger) beneath(dir string, t *touches, found map[string]bool) {
 	for _, p := range t.beneath(dir) {
 		if t.at[p]&(made|changed) != 0 {
@@ -194,11 +195,11 @@ func (m *merger) beneath(dir string, t *touches, found map[string]bool) {
 	}
 }
 
-// together reports whether what two sides have done at one path can stand together: both
-// have made a directory. Not that both have removed it, since one may have it elsewhere.
+// together reports whether the changes of two sides at one path can coexist: both have made
+// a directory. Two removals cannot, since one side may have moved the inode elsewhere.
 func together(own, other touch) bool { return own == made|directory && other == made|directory }
 
-// errnoError is an errno at a path.
+// errnoError returns an errno as an error about a path.
 func errnoError(p string, errno syscall.Errno) error {
 	return fmt.Errorf("merge %q: %w", p, errno)
 }

@@ -72,7 +72,7 @@ func on(t *testing.T, packed []byte, clock int64) *side {
 	return s
 }
 
-// at returns the inode of a path, nil if there is none.
+// at returns the inode of a path, nil if the path does not exist.
 func (s *side) at(p string) *fs.Inode {
 	n, _ := s.tree.LookupPath(s.tree.Root(), p)
 	return n
@@ -168,7 +168,7 @@ func (s *side) move(how string, dir *fs.Inode, base string, n *fs.Inode, to stri
 	return s.tree.Rename(dir, base, into, name, 0) == 0
 }
 
-// removeAll removes a name, and what is in a directory first.
+// removeAll removes a name, the content of a directory first.
 func (s *side) removeAll(dir *fs.Inode, base string, n *fs.Inode) {
 	if s.tree.Attr(n).Mode&syscall.S_IFMT != syscall.S_IFDIR {
 		s.tree.Unlink(dir, base)
@@ -183,7 +183,7 @@ func (s *side) removeAll(dir *fs.Inode, base string, n *fs.Inode) {
 	s.tree.Rmdir(dir, base)
 }
 
-// all runs commands that must succeed, given one a line.
+// all runs commands that must succeed, one a line.
 func (s *side) all(commands string) {
 	s.t.Helper()
 	for command := range strings.SplitSeq(strings.TrimSpace(commands), ";") {
@@ -193,8 +193,8 @@ func (s *side) all(commands string) {
 	}
 }
 
-// snapshot is a tree as text, by path. Times are those of files alone; files of several
-// names have the first one.
+// snapshot returns a tree as text, by path. Only files have times; all names of a file show
+// its first one.
 func (s *side) snapshot() map[string]string {
 	s.t.Helper()
 	all, first := map[string]string{}, map[uint64]string{}
@@ -257,7 +257,7 @@ func mapKeys(m map[string]bool) func(func(string) bool) {
 	}
 }
 
-// merge merges what two have made of one base.
+// merge merges the changes of two sides of one base.
 func merge(t *testing.T, mine, theirs *side) Result {
 	t.Helper()
 	res, err := Merge(mine.tree, theirs.tree, func(b, h uint32) bool { return mine.image.Same(b, theirs.image, h) })
@@ -328,8 +328,8 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// both has two sides work, merges them, and holds the result against the three trees: a
-// path is as mine has it if mine has changed it, and else as theirs has it.
+// both lets two sides work, merges them, and compares the result with the three trees: a
+// path is as in mine if mine has changed it, else as in theirs.
 func both(t *testing.T, packed []byte, mineDoes, theirsDoes []string, check func(Result)) Result {
 	t.Helper()
 	base, mine, head := on(t, packed, 0), on(t, packed, 1000), on(t, packed, 2000)
@@ -372,8 +372,8 @@ func threeWay(was, own, other map[string]string) map[string]string {
 	return want
 }
 
-// TestRandomMerges: what is merged is what the three trees say, whatever was done; and what
-// has no path in common is merged.
+// TestRandomMerges checks that the merge of random work is what the three trees say, and
+// that sides without a common path always merge.
 func TestRandomMerges(t *testing.T) {
 	base := on(t, nil, 100)
 	base.all(baseCommands)
@@ -390,7 +390,7 @@ func TestRandomMerges(t *testing.T) {
 		}
 		all := []string{"d", "d/a", "d/b", "d/e", "d/e/f", "x", "x/y", "top", "big", "h1", "h2", "s", "empty", "n", "d/n", "x/n", "n/n", "d/e/n"}
 		mine, theirs := script(all), script(all)
-		if seed%2 == 0 { // each has directories of its own
+		if seed%2 == 0 { // each side has directories of its own
 			mine, theirs = script(all[:5]), script([]string{"x", "x/y", "top", "x/n", "n", "n/n"})
 		}
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -424,7 +424,7 @@ func randomCommand(r *rand.Rand, names []string) string {
 	return fmt.Sprintf("%s %s v%d", command, p, r.IntN(3))
 }
 
-// A tree that was filled does not know what was changed.
+// The changes of a tree that was filled by verbs are not known.
 func TestWithoutAnImage(t *testing.T) {
 	a, b := on(t, nil, 0), on(t, nil, 0)
 	if _, err := Merge(a.tree, b.tree, nil); err == nil {

@@ -77,7 +77,7 @@ func (v *plainView) show(ctx context.Context) error {
 	if v.h.req.ReadOnly {
 		opts.Mask = readOnlyMask
 	} else {
-		told, err := v.root.TellsOfMappings(ctx)
+		told, err := v.root.StampsMappings(ctx)
 		if err != nil {
 			return v.showError(err)
 		}
