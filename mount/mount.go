@@ -372,8 +372,16 @@ func (m *Mount) Status(ctx context.Context) (Status, error) {
 		Marked: m.marked, Abandoned: m.abandoned, View: st.View, ViewReason: st.ViewReason, State: st.State, Revision: st.Revision,
 		ReadError: st.ReadError, Base: (*BaseStatus)(st.Base), Changes: st.Changes,
 		Bytes: st.Bytes, Inodes: st.Inodes, MaxBytes: st.MaxBytes, MaxInodes: st.MaxInodes,
-		ServerPID: st.ServerPID, ClientPID: os.Getpid(), Opened: st.Opened, Requests: st.Requests, Traffic: st.Traffic,
+		ServerPID: st.ServerPID, ClientPID: os.Getpid(), Opened: st.Opened, Requests: st.Requests, Traffic: st.Traffic, Origin: m.worker(),
 	}, nil
+}
+
+// worker returns whose work it is; nil where that is not known.
+func (m *Mount) worker() *archive.Origin {
+	if o := m.opts.Origin; o.Execution != "" || o.WorkflowID != "" {
+		return &o
+	}
+	return nil
 }
 
 func (m *Mount) logger() *slog.Logger {

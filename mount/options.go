@@ -236,6 +236,7 @@ type Status struct {
 	Opened     time.Time         `json:"opened"`
 	View       View              `json:"view,omitempty"`       // ViewOverlay, ViewFUSE or ViewPlain; "" where nobody answers
 	ViewReason string            `json:"viewReason,omitempty"` // why it is not the overlay
+	Origin     *archive.Origin   `json:"origin,omitempty"`     // whose work it is; nil where Options.Origin does not say
 	Requests   map[string]uint64 `json:"requests,omitempty"`   // FUSE requests by operation
 	Traffic    store.Traffic     `json:"traffic,omitempty"`    // with the store; nil for one without a network; of shared content, with the mount that came first
 }

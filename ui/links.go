@@ -20,6 +20,7 @@ const (
 	viewDiff       view = "diff"
 	viewWorkflow   view = "workflow" // the commits of a workflow
 	viewMounts     view = "mounts"
+	viewMount      view = "mount" // what has changed in one; Path is the mountpoint
 )
 
 // target is a page, and what of it.

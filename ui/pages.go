@@ -7,12 +7,10 @@ import (
 	"io"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/workdir/workdir/archive"
-	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
 	"github.com/workdir/workdir/workspace"
 )
@@ -43,7 +41,7 @@ type pageLinks struct{ Style, Script, Workspaces, Mounts string }
 
 // pages makes the bodies of pages.
 type pages struct {
-	source *source
+	source *source // nil: no workspaces, the mounts of the host alone
 	opts   *Options
 	links  links
 	live   bool // pages are made when they are asked for
@@ -54,9 +52,9 @@ type pages struct {
 func (p *pages) page(ctx context.Context, t target) (*frame, error) {
 	body, ok := map[view]func(context.Context, target) (*frame, error){
 		viewWorkspaces: p.workspaces, viewWorkspace: p.workspace, viewTree: p.tree, viewFile: p.file,
-		viewDiff: p.diff, viewWorkflow: p.workflow, viewMounts: p.mounts,
+		viewDiff: p.diff, viewWorkflow: p.workflow, viewMounts: p.mounts, viewMount: p.mount,
 	}[t.View]
-	if !ok {
+	if !ok || !t.View.isOfHost() && p.source == nil {
 		return nil, errTarget
 	}
 	f, err := body(ctx, t)
@@ -71,10 +69,11 @@ func (p *pages) page(ctx context.Context, t target) (*frame, error) {
 }
 
 func (p *pages) frameLinks() pageLinks {
-	return pageLinks{
-		Style: p.links.asset("style.css"), Script: p.links.asset("live.js"),
-		Workspaces: p.links.link(target{View: viewWorkspaces}), Mounts: p.links.link(target{View: viewMounts}),
+	l := pageLinks{Style: p.links.asset("style.css"), Script: p.links.asset("live.js"), Mounts: p.links.link(target{View: viewMounts})}
+	if p.source != nil {
+		l.Workspaces = p.links.link(target{View: viewWorkspaces})
 	}
+	return l
 }
 
 // workspaceRow is a line of the list of workspaces.
@@ -179,6 +178,8 @@ type commitRow struct {
 	Attempt          int32
 	Took             time.Duration // since it was scheduled; 0: not known
 	Host             string
+	Message, Command string
+	Restored         string // short id of the commit whose state it brought back
 	Created, Changed int64
 	Removed, Bytes   int64
 	Tree, Diff       string // links; "" where the version is not kept
@@ -187,20 +188,24 @@ type commitRow struct {
 // commitRow describes a commit.
 func (p *pages) commitRow(r *archive.Record) *commitRow {
 	o := &r.Origin
-	c := &commitRow{
-		ID: string(r.ID), Short: r.ID.Short(), Time: r.Time,
-		Workflow: o.WorkflowID, Activity: o.ActivityID, Step: o.Step, Attempt: o.Attempt, Host: cmp.Or(o.Worker, r.Host),
-		Created: r.Changed.Created, Changed: r.Changed.Modified, Removed: r.Changed.Removed, Bytes: r.Changed.Bytes,
-	}
-	c.Work = strings.Trim(o.WorkflowType+" / "+o.ActivityType, " /")
-	c.Work = cmp.Or(c.Work, o.Execution, r.Tool)
+	c := p.workRow(o)
+	c.ID, c.Short, c.Time, c.Host, c.Work = string(r.ID), r.ID.Short(), r.Time, cmp.Or(o.Worker, r.Host), cmp.Or(c.Work, r.Tool)
+	c.Message, c.Command, c.Restored = r.Message, r.Command, archive.CommitID(r.Restored).Short()
+	c.Created, c.Changed, c.Removed, c.Bytes = r.Changed.Created, r.Changed.Modified, r.Changed.Removed, r.Changed.Bytes
 	if !o.Scheduled.IsZero() && r.Time.After(o.Scheduled) {
 		c.Took = r.Time.Sub(o.Scheduled)
 	}
-	if o.WorkflowID != "" {
+	return c
+}
+
+// workRow describes whose work something is.
+func (p *pages) workRow(o *archive.Origin) *commitRow {
+	c := &commitRow{Workflow: o.WorkflowID, Activity: o.ActivityID, Step: o.Step, Attempt: o.Attempt, Host: o.Worker}
+	c.Work = cmp.Or(strings.Trim(o.WorkflowType+" / "+o.ActivityType, " /"), o.Execution)
+	if o.WorkflowID != "" && p.source != nil {
 		c.WorkflowLink = p.links.link(target{View: viewWorkflow, Namespace: o.Namespace, Workflow: o.WorkflowID, Run: o.RunID})
-		c.TemporalLink = p.opts.temporalLink(o)
 	}
+	c.TemporalLink = p.opts.temporalLink(o)
 	return c
 }
 
@@ -429,28 +434,4 @@ func (p *pages) workflow(ctx context.Context, t target) (*frame, error) {
 		b.Next = p.links.link(next)
 	}
 	return &frame{Title: t.Workflow, Crumbs: []crumb{{"Workspaces", p.links.link(target{View: viewWorkspaces})}, {t.Workflow, ""}}, Body: b}, nil
-}
-
-type mountsBody struct{ Mounts []mountRow }
-
-type mountRow struct {
-	mount.Status
-	Pending int64 // what a commit would say has changed
-}
-
-// mounts lists the mounts of this user on this host.
-func (p *pages) mounts(ctx context.Context, _ target) (*frame, error) {
-	if !p.live {
-		return nil, errTarget
-	}
-	all, err := mount.List(ctx, p.opts.RunDir)
-	if err != nil && len(all) == 0 {
-		return nil, err
-	}
-	slices.SortFunc(all, func(a, b mount.Status) int { return cmp.Or(cmp.Compare(a.URL, b.URL), cmp.Compare(a.Path, b.Path)) })
-	b := &mountsBody{}
-	for _, st := range all {
-		b.Mounts = append(b.Mounts, mountRow{st, st.Changes.Total()})
-	}
-	return &frame{Title: "Mounts of this host", Crumbs: []crumb{{"Mounts", ""}}, Script: true, Body: b}, nil
 }

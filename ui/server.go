@@ -54,17 +54,21 @@ type Handler struct {
 	end   context.CancelFunc
 }
 
-// NewHandler returns a handler for the workspaces beneath a prefix (see store.List), which
-// will be reached at an address such as 127.0.0.1:8080: a request with another Host is
+// NewHandler returns a handler for the workspaces beneath a prefix (see store.List), or with
+// "" for the mounts of this host alone. It will be reached at an address such as 127.0.0.1:8080: a request with another Host is
 // refused, so that no page of another site can ask by a name that leads here. The caller
 // closes it. Error: store.ErrURL.
 func NewHandler(prefixURL, address string, opts *Options) (*Handler, error) {
-	prefix, err := store.ParsePrefix(prefixURL)
-	if err != nil {
-		return nil, err
-	}
 	ctx, end := context.WithCancel(context.Background())
-	p := &pages{source: &source{ctx: ctx, prefix: prefix}, opts: opts.orDefault(), links: liveLinks{}, live: true}
+	p := &pages{opts: opts.orDefault(), links: liveLinks{}, live: true}
+	if prefixURL != "" {
+		prefix, err := store.ParsePrefix(prefixURL)
+		if err != nil {
+			end()
+			return nil, err
+		}
+		p.source = &source{ctx: ctx, prefix: prefix}
+	}
 	return &Handler{pages: p, token: rand.Text(), host: address, end: end}, nil
 }
 
@@ -75,7 +79,9 @@ func (h *Handler) URL() string { return "http://" + h.host + "/?token=" + h.toke
 // Close frees what is open. Requests that are being answered fail.
 func (h *Handler) Close() {
 	h.end()
-	h.pages.source.close()
+	if h.pages.source != nil {
+		h.pages.source.close()
+	}
 }
 
 // policy is the content security policy of all pages: a style sheet, a script and
@@ -140,6 +146,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := parseTarget(r.URL)
+	switch {
+	case h.pages.source != nil:
+	case t.View == viewWorkspaces:
+		t = target{View: viewMounts}
+	case t.View == viewRaw:
+		h.failed(w, errTarget)
+		return
+	}
 	if t.View == viewRaw {
 		h.raw(w, r, t)
 		return

@@ -45,7 +45,7 @@ func WriteStatic(ctx context.Context, prefixURL, dir string, opts *StaticOptions
 	src := &source{ctx: ctx, prefix: prefix, patient: true}
 	defer src.close()
 	l := &fileLinks{seen: map[target]bool{}, allowed: func(t target) bool {
-		return t.View != viewMounts && t.View != viewWorkflow && t.Off == 0
+		return !t.View.isOfHost() && t.View != viewWorkflow && t.Off == 0
 	}}
 	w := &staticWriter{dir: dir, links: l, pages: &pages{source: src, opts: &opts.Options, links: l}}
 	return w.run(ctx, opts)

@@ -172,7 +172,7 @@ func TestVersions(t *testing.T) {
 	if lines == nil {
 		t.Fatalf("no link to lines:\n%s", list)
 	}
-	wants(t, mustGet(t, h, unescape(lines[1])), `class="minus"><pre>-one`, `class="plus"><pre>&#43;two&lt;script&gt;`)
+	wants(t, mustGet(t, h, unescape(lines[1])), `class="minus"><pre><del>one</del>`, `class="plus"><pre><ins>two&lt;script&gt;</ins>`)
 	for _, path := range []string{"/tree?name=job&at=0123456789abcdef0123456789abcdef", "/tree?name=job&at=..", "/diff?name=job&from=zz"} {
 		if status, _, _ := get(t, h, path); status != http.StatusNotFound {
 			t.Errorf("%s: status %d", path, status)

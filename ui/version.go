@@ -3,7 +3,6 @@ package ui
 import (
 	"context"
 	"path"
-	"strings"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/store"
@@ -59,8 +58,8 @@ type diffRow struct {
 	workspace.Difference
 	Text  string
 	Link  string // of the lines of a file
-	Lines []patchLine
-	More  string
+	Pairs []pair
+	More  bool // lines are not shown
 }
 
 // differencesOnPage is how many differences a page shows.
@@ -99,31 +98,13 @@ func (p *pages) diffRow(t target, d workspace.Difference) diffRow {
 		row.Link = p.links.link(t)
 	}
 	if d.Patch != nil {
-		text, more := d.Patch.Text, ""
-		if len(text) > maxPatch {
-			text, more = text[:maxPatch], "…"
+		text := d.Patch.Text
+		if row.More = len(text) > maxPatch; row.More {
+			text = string(wholeLines([]byte(text[:maxPatch])))
 		}
-		for s := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
-			row.Lines = append(row.Lines, patchLine{kindOfLine(s), s})
-		}
-		row.More = more
+		row.Pairs = sideBySide(text)
 	}
 	return row
-}
-
-// patchLine is a line of a patch. Kind is the class that its style has.
-type patchLine struct{ Kind, Text string }
-
-func kindOfLine(s string) string {
-	switch {
-	case strings.HasPrefix(s, "+++"), strings.HasPrefix(s, "---"), strings.HasPrefix(s, "@@"):
-		return "about"
-	case strings.HasPrefix(s, "+"):
-		return "plus"
-	case strings.HasPrefix(s, "-"):
-		return "minus"
-	}
-	return ""
 }
 
 // shortID is what a page shows of a commit's id; "now" for the newest.

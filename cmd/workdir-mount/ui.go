@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,11 +27,12 @@ type uiFlags struct {
 func (a *app) uiCommand() *cobra.Command {
 	var f uiFlags
 	cmd := &cobra.Command{
-		Use:   "ui [flags] PREFIX-URL",
+		Use:   "ui [flags] [PREFIX-URL]",
 		Short: "Show workspaces in a browser",
 		Long: `ui serves pages on 127.0.0.1 until it is interrupted, and prints their address: the
 workspaces beneath PREFIX-URL, the commits of each with who made them and what changed,
-the files in it, and the mounts of this host as they change. The address has a token in it,
+the files in it, and the mounts of this host as they change; without PREFIX-URL the mounts
+alone. The address has a token in it,
 and whoever has that reads what this command can read: do not pass it on. The pages load
 nothing from elsewhere.
 
@@ -38,14 +41,18 @@ files.`,
 		Example: `  workdir-mount ui s3://bucket/jobs
   workdir-mount ui --temporal-ui http://localhost:8233 file:///tmp/ws
   workdir-mount ui --static report file:///tmp/ws`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if err := f.check(args); err != nil {
+				return err
+			}
 			f.RunDir = a.runDir
+			prefix := strings.Join(args, "")
 			return untilSignal(func(ctx context.Context) error {
 				if f.static != "" {
-					return a.writeUI(ctx, args[0], &f)
+					return a.writeUI(ctx, prefix, &f)
 				}
-				return a.serveUI(ctx, args[0], &f)
+				return a.serveUI(ctx, prefix, &f)
 			})
 		},
 	}
@@ -57,16 +64,27 @@ files.`,
 	return cmd
 }
 
+// check refuses what no page can be made of.
+func (f *uiFlags) check(args []string) error {
+	if f.static != "" && len(args) == 0 {
+		return badFlag("--static", "needs a PREFIX-URL: mounts are not written to files")
+	}
+	if u, err := url.Parse(f.TemporalUI); f.TemporalUI != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return badFlag("--temporal-ui", "is to be an address such as http://localhost:8233")
+	}
+	return nil
+}
+
 // serveUI serves the pages until ctx ends.
-func (a *app) serveUI(ctx context.Context, url string, f *uiFlags) error {
-	if _, err := store.ParsePrefix(url); err != nil {
+func (a *app) serveUI(ctx context.Context, prefix string, f *uiFlags) error {
+	if _, err := store.ParsePrefix(prefix); prefix != "" && err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", f.port))
 	if err != nil {
 		return fmt.Errorf("%w; name another one with --port", err)
 	}
-	handler, err := ui.NewHandler(url, listener.Addr().String(), &f.Options)
+	handler, err := ui.NewHandler(prefix, listener.Addr().String(), &f.Options)
 	if err != nil {
 		_ = listener.Close()
 		return err
@@ -103,6 +121,6 @@ func (a *app) printUI(address string) error {
 }
 
 // writeUI writes the pages as files.
-func (a *app) writeUI(ctx context.Context, url string, f *uiFlags) error {
-	return ui.WriteStatic(ctx, url, f.static, &ui.StaticOptions{Options: f.Options, MaxPages: f.maxPages})
+func (a *app) writeUI(ctx context.Context, prefix string, f *uiFlags) error {
+	return ui.WriteStatic(ctx, prefix, f.static, &ui.StaticOptions{Options: f.Options, MaxPages: f.maxPages})
 }

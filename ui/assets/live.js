@@ -1,4 +1,4 @@
-// Keeps the list of mounts as it is now, until somebody says "Pause" or the page is hidden.
+// Keeps a page of mounts as it is now, until somebody says "Pause" or the page is hidden.
 "use strict";
 const pause = document.getElementById("pause");
 let paused = false;
@@ -8,12 +8,12 @@ pause.addEventListener("click", () => {
   pause.textContent = paused ? "Go on" : "Pause";
 });
 async function refresh() {
-  if (!paused && !document.hidden && !document.getElementById("mounts").contains(document.activeElement)) {
+  if (!paused && !document.hidden && !document.getElementById("fresh").contains(document.activeElement)) {
     try {
       const answer = await fetch(location.href, { cache: "no-store" });
       if (answer.ok) {
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-        for (const selector of ["#mounts", "#live time"]) {
+        for (const selector of ["#fresh", "#live time"]) {
           document.querySelector(selector).replaceWith(fresh.querySelector(selector));
         }
       }
