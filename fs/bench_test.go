@@ -11,7 +11,7 @@ import (
 )
 
 // benchTree makes a tree in a detached tmpfs.
-func benchTree(b *testing.B) *Tree {
+func benchTree(b testing.TB) *Tree {
 	b.Helper()
 	h, err := NewTmpfsHome(8<<30, 0)
 	if err != nil {
@@ -177,16 +177,16 @@ func BenchmarkSpoolAdd(b *testing.B) {
 // included, in directories of so many files.
 func BenchmarkHeap(b *testing.B) {
 	const files = 200000
-	content := map[string]func(b *testing.B, tree *Tree, s *Spool, n *Inode){
-		"empty": func(*testing.B, *Tree, *Spool, *Inode) {},
-		"base": func(b *testing.B, tree *Tree, s *Spool, n *Inode) {
+	content := map[string]func(b testing.TB, tree *Tree, s *Spool, n *Inode){
+		"empty": noContent,
+		"base": func(b testing.TB, tree *Tree, s *Spool, n *Inode) {
 			base, err := s.Add(bytes.NewReader([]byte("content")))
 			if err != nil {
 				b.Fatal(err)
 			}
 			ok(b, tree.SetBase(n, base))
 		},
-		"upper": func(b *testing.B, tree *Tree, _ *Spool, n *Inode) { write(b, tree, n, "content", 0) },
+		"upper": func(b testing.TB, tree *Tree, _ *Spool, n *Inode) { write(b, tree, n, "content", 0) },
 	}
 	for _, perDir := range []int{20, 1000, files} {
 		for name, fill := range content {
@@ -199,7 +199,10 @@ func BenchmarkHeap(b *testing.B) {
 	}
 }
 
-func heapPerFile(b *testing.B, files, perDir int, fill func(*testing.B, *Tree, *Spool, *Inode)) float64 {
+func noContent(testing.TB, *Tree, *Spool, *Inode) {}
+
+// heapPerFile is what each of so many files takes of the heap, in bytes.
+func heapPerFile(b testing.TB, files, perDir int, fill func(testing.TB, *Tree, *Spool, *Inode)) float64 {
 	b.Helper()
 	tree, all := benchTree(b), benchNames(files)
 	s := newSpool(b, tree)

@@ -45,7 +45,7 @@ func (t *Tree) Changes() Changes {
 		n.mu.Lock()
 		flags, named, size := n.flags, n.nlink > 0, n.size
 		n.mu.Unlock()
-		if !named || flags&flagsChanged == 0 || n.kind == syscall.S_IFSOCK {
+		if !named || flags&flagsChanged == 0 || n.is(syscall.S_IFSOCK) {
 			continue
 		}
 		if flags&flagNew != 0 {
@@ -64,11 +64,11 @@ func (t *Tree) Changes() Changes {
 func (t *Tree) Empty() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.root.dir.live == 0
+	return t.root.dir().live == 0
 }
 
 // mark notes what changed of n.
-func (t *Tree) mark(n *Inode, flags uint32) {
+func (t *Tree) mark(n *Inode, flags uint8) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.flags |= flags

@@ -32,11 +32,11 @@ func checkTree(t rapid.TB, tree *Tree, held ...*Inode) {
 		walked = append(walked, n)
 		if n.isDir() {
 			links[n.ino]++ // its own "."
-			for _, ino := range n.dir.sorted() {
+			for _, ino := range n.dir().sorted() {
 				links[ino]++
 			}
 			if path != "" {
-				links[n.dir.parent]++ // its ".."
+				links[n.dir().parent]++ // its ".."
 			}
 		}
 		return nil
@@ -130,7 +130,7 @@ func checkCounts(t rapid.TB, tree *Tree, links map[uint64]uint32) {
 // textOf counts the names in n, and what else of it counts as bytes on the heap.
 func textOf(n *Inode) (text int64) {
 	if n.isDir() {
-		for name := range n.dir.sorted() {
+		for name := range n.dir().sorted() {
 			text += int64(len(name))
 		}
 	}

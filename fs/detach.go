@@ -39,7 +39,7 @@ func (t *Tree) Attach(dir *Inode, name string, n *Inode) syscall.Errno {
 	}
 	when := Now()
 	if n.isDir() {
-		n.dir.parent = dir.ino
+		n.dir().parent = dir.ino
 		t.linked(dir, when, 1)
 	}
 	t.linked(n, when, 0)

@@ -46,13 +46,13 @@ type directory struct {
 	image  Image  // the names are its rows from first on; nil: they are slots
 	first  uint32
 
-	slots  []slot
-	index  []uint32        // open addressing by hash: slot number plus one, 0 where free
-	names  strings.Builder // the bytes of all names, those in the gaps included
-	cookie uint64          // the last one given out; 0 if none was
-	stale  int             // names that were changed since the last compaction
-	head   int             // slots before it are gaps
-	text   int             // bytes of the names that live
+	slots  list[slot]
+	index  []uint32  // open addressing by hash: slot number plus one, 0 where free
+	names  nameBytes // of all names, those in the gaps included
+	cookie uint64    // the last one given out; 0 if none was
+	stale  int       // names that were changed since the last compaction
+	head   int       // slots before it are gaps
+	text   int       // bytes of the names that live
 }
 
 // slot is one name. A gap has no inode.
@@ -73,23 +73,21 @@ func (d *directory) own() {
 		return
 	}
 	img, first, rows := d.image, d.first, uint32(d.live)
-	d.image, d.live, d.slots = nil, 0, make([]slot, 0, rows)
+	d.image, d.live = nil, 0
 	for row := first; row < first+rows; row++ {
 		d.add(img.Name(row), inoOf(img, row))
 	}
 }
 
 // name gives the name of a slot.
-func (d *directory) name(s *slot) string {
-	return d.names.String()[s.start : s.start+uint32(s.length)]
-}
+func (d *directory) name(s *slot) string { return d.names.at(s.start, s.length) }
 
 // find gives the slot of a name; nil if there is none. It is good until the
 // next change of the directory.
 func (d *directory) find(name string) *slot {
 	if d.index == nil {
-		for i := range d.slots {
-			if s := &d.slots[i]; s.ino != 0 && d.name(s) == name {
+		for i := range d.slots.len() {
+			if s := d.slots.at(i); s.ino != 0 && d.name(s) == name {
 				return s
 			}
 		}
@@ -97,7 +95,7 @@ func (d *directory) find(name string) *slot {
 	}
 	mask := uint64(len(d.index) - 1)
 	for h := hashName(name) & mask; d.index[h] != 0; h = (h + 1) & mask {
-		s := &d.slots[d.index[h]-1]
+		s := d.slots.at(int(d.index[h] - 1))
 		if s.ino != 0 && int(s.length) == len(name) && d.name(s) == name {
 			return s
 		}
@@ -128,32 +126,35 @@ func lookupRow(img Image, first, n uint32, name string) uint64 {
 }
 
 // roomFor reports ENOSPC where the names of one directory would take 4 GiB.
-func (d *directory) roomFor(name string) syscall.Errno {
+func (d *directory) roomFor() syscall.Errno {
 	d.own()
-	if d.names.Len() > math.MaxUint32-len(name) || len(d.slots) == math.MaxUint32 {
+	if d.full() {
 		d.compact()
 	}
-	if d.names.Len() > math.MaxUint32-len(name) || len(d.slots) == math.MaxUint32 {
+	if d.full() {
 		return syscall.ENOSPC
 	}
 	return 0
 }
 
+// full reports whether there might be no place for one more name.
+func (d *directory) full() bool {
+	return d.names.len() > math.MaxUint32-2*nameBlock || d.slots.len() == math.MaxUint32
+}
+
 // add adds a name that is not there.
-// Preconditions: roomFor(name) was asked.
+// Preconditions: roomFor was asked.
 func (d *directory) add(name string, ino uint64) {
 	d.cookie = max(d.cookie+1, firstCookie)
-	s := slot{ino: ino, cookie: d.cookie, start: uint32(d.names.Len()), length: uint8(len(name))}
-	d.names.WriteString(name)
+	d.slots.add(slot{ino: ino, cookie: d.cookie, start: d.names.add(name), length: uint8(len(name))})
 	d.text += len(name)
-	d.slots = append(d.slots, s)
 	d.live++
 	switch {
-	case len(d.slots) <= scanned:
-	case len(d.slots)+d.stale > len(d.index)/4*3:
+	case d.slots.len() <= scanned:
+	case d.slots.len()+d.stale > len(d.index)/4*3:
 		d.reindex()
 	default:
-		d.enter(len(d.slots) - 1)
+		d.enter(d.slots.len() - 1)
 	}
 }
 
@@ -166,21 +167,20 @@ func (d *directory) set(name string, ino uint64) {
 // rename changes a name that is there to one that is not. It keeps its place: a listing
 // that goes on neither misses it nor, if it is changed again and again, sees it for
 // ever.
-// Preconditions: roomFor(to) was asked.
+// Preconditions: roomFor was asked.
 func (d *directory) rename(from, to string) {
 	s := d.find(from)
 	d.text += len(to) - len(from)
-	s.start, s.length = uint32(d.names.Len()), uint8(len(to))
-	d.names.WriteString(to)
+	s.start, s.length = d.names.add(to), uint8(len(to))
 	d.stale++
 	switch {
 	case d.wasteful():
 		d.compact()
 	case d.index == nil:
-	case len(d.slots)+d.stale > len(d.index)/4*3:
+	case d.slots.len()+d.stale > len(d.index)/4*3:
 		d.reindex()
 	default:
-		d.enter(sort.Search(len(d.slots), func(i int) bool { return d.slots[i].cookie >= s.cookie }))
+		d.enter(d.after(0, s.cookie-1))
 	}
 }
 
@@ -190,7 +190,7 @@ func (d *directory) remove(name string) {
 	d.find(name).ino = 0
 	d.text -= len(name)
 	d.live--
-	for d.head < len(d.slots) && d.slots[d.head].ino == 0 {
+	for d.head < d.slots.len() && d.slots.at(d.head).ino == 0 {
 		d.head++
 	}
 	if d.wasteful() {
@@ -200,19 +200,19 @@ func (d *directory) remove(name string) {
 
 // wasteful reports whether what was removed or changed takes too much.
 func (d *directory) wasteful() bool {
-	gaps, dead := len(d.slots)-d.live, d.names.Len()-d.text
+	gaps, dead := d.slots.len()-d.live, d.names.len()-d.text
 	return d.live == 0 || max(gaps, d.stale) > d.live+scanned || dead > d.text+maxName
 }
 
 // reindex makes the index anew, with room for half as many slots again.
 func (d *directory) reindex() {
 	size := 2 * scanned
-	for size/2 < len(d.slots)+d.stale {
+	for size/2 < d.slots.len()+d.stale {
 		size *= 2
 	}
 	d.index = make([]uint32, size)
-	for i := range d.slots {
-		if d.slots[i].ino != 0 {
+	for i := range d.slots.len() {
+		if d.slots.at(i).ino != 0 {
 			d.enter(i)
 		}
 	}
@@ -221,7 +221,7 @@ func (d *directory) reindex() {
 // enter enters slot i into the index.
 func (d *directory) enter(i int) {
 	mask := uint64(len(d.index) - 1)
-	h := hashName(d.name(&d.slots[i])) & mask
+	h := hashName(d.name(d.slots.at(i))) & mask
 	for d.index[h] != 0 {
 		h = (h + 1) & mask
 	}
@@ -230,19 +230,16 @@ func (d *directory) enter(i int) {
 
 // compact removes the gaps.
 func (d *directory) compact() {
-	old, names := d.slots, d.names.String()
-	d.slots, d.index, d.head, d.names = make([]slot, 0, d.live), nil, 0, strings.Builder{}
+	slots, names := d.slots, d.names
+	d.slots, d.index, d.head, d.names = list[slot]{}, nil, 0, nameBytes{}
 	d.stale = 0
-	for _, s := range old {
-		if s.ino == 0 {
-			continue
+	for i := range slots.len() {
+		if s := *slots.at(i); s.ino != 0 {
+			s.start = d.names.add(names.at(s.start, s.length))
+			d.slots.add(s)
 		}
-		name := names[s.start : s.start+uint32(s.length)]
-		s.start = uint32(d.names.Len())
-		d.names.WriteString(name)
-		d.slots = append(d.slots, s)
 	}
-	if len(d.slots) > scanned {
+	if d.slots.len() > scanned {
 		d.reindex()
 	}
 }
@@ -259,13 +256,16 @@ func (d *directory) each(cookie uint64, fn func(name string, ino, cookie uint64)
 		}
 		return
 	}
-	slots := d.slots[d.head:]
-	slots = slots[sort.Search(len(slots), func(i int) bool { return slots[i].cookie > after }):]
-	for i := range slots {
-		if s := &slots[i]; s.ino != 0 && !fn(d.name(s), s.ino, s.cookie) {
+	for i := d.after(d.head, after); i < d.slots.len(); i++ {
+		if s := d.slots.at(i); s.ino != 0 && !fn(d.name(s), s.ino, s.cookie) {
 			return
 		}
 	}
+}
+
+// after returns the number of the first slot from first on whose cookie is higher.
+func (d *directory) after(first int, cookie uint64) int {
+	return first + sort.Search(d.slots.len()-first, func(i int) bool { return d.slots.at(first+i).cookie > cookie })
 }
 
 // sorted goes through the names and the numbers of their inodes, sorted by bytes. What
@@ -282,8 +282,8 @@ func (d *directory) sorted() iter.Seq2[string, uint64] {
 		}
 	}
 	entries := make([]entry, 0, d.live)
-	for i := range d.slots {
-		if s := &d.slots[i]; s.ino != 0 {
+	for i := range d.slots.len() {
+		if s := d.slots.at(i); s.ino != 0 {
 			entries = append(entries, entry{d.name(s), s.ino})
 		}
 	}

@@ -105,7 +105,7 @@ func (t *Tree) rowParent(ino uint64) uint64 {
 // Preconditions: Tree.mu is held.
 func (t *Tree) parentOf(ino uint64) uint64 {
 	if n := t.inodes.get(ino); n != nil {
-		return n.dir.parent
+		return n.dir().parent
 	}
 	return t.rowParent(ino)
 }
@@ -125,7 +125,7 @@ func (t *Tree) fromRow(ino uint64) *Inode {
 	a := t.image.Attr(row)
 	n := &Inode{
 		ino: ino, size: a.Size, ctime: nanos(a.Ctime), btime: nanos(a.Btime), nlink: a.Nlink,
-		kind: uint16(a.Mode & syscall.S_IFMT), perm: uint16(a.Mode & PermBits), uid: a.UID, gid: a.GID,
+		kind: kindOf(a.Mode), perm: uint16(a.Mode & PermBits), uid: a.UID, gid: a.GID,
 		atime: stampOf(a.Atime), mtime: stampOf(a.Mtime),
 	}
 	n.refs.Store(1)
@@ -135,7 +135,7 @@ func (t *Tree) fromRow(ino uint64) *Inode {
 	switch a.Mode & syscall.S_IFMT {
 	case syscall.S_IFDIR:
 		first, count := t.image.Children(row)
-		n.dir = &directory{parent: t.rowParent(ino), image: t.image, first: first, live: int(count)}
+		n.extra = &extra{dir: &directory{parent: t.rowParent(ino), image: t.image, first: first, live: int(count)}}
 		n.size = emptyDirSize + int64(count)*direntSize
 	case syscall.S_IFREG:
 		if n.size > 0 {

@@ -12,7 +12,7 @@ import (
 
 // Inode is a file, a directory or another kind of thing that names lead to. Its
 // fields are kept small, because a tree that was filled by verbs has one for every file
-// (128 bytes).
+// (112 bytes, a size that the allocator has).
 type Inode struct {
 	ino  uint64       // immutable
 	refs atomic.Int64 // references given out, or goneRefs; see doc.go
@@ -22,19 +22,21 @@ type Inode struct {
 	ctime int64      // nanoseconds since 1970: it is set to now, whatever now is
 	btime int64      // likewise; immutable
 
-	content content    // of a regular file; nil if it is one hole
-	dir     *directory // of a directory; immutable, its fields are guarded by Tree.mu
-	extra   *extra     // what few inodes have; nil if there is none of it
+	content content // of a regular file; nil if it is one hole
+	extra   *extra  // what few inodes have; nil if there is none of it; of a directory immutable
 
 	nlink uint32 // changes under Tree.mu and mu, so that either is enough to read
-	flags uint32
-	kind  uint16 // S_IFMT part of the mode; immutable
-	perm  uint16 // the other part
 	uid   uint32
 	gid   uint32
 	atime stamp
 	mtime stamp
+	perm  uint16 // the mode but its S_IFMT part
+	kind  uint8  // that part, by kindShift; immutable
+	flags uint8
 }
+
+// kindShift is how far S_IFMT is from the low end of a mode, in bits.
+const kindShift = 12
 
 // Flags of an inode. Those from flagNew on are what changed since Seal.
 const (
@@ -54,10 +56,11 @@ const goneRefs = math.MinInt64
 
 // extra is what few inodes have. Guarded by Inode.mu.
 type extra struct {
-	target string  // of a symlink; immutable
-	rdev   uint32  // of a device node; immutable
-	listed uint32  // bytes of the names of xattrs, with a NUL each
-	xattrs []Xattr // sorted by name
+	dir    *directory // of a directory; immutable, its fields are guarded by Tree.mu
+	target string     // of a symlink; immutable
+	rdev   uint32     // of a device node; immutable
+	listed uint32     // bytes of the names of xattrs, with a NUL each
+	xattrs []Xattr    // sorted by name
 }
 
 // targetBytes is the length of a symlink's target; 0 for anything else.
@@ -108,23 +111,32 @@ func Now() Time {
 // Ino is the inode's number. It is never used again in its tree.
 func (n *Inode) Ino() uint64 { return n.ino }
 
-func (n *Inode) isDir() bool     { return n.dir != nil }
-func (n *Inode) isRegular() bool { return n.kind == syscall.S_IFREG }
+func kindOf(mode uint32) uint8 { return uint8(mode & syscall.S_IFMT >> kindShift) }
+
+// is reports whether n is of a kind, which is one of S_IFMT.
+func (n *Inode) is(kind uint32) bool { return uint32(n.kind)<<kindShift == kind }
+
+func (n *Inode) isDir() bool     { return n.is(syscall.S_IFDIR) }
+func (n *Inode) isRegular() bool { return n.is(syscall.S_IFREG) }
+
+// dir returns what n has as a directory.
+// Preconditions: n is one.
+func (n *Inode) dir() *directory { return n.extra.dir }
 
 // newInode makes an inode that has neither name nor number.
 func newInode(mode uint32, o Owner, t Time) *Inode {
 	n := &Inode{
 		ctime: nanos(t),
 		btime: nanos(t),
-		kind:  uint16(mode & syscall.S_IFMT),
+		kind:  kindOf(mode),
 		perm:  uint16(mode & PermBits),
 		uid:   o.UID,
 		gid:   o.GID,
 		atime: stampOf(t),
 		mtime: stampOf(t),
 	}
-	if n.kind == syscall.S_IFDIR {
-		n.dir = &directory{}
+	if n.isDir() {
+		n.extra = &extra{dir: &directory{}}
 		n.size = emptyDirSize
 	}
 	return n
@@ -135,7 +147,7 @@ func newInode(mode uint32, o Owner, t Time) *Inode {
 // Preconditions: nobody else uses n.
 func (n *Inode) text() int64 {
 	if n.isDir() {
-		return int64(n.dir.text)
+		return int64(n.dir().text)
 	}
 	return n.extra.targetBytes()
 }
@@ -154,7 +166,7 @@ func (n *Inode) moreLocked() *extra {
 func (n *Inode) attrLocked() Attr {
 	a := Attr{
 		Ino:    n.ino,
-		Mode:   uint32(n.kind) | uint32(n.perm),
+		Mode:   uint32(n.kind)<<kindShift | uint32(n.perm),
 		Nlink:  n.nlink,
 		UID:    n.uid,
 		GID:    n.gid,

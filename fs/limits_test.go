@@ -257,12 +257,12 @@ func TestRemovedNamesTakeLittle(t *testing.T) {
 		ok(t, tree.Rename(tree.Root(), "short", tree.Root(), long(0), 0))
 		ok(t, tree.Rename(tree.Root(), long(0), tree.Root(), "short", 0))
 	}
-	if d := tree.Root().dir; d.names.Len() > d.text+maxName {
-		t.Errorf("%d bytes of names for %d that live", d.names.Len(), d.text)
+	if d := tree.Root().dir(); d.names.len() > d.text+maxName {
+		t.Errorf("%d bytes of names for %d that live", d.names.len(), d.text)
 	}
 	ok(t, tree.Unlink(tree.Root(), "short"))
-	if d := tree.Root().dir; cap(d.slots) != 0 || d.names.Len() != 0 {
-		t.Errorf("an empty directory has room for %d names, and %d bytes of them", cap(d.slots), d.names.Len())
+	if d := tree.Root().dir(); d.slots.len() != 0 || d.names.len() != 0 {
+		t.Errorf("an empty directory has room for %d names, and %d bytes of them", d.slots.len(), d.names.len())
 	}
 }
 

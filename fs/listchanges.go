@@ -17,7 +17,7 @@ func (t *Tree) ListChanges() ([]PathChange, syscall.Errno) {
 	if errno := t.refuse(); errno != 0 {
 		return nil, errno
 	}
-	w := &changeWalk{tree: t, before: t.sealedNames(), visit: map[uint64]bool{}, marked: map[uint64]uint32{}, renamed: map[uint64]bool{}}
+	w := &changeWalk{tree: t, before: t.sealedNames(), visit: map[uint64]bool{}, marked: map[uint64]uint8{}, renamed: map[uint64]bool{}}
 	w.mark()
 	w.gone()
 	w.walk("", t.root)
@@ -35,10 +35,10 @@ type changeWalk struct {
 	tree    *Tree
 	before  sealedNames
 	list    ChangeList
-	visit   map[uint64]bool   // directories in or below which something may be different
-	marked  map[uint64]uint32 // what there was at Seal and is different: its flags
-	renamed map[uint64]bool   // inodes of which a name came or went
-	touched []namedInode      // of which names alone were changed, perhaps back again
+	visit   map[uint64]bool  // directories in or below which something may be different
+	marked  map[uint64]uint8 // what there was at Seal and is different: its flags
+	renamed map[uint64]bool  // inodes of which a name came or went
+	touched []namedInode     // of which names alone were changed, perhaps back again
 }
 
 // mark finds what is different, and the directories that lead to it.
@@ -54,7 +54,7 @@ func (w *changeWalk) mark() {
 		if _, row := w.tree.Row(n); !row && w.tree.image != nil {
 			flags |= flagNew
 		}
-		if n.isDir() && (n.dir.image == nil || flags&flagsChanged != 0) {
+		if n.isDir() && (n.dir().image == nil || flags&flagsChanged != 0) {
 			w.lead(n.ino)
 		}
 		if flags&flagsChanged == 0 || flags&flagNew != 0 {
@@ -85,11 +85,11 @@ func (w *changeWalk) gone() {
 	for dir := range w.before.touched() {
 		n := w.tree.inodes.get(dir)
 		lives := w.tree.livesOrNew(dir)
-		if lives && (n == nil || n.dir.image != nil) {
+		if lives && (n == nil || n.dir().image != nil) {
 			continue
 		}
 		for name, was := range w.before.names(dir) {
-			if lives && n.dir.lookup(name) == was.ino {
+			if lives && n.dir().lookup(name) == was.ino {
 				continue
 			}
 			w.renamed[was.ino] = true
@@ -102,10 +102,10 @@ func (w *changeWalk) gone() {
 func (w *changeWalk) walk(path string, dir *Inode) {
 	w.modified(path, dir)
 	was := w.before.lookup(dir.ino)
-	for name, ino := range dir.dir.sorted() {
+	for name, ino := range dir.dir().sorted() {
 		n := w.tree.hold(ino)
 		at := Join(path, name)
-		if was(name) != ino && n.kind != syscall.S_IFSOCK {
+		if was(name) != ino && !n.is(syscall.S_IFSOCK) {
 			a := w.tree.Attr(n)
 			w.renamed[ino] = true
 			w.list.Came(at, ino, a.Mode, a.Size)
@@ -243,8 +243,8 @@ func (t *Tree) note(dir *Inode) {
 	if t.sealed == nil || t.sealed[dir.ino] != nil || dir.isNew() {
 		return
 	}
-	names := make(map[string]sealedName, dir.dir.live)
-	for name, ino := range dir.dir.sorted() {
+	names := make(map[string]sealedName, dir.dir().live)
+	for name, ino := range dir.dir().sorted() {
 		n := t.inodes.get(ino)
 		a := t.Attr(n)
 		names[name] = sealedName{ino, a.Mode, a.Size}
@@ -278,7 +278,7 @@ func (s *noted) lookup(dir uint64) func(string) uint64 {
 	if n.isNew() {
 		return func(string) uint64 { return 0 }
 	}
-	return n.dir.lookup
+	return n.dir().lookup
 }
 
 func (s *noted) path(dir uint64) string {
@@ -298,7 +298,7 @@ func (s *noted) name(path string, dir uint64) {
 		}
 	}
 	if n := s.tree.inodes.get(dir); s.tree.sealed[dir] == nil && n != nil {
-		for name, ino := range n.dir.sorted() {
+		for name, ino := range n.dir().sorted() {
 			if s.tree.inodes.get(ino).isDir() {
 				s.name(Join(path, name), ino)
 			}

@@ -41,7 +41,7 @@ func imageOf(t rapid.TB, tree *Tree) memImage {
 		dir := tree.hold(dirs[0])
 		row := rows[dir.ino]
 		m[row].first = uint32(len(m))
-		for name, ino := range dir.dir.sorted() {
+		for name, ino := range dir.dir().sorted() {
 			at := uint32(len(m))
 			m = append(m, memRow{name: name, inode: at})
 			if first, known := rows[ino]; known {
@@ -73,7 +73,7 @@ func (m memImage) fill(t rapid.TB, tree *Tree, row uint32, ino uint64) uint32 {
 	if n.isRegular() && n.size > 0 {
 		r.base = memBaseOf(t, tree, n)
 	}
-	return uint32(n.kind)
+	return r.attr.Mode & syscall.S_IFMT
 }
 
 // memBase is content in memory, with holes.

@@ -16,7 +16,7 @@ func (t *Tree) Lookup(dir *Inode, name string) (*Inode, syscall.Errno) {
 	if errno := checkName(name); errno != 0 {
 		return nil, errno
 	}
-	ino := dir.dir.lookup(name)
+	ino := dir.dir().lookup(name)
 	if ino == 0 {
 		return nil, syscall.ENOENT
 	}
@@ -51,7 +51,7 @@ func (t *Tree) Parent(dir *Inode) (*Inode, syscall.Errno) {
 	if errno := t.readableDir(dir); errno != 0 {
 		return nil, errno
 	}
-	return t.hold(dir.dir.parent), 0
+	return t.hold(dir.dir().parent), 0
 }
 
 // ReadDir calls fn for the names of dir after cookie (0: all) until fn returns
@@ -66,7 +66,7 @@ func (t *Tree) ReadDir(dir *Inode, cookie uint64, fn func(Dirent) bool) syscall.
 	if errno := t.readableDir(dir); errno != 0 {
 		return errno
 	}
-	dir.dir.each(cookie, func(name string, ino, cookie uint64) bool {
+	dir.dir().each(cookie, func(name string, ino, cookie uint64) bool {
 		n := t.hold(ino)
 		defer t.Unref(n, 1)
 		return fn(Dirent{name, n, cookie})
@@ -180,7 +180,7 @@ func (t *Tree) Readlink(n *Inode) (string, syscall.Errno) {
 	if errno := t.refuse(); errno != 0 {
 		return "", errno
 	}
-	if n.kind != syscall.S_IFLNK {
+	if !n.is(syscall.S_IFLNK) {
 		return "", syscall.EINVAL
 	}
 	n.mu.Lock()
@@ -203,7 +203,7 @@ func (t *Tree) create(dir *Inode, name string, mode uint32, o Owner, more *extra
 	n.nlink = 1
 	if n.isDir() {
 		n.nlink = 2
-		n.dir.parent = dir.ino
+		n.dir().parent = dir.ino
 		t.linked(dir, when, 1)
 	}
 	t.inodes.add(n)
@@ -227,8 +227,8 @@ func (t *Tree) newChild(dir *Inode, mode uint32, o Owner, more *extra, when Time
 	n := newInode(mode, o, when)
 	n.refs.Store(1)
 	n.flags = flagNew
-	n.extra = more
 	if more != nil {
+		n.extra = more
 		n.size = more.targetBytes()
 	}
 	return n
@@ -257,7 +257,7 @@ func (t *Tree) findToChange(dir *Inode, name string) (uint64, syscall.Errno) {
 		return 0, errno
 	}
 	t.note(dir)
-	return dir.dir.lookup(name), 0
+	return dir.dir().lookup(name), 0
 }
 
 // liveDir tells why there can be no names in dir: it is no directory, or it was
@@ -282,12 +282,12 @@ func (t *Tree) mayAdd(dir *Inode, name string) syscall.Errno {
 	case ino != 0:
 		return syscall.EEXIST
 	}
-	return dir.dir.roomFor(name)
+	return dir.dir().roomFor()
 }
 
 // addName adds a name. The link count is the caller's.
 // Preconditions: mayAdd was asked.
 func (t *Tree) addName(dir *Inode, name string, n *Inode, when Time) {
-	dir.dir.add(name, n.ino)
+	dir.dir().add(name, n.ino)
 	t.entriesChanged(dir, when, 1)
 }

@@ -310,8 +310,8 @@ func TestDirectoryIsAListOfNames(t *testing.T) {
 		}
 		highest = checkCookies(t, tree, dir, list, highest)
 	}
-	if gaps := len(dir.dir.slots) - dir.dir.live; gaps > dir.dir.live+scanned {
-		t.Errorf("%d gaps for %d names", gaps, dir.dir.live)
+	if gaps := dir.dir().slots.len() - dir.dir().live; gaps > dir.dir().live+scanned {
+		t.Errorf("%d gaps for %d names", gaps, dir.dir().live)
 	}
 }
 
@@ -343,8 +343,8 @@ func TestListingOfNamesThatChange(t *testing.T) {
 				t.Fatalf("%d names are listed, want %d", seen, count)
 			}
 		}
-		if d := dir.dir; d.names.Len() > 40*(count+scanned) || len(d.index) > 16*(count+scanned) {
-			t.Errorf("%d names take %d bytes and an index of %d", count, d.names.Len(), len(d.index))
+		if d := dir.dir(); d.names.len() > 40*(count+scanned) || len(d.index) > 16*(count+scanned) {
+			t.Errorf("%d names take %d bytes and an index of %d", count, d.names.len(), len(d.index))
 		}
 	}
 }

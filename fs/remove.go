@@ -20,7 +20,7 @@ func (t *Tree) Rmdir(dir *Inode, name string) syscall.Errno {
 		switch {
 		case !n.isDir():
 			return syscall.ENOTDIR
-		case n.dir.live > 0:
+		case n.dir().live > 0:
 			return syscall.ENOTEMPTY
 		}
 		return 0
@@ -70,7 +70,7 @@ func (t *Tree) findToRemove(dir *Inode, name string) (*Inode, syscall.Errno) {
 // dropName removes a name that is there. The link count is the caller's.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) dropName(dir *Inode, name string, when Time) {
-	dir.dir.remove(name)
+	dir.dir().remove(name)
 	t.giveText(int64(len(name)))
 	t.entriesChanged(dir, when, -1)
 }

@@ -45,7 +45,7 @@ func (t *Tree) rename(m *move) syscall.Errno {
 		t.exchange(m, Now())
 		return 0
 	}
-	if errno := m.ndir.dir.roomFor(m.nname); errno != 0 {
+	if errno := m.ndir.dir().roomFor(); errno != 0 {
 		return errno
 	}
 	if errno := t.takeText(m.growth()); errno != 0 {
@@ -98,7 +98,7 @@ func (t *Tree) checkMove(m *move) syscall.Errno {
 		return syscall.ENOTDIR
 	case !m.source.isDir() && m.target.isDir():
 		return syscall.EISDIR
-	case m.target.isDir() && m.target.dir.live > 0:
+	case m.target.isDir() && m.target.dir().live > 0:
 		return syscall.ENOTEMPTY
 	}
 	return 0
@@ -134,15 +134,15 @@ func (t *Tree) replace(m *move, when Time) {
 	added := int64(1)
 	switch {
 	case m.target != nil:
-		m.ndir.dir.set(m.nname, m.source.ino)
+		m.ndir.dir().set(m.nname, m.source.ino)
 		t.nameRemoved(m.ndir, m.target, when)
-		m.odir.dir.remove(m.oname)
+		m.odir.dir().remove(m.oname)
 		added = 0
 	case m.odir == m.ndir:
-		m.odir.dir.rename(m.oname, m.nname)
+		m.odir.dir().rename(m.oname, m.nname)
 	default:
-		m.ndir.dir.add(m.nname, m.source.ino)
-		m.odir.dir.remove(m.oname)
+		m.ndir.dir().add(m.nname, m.source.ino)
+		m.odir.dir().remove(m.oname)
 	}
 	t.entriesChanged(m.odir, when, -1)
 	t.entriesChanged(m.ndir, when, added)
@@ -152,8 +152,8 @@ func (t *Tree) replace(m *move, when Time) {
 // exchange makes each name lead to the other's inode.
 // Preconditions: Tree.mu is held for writing; checkMove found nothing.
 func (t *Tree) exchange(m *move, when Time) {
-	m.odir.dir.set(m.oname, m.target.ino)
-	m.ndir.dir.set(m.nname, m.source.ino)
+	m.odir.dir().set(m.oname, m.target.ino)
+	m.ndir.dir().set(m.nname, m.source.ino)
 	t.entriesChanged(m.odir, when, 0)
 	t.entriesChanged(m.ndir, when, 0)
 	t.moved(m.source, m.odir, m.ndir, when)
@@ -164,7 +164,7 @@ func (t *Tree) exchange(m *move, when Time) {
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) moved(n, from, to *Inode, when Time) {
 	if n.isDir() && from != to {
-		n.dir.parent = to.ino
+		n.dir().parent = to.ino
 		t.linked(from, when, -1)
 		t.linked(to, when, 1)
 	}

@@ -63,12 +63,12 @@ func (t *Tree) inodeState(n *Inode, row uint32) (state RowState) {
 // inodes any more, and of all below.
 // Preconditions: Tree.mu is held.
 func (t *Tree) movedRows(n *Inode, row uint32, states []RowState) {
-	if !n.isDir() || n.dir.image != nil {
+	if !n.isDir() || n.dir().image != nil {
 		return
 	}
 	first, count := t.image.Children(row)
 	for child := first; child < first+count; child++ {
-		if n.dir.lookup(t.image.Name(child)) != inoOf(t.image, child) {
+		if n.dir().lookup(t.image.Name(child)) != inoOf(t.image, child) {
 			t.movedBelow(child, states)
 		}
 	}
@@ -152,7 +152,7 @@ func (w *newWalk) find() {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for n := range t.inodes.marked() {
-		if row, ok := t.Row(n); !ok || !n.isDir() || n.dir.image != nil || w.states[row]&RowMoved != 0 {
+		if row, ok := t.Row(n); !ok || !n.isDir() || n.dir().image != nil || w.states[row]&RowMoved != 0 {
 			continue
 		}
 		for ino := n.ino; ino != rootIno; {
@@ -172,7 +172,7 @@ func (w *newWalk) walk(path string, ino uint64) error {
 	t := w.tree
 	n := t.hold(ino)
 	defer t.Unref(n, 1)
-	if n.dir.image != nil {
+	if n.dir().image != nil {
 		inos := w.below[ino]
 		slices.Sort(inos) // which is by name
 		for _, child := range inos {

@@ -40,7 +40,7 @@ func readBase(t testing.TB, b Base) []byte {
 func named(t testing.TB, tree *Tree, bases ...Base) {
 	t.Helper()
 	for _, b := range bases {
-		n := file(t, tree, tree.Root(), fmt.Sprint(tree.Root().dir.cookie), "")
+		n := file(t, tree, tree.Root(), fmt.Sprint(tree.Root().dir().cookie), "")
 		ok(t, tree.SetBase(n, b))
 		tree.Unref(n, 1)
 	}

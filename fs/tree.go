@@ -76,7 +76,7 @@ func New(home Home, opts *Options) (*Tree, error) {
 	}
 	t.root = newInode(syscall.S_IFDIR|0o755, owner, Now())
 	t.root.nlink = 2
-	t.root.dir.parent = rootIno
+	t.root.dir().parent = rootIno
 	t.inodes.add(t.root)
 	return t, nil
 }

@@ -115,7 +115,7 @@ func closeTree(t testing.TB, tree *Tree) {
 
 // child is the inode of a name in the root, to which the test has a reference or which was
 // made by it.
-func child(tree *Tree, name string) *Inode { return tree.inodes.get(tree.root.dir.lookup(name)) }
+func child(tree *Tree, name string) *Inode { return tree.inodes.get(tree.root.dir().lookup(name)) }
 
 // ok fails the test on an errno.
 func ok(t rapid.TB, errno syscall.Errno) {

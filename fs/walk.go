@@ -36,7 +36,7 @@ func (t *Tree) walk(path string, ino uint64, fn func(path string, n *Inode, a At
 func (t *Tree) sorted(dir *Inode) iter.Seq2[string, uint64] {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return dir.dir.sorted()
+	return dir.dir().sorted()
 }
 
 // OrderKey sorts paths as Walk visits them: what is in a directory right behind it.
