@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"unsafe"
 
@@ -115,8 +114,9 @@ func (c *Conn) read(buf []byte) (int, unix.Errno) {
 // scheduler, which takes longer.
 const quickWrite = 64 << 10
 
-// write sends an answer, or something that the kernel has not asked for.
-func (c *Conn) write(parts ...[]byte) unix.Errno {
+// write sends an answer, or something that the kernel has not asked for; that may wait
+// for answers to others.
+func (c *Conn) write(mayWait bool, parts ...[]byte) unix.Errno {
 	var iov [3]unix.Iovec
 	n, size := 0, 0
 	for _, p := range parts {
@@ -126,7 +126,7 @@ func (c *Conn) write(parts ...[]byte) unix.Errno {
 		}
 	}
 	call := unix.RawSyscall
-	if size > quickWrite {
+	if mayWait || size > quickWrite {
 		call = unix.Syscall
 	}
 	_, _, errno := call(unix.SYS_WRITEV, uintptr(c.fd), uintptr(unsafe.Pointer(&iov)), uintptr(n))
@@ -150,7 +150,7 @@ func (c *Conn) reply(r *request, st fuse.Status) {
 	}
 	head := fuse.OutHeader{Length: uint32(outHeaderSize + r.size + len(r.payload)), Status: -int32(st), Unique: r.header().Unique}
 	fixed := unsafe.Slice((*byte)(unsafe.Pointer(&r.fixed)), r.size)
-	switch errno := c.write(bytesOf(&head), fixed, r.payload); errno {
+	switch errno := c.write(false, bytesOf(&head), fixed, r.payload); errno {
 	case 0, unix.ENOENT, unix.ENODEV, unix.ECONNABORTED, unix.EPERM:
 	default:
 		c.handler.logger.Error("an answer was refused", "op", op(r.header().Opcode).String(), "status", int(st), "error", error(errno))
@@ -161,9 +161,7 @@ func (c *Conn) reply(r *request, st fuse.Status) {
 func (c *Conn) InodeNotify(node uint64, off, length int64) fuse.Status {
 	body := fuse.NotifyInvalInodeOut{Ino: node, Off: off, Length: length}
 	head := fuse.OutHeader{Length: uint32(outHeaderSize) + uint32(unsafe.Sizeof(body)), Status: -fuse.NOTIFY_INVAL_INODE}
-	buf := slices.Concat(bytesOf(&head)[:outHeaderSize], bytesOf(&body))
-	_, err := unix.Write(c.fd, buf) // may wait for answers
-	return fuse.ToStatus(err)
+	return fuse.Status(c.write(true, bytesOf(&head), bytesOf(&body)))
 }
 
 const (

@@ -10,13 +10,16 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
+// maxTestInodes is more than any test of a handler makes.
+const maxTestInodes = 50_000
+
 func testHandler(tb testing.TB, o *Options) *handler {
 	tb.Helper()
 	home, err := fs.NewArenaHome(64 << 20)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tree, err := fs.New(home, &fs.Options{MaxInodes: 1000})
+	tree, err := fs.New(home, &fs.Options{MaxInodes: maxTestInodes})
 	if err != nil {
 		tb.Fatal(err)
 	}
