@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxNamed bounds the list in a BusyError.
+// maxNamed limits the list in a BusyError.
 const maxNamed = 32
 
-// UsersOf finds the processes that keep a file system alive: by descriptor,
-// working directory, root, mapping, or by a mount of it in their namespace. dev
-// is "major:minor". Processes of other users are found only by root.
+// UsersOf finds the processes that keep a file system alive: by descriptor, working
+// directory, root or mapping, or by a mount of it in their namespace. dev is "major:minor".
+// Only root sees processes of other users.
 func UsersOf(dev string) []Process {
-	seen := map[string]bool{} // mount namespaces that are known to hold the mount, or not
+	seen := map[string]bool{} // by mount namespace: it holds the mount
 	ownNS, _ := os.Readlink("/proc/self/ns/mnt")
 	seen[ownNS] = true
 	return processesThat(func(dir string, pid int) string {
@@ -30,10 +30,10 @@ func UsersOf(dev string) []Process {
 	})
 }
 
-// processesThat gives the processes for which use says something, by their directory
-// in /proc and their number; maxNamed at most, sorted by number.
+// processesThat returns the processes for which use returns a text, by their directory in
+// /proc and their number: at most maxNamed, sorted by number.
 func processesThat(use func(dir string, pid int) string) []Process {
-	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails on a bad pattern only
+	dirs, _ := filepath.Glob("/proc/[0-9]*") // fails only on a bad pattern
 	var found []Process
 	for _, dir := range dirs {
 		pid, err := strconv.Atoi(filepath.Base(dir))
@@ -51,8 +51,8 @@ func processesThat(use func(dir string, pid int) string) []Process {
 	return found
 }
 
-// useOf says how one process uses the file system, "" if it does not. The first
-// process of each foreign mount namespace stands for its namespace.
+// useOf says how one process uses the file system, "" if it does not. The first process of
+// each foreign mount namespace represents the namespace.
 func useOf(dir, dev string, seen map[string]bool) string {
 	ids := mountIDs(dir, dev)
 	switch {
@@ -76,7 +76,7 @@ func useOf(dir, dev string, seen map[string]bool) string {
 	return ""
 }
 
-// mountIDs are the mounts of dev in the process's namespace.
+// mountIDs returns the mounts of dev in the process's namespace.
 func mountIDs(dir, dev string) map[string]bool {
 	table, err := MountTable(filepath.Base(dir))
 	if err != nil {
@@ -97,7 +97,7 @@ func usesDescriptor(dir string, ids map[string]bool) bool {
 	if len(ids) == 0 {
 		return false
 	}
-	infos, _ := filepath.Glob(dir + "/fdinfo/*") // fails on a bad pattern only
+	infos, _ := filepath.Glob(dir + "/fdinfo/*") // fails only on a bad pattern
 	for _, info := range infos {
 		b, err := os.ReadFile(info)
 		if err != nil {
@@ -112,8 +112,8 @@ func usesDescriptor(dir string, ids map[string]bool) bool {
 	return false
 }
 
-// onDevice asks what the kernel already knows of a link of /proc, and sends no
-// request to the file system (AT_STATX_DONT_SYNC, statx(2)).
+// onDevice compares the device of a link in /proc. It uses what the kernel already knows
+// and sends no request to the file system (AT_STATX_DONT_SYNC, statx(2)).
 func onDevice(link, dev string) bool {
 	var st unix.Statx_t
 	if unix.Statx(unix.AT_FDCWD, link, unix.AT_STATX_DONT_SYNC, 0, &st) != nil {
@@ -122,8 +122,8 @@ func onDevice(link, dev string) bool {
 	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor) == dev
 }
 
-// mapsDevice looks for a mapped file of the file system, see proc_pid_maps(5):
-// the device stands there in hexadecimal.
+// mapsDevice looks for a mapped file of the file system. /proc/PID/maps has the device in
+// hexadecimal (proc_pid_maps(5)).
 func mapsDevice(dir, dev string) bool {
 	var major, minor uint32
 	if _, err := fmt.Sscanf(dev, "%d:%d", &major, &minor); err != nil {

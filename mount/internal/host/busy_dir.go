@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MountedWithin looks for a file system that somebody has mounted in a directory.
+// MountedWithin looks for a file system mounted in a directory.
 func MountedWithin(dir string) (Process, bool) {
 	table, err := MountTable("self")
 	if err != nil {
@@ -25,18 +25,18 @@ func MountedWithin(dir string) (Process, bool) {
 	return Process{}, false
 }
 
-// FileNumber is how the kernel names a file that somebody has open.
+// FileNumber identifies an open file as the kernel does.
 type FileNumber struct {
 	Major, Minor uint32
 	Ino          uint64
 }
 
-// UsersOfDir finds the processes, ours too, that use a plain directory: by
-// descriptor, working directory, root or mapping of one of its files, of which
-// files knows the numbers, or by path where the process sees the paths that we see. The
-// former finds processes in other mount namespaces, the latter removed files.
-// Processes of other users are found only by root. own is the descriptor by which we
-// hold the directory ourselves, which is no use.
+// UsersOfDir finds the processes, this one included, that use a plain directory: by
+// descriptor, working directory, root or mapping of one of its files. It recognizes a file
+// by its number in files, or by its path if the process has the same view of paths as this
+// one. The number finds processes in other mount namespaces, the path finds removed files.
+// Only root sees processes of other users. own is our own descriptor of the directory,
+// which does not count.
 func UsersOfDir(dir string, own int, files func(FileNumber) bool) []Process {
 	ownNS, _ := os.Readlink("/proc/self/ns/mnt")
 	return processesThat(func(proc string, pid int) string {
@@ -54,13 +54,13 @@ type dirUser struct {
 	proc  string // its directory in /proc
 	dir   string
 	files func(FileNumber) bool
-	paths bool   // its paths mean what ours do
-	own   string // the link of a descriptor that is no use; "" for none
+	paths bool   // its paths mean what ours mean
+	own   string // the link of a descriptor that does not count; "" for none
 }
 
 // use says how the process uses the directory, "" if it does not.
 func (u *dirUser) use() string {
-	fds, _ := filepath.Glob(u.proc + "/fd/*") // fails on a bad pattern only
+	fds, _ := filepath.Glob(u.proc + "/fd/*") // fails only on a bad pattern
 	switch {
 	case slices.ContainsFunc(fds, u.leads):
 		return "descriptor"
@@ -74,13 +74,12 @@ func (u *dirUser) use() string {
 	return ""
 }
 
-// leads reports whether a link of /proc leads into the directory. It asks for what
-// the kernel knows already, and sends no request to a file system
-// (AT_STATX_DONT_SYNC, statx(2)).
+// leads reports whether a link in /proc leads into the directory. It uses what the kernel
+// already knows and sends no request to a file system (AT_STATX_DONT_SYNC, statx(2)).
 func (u *dirUser) leads(link string) bool {
 	path, err := os.Readlink(link)
 	if err != nil || link == u.own || !strings.HasPrefix(path, "/") {
-		return false // a socket, for one
+		return false // such as a socket
 	}
 	if u.paths && Within(path, u.dir) {
 		return true
@@ -92,8 +91,8 @@ func (u *dirUser) leads(link string) bool {
 	return u.files(FileNumber{Major: st.Dev_major, Minor: st.Dev_minor, Ino: st.Ino})
 }
 
-// maps looks for a mapped file of the directory by its path, see proc_pid_maps(5):
-// the number of its device there is not always the one that stat(2) gives.
+// maps looks for a mapped file of the directory by its path. The device number in
+// /proc/PID/maps (proc_pid_maps(5)) is not always the one of stat(2).
 func (u *dirUser) maps() bool {
 	if !u.paths {
 		return false

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountsAtOnePlace bounds how many dead mounts that lie on top of each other are detached.
+// mountsAtOnePlace limits how many dead mounts on top of each other are detached.
 const mountsAtOnePlace = 8
 
-// DetachDead detaches the dead mounts of ours at the path of a record, and reports whether
-// nothing else is mounted there. A device in the record is that of the only mount that may
-// be detached; without one, all may.
+// DetachDead detaches our dead mounts at the path of a record, and reports whether nothing
+// else is mounted there. If the record has a device, only the mount of that device may be
+// detached.
 func DetachDead(r Record) bool {
 	path := string(r.Path)
 	for range mountsAtOnePlace {
@@ -33,9 +33,9 @@ func DetachDead(r Record) bool {
 	return true
 }
 
-// endedAt reports whether no server answers for a mount at the recorded path. An overlay
-// goes on without its server, as far as it need not ask: there the record counts, whose
-// session is dead.
+// endedAt reports whether the mount at the recorded path has lost its server. An overlay
+// keeps working without its server as long as it needs no answer; for one, the record
+// decides: its session is dead.
 func (r Record) endedAt(e MountEntry) bool {
 	if e.isOverlay() {
 		return r.Overlay && r.Dev == e.Dev
@@ -43,8 +43,8 @@ func (r Record) endedAt(e MountEntry) bool {
 	return isDead(string(r.Path))
 }
 
-// isDead reports whether the server of the mount at path is gone: the kernel
-// answers ENOTCONN by itself then.
+// isDead reports whether the server of the mount at path is gone: the kernel then answers
+// ENOTCONN by itself.
 func isDead(path string) bool {
 	var st unix.Statfs_t
 	err := unix.Statfs(path, &st)

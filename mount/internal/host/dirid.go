@@ -6,16 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DirID is one directory for good, whatever its name: the number of one that was
-// removed is used again, by one that was born later.
+// DirID identifies a directory for good, whatever its name: the inode number of a removed
+// directory may be reused, but by one with a later birth time.
 type DirID struct {
 	Major uint32 `json:"major"`
 	Minor uint32 `json:"minor"`
 	Ino   uint64 `json:"ino"`
-	Born  int64  `json:"born,omitempty"` // nanoseconds since 1970; 0 where the file system does not know
+	Born  int64  `json:"born,omitempty"` // nanoseconds since 1970; 0 where the file system does not know it
 }
 
-// DirIDOf returns the identity of a directory. A symbolic link is not followed.
+// DirIDOf returns the identity of a directory. It does not follow a symbolic link.
 func DirIDOf(dir string) (DirID, error) { return dirIDAt(unix.AT_FDCWD, dir, dir) }
 
 // DirIDOfFD is DirIDOf for an open directory; path is for messages.

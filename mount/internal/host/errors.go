@@ -15,7 +15,7 @@ var ErrBusy = errors.New("mount is busy")
 // *Error says what is missing.
 var ErrCannotMount = errors.New("cannot mount")
 
-// Process is one that uses a mount.
+// Process is a process that uses a mount.
 type Process struct {
 	PID  int    `json:"pid"`
 	Name string `json:"name"`
@@ -25,15 +25,15 @@ type Process struct {
 // BusyError says what still uses a mount. It matches ErrBusy.
 type BusyError struct {
 	Path      string    `json:"path"`
-	Processes []Process `json:"processes"` // those that we may see; may be empty
+	Processes []Process `json:"processes"` // those that this user may see; may be empty
 }
 
 func (e *BusyError) Error() string {
 	return fmt.Sprintf("unmount %s: still in use by %s; nothing is stored; end them and close again", e.Path, NameProcesses(e.Processes))
 }
 
-// NameProcesses names the processes that use a mount, for a message. Where there are none
-// they are those that we may not see.
+// NameProcesses names the processes that use a mount, for a message. An empty list means
+// processes that this user may not see.
 func NameProcesses(processes []Process) string {
 	if len(processes) == 0 {
 		return "processes of other users or other mount namespaces"
@@ -48,7 +48,7 @@ func NameProcesses(processes []Process) string {
 // Is makes errors.Is(err, ErrBusy) true.
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 
-// Error says what keeps us from mounting, and what to do. It matches ErrCannotMount.
+// Error says why a mount is not possible here, and what to do. It matches ErrCannotMount.
 type Error struct {
 	Path string `json:"path"`
 	What string `json:"what"`

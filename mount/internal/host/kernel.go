@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxIO is the largest FUSE read and write, bytes: max_read of the mount and
-// MaxWrite of the adapter.
+// MaxIO is the largest FUSE read and write, in bytes: max_read of the mount and MaxWrite of
+// the adapter.
 const MaxIO = 1 << 20
 
-// Flags are the options of a mount that the kernel keeps.
+// Flags are the mount options that the kernel enforces.
 type Flags struct {
 	ReadOnly   bool `json:"readOnly,omitempty"`
 	AllowOther bool `json:"allowOther,omitempty"`
@@ -25,10 +25,10 @@ type Flags struct {
 	Dev        bool `json:"dev,omitempty"`
 }
 
-// Mount mounts a new FUSE file system at dir and returns its /dev/fuse
-// descriptor. The source has neither a colon, by which GNU tools know network file
-// systems (gnulib's ME_REMOTE), nor a comma or a backslash. Root mounts by mount(2), others by fusermount3. The error is an
-// *Error.
+// Mount mounts a new FUSE file system at dir and returns its /dev/fuse descriptor. The
+// source must have no colon, by which GNU tools recognize network file systems (gnulib's
+// ME_REMOTE), no comma and no backslash. Root mounts by mount(2), others by fusermount3.
+// The error is an *Error.
 func Mount(dir, source string, f Flags) (int, error) {
 	if os.Geteuid() == 0 {
 		fd, err := mountDirect(dir, source, f)
@@ -39,7 +39,7 @@ func Mount(dir, source string, f Flags) (int, error) {
 	return mountByHelper(dir, source, f)
 }
 
-// kernel gives the flags of mount(2).
+// kernel returns the flags of mount(2).
 func (f Flags) kernel() uintptr {
 	var flags uintptr
 	if f.ReadOnly {
@@ -54,7 +54,7 @@ func (f Flags) kernel() uintptr {
 	return flags
 }
 
-// helper gives the options of fusermount3, which knows nothing of suid and dev.
+// helper returns the options of fusermount3, which does not know suid and dev.
 func (f Flags) helper() []string {
 	opts := []string{"nosuid", "nodev", "default_permissions"}
 	if f.ReadOnly {
@@ -66,7 +66,7 @@ func (f Flags) helper() []string {
 	return opts
 }
 
-// CheckFlags says what an ordinary user may not ask for, before it is tried.
+// CheckFlags refuses what an ordinary user may not ask for, before it is tried.
 func CheckFlags(dir string, f Flags) error {
 	if os.Geteuid() == 0 {
 		return nil
@@ -95,7 +95,7 @@ func AllowsOthers(conf string) bool {
 	return false
 }
 
-// OpenFuse opens /dev/fuse. dir is for the *Error that says why it cannot be had.
+// OpenFuse opens /dev/fuse. dir is for the *Error that says why it cannot be opened.
 func OpenFuse(dir string) (int, error) {
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	switch {
@@ -113,16 +113,15 @@ func OpenFuse(dir string) (int, error) {
 	return -1, &Error{Path: dir, What: "open /dev/fuse: " + err.Error()}
 }
 
-// isFuse reports whether a file is the FUSE device, whose numbers are fixed (the
-// kernel's Documentation/admin-guide/devices.txt): containers hide devices
-// behind /dev/null.
+// isFuse reports whether a file is the FUSE device, whose numbers are fixed (the kernel's
+// Documentation/admin-guide/devices.txt): containers may hide devices behind /dev/null.
 func isFuse(fd int) bool {
 	var st unix.Stat_t
 	return unix.Fstat(fd, &st) == nil && st.Rdev == unix.Mkdev(10, 229)
 }
 
-// mountDirect mounts by mount(2). EPERM is returned as it is: fusermount3 may
-// still be able to.
+// mountDirect mounts by mount(2). It returns EPERM unchanged: fusermount3 may still
+// succeed.
 func mountDirect(dir, source string, f Flags) (int, error) {
 	fd, err := OpenFuse(dir)
 	if err != nil {
@@ -147,7 +146,7 @@ func mountDirect(dir, source string, f Flags) (int, error) {
 	return -1, &Error{Path: dir, What: "mount(2): " + err.Error()}
 }
 
-// Fusermount finds the setuid helper, by absolute path.
+// Fusermount finds the setuid program fusermount3, by absolute path.
 func Fusermount() (string, error) {
 	for _, dir := range []string{"/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"} {
 		p := filepath.Join(dir, "fusermount3")
@@ -161,8 +160,8 @@ func Fusermount() (string, error) {
 	return "", &Error{What: "fusermount3 is not installed, and without it only root can mount", Hint: "install it (apt-get install fuse3)"}
 }
 
-// CheckFUSE is nil where this user can ask for a FUSE mount: the device can be opened, and
-// an ordinary user has the helper.
+// CheckFUSE returns nil where this user can ask for a FUSE mount: the device can be opened,
+// and an ordinary user has fusermount3.
 func CheckFUSE() error {
 	fd, err := OpenFuse("")
 	if err != nil {
@@ -175,10 +174,10 @@ func CheckFUSE() error {
 	return err
 }
 
-// mountByHelper mounts by fusermount3, which hands the descriptor over a socket
-// (the protocol of libfuse's util/fusermount.c).
+// mountByHelper mounts by fusermount3, which passes the descriptor over a socket (the
+// protocol of libfuse's util/fusermount.c).
 func mountByHelper(dir, source string, f Flags) (int, error) {
-	probe, err := OpenFuse(dir) // for its clearer error: the helper opens it as this user too
+	probe, err := OpenFuse(dir) // for its clearer error: fusermount3 opens it as this user too
 	if err != nil {
 		return -1, err
 	}
@@ -210,7 +209,7 @@ func mountByHelper(dir, source string, f Flags) (int, error) {
 	return fd, nil
 }
 
-// helperText is what fusermount3 said, for a human.
+// helperText returns the output of fusermount3 for a message.
 func helperText(out []byte, err error) string {
 	text := strings.TrimPrefix(strings.TrimSpace(string(out)), "fusermount3: ")
 	if text == "" {
@@ -219,7 +218,7 @@ func helperText(out []byte, err error) string {
 	return "fusermount3: " + text
 }
 
-// HelperHint says why fusermount3 may have refused, where that can be told.
+// HelperHint says why fusermount3 may have refused, if the cause can be found.
 func HelperHint() string {
 	id := strconv.Itoa(os.Getuid())
 	if _, err := user.LookupId(id); err != nil {
@@ -254,7 +253,7 @@ func receiveFD(sock int) (int, error) {
 	return -1, errors.New("no descriptor in the message")
 }
 
-// Unmount is a real umount(2): not lazy, not forced. EBUSY: the mount is in use.
+// Unmount is a plain umount(2), neither lazy nor forced. EBUSY: the mount is in use.
 func Unmount(dir string) error {
 	if os.Geteuid() == 0 {
 		err := unix.Unmount(dir, unix.UMOUNT_NOFOLLOW)
@@ -266,7 +265,7 @@ func Unmount(dir string) error {
 	if err == nil || errors.Is(err, ErrCannotMount) {
 		return err
 	}
-	// fusermount3 has one exit code for everything; the mount table tells.
+	// fusermount3 has one exit code for every failure; the mount table shows which it was.
 	if table, terr := MountTable("self"); terr == nil {
 		if _, ok := TopMountAt(table, dir); ok {
 			return unix.EBUSY
@@ -275,8 +274,8 @@ func Unmount(dir string) error {
 	return errors.New(helperText(out, err))
 }
 
-// Detach takes a mount out of the tree of names at once, in use or not
-// (MNT_DETACH). It is for mounts that are not going to be stored.
+// Detach takes a mount out of the tree of names at once, even if it is in use (MNT_DETACH).
+// It is for mounts that will not be stored.
 func Detach(dir string) error {
 	if os.Geteuid() == 0 {
 		err := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)

@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MemoryLimit is how much memory this process may use, in bytes: the smallest
-// of the machine's memory and the limits of its control groups.
+// MemoryLimit returns how much memory this process may use, in bytes: the machine's memory,
+// or the tightest limit of its control groups.
 func MemoryLimit() int64 {
 	limit, _ := MemoryLimitFrom()
 	return limit
 }
 
-// machines stands for the machine's memory where something else may be the limit.
+// machines names the machine's memory as the source of a limit.
 const machines = "the machine's"
 
-// MemoryLimitFrom returns MemoryLimit and what sets it: "the machine's", or a file of
-// a control group.
+// MemoryLimitFrom returns MemoryLimit and its source: "the machine's", or a file of a
+// control group.
 func MemoryLimitFrom() (limit int64, from string) {
 	limit, from = machineMemory(), machines
 	b, err := os.ReadFile("/proc/self/cgroup")
@@ -35,8 +35,8 @@ func MemoryLimitFrom() (limit int64, from string) {
 	return limit, from
 }
 
-// GroupLimit is the memory limit of this process's control groups, in bytes; 0 if there
-// is none.
+// GroupLimit returns the memory limit of this process's control groups, in bytes; 0 if they
+// set none.
 func GroupLimit() int64 {
 	limit, from := MemoryLimitFrom()
 	if from == machines {
@@ -48,14 +48,14 @@ func GroupLimit() int64 {
 func machineMemory() int64 {
 	var si unix.Sysinfo_t
 	if unix.Sysinfo(&si) != nil {
-		return 1 << 30 // no such kernel is known
+		return 1 << 30 // no known kernel fails here
 	}
 	return int64(si.Totalram) * int64(si.Unit)
 }
 
 // cgroupLimitFiles lists the files that may hold a limit for the groups in
-// /proc/self/cgroup (cgroups(7)): the group's own and those of its parents, and
-// the root of the hierarchy, which in a container is the container's group.
+// /proc/self/cgroup (cgroups(7)): those of the group, of its parents, and of the root of
+// the hierarchy, which in a container is the container's group.
 func cgroupLimitFiles(groups string) []string {
 	var files []string
 	for line := range strings.Lines(groups) {
@@ -88,6 +88,6 @@ func readLimit(file string) (int64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	v, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64) // "max" is no number, and no limit
+	v, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64) // "max" is not a number, and no limit
 	return v, err == nil && v > 0
 }

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ShowAt gives the calling thread, and what it becomes, a mount namespace of its own in
-// which the directory mountpoint is at the path at as well.
+// ShowAt gives the calling thread, and the program that it becomes, a mount namespace of
+// its own, in which the directory mountpoint is also at the path at.
 //
-// What is mounted in the namespace stays there. What is unmounted outside goes here too,
-// where the host's mounts are shared (mount_namespaces(7)); where they are not, this copy
-// of another workspace's mount would keep that one from closing, so detachOthers takes it
-// away.
+// Mounts made in the namespace stay in it. An unmount outside reaches the namespace if the
+// host's mounts are shared (mount_namespaces(7)). If they are not, the namespace's copy of
+// another workspace's mount would keep that workspace from closing, so detachOthers removes
+// it.
 func ShowAt(mountpoint, at string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return noNamespace(err)
@@ -49,7 +49,7 @@ func ShowAt(mountpoint, at string) error {
 	return dropCapability()
 }
 
-// noNamespace says what an EPERM of unshare(2) comes from.
+// noNamespace explains an EPERM of unshare(2).
 func noNamespace(err error) error {
 	if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 && !inOwnUserNamespace() {
 		return errors.New("it has no right to mount: SysProcAttr of mount.Command was replaced, or given another user; " +
@@ -68,18 +68,18 @@ func inOwnUserNamespace() bool {
 	return err == nil && slices.Equal(strings.Fields(string(b)), []string{uid, uid, "1"})
 }
 
-// detachOthers takes the mounts of other workspaces out of the namespace, but those whose
-// mountpoint a variable of the environment holds: the command is meant to use them.
+// detachOthers removes the mounts of other workspaces from the namespace, except those
+// whose mountpoint is in a variable of the environment: the command is meant to use them.
 //
-// In a user namespace the mounts of the host cannot be taken out one by one (MNT_LOCKED,
-// mount_namespaces(7)). Those that the host's umount(2) reaches may stay; another one is
-// an error, rather than the loss of somebody's work.
+// In a user namespace the host's mounts cannot be removed one by one (MNT_LOCKED,
+// mount_namespaces(7)). Those that the host's umount(2) reaches may stay; any other is an
+// error, because it could cost somebody's work.
 func detachOthers(mountpoint string) error {
 	table, err := MountTable("self")
 	if err != nil {
 		return err
 	}
-	own, _ := TopMountAt(table, mountpoint) // a plain directory is not there
+	own, _ := TopMountAt(table, mountpoint) // a plain directory is not in it
 	keep := map[string]bool{}
 	for _, variable := range os.Environ() {
 		_, value, _ := strings.Cut(variable, "=")
@@ -99,15 +99,15 @@ func detachOthers(mountpoint string) error {
 	return stuck
 }
 
-// follows reports whether a mount goes when it is unmounted outside: what it is mounted on
-// gets the events of a peer group.
+// follows reports whether an unmount outside reaches the mount: the mount that it is on
+// receives the events of a peer group.
 func follows(table []MountEntry, e MountEntry) bool {
 	i := slices.IndexFunc(table, func(p MountEntry) bool { return p.id == e.parent })
 	return i >= 0 && table[i].slave
 }
 
-// cloneTree returns a copy of what is at a path, with all that is mounted below it, which
-// is nowhere yet.
+// cloneTree returns a copy of the tree of mounts at a path. The copy is attached nowhere
+// yet.
 func cloneTree(path string) (int, error) {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {
@@ -116,7 +116,7 @@ func cloneTree(path string) (int, error) {
 	return fd, nil
 }
 
-// attachTree mounts a copy at a path, whose links it follows.
+// attachTree mounts a copy at a path and follows the path's symbolic links.
 func attachTree(tree int, path string) error {
 	err := unix.MoveMount(tree, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
 	if err != nil {
@@ -125,39 +125,39 @@ func attachTree(tree int, path string) error {
 	return nil
 }
 
-// dropCapability gives up what OwnNamespace has given an ordinary user, so that the
-// command has no capability that its user has not. Root keeps those that it has.
+// dropCapability gives up the capability that OwnNamespace has given an ordinary user, so
+// that the command has none that its user lacks. Root keeps its own.
 func dropCapability() error {
 	if os.Geteuid() == 0 {
 		return nil
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
-	return os.NewSyscallError("capset", unix.Capset(&header, &none[0])) // what is not permitted is not ambient
+	return os.NewSyscallError("capset", unix.Capset(&header, &none[0])) // a capability that is not permitted cannot be ambient
 }
 
-// MakesUp reports whether a path that does not exist can be shown to commands without a
-// change to the host, see ShowAt: nothing has the name of its first element. Directories
-// other than the root are too often written to.
+// MakesUp reports whether a path that does not exist can be shown to commands without
+// changing the host, see ShowAt: its first element must not exist either. Directories other
+// than the root are written to too often.
 func MakesUp(at string) bool {
 	_, err := os.Lstat(topOf(at))
 	return errors.Is(err, os.ErrNotExist)
 }
 
-// topOf is the first element of a clean absolute path: /a of /a/b.
+// topOf returns the first element of a clean absolute path: /a for /a/b.
 func topOf(path string) string {
 	first, _, _ := strings.Cut(path[1:], "/")
 	return "/" + first
 }
 
-// MayMount reports whether commands of this process can have mounts of their own without
-// a user namespace: a program that it starts has CAP_SYS_ADMIN as well, which execve(2)
-// takes from all but root (capabilities(7)).
+// MayMount reports whether commands of this process can make mounts of their own without a
+// user namespace: a program that it starts also has CAP_SYS_ADMIN, which execve(2) removes
+// for all but root (capabilities(7)).
 func MayMount() bool { return os.Geteuid() == 0 && HasSysAdmin() }
 
-// OwnNamespace is what a command needs that is to mount something for itself: nil for
-// root; for others a user namespace in which they are who they are, and the one
-// capability for it, which the shim gives up again.
+// OwnNamespace returns the namespace that a command needs in order to mount something for
+// itself: nil for root; for others a user namespace in which they keep their identity and
+// have the one capability that it takes, which the shim gives up again.
 func OwnNamespace() *syscall.SysProcAttr {
 	if MayMount() {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RefuseOwnMount keeps paths that the server uses out of our own mounts, where
-// the server would wait for itself.
+// RefuseOwnMount keeps the server's own paths out of our mounts: the server would wait for
+// itself there.
 func RefuseOwnMount(path, what string) error {
 	if !MayBeOurs(path) {
 		return nil
@@ -57,7 +57,7 @@ func CanonicalDir(dir string) (string, error) {
 	return real, nil
 }
 
-// CheckEmptyDir refuses what is no empty directory.
+// CheckEmptyDir refuses anything but an empty directory.
 func CheckEmptyDir(dir string) error {
 	entries, err := os.ReadDir(dir)
 	switch {

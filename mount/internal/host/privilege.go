@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KernelIsAtLeast reads a release like "6.12.3-amd64".
+// KernelIsAtLeast compares a kernel release such as "6.12.3-amd64".
 func KernelIsAtLeast(release string, major, minor int) bool {
 	parts := strings.SplitN(release, ".", 3)
 	if len(parts) < 2 {
@@ -19,13 +19,13 @@ func KernelIsAtLeast(release string, major, minor int) bool {
 	return err1 == nil && err2 == nil && (a > major || a == major && b >= minor)
 }
 
-// IsInitialNamespace reads a /proc/PID/uid_map: the initial user namespace maps
-// every number to itself (user_namespaces(7)).
+// IsInitialNamespace reports whether a /proc/PID/uid_map is that of the initial user
+// namespace, which maps every number to itself (user_namespaces(7)).
 func IsInitialNamespace(uidMap string) bool {
 	return strings.Join(strings.Fields(uidMap), " ") == "0 0 4294967295"
 }
 
-// HasSysAdmin looks at the effective capabilities, capget(2).
+// HasSysAdmin reports whether CAP_SYS_ADMIN is effective, capget(2).
 func HasSysAdmin() bool {
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData

@@ -12,7 +12,7 @@ import (
 	"github.com/workdir/workdir/internal/testenv"
 )
 
-// The threads that had waited in the kernel stayed as long as the server.
+// Threads that had waited in the kernel once stayed as long as the server.
 func TestEndThreads(t *testing.T) {
 	const many = 200
 	threads := func() int {
@@ -28,7 +28,7 @@ func TestEndThreads(t *testing.T) {
 	}
 	defer syscall.Close(pipe[0])
 	var readers sync.WaitGroup
-	for range many { // each read(2) that blocks has a thread
+	for range many { // each blocked read(2) has a thread
 		readers.Go(func() { _, _ = syscall.Read(pipe[0], make([]byte, 1)) })
 	}
 	testenv.WaitFor(t, "the threads of the readers", func() bool { return threads() >= many })
@@ -44,8 +44,7 @@ func TestEndThreads(t *testing.T) {
 	})
 }
 
-// A process that was busy and is not any more collects its garbage once, and then no
-// more.
+// A process that was busy and has become quiet collects its garbage once, and not again.
 func TestTrimWhenQuiet(t *testing.T) {
 	forced := func() uint32 {
 		var m runtime.MemStats
@@ -76,7 +75,7 @@ func TestTrimWhenQuiet(t *testing.T) {
 
 var garbage []byte
 
-// pause lets the time of a synctest bubble go on.
+// pause lets the time in a synctest bubble pass.
 func pause(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()

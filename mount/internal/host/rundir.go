@@ -30,18 +30,17 @@ const (
 	layersName      = "layers-"
 )
 
-// DefaultRunDir is /run/workdir for root and /run/user/UID/workdir for others,
-// or, where those cannot be, /tmp/workdir-UID.
+// DefaultRunDir returns /run/workdir for root and /run/user/UID/workdir for others or,
+// where these cannot be made, /tmp/workdir-UID.
 func DefaultRunDir() string { return RunDirs(os.Geteuid())[0] }
 
-// PlainRunDir is the run directory of plain workspaces, /tmp/workdir-UID: their content
-// lies in it, and /run is in memory, small, and often forbids to execute what is in it.
+// PlainRunDir returns the run directory of plain workspaces, /tmp/workdir-UID. Their
+// content lies in it, and /run is in memory, small, and often mounted noexec.
 func PlainRunDir() string { return plainRunDir(os.Geteuid()) }
 
 func plainRunDir(uid int) string { return "/tmp/workdir-" + strconv.Itoa(uid) }
 
-// RunDirs are the places where the run directory of a user may be, the default
-// first.
+// RunDirs returns the places where a user's run directory may be, the default first.
 func RunDirs(uid int) []string {
 	parent := "/run"
 	if uid != 0 {
@@ -54,7 +53,7 @@ func RunDirs(uid int) []string {
 	return []string{filepath.Join(parent, "workdir"), fallback}
 }
 
-// EnsureRunDir makes the run directory, or checks that it is private to us. It
+// EnsureRunDir makes the run directory, or checks that it is private to this user. It
 // returns its canonical path.
 func EnsureRunDir(dir string) (string, error) {
 	if dir == "" {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Somebody else's symbolic link in a directory where all may write was followed.
+// A symbolic link that another user made in a world-writable directory was followed.
 func TestRunDirFollowsNoLinkOfOthers(t *testing.T) {
 	const nobody = 65534
 	top := t.TempDir()
@@ -55,8 +55,8 @@ func TestRunDirFollowsNoLinkOfOthers(t *testing.T) {
 	}
 }
 
-// In /tmp anybody can make the directory that would be another user's run directory.
-// What is recorded there is not believed: commands said that they had marked a mount.
+// In /tmp anybody can make the directory that would be another user's run directory. Its
+// records must not be believed: commands once reported that they had marked a mount.
 func TestRunDirsOfOthersAreNotAsked(t *testing.T) {
 	mine, theirs, link := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "link")
 	const user, other = 1000, 1001

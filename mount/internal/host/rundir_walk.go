@@ -13,10 +13,10 @@ import (
 // maxLinks is how many symbolic links a path may have, as in path_resolution(7).
 const maxLinks = 40
 
-// runDirWalk goes to a directory name by name and makes what is not there, privately. It
-// follows the symbolic links of root and of this user alone: in a directory where all may
-// write, such as /tmp, those of others could lead anywhere (as fs.protected_symlinks has
-// it, proc_sys_fs(5)).
+// runDirWalk goes to a directory name by name and makes what is missing, private to this
+// user. It follows only symbolic links of root and of this user: in a world-writable
+// directory such as /tmp, links of others could lead anywhere (compare
+// fs.protected_symlinks, proc_sys_fs(5)).
 type runDirWalk struct {
 	at    int    // descriptor of the directory at path; -1 before the first
 	path  string // canonical
@@ -29,7 +29,7 @@ func (w *runDirWalk) close() {
 	}
 }
 
-// to goes to a path, which begins where the walk is unless it is absolute.
+// to goes to a path, relative to where the walk is unless the path is absolute.
 func (w *runDirWalk) to(path string) error {
 	if filepath.IsAbs(path) {
 		if err := w.enter(unix.AT_FDCWD, "/"); err != nil {
@@ -58,7 +58,7 @@ func (w *runDirWalk) enter(dir int, name string) error {
 	return nil
 }
 
-// step goes to one name, "..", or where a symbolic link leads.
+// step goes to one name or "..", or to the target of a symbolic link.
 func (w *runDirWalk) step(name string) error {
 	path := filepath.Join(w.path, name)
 	var st unix.Stat_t

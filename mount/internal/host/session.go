@@ -39,8 +39,8 @@ func LockRunDir(ctx context.Context, dir string) (*os.File, error) {
 	}
 }
 
-// NewSession makes a session directory and returns its lock, which stays held
-// until the last process that has the file has ended.
+// NewSession makes a session directory and returns its lock, which is held until the last
+// process that has the file has ended.
 func NewSession(ctx context.Context, runDir string) (dir string, lock *os.File, err error) {
 	guard, err := LockRunDir(ctx, runDir)
 	if err != nil {
@@ -53,7 +53,7 @@ func NewSession(ctx context.Context, runDir string) (dir string, lock *os.File, 
 	}
 	lock, err = os.OpenFile(filepath.Join(dir, LockName), os.O_CREATE|os.O_RDWR, 0o600)
 	for again := err == nil; again; again = errors.Is(err, unix.EINTR) {
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX) // others have it for as long as they look, see isDeadSession
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX) // others hold it for a moment while they check it, see isDeadSession
 	}
 	if err == nil {
 		err = os.Mkdir(filepath.Join(dir, RecordsName), 0o700)
@@ -65,22 +65,22 @@ func NewSession(ctx context.Context, runDir string) (dir string, lock *os.File, 
 	return dir, lock, nil
 }
 
-// DeadSession is what killed processes left. Its lock is ours, so that it counts as alive
-// for all others.
+// DeadSession is a session whose processes were killed. This process holds its lock, so all
+// others take it for alive.
 type DeadSession struct {
 	Dir  string
 	lock *os.File
 }
 
-// Remove removes the session, of whose mounts nothing is left.
+// Remove removes the session, whose mounts are all cleared away.
 func (d DeadSession) Remove() {
 	RemoveSession(d.Dir)
 	d.lock.Close()
 }
 
-// TakeDead returns the dead sessions of a run directory, which the caller clears away and
-// removes. It removes those that were never finished itself: without the lock of the run
-// directory such a session could be one that is just being made.
+// TakeDead returns the dead sessions of a run directory, for the caller to clear away and
+// remove. It removes unfinished sessions itself: without the lock of the run directory, one
+// of these could be a session that is being made.
 func TakeDead(ctx context.Context, runDir string) ([]DeadSession, error) {
 	guard, err := LockRunDir(ctx, runDir)
 	if err != nil {
@@ -102,11 +102,11 @@ func TakeDead(ctx context.Context, runDir string) ([]DeadSession, error) {
 
 // SessionDirs returns the sessions of a run directory.
 func SessionDirs(runDir string) []string {
-	dirs, _ := filepath.Glob(filepath.Join(globEscape(runDir), SessionPrefix+"*")) // fails on a bad pattern only
+	dirs, _ := filepath.Glob(filepath.Join(globEscape(runDir), SessionPrefix+"*")) // fails only on a bad pattern
 	return dirs
 }
 
-// globEscape keeps the meaning of a path in a pattern of filepath.Glob.
+// globEscape quotes a path for a pattern of filepath.Glob.
 func globEscape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
@@ -119,8 +119,9 @@ func isDeadSession(session string) bool {
 	return dead
 }
 
-// takeIfDead reports whether no process holds the session's lock any more. The
-// lock, which is ours then, may be nil: a session that was never finished.
+// takeIfDead reports whether no process holds the session's lock any more, and returns that
+// lock, which this process then holds. The lock is nil for a session that was never
+// finished.
 func takeIfDead(session string) (*os.File, bool) {
 	f, err := os.OpenFile(filepath.Join(session, LockName), os.O_RDWR, 0)
 	if err != nil {
@@ -133,10 +134,10 @@ func takeIfDead(session string) (*os.File, bool) {
 	return f, true
 }
 
-// RemoveSession removes the files that a session consists of, one by one: never
-// a whole tree, which could lead into a mount.
+// RemoveSession removes the files of a session one by one, and never a whole tree, which
+// could lead into a mount.
 func RemoveSession(dir string) {
-	recs, _ := filepath.Glob(filepath.Join(globEscape(dir), RecordsName, "*")) // fails on a bad pattern only
+	recs, _ := filepath.Glob(filepath.Join(globEscape(dir), RecordsName, "*")) // fails only on a bad pattern
 	for _, name := range recs {
 		os.Remove(name)
 	}
@@ -145,22 +146,23 @@ func RemoveSession(dir string) {
 	}
 }
 
-// SocketAddr reaches a socket in a directory of any length: the address of a
-// Unix socket holds 108 bytes only (unix(7)).
+// SocketAddr returns an address for a socket in a directory of any length: the address of a
+// Unix socket holds only 108 bytes (unix(7)).
 func SocketAddr(dir *os.File) *net.UnixAddr {
 	return &net.UnixAddr{Net: "unix", Name: "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + socketName}
 }
 
-// ClientOf is the number of the process that made a session; 0 if its name does not say.
+// ClientOf returns the number of the process that made a session; 0 if its name does not
+// have it.
 func ClientOf(session string) int {
 	pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(session), SessionPrefix), "-")
-	n, _ := strconv.Atoi(pid) // 0 if it is no number
+	n, _ := strconv.Atoi(pid) // 0 if it is not a number
 	return n
 }
 
-// OwnedBy returns the directories that belong to a user, or to the caller, whom that user
-// may be in a user namespace: anybody could make one of that name in /tmp, and answer
-// there for mounts of others.
+// OwnedBy returns the directories that belong to a user, or to the caller, as whom that
+// user may appear in a user namespace. Others do not count: anybody could make a directory
+// of that name in /tmp and answer there for mounts of others.
 func OwnedBy(uid int, dirs []string) []string {
 	var owned []string
 	for _, dir := range dirs {
@@ -172,8 +174,8 @@ func OwnedBy(uid int, dirs []string) []string {
 	return owned
 }
 
-// SessionsIn returns the sessions of a run directory; "" stands for the usual ones of
-// this user, if they are that user's indeed.
+// SessionsIn returns the sessions of a run directory; "" stands for this user's usual ones,
+// if they belong to this user.
 func SessionsIn(runDir string) []string {
 	if runDir != "" {
 		return SessionDirs(runDir)

@@ -7,8 +7,8 @@ import (
 	"github.com/workdir/workdir/internal/testenv"
 )
 
-// Who clears away looks whether the sessions of others are alive by taking their locks
-// for a moment. One that was just being made then failed.
+// A process that clears away takes the locks of other sessions for a moment, to see whether
+// they are alive. A session that was being made then failed.
 func TestSessionIsMadeWhileOthersLook(t *testing.T) {
 	runDir, err := EnsureRunDir(filepath.Join(t.TempDir(), "run"))
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Our mounts in the mount table: those of FUSE have a type of their own, "fuse." and the
-// subtype, as mount.fuse(8) has it; an overlay has a source that begins with OverlaySource.
+// How our mounts look in the mount table: a FUSE mount has a type of its own, "fuse." and
+// the subtype, as mount.fuse(8) describes; an overlay has a source that begins with
+// OverlaySource.
 const (
 	Subtype       = "workdir"
 	fsType        = "fuse." + Subtype
@@ -24,8 +25,8 @@ const (
 // MountEntry is one line of /proc/PID/mountinfo, see proc_pid_mountinfo(5).
 type MountEntry struct {
 	id     int
-	parent int    // what it is mounted on
-	slave  bool   // gets the events of a peer group, see mount_namespaces(7)
+	parent int    // the mount that it is on
+	slave  bool   // receives the events of a peer group, see mount_namespaces(7)
 	Dev    string // "major:minor"
 	Path   string
 	fsType string
@@ -33,15 +34,15 @@ type MountEntry struct {
 	super  string // options of the file system
 }
 
-// IsOurs tells our mounts, of whatever server, from all others.
+// IsOurs reports whether the mount is one of ours, of any server.
 func (e MountEntry) IsOurs() bool { return e.fsType == fsType || e.isOverlay() }
 
-// isOverlay tells our overlays from all other mounts.
+// isOverlay reports whether the mount is one of our overlays.
 func (e MountEntry) isOverlay() bool {
 	return e.fsType == overlayType && strings.HasPrefix(e.Source, OverlaySource)
 }
 
-// UID is the user who made a mount of ours.
+// UID returns the user who made a mount of ours.
 func (e MountEntry) UID() (int, bool) {
 	if e.isOverlay() {
 		return 0, true
@@ -55,8 +56,8 @@ func (e MountEntry) UID() (int, bool) {
 	return 0, false
 }
 
-// MountTable reads the mount table that process pid sees, in the order in which
-// things were mounted. It touches none of the mounts.
+// MountTable reads the mount table of process pid, in the order in which things were
+// mounted. It touches none of the mounts.
 func MountTable(pid string) ([]MountEntry, error) {
 	data, err := os.ReadFile("/proc/" + pid + "/mountinfo")
 	if err != nil {
@@ -73,9 +74,9 @@ func MountTable(pid string) ([]MountEntry, error) {
 	return table, lines.Err()
 }
 
-// IsNoMountpoint reports whether nothing is mounted at a path, where the kernel says so
-// without its mount table (Linux 5.8), which grows with the mounts. false may mean that it
-// does not say. The file system is asked nothing.
+// IsNoMountpoint reports whether the kernel knows, without reading its mount table, that
+// nothing is mounted at a path (Linux 5.8); the table grows with the mounts. false may mean
+// that it does not know. The file system is not asked.
 func IsNoMountpoint(path string) bool {
 	st, err := mountStatx(path)
 	return err == nil && st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0
@@ -87,17 +88,16 @@ func mountStatx(path string) (st unix.Statx_t, err error) {
 	return st, err
 }
 
-// MayBeOurs reports whether a path is on a file system of a kind that ours are of, or may
-// be: the FUSE of others does not answer everybody.
+// MayBeOurs reports whether a path is on a file system of a kind that our mounts have, so
+// that it may be ours: other FUSE file systems do not answer every user.
 func MayBeOurs(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) != nil || st.Type == unix.FUSE_SUPER_MAGIC || st.Type == unix.OVERLAYFS_SUPER_MAGIC
 }
 
-// DeviceAt returns the device number ("major:minor") of what is mounted at dir, on top;
-// "" where dir is no mountpoint, or that cannot be told. It asks the file system
-// nothing (AT_STATX_DONT_SYNC, see statx(2)), and takes no longer where there are many
-// mounts.
+// DeviceAt returns the device number ("major:minor") of the mount at dir, the top one; ""
+// if dir is not a mountpoint, or if that is not known. It does not ask the file system
+// (AT_STATX_DONT_SYNC, see statx(2)), and takes no longer with many mounts.
 func DeviceAt(dir string) string {
 	st, err := mountStatx(dir)
 	if err != nil || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0 {
@@ -130,8 +130,8 @@ func parseMountLine(line string) (MountEntry, bool) {
 // isMaster reports whether an optional field names the peer group of a slave.
 func isMaster(field string) bool { return strings.HasPrefix(field, "master:") }
 
-// unescapeMount undoes the octal escapes of the mount table (space, tab,
-// newline, backslash).
+// unescapeMount decodes the octal escapes of the mount table (space, tab, newline,
+// backslash).
 func unescapeMount(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s
@@ -150,8 +150,8 @@ func unescapeMount(s string) string {
 	return string(b)
 }
 
-// TopMountAt returns the mount that a path shows, if the path is a mountpoint:
-// the last one that was mounted there.
+// TopMountAt returns the mount that is visible at a path, if the path is a mountpoint: the
+// last one that was mounted there.
 func TopMountAt(table []MountEntry, path string) (MountEntry, bool) {
 	for i := len(table) - 1; i >= 0; i-- {
 		if table[i].Path == path {
@@ -161,7 +161,7 @@ func TopMountAt(table []MountEntry, path string) (MountEntry, bool) {
 	return MountEntry{}, false
 }
 
-// MountOf returns the mount that a clean absolute path lies in.
+// MountOf returns the mount that contains a clean absolute path.
 func MountOf(table []MountEntry, path string) (MountEntry, bool) {
 	best, found := MountEntry{}, false
 	for _, e := range table {

@@ -1,5 +1,5 @@
-// Package hostcheck reports what a host allows, as far as that can be known without a
-// mount: devices, helpers, limits, the clock, the run directory.
+// Package hostcheck reports what a host allows, as far as that can be found out without a
+// mount: devices, programs, limits, the clock, the run directory.
 package hostcheck
 
 import (
@@ -17,9 +17,9 @@ import (
 	"github.com/workdir/workdir/mount/internal/serve"
 )
 
-// Run reports each check as it is done, and returns where a mount can be tried: the run
-// directory, or where that is not there yet, the directory that it will be in. "" where
-// there is no place.
+// Run reports each check as it is done. It returns where a mount can be tried: the run
+// directory or, if that does not exist yet, the directory that will contain it; "" if there
+// is no such directory.
 func Run(runDir string, report func(doctor.Check)) (place string) {
 	for _, check := range []func() doctor.Check{
 		checkKernel, checkDevice, checkHelper, checkFuseConf, checkMemory, checkContent, checkDescriptors, checkClock,
@@ -31,7 +31,7 @@ func Run(runDir string, report func(doctor.Check)) (place string) {
 	return place
 }
 
-// Result is ok with detail, or what err means.
+// Result is OK with detail, or the meaning of err.
 func Result(name, detail string, err error) doctor.Check {
 	if err == nil {
 		return doctor.Check{Name: name, Status: doctor.OK, Detail: detail}
@@ -47,13 +47,13 @@ func Result(name, detail string, err error) doctor.Check {
 	return c
 }
 
-// Warning is a check that works, but not well.
+// Warning is a check that passes, but not well.
 func Warning(name, detail, fix string) doctor.Check {
 	return doctor.Check{Name: name, Status: doctor.Warn, Detail: detail, Fix: fix}
 }
 
-// kernelFeatures are what FUSE has from which version of Linux on. All of them are
-// negotiated, and none is needed.
+// kernelFeatures are features of FUSE with the version of Linux that brought them. All are
+// negotiated, none is required.
 var kernelFeatures = []struct {
 	name         string
 	major, minor int
@@ -90,8 +90,8 @@ func kernelCheck(release string) doctor.Check {
 	return Warning("kernel", detail+", but not "+strings.Join(lacks, ", "), "Linux "+newest+" has all of it; everything works without")
 }
 
-// uringState says whether the kernel lets FUSE servers use io_uring (Linux 6.14,
-// parameter enable_uring of the module fuse).
+// uringState says whether the kernel lets FUSE servers use io_uring (Linux 6.14, parameter
+// enable_uring of the module fuse).
 func uringState(release string) string {
 	b, err := os.ReadFile("/sys/module/fuse/parameters/enable_uring")
 	switch {
@@ -121,7 +121,7 @@ func checkDevice() doctor.Check {
 	return Result(name, detail, nil)
 }
 
-// checkHelper looks at fusermount3, which is how ordinary users mount.
+// checkHelper checks fusermount3, by which ordinary users mount.
 func checkHelper() doctor.Check {
 	const name = "fusermount3"
 	path, err := host.Fusermount()
@@ -161,7 +161,7 @@ func checkFuseConf() doctor.Check {
 	return Warning(name, "no user_allow_other: --allow-other is for root only", "root can allow it by a line user_allow_other in "+conf)
 }
 
-// leastMemory is the budget below which few workspaces fit, bytes.
+// leastMemory is the budget, in bytes, below which few workspaces fit.
 const leastMemory = 64 << 20
 
 func checkMemory() doctor.Check {
@@ -174,7 +174,7 @@ func checkMemory() doctor.Check {
 	return Result("memory", detail, nil)
 }
 
-// checkContent tells where the content of workspaces is kept.
+// checkContent reports where the content of workspaces is kept.
 func checkContent() doctor.Check {
 	const name = "content"
 	switch tmpfs, err := serve.TryHome(); {
@@ -186,7 +186,7 @@ func checkContent() doctor.Check {
 	return Result(name, "in anonymous memory: a tmpfs of its own needs CAP_SYS_ADMIN", nil)
 }
 
-// leastDescriptors is what a server with some mounts may have open: the files that
+// leastDescriptors is how many descriptors a server with some mounts needs: the files that
 // hold content (fs keeps 512 open), and a few for each mount.
 const leastDescriptors = 1024
 
@@ -203,11 +203,11 @@ func checkDescriptors() doctor.Check {
 	return Result(name, detail, nil)
 }
 
-// checkClock asks the kernel whether anything keeps the clock right.
+// checkClock asks the kernel whether the clock is synchronized.
 func checkClock() doctor.Check {
 	const name = "host clock"
 	now := time.Now().UTC().Format(time.RFC3339)
-	var tx unix.Timex // asks only
+	var tx unix.Timex // no modes: it only asks
 	if _, err := unix.Adjtimex(&tx); err != nil {
 		return doctor.Check{Name: name, Status: doctor.Skip, Detail: now + "; the kernel does not say whether it is set by NTP: " + err.Error()}
 	}
@@ -217,7 +217,7 @@ func checkClock() doctor.Check {
 	return Result(name, now+", set by NTP", nil)
 }
 
-// checkRunDir looks at the run directory; see Run for the place.
+// checkRunDir checks the run directory. See Run for the place that it returns.
 func checkRunDir(dir string) (place string, c doctor.Check) {
 	const name = "run directory"
 	if dir == "" {

@@ -10,20 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// layers are what an overlay is made of, as descriptors.
+// layers are the layers of an overlay, as descriptors.
 type layers struct {
 	lower int // a FUSE mount
-	empty int // a mount with nothing in it
-	home  int // the directory that has upper and work
+	empty int // an empty mount
+	home  int // the directory that contains upper and work
 }
 
-// form is a way to name layers to the kernel.
+// form is one way to name layers to the kernel.
 type form struct {
-	needs []string // of Config.Without
+	needs []string // names for Config.Without
 	make  func(*Config, layers) (*Overlay, error)
 }
 
-// forms are the ways to name layers, the newest first. Overlays take descriptors from
+// forms are the ways to name layers, the newest first. Overlays accept descriptors from
 // Linux 6.13 on, and layers that are attached nowhere from 6.15 on.
 var forms = []form{
 	{[]string{"overlay", "detached", "descriptors"}, byDescriptor},
@@ -31,7 +31,7 @@ var forms = []form{
 	{[]string{"overlay"}, attached},
 }
 
-// byDescriptor hands the layers over as descriptors.
+// byDescriptor passes the layers as descriptors.
 func byDescriptor(cfg *Config, l layers) (*Overlay, error) {
 	ctx, err := newContext("overlay")
 	if err != nil {
@@ -67,8 +67,8 @@ func openDir(dir int, name string) (int, error) {
 	return fd, nil
 }
 
-// byPath names the layers by the paths of their descriptors. Those hold none of the
-// characters that mean something in lowerdir.
+// byPath names the layers by the paths of their descriptors, which contain no character
+// that is special in lowerdir.
 func byPath(cfg *Config, l layers) (*Overlay, error) {
 	ctx, err := newContext("overlay")
 	if err != nil {
@@ -88,8 +88,8 @@ func byPath(cfg *Config, l layers) (*Overlay, error) {
 	return cfg.finish(ctx)
 }
 
-// attached is byPath with layers that are attached below Config.Scratch until the
-// overlay has its own copies of them.
+// attached is byPath with layers that are attached below Config.Scratch until the overlay
+// has its own copies of them.
 func attached(cfg *Config, l layers) (*Overlay, error) {
 	if err := os.Mkdir(cfg.Scratch, 0o700); err != nil {
 		return nil, err
@@ -112,11 +112,11 @@ func attached(cfg *Config, l layers) (*Overlay, error) {
 	return byPath(cfg, layers{lower: l.lower, empty: l.empty, home: home})
 }
 
-// ClearScratch removes what is left at a path that was a Config.Scratch.
+// ClearScratch removes anything left at a path that was a Config.Scratch.
 func ClearScratch(dir string) {
 	for _, name := range []string{"lower", "empty", "home"} {
 		at := filepath.Join(dir, name)
-		_ = unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) // it may not be there
+		_ = unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) // it may not exist
 		_ = unix.Rmdir(at)                                         // likewise
 	}
 	_ = unix.Rmdir(dir)
@@ -141,8 +141,8 @@ func newEmpty() (int, error) {
 }
 
 // Lower mounts the FUSE file system behind an open /dev/fuse, read-only and attached
-// nowhere. maxRead is in bytes. The kernel has sent its INIT when it returns, and whoever
-// closes the descriptor ends the file system, unless an overlay has it.
+// nowhere. maxRead is in bytes. When it returns, the kernel has sent its INIT. Closing the
+// descriptor ends the file system unless an overlay uses it.
 func Lower(fuse int, source, subtype string, maxRead int) (int, error) {
 	ctx, err := newContext("fuse")
 	if err != nil {
@@ -180,7 +180,7 @@ func newContext(fsType string) (fsContext, error) {
 	return fsContext(fd), nil
 }
 
-func (c fsContext) close() { _ = unix.Close(int(c)) } // nothing is written
+func (c fsContext) close() { _ = unix.Close(int(c)) } // nothing was written
 
 func (c fsContext) set(name, value string) error {
 	return c.explain(name, unix.FsconfigSetString(int(c), name, value))
@@ -199,8 +199,8 @@ func (c fsContext) mount(attr int) (int, error) {
 	return fd, c.explain("fsmount", err)
 }
 
-// explain adds what the kernel has to say to an error. Its messages are a line each, and
-// begin with a letter for the level.
+// explain adds the kernel's own messages to an error: one a line, each beginning with a
+// letter for its level.
 func (c fsContext) explain(what string, err error) error {
 	if err == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unsupported says why there is no overlay.
+// Unsupported says why an overlay cannot be made.
 type Unsupported struct{ Why string }
 
 func (e *Unsupported) Error() string { return "no overlay: " + e.Why }
@@ -19,28 +19,28 @@ const (
 	WorkName  = "work"
 )
 
-// Config says what an overlay is made of. The descriptors stay the caller's.
+// Config describes an overlay. The descriptors stay the caller's.
 type Config struct {
-	Source string // what the mount table calls it
+	Source string // its name in the mount table
 	Lower  int    // a mount by [Lower]
-	Home   int    // a directory with two empty ones, UpperName and WorkName. The first is the root directory of the overlay: mode, owner, times
-	// Scratch is a path that is not there yet, in a directory of the caller's alone. Where
-	// the kernel needs it, layers are attached below it for a moment. What a process that
-	// was killed leaves there is removed by ClearScratch.
+	Home   int    // a directory with two empty ones, UpperName and WorkName. UpperName is the root directory of the overlay: its mode, owner and times show
+	// Scratch is a path that does not exist yet, in a directory that is the caller's alone.
+	// Some kernels need the layers attached below it for a moment. ClearScratch removes
+	// what a killed process leaves there.
 	Scratch string
-	// Metacopy lets a change of attributes leave the content in the lower layer. Then
-	// files with paths of more than MaxRedirect bytes can be neither moved nor linked.
+	// Metacopy lets a change of attributes leave the content in the lower layer. In return,
+	// files whose paths have more than MaxRedirect bytes can be neither moved nor linked.
 	Metacopy bool
-	Volatile bool // fsync(2) and unmounting do not wait for the disk that Home is on
-	Suid     bool // set-user-ID programs have their effect
-	Dev      bool // so have device nodes
-	// Without names what is to be taken for missing, so that tests can walk the paths of
-	// other kernels: "overlay", "descriptors", "detached", "user xattrs".
+	Volatile bool // fsync(2) and unmounting do not wait for the disk of Home
+	Suid     bool // set-user-ID bits take effect
+	Dev      bool // device nodes take effect
+	// Without names features that count as missing, so that tests can take the code paths
+	// of other kernels: "overlay", "descriptors", "detached", "user xattrs".
 	Without []string
 }
 
-// MaxRedirect is the longest path of a directory of the lower layer, in bytes and without a
-// slash in front, that can be moved (fs/overlayfs/dir.c, redirect_max).
+// MaxRedirect is the longest path of a directory of the lower layer that can be moved, in
+// bytes and without a slash in front (fs/overlayfs/dir.c, redirect_max).
 const MaxRedirect = 255
 
 // Overlay is an overlay that is attached nowhere yet.
@@ -49,10 +49,10 @@ type Overlay struct {
 	device string
 }
 
-// Make makes an overlay. It keeps no index of hard links, for which the kernel would have to
-// open file handles of the lower layer: a file of several names there becomes several at
-// its first change. A file that was changed gets the inode number that it has in the upper
-// layer once the kernel has forgotten it. The error is an *Unsupported.
+// Make makes an overlay. The overlay has no index of hard links, for which the kernel would
+// have to open file handles of the lower layer: a file with several names there becomes
+// several files at its first change. A changed file gets the inode number of its copy in
+// the upper layer once the kernel has forgotten it. The error is an *Unsupported.
 func Make(cfg *Config) (*Overlay, error) {
 	if err := cfg.checkUpper(); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func Make(cfg *Config) (*Overlay, error) {
 	return nil, unsupported("mount it", err)
 }
 
-// missing returns an error if one of the features is to be taken for missing.
+// missing returns an error if one of the features counts as missing.
 func (cfg *Config) missing(features ...string) error {
 	for _, name := range features {
 		if slices.Contains(cfg.Without, name) {
@@ -86,8 +86,9 @@ func (cfg *Config) missing(features ...string) error {
 	return nil
 }
 
-// checkUpper looks whether the file system of the upper layer has extended attributes
-// of users, which tools then have in the overlay (tmpfs from Linux 6.6 on).
+// checkUpper checks that the file system of the upper layer takes user.* extended
+// attributes (tmpfs does from Linux 6.6 on); otherwise tools could not set them in the
+// overlay.
 func (cfg *Config) checkUpper() error {
 	const name, what = "user.workdir", "the file system for what is written has no extended attributes of users"
 	if err := cfg.missing("user xattrs"); err != nil {
@@ -155,7 +156,7 @@ func (cfg *Config) attributes() int {
 	return attr
 }
 
-// deviceOf returns the number of a mount's device. The kernel knows it and asks no layer.
+// deviceOf returns the device number of a mount. The kernel knows it and asks no layer.
 func deviceOf(fd int) (string, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, 0, &st); err != nil {
@@ -164,10 +165,10 @@ func deviceOf(fd int) (string, error) {
 	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor), nil
 }
 
-// Device is the number of the overlay's device, "major:minor".
+// Device returns the overlay's device number, "major:minor".
 func (o *Overlay) Device() string { return o.device }
 
-// Attach attaches the overlay at a directory and closes it. What ends it is umount(2).
+// Attach attaches the overlay at a directory and closes it. From then on umount(2) ends it.
 func (o *Overlay) Attach(dir string) error {
 	defer o.Close()
 	if err := attach(o.fd, dir, 0); err != nil {
@@ -176,15 +177,15 @@ func (o *Overlay) Attach(dir string) error {
 	return nil
 }
 
-// Close lets go of the overlay, which ends unless it was attached.
+// Close releases the overlay, which ends unless it was attached.
 func (o *Overlay) Close() {
 	if o.fd >= 0 {
-		_ = unix.Close(o.fd) // a mount's descriptor: nothing is written
+		_ = unix.Close(o.fd) // the descriptor of a mount: nothing was written
 		o.fd = -1
 	}
 }
 
-// ReadOnly makes the mount at dir read-only for good. EBUSY while something is open for
+// ReadOnly makes the mount at dir read-only for good. EBUSY while a file is open for
 // writing.
 func ReadOnly(dir string) error {
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newTmpfs makes a tmpfs that is attached nowhere, closed at the end of the test.
+// newTmpfs makes a tmpfs that is attached nowhere. The end of the test closes it.
 func newTmpfs(t *testing.T) int {
 	t.Helper()
 	ctx, err := newContext("tmpfs")
@@ -35,7 +35,7 @@ func mkdirs(t *testing.T, dir int, names ...string) {
 	}
 }
 
-// newConfig is a lower layer with the directory "base/sub", and a home.
+// newConfig makes a lower layer with the directory "base/sub", and a home.
 func newConfig(t *testing.T, without ...string) *Config {
 	t.Helper()
 	cfg := &Config{
@@ -47,8 +47,8 @@ func newConfig(t *testing.T, without ...string) *Config {
 	return cfg
 }
 
-// Whatever way the layers are named to the kernel: it is the same overlay, and nothing of
-// them is attached when it is made.
+// However the layers are named to the kernel, the overlay is the same, and no layer stays
+// attached.
 func TestMake(t *testing.T) {
 	for _, without := range [][]string{nil, {"descriptors"}, {"detached"}} {
 		t.Run("without "+strings.Join(without, " "), func(t *testing.T) {
@@ -92,7 +92,7 @@ func mountinfo(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ours []string // other tests mount, too
+	var ours []string // other tests also mount
 	for line := range strings.Lines(string(b)) {
 		if strings.Contains(line, "TestMake") {
 			ours = append(ours, line)
@@ -158,7 +158,7 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// What a process that was killed while layers were attached left is removed.
+// If a process is killed while layers are attached, they are removed.
 func TestClearScratch(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "scratch")
 	for _, name := range []string{"", "lower", "empty"} {

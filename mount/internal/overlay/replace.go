@@ -2,9 +2,9 @@ package overlay
 
 import "golang.org/x/sys/unix"
 
-// ReplaceByDead detaches the overlay that is mounted at dir, on top, and leaves a FUSE
-// mount in its place that answers everybody with ENOTCONN: its server, which has fuse, an
-// open /dev/fuse, is gone. It takes fuse over, and returns the number of the device.
+// ReplaceByDead detaches the top overlay at dir and puts a FUSE mount in its place that
+// answers every request with ENOTCONN, because its server, which has the open /dev/fuse, is
+// gone. It takes over fuse and returns the number of the new device.
 func ReplaceByDead(dir string, fuse int, source, subtype string) (device string, err error) {
 	fd, err := Lower(fuse, source, subtype, unix.Getpagesize())
 	if err == nil {
@@ -15,7 +15,7 @@ func ReplaceByDead(dir string, fuse int, source, subtype string) (device string,
 	if err != nil {
 		return "", err
 	}
-	// Beneath the overlay, so that nobody sees the directory bare (Linux 6.5).
+	// Beneath the overlay, so that the bare directory is never visible (Linux 6.5).
 	err = attach(fd, dir, moveBeneath)
 	if detachErr := unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); detachErr != nil {
 		return "", detachErr
