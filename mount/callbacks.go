@@ -6,28 +6,28 @@ import (
 )
 
 const (
-	maxCallbacks     = 256         // that wait for the one that runs; more are dropped
-	callbackPatience = time.Second // what Open and Close wait for callbacks
+	maxCallbacks     = 256         // waiting for the one that runs; further ones are dropped
+	callbackPatience = time.Second // how long Open and Close wait for callbacks
 )
 
-// callbacks runs the user's callbacks one after the other, away from the connection that
-// the news came by: a callback may call the mount, or block, and that keeps nothing but
-// the callbacks after it. The zero value is ready.
+// callbacks runs the user's callbacks one after the other, apart from the connection that
+// brought the news: a callback may call the mount, or block, and then delays only later
+// callbacks. The zero value is ready.
 type callbacks struct {
 	mu      sync.Mutex
 	waiting []callback // guarded by mu
-	running bool       // guarded by mu; a goroutine runs them
+	running bool       // guarded by mu; a goroutine runs the callbacks
 }
 
 type callback struct {
 	fn         func()
-	superseded bool // by the next one that is
+	superseded bool // by the next one that is superseded too
 }
 
-// run has fn run after all that came before.
+// run runs fn after all earlier callbacks.
 func (c *callbacks) run(fn func()) { c.add(callback{fn: fn}) }
 
-// runLatest is run for news that the next news make old.
+// runLatest is run for news that later news of its kind replace.
 func (c *callbacks) runLatest(fn func()) { c.add(callback{fn: fn, superseded: true}) }
 
 func (c *callbacks) add(next callback) {
@@ -61,7 +61,7 @@ func (c *callbacks) work() {
 	}
 }
 
-// flush waits until the callbacks that came before have returned, but not longer than
+// flush waits until all earlier callbacks have returned, but no longer than
 // callbackPatience: one may be stuck, or be the caller.
 func (c *callbacks) flush() {
 	c.mu.Lock()

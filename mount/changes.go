@@ -9,16 +9,16 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// Change is one path that is different in a mount. What was moved and modified has two. What
-// is below a directory that was moved has none for that.
+// Change is one path that differs in a mount. An entry that was moved and modified has two.
+// Entries below a directory that was moved have none for the move.
 type Change struct {
 	Path    string `json:"path"`              // without a slash at the beginning; "" is the root directory
-	RawPath []byte `json:"rawPath,omitempty"` // Path where it is not UTF-8, as strings of JSON are
+	RawPath []byte `json:"rawPath,omitempty"` // Path if it is not UTF-8, as JSON strings must be
 	Change  string `json:"change"`            // "created", "modified", "removed" or "moved"
-	From    string `json:"from,omitempty"`    // the path before, of what was moved
+	From    string `json:"from,omitempty"`    // the former path of a moved entry
 	RawFrom []byte `json:"rawFrom,omitempty"` // likewise
 	Kind    string `json:"kind"`              // "file", "directory", "symlink", "fifo", "character device", "block device"
-	Size    int64  `json:"size"`              // bytes of a file, which has them no more if it was removed; else 0
+	Size    int64  `json:"size"`              // bytes of a file, also of a removed one; else 0
 }
 
 func changeOf(c *wire.Change) Change {
@@ -26,18 +26,18 @@ func changeOf(c *wire.Change) Change {
 	return Change{Path: path, RawPath: RawPath(path), Change: c.Change, From: from, RawFrom: RawPath(from), Kind: c.Kind, Size: c.Size}
 }
 
-// Changes returns the paths that are different from what was opened, in archive order: a
-// directory before what is in it, names sorted by bytes. The work may go on meanwhile; then it
-// is what there was at one moment, or in the overlay while that was read. A path that was
-// changed back may be among them. The list is made once and comes in pieces, so that a long
-// one does not fill the memory of this process.
+// Changes returns the paths that differ from what was opened, in archive order: a directory
+// before its content, names sorted by bytes. The work may continue meanwhile; the list then
+// shows one moment or, in the overlay, the time while it was read. A path that was changed
+// back may be in it. The list is made once and sent in pieces, so that a long one does not
+// fill the memory of this process.
 //
-// An error is the last that is yielded: ErrClosed once Close has begun; ErrServerLost.
+// An error is the last value yielded: ErrClosed once Close has begun; ErrServerLost.
 func (m *Mount) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	return eachChange(ctx, m.sendChanges)
 }
 
-// sendChanges calls deliver for some changes after the other.
+// sendChanges calls deliver for one piece of the list after the other.
 func (m *Mount) sendChanges(ctx context.Context, deliver deliverFunc) error {
 	list := m.session.lists.add(deliver)
 	defer m.session.lists.remove(list)
@@ -61,10 +61,10 @@ func (r *Remote) Changes(ctx context.Context) iter.Seq2[Change, error] {
 	})
 }
 
-// deliverFunc takes some changes. It blocks until they are used.
+// deliverFunc takes a piece of the list. It blocks until the piece is used.
 type deliverFunc func(ctx context.Context, some []wire.Change) error
 
-// eachChange goes through the changes that send delivers.
+// eachChange iterates over the changes that send delivers.
 func eachChange(ctx context.Context, send func(context.Context, deliverFunc) error) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		ctx, stop := context.WithCancel(ctx)
@@ -100,7 +100,7 @@ func eachChange(ctx context.Context, send func(context.Context, deliverFunc) err
 	}
 }
 
-// lists has those who wait for lists of changes, by number.
+// lists holds the receivers of lists of changes, by number.
 type lists struct {
 	mu      sync.Mutex
 	last    uint64                 // guarded by mu
@@ -124,7 +124,8 @@ func (l *lists) remove(list uint64) {
 	delete(l.waiting, list)
 }
 
-// deliver hands some changes to the one who waits for them. ErrClosed where nobody does.
+// deliver passes a piece to the receiver of its list. ErrClosed if there is no receiver any
+// more.
 func (l *lists) deliver(ctx context.Context, body json.RawMessage) error {
 	some, err := wire.Decode[wire.SomeChanges](body)
 	if err != nil {

@@ -11,18 +11,16 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Close unmounts and, if the mount is marked, stores the workspace as the next
-// revision, replacing exactly the one that was opened. When it returns nil for a
-// marked mount, the archive is durable in the store. An emptied workspace's
-// archive is deleted (see Options.KeepEmpty); if nothing changed, the store is
-// not asked.
+// Close unmounts and, if the mount is marked, stores the workspace as the next revision,
+// replacing exactly the one that was opened. When it returns nil for a marked mount, the
+// archive is durable in the store. The archive of an emptied workspace is deleted (see
+// Options.KeepEmpty); if nothing changed, the store is not asked.
 //
-// With ErrBusy, and where ctx ended before the mount was gone, nothing has
-// happened and Close can be called again. After everything else the mount is
-// over, and Close gives the same answer again. Further errors: store.ErrConflict
-// (a *store.ConflictError; nothing was stored), store.ErrUnknown, ErrCommit,
-// ErrUnmounted, ErrServerLost; for a step that another attempt has committed
-// meanwhile a *CommittedError instead of the conflict.
+// After ErrBusy, and if ctx ended before the mount was gone, nothing has happened and Close
+// can be called again. After any other outcome the mount is over, and Close returns the
+// same values again. Further errors: store.ErrConflict (a *store.ConflictError; nothing was
+// stored), store.ErrUnknown, ErrCommit, ErrUnmounted, ErrServerLost; for a step that
+// another attempt has committed meanwhile, a *CommittedError instead of the conflict.
 func (m *Mount) Close(ctx context.Context) (Result, error) {
 	select {
 	case <-m.closing:
@@ -50,8 +48,8 @@ func (m *Mount) Close(ctx context.Context) (Result, error) {
 	return res, err
 }
 
-// decide is the server's question once nobody uses the mount any more. What comes
-// later has no effect, and is told so.
+// decide answers the server's question once nobody uses the mount any more. A later Commit,
+// Abandon or SetResult has no effect and returns an error.
 func (m *Mount) decide() wire.Decision {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -67,15 +65,15 @@ func (m *Mount) decide() wire.Decision {
 	return *m.decision
 }
 
-// commitBegun reports whether a commit can be under way.
+// commitBegun reports whether a commit may be under way.
 func (m *Mount) commitBegun() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.decision != nil && m.decision.Commit
 }
 
-// closeError puts the errors that have not gone through the server beside the one
-// that they made there: what Options.BeforeStore said, and ctx's own cause.
+// closeError restores errors that did not go through the server to the error that they
+// caused there: that of Options.BeforeStore, and ctx's own cause.
 func (m *Mount) closeError(ctx context.Context, err error) error {
 	m.mu.Lock()
 	refusal := m.refusal
@@ -89,8 +87,7 @@ func (m *Mount) closeError(ctx context.Context, err error) error {
 	return err
 }
 
-// closeLost ends a mount whose server is gone, and finds out what became of its
-// commit.
+// closeLost ends a mount whose server is gone, and finds out what became of its commit.
 func (m *Mount) closeLost(ctx context.Context, err error) (Result, error) {
 	err = m.callError(ctx, err)
 	res := Result{Revision: m.revision, Marked: m.Marked()}
@@ -107,12 +104,12 @@ func (m *Mount) closeLost(ctx context.Context, err error) (Result, error) {
 	return res, err
 }
 
-// lostPatience bounds the question what a dead server has stored.
+// lostPatience limits the search for what a dead server has stored.
 const lostPatience = 30 * time.Second
 
-// storedAfterAll looks at the store for the commit of a server that died, and puts
-// what it sees into lost and res. Where another attempt has committed the step
-// meanwhile the error is a *CommittedError too.
+// storedAfterAll looks in the store for the commit of a server that died, and puts the
+// outcome into lost and res. If another attempt has committed the step meanwhile, the error
+// is a *CommittedError as well.
 func (m *Mount) storedAfterAll(ctx context.Context, lost *ServerLostError, res *Result) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostPatience)
 	defer cancel()
@@ -138,8 +135,8 @@ func (m *Mount) storedAfterAll(ctx context.Context, lost *ServerLostError, res *
 	return lost
 }
 
-// readLog reads the log of the archive that is there now, and makes it durable: a
-// server that died may not have come to that.
+// readLog reads the log of the current archive and makes the archive durable, which the
+// dead server may not have done.
 func (m *Mount) readLog(ctx context.Context) (store.Info, *archive.Log, error) {
 	st, err := store.OpenBucket(ctx, m.url)
 	if err != nil {
@@ -156,7 +153,7 @@ func (m *Mount) readLog(ctx context.Context) (store.Info, *archive.Log, error) {
 	return head, log, nil
 }
 
-// confirm is the server's question right before a commit becomes visible.
+// confirm answers the server's question right before a commit becomes visible.
 func (m *Mount) confirm(ctx context.Context) error {
 	if !m.Marked() {
 		return ErrAbandoned
@@ -190,8 +187,8 @@ func (m *Mount) finish(res Result, err error) {
 	close(m.done)
 }
 
-// endedByOthers ends a mount that something else has unmounted. Its server need not be
-// asked for anything but to free what it has.
+// endedByOthers ends a mount that something else has unmounted. The server is only asked to
+// free what it holds.
 func (m *Mount) endedByOthers() {
 	<-m.opened
 	m.mu.Lock()
@@ -200,12 +197,11 @@ func (m *Mount) endedByOthers() {
 	m.callbacks.run(func() {
 		m.logger().Warn("the mount was ended by something else; it will not be stored", "path", m.path)
 	})
-	_, _ = m.Close(context.Background()) // the caller's own Close returns the same
+	_, _ = m.Close(context.Background()) // the caller's own Close returns the same values
 }
 
-// serverLost ends a mount whose server is gone, after the Close that runs, if
-// any: that one finds out more, and where none has ended the mount no commit was
-// under way.
+// serverLost ends a mount whose server is gone. A Close that runs comes first, since it
+// finds out more; if none is running, no commit was under way.
 func (m *Mount) serverLost(cause ServerLostError) {
 	<-m.closing
 	cause.Stored = "nothing was stored"
@@ -213,7 +209,7 @@ func (m *Mount) serverLost(cause ServerLostError) {
 	m.closing <- struct{}{}
 }
 
-// hidden is an error that matches but has no text of its own.
+// hidden is an error that errors.Is and errors.As find but that adds no text.
 type hidden struct{ err error }
 
 func (hidden) Error() string { return "" }

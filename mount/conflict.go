@@ -2,24 +2,24 @@ package mount
 
 import "fmt"
 
-// ConflictPolicy says what a commit does where others have stored the workspace since it
-// was opened.
+// ConflictPolicy says what a commit does if others have stored the workspace since it was
+// opened.
 type ConflictPolicy string
 
 const (
 	// FailOnConflict stores nothing, and Close returns a *store.ConflictError. It is the
-	// default, which "" stands for as well.
+	// default; "" means the same.
 	FailOnConflict ConflictPolicy = "fail"
-	// Merge does what was changed to what the others have stored, and stores that as its
-	// successor, if the two have changed different paths. Where both have changed a path, or
-	// one has removed the directory of what the other has changed, it is a conflict, with
-	// the paths. The two archives must have an index: those of other programs, and those of
-	// a plain directory, are not merged. A workspace that must be new (MustBeNew) is not
-	// merged either.
+	// Merge applies the changes to what the others have stored, and stores the result as
+	// its successor, if both have changed different paths. It is a conflict, with the
+	// paths, if both have changed a path, or if one has removed the directory of an entry
+	// that the other has changed. Both archives must have an index: archives of other
+	// programs and of a plain directory are not merged. A workspace that must be new
+	// (MustBeNew) is not merged either.
 	//
-	// What was stored is what it would be if the work had begun after the others': the same
-	// only where the work did not depend on what it read, so use it where parallel work is
-	// about different files.
+	// The result is what it would be if the work had begun after the others' commit. That
+	// is true only of work that does not depend on what it read, so use it where parallel
+	// work concerns different files.
 	Merge ConflictPolicy = "merge"
 )
 

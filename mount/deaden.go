@@ -5,8 +5,8 @@ import (
 	"github.com/workdir/workdir/mount/internal/overlay"
 )
 
-// deaden sees to it that tools in a mount whose server is gone get ENOTCONN. Those of an
-// overlay would go on working in what they have written, which nobody will store.
+// deaden makes tools in a mount whose server is gone get ENOTCONN. In an overlay they would
+// otherwise go on working on what they have written, which nobody would store.
 func (s *session) deaden(m *Mount) {
 	path := host.RecordPath(s.dir, m.id)
 	r := host.ReadRecord(path)

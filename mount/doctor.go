@@ -17,10 +17,10 @@ import (
 	"github.com/workdir/workdir/mount/internal/hostcheck"
 )
 
-// Diagnose tries what this host allows, and reports each check as it is done, in
-// the caller's goroutine. Of opts, which may be nil, only RunDir and Logger count.
-// It mounts an empty workspace for a moment and leaves nothing behind. The error is
-// ctx's; what the host lacks is in the checks.
+// Diagnose tries what this host allows, and reports each check as it is done, in the
+// caller's goroutine. Only RunDir and Logger of opts count, and opts may be nil. It mounts
+// an empty workspace for a moment and leaves nothing behind. The error is ctx's; what the
+// host lacks is in the checks.
 func Diagnose(ctx context.Context, opts *Options, report func(doctor.Check)) error {
 	if opts == nil {
 		opts = &Options{}
@@ -38,7 +38,7 @@ func Diagnose(ctx context.Context, opts *Options, report func(doctor.Check)) err
 // trialBytes is how much a trial writes.
 const trialBytes = 256 << 10
 
-// trialPatience bounds the end of a trial whose context has ended.
+// trialPatience limits the end of a trial whose context has ended.
 const trialPatience = 30 * time.Second
 
 // tryMount mounts an empty workspace, works in it and closes it. place is what
@@ -72,7 +72,7 @@ func tryMount(ctx context.Context, place string, opts *Options, report func(doct
 	}
 }
 
-// checkView says by which view the trial was served, and why not by the overlay.
+// checkView reports which view served the trial, and why it was not the overlay.
 func checkView(ctx context.Context, m *Mount) doctor.Check {
 	const name = "view"
 	st, err := m.Status(ctx)
@@ -86,8 +86,8 @@ func checkView(ctx context.Context, m *Mount) doctor.Check {
 	return hostcheck.Result(name, "the overlay: what tools make and change is memory at the kernel's own speed", nil)
 }
 
-// trialRunDir returns the run directory of a trial, and what removes it if it was
-// made for that: where the one to be used is not there yet.
+// trialRunDir returns the run directory of a trial, and a function that removes it if it
+// did not exist before.
 func trialRunDir(place, wanted string) (dir string, remove func(), err error) {
 	if wanted == "" {
 		wanted = DefaultRunDir()
@@ -102,8 +102,8 @@ func trialRunDir(place, wanted string) (dir string, remove func(), err error) {
 	return dir, func() { removeTrialRunDir(dir) }, nil
 }
 
-// removeTrialRunDir ends the server that was started for the trial. A mount that
-// could not be unmounted keeps both.
+// removeTrialRunDir ends the server that was started for the trial. If a mount could not be
+// unmounted, both stay.
 func removeTrialRunDir(dir string) {
 	ctx, cancel := context.WithTimeout(context.Background(), trialPatience)
 	defer cancel()
@@ -122,7 +122,7 @@ func mountedBy() string {
 	return "by fusermount3"
 }
 
-// workInTrial writes and reads, and looks at what the mount can do.
+// workInTrial writes and reads, and checks what the mount can do.
 func workInTrial(m *Mount) []doctor.Check {
 	if err := writeAndRead(m.Path("trial")); err != nil {
 		return []doctor.Check{hostcheck.Result("in the mount", "", err)}
@@ -164,8 +164,8 @@ func checkInside(m *Mount) doctor.Check {
 	return hostcheck.Result(name, "files, O_TMPFILE and birth times work", nil)
 }
 
-// tryPlain shows an empty workspace as a plain directory, works in it and closes it:
-// what is left to do where no mount can be made.
+// tryPlain shows an empty workspace as a plain directory, works in it and closes it: the
+// remaining way where no mount can be made.
 func tryPlain(ctx context.Context, opts *Options) doctor.Check {
 	const name = "plain directory"
 	parent := filepath.Dir(PlainRunDir())

@@ -7,8 +7,8 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// Conditions that callers can tell apart with errors.Is. Those of packages
-// store and archive pass through Open and Close as well.
+// Conditions for errors.Is. Those of packages store and archive pass through Open and Close
+// as well.
 var (
 	// ErrReadOnly: Commit on a read-only mount.
 	ErrReadOnly = wire.ErrReadOnly
@@ -27,48 +27,48 @@ var (
 	ErrUnmounted = wire.ErrUnmounted
 	// ErrServerLost: the server process died or stopped answering.
 	ErrServerLost = wire.ErrServerLost
-	// ErrCommit: the commit failed and nothing was stored; the cause is wrapped.
-	// A conflict (store.ErrConflict) and a commit of which nobody knows
-	// (store.ErrUnknown) are not among these.
+	// ErrCommit: the commit failed and nothing was stored; the cause is wrapped. A conflict
+	// (store.ErrConflict) and a commit of unknown outcome (store.ErrUnknown) do not match
+	// it.
 	ErrCommit = wire.ErrCommit
 	// ErrLimit: the workspace does not fit into MaxBytes or MaxInodes, or MaxBytes
 	// into what the server has left.
 	ErrLimit = wire.ErrLimit
-	// ErrExist: the workspace of a mount that must be new has an archive already.
+	// ErrExist: the workspace must be new, but already has an archive.
 	ErrExist = wire.ErrExist
-	// ErrNoServer: there is no server process to be had: mount.Init is not called
-	// and workdir-mount is not in PATH.
+	// ErrNoServer: no server process can be started: mount.Init is not called and
+	// workdir-mount is not in PATH.
 	ErrNoServer = wire.ErrNoServer
-	// ErrAlreadyCommitted: the step that Options.Origin names has taken effect; a
-	// *CommittedError has its result. Nothing was stored for it once more.
+	// ErrAlreadyCommitted: the step of Options.Origin has already taken effect; a
+	// *CommittedError has its result. It was not stored again.
 	ErrAlreadyCommitted = wire.ErrAlreadyCommitted
-	// ErrNotMounted: the path is in no mount of ours.
+	// ErrNotMounted: the path is not in a mount of ours.
 	ErrNotMounted = wire.ErrNotMounted
 )
 
-// Process is one that uses a mount: its PID, Name, and Use, which is "descriptor",
+// Process is a process that uses a mount: its PID, Name, and Use, which is "descriptor",
 // "working directory", "root", "mapping" or "mount namespace".
 type Process = host.Process
 
-// BusyError says what still uses the mount at Path: the Processes that we may see, which
-// may be none. It matches ErrBusy.
+// BusyError says what still uses the mount at Path: the Processes that this user may see,
+// possibly none. It matches ErrBusy.
 type BusyError = host.BusyError
 
-// HostError says What keeps us from mounting at Path, and in Hint what to do. It matches
-// ErrCannotMount.
+// HostError says why nothing can be mounted at Path (What), and what to do (Hint). It
+// matches ErrCannotMount.
 type HostError = host.Error
 
-// CommittedError says that a step has taken effect already, in an earlier attempt or in one
-// that overlapped with this one: URL, without secrets, is the workspace's, Record the
-// commit's, whose Result is what the step gave, and Revision the archive's whose log has
-// it. It matches ErrAlreadyCommitted.
+// CommittedError says that a step has already taken effect, in an earlier or an overlapping
+// attempt. URL is the workspace's, without secrets; Record is the commit's, and its Result
+// is the result of the step; Revision is that of the archive whose log has the commit. It
+// matches ErrAlreadyCommitted.
 type CommittedError = wire.CommittedError
 
 // ServerLostError says how the server was lost and what became of a commit that
 // was under way. It matches ErrServerLost.
 type ServerLostError struct {
 	PID    int    `json:"pid"`
-	Cause  string `json:"cause"`  // how it ended, with the last lines that it printed
+	Cause  string `json:"cause"`  // how it ended, with the last lines of its output
 	Stored string `json:"stored"` // what is known of the stored archive
 }
 

@@ -9,13 +9,13 @@ import (
 	"github.com/workdir/workdir/mount/internal/host"
 )
 
-// StateSilent is the Status.State of a mount whose owner does not answer: where it is is
-// known, and nothing else.
+// StateSilent is the Status.State of a mount whose owner does not answer: only its location
+// is known.
 const StateSilent = "no answer"
 
 // StateLost is the Status.State of a mount whose server is lost: tools get ENOTCONN there
-// until it is closed, and nothing of it is stored. Other processes are told so; Mount.Status
-// is ErrServerLost.
+// until it is closed, and nothing of it is stored. Only other processes see it;
+// Mount.Status returns ErrServerLost.
 const StateLost = "server lost"
 
 // statusOrLost is Status for commands of other processes.
@@ -30,9 +30,9 @@ func (m *Mount) statusOrLost(ctx context.Context) (Status, error) {
 	}, nil
 }
 
-// List returns the status of all mounts of this user in a run directory ("":
-// DefaultRunDir and PlainRunDir), of whatever process. Of a process that does not answer
-// it knows where its mounts are; their State is "no answer".
+// List returns the status of all mounts of this user in a run directory ("": DefaultRunDir
+// and PlainRunDir), of all processes. For a process that does not answer, only the
+// locations of its mounts are known; their State is "no answer".
 func List(ctx context.Context, runDir string) ([]Status, error) {
 	sessions := host.SessionsIn(runDir)
 	found, errs := make([][]Status, len(sessions)), make([]error, len(sessions))
@@ -62,8 +62,8 @@ func mountsIn(ctx context.Context, session string) ([]Status, error) {
 	return all, err
 }
 
-// silentMounts are the mounts of a session whose client does not answer, as its server
-// has recorded them.
+// silentMounts returns the mounts of a session whose client does not answer, from the
+// records of its server.
 func silentMounts(session string) []Status {
 	var all []Status
 	for _, r := range host.Records(session) {

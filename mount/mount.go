@@ -18,8 +18,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Mount is a workspace that is mounted. Its methods may be called from several
-// goroutines.
+// Mount is a mounted workspace. Its methods may be called from several goroutines.
 type Mount struct {
 	session  *session         // immutable
 	id       uint64           // immutable
@@ -27,52 +26,50 @@ type Mount struct {
 	path     string           // immutable
 	spill    string           // immutable; canonical, "" for none
 	cache    string           // likewise
-	made     bool             // immutable; the mountpoint was made for this mount
+	made     bool             // immutable; the mountpoint was made for this mount and is removed with it
 	opts     Options          // immutable
 	revision store.Revision   // immutable after Open; what was opened
 	warnings []string         // immutable after Open
-	record   host.Record      // immutable after Open, zero before; but deaden changes it: guarded by mu
-	commitID archive.CommitID // immutable; of the one commit that this mount can become
+	record   host.Record      // immutable after Open, zero before; but deaden changes it, guarded by mu
+	commitID archive.CommitID // immutable; of the one commit that this mount can make
 
 	ready bool // guarded by session.mu; other processes may see it
 
 	opened  chan struct{} // closed when open has returned
-	closing chan struct{} // holds one token: whoever has it closes
+	closing chan struct{} // holds one token; its holder closes the mount
 	done    chan struct{} // closed when the mount is over
 
 	mu        sync.Mutex
 	marked    bool           // guarded by mu
 	abandoned bool           // guarded by mu
-	refused   bool           // guarded by mu; Commit was called after that
-	unmounted bool           // guarded by mu; by something else than Close
+	refused   bool           // guarded by mu; Commit was called afterwards
+	unmounted bool           // guarded by mu; by something other than Close
 	message   string         // guarded by mu; for the record
-	failure   string         // guarded by mu; what Fail was given
-	saveTo    store.URL      // guarded by mu; zero: nowhere
-	decision  *wire.Decision // guarded by mu; nil before the server asked for it, then for good
+	failure   string         // guarded by mu; the argument of Fail
+	saveTo    store.URL      // guarded by mu; zero for none
+	decision  *wire.Decision // guarded by mu; set once, when the server asks for it
 	over      bool           // guarded by mu; result and err are final
 	result    Result         // guarded by mu
 	err       error          // guarded by mu
 	watchers  []*watcher     // guarded by mu
 
-	callbacks callbacks // of the user; has its own lock
+	callbacks callbacks // the user's; has its own lock
 
-	stepResult []byte // guarded by mu; what SetResult was given
-	refusal    error  // guarded by mu; what Options.BeforeStore said last
+	stepResult []byte // guarded by mu; the argument of SetResult
+	refusal    error  // guarded by mu; the last error of Options.BeforeStore
 
-	revoked sync.Once // tells the server
+	revoked sync.Once // the message to the server
 }
 
-// Open mounts the workspace of a URL, see package store for its forms. The
-// mount shows exactly what the archive holds at this moment; if there is no
-// archive and Options.Presence allows that, an empty directory. The caller must call
-// Close.
+// Open mounts the workspace of a URL; see package store for its forms. The mount shows
+// exactly what the archive holds at this moment or, if there is no archive and
+// Options.Presence allows that, an empty directory. The caller must call Close.
 //
-// Errors: store.ErrURL, store.ErrNotAllowed, store.ErrUnreachable,
-// store.ErrNotArchive, store.ErrNotExist and ErrExist (see [Presence]),
-// archive.ErrFormat, archive.ErrLimit, ErrLimit, ErrCannotMount, ErrNoServer,
-// ErrServerLost, and ctx's; for a step (see Options.Origin) a *CommittedError where it
-// has taken effect already, and store.ErrUnknown where nobody can tell. After an error
-// nothing is mounted.
+// Errors: store.ErrURL, store.ErrNotAllowed, store.ErrUnreachable, store.ErrNotArchive,
+// store.ErrNotExist and ErrExist (see [Presence]), archive.ErrFormat, archive.ErrLimit,
+// ErrLimit, ErrCannotMount, ErrNoServer, ErrServerLost, and ctx's; for a step (see
+// Options.Origin), a *CommittedError if it has already taken effect, and store.ErrUnknown
+// if that cannot be known. After an error nothing is mounted.
 func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	u, err := store.ParseURL(url)
 	if err != nil {
@@ -81,7 +78,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Mount, error) {
 	return OpenURL(ctx, u, opts)
 }
 
-// OpenURL is Open for a URL that store.ParseURL has returned. Nothing parses it again.
+// OpenURL is Open for a URL that store.ParseURL has returned.
 func OpenURL(ctx context.Context, u store.URL, opts *Options) (_ *Mount, err error) {
 	if !utf8.ValidString(u.String()) {
 		return nil, fmt.Errorf("open %q: %w: it is not UTF-8", u.Redacted(), store.ErrURL)
@@ -163,8 +160,8 @@ func (m *Mount) open(ctx context.Context) error {
 	return nil
 }
 
-// memDir gives the directory that client and server share for mem URLs; "" for
-// others, which need none.
+// memDir returns the directory that client and server share for mem URLs; "" for other
+// URLs, which need none.
 func (m *Mount) memDir() (string, error) {
 	if m.url.Scheme != "mem" {
 		return "", nil
@@ -172,7 +169,7 @@ func (m *Mount) memDir() (string, error) {
 	return store.MemDir()
 }
 
-// request is what the server is asked for.
+// request returns the request to the server.
 func (m *Mount) request(memDir string) wire.OpenRequest {
 	grace := m.opts.Grace
 	if grace == 0 {
@@ -200,8 +197,8 @@ func (m *Mount) flags() host.Flags {
 	return host.Flags{ReadOnly: m.opts.ReadOnly, AllowOther: m.opts.AllowOther, Suid: m.opts.Suid, Dev: m.opts.Dev}
 }
 
-// callError says what the end of the connection means, and gives ctx's own cause
-// where that was the reason.
+// callError translates the end of the connection, and returns ctx's own cause if that was
+// the reason.
 func (m *Mount) callError(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -215,26 +212,26 @@ func (m *Mount) callError(ctx context.Context, err error) error {
 	}
 }
 
-// Path gives a path inside the mountpoint; without elements, the mountpoint.
+// Path returns a path inside the mountpoint; without elements, the mountpoint.
 func (m *Mount) Path(elem ...string) string {
 	return filepath.Join(append([]string{m.path}, elem...)...)
 }
 
-// URL gives the workspace's URL in canonical form, without secrets.
+// URL returns the workspace's URL in canonical form, without secrets.
 func (m *Mount) URL() string { return m.url.Redacted() }
 
-// Device returns the number of the mount's device, "major:minor", by which it is found
-// in /proc/PID/mountinfo; "" for a plain workspace.
+// Device returns the mount's device number, "major:minor", as in /proc/PID/mountinfo; ""
+// for a plain workspace.
 func (m *Mount) Device() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.record.Dev
 }
 
-// Revision gives the archive that was opened; empty if there was none.
+// Revision returns the revision that was opened; empty if there was no archive.
 func (m *Mount) Revision() store.Revision { return m.revision }
 
-// Warnings gives what was odd about the archive that was opened.
+// Warnings returns what was unusual about the archive that was opened.
 func (m *Mount) Warnings() []string { return m.warnings }
 
 // Done is closed when the mount is over: closed for good, unmounted by something else,
@@ -242,9 +239,9 @@ func (m *Mount) Warnings() []string { return m.warnings }
 // mount away.
 func (m *Mount) Done() <-chan struct{} { return m.done }
 
-// Commit marks the workspace to be stored by Close, also by one that is still
-// unmounting. It writes nothing itself, and a mount that is never marked leaves the stored archive as it was.
-// ErrReadOnly, ErrAbandoned, ErrUnmounted, ErrClosed.
+// Commit marks the workspace to be stored by Close, even by a Close that is still
+// unmounting. It writes nothing itself, and a mount that is never marked leaves the stored
+// archive as it was. ErrReadOnly, ErrAbandoned, ErrUnmounted, ErrClosed.
 func (m *Mount) Commit() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -265,15 +262,15 @@ func (m *Mount) Commit() error {
 	return nil
 }
 
-// Refused reports whether Commit was called when the mount was abandoned or revoked
-// already: the work was to be stored, and is not.
+// Refused reports whether Commit was called after the mount was abandoned or revoked: the
+// work was meant to be stored and will not be.
 func (m *Mount) Refused() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.refused
 }
 
-// Marked tells whether Close is to store the workspace: it is marked, and neither
+// Marked reports whether Close will store the workspace: it is marked, and neither
 // abandoned nor read-only.
 func (m *Mount) Marked() bool {
 	m.mu.Lock()
@@ -283,15 +280,15 @@ func (m *Mount) Marked() bool {
 
 func (m *Mount) markedLocked() bool { return m.marked && !m.abandoned && !m.opts.ReadOnly }
 
-// Abandon takes the mark back, for good: whatever comes, this mount stores
-// nothing, unless its last request is already on the way.
+// Abandon takes the mark back for good: the mount stores nothing any more, unless its last
+// request is already on the way.
 func (m *Mount) Abandon() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.abandoned = true
 }
 
-// parseTarget splits the URL of a workspace that is to be written.
+// parseTarget parses the URL of a workspace that is to be written.
 func parseTarget(url string) (store.URL, error) {
 	u, err := store.ParseURL(url)
 	if err == nil {
@@ -303,29 +300,39 @@ func parseTarget(url string) (store.URL, error) {
 	return u, err
 }
 
-// SetMessage says what the record of the commit is to say of it. ErrLimit beyond
-// archive.MaxMessage bytes, ErrClosed where it comes too late.
+// SetMessage sets the message in the record of the commit. ErrLimit beyond
+// archive.MaxMessage bytes, ErrClosed if it comes too late.
 func (m *Mount) SetMessage(text string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch {
-	case m.over, m.decision != nil:
-		return fmt.Errorf("set message %s: %w", m.path, ErrClosed)
-	case len(text) > archive.MaxMessage:
-		return fmt.Errorf("set message %s: %w: %d bytes, at most %d are kept", m.path, ErrLimit, len(text), archive.MaxMessage)
+	if err := m.checkRecordedLocked("message", len(text), archive.MaxMessage); err != nil {
+		return err
 	}
 	m.message = text
 	return nil
 }
 
-// Fail is Abandon, and says why: with Options.SaveFailed Close saves the work there.
+// checkRecordedLocked refuses a part of the record that comes too late or has more than most
+// bytes.
+// Preconditions: m.mu is held.
+func (m *Mount) checkRecordedLocked(what string, bytes, most int) error {
+	switch {
+	case m.over, m.decision != nil:
+		return fmt.Errorf("set %s %s: %w", what, m.path, ErrClosed)
+	case bytes > most:
+		return fmt.Errorf("set %s %s: %w: %d bytes, at most %d are kept", what, m.path, ErrLimit, bytes, most)
+	}
+	return nil
+}
+
+// Fail is Abandon with a reason: if Options.SaveFailed is set, Close saves the work there.
 func (m *Mount) Fail(why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.abandoned, m.failure = true, why
 }
 
-// saveAt has Close save the work as a workspace, and not store it.
+// saveAt makes Close save the work as another workspace and not store it.
 func (m *Mount) saveAt(u store.URL) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -336,24 +343,21 @@ func (m *Mount) saveAt(u store.URL) error {
 	return nil
 }
 
-// Abandoned tells whether Abandon was called, or Revoke.
+// Abandoned reports whether Abandon or Revoke was called.
 func (m *Mount) Abandoned() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.abandoned
 }
 
-// SetResult says what the step of Options.Origin gives, to be kept with the commit
-// for whoever tries the step again; of work that is no step it is not kept. ErrLimit
-// beyond archive.MaxResult bytes, ErrClosed where it comes too late.
+// SetResult sets the result of the step of Options.Origin. It is kept with the commit, for
+// later attempts of the step; without a step it is not kept. ErrLimit beyond
+// archive.MaxResult bytes, ErrClosed if it comes too late.
 func (m *Mount) SetResult(p []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	switch {
-	case m.over, m.decision != nil:
-		return fmt.Errorf("set result %s: %w", m.path, ErrClosed)
-	case len(p) > archive.MaxResult:
-		return fmt.Errorf("set result %s: %w: %d bytes, at most %d are kept", m.path, ErrLimit, len(p), archive.MaxResult)
+	if err := m.checkRecordedLocked("result", len(p), archive.MaxResult); err != nil {
+		return err
 	}
 	m.stepResult = slices.Clone(p)
 	return nil

@@ -21,28 +21,29 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// A mount that is given no directory gets RUN/mnt/NAME-DIGEST, which follows from its
-// URL, so that paths that tools have noted in a workspace are right at its next mount
-// too. One mount has it at a time; others get NAME-DIGEST.2 and so on.
+// A mount without a directory of its own gets RUN/mnt/NAME-DIGEST, which follows from its
+// URL, so that paths that tools have noted in a workspace are still right at its next
+// mount. Only one mount can have it at a time; others get NAME-DIGEST.2 and so on.
 //
-// A mountpoint belongs to the session that has a record of it, as long as that session
-// is alive. Mountpoints are taken under the lock of the run directory, and given back
-// without it: first the directory goes, then the record, so that nobody who takes the
-// name meanwhile loses it.
+// A mountpoint belongs to the live session that has a record of it. Mountpoints are taken
+// under the lock of the run directory and given back without it: first the directory is
+// removed, then the record, so that a process that takes the name meanwhile does not lose
+// it.
 
 const (
 	maxMountpointName = 40 // bytes of NAME
-	digestBytes       = 5  // of DIGEST, which has two digits for each
+	digestBytes       = 5  // of DIGEST, in hexadecimal
 	maxMountpoints    = 1 << 16
 )
 
-// endingPatience bounds the wait for a session whose client was killed, and whose server
-// is about to detach its mounts.
+// endingPatience limits the wait for a session whose client was killed: its server is about
+// to detach its mounts.
 var endingPatience = 2 * time.Second // another one in a test
 
-// mountpointName is a readable name for the workspace and a digest that makes it the
-// only one; it is the source in the mount table too. It has nothing of the URL's options. Its characters mean nothing to a shell,
-// in PATH, or in the first line of a script.
+// mountpointName returns a readable name for the workspace and a digest that makes it
+// unique; it is also the source in the mount table. It contains nothing of the URL's
+// options, and no character that is special to a shell, in PATH, or in the first line of a
+// script.
 func mountpointName(u store.URL) string {
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -56,8 +57,8 @@ func mountpointName(u store.URL) string {
 	return name[:min(len(name), maxMountpointName)] + "-" + hex.EncodeToString(sum[:digestBytes])
 }
 
-// takeMountpoint makes the mountpoint of a mount that was given none, and a record of
-// it. Where the usual one is in use it says so.
+// takeMountpoint makes the mountpoint for a mount without a directory of its own, and a
+// record of it. If it is not the usual one, it logs that.
 func (m *Mount) takeMountpoint(ctx context.Context) error {
 	name := mountpointName(m.url)
 	usual := host.MountpointAt(m.session.runDir, name, 1)
@@ -72,7 +73,7 @@ func (m *Mount) takeMountpoint(ctx context.Context) error {
 	m.path, m.made = path, true
 	if path != usual {
 		level := slog.LevelWarn
-		if m.opts.ReadOnly { // of which there may be many at once
+		if m.opts.ReadOnly { // many may be mounted at once
 			level = slog.LevelInfo
 		}
 		m.logger().Log(ctx, level, "the usual mountpoint of the workspace is in use, so this mount has another path", "usual", usual, "path", path)
@@ -80,7 +81,7 @@ func (m *Mount) takeMountpoint(ctx context.Context) error {
 	return nil
 }
 
-// takeMountpoint makes the first directory of that name that nobody has.
+// takeMountpoint makes the first free directory of that name.
 func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (string, error) {
 	select { // cheaper than the wait for the file's lock
 	case s.taking <- struct{}{}:
@@ -97,7 +98,7 @@ func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (s
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
 	}
-	taken := s.paths() // at first ours alone
+	taken := s.paths() // at first only ours
 	for n, all := 1, false; n < maxMountpoints; n++ {
 		path := host.MountpointAt(s.runDir, name, n)
 		if taken[path] {
@@ -127,29 +128,29 @@ func (s *session) recordMountpoint(id uint64, path string) error {
 		err = host.WriteRecord(s.dir, id, host.Record{Path: ipc.Path(path), Made: true, Dir: dir})
 	}
 	if err != nil {
-		_ = unix.Rmdir(path) // or the next mount that wants it does
+		_ = unix.Rmdir(path) // else the next mount that wants it removes it
 	}
 	return err
 }
 
-// removeMountpoint removes a mountpoint that no session has a record of, and reports
-// whether the name is free. One that holds files is left alone: a tool has written them
-// after the mount was gone.
+// removeMountpoint removes a mountpoint without a record and reports whether the name is
+// free. A directory that holds files stays: a tool has written them after the mount was
+// gone.
 func removeMountpoint(path string) bool {
 	serve.ClearMount(host.Record{Path: ipc.Path(path)})
 	err := unix.Rmdir(path)
 	return err == nil || errors.Is(err, unix.ENOENT)
 }
 
-// awaitEnding clears away the session that has a path if it is dead, and waits a moment
-// if its client has ended: its server is then about to give the path back, or another
+// awaitEnding clears away the session that has a path if it is dead. If only its client has
+// ended it waits a moment: the session's server is about to give the path back, or another
 // process clears it away.
 func (s *session) awaitEnding(ctx context.Context, path string) {
 	if _, err := os.Lstat(path); err != nil || s.paths()[path] {
 		return
 	}
 	for end := time.Now().Add(endingPatience); time.Now().Before(end) && ctx.Err() == nil; {
-		_ = CleanUp(ctx, s.runDir) // what stays keeps its name
+		_ = CleanUp(ctx, s.runDir) // what remains keeps its name
 		if owner := host.SessionOf(s.runDir, path); owner == "" || hasClient(owner) {
 			return
 		}
@@ -157,8 +158,8 @@ func (s *session) awaitEnding(ctx context.Context, path string) {
 	}
 }
 
-// hasClient reports whether the client of a session is there: it listens for commands,
-// and whether it answers is of no interest. One that cannot be asked counts as there.
+// hasClient reports whether the client of a session exists: it listens for commands, even
+// if it does not answer. If that cannot be found out, it counts as existing.
 func hasClient(session string) bool {
 	dir, err := os.Open(session)
 	if err != nil {
@@ -169,6 +170,6 @@ func hasClient(session string) bool {
 	if err != nil {
 		return !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT)
 	}
-	_ = nc.Close() // nothing was said
+	_ = nc.Close() // nothing was sent
 	return true
 }

@@ -11,15 +11,14 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// add makes the mount known to the session, by its number.
+// add registers the mount with the session, by its number.
 func (s *session) add(m *Mount) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mounts[m.id] = m
 }
 
-// publish shows a mount, which is mounted now, to the commands of other
-// processes.
+// publish makes a mount, which is mounted now, visible to the commands of other processes.
 func (s *session) publish(m *Mount) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +46,7 @@ func (s *session) openMounts() int {
 	return len(s.mounts)
 }
 
-// find returns the mount that a call of the server is about. ErrClosed.
+// find returns the mount that a call of the server concerns. ErrClosed.
 func (s *session) find(body json.RawMessage) (*Mount, error) {
 	id, err := wire.Decode[wire.MountID](body)
 	if err != nil {
@@ -61,8 +60,8 @@ func (s *session) find(body json.RawMessage) (*Mount, error) {
 	return nil, ErrClosed
 }
 
-// clear clears the mount away if it is a dead one, and the session with the last
-// of them. The caller is the only one who closes m.
+// clear clears a dead mount away, and the session with the last of its mounts. Only the
+// caller may be closing m.
 func (s *session) clear(m *Mount) {
 	if !s.isDead(m) {
 		return
@@ -88,7 +87,7 @@ func (s *session) isDead(m *Mount) bool {
 	return s.dead[m.id] != nil
 }
 
-// paths are the mountpoints of this session.
+// paths returns the mountpoints of this session.
 func (s *session) paths() map[string]bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +114,7 @@ func (s *session) byIdentity(req remoteRequest) (*Mount, error) {
 	return nil, fmt.Errorf("%s: %w", req.Path, ErrNotMounted)
 }
 
-// identity is that of the mount's record.
+// identity returns the identity of the mount's record.
 func (m *Mount) identity() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -130,7 +129,7 @@ func (m *Mount) isThere() bool {
 	return m.ready && !m.unmounted
 }
 
-// all returns the mounts that commands may find, dead ones too.
+// all returns the mounts that commands may find, including dead ones.
 func (s *session) all() []*Mount {
 	s.mu.Lock()
 	defer s.mu.Unlock()

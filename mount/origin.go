@@ -9,11 +9,11 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// maxOrigin is what an Origin may take as JSON, bytes: Temporal's limit for each name
-// in it is 1,000 by default (limit.maxIDLength), and a log has a thousand Origins.
+// maxOrigin limits an Origin as JSON, in bytes: Temporal limits each name in it to 1,000 by
+// default (limit.maxIDLength), and a log has a thousand Origins.
 const maxOrigin = 16 << 10
 
-// origin is Options.Origin as the log is to have it.
+// origin returns Options.Origin as the log records it.
 func (m *Mount) origin() (archive.Origin, error) {
 	o := m.opts.Origin
 	o.Workspace = m.url.Identity()
@@ -24,14 +24,14 @@ func (m *Mount) origin() (archive.Origin, error) {
 	return o, nil
 }
 
-// CheckOrigin is nil for an Options.Origin that Open takes. It is ErrLimit for one that is
-// too long to be kept.
+// CheckOrigin returns nil for an Options.Origin that Open accepts, and ErrLimit for one
+// that is too long to be kept.
 func CheckOrigin(o archive.Origin) error {
 	if year := o.Scheduled.UTC().Year(); !o.Scheduled.IsZero() && (year < 1970 || year > 9999) { // what the log can keep
 		return fmt.Errorf("%s, when the work was scheduled, is not within the years 1970 to 9999", o.Scheduled.Format(time.RFC3339))
 	}
 	for _, name := range []string{o.Execution, o.Step} {
-		if !utf8.ValidString(name) { // in JSON it would be equal to others
+		if !utf8.ValidString(name) { // as JSON it would be equal to others
 			return fmt.Errorf("the name %q of the execution or step is not UTF-8", name)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/workdir/workdir/mount/internal/serve"
 )
 
-// prepareDir finds, checks or makes the mountpoint. It gives its canonical path
-// to the mount.
+// prepareDir finds, checks or makes the mountpoint, and sets the mount's path to its
+// canonical path.
 func (m *Mount) prepareDir(ctx context.Context) (err error) {
 	m.id = m.session.newID()
 	if m.opts.Dir == "" {
@@ -27,8 +27,8 @@ func (m *Mount) prepareDir(ctx context.Context) (err error) {
 	return err
 }
 
-// checkPlainDir gives the canonical path of an empty directory that no workspace is
-// in. Unlike a mountpoint it may be one where something is mounted, such as a volume.
+// checkPlainDir returns the canonical path of an empty directory that no workspace uses.
+// Unlike a mountpoint it may be a mounted file system, such as a volume.
 func (m *Mount) checkPlainDir(dir string) (string, error) {
 	real, err := host.CanonicalDir(dir)
 	if err != nil {
@@ -45,14 +45,14 @@ func (m *Mount) checkPlainDir(dir string) (string, error) {
 	return real, host.CheckEmptyDir(real)
 }
 
-// checkMountpoint gives the canonical path of an empty directory that nothing is
-// mounted on. A dead mount of ours that lies there is cleared away.
+// checkMountpoint returns the canonical path of an empty directory on which nothing is
+// mounted. A dead mount of ours there is cleared away.
 func checkMountpoint(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return "", &HostError{Path: dir, What: err.Error()}
 	}
-	serve.ClearMount(host.Record{Path: ipc.Path(abs)}) // before anything looks at it: a dead mount answers ENOTCONN
+	serve.ClearMount(host.Record{Path: ipc.Path(abs)}) // first of all: a dead mount answers everything with ENOTCONN
 	real, err := host.CanonicalDir(abs)
 	if err != nil {
 		return "", err
@@ -81,7 +81,7 @@ func (m *Mount) refuseOwnStore() error {
 			break
 		}
 		if !errors.Is(err, os.ErrNotExist) {
-			return nil // the store will say what is wrong with it
+			return nil // the store reports what is wrong with it
 		}
 		dir = filepath.Dir(dir)
 	}
@@ -93,8 +93,8 @@ func (m *Mount) refuseOwnStore() error {
 	return nil
 }
 
-// spillDir gives the canonical path of the spill directory, "" for none. A plain
-// workspace has one in any case, for content on its way to the directory.
+// spillDir returns the canonical path of the spill directory, "" for none. A plain
+// workspace always has one, for content on its way to the directory.
 func (m *Mount) spillDir() (string, error) {
 	if m.opts.Plain {
 		return host.CheckDirOnDisk(cmp.Or(m.opts.Spill, os.TempDir()), "the spill directory")
@@ -102,7 +102,7 @@ func (m *Mount) spillDir() (string, error) {
 	return host.CheckDirOnDisk(m.opts.Spill, "the spill directory")
 }
 
-// checkAllowed says what an ordinary user may not ask for.
+// checkAllowed refuses what an ordinary user may not ask for.
 func (m *Mount) checkAllowed() error {
 	o := m.opts.Owner
 	if o != nil && os.Geteuid() != 0 && (o.Keep || int(o.UID) != os.Geteuid()) {
@@ -114,7 +114,7 @@ func (m *Mount) checkAllowed() error {
 	return host.CheckFlags(m.opts.Dir, m.flags())
 }
 
-// checkPlainFlags says what a plain directory cannot give.
+// checkPlainFlags refuses what a plain directory cannot have.
 func checkPlainFlags(dir string, f host.Flags) error {
 	for name, asked := range map[string]bool{"Suid (--suid)": f.Suid, "Dev (--dev)": f.Dev, "AllowOther (--allow-other)": f.AllowOther} {
 		if asked {

@@ -5,21 +5,21 @@ import (
 	"fmt"
 )
 
-// Presence says whether a workspace has to exist when it is opened. Open compares it
-// with what the store answers anyway, and sends no further request.
+// Presence says whether a workspace must exist when it is opened. Open checks it against
+// what the store answers anyway, and sends no further request.
 type Presence string
 
 const (
-	// PresenceDefault is MustExist for a read-only mount, where an empty directory is
-	// usually a URL with a typing error, and MayBeAbsent for others.
+	// PresenceDefault is MustExist for a read-only mount, where an empty directory usually
+	// means a mistyped URL, and MayBeAbsent for others.
 	PresenceDefault Presence = ""
-	// MustExist makes Open return store.ErrNotExist where there is no archive.
+	// MustExist makes Open return store.ErrNotExist if there is no archive.
 	MustExist Presence = "mustExist"
 	// MayBeAbsent shows a workspace without an archive as an empty directory.
 	MayBeAbsent Presence = "mayBeAbsent"
-	// MustBeNew makes Open return ErrExist where there is an archive already. A step
-	// (see Options.Origin) whose own commit made it returns its *CommittedError. If
-	// another commit makes the archive after the open, Close returns the conflict.
+	// MustBeNew makes Open return ErrExist if there already is an archive. A step (see
+	// Options.Origin) whose own commit made it returns its *CommittedError. If another
+	// commit makes the archive after the open, Close returns the conflict.
 	MustBeNew Presence = "mustBeNew"
 )
 

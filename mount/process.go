@@ -20,21 +20,21 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// The watchdog asks the server every pingInterval whether it is there. After
-// maxMissed silent intervals in a row of the client's own running time (a
-// suspended machine does not count) the server is taken for stopped, and killed:
-// tools then get ENOTCONN instead of hanging for ever.
+// The watchdog pings the server every pingInterval. After maxMissed silent intervals in a
+// row, counted in the client's own running time (a suspended machine does not count), it
+// takes the server for stopped and kills it: tools then get ENOTCONN instead of hanging
+// forever.
 var pingInterval = 5 * time.Second // shorter in a test
 
 const maxMissed = 6
 
-// startPatience bounds the start of a server process.
+// startPatience limits the start of a server process.
 const startPatience = 30 * time.Second
 
-// stderrTail is how much of a dead server's last words is shown, bytes.
+// stderrTail is how much of a dead server's last output is shown, in bytes.
 const stderrTail = 2048
 
-// startServer runs the program again as a server, with a socket to us.
+// startServer runs the program again as a server, connected by a socket.
 func (s *session) startServer() error {
 	binary, err := selfBinary()
 	if err != nil {
@@ -76,8 +76,8 @@ func (s *session) startServer() error {
 	return nil
 }
 
-// startLocal serves in this process. Nobody waits for the server of a plain directory
-// while the kernel keeps this process waiting, as with FUSE.
+// startLocal serves in this process. Unlike with FUSE, the kernel never makes this process
+// wait for the server of a plain directory.
 func (s *session) startLocal() error {
 	ours, theirs := net.Pipe()
 	go func() {
@@ -88,7 +88,7 @@ func (s *session) startLocal() error {
 	return nil
 }
 
-// pid is the process that serves.
+// pid returns the number of the process that serves.
 func (s *session) pid() int {
 	if s.proc == nil {
 		return os.Getpid()
@@ -124,7 +124,7 @@ func (s *session) watchdog() {
 	s.kill("it did not answer any more and was killed")
 }
 
-// pause waits, and reports whether the server is there after it.
+// pause waits, and reports whether the server is still there.
 func (s *session) pause(d time.Duration) bool {
 	select {
 	case <-s.conn.Done():
@@ -134,7 +134,7 @@ func (s *session) pause(d time.Duration) bool {
 	}
 }
 
-// kill ends a server that cannot be talked to.
+// kill ends a server that does not answer.
 func (s *session) kill(why string) {
 	s.mu.Lock()
 	if s.killed == "" {
@@ -145,11 +145,11 @@ func (s *session) kill(why string) {
 		s.conn.Close() // which ends a local server
 		return
 	}
-	_ = s.proc.Kill() // it may be dead already
+	_ = s.proc.Kill() // it may already be dead
 }
 
-// awaitExit waits for a server whose connection has ended, which it is to follow
-// soon.
+// awaitExit waits for a server whose connection has ended; the server exits soon
+// afterwards.
 func (s *session) awaitExit() {
 	select {
 	case <-s.exited:
@@ -159,7 +159,7 @@ func (s *session) awaitExit() {
 	}
 }
 
-// cause says how the server ended, with its last words.
+// cause says how the server ended, with its last output.
 func (s *session) cause() string {
 	s.mu.Lock()
 	why := s.killed

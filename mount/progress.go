@@ -7,7 +7,7 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// watcher is told of progress beside Options.Progress. It must not block.
+// watcher is called with progress in addition to Options.Progress. It must not block.
 type watcher struct{ tell func(Progress) }
 
 // watch adds a watcher, until stop is called.

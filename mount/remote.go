@@ -25,14 +25,14 @@ const (
 	remoteCommit  = "remote-commit"
 	remoteAbandon = "remote-abandon"
 	remoteStatus  = "remote-status"
-	remoteChanges = "remote-changes" // is answered by wire.CallChanged, until there are no more
+	remoteChanges = "remote-changes" // answered by calls of wire.CallChanged
 	remoteClose   = "remote-close"
 	remoteList    = "remote-list"
 	remoteFind    = "remote-find" // is this mount yours?
 )
 
 // remoteRequest names a mount by its identity, see record.identity, and by its number:
-// the identity of a mount that is gone may be another one's.
+// another mount may have the identity of one that is gone.
 type remoteRequest struct {
 	Protocol int      `json:"protocol"`
 	ID       uint64   `json:"id"`
@@ -40,10 +40,10 @@ type remoteRequest struct {
 	Path     ipc.Path `json:"path"` // for messages
 
 	Message string `json:"message,omitempty"` // of a commit
-	To      string `json:"to,omitempty"`      // URL, of a close
+	To      string `json:"to,omitempty"`      // a URL, of a close
 }
 
-// remoteServer answers other processes of the same user, and root.
+// remoteServer answers other processes of the same user, and of root.
 type remoteServer struct {
 	session  *session
 	listener *net.UnixListener
@@ -52,7 +52,7 @@ type remoteServer struct {
 	conns map[*ipc.Conn]bool // guarded by mu
 }
 
-// startRemote listens for commands until the server is lost, and its last dead mount is
+// startRemote listens for commands until the server is lost and its last dead mount is
 // closed.
 func (s *session) startRemote() error {
 	r, err := s.serveRemote()
@@ -62,13 +62,13 @@ func (s *session) startRemote() error {
 	s.mu.Lock()
 	s.remote = r
 	s.mu.Unlock()
-	if s.isLost() { // meanwhile, so that nobody may have closed it
+	if s.isLost() { // meanwhile; so nobody may have closed it
 		r.close()
 	}
 	return nil
 }
 
-// remoteServer may be nil, whose methods do nothing.
+// remoteServer may be nil; its methods then do nothing.
 func (s *session) remoteServer() *remoteServer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,20 +85,20 @@ func (s *session) serveRemote() (*remoteServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.SetUnlinkOnClose(false) // its name is relative to a descriptor that is closed by then
+	l.SetUnlinkOnClose(false) // its name is relative to a descriptor that will be closed
 	r := &remoteServer{session: s, listener: l, conns: map[*ipc.Conn]bool{}}
 	go r.acceptLoop()
 	return r, nil
 }
 
-// Bounds of the pause after a connection that could not be accepted. That passes: the
-// program has no descriptor left, or the machine no memory.
+// Limits of the pause after a connection that could not be accepted. The cause may pass:
+// the program has no descriptor left, or the machine no memory.
 const (
 	minAcceptPause = 5 * time.Millisecond
 	maxAcceptPause = time.Second
 )
 
-// acceptLoop takes connections until the listener is closed.
+// acceptLoop accepts connections until the listener is closed.
 func (r *remoteServer) acceptLoop() {
 	pause := minAcceptPause
 	for {
@@ -118,7 +118,7 @@ func (r *remoteServer) acceptLoop() {
 		}
 		pause = minAcceptPause
 		if !allowedPeer(nc) {
-			_ = nc.Close() // nothing was said
+			_ = nc.Close() // nothing was sent
 			continue
 		}
 		r.mu.Lock()
@@ -134,8 +134,8 @@ func (r *remoteServer) acceptLoop() {
 	}
 }
 
-// allowedPeer lets in the same user and root (SO_PEERCRED, unix(7)). The
-// directory's mode keeps others out already.
+// allowedPeer lets in the same user and root (SO_PEERCRED, unix(7)). The mode of the
+// directory already keeps others out.
 func allowedPeer(nc *net.UnixConn) bool {
 	raw, err := nc.SyscallConn()
 	if err != nil {
@@ -149,7 +149,7 @@ func allowedPeer(nc *net.UnixConn) bool {
 	return err == nil && allowed
 }
 
-// drain waits until every command that came has its answer.
+// drain waits until every command that has arrived is answered.
 func (r *remoteServer) drain(ctx context.Context) {
 	if r == nil {
 		return
@@ -237,7 +237,7 @@ func (r *remoteServer) list(ctx context.Context) ([]Status, error) {
 	return out, nil
 }
 
-// closeMount closes a mount for another process, which is told of the progress.
+// closeMount closes a mount for another process and reports the progress to it.
 func (r *remoteServer) closeMount(ctx context.Context, c *ipc.Conn, m *Mount) wire.CloseReply {
 	defer m.watch(func(p Progress) { c.Notify(wire.NoteProgress, wire.ProgressNote{Progress: wire.Progress(p)}) })()
 	res, err := m.Close(ctx)
@@ -254,11 +254,11 @@ type Remote struct {
 	session string      // immutable; the owner's session directory
 }
 
-// Find finds the mount that a path lies in, and the process that owns it: the mount
-// that is there now, in the caller's mount namespace, whatever else was recorded for
-// that path. runDir is the owner's run directory ("": the usual places of the user who
-// mounted, or for a plain workspace of the caller). It works for the owner's user and
-// root. ErrNotMounted; ErrServerLost where the owner is gone.
+// Find finds the mount that contains a path, and the process that owns it: the mount that
+// is there now, in the caller's mount namespace, whatever else was recorded for that path.
+// runDir is the owner's run directory ("": the usual places of the user who mounted or, for
+// a plain workspace, of the caller). It works for the owner's user and for root.
+// ErrNotMounted; ErrServerLost if the owner is gone.
 func Find(ctx context.Context, path, runDir string) (*Remote, error) {
 	abs, err := absolute(path)
 	if err != nil {
@@ -294,8 +294,8 @@ func Find(ctx context.Context, path, runDir string) (*Remote, error) {
 	return r, err
 }
 
-// mountsOf returns the mounts that are recorded with the device of e. It is one, unless
-// a process was killed: then its record stays, and the kernel uses the number again.
+// mountsOf returns the mounts that are recorded with the device of e: one, unless a process
+// was killed and left its record, and the kernel has used the number again.
 func mountsOf(e host.MountEntry, runDirs []string) []*Remote {
 	var found []*Remote
 	for _, dir := range runDirs {
@@ -310,8 +310,8 @@ func mountsOf(e host.MountEntry, runDirs []string) []*Remote {
 	return found
 }
 
-// plainAt returns the plain workspaces that a path is recorded to lie in. They are in
-// no mount table.
+// plainAt returns the plain workspaces that contain a path according to their records. They
+// are not in the mount table.
 func plainAt(abs, runDir string) []*Remote {
 	var found []*Remote
 	for _, session := range host.SessionsIn(runDir) {
@@ -327,8 +327,8 @@ func plainAt(abs, runDir string) []*Remote {
 	return found
 }
 
-// owned returns the one of the candidates whose owner says that it is its mount. nil
-// without an error: there is no candidate.
+// owned returns the candidate whose owner says that the mount is its own. nil without an
+// error: there are no candidates.
 func owned(ctx context.Context, candidates []*Remote) (*Remote, error) {
 	var err error
 	for _, r := range candidates {
@@ -339,8 +339,8 @@ func owned(ctx context.Context, candidates []*Remote) (*Remote, error) {
 	return nil, err
 }
 
-// findMount leads from a path to our mount that it lies in: first as it is
-// written, which touches nothing, then with its links resolved.
+// findMount finds our mount that contains a path: first the path as it is written, which
+// touches nothing, then with its links resolved.
 func findMount(table []host.MountEntry, abs string) (host.MountEntry, error) {
 	if e, ok := host.MountOf(table, abs); ok && e.IsOurs() {
 		return e, nil
@@ -353,8 +353,8 @@ func findMount(table []host.MountEntry, abs string) (host.MountEntry, error) {
 	return host.MountEntry{}, fmt.Errorf("%s: %w; see workdir-mount status", abs, ErrNotMounted)
 }
 
-// absolute is filepath.Abs without a question to the file system, which may be a
-// mount whose server does not answer.
+// absolute is filepath.Abs without a request to the file system, which may be a mount whose
+// server does not answer.
 func absolute(path string) (string, error) {
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path), nil
@@ -366,13 +366,13 @@ func absolute(path string) (string, error) {
 	return filepath.Join(wd, path), nil
 }
 
-// Path of the mountpoint.
+// Path returns the mountpoint.
 func (r *Remote) Path() string { return string(r.record.Path) }
 
 // Commit marks the mount as Mount.Commit does.
 func (r *Remote) Commit(ctx context.Context) error { return r.call(ctx, remoteCommit, nil, nil) }
 
-// CommitWith marks the mount, with a message as of Mount.SetMessage.
+// CommitWith marks the mount and sets a message as Mount.SetMessage does.
 func (r *Remote) CommitWith(ctx context.Context, message string) error {
 	return r.send(ctx, remoteCommit, remoteRequest{Message: message}, nil, nil)
 }
@@ -380,7 +380,7 @@ func (r *Remote) CommitWith(ctx context.Context, message string) error {
 // Abandon takes the mark back as Mount.Abandon does.
 func (r *Remote) Abandon(ctx context.Context) error { return r.call(ctx, remoteAbandon, nil, nil) }
 
-// Status of the mount.
+// Status returns the status of the mount.
 func (r *Remote) Status(ctx context.Context) (Status, error) {
 	var st Status
 	err := r.ask(ctx, remoteStatus, &st)
@@ -403,8 +403,8 @@ func (r *Remote) close(ctx context.Context, req remoteRequest, progress func(Pro
 	return Result(reply.Result), nil
 }
 
-// CloseTo closes the mount and stores its work not in its own workspace but as another one,
-// which is returned in Result.Saved.
+// CloseTo closes the mount and stores its work as another workspace instead of its own.
+// Result.Saved is that workspace.
 func (r *Remote) CloseTo(ctx context.Context, url string, progress func(Progress)) (Result, error) {
 	u, err := parseTarget(url)
 	if err != nil {
@@ -413,12 +413,12 @@ func (r *Remote) CloseTo(ctx context.Context, url string, progress func(Progress
 	return r.close(ctx, remoteRequest{To: u.String()}, progress)
 }
 
-// call asks the owner one thing.
+// call sends one request to the owner.
 func (r *Remote) call(ctx context.Context, method string, out any, progress func(Progress)) error {
 	return r.send(ctx, method, remoteRequest{}, out, progress)
 }
 
-// send is call with what else is to be said.
+// send is call with more in the request.
 func (r *Remote) send(ctx context.Context, method string, req remoteRequest, out any, progress func(Progress)) error {
 	var news callbacks
 	defer news.flush()
@@ -430,7 +430,8 @@ func (r *Remote) send(ctx context.Context, method string, req remoteRequest, out
 	})
 }
 
-// exchange asks the owner one thing. heard gets what it says before the answer.
+// exchange sends one request to the owner. heard gets what the owner sends before the
+// answer.
 func (r *Remote) exchange(ctx context.Context, method string, req remoteRequest, out any, heard func(ctx context.Context, method string, body json.RawMessage) error) error {
 	dir, err := os.Open(r.session)
 	if err != nil {
@@ -438,7 +439,7 @@ func (r *Remote) exchange(ctx context.Context, method string, req remoteRequest,
 	}
 	defer dir.Close()
 	nc, err := net.DialUnix("unix", nil, host.SocketAddr(dir))
-	if errors.Is(err, unix.EAGAIN) { // too many wait already
+	if errors.Is(err, unix.EAGAIN) { // too many are waiting already
 		return errSilent
 	}
 	if err != nil {
@@ -456,15 +457,15 @@ func (r *Remote) exchange(ctx context.Context, method string, req remoteRequest,
 	return err
 }
 
-// answerPatience is how long the owner of a mount has to answer what changes nothing. One
-// that does not is stopped, or has no descriptor left.
+// answerPatience is how long the owner of a mount may take to answer a call that changes
+// nothing. An owner that takes longer is stopped, or has no descriptor left.
 var answerPatience = 5 * time.Second // another one in a test
 
 // errSilent: the owner of a mount does not answer.
 var errSilent = errors.New("the owner does not answer")
 
-// ask is call for a question that changes nothing. ErrServerLost and errSilent where the
-// owner does not answer in time.
+// ask is call for a request that changes nothing. ErrServerLost and errSilent if the owner
+// does not answer in time.
 func (r *Remote) ask(ctx context.Context, method string, out any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerPatience, errSilent)
 	defer cancel()

@@ -19,34 +19,35 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// session is one server process and what its client knows of it.
+// session is one server process as its client sees it.
 type session struct {
 	dir    string        // immutable; the session directory
 	runDir string        // immutable
 	ping   time.Duration // immutable; pingInterval
-	lock   *os.File      // immutable; held as long as we live
+	lock   *os.File      // immutable; held as long as this process lives
 	conn   *ipc.Conn
 	proc   *os.Process   // nil for a local server
-	remote *remoteServer // guarded by mu; answers commands of other processes, nil before it does
+	remote *remoteServer // guarded by mu; answers commands of other processes; nil until then
 
-	lost    chan struct{} // closed when the server is gone, and its mounts are known to be dead
+	lost    chan struct{} // closed when the server is gone and its mounts are marked as dead
 	exited  chan struct{} // closed when the process has been reaped
-	exitErr error         // what Wait said; read after exited
+	exitErr error         // the result of Wait; read after exited
 
-	callbacks callbacks // of what is about no mount; has its own lock
+	callbacks callbacks // for calls that concern no mount; has its own lock
 	lists     lists     // likewise
 
 	taking chan struct{} // immutable; holds a token while a mountpoint is taken
 
 	mu     sync.Mutex
-	killed string            // guarded by mu; why we killed it
+	killed string            // guarded by mu; why this process killed it
 	nextID uint64            // guarded by mu
 	mounts map[uint64]*Mount // guarded by mu
-	dead   map[uint64]*Mount // guarded by mu; of a lost server, and not closed yet
+	dead   map[uint64]*Mount // guarded by mu; mounts of a lost server that are not closed yet
 }
 
-// sessions are the servers of this process. The mutex is held for a look at the map
-// alone: to start or end one takes its slot, so that it keeps nobody who needs another.
+// sessions are the servers of this process. The mutex is held only to look into the map:
+// starting or ending a server takes its slot instead, so that it does not delay callers
+// that need another server.
 var sessions = struct {
 	sync.Mutex
 	all map[sessionKey]*slot
@@ -54,8 +55,8 @@ var sessions = struct {
 
 // slot is the place of one server.
 type slot struct {
-	turn chan struct{} // holds one token: its holder looks at s, starts it or ends it
-	s    *session      // guarded by turn; nil before the first one, and after it was ended
+	turn chan struct{} // holds one token: its holder reads s, starts it or ends it
+	s    *session      // guarded by turn; nil before the first server, and after one was ended
 }
 
 // take takes the token of the slot. The caller calls give.
@@ -93,9 +94,8 @@ type sessionKey struct {
 	local  bool // for plain workspaces, without a process
 }
 
-// getSession gives the server for a run directory, and starts it if there is
-// none. That of plain workspaces needs neither FUSE nor a process. ErrCannotMount,
-// ErrNoServer.
+// getSession returns the server for a run directory, and starts it if there is none. The
+// server of plain workspaces needs neither FUSE nor a process. ErrCannotMount, ErrNoServer.
 func getSession(ctx context.Context, runDir string, plain bool) (*session, error) {
 	if !plain {
 		if err := checkHost(); err != nil {
@@ -125,8 +125,7 @@ func getSession(ctx context.Context, runDir string, plain bool) (*session, error
 	return s, nil
 }
 
-// StartOptions are the options of mounts that StartWith looks at. nil and the zero
-// value are good.
+// StartOptions are the mount options that StartWith uses. nil means the zero value.
 type StartOptions struct {
 	RunDir string // as Options.RunDir
 	Plain  bool   // as Options.Plain: neither FUSE nor a server process is needed
@@ -135,10 +134,10 @@ type StartOptions struct {
 // Start is StartWith without options.
 func Start(ctx context.Context) error { return StartWith(ctx, nil) }
 
-// StartWith checks that this host allows the mounts that will be opened with opts,
-// and starts their server process now rather than at the first Open, so that a
-// program which cannot work says so when it begins. It may be called again. Errors:
-// ErrCannotMount, ErrNoServer, ctx's.
+// StartWith checks that this host allows the mounts that will be opened with opts, and
+// starts their server process now rather than at the first Open, so that a program that
+// cannot work reports it when it begins. It may be called again. Errors: ErrCannotMount,
+// ErrNoServer, ctx's.
 func StartWith(ctx context.Context, opts *StartOptions) error {
 	var o StartOptions
 	if opts != nil {
@@ -148,7 +147,7 @@ func StartWith(ctx context.Context, opts *StartOptions) error {
 	return err
 }
 
-// checkHost says what this host lacks before anything is tried.
+// checkHost reports what this host lacks, before anything is tried.
 func checkHost() error {
 	err := host.CheckFUSE()
 	var lack *HostError
@@ -163,9 +162,9 @@ func checkHost() error {
 	return err
 }
 
-// Stop ends the server processes of this program that have no open mount, after
-// the commands of other processes that they are answering. A program that just
-// exits need not call it: its servers end with it.
+// Stop ends the server processes of this program that have no open mount, after they have
+// answered pending commands of other processes. A program that just exits need not call it:
+// its servers end with it.
 func Stop(ctx context.Context) error {
 	for _, sl := range allSlots() {
 		if err := sl.stop(ctx); err != nil {
@@ -252,7 +251,7 @@ func startSession(ctx context.Context, key sessionKey) (*session, error) {
 	return s, nil
 }
 
-// handle answers the server.
+// handle answers calls of the server.
 func (s *session) handle(ctx context.Context, _ *ipc.Conn, method string, body json.RawMessage) (out any, err error) {
 	defer func() { panics.Log(slog.Default(), err) }()
 	defer panics.Catch(method, &err)
@@ -305,9 +304,9 @@ func (s *session) log(body json.RawMessage) {
 	callbacks.run(func() { logger.Log(context.Background(), note.Level, note.Message, attrs...) })
 }
 
-// watchEnd ends what depends on a server that has ended. Its dead mounts stay
-// until they are closed: were they cleared away now, tools that are at work in
-// them would go on in the bare directory beneath, instead of failing.
+// watchEnd ends everything that depends on a server that has ended. Its dead mounts stay
+// until they are closed: if they were cleared away now, tools at work in them would go on
+// in the bare directory below, instead of failing.
 func (s *session) watchEnd() {
 	select {
 	case <-s.exited:

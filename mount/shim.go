@@ -17,12 +17,12 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// The names by which the program is run again as something else.
+// The names under which the program runs itself again as something else.
 const (
 	shimName = "workdir-shim"
 )
 
-// Exit codes of the shim, as a shell gives them.
+// Exit codes of the shim, as in a shell.
 const (
 	exitCannotRun = 126
 	exitNotFound  = 127
@@ -30,19 +30,18 @@ const (
 
 var initCalled atomic.Bool
 
-// The shim stays on its first thread: what a parent has set for its death
-// (PR_SET_PDEATHSIG, prctl(2)) belongs to a thread, and is lost by an execve(2) of another
-// one. Only an init function is sure to run on the first.
+// The shim stays on its first thread: a parent death signal (PR_SET_PDEATHSIG, prctl(2))
+// belongs to a thread, and an execve(2) by another thread loses it. Only an init function
+// is sure to run on the first thread.
 func init() {
 	if len(os.Args) > 0 && os.Args[0] == shimName {
 		runtime.LockOSThread()
 	}
 }
 
-// Init must be the first line of main, after the registration of stores of the
-// program's own. In the program itself it returns at once. Where the program was
-// run again as a server or as the shim of [Command], it does that work and does
-// not return.
+// Init must be the first line of main, after the registration of the program's own stores.
+// In the program itself it returns at once. If the program was run again as a server or as
+// the shim of [Command], it does that work and does not return.
 func Init() {
 	initCalled.Store(true)
 	if len(os.Args) == 0 {
@@ -56,7 +55,7 @@ func Init() {
 	}
 }
 
-// selfBinary is what to run as server or shim.
+// selfBinary returns the program to run as server or shim.
 func selfBinary() (string, error) {
 	if initCalled.Load() {
 		return "/proc/self/exe", nil
@@ -68,16 +67,15 @@ func selfBinary() (string, error) {
 	return path, nil
 }
 
-// Command returns an *exec.Cmd that runs name in the mount, its working directory
-// the mountpoint, or Options.At. name is looked up in PATH, from there.
+// Command returns an *exec.Cmd that runs name in the mount. Its working directory is the
+// mountpoint, or Options.At; name is looked up in PATH from there.
 //
-// Use it rather than exec.Command with a Dir or a program in the mount, which
-// freezes the whole calling program while the kernel reads from the mount
-// (fork is a vfork). The command is started by a shim outside of the mount. Do
-// not set Dir, Path or Args[0] to [5] of what you get, and add to SysProcAttr where it is
-// set, rather than replace it: Options.At needs it. A name that cannot be
-// found or run exits with 127 or 126. For a plain workspace in a program that has no
-// shim (see [Init]) it is an ordinary exec.Command with a Dir.
+// Use it rather than exec.Command with a Dir or a program in the mount, which freezes the
+// whole calling program while the kernel reads from the mount (fork is a vfork). A shim
+// outside of the mount starts the command. Do not set Dir, Path or Args[0] to [5] of the
+// *exec.Cmd; if its SysProcAttr is set, add to it rather than replace it: Options.At needs
+// it. A name that cannot be found or run exits with 127 or 126. For a plain workspace in a
+// program that has no shim (see [Init]) it is an ordinary exec.Command with a Dir.
 func Command(ctx context.Context, m *Mount, name string, arg ...string) *exec.Cmd {
 	return CommandIn(ctx, m, "", name, arg...)
 }
@@ -86,7 +84,7 @@ func Command(ctx context.Context, m *Mount, name string, arg ...string) *exec.Cm
 // mountpoint.
 func CommandIn(ctx context.Context, m *Mount, dir, name string, arg ...string) *exec.Cmd {
 	binary, err := selfBinary()
-	if err != nil && m.opts.Plain && m.opts.At == "" { // nothing can freeze, so the shim is not needed
+	if err != nil && m.opts.Plain && m.opts.At == "" { // nothing can freeze, so no shim is needed
 		cmd := exec.CommandContext(ctx, name, arg...)
 		cmd.Dir = m.Path(dir)
 		return cmd
@@ -103,20 +101,20 @@ func CommandIn(ctx context.Context, m *Mount, dir, name string, arg ...string) *
 	return cmd
 }
 
-// shimWork is what the shim is to do.
+// shimWork describes the work of the shim.
 type shimWork struct {
 	mountpoint string
 	dir        string // the working directory, relative to the mountpoint
-	at         string // where else the command sees the mountpoint; "" for nowhere
+	at         string // where else the command sees the mountpoint; "" for none
 	plain      bool   // nothing is mounted at the mountpoint
 	name       string // of the command
 	arg        []string
 }
 
-// shimArgs is how many arguments there are before the command's own.
+// shimArgs is how many arguments precede the command's own.
 const shimArgs = 6
 
-// args are the arguments of the shim; parseShimWork reads them back.
+// args returns the arguments of the shim; parseShimWork parses them.
 func (w shimWork) args() []string {
 	view := "mounted"
 	if w.plain {
@@ -132,8 +130,8 @@ func parseShimWork(args []string) (w shimWork, ok bool) {
 	return shimWork{mountpoint: args[1], dir: args[2], at: args[3], plain: args[4] == "plain", name: args[5], arg: args[shimArgs:]}, true
 }
 
-// shimMain does the work that its arguments say: it changes to the directory, and becomes
-// the command.
+// shimMain does the work in its arguments: it changes to the directory and becomes the
+// command.
 func shimMain(args []string) int {
 	w, ok := parseShimWork(args)
 	if !ok {
@@ -145,7 +143,7 @@ func shimMain(args []string) int {
 		fmt.Fprintf(os.Stderr, "workdir: %v\n", err)
 		return exitCannotRun
 	}
-	_ = os.Setenv("PWD", dir) // fails on names and values that a path cannot be
+	_ = os.Setenv("PWD", dir) // fails only on names and values that a path cannot be
 	path, err := exec.LookPath(w.name)
 	if errors.Is(err, exec.ErrDot) {
 		err = nil
@@ -177,8 +175,9 @@ func (w shimWork) enter() (string, error) {
 	return dir, enter(dir, !w.plain)
 }
 
-// enter changes to a directory, which must be on a FUSE mount or an overlay if mounted is set: a
-// command that comes after the unmount would otherwise work in the empty mountpoint.
+// enter changes to a directory. If mounted is set, the directory must be on a FUSE mount or
+// an overlay: a command that starts after the unmount would otherwise work in the empty
+// mountpoint.
 func enter(dir string, mounted bool) error {
 	if err := os.Chdir(dir); err != nil {
 		return err
@@ -193,7 +192,7 @@ func enter(dir string, mounted bool) error {
 	return nil
 }
 
-// plainCause drops the words that package exec puts around a cause.
+// plainCause drops the words that package exec adds to a cause.
 func plainCause(err error) error {
 	var e *exec.Error
 	if errors.As(err, &e) {

@@ -11,7 +11,7 @@ import (
 )
 
 // CommandPath returns a path inside the mount as the commands of [Command] see it: below
-// Options.At where that is set, else what Path returns.
+// Options.At if that is set, otherwise the same as Path.
 func (m *Mount) CommandPath(elem ...string) string {
 	if m.opts.At == "" {
 		return m.Path(elem...)
@@ -19,8 +19,8 @@ func (m *Mount) CommandPath(elem ...string) string {
 	return filepath.Join(append([]string{m.opts.At}, elem...)...)
 }
 
-// checkAt refuses a path for Options.At that commands could not have, and makes it clean.
-// The shim looks again: the host may have changed by then.
+// checkAt refuses a path for Options.At that commands could not see, and cleans it. The
+// shim checks again: the host may have changed by then.
 func (m *Mount) checkAt() error {
 	at := m.opts.At
 	if at == "" {
@@ -39,8 +39,8 @@ func (m *Mount) checkAt() error {
 	return checkUserNamespaces(m.opts.At)
 }
 
-// checkPlace reports whether a directory is at the path, or one can be made up for the
-// commands alone, see host.MakesUp.
+// checkPlace reports whether the path is a directory, or one can be made for the commands
+// alone, see host.MakesUp.
 func checkPlace(at string) error {
 	fi, err := os.Stat(at)
 	switch {
@@ -58,8 +58,8 @@ func missingPlace(at string) error {
 	return &HostError{Path: at, What: "commands cannot have the workspace there: there is no such directory", Hint: "make it first: mkdir -p " + at}
 }
 
-// checkUserNamespaces says why an ordinary user cannot have a namespace, where the kernel
-// has a setting for it.
+// checkUserNamespaces says why an ordinary user cannot have a user namespace, if a setting
+// of the kernel is the reason.
 func checkUserNamespaces(at string) error {
 	if host.MayMount() {
 		return nil

@@ -2,5 +2,5 @@ package mount
 
 import "github.com/workdir/workdir/internal/version"
 
-// Version of this module as the build knows it, or "devel".
+// Version returns the version of this module from its build information, or "devel".
 func Version() string { return version.String() }

@@ -6,16 +6,17 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// View is how a workspace is shown to tools, see docs/semantics.md.
+// View says how tools see a workspace, see docs/semantics.md.
 type View = wire.View
 
 // The views.
 const (
-	// ViewAuto is the overlay where it can be had and suits the workspace, and else FUSE.
+	// ViewAuto is the overlay if the host can make one and it suits the workspace,
+	// otherwise FUSE.
 	ViewAuto = wire.ViewAuto
-	// ViewOverlay is a kernel overlay: what is new or changed is in memory without the
-	// server, which answers for what is still in the archive. It needs CAP_SYS_ADMIN in
-	// the initial user namespace and Linux 6.6, and has no read-only mounts.
+	// ViewOverlay is a kernel overlay: new and changed files are in memory, without the
+	// server, which answers only for what is still in the archive. It needs CAP_SYS_ADMIN
+	// in the initial user namespace and Linux 6.6. There are no read-only overlays.
 	ViewOverlay = wire.ViewOverlay
 	// ViewFUSE is a FUSE mount.
 	ViewFUSE = wire.ViewFUSE
@@ -34,7 +35,7 @@ func ParseView(name string) (View, error) {
 	return "", fmt.Errorf("view %q: it is one of auto, overlay, fuse, plain", name)
 }
 
-// resolveView makes Plain and ViewPlain one.
+// resolveView unifies Plain and ViewPlain.
 func (o *Options) resolveView() error {
 	if _, err := ParseView(string(o.View)); err != nil {
 		return err
