@@ -38,6 +38,9 @@
 // kernel writes it back, and truncate(2) by path to the size that a file has leaves its
 // times (both under the writeback cache only). ioctl(2) knows no file attributes (chattr).
 //
+// Under the writeback cache the kernel asks for the attributes of a file again after each
+// close; docs/adr/0013 has what else it asks, and why.
+//
 // Requests of one mount that wait for nothing are answered one after another, on one
 // processor at a time. INTERRUPT is taken notice of by nobody: every operation ends by
 // itself.
