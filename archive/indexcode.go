@@ -60,7 +60,7 @@ func (x *index) encode(maxBytes int64) ([]byte, error) {
 	packed := make([][]byte, len(indexColumns))
 	sizes := make([]int64, len(indexColumns))
 	work := make([]func() error, len(indexColumns))
-	z := newZstdEncoder()
+	z := newZstdEncoder(x.rows())
 	for i, c := range indexColumns {
 		work[i] = func() error {
 			raw := c.encode(x, nil)
@@ -89,10 +89,18 @@ func (x *index) encode(maxBytes int64) ([]byte, error) {
 	return out, nil
 }
 
-// newZstdEncoder returns an encoder for the columns of one index. It has channels, and so
-// belongs to the bubble that made it (testing/synctest).
-func newZstdEncoder() *zstd.Encoder {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false))
+// fewRows is below how many rows the columns of an index share one compressor: its tables take
+// megabytes, and clearing those of a second one takes longer than short columns do.
+const fewRows = 4096
+
+// newZstdEncoder returns the encoder of all columns of an index with so many rows. It has
+// channels, and so belongs to the bubble that made it (testing/synctest).
+func newZstdEncoder(rows int) *zstd.Encoder {
+	opts := []zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderCRC(false)}
+	if rows < fewRows {
+		opts = append(opts, zstd.WithEncoderConcurrency(1))
+	}
+	e, err := zstd.NewWriter(nil, opts...)
 	if err != nil {
 		panic(err) // the options are constants
 	}
