@@ -11,7 +11,7 @@ import (
 	"github.com/workdir/workdir/internal/testenv"
 )
 
-const defaultFsx = 300_000 // operations, of all runs together
+const defaultFsx = 200_000 // operations, of all runs together
 
 // fsxModes are configurations of the fsx crate: those that its users have, and one
 // for a file that is there already. The crate takes it for a failure that

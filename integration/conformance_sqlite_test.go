@@ -14,7 +14,7 @@ import (
 )
 
 // defaultSQLiteKills is for each journal mode, by all ways together.
-const defaultSQLiteKills = 100
+const defaultSQLiteKills = 60
 
 // sqliteBatch is the number of rows that each transaction adds.
 const sqliteBatch = 100

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	defaultStress   = 150_000 // operations, of all rounds together
+	defaultStress   = 100_000 // operations, of all rounds together
 	stressProcesses = 8
 	stressRound     = 25_000 // operations between two commits, of all processes
 )

@@ -24,7 +24,7 @@ import (
 const (
 	seedVariable  = "WORKDIR_INTEGRATION_SEED"
 	killsVariable = "WORKDIR_INTEGRATION_KILLS"
-	defaultKills  = 200
+	defaultKills  = 120
 )
 
 // Who is killed, and in what order.

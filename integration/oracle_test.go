@@ -47,7 +47,7 @@ const droppedView = "dropped cache"
 // and -rapid.seed with the seed to repeat it.
 func TestOracle(t *testing.T) {
 	needRoot(t)
-	must(t, flag.Set("rapid.checks", strconv.Itoa(testenv.Number(t, checksVariable, 150))))
+	must(t, flag.Set("rapid.checks", strconv.Itoa(testenv.Number(t, checksVariable, 100))))
 	must(t, flag.Set("rapid.nofailfile", "true"))
 	if seed := flag.Lookup("rapid.seed").Value; seed.String() == "0" {
 		must(t, seed.Set(strconv.Itoa(testenv.Number(t, seedVariable, 1))))

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"context"
-	"crypto/rand"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,19 +12,9 @@ import (
 	"github.com/workdir/workdir/store/storetest"
 )
 
-// openAddress opens, in another process, the store that a test told of: a
-// directory, or "home bucket" for mem.
-func openAddress(ctx context.Context, address string) (store.Store, error) {
-	home, bucket, isMem := strings.Cut(address, " ")
-	if !isMem {
-		return store.NewFileStore(address), nil
-	}
-	store.SetMemDir(home)
-	u, err := store.ParsePrefix(bucket)
-	if err != nil {
-		return nil, err
-	}
-	return store.OpenBucket(ctx, u)
+// openAddress opens, in another process, the store that a test told of: a directory.
+func openAddress(_ context.Context, address string) (store.Store, error) {
+	return store.NewFileStore(address), nil
 }
 
 // lacks is what no directory has.
@@ -45,29 +34,6 @@ func TestFile(t *testing.T) {
 		Address: func(s store.Store) string { return roots[s] },
 		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, roots[s]) },
 	})
-}
-
-func TestMem(t *testing.T) {
-	buckets := map[store.Store]string{}
-	open := func(t *testing.T) store.Store {
-		bucket := "mem://" + rand.Text()
-		s := openBucket(t, bucket)
-		buckets[s] = bucket
-		return s
-	}
-	storetest.Run(t, open, &storetest.Options{
-		Pinned:  true,
-		Lacks:   lacks,
-		Address: func(s store.Store) string { return memHome(t) + " " + buckets[s] },
-		Litter:  func(t *testing.T, s store.Store) []string { return litter(t, memHome(t)) },
-	})
-}
-
-func memHome(t *testing.T) string {
-	t.Helper()
-	home, err := store.MemDir()
-	noError(t, err)
-	return home
 }
 
 // openBucket opens a store by a URL; what mem keeps is removed after the test.

@@ -27,8 +27,8 @@ const (
 )
 
 const (
-	defaultAppends = 200
-	defaultKills   = 50
+	defaultAppends = 120
+	defaultKills   = 30
 )
 
 // appendsOfOneRun bounds the history of one workflow.
