@@ -47,6 +47,7 @@ if tests; then
 	need cmake cmake
 	compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 	need stress-ng stress-ng
+	[ "$what" = bench ] || need chromium chromium google-chrome chromium-browser # for the pages of ui
 	# pjdfstest wants Rust 1.85. Debian 12 has that as cargo-web only: its cargo is
 	# of Rust 1.63.
 	rust=cargo

@@ -3,6 +3,7 @@ package ui
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +15,10 @@ import (
 // isOfHost reports whether a page is about the mounts of the host.
 func (v view) isOfHost() bool { return v == viewMounts || v == viewMount }
 
-type mountsBody struct{ Mounts []mountRow }
+type mountsBody struct {
+	Mounts []mountRow
+	Failed string // why there may be more
+}
 
 type mountRow struct {
 	mount.Status
@@ -26,26 +30,28 @@ type mountRow struct {
 // mounts lists the mounts of this user on this host.
 func (p *pages) mounts(ctx context.Context, _ target) (*frame, error) {
 	all, err := p.allMounts(ctx)
-	if err != nil {
+	if errors.Is(err, errTarget) {
 		return nil, err
 	}
 	b := &mountsBody{}
+	if err != nil {
+		b.Failed = err.Error()
+	}
 	for i := range all {
 		b.Mounts = append(b.Mounts, p.mountRow(&all[i]))
 	}
 	return &frame{Title: "Mounts of this host", Crumbs: []crumb{{"Mounts", ""}}, Script: true, Body: b}, nil
 }
 
+// allMounts returns the mounts that are found, also beside an error; errTarget in pages that
+// are kept.
 func (p *pages) allMounts(ctx context.Context) ([]mount.Status, error) {
 	if !p.live {
 		return nil, errTarget
 	}
 	all, err := mount.List(ctx, p.opts.RunDir)
-	if err != nil && len(all) == 0 {
-		return nil, err
-	}
 	slices.SortFunc(all, func(a, b mount.Status) int { return cmp.Or(cmp.Compare(a.URL, b.URL), cmp.Compare(a.Path, b.Path)) })
-	return all, nil
+	return all, err
 }
 
 func (p *pages) mountRow(st *mount.Status) mountRow {
@@ -89,8 +95,8 @@ type mountBody struct {
 
 // mount lists what has changed in one so far.
 func (p *pages) mount(ctx context.Context, t target) (*frame, error) {
-	all, err := p.allMounts(ctx)
-	if err != nil {
+	all, err := p.allMounts(ctx) // an error may be of others
+	if errors.Is(err, errTarget) {
 		return nil, err
 	}
 	i := slices.IndexFunc(all, func(st mount.Status) bool { return st.Path == t.Path })

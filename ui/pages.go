@@ -37,7 +37,7 @@ type frame struct {
 type crumb struct{ Text, Link string }
 
 // pageLinks are the links that every page has; "" where there is no such page.
-type pageLinks struct{ Style, Script, Workspaces, Mounts string }
+type pageLinks struct{ Style, Script, Icon, Workspaces, Mounts string }
 
 // pages makes the bodies of pages.
 type pages struct {
@@ -69,7 +69,7 @@ func (p *pages) page(ctx context.Context, t target) (*frame, error) {
 }
 
 func (p *pages) frameLinks() pageLinks {
-	l := pageLinks{Style: p.links.asset("style.css"), Script: p.links.asset("live.js"), Mounts: p.links.link(target{View: viewMounts})}
+	l := pageLinks{Style: p.links.asset("style.css"), Script: p.links.asset("live.js"), Icon: p.links.asset("icon.svg"), Mounts: p.links.link(target{View: viewMounts})}
 	if p.source != nil {
 		l.Workspaces = p.links.link(target{View: viewWorkspaces})
 	}

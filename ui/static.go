@@ -71,7 +71,7 @@ type staticWriter struct {
 }
 
 func (w *staticWriter) run(ctx context.Context, opts *StaticOptions) error {
-	for _, name := range []string{"style.css"} {
+	for _, name := range []string{"style.css", "icon.svg"} {
 		b, err := assets.ReadFile("assets/" + name)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(w.dir, name), b, 0o644)

@@ -136,7 +136,7 @@ func TestPages(t *testing.T) {
 	s.put("job", map[string]string{"a.txt": "one\ntwo\n", "d/e": "deep", "t.csv": "n,v\nx,1\n"})
 	s.put("job", map[string]string{"a.txt": "one\nthree\n", "d/e": "deep", "t.csv": "n,v\nx,1\n"})
 	s.put("group/inner", map[string]string{"f": ""})
-	h := s.handler(nil)
+	h := s.handler(&Options{RunDir: t.TempDir()})
 	wants(t, mustGet(t, h, "/"), ">job</a>", "group/</a>")
 	wants(t, mustGet(t, h, "/?name=group"), ">inner</a>", "group%2Finner")
 	wants(t, mustGet(t, h, "/workspace?name=job"), "2 commits", "/tree?name=job")
