@@ -9,42 +9,41 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Cloud is a Store whose driver can ask more of its bucket than a Store can.
+// Cloud is a Store whose driver can examine its bucket beyond the methods of Store.
 type Cloud interface{ Doctor() *Bucket }
 
-// Bucket is what can be asked about one bucket beside its archives. Nothing of it writes.
-// Credentials, Settings and Names are nil for what cannot be asked.
+// Bucket is what can be examined of one bucket besides its archives. Nothing in it writes.
+// Credentials, Settings and Names are nil if the cloud cannot be asked.
 type Bucket struct {
 	Place  string // region, address
-	Prefix string // comes before every key in the names of objects
+	Prefix string // of every key in the names of objects
 
-	// Credentials says where they come from, and never what they are.
+	// Credentials returns where the credentials come from, never the credentials.
 	Credentials func(context.Context) (detail string, err error)
-	// Settings returns the checks of what matters to archives: versioning, rules of
-	// lifecycle. name is that of the scratch archive's object, for rules that hold for a
-	// prefix. What it may not look at is a check that unseen returns.
+	// Settings returns the checks of settings that matter to archives: versioning, lifecycle
+	// rules. name is that of the scratch archive's object, for rules that apply to a prefix.
+	// For a setting that it may not read it returns the check of unseen.
 	Settings func(ctx context.Context, name string, unseen Unseen) []Check
-	// Names lists, by one request, the names of at most limit objects that begin with
-	// prefix and have no further slash, and those beginnings of others that end with the
-	// next slash.
+	// Names lists, by one request, the names of at most limit objects that begin with prefix
+	// and have no further slash, and the prefixes of others up to the next slash.
 	Names func(ctx context.Context, prefix string, limit int) ([]string, error)
-	// Meaning returns what an error of the cloud's SDK stands for (store.ErrNotAllowed and
-	// errors.ErrUnsupported count), its text for messages, and what the user can do.
+	// Meaning translates an error of the cloud's SDK: its kind (store.ErrNotAllowed,
+	// errors.ErrUnsupported or other), its text for messages, and what the user can do.
 	Meaning func(error) (kind error, text, todo string)
 }
 
-// Unseen returns the check of something that could not be looked at, which is no failure:
-// no archive needs it. permission is what looking takes, err is of the SDK.
+// Unseen returns the check of a setting that could not be read, which is not a failure, since
+// no archive needs it. permission is needed to read it, err is the SDK's.
 type Unseen func(check, permission string, err error) Check
 
-// Good is a check that is ok.
+// Good returns a passed check.
 func Good(name, detail string) Check { return Check{name, OK, detail, ""} }
 
-// Doubtful is a check of what works, but for what detail says.
+// Doubtful returns a warning: it works, with the reservation in detail.
 func Doubtful(name, detail, fix string) Check { return Check{name, Warn, detail, fix} }
 
-// Retention is the check of what keeps archives from being replaced; why is "" where
-// nothing does.
+// Retention returns the check for settings that prevent archives from being replaced; why is
+// "" without any.
 func Retention(why, fix string) Check {
 	if why == "" {
 		return Good("retention", "archives may be replaced at any time")
@@ -52,8 +51,8 @@ func Retention(why, fix string) Check {
 	return Check{"retention", Fail, why, fix}
 }
 
-// Versioning is the check of a bucket that keeps what is replaced, under the name that its
-// cloud has for it. ended says whether a rule removes that in time, nil that nobody knows;
+// Versioning returns the check of a bucket that keeps replaced objects; kept is its cloud's
+// name for them. ended says whether a rule removes them eventually, nil that this is unknown;
 // rule names the one to add.
 func Versioning(kept string, ended *bool, rule string) Check {
 	kept = "on: archives that are replaced or removed stay as " + kept
@@ -66,7 +65,7 @@ func Versioning(kept string, ended *bool, rule string) Check {
 	return Doubtful("versioning", kept+" for ever, and are paid for", "add a rule of lifecycle with "+rule+", see docs/stores.md")
 }
 
-// Expiry is the check for a rule that removes archives; which is "" where there is none.
+// Expiry returns the check for a rule that removes archives; which is "" without one.
 func Expiry(which, fix string) Check {
 	if which == "" {
 		return Good("expiry", "no rule removes archives")
@@ -74,17 +73,17 @@ func Expiry(which, fix string) Check {
 	return Doubtful("expiry", which+" removes archives that were not stored anew for some time", fix+", unless that is wanted: such a workspace is empty then")
 }
 
-// ownNames begins the names of what this program stores beside archives for a moment.
+// ownNames begins the names of this program's temporary objects beside archives.
 const ownNames = ".workdir-"
 
-// Beside is the directory that the scratch archive of that name is made in.
+// Beside returns the directory of the scratch archive of that name.
 func Beside(name string) string {
 	dir, _, _ := strings.Cut(name, ownNames)
 	return dir
 }
 
-// examine reports what can be asked about a bucket. It ends with a check that fails: the
-// others would fail as well.
+// examine reports on a bucket. It stops at a failed check, since the others would fail as
+// well.
 func (d *diagnosis) examine(ctx context.Context, b *Bucket) {
 	name := b.Prefix + d.scratch + ".tar.gz"
 	if b.Credentials != nil {
@@ -118,7 +117,7 @@ func (d *diagnosis) examine(ctx context.Context, b *Bucket) {
 func (b *Bucket) unseen(check, permission string, err error) Check {
 	switch kind, text, _ := b.Meaning(err); {
 	case errors.Is(kind, store.ErrNotAllowed):
-		return Check{check, Skip, "could not look: these credentials may not", "the permission " + permission + " lets them"}
+		return Check{check, Skip, "could not look: these credentials may not", "grant the permission " + permission}
 	case errors.Is(kind, errors.ErrUnsupported):
 		return Check{check, Skip, "could not look: this server cannot tell", ""}
 	default:
@@ -126,7 +125,7 @@ func (b *Bucket) unseen(check, permission string, err error) Check {
 	}
 }
 
-// leftovers looks for scratch objects of programs that were killed.
+// leftovers looks for scratch objects of killed programs.
 func (b *Bucket) leftovers(ctx context.Context, start string) Check {
 	const check, most = "leftovers", 100
 	names, err := b.Names(ctx, start, most)

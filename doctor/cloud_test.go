@@ -75,7 +75,7 @@ func TestDiagnoseCloud(t *testing.T) {
 		{Name: "credentials", Status: doctor.OK, Detail: "of the test"},
 		{Name: "bucket", Status: doctor.OK, Detail: "at home"},
 		{Name: "name", Status: doctor.OK},
-		{Name: "secret", Status: doctor.Skip, Detail: "could not look: these credentials may not", Fix: "the permission to look lets them"},
+		{Name: "secret", Status: doctor.Skip, Detail: "could not look: these credentials may not", Fix: "grant the permission to look"},
 		{Name: "unknown", Status: doctor.Skip, Detail: "could not look: this server cannot tell"},
 		{Name: "broken", Status: doctor.Skip, Detail: "could not look: broken"},
 		{Name: "leftovers", Status: doctor.OK, Detail: "no scratch objects of programs that were killed"},

@@ -1,11 +1,10 @@
-// Package doctor tries what workspaces ask of a bucket or a directory, and says for each
-// "no" what the user can do.
-//
-// It knows a store through the methods that every store has, and tries them on a scratch
-// archive: what holds for that one holds for a workspace. What only a cloud's own API can
-// answer (versioning, rules of lifecycle, where credentials come from) the store's driver
-// hands over as a [Bucket]. A package for each cloud makes it, doctor/s3, doctor/gs or
-// doctor/azure, so that a program links those of its drivers alone.
+// Package doctor tests what workspaces require of a bucket or a directory, and says for each
+// failure what the user can do.
+// It uses a store through the methods that every store has, and tries them on a scratch
+// archive: what works for that one works for a workspace. For questions that only a cloud's
+// own API can answer (versioning, lifecycle rules, the source of credentials) the store's
+// driver provides a [Bucket]. The packages doctor/s3, doctor/gs and doctor/azure implement it,
+// one for each cloud, so that a program links only those of its drivers.
 package doctor
 
 import (
@@ -19,15 +18,15 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Check is one thing that was tried, and how it went.
+// Check is one test and its outcome.
 type Check struct {
 	Name   string `json:"name"` // a word or two: "conditional create"
 	Status Status `json:"status"`
 	Detail string `json:"detail"`        // what was found, without secrets
-	Fix    string `json:"fix,omitempty"` // what the user can do where it is not ok
+	Fix    string `json:"fix,omitempty"` // what the user can do if it is not ok
 }
 
-// Error makes a check an error: of what was tried, for [CheckOf].
+// Error makes a check an error, for [CheckOf].
 func (c *Check) Error() string { return c.Detail }
 
 // Status is the outcome of a Check.
@@ -36,13 +35,13 @@ type Status string
 // Outcomes of a check.
 const (
 	OK   Status = "ok"
-	Warn Status = "warn" // works, but for what Detail says
+	Warn Status = "warn" // works, with the reservation in Detail
 	Fail Status = "fail" // workspaces do not work here
-	Skip Status = "skip" // was not tried; Detail says why
+	Skip Status = "skip" // not tried; Detail says why
 )
 
-// CheckOf returns a check that is ok with detail, or what err means: the *Check that it is,
-// or a failure whose fix is the error's own.
+// CheckOf returns a passed check with detail if err is nil; else err itself if it is a *Check,
+// or a failure with the error's own fix.
 func CheckOf(name, detail string, err error) Check {
 	c := Check{Name: name, Status: OK, Detail: detail}
 	if err == nil {
@@ -53,7 +52,7 @@ func CheckOf(name, detail string, err error) Check {
 	if errors.As(err, &found) {
 		c.Status, c.Fix = found.Status, found.Fix
 	}
-	if e, ok := err.(*store.Error); ok { //nolint:errorlint // as the drivers return it: what is around it would be lost
+	if e, ok := err.(*store.Error); ok { //nolint:errorlint // as the drivers return it: wrapping errors would be lost
 		bare := *e
 		bare.Todo = ""
 		c.Detail, c.Fix = bare.Error(), e.Todo
@@ -62,7 +61,7 @@ func CheckOf(name, detail string, err error) Check {
 	return c
 }
 
-// wrong is the error that fails a check, where it is so; else nil.
+// wrong returns the error that fails a check if is is true; else nil.
 func wrong(is bool, fix, format string, args ...any) error {
 	if !is {
 		return nil
@@ -70,7 +69,7 @@ func wrong(is bool, fix, format string, args ...any) error {
 	return &Check{Status: Fail, Detail: fmt.Sprintf(format, args...), Fix: fix}
 }
 
-// doubt is as wrong, for what works all the same.
+// doubt is as wrong, for a warning.
 func doubt(is bool, fix, format string, args ...any) error {
 	if !is {
 		return nil
@@ -80,7 +79,7 @@ func doubt(is bool, fix, format string, args ...any) error {
 
 // Options of Diagnose. Nil stands for the zero value.
 type Options struct {
-	// Quick leaves out what moves more than some KiB.
+	// Quick skips steps that move more than some KiB.
 	Quick bool
 }
 
@@ -90,20 +89,19 @@ type Target struct {
 	Prefix bool // URL is that of a prefix
 }
 
-// ParseTarget parses a URL. It is that of a prefix where it ends with a slash or names a
-// whole bucket. The error is store.ErrURL.
+// ParseTarget parses a URL. It is a prefix if it ends with a slash or names a whole bucket.
+// The error is store.ErrURL.
 func ParseTarget(url string) (Target, error) {
 	u, err := store.ParsePrefix(url)
 	path, _, _ := strings.Cut(url, "?")
 	return Target{u, u.Key == "" || strings.HasSuffix(path, "/")}, err
 }
 
-// Diagnose tries what workspaces ask of a store, and reports each check as it is done, in
-// the caller's goroutine.
-//
-// It works on a scratch archive beside the workspace, or beneath the prefix, and removes
-// it whatever happens; a workspace itself is only looked at. The error is store.ErrURL or
-// ctx's own: what the store does wrong is in the checks.
+// Diagnose tests what workspaces require of a store, and reports each check when it is done,
+// on the caller's goroutine.
+// It works on a scratch archive beside the workspace, or beneath the prefix, and always
+// removes it; the workspace itself is only read. The error is store.ErrURL or ctx's own:
+// failures of the store are in the checks.
 func Diagnose(ctx context.Context, t Target, opts *Options, report func(Check)) error {
 	u := t.URL
 	s, err := store.OpenBucket(ctx, u)
@@ -125,7 +123,7 @@ func Diagnose(ctx context.Context, t Target, opts *Options, report func(Check)) 
 	}
 	d.scratch = d.dir + store.ScratchPrefix + strings.ToLower(rand.Text()[:16]) + "/trial"
 	d.report = func(c Check) {
-		if ctx.Err() == nil { // else what was found is due to that
+		if ctx.Err() == nil { // else the failure is due to that
 			report(c)
 		}
 		if c.Status == Fail {
@@ -141,21 +139,21 @@ func Diagnose(ctx context.Context, t Target, opts *Options, report func(Check)) 
 type diagnosis struct {
 	store   store.Store
 	url     store.URL
-	key     string // of the workspace; "" where the URL is of a prefix
+	key     string // of the workspace; "" if the URL is a prefix
 	dir     string // "" or with a slash at the end
 	scratch string // key of the scratch archive
 	quick   bool
 	report  func(Check)
 
 	failed  string       // the last check that failed
-	detail  string       // of the step that is tried
-	now     store.Info   // of the scratch archive; without a Revision while it is not there
+	detail  string       // of the current step
+	now     store.Info   // of the scratch archive; without a Revision while it does not exist
 	content []byte       // of the scratch archive
 	tried   bool         // something may have been stored
-	cleanup func() error // removes the directories of the scratch archive; nil where a store has none
+	cleanup func() error // removes the directories of the scratch archive; nil if the store has none
 }
 
-// run looks at what is particular to the kind of store, and tries the steps if all is well.
+// run checks what is specific to the kind of store, and tries the steps if that passes.
 func (d *diagnosis) run(ctx context.Context) {
 	switch s := d.store.(type) {
 	case Cloud:
@@ -183,10 +181,10 @@ func (d *diagnosis) run(ctx context.Context) {
 	}
 }
 
-// tidyPatience bounds the removal of the scratch archive, which a cancel does not end.
+// tidyPatience bounds the removal of the scratch archive, which cancellation does not stop.
 const tidyPatience = 30 * time.Second
 
-// tidy removes what the diagnosis stored.
+// tidy removes everything that the diagnosis stored.
 func (d *diagnosis) tidy(ctx context.Context) Check {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyPatience)
 	defer cancel()
@@ -200,7 +198,7 @@ func (d *diagnosis) tidy(ctx context.Context) Check {
 	return CheckOf("left behind", "nothing", wrong(err != nil, "remove "+d.at(d.scratch).Identity()+".tar.gz by hand; a commit that empties a workspace needs the permission to delete", "%v", err))
 }
 
-// at is the URL of a key.
+// at returns the URL of a key.
 func (d *diagnosis) at(key string) store.URL {
 	u := d.url
 	u.Key = key

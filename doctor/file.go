@@ -16,15 +16,15 @@ import (
 // directory is a Store that keeps archives as files.
 type directory interface {
 	store.Syncer
-	// Dir returns the directory that the archive of key is in, which need not exist.
+	// Dir returns the directory of the archive of key, which need not exist.
 	Dir(key string) (string, error)
 	// Local reports whether the file system of a directory belongs to this host alone.
 	Local(dir string) bool
-	// Lock takes the lock of a commit of key, and waits for it until ctx ends.
+	// Lock acquires the lock for a commit of key, waiting until ctx ends.
 	Lock(ctx context.Context, key string) (unlock func(), err error)
 }
 
-// fileSystems names those that archives are likely to be on, by f_type of statfs(2). ZFS
+// fileSystems are the names of likely file systems for archives, by f_type of statfs(2). ZFS
 // and bcachefs are not in the kernel's header.
 var fileSystems = map[int64]string{
 	unix.EXT4_SUPER_MAGIC: "ext4", unix.XFS_SUPER_MAGIC: "xfs", unix.BTRFS_SUPER_MAGIC: "btrfs",
@@ -35,8 +35,7 @@ var fileSystems = map[int64]string{
 	unix.AFS_FS_MAGIC: "AFS", unix.OCFS2_SUPER_MAGIC: "OCFS2",
 }
 
-// lookAt makes the directory of the scratch archive, as far as that is allowed, and
-// reports what it is like.
+// lookAt creates the directory of the scratch archive, if allowed, and reports on it.
 func (d *diagnosis) lookAt(ctx context.Context, s directory) {
 	dir, err := s.Dir(d.scratch)
 	var st unix.Statfs_t
@@ -48,7 +47,7 @@ func (d *diagnosis) lookAt(ctx context.Context, s directory) {
 		}
 	}
 	if err != nil {
-		_, openErr := d.store.Open(ctx, d.scratch) // the store knows what that means
+		_, openErr := d.store.Open(ctx, d.scratch) // the store translates the error
 		d.report(CheckOf("directory", "", cmp.Or(openErr, err)))
 		return
 	}
@@ -61,14 +60,14 @@ func (d *diagnosis) lookAt(ctx context.Context, s directory) {
 		"%d MiB free; a commit writes the new archive beside the old one", free)))
 	d.report(CheckOf("lock", "the file .workdir/lock is locked, and a second commit waits for it", lockTwice(ctx, s, d.scratch)))
 	d.report(CheckOf("fsync", "of a file and of the directory", syncs(ctx, s, d.scratch, dir)))
-	d.report(CheckOf("rename", "can be kept from replacing what another tool has just made", rename(dir)))
+	d.report(CheckOf("rename", "does not replace a file that another tool has just created", rename(dir)))
 }
 
-// leastSpace is the free space below which a directory deserves a warning, MiB.
+// leastSpace is the free space below which there is a warning, MiB.
 const leastSpace = 100
 
-// makeDirs makes a directory of ours and those above it, and returns what removes them
-// with all that is in the first.
+// makeDirs creates a directory and missing parents, and returns the function that removes
+// them, with everything in the first.
 func makeDirs(path string) (remove func() error) {
 	var made []string
 	for at := path; ; at = filepath.Dir(at) {
@@ -90,7 +89,7 @@ func makeDirs(path string) (remove func() error) {
 	}
 }
 
-// lockTwice takes the lock of a commit, and looks whether it keeps a second one out.
+// lockTwice acquires the lock for a commit, and checks that it excludes a second one.
 func lockTwice(ctx context.Context, s directory, key string) error {
 	unlock, err := s.Lock(ctx, key)
 	if err != nil {
@@ -109,7 +108,7 @@ func lockTwice(ctx context.Context, s directory, key string) error {
 	return cmp.Or(err, wrong(err == nil, "mount the file system with locks (NFS: without nolock), or use another store", "two commits can have the lock at once"))
 }
 
-// syncs makes a file and the directory of a key durable.
+// syncs tests fsync of a file and of the directory of a key.
 func syncs(ctx context.Context, s directory, key, dir string) error {
 	f, err := os.CreateTemp(dir, ".workdir-tmp-")
 	if err != nil {
@@ -123,7 +122,7 @@ func syncs(ctx context.Context, s directory, key, dir string) error {
 	return nil
 }
 
-// rename looks whether the rename of a file can be kept from replacing another.
+// rename checks that a file can be renamed without replacing another.
 func rename(dir string) error {
 	f, err := os.CreateTemp(dir, ".workdir-tmp-")
 	if err != nil {

@@ -7,16 +7,16 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// ErrNoIndex means that the archive does not say which commit changed what, because another
-// program or an earlier release wrote it.
+// ErrNoIndex means that the archive does not record which commit changed which path, because
+// another program or an earlier release wrote it.
 var ErrNoIndex = errors.New("the archive has no index")
 
-// Blamed is an entry with the commit that changed it last: its attributes, or what is
-// in it, or that it has its name.
+// Blamed is an entry with the commit that last changed it: its attributes, its content, or its
+// name.
 type Blamed struct {
 	Entry
 	Commit archive.CommitID
-	Record *archive.Record // of Commit; nil where the log has forgotten it
+	Record *archive.Record // of Commit; nil if the log no longer has it
 }
 
 // Blame returns the entries of a workspace at and beneath path, as Tree does, with the
@@ -42,7 +42,7 @@ func Blame(ctx context.Context, url, path string, opts *Options) ([]Blamed, erro
 	}
 	blamed := make([]Blamed, 0, len(all))
 	for _, e := range all {
-		id := l.image.Commit(uint32(e.ino - 1)) // rows are what inode numbers come from
+		id := l.image.Commit(uint32(e.ino - 1)) // inode numbers are derived from rows
 		blamed = append(blamed, Blamed{e.Entry, id, records[id]})
 	}
 	return blamed, nil

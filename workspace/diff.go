@@ -11,7 +11,7 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Change is what became of an entry on the way from one workspace to another.
+// Change is the kind of difference of an entry between two workspaces.
 type Change string
 
 // Changes.
@@ -21,13 +21,13 @@ const (
 	Changed Change = "changed"
 )
 
-// Difference is one entry that two workspaces do not have in common.
+// Difference is one entry that differs between two workspaces.
 type Difference struct {
 	Path   string   `json:"path"`
 	Change Change   `json:"change"`
 	What   []string `json:"what,omitempty"` // of a change: "kind", "mode", "size", "content", "target", "device"
-	A      *Entry   `json:"a,omitempty"`    // nil where it was added
-	B      *Entry   `json:"b,omitempty"`    // nil where it was removed
+	A      *Entry   `json:"a,omitempty"`    // nil if it was added
+	B      *Entry   `json:"b,omitempty"`    // nil if it was removed
 
 	Patch *Patch `json:"patch,omitempty"` // of files whose content differs, with DiffOptions.Patches
 }
@@ -35,21 +35,21 @@ type Difference struct {
 // DiffOptions are the options of Diff. Nil stands for the zero value.
 type DiffOptions struct {
 	Options
-	// Path limits the comparison to what is at and beneath it, a clean path without links;
-	// "" is all.
+	// Path limits the comparison to a path and everything beneath it; a clean path without
+	// links. "" is everything.
 	Path string
 	// Patches fills in Difference.Patch.
 	Patches bool
 }
 
-// Nothing is what Diff takes for a workspace without files.
+// Nothing stands for a workspace without files in Diff.
 const Nothing = ""
 
 // Diff compares two workspaces by names, kinds, permission bits, sizes, content,
 // link targets and device numbers; not by times, owners and extended attributes.
 // Each is a URL, a version or a plain directory (IsDirectory), or Nothing. It returns the
-// differences in archive order, none where they are equal. Errors as Tree, without ErrPath;
-// those of the file system.
+// differences in archive order, none if they are equal. Errors as Tree, without ErrPath; those
+// of the file system.
 func Diff(ctx context.Context, a, b string, opts *DiffOptions) ([]Difference, error) {
 	if opts == nil {
 		opts = &DiffOptions{}
@@ -81,8 +81,8 @@ func loadSide(ctx context.Context, what string, lo loadOptions) (*loaded, error)
 }
 
 // IsDirectory reports whether a side of a comparison is a plain directory: a path, without a
-// scheme, at which there is one, and beside it no archive of that name. With a slash at its
-// end it is a directory though there be one.
+// scheme, of an existing directory that has no archive of that name beside it. With a trailing
+// slash it is a directory even beside such an archive.
 func IsDirectory(path string) bool {
 	fi, err := os.Stat(path)
 	if err != nil || !fi.IsDir() {
@@ -98,7 +98,7 @@ type differ struct {
 	opts *Options
 	a, b *loaded
 
-	at      string // only what is there, and beneath
+	at      string // only this path and everything beneath it
 	patches bool
 
 	total, done int64 // bytes of content to compare
@@ -179,8 +179,8 @@ func (d *differ) note(found Difference, a, b *listed) error {
 	return nil
 }
 
-// sameContent compares two files of one size. What is a hole in both is not read, nor
-// what two archives have in common.
+// sameContent compares two files of one size. It does not read common holes, nor content that
+// two archives are known to share.
 func (d *differ) sameContent(a, b *listed) (bool, error) {
 	if d.a.image != nil && d.b.image != nil && d.a.image.Same(uint32(a.ino-1), d.b.image, uint32(b.ino-1)) {
 		return true, nil
@@ -211,7 +211,7 @@ func (d *differ) sameContent(a, b *listed) (bool, error) {
 	return true, nil
 }
 
-// String says in words what differs, beginning with "+", "-" or "M".
+// String describes the difference, beginning with "+", "-" or "M".
 func (d Difference) String() string {
 	switch d.Change {
 	case Added:

@@ -1,25 +1,18 @@
-// Package workspace does things to whole workspaces at rest, without mounting
-// them: it exports and imports them, shows what is in them, compares and verifies
-// them.
-//
-// It knows no mounts. A function here opens the archive of a URL and has a tree stand on
-// it, or loads it into one, as a mount does, and does what it does to that tree; an
-// import fills a tree and commits it. So there is one way to read an archive and one to
-// write it.
+// Package workspace operates on whole workspaces at rest, without mounting them: it exports,
+// imports, shows, compares and verifies them.
+// It knows no mounts. Its functions open the archive of a URL as the base of a tree, or load
+// it into one, as a mount does, and then work on that tree; an import fills a tree and commits
+// it. So there is one way to read an archive and one to write it.
 //
 // # Memory
-//
-// Names and attributes are on the heap. Content of an archive with an index is read when
-// it is asked for, and 64 MiB of it are kept. Of other archives it is in memory up to
-// 64 MiB and in a temporary directory beyond that, or nowhere at all where nobody asks
-// for it.
+// Names and attributes are on the heap. Content of an archive with an index is read on demand,
+// and 64 MiB of it are cached. Content of other archives is in memory up to 64 MiB and in a
+// temporary directory beyond that, or dropped if it is not needed.
 //
 // # Hostile input
-//
-// What is exported comes from a bucket that others can write, so an export believes
-// nothing: every name is made relative to a descriptor of its directory, no
-// symbolic link is followed (package fsdir), set-user-ID bits and owners are kept only if that is
-// asked for, and device nodes are refused unless asked for. A directory that is
-// imported may change meanwhile: what changed after it was looked at is an error,
-// and nothing is stored.
+// Archives come from a bucket that others can write, so an export trusts nothing: every name
+// is created relative to a descriptor of its directory, no symbolic link is followed (package
+// fsdir), set-user-ID bits and owners are kept only on request, and device nodes are refused
+// unless requested. A directory may change while it is imported: a file that changes after it
+// was examined is an error, and nothing is stored.
 package workspace

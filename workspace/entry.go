@@ -13,7 +13,7 @@ import (
 // Kind of an entry.
 type Kind string
 
-// Kinds, as they are printed.
+// Kinds, as printed.
 const (
 	File        Kind = "file"
 	Directory   Kind = "directory"
@@ -37,8 +37,8 @@ func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // Entry is one name in a workspace.
 type Entry struct {
-	Path    string    `json:"path"`              // without a slash at the beginning
-	RawPath []byte    `json:"rawPath,omitempty"` // the path where it is not UTF-8
+	Path    string    `json:"path"`              // without a leading slash
+	RawPath []byte    `json:"rawPath,omitempty"` // the path if it is not UTF-8
 	Kind    Kind      `json:"kind"`
 	Mode    Mode      `json:"mode"`
 	UID     uint32    `json:"uid"`
@@ -46,7 +46,7 @@ type Entry struct {
 	Size    int64     `json:"size"` // bytes of a file; else 0
 	ModTime time.Time `json:"modTime"`
 	Target  string    `json:"target,omitempty"` // of a symbolic link
-	Links   uint32    `json:"links"`            // how many names the file has
+	Links   uint32    `json:"links"`            // number of names of the inode
 	Device  string    `json:"device,omitempty"` // "major:minor" of a device node
 }
 
@@ -74,7 +74,7 @@ func entryOf(t *fs.Tree, path string, n *fs.Inode, a fs.Attr) (Entry, error) {
 	return e, nil
 }
 
-// timeOf returns a time that can be printed: years beyond those of RFC 3339 are cut.
+// timeOf returns a time that can be printed: it is clamped to the years of RFC 3339.
 func timeOf(t fs.Time) time.Time {
 	const first, last = -62135596800, 253402300799 // the first second of year 1, the last of 9999
 	switch {
@@ -86,7 +86,7 @@ func timeOf(t fs.Time) time.Time {
 	return time.Unix(t.Sec, int64(t.Nsec)).UTC()
 }
 
-// listed is one entry with the number of its inode, from which Tree.Find has it.
+// listed is one entry with the number of its inode, for Tree.Find.
 type listed struct {
 	Entry
 	ino uint64
@@ -107,7 +107,7 @@ func list(t *fs.Tree, at string) ([]listed, error) {
 	return all, err
 }
 
-// contentOf sums up the sizes of the files in a list, each once.
+// contentOf sums the sizes of the files in a list, each inode once.
 func contentOf(all []listed) (size int64) {
 	seen := map[uint64]bool{}
 	for _, e := range all {
@@ -127,6 +127,6 @@ func within(path, dir string) bool {
 	return ok && (dir == "" || rest == "" || rest[0] == '/')
 }
 
-// Printable returns a name as it can be shown on a terminal: quoted as in Go where it
-// has something that would not be seen, or that a terminal would obey.
+// Printable returns a name fit for a terminal: quoted as in Go if it contains invisible
+// characters or ones that a terminal interprets.
 func Printable(name string) string { return printable.Name(name) }

@@ -19,18 +19,17 @@ import (
 // ExportOptions are the options of the exports. Nil stands for the zero value.
 type ExportOptions struct {
 	Options
-	// KeepOwner gives what is exported to those whom the archive names, with
-	// set-user-ID bits; for root. By default it belongs to this user.
+	// KeepOwner sets the owners in the archive, and set-user-ID bits; for root. By default the
+	// exported files belong to this user.
 	KeepOwner bool
-	// Devices makes device nodes, for root; by default an archive with one is
-	// refused.
+	// Devices creates device nodes, for root; by default an archive with one is refused.
 	Devices bool
-	// Path is the directory of the workspace that Export makes; "" is all of it. Symbolic
-	// links are followed on the way to it.
+	// Path is the directory of the workspace that Export exports; "" is all of it. Symbolic
+	// links on the way to it are followed.
 	Path string
-	// Replace lets ExportFile replace a file that is there.
+	// Replace lets ExportFile replace an existing file.
 	Replace bool
-	// Plain has ExportArchive and ExportFile pack the tree and its commit log anew, into one
+	// Plain makes ExportArchive and ExportFile repack the tree and its commit log into one
 	// compressed stream without an index (archive.WriterOptions.Plain). A log that cannot be
 	// read is then an error.
 	Plain bool
@@ -43,20 +42,18 @@ func (o *ExportOptions) orDefault() *ExportOptions {
 	return o
 }
 
-// Exported tells of an export.
+// Exported describes an export.
 type Exported struct {
 	Info    store.Info // of the archive
-	Entries int64      // names that were made; 0 for an export to an archive
+	Entries int64      // names created; 0 for an export to an archive
 	Bytes   int64      // of content, or of the archive
 }
 
-// Export makes the files of a workspace in a directory that does not exist yet or
-// is empty: content with its holes, permission bits, times in nanoseconds, hard
-// links, symbolic links, FIFOs, and extended attributes user.*. On error nothing of
-// them stays there.
-//
-// Errors: ErrTarget where the directory has something in it; ErrPath, also where
-// opts.Path is no directory; those of Tree; those of the file system.
+// Export creates the files of a workspace in a directory that does not exist yet or is empty:
+// content with its holes, permission bits, times in nanoseconds, hard links, symbolic links,
+// FIFOs, and extended attributes user.*. On error none of them remain.
+// Errors: ErrTarget if the directory is not empty; ErrPath, also if opts.Path is not a
+// directory; those of Tree; those of the file system.
 func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported, error) {
 	opts = opts.orDefault()
 	if err := checkEmpty(dir); err != nil {
@@ -85,7 +82,7 @@ func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported
 	entries, err := open.Unpack(ctx, l.tree, &fsdir.UnpackOptions{
 		From:      at,
 		KeepOwner: opts.KeepOwner,
-		Suid:      opts.KeepOwner, // who may not keep its owner must not lend its own rights to the owner's program
+		Suid:      opts.KeepOwner, // without keeping the owner, a suid program must not run with this user's rights
 		Root:      rootIsKnown && made,
 		RootTime:  rootIsKnown,
 		Warn:      opts.warn,
@@ -111,7 +108,7 @@ func (l *loaded) findDir(path string) (string, error) {
 	return at, nil
 }
 
-// checkEmpty checks that a directory is not there or empty.
+// checkEmpty checks that a directory does not exist or is empty.
 func checkEmpty(dir string) error {
 	open, err := fsdir.OpenDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -124,7 +121,7 @@ func checkEmpty(dir string) error {
 	return targetError(dir, err)
 }
 
-// errNotEmpty: a directory has something in it.
+// errNotEmpty: a directory is not empty.
 var errNotEmpty = errors.New("not empty")
 
 func refuseFull(open *fsdir.Dir) error {
@@ -135,7 +132,7 @@ func refuseFull(open *fsdir.Dir) error {
 	return err
 }
 
-// targetError says what is wrong with the target of an export; nil for nil.
+// targetError returns err as an error about the target of an export; nil for nil.
 func targetError(dir string, err error) error {
 	switch {
 	case errors.Is(err, errNotEmpty):
@@ -146,8 +143,8 @@ func targetError(dir string, err error) error {
 	return err
 }
 
-// openEmpty opens an empty directory, which it makes if it is not there. All work goes by
-// what is opened here: others may change the path meanwhile.
+// openEmpty opens an empty directory, which it creates if need be. All work uses the opened
+// directory, since others may change the path meanwhile.
 func openEmpty(dir string) (open *fsdir.Dir, made bool, err error) {
 	err = os.Mkdir(dir, 0o700)
 	if made = err == nil; !made && !errors.Is(err, os.ErrExist) {
@@ -163,17 +160,17 @@ func openEmpty(dir string) (open *fsdir.Dir, made bool, err error) {
 	return open, made, nil
 }
 
-// discard removes what an export that failed has made.
+// discard removes the files created by a failed export.
 func discard(open *fsdir.Dir, dir string, made bool) {
-	if open.Clear() == nil && made { // what stays is seen: the next export refuses the directory
+	if open.Clear() == nil && made { // leftovers are noticed: the next export refuses the directory
 		_ = os.Remove(dir)
 	}
 }
 
-// ExportArchive writes the archive of a workspace to w as it is stored, commit log
-// included, and checks it on the way: an error, archive.ErrFormat for one, may come
-// when the bytes are written, and they are then not to be used. With opts.Plain it writes
-// another archive of the same files and log.
+// ExportArchive writes the archive of a workspace to w as stored, including the commit log,
+// and checks it on the way: after an error, such as archive.ErrFormat, bytes may already have
+// been written, which must not be used. With opts.Plain it writes a repacked archive of the
+// same files and log.
 func ExportArchive(ctx context.Context, url string, w io.Writer, opts *ExportOptions) (Exported, error) {
 	opts = opts.orDefault()
 	if opts.Plain {
@@ -225,7 +222,7 @@ func exportPlain(ctx context.Context, url string, w io.Writer, opts *ExportOptio
 	return done, nil
 }
 
-// countingWriter counts what is written and keeps the first error.
+// countingWriter counts the bytes written and keeps the first error.
 type countingWriter struct {
 	w   io.Writer
 	n   int64
@@ -241,9 +238,9 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ExportFile stores the archive of a workspace, checked, as a file, which is there
-// whole and durable or not at all. Errors: ErrTarget where there is a file already,
-// unless opts.Replace; those of ExportArchive.
+// ExportFile stores the archive of a workspace, checked, as a file, which is complete and
+// durable or does not exist. Errors: ErrTarget if the file exists, unless opts.Replace; those
+// of ExportArchive.
 func ExportFile(ctx context.Context, url, path string, opts *ExportOptions) (Exported, error) {
 	opts = opts.orDefault()
 	exists := fmt.Errorf("export to %s: %w: ask for it to be replaced (--replace), or name another file", path, ErrTarget)
@@ -257,7 +254,7 @@ func ExportFile(ctx context.Context, url, path string, opts *ExportOptions) (Exp
 	}
 	defer func() {
 		temp.Close()
-		os.Remove(name) // it has another name if all went well
+		os.Remove(name) // on success it has been renamed
 	}()
 	done, err := ExportArchive(ctx, url, temp, opts)
 	if err != nil {
@@ -274,8 +271,8 @@ func ExportFile(ctx context.Context, url, path string, opts *ExportOptions) (Exp
 	return done, syncDir(filepath.Dir(path))
 }
 
-// publish gives a file its name. Not every file system can rename without
-// replacing, or has links.
+// publish renames a file to its final name. Not every file system can rename without
+// replacing, or has hard links.
 func publish(from, to string, replace bool) error {
 	if replace {
 		return os.Rename(from, to)

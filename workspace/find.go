@@ -7,20 +7,20 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// maxFollowed is how many links are followed before it is a loop, as in Linux.
+// maxFollowed is how many links are followed before they count as a loop, as in Linux.
 const maxFollowed = 40
 
-// finder follows a path in a tree as the kernel would if the tree were all there
-// is: it goes through symbolic links, and what leads out of the tree leads nowhere.
+// finder follows a path in a tree as the kernel would in a chroot, including symbolic links,
+// except that links out of the tree are errors.
 type finder struct {
 	tree     *fs.Tree
 	at       []*fs.Inode // from the root down; the finder holds a reference to each
-	names    []string    // of at, the root left out
+	names    []string    // of at, without the root
 	followed int
 }
 
-// find returns the inode of a path, with a reference that the caller gives back,
-// and its clean path without links. The error is ErrPath.
+// find returns the inode of a path, with a reference that the caller drops, and its clean path
+// without links. The error is ErrPath.
 func find(t *fs.Tree, path string) (*fs.Inode, string, error) {
 	f := &finder{tree: t, at: []*fs.Inode{t.Root()}}
 	t.Ref(t.Root())
@@ -64,7 +64,7 @@ func (f *finder) walk(todo []string) error {
 	return nil
 }
 
-// up leaves a directory; the root is in itself.
+// up goes to the parent directory; that of the root is the root.
 func (f *finder) up() {
 	if last := len(f.at) - 1; last > 0 {
 		f.tree.Unref(f.at[last], 1)
@@ -74,7 +74,7 @@ func (f *finder) up() {
 
 func (f *finder) kind(n *fs.Inode) Kind { return kindOf(f.tree.Attr(n).Mode) }
 
-// step goes to name in a directory, or gives the target of the link that it is.
+// step goes to name in a directory, or returns the target if it is a link.
 func (f *finder) step(dir *fs.Inode, name string) (link string, err error) {
 	n, errno := f.tree.Lookup(dir, name)
 	if errno != 0 {

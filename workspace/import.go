@@ -18,16 +18,16 @@ import (
 // there must be no archive yet.
 type ImportOptions struct {
 	Options
-	// Replace is the revision that the import takes the place of; empty for none.
+	// Replace is the revision that the import replaces; empty for none.
 	Replace store.Revision
-	// ReplaceAny lets it take the place of whatever archive is there when it
-	// begins. Replace is then ignored.
+	// ReplaceAny lets it replace the archive that is there when it begins, if any. Replace is
+	// then ignored.
 	ReplaceAny bool
-	// Portable refuses what the Python temporal-workdir cannot read.
+	// Portable refuses entries that the Python temporal-workdir cannot read.
 	Portable bool
 	// Devices accepts device nodes.
 	Devices bool
-	// Keep says which archives that imports and other commits replace stay as versions.
+	// Keep says which replaced archives, of imports and other commits, stay as versions.
 	Keep store.Keep
 	// Message is for the commit's record.
 	Message string
@@ -42,22 +42,21 @@ func (o *ImportOptions) orDefault() *ImportOptions {
 	return o
 }
 
-// Imported tells of an import.
+// Imported describes an import.
 type Imported struct {
 	Info     store.Info // of the new archive
 	CommitID archive.CommitID
-	Entries  int64 // files, directories and so on, each once however many names it has
+	Entries  int64 // inodes: files, directories and so on
 	Bytes    int64 // of content
 }
 
-// Import stores what is at a path as a workspace: a directory with all that is
-// beneath it, or a tar.gz by any program. It is one commit on top of what it
-// replaces. Content stays in a directory's files until it is packed; what changes
-// meanwhile is an error. Sockets are left out, with a warning.
-//
-// Errors: store.ErrConflict where what is at the URL does not meet the condition;
-// those of store.Commit; archive.ErrFormat, ErrLimit and ErrPortable; those of the
-// file system. Except with store.ErrUnknown nothing was stored.
+// Import stores a directory with everything beneath it, or a tar.gz by any program, as a
+// workspace. It is one commit on top of the archive that it replaces. A directory's content is
+// read when it is packed; a file that changes meanwhile is an error. Sockets are dropped, with
+// a warning.
+// Errors: store.ErrConflict if the archive at the URL does not meet the condition; those of
+// store.Commit; archive.ErrFormat, ErrLimit and ErrPortable; those of the file system. Except
+// with store.ErrUnknown nothing was stored.
 func Import(ctx context.Context, path, url string, opts *ImportOptions) (Imported, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
@@ -74,9 +73,9 @@ func Import(ctx context.Context, path, url string, opts *ImportOptions) (Importe
 	return importArchive(ctx, f, fi.Size(), path, url, opts)
 }
 
-// ImportArchive stores the content of an ordinary tar.gz as a workspace. It reads r
-// to its end, before anything is stored; a Read of r that hangs when ctx ends, or
-// when the archive is refused, is left to itself. Otherwise it is as Import.
+// ImportArchive stores the content of an ordinary tar.gz as a workspace. It reads r to its end
+// before anything is stored; a Read of r that hangs when ctx ends, or when the archive is
+// refused, is abandoned. Otherwise it is as Import.
 func ImportArchive(ctx context.Context, r io.Reader, url string, opts *ImportOptions) (Imported, error) {
 	return importArchive(ctx, r, 0, "the archive", url, opts)
 }
@@ -93,8 +92,8 @@ func importArchive(ctx context.Context, r io.Reader, size int64, name, url strin
 	})
 }
 
-// endingWith returns the bytes of r until ctx ends, though a read of r hangs, as one
-// of a terminal or a pipe can.
+// endingWith returns a reader of r that ends with ctx, even if a read of r hangs, as on a
+// terminal or a pipe.
 func endingWith(ctx context.Context, r io.Reader) (_ io.Reader, stop func()) {
 	pr, pw := io.Pipe()
 	go func() {
@@ -108,7 +107,7 @@ func endingWith(ctx context.Context, r io.Reader) (_ io.Reader, stop func()) {
 	}
 }
 
-// importing stores the tree that fill makes, on top of what is at the URL.
+// importing stores the tree that fill makes, on top of the archive at the URL.
 func importing(ctx context.Context, url string, opts *ImportOptions, fill func(*ImportOptions) (*loaded, error)) (Imported, error) {
 	opts = opts.orDefault()
 	u, err := store.ParseURL(url)
@@ -143,9 +142,9 @@ func importing(ctx context.Context, url string, opts *ImportOptions, fill func(*
 	return done, nil
 }
 
-// replaced returns the revision that the import takes the place of and its log, if
-// what is there meets the condition. A log that cannot be read is lost with its
-// archive, which the user wants replaced.
+// replaced returns the revision that the import replaces and its log, if the current archive
+// meets the condition. A log that cannot be read is lost with its archive, which the user
+// wants replaced.
 func (o *ImportOptions) replaced(ctx context.Context, s store.Store, u store.URL) (store.Revision, *archive.Log, error) {
 	obj, err := store.OpenTail(ctx, s, u.Key, store.LogTail)
 	if errors.Is(err, store.ErrNotExist) {
@@ -175,7 +174,7 @@ type committing struct {
 	opts    *ImportOptions
 	tree    *fs.Tree
 	replace store.Revision
-	log     *archive.Log // of what is replaced; nil if there is none
+	log     *archive.Log // of the replaced archive; nil without one
 }
 
 func (c *committing) commit(s store.Store, key string) (Imported, error) {
@@ -184,8 +183,8 @@ func (c *committing) commit(s store.Store, key string) (Imported, error) {
 	if err := archive.Check(c.ctx, c.tree, &wopts); err != nil {
 		return Imported{}, err
 	}
-	changes := c.tree.Changes() // it was never sealed, so all is new,
-	changes.Modified = 0        // the root too, which the tree takes for one that was there
+	changes := c.tree.Changes() // it was never sealed, so everything is new,
+	changes.Modified = 0        // including the root, which the tree counts as existing
 	wopts.Warn = nil
 	wopts.Progress = func(done int64) { c.opts.progress(Writing, done, changes.Bytes) }
 	id := archive.NewCommitID()
@@ -210,8 +209,8 @@ func (c *committing) record(id archive.CommitID, changes fs.Changes) archive.Rec
 	return rec
 }
 
-// newRecord is the record of a commit that a program makes here and now.
+// newRecord returns the record of a commit made now by a program on this host.
 func newRecord(id archive.CommitID, tool string, changes fs.Changes) archive.Record {
-	host, _ := os.Hostname() // a record without a host is one
+	host, _ := os.Hostname() // a record without a host is valid
 	return archive.Record{ID: id, Time: time.Now().UTC(), Tool: cmp.Or(tool, "workdir"), Host: host, Changed: changes}
 }

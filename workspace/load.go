@@ -14,22 +14,22 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// memoryBytes is how much content is kept in memory.
+// memoryBytes is the maximum amount of content kept in memory.
 const memoryBytes = 64 << 20
 
-// loaded is a tree that stands on an archive, or was filled from one or from a directory.
+// loaded is a tree based on an archive, or filled from one or from a directory.
 type loaded struct {
-	url   store.URL // zero where it comes from no store, like info
+	url   store.URL // zero if it does not come from a store, like info
 	info  store.Info
 	tree  *fs.Tree
-	log   *archive.Log    // nil: it has none
+	log   *archive.Log    // nil without one
 	homes []fs.Home       // in the order of closing
-	files *fsdir.Files    // nil: it comes from no directory
-	image *archive.Image  // that the tree stands on; nil: it was filled
+	files *fsdir.Files    // nil if it does not come from a directory
+	image *archive.Image  // base of the tree; nil if the tree was filled
 	src   *archive.Source // of image
-	from  *opened         // nil: nothing of it is read any more
+	from  *opened         // nil once it is no longer read
 
-	archive *archive.Archive // that from has; nil: it comes from no store
+	archive *archive.Archive // of from; nil if it does not come from a store
 
 	mu     sync.Mutex
 	broken error // guarded by mu; why src could not be read
@@ -38,7 +38,7 @@ type loaded struct {
 // close frees the tree and its content.
 func (l *loaded) close() {
 	if l.tree != nil {
-		_ = l.tree.Close() // it was only read
+		_ = l.tree.Close() // it was opened for reading
 	}
 	for _, home := range l.homes {
 		_ = home.Close() // likewise
@@ -52,7 +52,7 @@ func (l *loaded) close() {
 	l.from.close()
 }
 
-// failed returns the error behind an EIO of the tree; nil if there is none.
+// failed returns the error behind an EIO of the tree, or nil.
 func (l *loaded) failed() error {
 	if l.files != nil {
 		return l.files.Err()
@@ -62,14 +62,14 @@ func (l *loaded) failed() error {
 	return l.broken
 }
 
-// fail notes why the archive could not be read.
+// fail records why the archive could not be read.
 func (l *loaded) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.broken = err
 }
 
-// because returns err, with the error behind it where it is an EIO of the tree.
+// because returns err, or the error behind it if it is an EIO of the tree.
 func (l *loaded) because(err error) error {
 	if cause := l.failed(); cause != nil && errors.Is(err, syscall.EIO) {
 		return fmt.Errorf("%w: %w", err, cause)
@@ -77,16 +77,16 @@ func (l *loaded) because(err error) error {
 	return err
 }
 
-// loadOptions say what of an archive is wanted.
+// loadOptions say which parts of an archive are needed.
 type loadOptions struct {
 	*Options
-	content bool // to be read; else it is checked and dropped
-	devices bool // are accepted
+	content bool // content is needed; else it is checked and dropped
+	devices bool // accept device nodes
 	needLog bool // a commit log that cannot be read is an error, and not a warning
 }
 
-// load opens the archive of a URL as a tree: by its index, so that what is read of it is
-// what somebody asks for, or else by reading all of it. The caller closes what it gets.
+// load opens the archive of a URL as a tree: by its index, so that content is read on demand,
+// or else by reading all of it. The caller closes the result.
 func load(ctx context.Context, url string, opts loadOptions) (*loaded, error) {
 	o, err := open(ctx, url, archive.OpenRead)
 	if err != nil {
@@ -100,7 +100,7 @@ func load(ctx context.Context, url string, opts loadOptions) (*loaded, error) {
 	return l, nil
 }
 
-// loadOpened is load for an archive that is open already, which it takes over.
+// loadOpened is load for an open archive, which it takes over.
 func loadOpened(ctx context.Context, o *opened, opts loadOptions) (*loaded, error) {
 	info := o.object.Info()
 	ropts := opts.reader(info.Size)
@@ -121,27 +121,26 @@ func loadOpened(ctx context.Context, o *opened, opts loadOptions) (*loaded, erro
 	return l, nil
 }
 
-// stand makes a tree that reads what it is asked for.
+// stand makes a tree that reads content on demand.
 func (l *loaded) stand(a *archive.Archive, opts *archive.ReaderOptions) (err error) {
 	l.log, l.src = a.Log(), a.Source(archive.NewCache(memoryBytes), &archive.SourceOptions{Failed: l.fail})
 	if l.image, err = a.Image(l.src, opts); err == nil {
 		l.tree, err = fs.NewOn(l.image, nowhere{}, nil)
 	}
 	if err != nil {
-		_ = l.src.Close() // it was only read
+		_ = l.src.Close() // it was opened for reading
 	}
 	return err
 }
 
-// loadFrom loads the archive that r gives. size is its length, for the progress
-// only; 0 where it is not known.
+// loadFrom loads the archive in r. size is its length, only for the progress; 0 if unknown.
 func loadFrom(ctx context.Context, r io.Reader, size int64, opts loadOptions) (*loaded, error) {
 	return fill(opts, func(t *fs.Tree) (*archive.Log, error) {
 		return archive.NewReader(r, opts.reader(size)).Load(ctx, t)
 	})
 }
 
-// reader is how an archive of size bytes is read.
+// reader returns the options for reading an archive of size bytes.
 func (o loadOptions) reader(size int64) *archive.ReaderOptions {
 	return &archive.ReaderOptions{
 		Devices:  o.devices,
@@ -151,7 +150,7 @@ func (o loadOptions) reader(size int64) *archive.ReaderOptions {
 	}
 }
 
-// fill makes a tree and has it filled.
+// fill makes a tree and fills it with load.
 func fill(opts loadOptions, load func(*fs.Tree) (*archive.Log, error)) (*loaded, error) {
 	l, err := newTree(opts)
 	if err != nil {
@@ -167,7 +166,7 @@ func fill(opts loadOptions, load func(*fs.Tree) (*archive.Log, error)) (*loaded,
 // explain says what to do about a full disk.
 func (o loadOptions) explain(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
-		return fmt.Errorf("%w: there is no room for the content in %s; make room, or let TMPDIR name another directory", err, o.tempDir())
+		return fmt.Errorf("%w: there is no space for the content in %s; make space, or set TMPDIR to another directory", err, o.tempDir())
 	}
 	return err
 }
@@ -184,7 +183,7 @@ func newTree(opts loadOptions) (*loaded, error) {
 		l.close()
 		return nil, err
 	}
-	l.tree.Seal() // so that all that comes counts as new, and the root does not
+	l.tree.Seal() // so that everything added counts as new, except the root
 	return l, nil
 }
 
@@ -208,7 +207,7 @@ func (l *loaded) newHome(opts loadOptions) (fs.Home, error) {
 	return home, nil
 }
 
-// loadDir fills a tree from a directory, whose files it needs until it is closed.
+// loadDir fills a tree from a directory, whose files it reads until it is closed.
 func loadDir(ctx context.Context, dir string, opts *Options) (*loaded, error) {
 	open, err := fsdir.OpenDir(dir)
 	if err != nil {

@@ -7,9 +7,8 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// nowhere is a home for content that nobody will read: what is written is gone.
-// A tree over it has all names and attributes, and an archive that is loaded into
-// it is checked to its last byte.
+// nowhere is a home that discards content. A tree in it has all names and attributes, and an
+// archive loaded into it is checked to its last byte.
 type nowhere struct{}
 
 // NewFile implements fs.Home, as do the next three.
@@ -18,10 +17,10 @@ func (nowhere) StatFS() (total, free int64, err error) { return 0, 0, nil }
 func (nowhere) Resize(int64) error                     { return nil }
 func (nowhere) Close() error                           { return nil }
 
-// nothing is a file of which the size alone is kept.
+// nothing is a file that keeps only its size.
 type nothing struct{ size atomic.Int64 }
 
-// ReadAt is an error: the content is not there.
+// ReadAt returns EIO: the content was discarded.
 func (*nothing) ReadAt([]byte, int64) (int, error) { return 0, syscall.EIO }
 
 // WriteAt implements fs.File, as does what follows.

@@ -9,24 +9,22 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Conditions that callers can tell apart.
+// Conditions that callers can distinguish.
 var (
-	// ErrPath: the workspace has nothing at that path, or not what was asked for.
+	// ErrPath: the workspace has nothing at that path, or something of the wrong kind.
 	ErrPath = errors.New("no such file in the workspace")
-	// ErrTarget: an export would touch what is there already.
+	// ErrTarget: an export would touch existing files.
 	ErrTarget = errors.New("already there")
 )
 
 // Options are common to the functions of this package. Nil stands for the zero
 // value.
 type Options struct {
-	// TempDir is where content goes that memory has no room for; "" is
-	// os.TempDir.
+	// TempDir is the directory for content beyond the memory limit; "" is os.TempDir.
 	TempDir string
-	// Warn is told of what an archive has and the result has not, from the
-	// goroutine that called.
+	// Warn is called on the caller's goroutine for things in an archive that the result lacks.
 	Warn func(archive.Warning)
-	// Progress is told of long work now and then, from the goroutine that called.
+	// Progress is called now and then during long work, on the caller's goroutine.
 	Progress func(Progress)
 }
 
@@ -34,13 +32,13 @@ type Options struct {
 type Progress struct {
 	Phase Phase
 	Done  int64 // bytes
-	Total int64 // bytes; 0: not known
+	Total int64 // bytes; 0 if unknown
 }
 
-// Phase is what a function is at.
+// Phase is a stage of a function's work.
 type Phase string
 
-// Phases. Bytes are of the archive while reading, of content after that.
+// Phases. Bytes are of the archive while reading, of content afterwards.
 const (
 	Reading   Phase = "reading"
 	Writing   Phase = "writing"
@@ -73,15 +71,14 @@ func (o *Options) progress(phase Phase, done, total int64) {
 	}
 }
 
-// opened is an archive that is open, with the store that it is in.
+// opened is an open archive, with its store.
 type opened struct {
 	url    store.URL
 	store  store.Store
 	object store.Object
 }
 
-// open opens the archive of a URL, or a version. No more than its last tail bytes are read
-// before somebody asks for others.
+// open opens the archive of a URL, or a version. Only its last tail bytes are read in advance.
 func open(ctx context.Context, url string, tail int64) (*opened, error) {
 	u, err := store.ParseURL(url)
 	if err != nil {
@@ -99,7 +96,7 @@ func open(ctx context.Context, url string, tail int64) (*opened, error) {
 	return &opened{u, s, o}, nil
 }
 
-// close closes both. A nil one is closed.
+// close closes both. It does nothing on nil.
 func (o *opened) close() {
 	if o != nil {
 		o.object.Close()

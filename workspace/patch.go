@@ -10,24 +10,24 @@ import (
 
 // Patch says how the content of a file becomes another, line by line.
 type Patch struct {
-	// Text is in the form of diff -u, with a/PATH and b/PATH, or /dev/null for a file that
-	// is not there; patch(1) and git apply take it. "" where Binary.
+	// Text is in the form of diff -u, with a/PATH and b/PATH, or /dev/null for a missing file;
+	// patch(1) and git apply accept it. "" if Binary.
 	Text     string `json:"text,omitempty"`
 	Inserted int    `json:"inserted"` // lines
 	Deleted  int    `json:"deleted"`
-	Binary   bool   `json:"binary,omitempty"` // either has a NUL in its beginning, or more than MaxPatched bytes
+	Binary   bool   `json:"binary,omitempty"` // either has a NUL near its beginning, or more than MaxPatched bytes
 }
 
-// MaxPatched is how large a file is at most that is compared line by line.
+// MaxPatched is the maximum size of a file that is compared line by line.
 const MaxPatched = 4 << 20
 
-// sniffed is how much of a file is looked at for a NUL, as git does.
+// sniffed is how many bytes of a file are searched for a NUL, as in git.
 const sniffed = 8000
 
-// noFile stands for a file that is not there.
+// noFile stands for a missing file.
 const noFile = "/dev/null"
 
-// patch compares two files, either of which may be missing; nil where there is no content to
+// patch compares two files, either of which may be missing; nil if there is no content to
 // compare.
 func (d *differ) patch(a, b *listed) (*Patch, error) {
 	if !isFile(a) && !isFile(b) {

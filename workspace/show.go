@@ -11,12 +11,11 @@ import (
 )
 
 // Tree returns the entries of a workspace at and beneath path, in archive order:
-// each directory before its names, names sorted by bytes. "" is all of it.
-// Symbolic links are followed on the way to path, and nowhere else. An archive that has
-// an index is read as far as that; another one, to its end.
-//
-// Errors: ErrPath; those of store.Store.Open; archive.ErrFormat and
-// archive.ErrLimit for one that is refused.
+// each directory before its names, names sorted by bytes. "" is all of it. Only symbolic links
+// on the way to path are followed. Of an archive with an index only the index is read; any
+// other is read to its end.
+// Errors: ErrPath; those of store.Store.Open; archive.ErrFormat and archive.ErrLimit for a
+// refused archive.
 func Tree(ctx context.Context, url, path string, opts *Options) ([]Entry, error) {
 	l, err := load(ctx, url, loadOptions{Options: opts.orDefault(), devices: true})
 	if err != nil {
@@ -38,13 +37,11 @@ func (l *loaded) pathError(op string, err error) error {
 	return fmt.Errorf("%s %s: %w", op, l.url.Redacted(), err)
 }
 
-// Cat writes the content of files of a workspace to w, one after the other, and
-// tells which they were. Symbolic links are followed as long as they stay in the
-// workspace. All paths are looked up before anything is written. Of an archive that has
-// an index only what is in the files is read, and verified; another one is read to its
-// end first.
-//
-// Errors: ErrPath, also for what is no regular file; those of Tree; w's own.
+// Cat writes the content of files of a workspace to w, one after the other, and returns their
+// entries. It follows symbolic links within the workspace. All paths are looked up before
+// anything is written. Of an archive with an index only the files' content is read, and
+// verified; any other is read to its end first.
+// Errors: ErrPath, also for anything but a regular file; those of Tree; w's own.
 func Cat(ctx context.Context, url string, paths []string, w io.Writer, opts *Options) ([]Entry, error) {
 	l, err := load(ctx, url, loadOptions{Options: opts.orDefault(), content: true, devices: true})
 	if err != nil {
@@ -84,14 +81,14 @@ func (l *loaded) findFile(path string) (listed, error) {
 	return listed{e, a.Ino}, err
 }
 
-// file is a regular file that is read.
+// file is a regular file being read.
 type file struct {
 	from  *loaded
 	entry *listed
-	inode *fs.Inode // nil: it was not found
+	inode *fs.Inode // nil if it was not found
 }
 
-// file returns the file of an entry, which the caller releases, also beside an error.
+// file returns the file of an entry, which the caller must release even on error.
 func (l *loaded) file(e *listed) (*file, error) {
 	n, errno := l.tree.Find(e.ino)
 	if errno != 0 {
@@ -106,11 +103,11 @@ func (f *file) release() {
 	}
 }
 
-// nextData is where the next data begin, at or behind off; the size where none do.
+// nextData returns where the next data begin, at or after off; the size if there are none.
 func (f *file) nextData(off int64) int64 {
 	data, _, errno := f.from.tree.NextData(f.inode, off, f.entry.Size)
 	if errno != 0 {
-		return off // fill says why
+		return off // fill returns the error
 	}
 	return data
 }
@@ -153,10 +150,9 @@ func (l *loaded) writeContent(ctx context.Context, w io.Writer, e *listed) error
 	return nil
 }
 
-// Log returns the commits of a workspace and what its store tells of the archive; a
-// nil log where another tool wrote it. It reads the end of the archive only, and all
-// of it where there is no log: an archive that is cut off has lost it. Errors as
-// Tree, without ErrPath.
+// Log returns the commits of a workspace and the store's Info of the archive; a nil log if
+// another tool wrote it. It reads only the end of the archive, or all of it if there is no
+// log, to detect a truncated archive, which has lost its log. Errors as Tree, without ErrPath.
 func Log(ctx context.Context, url string) (log *archive.Log, info store.Info, err error) {
 	o, err := open(ctx, url, store.LogTail)
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Snapshot is one revision of a workspace, open for reading. It stays what it is while
-// the workspace goes on. Its methods but Close may be called from several goroutines.
+// Snapshot is one revision of a workspace, open for reading. Later commits do not change it.
+// Its methods except Close may be called from several goroutines.
 type Snapshot struct{ l *loaded }
 
-// Open opens the archive of a workspace; ctx ends the reads of the snapshot. One that has an index is read where it is
-// asked for, and stays open; another one is read to its end, and its content kept in
-// memory and in a temporary directory. The caller closes the snapshot.
+// Open opens the archive of a workspace; ctx ends the reads of the snapshot. An archive with
+// an index is read on demand, and stays open; any other is read to its end, and its content
+// kept in memory and in a temporary directory. The caller closes the snapshot.
 //
 // Errors: those of Tree, without ErrPath.
 func Open(ctx context.Context, url string, opts *Options) (*Snapshot, error) {
@@ -29,18 +29,17 @@ func Open(ctx context.Context, url string, opts *Options) (*Snapshot, error) {
 	return &Snapshot{l}, nil
 }
 
-// Close frees the snapshot, which nobody may use any more.
+// Close frees the snapshot, which must not be used afterwards.
 func (s *Snapshot) Close() { s.l.close() }
 
-// Info is what the store says of the archive.
+// Info is the store's description of the archive.
 func (s *Snapshot) Info() store.Info { return s.l.info }
 
-// Log returns the commits that led to the revision; nil where another program wrote the
-// archive.
+// Log returns the commits that led to the revision; nil if another program wrote the archive.
 func (s *Snapshot) Log() *archive.Log { return s.l.log }
 
-// Stat returns the entry at a path, with its clean path. Symbolic links are followed as
-// long as they stay in the workspace. "" is the root. Error: ErrPath.
+// Stat returns the entry at a path, with its clean path. It follows symbolic links within the
+// workspace. "" is the root. Error: ErrPath.
 func (s *Snapshot) Stat(path string) (Entry, error) {
 	n, at, err := find(s.l.tree, path)
 	if err != nil {
@@ -50,11 +49,10 @@ func (s *Snapshot) Stat(path string) (Entry, error) {
 	return entryOf(s.l.tree, at, n, s.l.tree.Attr(n))
 }
 
-// Dir returns at most n of the names of a directory, sorted by bytes: the first ones
-// behind the name after, which need not exist; "" is before all. total is how many names
-// the directory has. Symbolic links are followed on the way to path, and nowhere else.
-//
-// Error: ErrPath, also for what is no directory.
+// Dir returns at most n of the names of a directory, sorted by bytes: the first ones after the
+// name after, which need not exist; "" sorts before all. total is the number of names in the
+// directory. Only symbolic links on the way to path are followed.
+// Error: ErrPath, also for anything but a directory.
 func (s *Snapshot) Dir(path, after string, n int) (page []Entry, total int, err error) {
 	t := s.l.tree
 	dir, at, err := find(t, path)
@@ -104,9 +102,9 @@ func (c child) entry(t *fs.Tree, dir string) (Entry, error) {
 	return entryOf(t, path, n, t.Attr(n))
 }
 
-// ReadFile reads a part of a regular file into p, from byte off, and returns how many
-// bytes it has read; io.EOF at the end, as io.ReaderAt says. What is read is verified.
-// Symbolic links are followed as long as they stay in the workspace.
+// ReadFile reads a part of a regular file into p, from byte off, and returns the number of
+// bytes read; io.EOF at the end, as io.ReaderAt. The bytes are verified. It follows symbolic
+// links within the workspace.
 //
 // Errors: ErrPath; those of the store and of the archive.
 func (s *Snapshot) ReadFile(path string, p []byte, off int64) (int, error) {

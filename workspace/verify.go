@@ -10,28 +10,27 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Report tells of an archive that was found to be whole.
+// Report describes an archive that was found to be intact.
 type Report struct {
 	Info        store.Info
-	Log         *archive.Log // nil: another tool wrote the archive
+	Log         *archive.Log // nil if another tool wrote the archive
 	Quick       bool         // content was not read
-	Files       int64        // regular files, each once however many names it has
-	Directories int64        // the root left out
+	Files       int64        // regular files, each inode once
+	Directories int64        // without the root
 	Symlinks    int64
 	Others      int64    // FIFOs and device nodes
-	Names       int64    // of all of them, the root left out
+	Names       int64    // of all of them, without the root
 	Bytes       int64    // content of the files
 	NotPortable []string // paths for which the Python temporal-workdir refuses the archive
 	Warnings    []string
 }
 
-// Verify reads all of a workspace's archive and holds every checksum, every name and
-// every number in it against what they must be, and what the index says against the tar.
-// It needs no room for content. With opts.Quick it reads the end of an archive that has
-// an index: the index, the log and what they must agree in, and no content.
-//
-// Errors: archive.ErrFormat for a damaged archive, and for one that is refused;
-// archive.ErrLimit; those of store.Store.Open.
+// Verify reads all of a workspace's archive and checks every checksum, name and number in it,
+// and the index against the tar. It does not keep content. With opts.Quick it reads only the
+// end of an archive with an index: it checks the index, the log and their consistency, but no
+// content.
+// Errors: archive.ErrFormat for a damaged or refused archive; archive.ErrLimit; those of
+// store.Store.Open.
 func Verify(ctx context.Context, url string, opts *VerifyOptions) (*Report, error) {
 	if opts == nil {
 		opts = &VerifyOptions{}
@@ -90,12 +89,12 @@ func loadCounted(ctx context.Context, o *opened, opts loadOptions) (*loaded, err
 	l, err := loadFrom(ctx, counted, size, opts)
 	if err == nil && counted.n != size {
 		l.close()
-		err = &archive.FormatError{Reason: fmt.Sprintf("%d bytes were read, and %s has %d", counted.n, o.url.Redacted(), size)}
+		err = &archive.FormatError{Reason: fmt.Sprintf("%d bytes were read, but %s has %d", counted.n, o.url.Redacted(), size)}
 	}
 	return l, err
 }
 
-// countingReader counts what is read.
+// countingReader counts the bytes read.
 type countingReader struct {
 	r io.Reader
 	n int64
@@ -107,7 +106,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// inspect counts what is in the tree.
+// inspect counts the contents of the tree.
 func (r *Report) inspect(ctx context.Context, l *loaded) error {
 	all, err := list(l.tree, "")
 	if err != nil {

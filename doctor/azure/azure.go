@@ -1,5 +1,5 @@
-// Package azure asks Azure Blob Storage about a container, for package doctor. It knows the
-// SDK's client and no store.
+// Package azure queries Azure Blob Storage about a container, for package doctor. It uses the
+// SDK's client and knows no store.
 package azure
 
 import (
@@ -16,8 +16,8 @@ import (
 	"github.com/workdir/workdir/doctor"
 )
 
-// Container returns what can be asked about a container of an account by a client, which
-// logs in with credential unless that is nil. The store adds Prefix, Names and Meaning.
+// Container returns the Bucket of a container, queried by a client that authenticates with
+// credential, unless that is nil. The store adds Prefix, Names and Meaning.
 func Container(client *container.Client, credential azcore.TokenCredential, account string) *doctor.Bucket {
 	at, err := url.Parse(client.URL())
 	if err != nil {
@@ -29,18 +29,18 @@ func Container(client *container.Client, credential azcore.TokenCredential, acco
 		Settings: func(ctx context.Context, name string, unseen doctor.Unseen) []doctor.Check {
 			return []doctor.Check{
 				retention(ctx, client, unseen), versioning(ctx, client, doctor.Beside(name), unseen),
-				{Name: "lifecycle", Status: doctor.Skip, Detail: "only Azure's management interface tells of its rules; blocks of uploads that a kill left incomplete are gone after 7 days by themselves"},
+				{Name: "lifecycle", Status: doctor.Skip, Detail: "only Azure's management interface shows its rules; blocks of incomplete uploads disappear after 7 days by themselves"},
 			}
 		},
 	}
 }
 
-// storageScope is what a token must be for. Source: learn.microsoft.com, "Authorize with
-// Microsoft Entra ID".
+// storageScope is the scope of a token for storage. Source: learn.microsoft.com, "Authorize
+// with Microsoft Entra ID".
 const storageScope = "https://storage.azure.com/.default"
 
-// credentials looks for them in the driver's order. signature is the SAS token of the
-// client, if it has one.
+// credentials looks for credentials in the driver's order. signature is the client's SAS
+// token, if any.
 func credentials(ctx context.Context, login azcore.TokenCredential, signature url.Values) (string, error) {
 	switch {
 	case login != nil:
@@ -59,7 +59,7 @@ func credentials(ctx context.Context, login azcore.TokenCredential, signature ur
 
 func left(end time.Time) time.Duration { return time.Until(end).Round(time.Minute) }
 
-// signed says what a SAS token allows (sp) and until when (se). Source:
+// signed describes what a SAS token allows (sp) and until when (se). Source:
 // learn.microsoft.com, "Create an account SAS" and "Create a service SAS".
 func signed(q url.Values) (string, error) {
 	detail := "a SAS token"
@@ -75,7 +75,7 @@ func signed(q url.Values) (string, error) {
 	return detail, nil
 }
 
-// retention looks for what keeps an archive from being replaced.
+// retention checks for settings that prevent archives from being replaced.
 func retention(ctx context.Context, c *container.Client, unseen doctor.Unseen) doctor.Check {
 	p, err := c.GetProperties(ctx, nil)
 	if err != nil {
@@ -89,8 +89,8 @@ func retention(ctx context.Context, c *container.Client, unseen doctor.Unseen) d
 
 func isSet(v *bool) bool { return v != nil && *v }
 
-// versioning looks whether older versions and removed blobs are kept, as far as the blobs
-// in a directory show.
+// versioning checks whether older versions and removed blobs are kept, as far as the blobs in
+// a directory show.
 func versioning(ctx context.Context, c *container.Client, dir string, unseen doctor.Unseen) doctor.Check {
 	most := int32(100)
 	page, err := c.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{

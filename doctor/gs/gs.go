@@ -1,5 +1,5 @@
-// Package gs asks Google Cloud Storage about a bucket, for package doctor. It knows the
-// handle of Google's library and no store.
+// Package gs queries Google Cloud Storage about a bucket, for package doctor. It uses the
+// handle of Google's library and knows no store.
 package gs
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/workdir/workdir/doctor"
 )
 
-// Bucket returns what can be asked about a bucket. handle logs in where that has not been
-// done. host is where requests go, "" for Google's own. source says where the credentials
-// come from, "" that they are looked for where Google's libraries do. The store adds Prefix,
-// Names and Meaning.
+// Bucket returns the doctor.Bucket of a bucket. handle authenticates if that has not been done
+// yet. host is the server for requests, "" for Google's own. source says where the credentials
+// come from; "" means that Google's libraries look them up. The store adds Prefix, Names and
+// Meaning.
 func Bucket(handle func(context.Context) (*storage.BucketHandle, error), host, source string) *doctor.Bucket {
 	return &doctor.Bucket{
 		Place: "at " + cmp.Or(host, "storage.googleapis.com"),
@@ -41,7 +41,8 @@ func Bucket(handle func(context.Context) (*storage.BucketHandle, error), host, s
 	}
 }
 
-// credentialSource is where Google's libraries look first of what is there.
+// credentialSource returns the first existing source of credentials, in the order of Google's
+// libraries.
 func credentialSource() string {
 	const variable = "GOOGLE_APPLICATION_CREDENTIALS"
 	if file := os.Getenv(variable); file != "" {
@@ -77,7 +78,7 @@ func settings(attrs *storage.BucketAttrs, name string) []doctor.Check {
 	}
 }
 
-// retention looks for what keeps an archive from being replaced.
+// retention checks for settings that prevent archives from being replaced.
 func retention(attrs *storage.BucketAttrs) doctor.Check {
 	switch p := attrs.RetentionPolicy; {
 	case p != nil && p.RetentionPeriod > 0:
@@ -89,8 +90,8 @@ func retention(attrs *storage.BucketAttrs) doctor.Check {
 	return doctor.Retention("", "")
 }
 
-// deletions are the rules of lifecycle that remove the object of a name, or older
-// generations of it.
+// deletions returns the lifecycle rules that remove the object of a name, or older generations
+// of it.
 func deletions(attrs *storage.BucketAttrs, name string) []storage.LifecycleRule {
 	matches := func(patterns []string, match func(s, pattern string) bool) bool {
 		return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return match(name, p) })
@@ -101,7 +102,7 @@ func deletions(attrs *storage.BucketAttrs, name string) []storage.LifecycleRule 
 	})
 }
 
-// isOfOld reports whether a rule is for generations that were replaced.
+// isOfOld reports whether a rule applies to replaced generations.
 func isOfOld(r storage.LifecycleRule) bool {
 	c := &r.Condition
 	return c.Liveness == storage.Archived || c.NumNewerVersions > 0 || c.DaysSinceNoncurrentTime > 0 || !c.NoncurrentTimeBefore.IsZero()

@@ -1,5 +1,5 @@
-// Package s3 asks Amazon S3, and servers that speak its protocol, about a bucket, for
-// package doctor. It knows the SDK's client and no store.
+// Package s3 queries Amazon S3, and servers that speak its protocol, about a bucket, for
+// package doctor. It uses the SDK's client and knows no store.
 package s3
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/workdir/workdir/doctor"
 )
 
-// Bucket returns what can be asked about a bucket by a client. The store adds Prefix, Names
-// and Meaning.
+// Bucket returns the doctor.Bucket of a bucket, queried by a client. The store adds Prefix,
+// Names and Meaning.
 func Bucket(client *awss3.Client, name string) *doctor.Bucket {
 	b := &bucket{client, &name}
 	o := client.Options()
@@ -67,8 +67,8 @@ func (b *bucket) settings(ctx context.Context, name string, unseen doctor.Unseen
 	return append(checks, abort, doctor.Expiry(expiry, "keep archives out of that rule"))
 }
 
-// rules returns the rules of lifecycle that are on and hold for a name. Conditions on tags
-// and sizes are passed over.
+// rules returns the enabled lifecycle rules that apply to a name. Conditions on tags and sizes
+// are ignored.
 func (b *bucket) rules(ctx context.Context, name string) ([]types.LifecycleRule, error) {
 	out, err := b.client.GetBucketLifecycleConfiguration(ctx, &awss3.GetBucketLifecycleConfigurationInput{Bucket: b.name})
 	var answer smithy.APIError
@@ -79,7 +79,7 @@ func (b *bucket) rules(ctx context.Context, name string) ([]types.LifecycleRule,
 		return nil, err
 	}
 	return slices.DeleteFunc(out.Rules, func(r types.LifecycleRule) bool {
-		prefix := r.Prefix //nolint:staticcheck // older rules have it
+		prefix := r.Prefix //nolint:staticcheck // used by older rules
 		if f := r.Filter; f != nil && f.Prefix != nil {
 			prefix = f.Prefix
 		} else if f != nil && f.And != nil {
@@ -89,8 +89,8 @@ func (b *bucket) rules(ctx context.Context, name string) ([]types.LifecycleRule,
 	}), nil
 }
 
-// versioning looks what becomes of archives that are replaced. rulesErr is what kept the
-// rules from being seen.
+// versioning checks what happens to replaced archives. rulesErr is the error from reading the
+// rules.
 func (b *bucket) versioning(ctx context.Context, rules []types.LifecycleRule, rulesErr error, unseen doctor.Unseen) doctor.Check {
 	out, err := b.client.GetBucketVersioning(ctx, &awss3.GetBucketVersioningInput{Bucket: b.name})
 	if err != nil {

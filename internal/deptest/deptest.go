@@ -1,19 +1,19 @@
-// Package deptest holds the table of which package may import which. The table
-// is the architecture; its test reads every Go file of the module and fails on
-// an arrow that points up, or on a foreign world that enters by a second door.
+// Package deptest holds the table of allowed imports. The table is the architecture; its test
+// reads every Go file of the module and fails on an import that points up, or on a foreign
+// world that enters through a second package.
 package deptest
 
 // module is the path of this module.
 const module = "github.com/workdir/workdir"
 
-// rule says what a package may import: of ours, and of the foreign worlds that
-// enter in one place only.
+// rule says what a package may import: of ours, and of the foreign worlds that enter through
+// one package only.
 type rule struct {
 	ours    []string // relative to the module
 	foreign []string // prefixes of import paths
-	tests   []string // of ours, for its test files alone
+	tests   []string // of ours, only for its test files
 
-	names map[string][]string // all that it may use of some of ours; tests may use more
+	names map[string][]string // the only names that it may use of some of ours; tests may use more
 }
 
 // example is the rule of a program that shows how packages are used.
@@ -114,7 +114,7 @@ var table = map[string]rule{
 	"packaging/image":              {},
 }
 
-// testsMay is what any test file may import beyond its package's rule.
+// testsMay is what every test file may import beyond its package's rule.
 var testsMay = []string{
 	"pgregory.net/rapid",
 	"github.com/rogpeppe/go-internal/testscript",

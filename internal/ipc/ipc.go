@@ -22,7 +22,7 @@ const maxFrame = 16 << 20
 // queueLen is the number of frames that may wait for the socket.
 const queueLen = 256
 
-// ErrClosed is what calls give once the connection has ended.
+// ErrClosed is the error of calls once the connection has ended.
 var ErrClosed = errors.New("connection closed")
 
 // Handler answers the calls and notifications of the peer. Each runs in a
@@ -54,8 +54,8 @@ const (
 	kindCancel kind = "cancel"
 )
 
-// outgoing is a frame in the queue, or, with sent, a question when everything
-// before it has been written.
+// outgoing is a frame in the queue, or, with sent, a request to signal when everything before
+// it has been written.
 type outgoing struct {
 	frame []byte
 	sent  chan struct{}
@@ -96,8 +96,8 @@ func New(rw io.ReadWriteCloser, h Handler, codec Codec) *Conn {
 // Done is closed when the connection has ended, by either side.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Close ends the connection. Calls that wait give ErrClosed; handlers are
-// cancelled and not waited for (see Drain).
+// Close ends the connection. Pending calls return ErrClosed; handlers are cancelled but not
+// waited for (see Drain).
 func (c *Conn) Close() error {
 	var err error
 	c.once.Do(func() {
@@ -143,8 +143,8 @@ func (c *Conn) Drain(ctx context.Context) {
 	}
 }
 
-// Call asks the peer and decodes its answer into out, unless out is nil. When
-// ctx ends first the peer is told so and ctx's cause is returned.
+// Call calls the peer and decodes its answer into out, unless out is nil. If ctx ends first,
+// Call notifies the peer and returns ctx's cause.
 func (c *Conn) Call(ctx context.Context, method string, in, out any) error {
 	id, answer, err := c.ask(ctx, method, in)
 	defer c.forget(id)
@@ -162,17 +162,17 @@ func (c *Conn) Call(ctx context.Context, method string, in, out any) error {
 	}
 }
 
-// CallToEnd is Call for what must have a definite end: when ctx ends the peer is
-// told so, whenever that is, and its answer is waited for all the same.
+// CallToEnd is Call for calls that must have a definite outcome: when ctx ends the peer is
+// notified, but CallToEnd still waits for its answer.
 func (c *Conn) CallToEnd(ctx context.Context, method string, in, out any) error {
 	id, answer, err := c.ask(context.WithoutCancel(ctx), method, in)
 	defer c.forget(id)
 	if err != nil {
 		return err
 	}
-	// Behind the call in the queue, so that the peer knows what to cancel.
+	// After the call in the queue, so that the peer knows what to cancel.
 	stop := context.AfterFunc(ctx, func() {
-		_ = c.send(context.Background(), frame{ID: id, Kind: kindCancel}) // fails only when the connection has ended
+		_ = c.send(context.Background(), frame{ID: id, Kind: kindCancel}) // fails only if the connection has ended
 	})
 	defer stop()
 	select {
@@ -183,8 +183,7 @@ func (c *Conn) CallToEnd(ctx context.Context, method string, in, out any) error 
 	}
 }
 
-// last returns the answer that came before the end of the connection, where both
-// were seen at once; else ErrClosed.
+// last returns an answer that arrived before the end of the connection; else ErrClosed.
 func (c *Conn) last(answer <-chan frame, out any) error {
 	select {
 	case f := <-answer:
@@ -194,7 +193,7 @@ func (c *Conn) last(answer <-chan frame, out any) error {
 	}
 }
 
-// ask sends a call. The caller calls forget, whatever comes of it.
+// ask sends a call. The caller must always call forget.
 func (c *Conn) ask(ctx context.Context, method string, in any) (id uint64, answer <-chan frame, err error) {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -226,8 +225,8 @@ func (c *Conn) result(f frame, out any) error {
 	return json.Unmarshal(f.Body, out)
 }
 
-// Notify tells the peer something and does not wait. Where the peer does not
-// keep up the notification is dropped.
+// Notify sends a notification to the peer without waiting. If the peer does not keep up the
+// notification is dropped.
 func (c *Conn) Notify(method string, in any) {
 	body, err := json.Marshal(in)
 	if err != nil {
@@ -236,7 +235,7 @@ func (c *Conn) Notify(method string, in any) {
 	c.trySend(frame{Kind: kindNotify, Method: method, Body: body})
 }
 
-// trySend drops the frame where the peer does not keep up.
+// trySend drops the frame if the peer does not keep up.
 func (c *Conn) trySend(f frame) {
 	b, err := encode(f)
 	if err != nil {
@@ -347,7 +346,7 @@ func (c *Conn) handle(f frame) {
 	ctx, cancel := context.WithCancel(context.Background())
 	if f.Kind == kindNotify {
 		defer cancel()
-		_, _ = c.handler(ctx, c, f.Method, f.Body) // nobody waits for the answer of a notification
+		_, _ = c.handler(ctx, c, f.Method, f.Body) // the answer of a notification is dropped
 		return
 	}
 	c.mu.Lock()
@@ -383,8 +382,8 @@ func (c *Conn) finished(id uint64) {
 	c.idle = nil
 }
 
-// answer returns the frame of the answer. What cannot be sent, such as one over the
-// limit, becomes an error: the caller waits for an answer.
+// answer returns the frame of the answer. An answer that cannot be sent, such as one over the
+// limit, becomes an error, since the caller waits for one.
 func (c *Conn) answer(ctx context.Context, f frame) []byte {
 	reply := frame{ID: f.ID, Kind: kindReply}
 	out, err := c.handler(ctx, c, f.Method, f.Body)

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// Path is a path on its way in JSON, whose strings are UTF-8 (RFC 8259), while a path may
-// have any bytes: one that is not UTF-8 travels in base64.
+// Path is a path encoded in JSON, whose strings are UTF-8 (RFC 8259), while a path may have
+// any bytes: one that is not UTF-8 is encoded in base64.
 type Path string
 
 // MarshalJSON implements json.Marshaler.

@@ -1,5 +1,5 @@
-// Package panics makes a panic the error of the call that it is in, so that it ends that
-// call and nothing else that the process has.
+// Package panics turns a panic into the error of the call that it occurs in, so that it ends
+// only that call and not the process.
 package panics
 
 import (
@@ -9,9 +9,8 @@ import (
 	"runtime/debug"
 )
 
-// Error is a panic that was caught at a door: where a call, the loading of an
-// archive or a commit begins. It is the end of what panicked, and of nothing else that
-// the process has.
+// Error is a panic that was caught where a call, the loading of an archive or a commit begins.
+// It ends only that operation and not the process.
 type Error struct {
 	op    string
 	value any
@@ -20,7 +19,7 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: panic: %v", e.op, e.value) }
 
-// Catch is to be deferred: it makes a panic the error of the function that defers it.
+// Catch must be deferred: it turns a panic into the error of the function that defers it.
 func Catch(op string, err *error) {
 	if r := recover(); r != nil {
 		*err = New(op, r)
@@ -32,10 +31,10 @@ func New(op string, value any) error {
 	return &Error{op: op, value: value, stack: string(debug.Stack())}
 }
 
-// Log tells the log where a panic came from, if err is one.
+// Log logs the stack of a panic, if err is one.
 func Log(log *slog.Logger, err error) {
 	var p *Error
 	if errors.As(err, &p) {
-		log.Error("panic: what it hit has ended, the rest goes on", "op", p.op, "panic", p.value, "stack", p.stack)
+		log.Error("panic: the operation has ended, the process continues", "op", p.op, "panic", p.value, "stack", p.stack)
 	}
 }

@@ -1,7 +1,7 @@
-// Package printable makes text that others chose fit for people's eyes: names of files,
-// workspaces, processes and hosts can hold what a terminal obeys (escape sequences), what
-// is not seen, or what turns the order of the letters around (U+202E). Sizes are written for
-// people here too. What is meant for programs, such as JSON, does not go through it.
+// Package printable makes untrusted text safe to print: names of files, workspaces, processes
+// and hosts can contain escape sequences, invisible characters, or ones that reverse the order
+// of letters (U+202E). It also formats sizes for people. Output for programs, such as JSON,
+// does not use it.
 package printable
 
 import (
@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// Name returns a name as it can be shown: quoted as in Go where it has something that
-// would not be seen as it is, a line break among them.
+// Name returns a printable form of a name: quoted as in Go if it contains invisible or control
+// characters, including line breaks.
 func Name(name string) string {
 	quoted := strconv.Quote(name)
 	if quoted[1:len(quoted)-1] == name {
@@ -21,9 +21,9 @@ func Name(name string) string {
 	return quoted
 }
 
-// Text returns text of one or several lines in which all that would not be seen as it is
-// is escaped as in Go. Line breaks and tabs stay, so names in it must have been through
-// Name, or be quoted.
+// Text returns text of one or several lines with invisible and control characters escaped as
+// in Go. Line breaks and tabs stay, so names in it must have been passed through Name, or be
+// quoted.
 func Text(text string) string {
 	if isPlain(text) {
 		return text
@@ -60,7 +60,7 @@ func isShown(r rune, size int) bool {
 	return r == '\n' || r == '\t' || strconv.IsPrint(r)
 }
 
-// Bytes writes a number of bytes in binary units with one decimal.
+// Bytes formats a number of bytes in binary units with one decimal.
 func Bytes(n int64) string {
 	if n < 1<<10 {
 		return fmt.Sprintf("%d B", n)

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// HearSignals lets this process take the signals that it was started to ignore, as
-// nohup does, since what it starts would ignore them too.
+// HearSignals makes this process receive the signals that it was started to ignore, as under
+// nohup, since its child processes would ignore them too.
 func HearSignals() {
 	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
 		if signal.Ignored(sig) {

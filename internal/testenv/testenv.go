@@ -1,5 +1,5 @@
-// Package testenv is what tests share: figures that their environment sets, signals that
-// are ignored, and waiting for a condition.
+// Package testenv has helpers shared by tests: numbers set by the environment, ignored
+// signals, and waiting for a condition.
 package testenv
 
 import (
@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// Number returns the number that an environment variable has, otherwise where it is
-// not set.
+// Number returns the number in an environment variable, or otherwise if it is not set.
 func Number(t testing.TB, name string, otherwise int) int {
 	t.Helper()
 	v := os.Getenv(name)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Patience is how long WaitFor waits: no condition takes as long unless something is wrong.
+// Patience is how long WaitFor waits: a condition takes that long only if something is wrong.
 const Patience = time.Minute
 
 // WaitFor polls a condition, and fails the test if it does not hold within Patience.
@@ -16,7 +16,7 @@ func WaitFor(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// Eventually polls a condition until it holds or the limit is over, and reports whether it
+// Eventually polls a condition until it holds or the limit has passed, and reports whether it
 // held.
 func Eventually(limit time.Duration, cond func() bool) bool {
 	tick := time.NewTicker(5 * time.Millisecond)

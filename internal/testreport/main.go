@@ -1,7 +1,6 @@
-// Command testreport reads the output of "go test -json" and prints what a
-// person wants to see of it: the output of what failed, a line for each package,
-// and the totals. It exits with 1 if anything failed, was skipped, or if no test
-// ran at all.
+// Command testreport reads the output of "go test -json" and prints it for people: the output
+// of failed tests, a line for each package, and the totals. It exits with 1 if anything failed
+// or was skipped, or if no test ran at all.
 package main
 
 import (
@@ -28,7 +27,7 @@ type report struct {
 	out                     io.Writer
 	output                  map[string][]string // by package and test, of those that have not passed
 	passed, failed, skipped int
-	broken                  []string // packages that failed, to build for example
+	broken                  []string // packages that failed, for example to build
 }
 
 func main() {
