@@ -27,7 +27,7 @@ func Workspace(ctx context.Context) (*mount.Mount, bool) {
 	return nil, false
 }
 
-// mainVisit returns the visit of what Workspace returns; nil if there is none.
+// mainVisit returns the visit of Workspace's workspace, or nil.
 func mainVisit(ctx context.Context) *visit {
 	for v := visitOf(ctx); v != nil; v = v.outer {
 		if v.isMain() {
@@ -49,11 +49,11 @@ func WorkspaceNamed(ctx context.Context, name string) (*mount.Mount, bool) {
 }
 
 // errNoWorkspace is for functions that need a workspace.
-var errNoWorkspace = errors.New("no workspace in the context; give it the context of an activity that a rule of the plugin names, or of Do's function")
+var errNoWorkspace = errors.New("no workspace in the context; pass the context of an activity named by a rule of the plugin, or of Do's function")
 
-// Path returns a path in the workspace of ctx; without elements, the mountpoint. It
-// panics where there is no workspace, as activity.GetInfo does outside of activities:
-// a path that is relative to nothing would be one in the worker's directory.
+// Path returns a path in the workspace of ctx; without elements, the mountpoint. It panics
+// without a workspace, as activity.GetInfo does outside of activities: a relative path would
+// refer to the worker's directory.
 func Path(ctx context.Context, elem ...string) string {
 	m, ok := Workspace(ctx)
 	if !ok {
@@ -73,9 +73,9 @@ func Commit(ctx context.Context) error {
 }
 
 // Command returns an *exec.Cmd that runs a program in the workspace of ctx, as
-// mount.Command does, with the environment that Environ returns; where Options.At is set,
-// the variable of this workspace's path is that. In a ctx without a workspace running it is
-// an error.
+// mount.Command does, with the environment of Environ; if Options.At is set, the variable of
+// this workspace's path has that value. Without a workspace in ctx running the command is an
+// error.
 func Command(ctx context.Context, name string, arg ...string) *exec.Cmd {
 	v := mainVisit(ctx)
 	if v == nil {
@@ -88,23 +88,21 @@ func Command(ctx context.Context, name string, arg ...string) *exec.Cmd {
 	return cmd
 }
 
-// Environ returns the environment of this process, as os.Environ, and after it the
-// variables by which tools find the workspaces of ctx: WORKDIR, the path of what
-// Workspace returns, and WORKDIR_URL, its URL without secrets; for those with a name
-// WORKDIR_NAME and WORKDIR_NAME_URL; or what Options.Env says.
-//
-// An activity's process runs other activities beside it, so nothing is put into its own
-// environment: give this to the commands that you start (exec.Cmd.Env), or let [Command]
-// do that.
+// Environ returns the environment of this process, as os.Environ, followed by the variables by
+// which tools find the workspaces of ctx: WORKDIR, the path of Workspace's workspace, and
+// WORKDIR_URL, its URL without secrets; for named ones WORKDIR_NAME and WORKDIR_NAME_URL; or
+// those of Options.Env.
+// The process runs other activities concurrently, so its own environment is not changed: pass
+// this one to the commands that you start (exec.Cmd.Env), or let [Command] do that.
 func Environ(ctx context.Context) []string {
 	return append(os.Environ(), visitOf(ctx).variables()...)
 }
 
-// variable is the environment variable that has the path of a workspace, as in
-// workdir-mount exec; see [Environ].
+// variable is the environment variable for the path of a workspace, as in workdir-mount exec;
+// see [Environ].
 const variable = "WORKDIR"
 
-// urlVariable names the variable of a workspace's URL, beside that of its path.
+// urlVariable returns the variable for a workspace's URL, given that for its path.
 func urlVariable(path string) string { return path + "_URL" }
 
 // variable names the variable of the workspace's path.
@@ -118,8 +116,8 @@ func (w *workspace) variable() string {
 	return variable + "_" + strings.ToUpper(strings.ReplaceAll(w.opts.Name, "-", "_"))
 }
 
-// variables returns those of a visit and all around it. Of two with one name package
-// exec takes the last, the innermost.
+// variables returns those of a visit and all enclosing ones. Of two with the same name package
+// exec uses the last, the innermost.
 func (v *visit) variables() []string {
 	if v == nil {
 		return nil

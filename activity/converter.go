@@ -14,9 +14,8 @@ import (
 // worker runs the activity.
 type converterKey struct{}
 
-// contextConverter returns the data converter as the SDK would use it for the activity,
-// in a context of the activity's: the plugin's, or that of the client, or the SDK's
-// default.
+// contextConverter returns the data converter that the SDK would use in the activity's
+// context: the plugin's, or that of the client, or the SDK's default.
 func (a *attempt) contextConverter(ctx context.Context) converter.DataConverter {
 	dc := a.worker.plugin.opts.DataConverter
 	if dc == nil {
@@ -41,16 +40,16 @@ func (a *attempt) contextConverter(ctx context.Context) converter.DataConverter 
 }
 
 // clientInterceptor puts the data converter of a client into the contexts of all
-// activities of the client's workers; the SDK has no way to ask for it. The SDK takes an
-// interceptor of a client that is one of workers too for both, and puts it around those
-// of the workers.
+// activities of the client's workers; the SDK has no way to ask for it. The SDK uses a
+// client's interceptor that is also a worker interceptor as both, and puts it around those of
+// the workers.
 type clientInterceptor struct {
 	interceptor.InterceptorBase
 	options *client.Options // the client's own; not changed once its workers run
 }
 
-// configureClient is the plugin's hook for a client that is being made. Plugins behind
-// it may still set another converter.
+// configureClient is the plugin's hook for a client that is being created. Later plugins may
+// still set another converter.
 func configureClient(_ context.Context, o client.PluginConfigureClientOptions) error {
 	o.ClientOptions.Interceptors = append(o.ClientOptions.Interceptors, &clientInterceptor{options: o.ClientOptions})
 	return nil

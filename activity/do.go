@@ -16,12 +16,10 @@ import (
 // have. Do may be called several times in one activity, also nested, for different
 // workspaces or, one after the other, for the same one. ctx must be an activity's, on a
 // worker with the plugin of [NewPlugin]; otherwise the error is ErrNoPlugin.
-//
-// The error of fn is returned as it is; what is wrong with unmounting after it
-// goes to the activity's log. Other errors are application errors of Temporal, see
-// docs/errors.md, and match those of mount.Open and mount.Mount.Close, and the
-// cause of the context's end, for errors.Is. With an error there is no result but
-// the one that fn returned with its own.
+// The error of fn is returned unchanged; errors of unmounting after it go to the activity's
+// log. Other errors are application errors of Temporal, see docs/errors.md, and match those of
+// mount.Open and mount.Mount.Close, and the cause of the context's end, for errors.Is. With an
+// error there is no result, except one that fn returned with its own error.
 func Do[Out any](ctx context.Context, url string, opts *Options, fn func(context.Context, *mount.Mount) (Out, error)) (Out, error) {
 	var out Out
 	w, err := doWorkspace(url, opts)

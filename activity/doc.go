@@ -1,8 +1,7 @@
 // Package activity runs Temporal activities in workspaces. It is imported as
 // wdactivity, since every user of it imports the SDK's package activity too.
-//
-// The door is a plugin, in the options of the client or the worker. Its rules give
-// ordinary activities their workspaces; an activity may open further ones by [Do].
+// The entry point is a plugin, in the options of the client or the worker. Its rules assign
+// workspaces to ordinary activities; an activity may open more by [Do].
 //
 //	func main() {
 //		mount.Init() // first line of main
@@ -21,12 +20,11 @@
 //		return "built", wdactivity.Commit(ctx)
 //	}
 //
-// Each workspace is mounted before the function runs, and unmounted after it in every
-// case: return, error, panic, runtime.Goexit, cancellation.
+// Each workspace is mounted before the function runs, and always unmounted after it: on
+// return, error, panic, runtime.Goexit, cancellation.
 //
 // # When a workspace is stored
-//
-// Only if all of this holds:
+// A workspace is stored only if all of the following hold:
 //
 //   - The function returned nil. An error, activity.ErrResultPending included, is
 //     returned as it is, and nothing is stored.
@@ -37,82 +35,74 @@
 //   - The stored archive is the one that was opened. Otherwise the error is a
 //     conflict, with which Temporal tries again on fresh state.
 //
-// If the workspace was to be stored and was not, the activity fails, so that a
-// result in the history always has its workspace in the store. The errors, their
-// types for Temporal, and which of them are retried are in docs/errors.md.
+// The activity fails if a marked workspace could not be stored: for every result in the
+// history the workspace is in the store. The errors, their types for Temporal, and which of
+// them are retried are in docs/errors.md.
 //
 // # URLs
 //
 // The key of a URL may have variables: {workflow_id}, {workflow_run_id},
 // {workflow_type}, {workflow_namespace}, {namespace}, {activity_id},
 // {activity_run_id}, {activity_type}, {attempt} and {task_queue}, and those of
-// Options.Vars. A variable that an activity does not have is empty: activities that no
-// workflow started have no workflow_id, others no activity_run_id. A value is one segment
-// of the key, or a piece of one; that of {name...} may be several. "{{" and "}}" are
-// braces. No value leads out of the place that the template names. An unknown variable is
-// an error of NewPlugin, or when the activity runs if there are Vars.
+// Options.Vars. Variables that do not apply are empty: workflow_id in an activity started
+// without a workflow, activity_run_id in any other. A value is one segment of the key or part
+// of one; that of {name...} may be several. "{{" and "}}" are literal braces. No value can
+// lead out of the place named by the template. An unknown variable is an error of NewPlugin,
+// or when the activity runs if there are Vars.
 //
 // # Once
-//
-// A visit of a workspace that may write is a step of its activity. The commit of a
-// step is recorded in the archive with the function's result. An attempt that finds the
-// record of its step, when it opens the workspace or after a conflict, returns that
-// result; it does not run the function, or discards what it did. So an activity whose
-// worker dies after the commit and before the report takes effect once, and so do two
-// attempts that overlap.
+// Each opening of a workspace for writing, a visit, is a step of its activity. The commit of a
+// step is recorded in the archive with the function's result. An attempt that finds the record
+// of its step, when it opens the workspace or after a conflict, returns that result; it does
+// not run the function, or discards its work. So an activity takes effect once even if its
+// worker dies between commit and report, or two attempts overlap.
 //
 // A step is identified by the execution of the activity (namespace, workflow id, run id,
-// activity id and the time at which it was scheduled, since an activity id may be used
-// again; or for one without a workflow its own id and run id), the workspace, and its
-// ordinal among the activity's steps on that workspace. A visit that ends with an error
-// of this package gives its number back, one whose function failed does not. Activities
-// whose steps come in another order in another attempt, or at the same time, name them by
-// Options.Step; a step without a name that begins while another is under way, and is
-// not inside it, is ErrStep. A workflow that is reset is another execution, and runs
-// again. An activity that changed nothing has no record, and runs again as well.
+// activity id and the time at which it was scheduled, since an activity id may be reused; or
+// for one without a workflow its own id and run id), the workspace, and its ordinal among the
+// activity's steps on that workspace. A visit that ends with an error of this package releases
+// its number, one whose function failed does not. Activities whose steps are concurrent, or
+// may come in a different order in another attempt, name them by Options.Step; an unnamed step
+// that begins while another is running, and is not nested in it, is ErrStep. A workflow that
+// is reset is a new execution, and runs anew. An activity that changed nothing leaves no
+// record, and a retry runs it anew.
 //
 // Results are encoded by the data converter of the client, if it has the plugin, or
-// PluginOptions.DataConverter, and may have 2 MiB. The archive keeps 4 MiB of them, and
+// PluginOptions.DataConverter, and may have up to 2 MiB. The archive keeps 4 MiB of them, and
 // the last 1,000 commits; a step whose result is no longer kept fails for good
-// (workdir.AlreadyCommitted), and is not done again. What the function does outside of
-// the workspace is not covered.
+// (workdir.AlreadyCommitted), and is not repeated. Effects outside of the workspace are not
+// covered.
 //
 // # The life of an attempt
 //
 // With a heartbeat timeout, heartbeats are sent from before the first byte is
 // fetched until after the last is stored, at a third of the timeout, as long as
-// the activity's context and the server process of the mount live. Each carries the last
-// details that the activity sent, or the attempt before it, since one without details
-// would erase them. A DataConverter that does not know converter.RawValue, which those of
-// the SDK do, keeps the details of the attempt before from being sent on.
-//
-// Without a heartbeat timeout an attempt that was cancelled or replaced finds out
-// no sooner than it commits. Give every activity that works in a workspace one; it
-// must only exceed what the Temporal server may take to answer, since heartbeats go
-// on during long transfers.
+// the activity's context and the server process of the mount live. Each carries the latest
+// details of the activity, or of the previous attempt, since one without details would erase
+// them. With a DataConverter that does not support converter.RawValue, as those of the SDK do,
+// the details of the previous attempt cannot be repeated.
+// Without a heartbeat timeout an attempt that was cancelled or replaced finds out only when it
+// commits. Set one on every activity with a workspace; it only has to exceed the Temporal
+// server's response time, since heartbeats continue during long transfers.
 //
 // At the end of the attempt (cancelled, paused, reset, timed out, replaced, the
 // worker stops) its context ends, its mounts turn read-only at once, and nothing is
 // stored. A context that the caller made for one Do ends that Do alone. When a worker
 // stops, the SDK waits WorkerStopTimeout for its activities, and ends their contexts then;
 // by default it does not wait. A WorkerStopTimeout that exceeds the activities' work and
-// commits lets them finish; the log says so where a commit was cut off.
+// commits lets them finish; if a commit was cut off the log says so.
 //
 // # Fence
-//
-// Before a commit is sent to the store, and again right before the request that
-// makes it visible, Temporal is asked by a heartbeat with the task token whether
-// this attempt is the current one. Every answer but yes ends the commit. Where the
-// server is away it is asked again as long as the attempt has time. A local
-// activity is known to its own worker alone, and its context is asked instead.
-//
-// An activity that was cancelled by request ends as cancelled. Where the fence is the
-// first to hear of it, the activity's end waits until the SDK has heard of it too, which
+// Before a commit is sent to the store, and once more right before the request that makes it
+// visible, Temporal is asked by a heartbeat with the task token whether this attempt is the
+// current one. Any answer other than yes ends the commit. If the server is unavailable the
+// question is retried as long as the attempt has time. Only its own worker knows of a local
+// activity, so its context is checked instead.
+// An activity that was cancelled by request ends as cancelled. If the fence is the first to
+// learn of the request, the activity does not end until the SDK has learnt of it too, which
 // takes up to 80 % of the heartbeat timeout.
-//
-// A reset begins again at attempt 1, and can leave two attempts that Temporal considers
-// current, or make an older one current again. There the log alone keeps them to
-// one effect and one result.
+// A reset restarts at attempt 1, and can leave two attempts that Temporal considers current,
+// or make an older one current. Then only the log ensures one effect and one result.
 //
 // # Limits
 //

@@ -16,19 +16,19 @@ import (
 
 // Times of the fence.
 const (
-	fenceCall  = 10 * time.Second       // one question, where the heartbeat timeout does not say less
-	fenceLeast = time.Second            // one question at least: the SDK waits no shorter for an answer
+	fenceCall  = 10 * time.Second       // one question, or less if the heartbeat timeout is shorter
+	fenceLeast = time.Second            // minimum for one question: the SDK never waits less for an answer
 	fencePause = 200 * time.Millisecond // between two questions
 
-	// The SDK holds heartbeats back for 80 % of the heartbeat timeout, for this long
-	// where there is none, and at most for that long, if the worker's options do not
-	// say otherwise (getHeartbeatThrottleInterval in internal_task_handlers.go).
+	// The SDK delays heartbeats by 80 % of the heartbeat timeout, by sdkPause without one, and
+	// at most by the constant below, unless the worker's options say otherwise
+	// (getHeartbeatThrottleInterval in internal_task_handlers.go).
 	sdkPause    = 30 * time.Second
 	sdkPauseMax = 60 * time.Second
 )
 
-// mayStore is mount.Options.BeforeStore: it asks whether this attempt is still the
-// current one. Every answer but yes ends the visit, for good. ctx ends with the commit.
+// mayStore is mount.Options.BeforeStore: it asks whether this attempt is still the current
+// one. Any answer other than yes ends the visit for good. ctx ends with the commit.
 func (v *visit) mayStore(ctx context.Context) error {
 	err := v.current(ctx)
 	if err == nil {
@@ -42,8 +42,8 @@ func (v *visit) mayStore(ctx context.Context) error {
 	return err
 }
 
-// current returns nil while the attempt is the current one. A local activity is known
-// to its own worker alone, so its context says all there is.
+// current returns nil while the attempt is the current one. Only its own worker knows of a
+// local activity, so its context decides.
 func (v *visit) current(ctx context.Context) error {
 	if err := v.ended(); err != nil || !v.attempt.remote() {
 		return err
@@ -59,9 +59,9 @@ func (v *visit) current(ctx context.Context) error {
 		case isLoss(err):
 			return err
 		case ctx.Err() != nil:
-			return fmt.Errorf("whether this attempt is current is not known: %w (last answer: %w)", context.Cause(ctx), err)
+			return fmt.Errorf("it is unknown whether this attempt is current: %w (last answer: %w)", context.Cause(ctx), err)
 		case !isTransient(err):
-			return fmt.Errorf("whether this attempt is current is not known: %w", err)
+			return fmt.Errorf("it is unknown whether this attempt is current: %w", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -89,10 +89,10 @@ func (v *visit) ask(ctx context.Context) error {
 	})
 }
 
-// askServer sends a heartbeat by the client of a visit's activity. In a test
-// environment of the SDK nobody can take an attempt's place, its listener counts
-// the activity's own heartbeats, and this call would end the test: so it is left
-// out. Tests of ours put a server here.
+// askServer sends a heartbeat by the client of a visit's activity. It does nothing in a test
+// environment of the SDK: no attempt can be replaced there, the environment's listener counts
+// the activity's own heartbeats, and this call would end the test. Our tests substitute a
+// server.
 var askServer = func(ctx context.Context, v *visit, o client.RecordActivityHeartbeatOptions) error {
 	if v.attempt.tested {
 		return nil
@@ -100,11 +100,10 @@ var askServer = func(ctx context.Context, v *visit, o client.RecordActivityHeart
 	return sdk.GetClient(v.ctx).RecordActivityHeartbeatWithOptions(ctx, o)
 }
 
-// shareCancellation has the SDK hear of a cancellation that the fence was told of
-// first, and waits until ctx, the SDK's own, has ended by it: only then does the SDK
-// report an activity as cancelled, and else as failed (Execute in
-// internal_task_handlers.go). It takes no longer than the SDK would have taken to hear
-// of it by itself. In a test environment there is nobody to hear it from.
+// shareCancellation lets the SDK learn of a cancellation that the fence has learnt of first,
+// and waits until that has ended ctx, the SDK's own: only then does the SDK report an activity
+// as cancelled rather than as failed (Execute in internal_task_handlers.go). It takes no
+// longer than the SDK alone would have taken. It does nothing in a test environment.
 func (a *attempt) shareCancellation(ctx context.Context) {
 	if !temporal.IsCanceledError(context.Cause(a.ctx)) || a.tested || ctx.Err() != nil {
 		return
@@ -113,7 +112,7 @@ func (a *attempt) shareCancellation(ctx context.Context) {
 	if t := a.info.HeartbeatTimeout; t > 0 {
 		patience = min(t, sdkPauseMax)
 	}
-	a.resend(true) // a cancelled activity is not tried again
+	a.resend(true) // a cancelled activity is not retried
 	timer := time.NewTimer(patience + fenceCall)
 	defer timer.Stop()
 	select {
@@ -122,9 +121,9 @@ func (a *attempt) shareCancellation(ctx context.Context) {
 	}
 }
 
-// isLoss reports the answers by which the server says that the attempt is not the
-// current one, or is to end. Source: recordActivityHeartbeat and
-// temporalInvoker.internalHeartBeat in the SDK's internal_task_handlers.go.
+// isLoss reports whether an answer of the server means that the attempt is not the current
+// one, or must end. Source: recordActivityHeartbeat and temporalInvoker.internalHeartBeat in
+// the SDK's internal_task_handlers.go.
 func isLoss(err error) bool {
 	var notFound *serviceerror.NotFound
 	var noNamespace *serviceerror.NamespaceNotFound
@@ -133,7 +132,7 @@ func isLoss(err error) bool {
 		errors.As(err, &notFound) || errors.As(err, &noNamespace) || errors.As(err, &notActive)
 }
 
-// isTransient reports errors after which the same question may get an answer.
+// isTransient reports whether the question may be retried after an error.
 func isTransient(err error) bool {
 	var unavailable *serviceerror.Unavailable
 	var exhausted *serviceerror.ResourceExhausted

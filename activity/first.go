@@ -8,26 +8,22 @@ import (
 	sdk "go.temporal.io/sdk/activity"
 )
 
-// neverTried reports whether the step cannot have been committed yet: this attempt
-// has not tried it, and Temporal says that no attempt came before. If that is not known
-// it returns false.
-//
-// The number of the attempt is not enough: a reset begins again at 1. So Temporal is
-// asked for its pending activities. Each further attempt is scheduled at another time than
-// the activity was, after a reset too, and so is the one that took the place of this
-// one: while the time is still the activity's, there is no other attempt. Source:
-// UpdateActivityInfoForRetries and RegenerateActivityRetryTask in the server's
-// service/history/workflow.
-//
-// A local activity begins again at 1 after the timeout of a workflow task, and the
-// server does not know it. A standalone activity is not looked up.
+// neverTried reports whether the step cannot have been committed yet: this attempt has not
+// tried it, and Temporal says that it is the first. If that is unknown it returns false.
+// The attempt's number is not sufficient, since a reset restarts at 1. So Temporal is asked
+// for its pending activities. Every later attempt, also after a reset, is scheduled at a
+// different time than the activity, as is one that replaced this one: while the time is still
+// the activity's, this is the only attempt. Source: UpdateActivityInfoForRetries and
+// RegenerateActivityRetryTask in the server's service/history/workflow.
+// A local activity restarts at 1 after the timeout of a workflow task, and the server does not
+// know of it. Standalone activities are not looked up.
 func (v *visit) neverTried() bool {
 	i := &v.attempt.info
 	switch {
-	case v.step == "" || v.again || !v.attempt.remote() || i.Attempt != 1 || i.WorkflowExecution.ID == "":
+	case v.step == "" || v.retried || !v.attempt.remote() || i.Attempt != 1 || i.WorkflowExecution.ID == "":
 		return false
 	case v.attempt.tested:
-		return true // attempts of a test environment are counted on
+		return true // a test environment never restarts the numbers
 	}
 	for {
 		pending, err := v.pending()
@@ -35,7 +31,7 @@ func (v *visit) neverTried() bool {
 		case err == nil:
 			return isFirst(pending, i)
 		case v.ctx.Err() != nil || !isTransient(err):
-			v.attempt.log.Warn("whether this is the first attempt is not known, since Temporal does not say what is under way", "cause", err)
+			v.attempt.log.Warn("it is unknown whether this is the first attempt, since Temporal does not list the pending activities", "cause", err)
 			return false
 		}
 		select {
@@ -45,7 +41,7 @@ func (v *visit) neverTried() bool {
 	}
 }
 
-// pending asks Temporal for the activities of the workflow that are under way.
+// pending asks Temporal for the workflow's pending activities.
 func (v *visit) pending() ([]*workflowpb.PendingActivityInfo, error) {
 	ctx, cancel := context.WithTimeout(v.ctx, fenceCall)
 	defer cancel()

@@ -38,25 +38,25 @@ func (a *attempt) startPulse() *pulse {
 	return p
 }
 
-// end stops the heartbeats and waits for one that is on its way.
+// end stops the heartbeats and waits for one in flight.
 func (p *pulse) end() {
 	close(p.stop)
 	<-p.done
 }
 
-// details are the last heartbeat details that the activity sent: a heartbeat without
-// details erases those of the one before.
+// details are the latest heartbeat details of the activity: a heartbeat without details would
+// erase them.
 type details struct {
 	mu      sync.Mutex // held while a heartbeat is sent, so that none overtakes a later one
 	loaded  bool       // guarded by mu
-	unknown bool       // guarded by mu; there are details, and they cannot be read
+	unknown bool       // guarded by mu; there are details, but they cannot be read
 	list    []any      // guarded by mu; what to send
 }
 
-// manyDetails is how many details of the attempt before are asked for at first.
+// manyDetails is how many details of the previous attempt are requested at first.
 const manyDetails = 8
 
-// load takes over the details of the attempt before, once.
+// load takes over the details of the previous attempt, once.
 func (d *details) load(ctx context.Context, log *slog.Logger) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,13 +75,13 @@ func (d *details) load(ctx context.Context, log *slog.Logger) {
 		d.list = list
 		d.unknown = len(list) == 0
 		if d.unknown {
-			log.Warn("heartbeat details of the attempt before cannot be read as converter.RawValue; no heartbeats are sent until the activity sends one", "cause", err)
+			log.Warn("heartbeat details of the previous attempt cannot be read as converter.RawValue; no heartbeats are sent until the activity sends one", "cause", err)
 		}
 		return
 	}
 }
 
-// previousDetails returns the first n details of the attempt before, undecoded.
+// previousDetails returns the first n details of the previous attempt, undecoded.
 func previousDetails(ctx context.Context, n int) ([]any, error) {
 	raw, pointers := rawValues(n)
 	if err := sdk.GetHeartbeatDetails(ctx, pointers...); err != nil {
@@ -97,7 +97,7 @@ func previousDetails(ctx context.Context, n int) ([]any, error) {
 	return list, nil
 }
 
-// rawValues returns n values that are decoded to their payloads, and pointers to them.
+// rawValues returns n values that decode to their payloads, and pointers to them.
 func rawValues(n int) (raw []converter.RawValue, pointers []any) {
 	raw, pointers = make([]converter.RawValue, n), make([]any, n)
 	for i := range raw {
@@ -106,11 +106,10 @@ func rawValues(n int) (raw []converter.RawValue, pointers []any) {
 	return raw, pointers
 }
 
-// resend sends the last details once more. Where they cannot be read it sends nothing,
-// unless erase says that there is no attempt after this one to miss them.
-//
-// The heartbeat's context must not end before the activity does: the SDK goes on using
-// it for heartbeats that it puts off, and takes its end for the end of the activity
+// resend repeats the latest details. If they cannot be read it sends nothing, unless erase
+// says that no later attempt can miss them.
+// The heartbeat's context must not end before the activity does: the SDK keeps using it for
+// delayed heartbeats, and takes its end for the end of the activity
 // (temporalInvoker.Heartbeat).
 func (a *attempt) resend(erase bool) {
 	a.details.mu.Lock()
@@ -120,15 +119,14 @@ func (a *attempt) resend(erase bool) {
 	}
 }
 
-// outbound is the SDK's side of an activity, and hears the activity's heartbeats.
+// outbound is the side of an activity towards the SDK; it records the activity's heartbeats.
 type outbound struct {
 	interceptor.ActivityOutboundInterceptorBase
 	attempt *attempt
 }
 
-// RecordHeartbeat remembers the details as they are now, since the caller may change
-// what they point to, and passes the heartbeat on. As in resend the end of ctx does not
-// end it.
+// RecordHeartbeat records a copy of the details, since the caller may modify them, and passes
+// the heartbeat on. As in resend the end of ctx does not end it.
 func (o *outbound) RecordHeartbeat(ctx context.Context, list ...any) {
 	d := &o.attempt.details
 	d.mu.Lock()
@@ -137,16 +135,16 @@ func (o *outbound) RecordHeartbeat(ctx context.Context, list ...any) {
 	o.Next.RecordHeartbeat(context.WithoutCancel(ctx), list...)
 }
 
-// snapshot encodes details. It is what the payload converters make of them, before
-// any codec: the SDK puts it through the codecs of the worker. Where the converter
-// does not know converter.RawValue, they stay what they are.
+// snapshot encodes details with the payload converters, before any codec: the SDK passes the
+// result through the codecs of the worker. If the converter does not support
+// converter.RawValue, they are not encoded.
 func snapshot(dc converter.DataConverter, list []any) []any {
 	if len(list) == 0 || len(list) == 1 && list[0] == nil {
-		return nil // so says the SDK: no progress to report
+		return nil // as in the SDK: no progress to report
 	}
 	encoded, err := dc.ToPayloads(list...)
 	if err != nil {
-		return list // the SDK says so next
+		return list // the SDK reports the error next
 	}
 	raw, pointers := rawValues(len(list))
 	if err := dc.FromPayloads(encoded, pointers...); err != nil {

@@ -39,7 +39,7 @@ type activityInterceptor struct {
 	heard   outbound
 }
 
-// Init has the activity's heartbeats heard from its beginning.
+// Init starts recording the activity's heartbeats.
 func (i *activityInterceptor) Init(out interceptor.ActivityOutboundInterceptor) error {
 	i.attempt.out, i.heard.attempt, i.heard.Next = out, &i.attempt, out
 	return i.Next.Init(&i.heard)
@@ -61,9 +61,9 @@ func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *intercept
 	return out, err
 }
 
-// enter mounts the workspaces that are left, by their places in the rule, and runs the
-// activity in them. The one for writing is the outermost: where it is committed already
-// nothing else is mounted, and an error of another one keeps it from being stored.
+// enter mounts the remaining workspaces, by their indices in the rule, and runs the activity
+// in them. The writable one is the outermost: if its step is already committed nothing else is
+// mounted, and an error of another one prevents it from being stored.
 func (r *rule) enter(ctx context.Context, left []int, run func(context.Context) (any, error)) (out any, err error) {
 	if len(left) == 0 {
 		return run(ctx)
@@ -76,7 +76,7 @@ func (r *rule) enter(ctx context.Context, left []int, run func(context.Context) 
 	return out, err
 }
 
-// registered notes which functions the worker runs for which activity types.
+// registered records which functions the worker runs for which activity types.
 func (w *workerInterceptor) registered(fn any, opts sdk.RegisterOptions) {
 	v := reflect.ValueOf(fn)
 	w.mu.Lock()
@@ -97,10 +97,9 @@ func (w *workerInterceptor) registered(fn any, opts sdk.RegisterOptions) {
 }
 
 // ruleOf returns the rule of an activity type: the first that matches; nil if none does.
-// A type whose registration was not seen, in a test environment that was given the plugin
-// after it, is taken for the function that the SDK would name so. The activities by which
-// the SDK begins and ends sessions have none, whatever a pattern matches: the first lasts
-// as long as its session.
+// A type registered before the plugin was set, in a test environment, is taken for the
+// function that the SDK would name so by default. The SDK's activities that begin and end
+// sessions have none, whatever a pattern matches: the first lasts as long as its session.
 func (w *workerInterceptor) ruleOf(activityType string) *rule {
 	if strings.HasPrefix(activityType, sessionPrefix) {
 		return nil
@@ -124,9 +123,9 @@ func (w *workerInterceptor) ruleOf(activityType string) *rule {
 // sessionCreationActivityName in the SDK's internal/session.go.
 const sessionPrefix = "internalSession"
 
-// methodNames returns the names by which a method of the pointer type t can be referred
-// to. A method that t has from an embedded type has a name for each type on the way to the
-// one that declares it: a method value has the name of the last.
+// methodNames returns the names by which a method of the pointer type t can be referred to. A
+// method promoted from an embedded type has a name for each type on the way to the one that
+// declares it: a method value has the name of the last.
 func methodNames(t reflect.Type, method string) (names []string) {
 	for level := []reflect.Type{t}; len(level) > 0; {
 		var next []reflect.Type
@@ -146,8 +145,8 @@ func methodNames(t reflect.Type, method string) (names []string) {
 	return names
 }
 
-// declares reports whether a method of the pointer type t is written for t, or for what
-// it points to, rather than made by the compiler for what that embeds.
+// declares reports whether a method of the pointer type t is declared on t or its element
+// type, rather than promoted from an embedded type.
 func declares(t reflect.Type, method string) bool {
 	for _, t := range []reflect.Type{t, t.Elem()} {
 		if m, ok := t.MethodByName(method); ok {
@@ -160,7 +159,7 @@ func declares(t reflect.Type, method string) bool {
 	return false
 }
 
-// embedded returns pointers to the types that a struct embeds, but interfaces.
+// embedded returns pointers to the types that a struct embeds, except interfaces.
 func embedded(t reflect.Type) (list []reflect.Type) {
 	if t.Kind() != reflect.Struct {
 		return nil

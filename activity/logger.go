@@ -9,8 +9,8 @@ import (
 	"go.temporal.io/sdk/log"
 )
 
-// logger returns the activity's own log, which has the workflow and the activity on
-// every line; outside of activities it returns slog's default.
+// logger returns the activity's own log, which adds the workflow and the activity to every
+// line; outside of activities it returns slog's default.
 func logger(ctx context.Context) *slog.Logger {
 	if !sdk.IsActivity(ctx) {
 		return slog.Default()

@@ -16,9 +16,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// The names of the metrics, without what the SDK's handlers add to them (_total,
-// _seconds). docs/observability.md describes each; a test holds it against this
-// list.
+// The names of the metrics, without the suffixes of the SDK's handlers (_total, _seconds).
+// docs/observability.md describes each; a test compares it with this list.
 const (
 	metricOpens         = "workdir_opens"          // counter
 	metricOpenFailures  = "workdir_open_failures"  // counter, labelReason
@@ -40,13 +39,13 @@ const (
 	metricMemory        = "workdir_memory"         // gauge, bytes
 )
 
-// The labels that come to those of the SDK. A metric always has the same ones,
-// since Prometheus refuses anything else.
+// Labels in addition to those of the SDK. A metric always has the same ones, since Prometheus
+// refuses anything else.
 const (
 	labelScheme    = "scheme"    // of the URL: file, mem, s3, gs, azblob, or a program's own
 	labelMode      = "mode"      // modeWrite, modeRead
 	labelOutcome   = "outcome"   // of a commit: stored, deleted, unchanged
-	labelPoint     = "point"     // where a replay was found out: open, commit
+	labelPoint     = "point"     // where a replay was detected: open, commit
 	labelReason    = "reason"    // an abortReason, or an error's type
 	labelOperation = "operation" // kind of request, see store.Traffic
 )
@@ -67,7 +66,7 @@ const (
 	abortCommit  abortReason = "commit"  // Close failed
 )
 
-// sampleInterval is the time between two looks at what a mount holds.
+// sampleInterval is the time between two samples of a mount's content size.
 const sampleInterval = 10 * time.Second
 
 // observer reports one visit, one workspace from its open to its close, to the SDK's
@@ -78,11 +77,11 @@ type observer struct {
 	metrics client.MetricsHandler // immutable
 	log     *slog.Logger          // immutable
 	level   levelKey              // immutable
-	every   time.Duration         // immutable; between two samples of what a mount holds
+	every   time.Duration         // immutable; between two samples of a mount's content size
 
 	mu    sync.Mutex
 	since time.Time          // guarded by mu; when the current measurement began
-	ended bool               // guarded by mu; the ending is reported
+	ended bool               // guarded by mu; the ending has been reported
 	taken int64              // guarded by mu; bytes that levels counts for this visit
 	held  bool               // guarded by mu; levels counts this visit
 	stop  context.CancelFunc // ends the samples; guarded by mu; nil without any
@@ -116,15 +115,15 @@ func (o *observer) opened(m *mount.Mount) {
 	o.log.Debug("workspace opened", "url", m.URL(), "path", m.Path(), "revision", m.Revision(), "took", took)
 }
 
-// hold counts the visit in the gauges from now on, and samples how much its mount
-// holds.
+// hold counts the visit in the gauges from now on, and samples the size of its mount's
+// content.
 func (o *observer) hold(m *mount.Mount) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.held = true
 	levels.add(o.level, o.metrics, 1, 0)
 	if o.metrics == client.MetricsNopHandler {
-		return // nobody sees them
+		return // there is no handler
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	o.stop = stop
@@ -147,8 +146,8 @@ func (o *observer) sample(ctx context.Context, m *mount.Mount) {
 	}
 }
 
-// openFailed reports that nothing was mounted: because the step is committed already,
-// which is no failure, or because of err, as Temporal will see it.
+// openFailed reports that nothing was mounted: because the step was already committed, which
+// is not a failure, or because of err, as Temporal will see it.
 func (o *observer) openFailed(url string, err error) {
 	var committed *mount.CommittedError
 	if errors.As(err, &committed) {
@@ -156,7 +155,7 @@ func (o *observer) openFailed(url string, err error) {
 		return
 	}
 	var app *temporal.ApplicationError
-	errors.As(err, &app) // it is one, see failure.OfOpen
+	errors.As(err, &app) // err is always one, see failure.OfOpen
 	o.countBy(metricOpenFailures, labelReason, app.Type(), 1)
 	o.log.Warn("workspace not opened", "url", url, "cause", err)
 }
@@ -179,13 +178,13 @@ func (o *observer) closing(ctx context.Context, m *mount.Mount) {
 	o.lap()
 }
 
-// closed reports what Close returned; wanted says whether the visit was to be stored.
+// closed reports the result of Close; wanted says whether the visit was to be stored.
 func (o *observer) closed(m *mount.Mount, wanted bool, res mount.Result, err error) {
 	took := o.lap()
 	o.release()
 	o.traffic(res.Traffic)
 	if res.Saved != "" {
-		o.log.Info("what was done is saved, since it is not stored", "url", m.URL(), "saved", res.Saved)
+		o.log.Info("the work could not be stored and was saved", "url", m.URL(), "saved", res.Saved)
 	}
 	var committed *mount.CommittedError
 	switch {
@@ -265,7 +264,7 @@ func (o *observer) end(metric, label, value string, level slog.Level, msg string
 	return true
 }
 
-// traffic counts what went over the network for the visit.
+// traffic counts the network traffic of the visit.
 func (o *observer) traffic(t store.Traffic) {
 	for kind, r := range t {
 		o.countBy(metricRequests, labelOperation, kind, r.Count)
@@ -285,7 +284,7 @@ func (o *observer) lap() time.Duration {
 	return took
 }
 
-// release takes the visit out of the gauges.
+// release removes the visit from the gauges.
 func (o *observer) release() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// origin says whose work the commit of the visit is.
+// origin identifies the work that the commit of the visit belongs to.
 func (v *visit) origin() archive.Origin {
 	i := &v.attempt.info
 	o := archive.Origin{
@@ -36,10 +36,10 @@ func (v *visit) origin() archive.Origin {
 	return o
 }
 
-// process names this process. An activity cannot ask for its worker's identity, which
-// begins like this by default.
+// process identifies this process. An activity cannot ask for its worker's identity, which by
+// default begins like this.
 func process() string {
-	host, _ := os.Hostname() // a name without a host is one
+	host, _ := os.Hostname() // a name without a host is valid
 	return fmt.Sprintf("%d@%s", os.Getpid(), host)
 }
 
@@ -48,7 +48,7 @@ func process() string {
 // made it; nothing for a function without a result.
 const resultVersion = 1
 
-// encodeResult returns what is kept of a function's result. ErrResult.
+// encodeResult returns the stored form of a function's result. Error: ErrResult.
 func encodeResult(dc converter.DataConverter, out any) ([]byte, error) {
 	kept := []byte{resultVersion}
 	if out == nil {
@@ -63,14 +63,13 @@ func encodeResult(dc converter.DataConverter, out any) ([]byte, error) {
 		return nil, fmt.Errorf("encode the result: %w", err)
 	}
 	if kept = append(kept, encoded...); len(kept) > archive.MaxResult {
-		return nil, fmt.Errorf("%w: it is %d bytes, and at most %d are kept; put it into the workspace and return where it is", ErrResult, len(kept), archive.MaxResult)
+		return nil, fmt.Errorf("%w: it is %d bytes, and at most %d are kept; write it into the workspace and return its path", ErrResult, len(kept), archive.MaxResult)
 	}
 	return kept, nil
 }
 
-// decodeResult is the reverse of encodeResult, into what out points to, which stays
-// as it is where the function had no result. A result of any type becomes a
-// converter.RawValue, which the SDK hands on.
+// decodeResult is the inverse of encodeResult, into *out, which is not changed if the function
+// had no result. A result of type any becomes a converter.RawValue, which the SDK passes on.
 func decodeResult(dc converter.DataConverter, kept []byte, out any) error {
 	switch {
 	case len(kept) == 0:
@@ -96,9 +95,8 @@ func decodeResult(dc converter.DataConverter, kept []byte, out any) error {
 	return err
 }
 
-// decodeReplay decodes the result of a step that is committed already into what
-// out points to. The error is mount.ErrAlreadyCommitted: the step is done, and its
-// result cannot be had.
+// decodeReplay decodes the result of an already committed step into *out. The error is
+// mount.ErrAlreadyCommitted: the step is done, but its result is not available.
 func decodeReplay(dc converter.DataConverter, done *mount.CommittedError, out any) error {
 	if done.Record.Dropped {
 		return done

@@ -219,11 +219,11 @@ func TestBadSteps(t *testing.T) {
 			}
 			return wdactivity.Do(ctx, b.url("b"), named("s"), adder("y", &runs))
 		}, `"s" on file://`},
-		{"under way", func(ctx context.Context) (string, error) {
+		{"running", func(ctx context.Context) (string, error) {
 			return wdactivity.Do(ctx, b.url("c"), named("s"), func(ctx context.Context, _ *mount.Mount) (string, error) {
 				return wdactivity.Do(ctx, b.url("c"), named("s"), adder("y", &runs))
 			})
-		}, "under way"},
+		}, "already running"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

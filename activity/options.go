@@ -15,18 +15,18 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Options are those of a workspace, in [Do], in a rule, in a ready-made activity and in
-// JSON or YAML. nil and the zero value are good. What has no comment is as in
+// Options are the options of a workspace, in [Do], in a rule, in a ready-made activity and in
+// JSON or YAML. nil and the zero value are usable. Fields without a comment are as in
 // mount.Options.
 type Options struct {
-	// Name is what WorkspaceNamed asks for: letters, digits, - and _. Workspace does not
-	// find one that has a name, but the first of a rule. "": none.
+	// Name is the name for WorkspaceNamed: letters, digits, - and _. Workspace does not find a
+	// named workspace, except the first of a rule. "": none.
 	Name string `json:"name,omitempty" yaml:"name,omitempty"`
 	// Env is the environment variable by which tools find the path, see Environ. "":
 	// WORKDIR, or WORKDIR_NAME for one with a name that is not the first of a rule.
 	Env string `json:"env,omitempty" yaml:"env,omitempty"`
-	// ReadOnly mounts read-only, enforced by the kernel (EROFS). Such a visit is
-	// no step: nothing of it is recorded, and it is never left out.
+	// ReadOnly mounts read-only, enforced by the kernel (EROFS). A read-only visit is not a
+	// step: it is never recorded, and never skipped.
 	ReadOnly bool `json:"readOnly,omitempty" yaml:"readOnly,omitempty"`
 	// AutoCommit marks the mount on every clean return. A function that called
 	// Abandon stays unmarked.
@@ -39,10 +39,10 @@ type Options struct {
 	// Keep says which of the archives that commits replace stay as versions, which are
 	// read by URL@COMMIT. By default none do.
 	Keep Keep `json:"keep,omitzero" yaml:"keep,omitempty"`
-	// SaveFailed is the URL of a workspace that gets the work of an attempt where it could
-	// not be stored, or where the function failed: an archive as any other, whose record
-	// says why. It is a template, as the workspace's own URL is; if there is an archive
-	// already, a part of the commit's id is added to the name. "": such work is lost.
+	// SaveFailed is the URL of a workspace for the work of an attempt that could not be
+	// stored, or whose function failed: an ordinary archive, whose record says why. It is a
+	// template, like the workspace's own URL; if the archive already exists, a part of the
+	// commit's id is added to the name. "": such work is lost.
 	SaveFailed string `json:"saveFailed,omitempty" yaml:"saveFailed,omitempty"`
 	// Step names the piece of work, for activities that do several on one
 	// workspace in an order that is not the same in every attempt. It must not be
@@ -53,13 +53,12 @@ type Options struct {
 	// the activity's arguments; the context is not among them. See [Vars]. nil: there
 	// are no others.
 	Vars func(args []any) (map[string]string, error) `json:"-" yaml:"-"`
-	// Dir is the mountpoint, the absolute path of an empty directory, for tools that
-	// note paths. Activities that run at the same time cannot have the same. "": a path
-	// below RunDir that follows from the URL.
+	// Dir is the mountpoint, the absolute path of an empty directory, for tools that record
+	// paths. Concurrent activities cannot share it. "": a path below RunDir, computed from the
+	// URL.
 	Dir string `json:"dir,omitempty" yaml:"dir,omitempty"`
-	// At is the path at which commands that are started by Command, mount.Command and
-	// workdir.Exec see the workspace; activities that run at the same time may have the
-	// same. See mount.Options.
+	// At is the path at which commands started by Command, mount.Command and workdir.Exec see
+	// the workspace; concurrent activities may use the same. See mount.Options.
 	At           string       `json:"at,omitempty" yaml:"at,omitempty"`
 	MaxBytes     int64        `json:"maxBytes,omitempty" yaml:"maxBytes,omitempty"`
 	MaxInodes    int64        `json:"maxInodes,omitempty" yaml:"maxInodes,omitempty"`
@@ -82,8 +81,8 @@ type Options struct {
 	// Plain and RunDir are those of the plugin, for this workspace alone.
 	Plain  bool   `json:"plain,omitempty" yaml:"plain,omitempty"`
 	RunDir string `json:"runDir,omitempty" yaml:"runDir,omitempty"`
-	// Closed is called with what became of the workspace: what closing it returned, or
-	// the commit of another attempt that has the step's result.
+	// Closed is called with the outcome: the result of closing the workspace, or the commit of
+	// another attempt that has the step's result.
 	Closed func(mount.Result, *mount.CommittedError) `json:"-" yaml:"-"`
 }
 
@@ -97,24 +96,25 @@ type Keep struct {
 // Duration is a time.Duration that is written as "90s" in JSON and YAML.
 type Duration time.Duration
 
-// UnmarshalText reads what time.ParseDuration reads.
+// UnmarshalText parses the text as time.ParseDuration does.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
 	*d = Duration(v)
 	return err
 }
 
-// MarshalText writes what UnmarshalText reads.
+// MarshalText is the inverse of UnmarshalText.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// strictJSON decodes what somebody wrote: a field that to does not have is an error.
+// strictJSON decodes text written by people: an unknown field is an error.
 func strictJSON(text []byte, to any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	return d.Decode(to)
 }
 
-// Vars makes a function for Options.Vars of one that takes the activity's first argument.
+// Vars returns a function for Options.Vars, given one that takes the activity's first
+// argument.
 func Vars[In any](fn func(In) map[string]string) func(args []any) (map[string]string, error) {
 	return func(args []any) (map[string]string, error) {
 		if len(args) == 0 {
@@ -122,7 +122,7 @@ func Vars[In any](fn func(In) map[string]string) func(args []any) (map[string]st
 		}
 		in, ok := args[0].(In)
 		if !ok {
-			return nil, fmt.Errorf("variables from the first argument: it is a %T, and the function for them takes %T", args[0], in)
+			return nil, fmt.Errorf("variables from the first argument: it is a %T, but the function takes %T", args[0], in)
 		}
 		return fn(in), nil
 	}
@@ -137,30 +137,29 @@ var (
 func (o *Options) check() error {
 	switch {
 	case isNumber(o.Step):
-		return fmt.Errorf("%w: %q is a number, and numbers are given to steps without a name; choose another", ErrStep, o.Step)
+		return fmt.Errorf("%w: %q is a number, and numbers are used for steps without a name; choose another name", ErrStep, o.Step)
 	case o.Name != "" && !goodName.MatchString(o.Name):
-		return fmt.Errorf("name: %q is not of letters, digits, - and _", o.Name)
+		return fmt.Errorf("name: %q has characters other than letters, digits, - and _", o.Name)
 	case o.Env != "" && !goodEnv.MatchString(o.Env):
-		return fmt.Errorf("env: %q is no name of an environment variable", o.Env)
+		return fmt.Errorf("env: %q is not a name of an environment variable", o.Env)
 	case o.Dir != "" && !filepath.IsAbs(o.Dir):
 		return fmt.Errorf("dir: %q is not an absolute path", o.Dir)
 	case o.At != "" && (!filepath.IsAbs(o.At) || filepath.Clean(o.At) == "/"):
 		return fmt.Errorf("at: %q is not an absolute path other than /", o.At)
 	case o.Keep.Last < 0 || o.Keep.For < 0:
-		return fmt.Errorf("keep: %d archives for %v cannot be kept; neither may be less than 0", o.Keep.Last, time.Duration(o.Keep.For))
+		return fmt.Errorf("keep: %d archives, %v: neither may be negative", o.Keep.Last, time.Duration(o.Keep.For))
 	case o.ReadOnly && (o.Keep != Keep{} || o.SaveFailed != ""):
 		return errors.New("keep, saveFailed: a read-only workspace is never stored")
 	}
 	return errors.Join(o.Presence.Check(o.ReadOnly), o.OnConflict.Check())
 }
 
-// isNumber reports whether a step's name is one of those that are given to steps
-// without a name.
+// isNumber reports whether a step's name is a number, as for steps without a name.
 func isNumber(step string) bool {
 	return step != "" && strings.Trim(step, "0123456789") == ""
 }
 
-// mountOptions are those of mount.Open for a visit.
+// mountOptions returns the options of mount.Open for a visit.
 func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Options {
 	o, p := v.opts, &v.attempt.worker.plugin.opts
 	m := &mount.Options{
@@ -199,7 +198,7 @@ func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Opti
 	return m
 }
 
-// closeTimeoutLeast is the least that unmounting and storing has by default.
+// closeTimeoutLeast is the default minimum for unmounting and storing.
 const closeTimeoutLeast = 10 * time.Minute
 
 // closeTimeout is how long unmounting and storing may take from now on, in an activity

@@ -12,11 +12,11 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// PluginOptions are those of a plugin. The zero value is good for activities that call
+// PluginOptions are the options of a plugin. The zero value suffices for activities that call
 // [Do]. They can be read from JSON or YAML; in JSON an unknown field is an error.
 type PluginOptions struct {
-	// Rules give activities their workspaces. The first whose Activity matches counts;
-	// an activity without a rule runs without a workspace.
+	// Rules assign workspaces to activities. The first rule whose Activity matches applies; an
+	// activity without a rule runs without a workspace.
 	Rules []Rule `json:"rules,omitempty" yaml:"rules,omitempty"`
 	// Plain uses plain directories instead of mounts for all workspaces of the worker,
 	// where FUSE is forbidden. See mount.Options for what it cannot do.
@@ -24,16 +24,16 @@ type PluginOptions struct {
 	// RunDir is where the worker's mountpoints are, see mount.Options. "": the default
 	// of package mount.
 	RunDir string `json:"runDir,omitempty" yaml:"runDir,omitempty"`
-	// DataConverter encodes what functions return, to be kept in the archive for an
-	// attempt that finds its step committed. nil: that of the client, if the client has
-	// the plugin. If only the worker has it, and the client's payloads are encrypted, set
-	// it: the SDK's default is used otherwise, with which results are readable in the
-	// archive.
+	// DataConverter encodes the functions' results, which the archive keeps for an attempt
+	// that finds its step committed. nil: that of the client, if the client has the plugin. If
+	// only the worker has it, and the client's payloads are encrypted, set it: otherwise the
+	// SDK's default is used, and results are readable in the archive.
 	DataConverter converter.DataConverter `json:"-" yaml:"-"`
-	// Preflight is what is tried when the worker starts, beside the host. nil: the host
-	// and the rules' directories to spill to.
+	// Preflight is what is tested when the worker starts, besides the host. nil: the host and
+	// the rules' spill directories.
 	Preflight *PreflightOptions `json:"-" yaml:"-"`
-	// NoPreflight tries nothing, for tests, and for workers that mostly run other things.
+	// NoPreflight skips these tests, for unit tests, and for workers that mostly run other
+	// activities.
 	NoPreflight bool `json:"-" yaml:"-"`
 }
 
@@ -44,22 +44,20 @@ func (o *PluginOptions) UnmarshalJSON(text []byte) error {
 	return strictJSON(text, (*plain)(o))
 }
 
-// plugin is what a plugin knows. It is immutable.
+// plugin is the state of a plugin. It is immutable.
 type plugin struct {
 	opts  PluginOptions
 	rules []rule
 }
 
-// NewPlugin returns the plugin by which a worker runs activities in workspaces. It is
-// for client.Options.Plugins, and counts for all workers of that client; or for
-// worker.Options.Plugins, and in tests for SetWorkerOptions of the SDK's environments.
-//
-// Where the host or a store is not fit for workspaces the worker's Start and Run fail. A
-// worker has one plugin of this package: worker.New panics on a second one. In a replayer
-// it does nothing.
-//
-// Interceptors of the worker are around its own: a tracing interceptor has opening and
-// storing in the span of the activity.
+// NewPlugin returns the plugin by which a worker runs activities in workspaces. Set it in
+// client.Options.Plugins, for all workers of that client; or in worker.Options.Plugins, and in
+// tests by SetWorkerOptions of the SDK's environments.
+// If the host or a store is unfit for workspaces the worker's Start and Run fail. A worker has
+// one plugin of this package: worker.New panics on a second one. In a replayer it does
+// nothing.
+// The worker's interceptors wrap the plugin's: a tracing interceptor includes opening and
+// storing in the activity's span.
 //
 // The error says which rule can never work, and why.
 func NewPlugin(opts *PluginOptions) (*temporal.SimplePlugin, error) {
@@ -85,15 +83,14 @@ func NewPlugin(opts *PluginOptions) (*temporal.SimplePlugin, error) {
 	})
 }
 
-// configureWorker adds the interceptor to a worker, and has it told of the activities
-// that are registered.
+// configureWorker adds the interceptor to a worker, and notifies it of registered activities.
 func (p *plugin) configureWorker(_ context.Context, o worker.PluginConfigureWorkerOptions) error {
 	for _, other := range o.WorkerOptions.Interceptors {
 		if w, ok := other.(*workerInterceptor); ok {
 			if w.plugin == p {
-				return nil // both the client and the worker have it
+				return nil // set on both the client and the worker
 			}
-			return errors.New("wdactivity: the worker has two plugins of NewPlugin; give it one, with all rules")
+			return errors.New("wdactivity: the worker has two plugins of NewPlugin; use one, with all rules")
 		}
 	}
 	w := &workerInterceptor{plugin: p, key: o.WorkerInstanceKey, types: map[string][]string{}}

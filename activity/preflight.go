@@ -13,30 +13,27 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// PreflightOptions say what a plugin tries when its worker starts, beside the host and
-// the rules' directories to spill to.
+// PreflightOptions say what a plugin tests when its worker starts, besides the host and the
+// rules' spill directories.
 type PreflightOptions struct {
-	// Spill are directories that workspaces are going to spill to.
+	// Spill are directories that workspaces will spill to.
 	Spill []string
-	// Templates are URLs with variables, which are held against Vars beside the ten
-	// of every activity.
+	// Templates are URLs with variables, which may be Vars in addition to the ten of every
+	// activity.
 	Templates []string
 	Vars      []string
-	// Stores are URLs of workspaces, or of prefixes with a slash at the end, whose
-	// stores are tried: reached, read, written under a condition. It takes some
-	// requests each, and a scratch archive beside the workspaces, which is removed.
+	// Stores are URLs of workspaces, or of prefixes with a trailing slash, whose stores are
+	// tested: reached, read, written conditionally. Each test takes some requests, and a
+	// scratch archive beside the workspaces, which is removed.
 	Stores []string
 }
 
-// preflight finds when a worker starts what would be wrong in every attempt: a
-// host that allows no mounts, a server process that does not start, a template
-// that can never work, a store that cannot be reached, does not allow writing or
-// ignores conditions. It mounts an empty workspace and unmounts it; no workspace
-// of a store is touched.
-//
-// The error has everything that was found, each as Do would report it
-// (mount.ErrCannotMount, mount.ErrNoServer, store.ErrURL), and of a store the
-// check that failed.
+// preflight detects at a worker's start what would fail in every attempt: a host that allows
+// no mounts, a server process that does not start, a template that can never work, a store
+// that cannot be reached, does not allow writing or ignores conditions. It mounts an empty
+// workspace and unmounts it; no workspace of a store is touched.
+// The error contains every failure, each as Do would report it (mount.ErrCannotMount,
+// mount.ErrNoServer, store.ErrURL), and of a store the check that failed.
 func (p *plugin) preflight(ctx context.Context) error {
 	opts := p.opts.Preflight
 	if opts == nil {
@@ -56,7 +53,7 @@ func (p *plugin) preflight(ctx context.Context) error {
 	return nil
 }
 
-// tryMounts mounts an empty workspace, and one for each directory to spill to.
+// tryMounts mounts an empty workspace, and one for each spill directory.
 func (p *plugin) tryMounts(ctx context.Context, spill []string) (err error) {
 	dir, err := os.MkdirTemp("", "workdir-preflight-")
 	if err != nil {
@@ -72,7 +69,7 @@ func (p *plugin) tryMounts(ctx context.Context, spill []string) (err error) {
 	slices.Sort(spill)
 	spill = slices.Compact(spill)
 	if len(spill) > 1 {
-		spill = spill[1:] // those that spill say all that the plain one would
+		spill = spill[1:] // the spilling mounts test everything that the plain one would
 	}
 	for _, s := range spill {
 		m, err := mount.Open(ctx, "file://"+filepath.Join(dir, "empty"), &mount.Options{
@@ -91,7 +88,7 @@ func (p *plugin) tryMounts(ctx context.Context, spill []string) (err error) {
 	return nil
 }
 
-// tryStore asks a store for what workspaces need of it.
+// tryStore tests whether a store meets the requirements of workspaces.
 func tryStore(ctx context.Context, url string) error {
 	at, err := doctor.ParseTarget(url)
 	if err != nil {

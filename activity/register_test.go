@@ -309,7 +309,7 @@ func TestBadOptionsOfDo(t *testing.T) {
 }
 
 func TestPathAndCommit(t *testing.T) {
-	require.PanicsWithValue(t, "wdactivity.Path: no workspace in the context; give it the context of an activity that a rule of the plugin names, or of Do's function",
+	require.PanicsWithValue(t, "wdactivity.Path: no workspace in the context; pass the context of an activity named by a rule of the plugin, or of Do's function",
 		func() { wdactivity.Path(context.Background()) })
 	require.ErrorContains(t, wdactivity.Commit(context.Background()), "no workspace")
 	b := newBench(t)

@@ -11,20 +11,21 @@ import (
 	"github.com/workdir/workdir/activity/internal/template"
 )
 
-// Rule gives an activity its workspaces.
+// Rule assigns workspaces to an activity.
 type Rule struct {
 	// Activity is a function or method, as for workflow.ExecuteActivity: Build,
-	// a.Build, (*Activities).Build, under whatever name it is registered, also by way of a
-	// struct that embeds its type. Or it is the name of an activity type, as in JSON; * in
-	// it stands for any characters. Dynamic activities are named by their types. The SDK's
-	// own activities for sessions have no workspaces.
+	// a.Build, (*Activities).Build, whatever its registered name, even if registered through a
+	// struct that embeds its type. Or it is the name of an activity type, as in JSON; * in it
+	// matches any characters. Dynamic activities are named by their types. The SDK's own
+	// activities for sessions have no workspaces.
 	Activity any `json:"activity" yaml:"activity"`
-	// URL is the activity's workspace, what Workspace, Path, Command and Commit mean: a
+	// URL is the activity's workspace, to which Workspace, Path, Command and Commit refer: a
 	// template, see the package comment. Options are its options.
 	URL     string `json:"url,omitempty" yaml:"url,omitempty"`
 	Options `yaml:",inline"`
-	// Workspaces are further ones, each with a name. Without URL the first of them is
-	// the activity's. Of all one at most is for writing: two could not be stored as one.
+	// Workspaces are additional ones, each with a name. Without URL the first of them is the
+	// activity's. At most one workspace of a rule is writable: two could not be stored
+	// atomically.
 	Workspaces []RuleWorkspace `json:"workspaces,omitempty" yaml:"workspaces,omitempty"`
 }
 
@@ -34,20 +35,20 @@ type RuleWorkspace struct {
 	Options `yaml:",inline"`
 }
 
-// rule is a Rule that was found good.
+// rule is a valid Rule.
 type rule struct {
-	function string         // the name of the function that it is for; "" for a pattern
+	function string         // the name of the function; "" for a pattern
 	pattern  *regexp.Regexp // of activity types; nil for a function
 	list     []*workspace   // the first is the activity's
-	order    []int          // of mounting: the one for writing comes first
+	order    []int          // of mounting: the writable one first
 }
 
-// workspace is one that can be visited: a template, and options that were found good.
+// workspace is a template with valid options.
 type workspace struct {
 	tmpl   *template.Template
 	save   *template.Template // of Options.SaveFailed; nil without one
 	opts   *Options
-	beside bool // a further one of a rule, found by name alone
+	beside bool // an additional one of a rule, found only by name
 }
 
 func compileRules(list []Rule) ([]rule, error) {
@@ -67,7 +68,7 @@ func compileRules(list []Rule) ([]rule, error) {
 	return rules, nil
 }
 
-// compileRule returns the rule and what to call it.
+// compileRule returns the rule and its name for messages.
 func compileRule(r *Rule) (c rule, name string, err error) {
 	if name, err = c.match(r.Activity); err != nil {
 		return c, name, err
@@ -76,7 +77,7 @@ func compileRule(r *Rule) (c rule, name string, err error) {
 	if r.URL != "" {
 		list = append([]RuleWorkspace{{URL: r.URL, Options: r.Options}}, list...)
 	} else if !reflect.ValueOf(r.Options).IsZero() {
-		return c, name, errors.New("url: there are options of a workspace, and no workspace")
+		return c, name, errors.New("url: there are options for a workspace, but no workspace")
 	}
 	return c, name, c.add(list)
 }
@@ -92,7 +93,7 @@ func (r *rule) match(activity any) (name string, err error) {
 	case v.Kind() == reflect.Func && !v.IsNil():
 		r.function = functionName(v)
 		if unnamed.MatchString(r.function) {
-			return r.function, errors.New("activity: function literals and generic functions have no names of their own; write the name that it is registered with")
+			return r.function, errors.New("activity: function literals and generic functions have no unique names; write the registered name")
 		}
 		return r.function, nil
 	}
@@ -110,7 +111,7 @@ func (r *rule) add(list []RuleWorkspace) error {
 		}
 		w := &workspace{opts: &opts, beside: i > 0}
 		if i > 0 && opts.Name == "" {
-			return fmt.Errorf("workspace %d: name: it is needed to find any workspace but the first", i+1)
+			return fmt.Errorf("workspace %d: name: every workspace except the first needs one", i+1)
 		}
 		err := opts.check()
 		if opts.ReadOnly && opts.AutoCommit {
@@ -134,7 +135,7 @@ func (r *rule) add(list []RuleWorkspace) error {
 		case opts.ReadOnly:
 			readOnly = append(readOnly, i)
 		case len(r.order) > 0:
-			return fmt.Errorf("workspace %d: a second one for writing, and both could not be stored as one; make it readOnly, or call Do in the activity", i+1)
+			return fmt.Errorf("workspace %d: a second writable one, and the two could not be stored atomically; make it readOnly, or call Do in the activity", i+1)
 		default:
 			r.order = append(r.order, i)
 		}
@@ -144,7 +145,7 @@ func (r *rule) add(list []RuleWorkspace) error {
 	return nil
 }
 
-// unique are values that may not come twice.
+// unique is a set of values that must not occur twice.
 type unique map[string]bool
 
 func (u *unique) add(what, value string) error {
@@ -152,7 +153,7 @@ func (u *unique) add(what, value string) error {
 		*u = unique{}
 	}
 	if value != "" && (*u)[value] {
-		return fmt.Errorf("%s: %s is given to another one already", what, value)
+		return fmt.Errorf("%s: %s is already used by another one", what, value)
 	}
 	(*u)[value] = true
 	return nil

@@ -20,35 +20,34 @@ import (
 )
 
 // visit is one workspace from its open to its close, and one function in it.
-//
-// Why it may not be stored any more is the state of ctx, and its cause the one reason:
-// ctx ends with the attempt, with the context that the caller gave, and when the fence
-// has no good answer. The mount then turns read-only, at once.
+// Whether it may still be stored is the state of ctx, whose cause is the one reason why not:
+// ctx ends with the attempt, with the caller's context, and when the fence gets no positive
+// answer. The mount then turns read-only at once.
 type visit struct {
 	*workspace
 	ctx       context.Context
 	cancel    context.CancelCauseFunc // ends ctx
 	attempt   *attempt
-	outer     *visit                  // the visit in whose function this one is; nil if it is not inside another
+	outer     *visit                  // the enclosing visit, or nil
 	converter converter.DataConverter // for the function's result
 	obs       *observer
 	url       store.URL
-	saved     store.URL // where work goes that is not stored; zero for nowhere
+	saved     store.URL // destination of work that could not be stored; zero for none
 	step      string    // "" for no step
-	again     bool      // this attempt has tried the step before
-	closed    bool      // by the goroutine of visitWorkspace; no mark counts any more
+	retried   bool      // this attempt has tried the step before
+	closed    bool      // set by the goroutine of visitWorkspace; marks no longer count
 
-	reported time.Time // of the progress; of the goroutine that reports it
+	reported time.Time // time of the last progress report; owned by the reporting goroutine
 
 	mu      sync.Mutex
-	mount   *mount.Mount // guarded by mu; nil before it is open, and not changed after
+	mount   *mount.Mount // guarded by mu; set once, by open
 	revoked bool         // guarded by mu
-	wanted  bool         // guarded by mu; it was marked when it was revoked, or would have been yet
+	wanted  bool         // guarded by mu; it was marked, or due to be marked, when it was revoked
 }
 
 // visitWorkspace makes a visit: it opens the workspace, runs fn in it, and closes it.
-// out points to fn's result, which fn sets. It is replaced by that of an earlier
-// attempt if the step is committed already, and set to zero with an error of ours.
+// out points to fn's result, which fn sets. It is replaced by that of an earlier attempt if
+// the step is already committed, and set to zero on an error of ours.
 func visitWorkspace(ctx context.Context, w *workspace, out any, fn func(context.Context, *mount.Mount) error) (err error) {
 	v := &visit{workspace: w, attempt: attemptOf(ctx), outer: visitOf(ctx)}
 	if v.attempt == nil {
@@ -58,10 +57,10 @@ func visitWorkspace(ctx context.Context, w *workspace, out any, fn func(context.
 		return failure.ToTemporal(err)
 	}
 	defer v.cancel(nil)
-	defer context.AfterFunc(v.attempt.ctx, func() { v.cancel(contextError(v.attempt.ctx)) })() // a caller may have cut its context off from the attempt's
+	defer context.AfterFunc(v.attempt.ctx, func() { v.cancel(contextError(v.attempt.ctx)) })() // a caller may have detached its context from the attempt's
 	v.attempt.enter(v)
 	defer v.attempt.exit(v)
-	// From here on the step must be ended, also by a panic.
+	// From here on the step must be ended, even by a panic.
 	spent := false
 	defer func() { v.endStep(spent) }()
 
@@ -73,9 +72,9 @@ func visitWorkspace(ctx context.Context, w *workspace, out any, fn func(context.
 		return err
 	}
 	defer context.AfterFunc(v.ctx, v.revoke)()
-	defer v.leave(abortPanic, nil) // after a panic and runtime.Goexit, which go on after it
+	defer v.leave(abortPanic, nil) // after a panic and runtime.Goexit, which continue afterwards
 	if err := fn(context.WithValue(v.ctx, visitKey{}, v), v.mount); err != nil {
-		spent = v.opts.Step == "" // the next unnamed step may be another function: it gets another number
+		spent = v.opts.Step == "" // the next unnamed step may be a different function, so it gets a new number
 		return v.failed(err)
 	}
 	stored, done, err := v.keep(reflect.ValueOf(out).Elem().Interface())
@@ -91,13 +90,13 @@ func visitWorkspace(ctx context.Context, w *workspace, out any, fn func(context.
 	return err
 }
 
-// isMain reports whether Workspace is to find the workspace.
+// isMain reports whether Workspace can return the workspace.
 func (w *workspace) isMain() bool { return !w.beside }
 
 // autoCommits reports whether a clean return marks the mount.
 func (v *visit) autoCommits() bool { return v.opts.AutoCommit && !v.opts.ReadOnly }
 
-// prepare finds out which workspace and which step the visit is for.
+// prepare determines the workspace and the step of the visit.
 func (v *visit) prepare(ctx context.Context) error {
 	values := template.Values(&v.attempt.info)
 	if v.opts.Vars != nil {
@@ -117,7 +116,7 @@ func (v *visit) prepare(ctx context.Context) error {
 		}
 	}
 	if !v.opts.ReadOnly {
-		if v.step, v.again, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step, v.outer); err != nil {
+		if v.step, v.retried, err = v.attempt.beginStep(v.url.Identity(), v.opts.Step, v.outer); err != nil {
 			return err
 		}
 	}
@@ -133,7 +132,7 @@ func (v *visit) endStep(spent bool) {
 	}
 }
 
-// ended returns why the visit may not be stored any more; nil while it may.
+// ended returns why the visit may no longer be stored; nil while it may.
 func (v *visit) ended() error {
 	for _, ctx := range []context.Context{v.attempt.ctx, v.ctx} {
 		if ctx.Err() != nil {
@@ -143,8 +142,8 @@ func (v *visit) ended() error {
 	return nil
 }
 
-// contextError returns the end of a context with its cause: the SDK reports an
-// activity as cancelled if it finds one of both.
+// contextError returns the error of a context together with its cause: the SDK reports an
+// activity as cancelled if either says so.
 func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(cause, err) {
@@ -153,7 +152,7 @@ func contextError(ctx context.Context) error {
 	return &endError{err: err, cause: cause}
 }
 
-// endError is the end of a context; its message is that of the cause.
+// endError is the error of a context; its message is that of the cause.
 type endError struct{ err, cause error }
 
 func (e *endError) Error() string   { return e.cause.Error() }
@@ -184,8 +183,8 @@ func (v *visit) open() (done *mount.CommittedError, err error) {
 	return nil, err
 }
 
-// mountLost reports whether the mount's server process is gone, or somebody else has
-// ended the mount, while the visit still needs it.
+// mountLost reports whether the mount's server process is gone, or something else has ended
+// the mount, while the visit still needs it.
 func (v *visit) mountLost() bool {
 	v.mu.Lock()
 	m := v.mount
@@ -201,7 +200,7 @@ func (v *visit) mountLost() bool {
 	}
 }
 
-// revoke ends the right to commit, at once: the mount turns read-only.
+// revoke withdraws the right to commit: the mount turns read-only at once.
 func (v *visit) revoke() {
 	v.mu.Lock()
 	v.revoked = true
@@ -210,15 +209,15 @@ func (v *visit) revoke() {
 	v.mount.Revoke()
 }
 
-// isWanted reports whether the function has marked the mount; the end of the attempt
-// may have taken the mark back since.
+// isWanted reports whether the function has marked the mount; the end of the attempt may have
+// removed the mark since.
 func (v *visit) isWanted() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.wanted || !v.revoked && v.mount.Marked()
 }
 
-// replay sets out to the result of a step that is committed already.
+// replay sets out to the result of an already committed step.
 func (v *visit) replay(done *mount.CommittedError, out any) error {
 	reflect.ValueOf(out).Elem().SetZero()
 	if err := decodeReplay(v.converter, done, out); err != nil {
@@ -231,13 +230,13 @@ func (v *visit) replay(done *mount.CommittedError, out any) error {
 	return nil
 }
 
-// keep ends a visit whose function returned nil. stored says that the store was changed
-// for it; done is the commit of its step by another attempt, which was first.
+// keep ends a visit whose function returned nil. stored reports that the store was changed;
+// done is the commit of its step by another attempt that was faster.
 func (v *visit) keep(result any) (stored bool, done *mount.CommittedError, err error) {
-	late := v.mount.Refused() // the function has asked for a commit, after the attempt had lost the right to one
+	late := v.mount.Refused() // the function requested a commit after the attempt had lost the right to one
 	if v.autoCommits() {
-		// The function may have abandoned the mount. Close says in more detail what else
-		// is wrong with it.
+		// The function may have abandoned the mount. Close reports other errors in more
+		// detail.
 		_ = v.mount.Commit()
 	}
 	wanted := v.isWanted()
@@ -245,7 +244,7 @@ func (v *visit) keep(result any) (stored bool, done *mount.CommittedError, err e
 	case cause != nil:
 		return false, nil, v.refuse(wanted || late, cause)
 	case !wanted:
-		v.mount.Abandon() // processes that the function left behind cannot mark it any more
+		v.mount.Abandon() // processes left behind by the function can no longer mark it
 	case v.step != "":
 		if err := v.setResult(result); err != nil {
 			v.leave(abortCommit, err)
@@ -268,7 +267,8 @@ func (v *visit) setResult(result any) error {
 	return v.mount.SetResult(kept)
 }
 
-// refuse ends a visit that may not be stored. It is an error if the visit was to be.
+// refuse ends a visit that may not be stored. It returns an error if the visit was to be
+// stored.
 func (v *visit) refuse(wanted bool, cause error) error {
 	if wanted {
 		v.obs.fenced(v.mount.URL(), cause)
@@ -281,8 +281,8 @@ func (v *visit) refuse(wanted bool, cause error) error {
 	return failure.ToTemporal(v.fenced(cause, err))
 }
 
-// closeError turns the error of Close into that of the visit. missing says that a
-// commit was wanted, and nothing was stored.
+// closeError turns the error of Close into that of the visit. missing says that a commit was
+// wanted but nothing was stored.
 func (v *visit) closeError(err error, missing bool) error {
 	v.mu.Lock()
 	revoked := v.revoked
@@ -292,7 +292,7 @@ func (v *visit) closeError(err error, missing bool) error {
 	case cause != nil && errors.Is(err, mount.ErrCommit):
 		return v.fenced(cause, err)
 	case cause != nil && err == nil && missing && revoked:
-		return v.fenced(cause, nil) // it was revoked just before Close looked at the mark
+		return v.fenced(cause, nil) // it was revoked just before Close read the mark
 	case err != nil:
 		return &failure.At{URL: v.mount.URL(), Err: err}
 	}
@@ -302,19 +302,19 @@ func (v *visit) closeError(err error, missing bool) error {
 // fenced is the error of a visit that lost the right to commit.
 func (v *visit) fenced(cause, err error) error {
 	if errors.Is(cause, worker.ErrWorkerShutdown) {
-		v.attempt.log.Warn("a commit was cut off by the end of the worker; give worker.Options.WorkerStopTimeout more than the time that activities and their commits take", "url", v.mount.URL())
+		v.attempt.log.Warn("a commit was cut off by the end of the worker; set worker.Options.WorkerStopTimeout to more than the time that activities and their commits take", "url", v.mount.URL())
 	}
 	return &failure.Fenced{Op: "commit", URL: v.mount.URL(), Cause: cause, Err: err}
 }
 
-// failed ends a visit whose function returned an error, which is returned as it is;
-// but a mark that came too late is the error that says why it did.
+// failed ends a visit whose function returned an error, which it returns unchanged; if a mark
+// came too late it returns the reason instead.
 func (v *visit) failed(err error) error {
 	reason := abortFailed
-	if err == sdk.ErrResultPending { //nolint:errorlint // the SDK compares the identity too: a wrapped one is a failure
+	if err == sdk.ErrResultPending { //nolint:errorlint // the SDK compares by identity too: a wrapped one is a failure
 		reason = abortPending
 		if v.isWanted() || v.autoCommits() && !v.mount.Abandoned() {
-			v.attempt.log.Warn("the workspace is marked, and is not stored: the activity returned activity.ErrResultPending, so that its result is not known yet; commit in an activity that returns its result", "url", v.mount.URL())
+			v.attempt.log.Warn("the workspace is marked but not stored: the activity returned activity.ErrResultPending, so its result is not known yet; commit in an activity that returns its result", "url", v.mount.URL())
 		}
 	}
 	v.leave(reason, err)
@@ -327,8 +327,8 @@ func (v *visit) failed(err error) error {
 	return err
 }
 
-// leave unmounts and stores nothing, unless the visit has ended already. The work of a
-// function that failed, while the attempt is current, goes to Options.SaveFailed.
+// leave unmounts without storing, unless the visit has already ended. If the function failed
+// while the attempt is current, its work is saved to Options.SaveFailed.
 func (v *visit) leave(reason abortReason, cause error) {
 	if v.closed {
 		return
@@ -343,13 +343,13 @@ func (v *visit) leave(reason abortReason, cause error) {
 		v.mount.Fail(cause.Error())
 	}
 	if _, err := v.close(false); err != nil {
-		v.attempt.log.Warn("the workspace is not unmounted cleanly; nothing is stored", "url", v.mount.URL(), "cause", err)
+		v.attempt.log.Warn("the workspace was not unmounted cleanly; nothing is stored", "url", v.mount.URL(), "cause", err)
 	}
 }
 
-// close unmounts and, if the mount is marked, stores. It outlives the activity's
-// context, since the mount must go in any case. A mount that is still in use is
-// abandoned and goes later.
+// close unmounts and, if the mount is marked, stores. It outlives the activity's context,
+// since the mount must be removed in any case. A mount that is still in use is abandoned and
+// removed later.
 func (v *visit) close(wanted bool) (mount.Result, error) {
 	v.closed = true
 	timeout := v.opts.closeTimeout(time.Now(), v.attempt.info.Deadline)
@@ -371,12 +371,11 @@ func (v *visit) close(wanted bool) (mount.Result, error) {
 	return res, err
 }
 
-// closeLater unmounts a mount that stores nothing any more, once the processes that
-// still use it have ended; the activity has failed by then. It ends with this process at
-// the latest, and the mount does too.
+// closeLater unmounts a mount that will not be stored, once the processes that still use it
+// have ended; the activity has failed by then. The mount ends with this process at the latest.
 func closeLater(m *mount.Mount, interval time.Duration) {
 	for {
-		_, _ = m.Close(context.Background()) // the activity had the error; a later one adds nothing
+		_, _ = m.Close(context.Background()) // the activity has already returned the error
 		select {
 		case <-m.Done():
 			return
@@ -388,16 +387,16 @@ func closeLater(m *mount.Mount, interval time.Duration) {
 // progressPause is the time between two lines of the log about one workspace.
 const progressPause = 10 * time.Second
 
-// progress logs how far long work has come. It is no heartbeat detail: those are the
+// progress logs the progress of long work. It is not sent as heartbeat details: those are the
 // activity's own.
 func (v *visit) progress(p mount.Progress) {
 	now := time.Now()
 	if v.reported.IsZero() {
-		v.reported = now // short work is not worth a line
+		v.reported = now // short work is not logged
 	}
 	if now.Sub(v.reported) < progressPause {
 		return
 	}
 	v.reported = now
-	v.attempt.log.Info("workspace: still at it", "url", v.url.Redacted(), "phase", p.Phase, "bytes", p.Bytes, "total", p.Total)
+	v.attempt.log.Info("workspace: in progress", "url", v.url.Redacted(), "phase", p.Phase, "bytes", p.Bytes, "total", p.Total)
 }

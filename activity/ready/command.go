@@ -14,19 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tailBytes is how much of an output is kept: its end.
+// tailBytes is how many bytes are kept of the end of an output.
 const tailBytes = 64 << 10
 
-// killDelay is how long the processes of a command that has to end have between
-// SIGTERM and SIGKILL.
+// killDelay is the time between SIGTERM and SIGKILL for a command that must end.
 const killDelay = 5 * time.Second
 
-// outputDelay is how long the output of a command is read on after its end, where
-// something that it left behind holds it open.
+// outputDelay is how long the output of a command is read after its end, if a process left
+// behind holds it open.
 const outputDelay = 2 * time.Second
 
-// tail is a writer that keeps the end of what is written. Package exec writes to it
-// from one goroutine.
+// tail is a writer that keeps the end of the output. Package exec writes to it from one
+// goroutine.
 type tail struct {
 	buf   []byte
 	total int64
@@ -47,7 +46,7 @@ func (t *tail) text() string {
 	end := t.buf[max(0, len(t.buf)-tailBytes):]
 	if t.truncated() {
 		for i := 0; i < utf8.UTFMax && len(end) > 0 && !utf8.RuneStart(end[0]); i++ {
-			end = end[1:] // of a character that was cut
+			end = end[1:] // the rest of a truncated character
 		}
 	}
 	return strings.ToValidUTF8(string(end), "\uFFFD")
@@ -55,7 +54,7 @@ func (t *tail) text() string {
 
 func (t *tail) truncated() bool { return t.total > tailBytes }
 
-// command is a program in a process group of its own.
+// command is a program in its own process group.
 type command struct {
 	cmd     *exec.Cmd
 	timeout time.Duration // 0: none
@@ -72,12 +71,11 @@ type exit struct {
 
 // run starts the command and waits for its end. When ctx or the timeout ends, its
 // process group gets SIGTERM, and SIGKILL after killDelay; the end of ctx is then
-// the error. What a command that fails leaves behind in its group is killed, what
-// one that exits with 0 leaves behind is not. A process that left the group is not
-// reached.
+// the error. Processes that a failing command leaves behind in its group are killed; those of
+// a command that exits with 0 are not. A process that left the group is not affected.
 func (p *command) run(ctx context.Context) (exit, error) {
-	// Pdeathsig is sent when the thread that started the command ends, so this one
-	// stays: prctl(2), PR_SET_PDEATHSIG.
+	// Pdeathsig is sent when the thread that started the command ends, so this goroutine keeps
+	// its thread: prctl(2), PR_SET_PDEATHSIG.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if p.cmd.SysProcAttr == nil {
@@ -101,7 +99,7 @@ func (p *command) run(ctx context.Context) (exit, error) {
 	}
 	end, err := p.ending(err, timedOut)
 	if err != nil || end.code != 0 {
-		p.kill(unix.SIGKILL) // nothing is stored, and nothing goes on
+		p.kill(unix.SIGKILL) // nothing is stored, so nothing may continue
 	}
 	return end, err
 }
@@ -143,7 +141,7 @@ func (p *command) ending(err error, timedOut bool) (exit, error) {
 	if err != nil && !errors.As(err, &failed) && !errors.Is(err, exec.ErrWaitDelay) {
 		return exit{}, fmt.Errorf("wait for the command: %w", err)
 	}
-	status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus) // always that on Linux
+	status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus) // always that type on Linux
 	if status.Signaled() {
 		return exit{code: 128 + int(status.Signal()), signal: status.Signal(), timedOut: timedOut}, nil
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// ExecInput is what Exec is asked to do.
+// ExecInput is the input of Exec.
 type ExecInput struct {
 	// Workspace is the URL of the workspace, a template.
 	Workspace string `json:"workspace"`
@@ -32,7 +32,7 @@ type ExecInput struct {
 	Argv []string `json:"argv"`
 	// Env is added to the environment of the command.
 	Env map[string]string `json:"env,omitempty"`
-	// Stdin is what the command reads. "": nothing.
+	// Stdin is the command's standard input.
 	Stdin string `json:"stdin,omitempty"`
 	// Dir is the working directory of the command, relative to the workspace. "":
 	// the workspace itself.
@@ -48,21 +48,21 @@ type ExecInput struct {
 	// Commit says whether the changes of a command that exits with 0 are stored. nil
 	// is true.
 	Commit *bool `json:"commit,omitempty"`
-	// FailOnExit makes an activity error of type workdir.Exit of any other end of
-	// the command. By default that is a result.
+	// FailOnExit turns any other end of the command into an activity error of type
+	// workdir.Exit. By default it is a result.
 	FailOnExit bool `json:"failOnExit,omitempty"`
 	// Presence says whether the workspace has to exist: "mustExist", "mayBeAbsent" or
 	// "mustBeNew". "": a read-only one must exist, others may be absent.
 	Presence mount.Presence `json:"presence,omitempty"`
-	// OnConflict says what a commit does where others have stored the workspace meanwhile:
-	// "fail" or "merge". "": as Options.Workspaces says.
+	// OnConflict says what a commit does if others have stored the workspace meanwhile: "fail"
+	// or "merge". "": as in Options.Workspaces.
 	OnConflict mount.ConflictPolicy `json:"onConflict,omitempty"`
 }
 
 // ExecResult is the result of Exec.
 type ExecResult struct {
-	// ExitCode of the command, as a shell returns it: 126 or 127 where it cannot be run
-	// or found, 128 and the signal's number where a signal ended it.
+	// ExitCode of the command, as in a shell: 126 if it cannot be run, 127 if it cannot be
+	// found, 128 plus the signal's number if a signal ended it.
 	ExitCode int `json:"exitCode"`
 	// Signal that ended it, such as "SIGKILL".
 	Signal string `json:"signal,omitempty"`
@@ -77,18 +77,17 @@ type ExecResult struct {
 	// the workspace was empty and its archive is deleted.
 	Stored  bool `json:"stored"`
 	Deleted bool `json:"deleted,omitempty"`
-	// Revision is the archive that is the workspace now, as far as this activity
-	// knows; "" if there is none, and where the result was replayed.
+	// Revision is the workspace's archive now, as far as this activity knows; "" without one,
+	// and if the result was replayed.
 	Revision string `json:"revision,omitempty"`
 	// Commit identifies the commit in the archive's log, if Stored.
 	Commit string `json:"commit,omitempty"`
-	// Saved is the URL of the workspace that has what the command did and what is not
-	// stored, where the worker's Options.Workspaces have SaveFailed.
+	// Saved is the URL of the workspace with the command's work that could not be stored, if
+	// the worker's Options.Workspaces have SaveFailed.
 	Saved string `json:"saved,omitempty"`
-	// Changes is what the command changed, stored or not.
+	// Changes counts the command's changes, stored or not.
 	Changes ExecChanges `json:"changes"`
-	// Replayed: an earlier attempt did all this; the command was not run
-	// again.
+	// Replayed: an earlier attempt did all this; the command did not run in this one.
 	Replayed bool `json:"replayed,omitempty"`
 }
 

@@ -1,6 +1,6 @@
 // Package wdtest is for unit tests of activities that work in workspaces: the SDK's test
-// environment with the plugin, a store of the test's own, workspaces filled from maps of
-// files, and their content back as maps.
+// environment with the plugin, a separate store for each test, workspaces filled from maps of
+// files, and their content as maps.
 //
 //	func TestUpper(t *testing.T) {
 //		store := wdtest.NewStore(t)

@@ -24,12 +24,11 @@ func NewEnv(t testing.TB, opts *wdactivity.PluginOptions) *testsuite.TestActivit
 	return env
 }
 
-// WorkerOptions returns what SetWorkerOptions of the SDK's environments is called with,
-// also that of its TestWorkflowEnvironment, whose activities run with their retries. It
-// comes before activities are registered.
-//
-// Workspaces are plain directories in the directory of the test, whatever opts say, and
-// no host is tried: such tests need neither FUSE nor root nor a second process.
+// WorkerOptions returns the argument for SetWorkerOptions of the SDK's environments, including
+// its TestWorkflowEnvironment, whose activities run with their retries. Call it before
+// activities are registered.
+// Workspaces are plain directories in the test's directory, whatever opts say, and the host is
+// not tested: such tests need neither FUSE nor root nor a second process.
 func WorkerOptions(t testing.TB, opts *wdactivity.PluginOptions) worker.Options {
 	t.Helper()
 	var o wdactivity.PluginOptions

@@ -12,16 +12,15 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// NewStore returns the URL of a store for this test alone, without a slash at the end.
-// It has no workspaces, and goes with the test.
+// NewStore returns the URL of a new, empty store for this test, without a trailing slash. It
+// is removed after the test.
 func NewStore(t testing.TB) string {
 	t.Helper()
 	return "file://" + t.TempDir()
 }
 
-// Put stores a workspace with these files, and nothing else, in place of the one that
-// is at the URL. A name that ends in a slash is a directory; directories of files need
-// no entry of their own. Where it cannot, the test ends.
+// Put stores a workspace with exactly these files, replacing an existing one. A name that ends
+// in a slash is a directory; parent directories need no entry. On failure the test ends.
 func Put(t testing.TB, url string, files map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -53,10 +52,9 @@ func write(dir, name, content string) error {
 	return os.WriteFile(path, []byte(content), 0o644)
 }
 
-// Get returns the files of a stored workspace, as Put takes them: regular files, and
-// directories with nothing in them, whose names end in a slash. Links and other entries
-// are left out; workspace.Tree lists all. The map is nil where the workspace does not
-// exist.
+// Get returns the files of a stored workspace, in the form of Put: regular files, and empty
+// directories, whose names end in a slash. Links and other entries are omitted; workspace.Tree
+// lists all. The map is nil if the workspace does not exist.
 func Get(t testing.TB, url string) map[string]string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "workspace")

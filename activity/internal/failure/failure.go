@@ -1,5 +1,5 @@
-// Package failure makes application errors of Temporal of what goes wrong with a
-// workspace, by one table.
+// Package failure converts errors of a workspace to application errors of Temporal, by one
+// table.
 package failure
 
 import (
@@ -14,24 +14,23 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Conditions of package activity, which has them under the same names.
+// Conditions of package activity, which exports them under the same names.
 var (
 	// ErrFenced: the attempt is not current any more: it was cancelled, paused, reset, timed out or replaced, or its worker is stopping.
 	// Nothing was stored.
 	ErrFenced = errors.New("this attempt may not commit")
-	// ErrStep: the step's name is no good, or the attempt has done that step.
+	// ErrStep: the step's name is invalid, or the attempt has done that step.
 	ErrStep = errors.New("bad step")
-	// ErrResult: what the function returned is too large to be kept with the
-	// commit. Nothing was stored.
+	// ErrResult: the function's result is too large to be kept with the commit. Nothing was
+	// stored.
 	ErrResult = errors.New("the result is too large to be kept")
-	// ErrNoPlugin: the context is of no activity, or its worker has no plugin.
+	// ErrNoPlugin: the context is not an activity's, or its worker has no plugin.
 	ErrNoPlugin = errors.New("the workspace needs the plugin: give what wdactivity.NewPlugin returns to client.Options.Plugins or worker.Options.Plugins; outside of activities use mount.Open")
 )
 
-// errorTable says what type an error has for Temporal: that of the first row that
-// matches. What no other attempt, on no other worker, can change is not retried.
-// mount.ErrCommit comes last, since its cause says more. docs/errors.md has the
-// same rows, and a test walks both.
+// errorTable maps an error to its Temporal type: that of the first matching row. Errors that
+// neither time nor another worker can cure are not retried. mount.ErrCommit comes last, since
+// its cause says more. docs/errors.md has the same rows, and a test compares them.
 var errorTable = []struct {
 	err   error
 	name  string // as docs/errors.md calls it
@@ -70,12 +69,12 @@ var errorTable = []struct {
 	{mount.ErrCommit, "mount.ErrCommit", errtype.Commit, true},
 }
 
-// ToTemporal makes an application error of err, with its text as message. What
-// err matches, the application error matches in this process; Temporal gets the
-// type and the text alone. An application error stays as it is. One that err only wraps
-// does not count: Temporal would not look for it.
+// ToTemporal converts err to an application error, with its text as message. In this process
+// the application error matches everything that err matches; Temporal gets only the type and
+// the text. An application error is returned unchanged. One that err merely wraps does not
+// count: Temporal would not look for it.
 func ToTemporal(err error) error {
-	if _, ok := err.(*temporal.ApplicationError); ok || err == nil { //nolint:errorlint // what is wrapped around it would be lost
+	if _, ok := err.(*temporal.ApplicationError); ok || err == nil { //nolint:errorlint // wrapping errors would be lost
 		return err
 	}
 	typ, retry, brief := errtype.Other, true, "error"
@@ -88,9 +87,8 @@ func ToTemporal(err error) error {
 	return Application(err, typ, retry, brief)
 }
 
-// OfOpen is ToTemporal for an open. An unknown past is not retried there: the
-// log does not grow longer by waiting. An open that was cut off is, whatever was not
-// known by then.
+// OfOpen is ToTemporal for an open. There an unknown past is not retried, since waiting does
+// not extend the log. An open that was interrupted is retried in any case.
 func OfOpen(err error) error {
 	if errors.Is(err, store.ErrUnknown) && !errors.Is(err, ErrFenced) {
 		return Application(err, errtype.Unknown, false, store.ErrUnknown.Error())
@@ -129,7 +127,7 @@ func conflictDetails(url string, e *store.ConflictError) errtype.ConflictDetails
 	return d
 }
 
-// particulars returns those of an error that a workflow can act on.
+// particulars returns the details of an error that a workflow can act on.
 func particulars(err error) []any {
 	var conflict *store.ConflictError
 	var committed *mount.CommittedError
@@ -150,8 +148,8 @@ func particulars(err error) []any {
 	return nil
 }
 
-// Fenced says that an attempt may not go on with a workspace. It matches
-// ErrFenced, what ended the attempt, and what came of it.
+// Fenced says that an attempt may not continue with a workspace. It matches ErrFenced, the
+// reason why the attempt ended, and the resulting error.
 type Fenced struct {
 	Op, URL    string
 	Cause, Err error // Err may be nil
@@ -160,7 +158,7 @@ type Fenced struct {
 func (e *Fenced) Error() string {
 	s := fmt.Sprintf("%s %s: %v; nothing is stored: %v", e.Op, e.URL, ErrFenced, e.Cause)
 	if errors.Is(e.Err, mount.ErrBusy) {
-		s += "; " + e.Err.Error() // it names what the activity has left behind
+		s += "; " + e.Err.Error() // it names processes that the activity has left behind
 	}
 	return s
 }
@@ -181,13 +179,12 @@ type At struct {
 func (e *At) Error() string { return e.Err.Error() }
 func (e *At) Unwrap() error { return e.Err }
 
-// errorString is the original error behind an application error. Its text is short,
-// since the application error has the whole one, and it ends the chain that the
-// SDK writes into the history.
-//
-// The SDK gives a cause the name of its Go type, which Temporal shows beside the text
-// as if it were one of ours; it makes an exception for the type of this name in the
-// standard library (getErrType in the SDK's internal/error.go).
+// errorString is the original error behind an application error. Its text is short, since the
+// application error has the full one, and it ends the chain that the SDK writes into the
+// history.
+// The SDK labels a cause with the name of its Go type, which Temporal shows beside the text as
+// if it were one of our types; it makes an exception for the standard library's type of this
+// name (getErrType in the SDK's internal/error.go).
 type errorString struct {
 	err   error
 	brief string
@@ -195,6 +192,5 @@ type errorString struct {
 
 func (r *errorString) Error() string { return r.brief }
 
-// Unwrap returns a list, so that errors.Is and errors.As go on and errors.Unwrap
-// does not.
+// Unwrap returns a list, which errors.Is and errors.As follow but errors.Unwrap does not.
 func (r *errorString) Unwrap() []error { return []error{r.err} }

@@ -1,5 +1,5 @@
-// Package template expands the URLs of workspaces, whose keys may have variables. A value
-// can never lead out of the place that the template names.
+// Package template expands the URLs of workspaces, whose keys may have variables. A value can
+// never lead out of the place named by the template.
 package template
 
 import (
@@ -60,9 +60,8 @@ func Values(info *sdk.Info) map[string]string {
 	return values
 }
 
-// Check says what is wrong with a URL that may have variables, see the
-// package comment. vars are the variables that there are beside the ten of every
-// activity. The error is store.ErrURL.
+// Check returns an error if a URL with variables is invalid, see the package comment. vars are
+// variables in addition to the ten of every activity. The error is store.ErrURL.
 func Check(url string, vars ...string) error {
 	t, err := Parse(url)
 	if err != nil {
@@ -77,17 +76,17 @@ func builtinNames() []string { return slices.Collect(maps.Keys(builtins)) }
 type Template struct {
 	raw      string
 	url      store.URL // its Key is the part before segments, with a slash at the end if it is not empty
-	segments [][]part  // of the rest of the key, cut at the slashes that the template itself has
+	segments [][]part  // of the rest of the key, split at the template's own slashes
 }
 
 // part is a piece of a segment.
 type part struct {
-	text     string // as it is, or the name of a variable
+	text     string // literal text, or the name of a variable
 	variable bool
 	many     bool // of a variable: its value may have slashes
 }
 
-// String returns the part as a template has it, braces not doubled.
+// String returns the part as in the template, without doubling braces.
 func (p part) String() string {
 	switch {
 	case p.many:
@@ -98,9 +97,9 @@ func (p part) String() string {
 	return p.text
 }
 
-// Parse splits a URL, and then its key at the variables. The URL must be
-// valid as it stands, so that no value can give it another scheme, bucket or option,
-// and this program must have the driver of its scheme.
+// Parse splits a URL, and then its key at the variables. The URL must be valid as written, so
+// that no value can change its scheme, bucket or options, and this program must have the
+// driver of its scheme.
 func Parse(raw string) (*Template, error) {
 	t := &Template{raw: raw}
 	if err := t.checkPlace(); err != nil {
@@ -115,7 +114,7 @@ func Parse(raw string) (*Template, error) {
 	}
 	key, fixed := u.Key, ""
 	if relative(raw) {
-		// The working directory is before what was written, and is no template.
+		// The working directory precedes the written path, and is not part of the template.
 		wd, err := store.ParsePrefix(".")
 		if err != nil {
 			return nil, err
@@ -191,7 +190,7 @@ func Redacted(raw string) string {
 
 const onlyInKey = "variables can stand in the key only; write the %s out"
 
-// checkPlace refuses braces in front of the key and behind it.
+// checkPlace refuses braces before and after the key.
 func (t *Template) checkPlace() error {
 	place, query, _ := strings.Cut(t.raw, "?")
 	if strings.ContainsAny(query, "{}") {
@@ -287,9 +286,9 @@ func (t *Template) checkNames(known []string) error {
 	return nil
 }
 
-// Expand puts values in. They are inserted once, as they are: braces in a value stay
-// braces. A value that would make an invalid key is refused by name, and so is one with
-// a slash, unless the template says {name...}.
+// Expand inserts values, once and literally: braces in a value stay braces. A value that would
+// make an invalid key is refused by name, and so is one with a slash, unless the template says
+// {name...}.
 func (t *Template) Expand(values map[string]string) (store.URL, error) {
 	if err := t.checkNames(slices.Collect(maps.Keys(values))); err != nil {
 		return store.URL{}, err
@@ -318,7 +317,7 @@ func (t *Template) Expand(values map[string]string) (store.URL, error) {
 	return u, t.checkResult(u, values)
 }
 
-// badValue says why a value cannot take the place of a variable; "" if it can.
+// badValue says why a value is invalid for a variable; "" if it is valid.
 func (t *Template) badValue(p part, value string) string {
 	switch {
 	case !p.many && strings.Contains(value, "/"):
@@ -335,11 +334,10 @@ func (t *Template) badValue(p part, value string) string {
 	return ""
 }
 
-// checkSegment refuses a segment that values have made empty, or a step to
-// another directory.
+// checkSegment refuses a segment that values have made empty, "." or "..".
 func (t *Template) checkSegment(parts []part, expanded string, values map[string]string) error {
 	if !slices.ContainsFunc(parts, func(p part) bool { return p.variable }) {
-		return nil // it is as the user wrote it
+		return nil // it is exactly what the user wrote
 	}
 	for s := range strings.SplitSeq(expanded, "/") {
 		switch s {
@@ -363,8 +361,7 @@ func settings(parts []part, values map[string]string) string {
 	return strings.Join(list, ", ")
 }
 
-// checkResult sees to it that a store reads the same out of the URL that was put
-// together.
+// checkResult ensures that a store parses the assembled URL back to the same.
 func (t *Template) checkResult(u store.URL, values map[string]string) error {
 	read, err := store.ParseURL(u.String())
 	if err == nil && read == u {
