@@ -13,17 +13,17 @@ import (
 )
 
 // BackingDir is a directory in the file system where a home keeps its files. Others make
-// files in it, and Adopt makes them backing files where they lie: what they take counts
-// against the home's limit from the start, and nothing is copied.
+// files in it, and Adopt turns these into backing files without copying: their memory
+// counts against the home's limit from the start.
 type BackingDir struct {
-	files *tmpfsHome // of the adopted ones, by number; its root is the directory
+	files *tmpfsHome // the adopted files, by number; its root is the directory
 	in    *tmpfsHome
-	name  string // in the root of in
+	name  string // in the root directory of in
 }
 
-// NewBackingDir makes an empty directory. That of a spill home is on its disk. ENOTSUP
-// where the home's files are in no file system. It is closed before the home, and after
-// the trees that have adopted files of it.
+// NewBackingDir makes an empty directory; for a spill home it is on disk. ENOTSUP if the
+// home's files are not in a file system. Close it before the home, and after the trees that
+// have adopted files from it.
 func NewBackingDir(h Home) (*BackingDir, error) {
 	var in *tmpfsHome
 	switch h := h.(type) {
@@ -56,14 +56,14 @@ func (d *BackingDir) make() (root int, err error) {
 	return root, err
 }
 
-// FD is a descriptor of the directory, good until Close. Names of digits alone in it are
-// those of adopted files. Whoever makes files below it opens the directories on the way by
-// this descriptor, so that the kernel sees one mount.
+// FD returns a descriptor of the directory, valid until Close. Names of digits only are
+// those of adopted files. To make files below it, open the directories on the way from this
+// descriptor, so that the kernel sees one mount.
 func (d *BackingDir) FD() int { return int(d.files.root.Load()) }
 
-// Adopt takes the regular file that a name in dir, a descriptor of a directory below d,
-// leads to. The name goes; other names of the file stay, and hold its memory until d is
-// closed. EXDEV where dir was not opened by d's own descriptor.
+// Adopt takes over the regular file that a name leads to in dir, a descriptor of a
+// directory below d. The name is removed; other names of the file stay, and hold its memory
+// until d is closed. EXDEV if dir was not opened from d's own descriptor.
 func (d *BackingDir) Adopt(dir int, name string) (File, error) {
 	f := &tmpfsFile{home: d.files, number: d.files.files.Add(1)}
 	err := eintr.Retry(func() error {
@@ -75,7 +75,7 @@ func (d *BackingDir) Adopt(dir int, name string) (File, error) {
 	return f, nil
 }
 
-// Close removes the directory and all that is in it.
+// Close removes the directory and everything in it.
 func (d *BackingDir) Close() error {
 	if err := d.files.Close(); err != nil {
 		return fmt.Errorf("remove backing directory: %w", err)
@@ -83,12 +83,12 @@ func (d *BackingDir) Close() error {
 	return os.RemoveAll(fmt.Sprintf("/proc/self/fd/%d/%s", d.in.root.Load(), d.name))
 }
 
-// Adopt makes f, of size bytes, of which used take memory, the content of n, a regular
-// file, instead of what it has; f belongs to the tree then. same are the ranges, in order, in which f holds what n
-// does. Those that are base of n stay so, and f gives their memory back; each begins at a
-// multiple of 1 MiB, and ends at one, at the end of f or at that of n. Times stay. The
-// memory counts also beyond MaxBytes: it has been taken already. After an errno n is what
-// it was, and f is the caller's, but worth nothing.
+// Adopt replaces the content of n, a regular file, by f, which has size bytes, takes used
+// bytes of memory, and then belongs to the tree. same are the ranges, in order, in which f
+// holds the old content of n. Where n has base there, the base stays and f returns its
+// memory; each range begins at a multiple of 1 MiB, and ends at one, at the end of f or at
+// that of n. Times stay. The memory counts even beyond MaxBytes: it is already taken. After
+// an errno n is unchanged, and f belongs to the caller but is of no more use.
 func (t *Tree) Adopt(n *Inode, f File, size, used int64, same []Extent) syscall.Errno {
 	if errno := regular(n); errno != 0 {
 		return errno
@@ -97,13 +97,13 @@ func (t *Tree) Adopt(n *Inode, f File, size, used int64, same []Extent) syscall.
 		return errno
 	}
 	defer n.mu.Unlock()
-	u := &upper{File: f, beyond: true, unseen: true} // who made f may have allocated what it did not write
+	u := &upper{File: f, beyond: true, unseen: true} // f may have allocated pages that were not written
 	b, _ := n.content.(Base)
 	if left := rangesOf(same); b != nil && len(left) > 0 {
 		u.below.Store(&below{b, left})
 		for _, r := range left {
 			if r.end == size {
-				r.end = roundUp(size, pageSize) // or the last page stays
+				r.end = roundUp(size, pageSize) // else the last page would stay
 			}
 			if err := f.PunchHole(r.begin, r.end-r.begin); err != nil {
 				return errnoOf(err)
@@ -120,9 +120,9 @@ func (t *Tree) Adopt(n *Inode, f File, size, used int64, same []Extent) syscall.
 	return 0
 }
 
-// replaceContentLocked makes u the content of n, and frees what that had and u does not
-// show.
-// Preconditions: n.mu is held. u is over n's base, if over any.
+// replaceContentLocked makes u the content of n, and frees the parts of the old content
+// that u does not show.
+// Preconditions: n.mu is held. If u stands over a base, it is n's.
 func (t *Tree) replaceContentLocked(n *Inode, u *upper, size int64) {
 	switch c := n.content.(type) {
 	case Base:
@@ -142,7 +142,7 @@ func (t *Tree) replaceContentLocked(n *Inode, u *upper, size int64) {
 	t.replacedLocked(n, 0, math.MaxInt64)
 }
 
-// rangesOf merges ranges that meet.
+// rangesOf merges adjacent ranges.
 func rangesOf(in []Extent) (out []byteRange) {
 	for _, r := range in {
 		if last := len(out) - 1; last >= 0 && out[last].end == r.Off {

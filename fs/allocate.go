@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Allocate does what fallocate(2) does with mode 0 or KEEP_SIZE, with PUNCH_HOLE
-// and KEEP_SIZE, and with ZERO_RANGE, with or without KEEP_SIZE; any other mode
-// is EOPNOTSUPP. Errors: EINVAL for a range that is empty or begins before 0,
-// EFBIG for one that ends beyond the largest offset, ENOSPC, EISDIR, ENODEV. After an
-// ENOSPC of ZERO_RANGE the range is a hole as far as the file goes.
+// Allocate does what fallocate(2) does with mode 0 or KEEP_SIZE, with PUNCH_HOLE and
+// KEEP_SIZE, and with ZERO_RANGE, with or without KEEP_SIZE; any other mode is EOPNOTSUPP.
+// Errors: EINVAL for a range that is empty or begins before 0, EFBIG for one that ends
+// beyond the largest offset, ENOSPC, EISDIR, ENODEV. After an ENOSPC of ZERO_RANGE the part
+// of the range within the file is a hole.
 func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno {
 	if errno := checkRange(n, off, length, mode); errno != 0 {
 		return errno
@@ -24,7 +24,7 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 	defer n.mu.Unlock()
 	if zeros {
 		errno = errnoOf(u.PunchHole(off, length))
-		t.settle(u)
+		t.recount(u)
 		if errno != 0 {
 			return errno
 		}
@@ -46,7 +46,7 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 	return errno
 }
 
-// checkRange refuses what vfs_fallocate in the kernel's fs/open.c refuses.
+// checkRange refuses the ranges that vfs_fallocate in the kernel's fs/open.c refuses.
 func checkRange(n *Inode, off, length int64, mode uint32) syscall.Errno {
 	switch {
 	case off < 0 || length <= 0:
@@ -67,8 +67,7 @@ func checkRange(n *Inode, off, length int64, mode uint32) syscall.Errno {
 	return syscall.EOPNOTSUPP
 }
 
-// reserve takes the memory for a range of u, which is the content of a file of so many
-// bytes.
+// reserve takes the memory for a range of u, the content of a file of size bytes.
 // Preconditions: Inode.mu is held.
 func (t *Tree) reserve(u *upper, off, end, size int64, keepSize bool) syscall.Errno {
 	errno := t.grow(u, off, end, size, func(int64) error {

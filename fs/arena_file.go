@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// spanSlots is how many slots a span covers, which is 1 MiB of a file. A span with a
-// single page takes no more than 200 bytes of heap, which counts against no limit.
+// spanSlots is how many slots a span covers: 1 MiB of a file. A span with a single page
+// takes at most 200 bytes of heap, which count against no limit.
 const spanSlots = 16
 
 // arenaFile is a file of an arenaHome.
@@ -21,24 +21,24 @@ type arenaFile struct {
 	mu     sync.RWMutex // guards what follows; taken above arenaHome.mu
 	size   int64        // bytes
 	pages  int64        // that are present
-	spans  []span       // by first; there are none where the file has only holes
+	spans  []span       // by first; none for a range that is only holes
 	closed bool
 }
 
 // span maps a run of spanSlots slots of a file to slots of the arena.
 type span struct {
 	first int64       // number in the file of its first slot, a multiple of spanSlots
-	slots []arenaSlot // as far as the last one that was used
+	slots []arenaSlot // up to the last one that was used
 }
 
 // arenaSlot is 64 KiB of a file.
 type arenaSlot struct {
-	at      uint32 // number in the arena, plus one; 0 if it has none
-	present uint16 // a bit for each page that is counted as used
-	written uint16 // a bit for each of those that was written to; the others are holes to SEEK_DATA
+	at      uint32 // number in the arena, plus one; 0 for none
+	present uint16 // a bit for each page that counts as used
+	written uint16 // a bit for each of those that was written to; SEEK_DATA takes the others for holes
 }
 
-// address is where in the memory file the slot begins.
+// address returns where in the memory file the slot begins.
 func (s arenaSlot) address() int64 { return int64(s.at-1) * slotSize }
 
 // piece is the part of a range that lies in one slot.
@@ -47,10 +47,10 @@ type piece struct {
 	from, to int64 // bytes of the slot, 0 to slotSize
 }
 
-// pages is a bit for each page of the slot that the piece touches.
+// pages has a bit for each page of the slot that the piece touches.
 func (p piece) pages() uint16 { return pageBits(p.from/pageSize, pagesOf(p.to)) }
 
-// wholePages is a bit for each page that lies wholly in the piece.
+// wholePages has a bit for each page that lies wholly in the piece.
 func (p piece) wholePages() uint16 { return pageBits(pagesOf(p.from), p.to/pageSize) }
 
 func pageBits(from, to int64) uint16 {
@@ -60,13 +60,14 @@ func pageBits(from, to int64) uint16 {
 	return uint16(1<<to - 1<<from)
 }
 
-// pieceAt is the part of [off, end) in the slot that holds off.
+// pieceAt returns the part of [off, end) in the slot that contains off.
 func pieceAt(off, end int64) piece {
 	slot, from := off/slotSize, off%slotSize
 	return piece{slot, from, min(slotSize, from+end-off)}
 }
 
-// search gives the index of the span that holds the slot, or where it would be.
+// search returns the index of the span that contains the slot, or where it would be
+// inserted.
 func (f *arenaFile) search(slot int64) (int, bool) {
 	return slices.BinarySearchFunc(f.spans, slot-slot%spanSlots, func(s span, first int64) int {
 		switch {
@@ -79,7 +80,7 @@ func (f *arenaFile) search(slot int64) (int, bool) {
 	})
 }
 
-// lookup gives what is known of a slot of the file; the zero value for a hole.
+// lookup returns the entry of a slot of the file; the zero value for a hole.
 func (f *arenaFile) lookup(slot int64) arenaSlot {
 	i, ok := f.search(slot)
 	if !ok || slot-f.spans[i].first >= int64(len(f.spans[i].slots)) {
@@ -88,7 +89,7 @@ func (f *arenaFile) lookup(slot int64) arenaSlot {
 	return f.spans[i].slots[slot-f.spans[i].first]
 }
 
-// entry gives the place of a slot in its span, making both if need be.
+// entry returns the entry of a slot in its span, and makes both if necessary.
 func (f *arenaFile) entry(slot int64) *arenaSlot {
 	i, ok := f.search(slot)
 	if !ok {
@@ -118,7 +119,7 @@ func (f *arenaFile) ReadAt(p []byte, off int64) (int, error) {
 			clear(part)
 			return nil
 		}
-		// The memory file may end within the slot, where nothing was written yet.
+		// The memory file may end within the slot if nothing was written behind that.
 		n, err := readFull(f.home.fd, part, address)
 		clear(part[n:])
 		if err == io.EOF {
@@ -132,8 +133,8 @@ func (f *arenaFile) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), atEnd
 }
 
-// eachRun calls fn for the parts of [off, end) that lie in a row in the memory
-// file, from address on, or that have no slot, with address -1.
+// eachRun calls fn for the parts of [off, end) that are contiguous in the memory file, with
+// their address, or that have no slot, with address -1.
 func (f *arenaFile) eachRun(off, end int64, fn func(address, from, to int64) error) error {
 	address, from := int64(-1), off
 	for pos := off; pos < end; {
@@ -163,7 +164,7 @@ func (f *arenaFile) eachRun(off, end int64, fn func(address, from, to int64) err
 	return fn(address, from, end)
 }
 
-// WriteAt writes all of p, or nothing where the limit is reached.
+// WriteAt writes all of p, or nothing if the limit is reached.
 func (f *arenaFile) WriteAt(p []byte, off int64) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -182,7 +183,7 @@ func (f *arenaFile) WriteAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// Allocate counts the pages of the range as used.
+// Allocate counts all pages of the range as used.
 func (f *arenaFile) Allocate(off, length int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -198,7 +199,7 @@ func (f *arenaFile) occupy(off, length int64, written bool) error {
 		return syscall.EFBIG
 	}
 	if length/pageSize-f.pages > f.home.max.Load() {
-		return syscall.ENOSPC // before all slots of the range are looked at
+		return syscall.ENOSPC // before looking at all slots of the range
 	}
 	end := off + length
 	pages, fresh := f.missing(off, end)
@@ -215,8 +216,8 @@ func (f *arenaFile) occupy(off, length int64, written bool) error {
 		if written {
 			s.written |= p.pages()
 		} else {
-			// tmpfs clears a page that is allocated for the second time, and takes it
-			// for data from then on (shmem_fallocate in mm/shmem.c).
+			// tmpfs clears a page that is allocated a second time, and from then on takes
+			// it for data (shmem_fallocate in mm/shmem.c).
 			s.written |= p.pages() & s.present
 		}
 		s.present |= p.pages()
@@ -226,7 +227,7 @@ func (f *arenaFile) occupy(off, length int64, written bool) error {
 	return nil
 }
 
-// missing counts the pages and the slots that a range has not got yet.
+// missing counts the pages and slots that a range does not have yet.
 func (f *arenaFile) missing(off, end int64) (pages int64, slots int) {
 	for pos := off; pos < end; {
 		p := pieceAt(pos, end)
@@ -269,8 +270,8 @@ func (f *arenaFile) Truncate(size int64) error {
 	return nil
 }
 
-// vacate makes [off, end) zeros and gives back whole pages and empty slots. On
-// an error that is done for a part of them.
+// vacate makes [off, end) zeros and frees whole pages and empty slots. On an error it has
+// done a part of that.
 func (f *arenaFile) vacate(off, end int64) error {
 	var pages int64
 	var slots []uint32
@@ -285,7 +286,7 @@ func (f *arenaFile) vacate(off, end int64) error {
 			}
 			p := pieceAt(max(off, start), end)
 			if end == math.MaxInt64 {
-				p.to = slotSize // the last page of all ends one byte later
+				p.to = slotSize // the very last page ends one byte later
 			}
 			var n int64
 			n, failed = f.vacateSlot(&s.slots[j], p, &slots)
@@ -297,8 +298,8 @@ func (f *arenaFile) vacate(off, end int64) error {
 	return errors.Join(failed, f.home.give(pages, slots))
 }
 
-// vacateSlot does so for one slot, and gives the number of pages. If nothing is
-// left in it, its slot of the arena goes to freed.
+// vacateSlot is vacate for one slot, and returns the number of freed pages. If the slot is
+// empty then, its slot in the arena is added to freed.
 func (f *arenaFile) vacateSlot(s *arenaSlot, p piece, freed *[]uint32) (int64, error) {
 	if s.at == 0 {
 		return 0, nil
@@ -318,12 +319,12 @@ func (f *arenaFile) vacateSlot(s *arenaSlot, p piece, freed *[]uint32) (int64, e
 	return pages, nil
 }
 
-// empty tells whether the span holds nothing any more.
+// empty reports whether the span holds nothing any more.
 func (s *span) empty() bool {
 	return !slices.ContainsFunc(s.slots, func(s arenaSlot) bool { return s.at != 0 })
 }
 
-// SeekData gives the next byte that is not in a hole.
+// SeekData returns the next byte that is not in a hole.
 func (f *arenaFile) SeekData(off int64) (int64, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -351,7 +352,7 @@ func (f *arenaFile) SeekData(off int64) (int64, error) {
 	return 0, syscall.ENXIO
 }
 
-// SeekHole gives the next byte that is in a hole.
+// SeekHole returns the next byte that is in a hole.
 func (f *arenaFile) SeekHole(off int64) (int64, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -371,14 +372,14 @@ func (f *arenaFile) SeekHole(off int64) (int64, error) {
 	return f.size, nil
 }
 
-// Used is the memory that the file takes.
+// Used returns the memory that the file takes, in bytes.
 func (f *arenaFile) Used() (int64, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.pages * pageSize, f.check(0)
 }
 
-// Size is the length of the file.
+// Size returns the length of the file.
 func (f *arenaFile) Size() (int64, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -406,7 +407,7 @@ func (f *arenaFile) check(off int64) error {
 	return nil
 }
 
-// checkSeek refuses what lseek(2) refuses of SEEK_DATA and SEEK_HOLE.
+// checkSeek refuses the offsets that lseek(2) refuses for SEEK_DATA and SEEK_HOLE.
 func (f *arenaFile) checkSeek(off int64) error {
 	if err := f.check(0); err != nil {
 		return err

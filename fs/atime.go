@@ -5,13 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// dayOf is how old an atime may become before a read renews it, in nanoseconds.
+// dayOf is the age, in nanoseconds, from which a read renews an atime in any case.
 const dayOf = 24 * 60 * 60 * 1e9
 
-// Touch notes that n was read: a file's content, a directory's names or a
-// symlink's target. Its atime follows as under the kernel's relatime (fs/inode.c,
-// relatime_need_update): if it is not newer than the last change, or a day old. It
-// is no change, and nothing happens where nothing may be changed.
+// Touch records that n was read: a file's content, a directory's names or a symlink's
+// target. As under the kernel's relatime (fs/inode.c, relatime_need_update), the atime is
+// renewed if it is not newer than the last change, or a day old. That is not a change, and
+// a frozen tree stays as it is.
 func (t *Tree) Touch(n *Inode) {
 	if t.lockChange(n) != 0 {
 		return
@@ -25,8 +25,8 @@ func (t *Tree) Touch(n *Inode) {
 	}
 }
 
-// atimes outlast the inodes of an image that were read and not changed. They are 8 bytes
-// for each row once something was read.
+// atimes keeps the atimes of inodes of an image that were read and not changed, beyond the
+// life of the inode. It takes 8 bytes for each row once anything was read.
 type atimes struct {
 	make sync.Once
 	rows atomic.Pointer[[]atomic.Int64] // nanoseconds since 1970; 0: as the image has it
@@ -40,7 +40,7 @@ func (a *atimes) set(rows uint64, row uint32, at int64) {
 	(*a.rows.Load())[row].Store(at)
 }
 
-// get returns the last time that was set; not ok if there is none.
+// get returns the last time that was set; not ok if none was.
 func (a *atimes) get(row uint32) (at Time, ok bool) {
 	if all := a.rows.Load(); all != nil {
 		if ns := (*all)[row].Load(); ns != 0 {
@@ -50,7 +50,7 @@ func (a *atimes) get(row uint32) (at Time, ok bool) {
 	return Time{}, false
 }
 
-// stale tells whether a read at a time is to be noted.
+// stale reports whether a read at a time renews the atime.
 // Preconditions: n.mu is held.
 func (n *Inode) stale(at int64) bool {
 	was := nanos(n.atime.time())

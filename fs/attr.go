@@ -5,17 +5,17 @@ import (
 	"syscall"
 )
 
-// Attr tells the attributes of n. A removed inode has no links; the kernel
-// refuses link(2) to one that it has seen like this.
+// Attr returns the attributes of n. A removed inode has no links; the kernel refuses
+// link(2) to an inode that it has seen like that.
 func (t *Tree) Attr(n *Inode) Attr {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.attrLocked()
 }
 
-// SetAttr changes attributes, all that s names or none, and tells how they are
-// afterwards. Errors: EISDIR and EINVAL for the size of what has none, EINVAL for
-// a negative one, ENOSPC where there is no backing file to be had.
+// SetAttr changes all attributes that s names, or none, and returns the attributes
+// afterwards. Errors: EISDIR and EINVAL for the size of an inode without one, EINVAL for a
+// negative size, ENOSPC if no backing file can be made.
 func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 	var resized bool
 	var errno syscall.Errno
@@ -40,7 +40,7 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 		n.modifiedLocked(when)
 	}
 	owned, timed := t.setOwnerAndMode(n, s), setTimes(n, s)
-	if owned || timed && s.Valid&SetSize == 0 { // a time that comes with a size is that of the size
+	if owned || timed && s.Valid&SetSize == 0 { // a time that comes with a size belongs to the change of size
 		n.flags |= flagMeta
 	}
 	switch {
@@ -52,17 +52,17 @@ func (t *Tree) SetAttr(n *Inode, s *SetAttr) (Attr, syscall.Errno) {
 	return n.attrLocked(), 0
 }
 
-// LeaveTimes makes SetAttr alone change mtime and ctime of regular files from now on,
-// and only those that it is given. It is for a kernel that caches writes: it keeps
-// these times by its own clock and sends them, before the content or after it, so
-// that a WRITE that set them would leave a file newer than any tool has seen it.
-// Names and extended attributes change ctime as before.
+// LeaveTimes makes SetAttr the only verb that changes mtime and ctime of regular files from
+// now on; it changes only those that it is given. It is for a kernel that caches writes:
+// the kernel keeps these times by its own clock and sends them before or after the content,
+// so a WRITE that set them would leave a file newer than any tool has seen it. Names and
+// extended attributes change ctime as before.
 func (t *Tree) LeaveTimes() { t.timesLeft.Store(true) }
 
-// LeavesTimes tells whether LeaveTimes applies to n.
+// LeavesTimes reports whether LeaveTimes applies to n.
 func (t *Tree) LeavesTimes(n *Inode) bool { return n.isRegular() && t.timesLeft.Load() }
 
-// setOwnerAndMode reports whether anything is different afterwards.
+// setOwnerAndMode reports whether anything has changed.
 // Preconditions: n.mu is held.
 func (t *Tree) setOwnerAndMode(n *Inode, s *SetAttr) bool {
 	perm, uid, gid := n.perm, n.uid, n.gid
@@ -79,7 +79,7 @@ func (t *Tree) setOwnerAndMode(n *Inode, s *SetAttr) bool {
 	return killed || perm != n.perm || uid != n.uid || gid != n.gid
 }
 
-// setTimes reports whether the time of modification is different afterwards.
+// setTimes reports whether the mtime has changed.
 // Preconditions: n.mu is held.
 func setTimes(n *Inode, s *SetAttr) bool {
 	before := n.mtime
@@ -92,10 +92,9 @@ func setTimes(n *Inode, s *SetAttr) bool {
 	return s.Valid&SetMtime != 0 && before != n.mtime
 }
 
-// killPrivLocked clears suid, sgid if the group may execute, and
-// security.capability, and reports whether there was any. The rule is that of
-// setattr_should_drop_suidgid in the kernel's fs/attr.c for a caller without
-// privileges.
+// killPrivLocked clears suid, sgid if the group may execute, and security.capability, and
+// reports whether any of them was set. The rule is that of setattr_should_drop_suidgid in
+// the kernel's fs/attr.c for an unprivileged caller.
 // Preconditions: n.mu is held.
 func (t *Tree) killPrivLocked(n *Inode) bool {
 	perm := n.perm &^ syscall.S_ISUID

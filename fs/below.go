@@ -6,13 +6,15 @@ import (
 	"syscall"
 )
 
-// below is what an upper still shows of a base. It never changes; nil shows nothing.
+// below is the part of a base that an upper still shows. It never changes; nil shows
+// nothing.
 type below struct {
 	base Base
-	left []byteRange // of the file that are base; not empty, sorted, and apart from each other
+	left []byteRange // ranges of the file that are base; not empty, sorted, and not adjacent
 }
 
-// at returns the range of base that holds pos, or the next one, if there is any.
+// at returns the range of base that contains pos, or else the next one; false if there is
+// none.
 func (b *below) at(pos int64) (byteRange, bool) {
 	if b == nil {
 		return byteRange{}, false
@@ -29,7 +31,7 @@ func (b *below) at(pos int64) (byteRange, bool) {
 	return b.left[i], true
 }
 
-// run returns where the run of one kind that holds pos ends, and whether that is base.
+// run returns whether pos is base, and where the run of one kind that contains it ends.
 func (b *below) run(pos int64) (end int64, isBase bool) {
 	r, ok := b.at(pos)
 	switch {
@@ -41,13 +43,13 @@ func (b *below) run(pos int64) (end int64, isBase bool) {
 	return r.end, true
 }
 
-// has reports whether all of a range is base.
+// has reports whether the whole range is base.
 func (b *below) has(r byteRange) bool {
 	end, isBase := b.run(r.begin)
 	return isBase && r.end <= end
 }
 
-// within returns what is base from off up to end.
+// within returns the parts of [off, end) that are base.
 func (b *below) within(off, end int64) (ranges []byteRange) {
 	for {
 		r, ok := b.at(off)
@@ -59,18 +61,19 @@ func (b *below) within(off, end int64) (ranges []byteRange) {
 	}
 }
 
-// chunk returns what is base of the chunk that holds pos; the zero value for nothing.
+// chunk returns the part that is base of the chunk that contains pos; the zero value for
+// none.
 func (b *below) chunk(pos int64) byteRange {
 	begin := pos / chunkSize * chunkSize
 	if parts := b.within(begin, roundUp(begin+1, chunkSize)); len(parts) > 0 {
-		return parts[0] // there is one at most: ranges begin with a chunk
+		return parts[0] // at most one: ranges begin at a chunk
 	}
 	return byteRange{}
 }
 
-// toCopy returns the first range, within one chunk, that has to be copied up before
-// [off, end) is written; the zero value if there is none. A chunk whose base the write
-// covers need not be, unless keep is set and it has data.
+// toCopy returns the first range, within one chunk, that has to be copied up before [off,
+// end) is written; the zero value for none. A chunk whose base the write covers need not be
+// copied, unless keep is set and it has data.
 func (b *below) toCopy(off, end int64, keep bool) byteRange {
 	if b == nil || off >= end {
 		return byteRange{}
@@ -86,12 +89,12 @@ func (b *below) toCopy(off, end int64, keep bool) byteRange {
 	return byteRange{}
 }
 
-// nextData is the base of the first chunk from off up to end that has data of it.
+// nextData returns the base of the first chunk in [off, end) whose base has data.
 func (b *below) nextData(off, end int64) byteRange {
 	for _, r := range b.within(off, end) {
 		data, err := b.base.SeekData(r.begin)
 		if err != nil {
-			return b.chunk(r.begin) // to read it says the same
+			return b.chunk(r.begin) // reading it returns the same error
 		}
 		if data < r.end {
 			return b.chunk(data)
@@ -100,8 +103,8 @@ func (b *below) nextData(off, end int64) byteRange {
 	return byteRange{}
 }
 
-// ReadAt fills p from byte off. What is read of a base counts only if it is base still:
-// a base may be freed as soon as it is dropped.
+// ReadAt fills p from byte off. Bytes that were read from a base count only if they are
+// still base afterwards: a base may be freed as soon as it is dropped.
 func (u *upper) ReadAt(p []byte, off int64) (int, error) {
 	for done := 0; done < len(p); {
 		pos := off + int64(done)
@@ -127,23 +130,23 @@ func (u *upper) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// SeekData returns the next byte at or after off that is not in a hole; ENXIO if there
-// is none.
+// SeekData returns the next byte at or after off that is not in a hole; ENXIO if none
+// follows.
 func (u *upper) SeekData(off int64) (int64, error) {
 	return u.seek(off, Base.SeekData, File.SeekData)
 }
 
-// SeekHole returns the next byte at or after off that is in a hole; the end is one.
+// SeekHole returns the next byte at or after off that is in a hole; the end counts as one.
 func (u *upper) SeekHole(off int64) (int64, error) {
 	pos, err := u.seek(off, Base.SeekHole, File.SeekHole)
-	if err == syscall.ENXIO && pos > off { // what is base ends with the file
+	if err == syscall.ENXIO && pos > off { // the base ends with the file
 		return pos, nil
 	}
 	return pos, err
 }
 
-// seek asks the base or the backing file, whichever has the content, from off on, until
-// one finds something in a range that is its own. ENXIO comes with how far it looked.
+// seek asks the base or the backing file, whichever has the content from off on, until one
+// finds something in a range of its own. With ENXIO it returns how far it has searched.
 func (u *upper) seek(off int64, base func(Base, int64) (int64, error), file func(File, int64) (int64, error)) (pos int64, err error) {
 	b := u.below.Load()
 	for {
@@ -160,17 +163,18 @@ func (u *upper) seek(off int64, base func(Base, int64) (int64, error), file func
 		case pos < end:
 			return pos, nil
 		}
-		// Holes begin with a page; where a base was cut within one, its chunk has no more.
+		// Holes begin at a page; if a base was cut within a page, its chunk has no more of
+		// it.
 		off = roundUp(end, pageSize)
 	}
 }
 
-// pages counts the pages that have data of the base.
+// pages returns how many pages have data of the base.
 func (b *below) pages() (pages int64) {
 	if b == nil {
 		return 0
 	}
-	next := int64(0) // the first page that is not counted: runs may share one
+	next := int64(0) // the first page that is not counted yet: runs may share one
 	for _, part := range b.left {
 		for r, err := range dataIn(b.base, part.begin, part.end) {
 			if err != nil {
@@ -184,7 +188,7 @@ func (b *below) pages() (pages int64) {
 	return pages
 }
 
-// subtract returns what is left of ranges without one.
+// subtract returns ranges without the bytes of away.
 func subtract(ranges []byteRange, away byteRange) (left []byteRange) {
 	for _, r := range ranges {
 		if before := (byteRange{r.begin, min(r.end, away.begin)}); before.begin < before.end {

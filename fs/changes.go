@@ -2,23 +2,23 @@ package fs
 
 import "syscall"
 
-// Seal makes what there is now the opened revision: nothing counts as changed.
-// Spools write out what they hold back, and give up their buffers.
+// Seal makes the present state the opened revision: nothing counts as changed. Spools write
+// out what they hold back, and free their buffers.
 func (t *Tree) Seal() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.spoolMu.Lock()
 	for _, s := range t.spools {
-		s.settle()
+		s.finish()
 	}
 	t.spoolMu.Unlock()
 	for n := range t.inodes.marked() {
 		n.mu.Lock()
 		n.flags &^= flagsChanged
 		if n.nlink == 0 {
-			n.flags |= flagNew // should it be given a name, that is new
+			n.flags |= flagNew // new, if it is given a name
 		}
-		if n.ino > t.rows { // RowStates looks for what rows are not
+		if n.ino > t.rows { // for rows, RowStates finds out
 			t.inodes.unmark(n.ino)
 		}
 		n.mu.Unlock()
@@ -29,16 +29,16 @@ func (t *Tree) Seal() {
 	}
 }
 
-// Changes counts the inodes that changed since Seal, whatever number of names
-// they have. It looks at what was touched since then.
+// Changes counts the inodes that changed since Seal, whatever number of names they have.
+// Its cost depends on what was touched since then.
 //
-// Created are those that were made and have a name. Removed are those that were
-// there and have no name any more. Modified are those that were there, have a
-// name, and of which the content, the attributes, the extended attributes or
-// the names were changed, even if they were changed back. These alone are no
-// change: a socket, which no archive holds, an attribute that is set to the value it has,
-// the access and change times, in a directory the size and times that follow from its names, and in a file
-// the time of a truncation to the size that it has, such as O_TRUNC of an empty one.
+// Created are those that were made and have a name. Removed are those that existed at Seal
+// and have no name any more. Modified are those that existed, have a name, and whose
+// content, attributes, extended attributes or names were changed, even if they were changed
+// back. The following alone are not changes: a socket, which no archive holds; an attribute
+// that is set to its present value; the access and change times; the size and times of a
+// directory, which follow from its names; and the time of a truncation that leaves the size
+// of a file as it is, such as O_TRUNC of an empty one.
 func (t *Tree) Changes() Changes {
 	c := Changes{Removed: t.removed.Load()}
 	for n := range t.inodes.marked() {
@@ -60,14 +60,14 @@ func (t *Tree) Changes() Changes {
 	return c
 }
 
-// Empty tells whether the root directory has no names.
+// Empty reports whether the root directory has no names.
 func (t *Tree) Empty() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.root.dir().live == 0
 }
 
-// mark notes what changed of n.
+// mark records a change of n.
 func (t *Tree) mark(n *Inode, flags uint8) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -8,11 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxCopy is how many bytes CopyRange copies at most, so that no call takes
-// minutes.
+// maxCopy limits what CopyRange copies, in bytes, so that no call takes minutes.
 const maxCopy = 1 << 30
 
-// regular tells why n has no content: EISDIR, EINVAL.
+// regular returns why n has no content: EISDIR, EINVAL.
 func regular(n *Inode) syscall.Errno {
 	switch {
 	case n.isDir():
@@ -23,22 +22,22 @@ func regular(n *Inode) syscall.Errno {
 	return 0
 }
 
-// contentOf returns what n holds at this moment. A base alone may be freed as soon as n
-// has dropped it, so what was read of one counts only if n holds it afterwards.
-func (t *Tree) contentOf(n *Inode) (c content, e extent, errno syscall.Errno) {
+// contentOf returns the current content of n. A base may be freed as soon as n has dropped
+// it, so bytes that were read from it count only if n still holds it afterwards.
+func (t *Tree) contentOf(n *Inode) (c content, e fileState, errno syscall.Errno) {
 	if errno := t.refuse(); errno != 0 {
-		return nil, extent{}, errno
+		return nil, fileState{}, errno
 	}
 	if errno := regular(n); errno != 0 {
-		return nil, extent{}, errno
+		return nil, fileState{}, errno
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.content, extent{n.size, n.flags&flagLost != 0}, 0
+	return n.content, fileState{n.size, n.flags&flagLost != 0}, 0
 }
 
-// extent is how much content a file has.
-type extent struct {
+// fileState is the size of a file, and whether it has lost bytes.
+type fileState struct {
 	size int64
 	lost bool // bytes of it are lost, see Tree.Lose
 }
@@ -50,8 +49,9 @@ func (n *Inode) holds(c content) bool {
 	return n.content == c
 }
 
-// ReadAt fills p from byte off of a regular file. It is short at the end and 0
-// beyond. Errors: EISDIR, EINVAL, EIO; that is also for bytes that are lost, see Lose.
+// ReadAt fills p from byte off of a regular file. It returns fewer bytes at the end of the
+// file, and 0 beyond. Errors: EISDIR, EINVAL, and EIO, also for bytes that are lost (see
+// Lose).
 func (t *Tree) ReadAt(n *Inode, p []byte, off int64) (int, syscall.Errno) {
 	for {
 		c, e, errno := t.contentOf(n)
@@ -81,10 +81,10 @@ func (t *Tree) ReadAt(n *Inode, p []byte, off int64) (int, syscall.Errno) {
 	}
 }
 
-// WriteAt writes p at byte off of a regular file, growing it if need be; a gap
-// becomes a hole. killPriv clears suid and its like, see SetKillPriv. It writes
-// all of p or nothing, but for what would lie beyond the largest offset. Errors:
-// EFBIG, ENOSPC, EISDIR, EINVAL.
+// WriteAt writes p at byte off of a regular file and grows the file if necessary; a gap
+// becomes a hole. killPriv clears suid and the like, see SetKillPriv. It writes all of p,
+// except what would lie beyond the largest offset, or nothing. Errors: EFBIG, ENOSPC,
+// EISDIR, EINVAL.
 func (t *Tree) WriteAt(n *Inode, p []byte, off int64, killPriv bool) (int, syscall.Errno) {
 	if errno := regular(n); errno != 0 {
 		return 0, errno
@@ -118,7 +118,7 @@ func (t *Tree) WriteAt(n *Inode, p []byte, off int64, killPriv bool) (int, sysca
 	return len(p), 0
 }
 
-// wroteLocked notes that content was changed.
+// wroteLocked records a change of content.
 // Preconditions: n.mu is held.
 func (t *Tree) wroteLocked(n *Inode, when Time) {
 	if !t.LeavesTimes(n) {
@@ -128,11 +128,11 @@ func (t *Tree) wroteLocked(n *Inode, when Time) {
 	t.keepLocked(n)
 }
 
-// lockResized locks n, sets its size, and marks n if that is another one. It reports
-// whether the times are to change: as on tmpfs, also where the size is the same but the
-// file takes memory (shmem_setattr in the kernel's mm/shmem.c). Errors: EISDIR and
-// EINVAL for what has no size, EINVAL for a negative one, ENOSPC where there is no
-// backing file to be had; n is not locked then.
+// lockResized locks n, sets its size, and marks n if the size differs. It reports whether
+// the times must change. As on tmpfs, they do even if the size is the same and the file
+// takes memory (shmem_setattr in the kernel's mm/shmem.c). Errors: EISDIR and EINVAL for an
+// inode without a size, EINVAL for a negative size, ENOSPC if no backing file can be made;
+// n is not locked then.
 func (t *Tree) lockResized(n *Inode, size int64) (timed bool, errno syscall.Errno) {
 	if errno := regular(n); errno != 0 {
 		return false, errno
@@ -168,8 +168,8 @@ func (t *Tree) lockResized(n *Inode, size int64) (timed bool, errno syscall.Errn
 	return timed, 0
 }
 
-// resizeUpper sets the size of n, of which u is the content. Memory beyond a size
-// that is smaller or the same is given back.
+// resizeUpper sets the size of n, whose content is u. If the size is not larger, memory
+// beyond it is freed.
 // Preconditions: n.mu is held.
 func (t *Tree) resizeUpper(n *Inode, u *upper, size int64) syscall.Errno {
 	before := n.size
@@ -186,7 +186,7 @@ func (t *Tree) resizeUpper(n *Inode, u *upper, size int64) syscall.Errno {
 	t.uncover(n, u, size, math.MaxInt64)
 	switch {
 	case !dense:
-		t.settle(u)
+		t.recount(u)
 	case size < before:
 		t.givePages(u.pages - pagesOf(size))
 		u.pages = pagesOf(size)
@@ -194,10 +194,9 @@ func (t *Tree) resizeUpper(n *Inode, u *upper, size int64) syscall.Errno {
 	return 0
 }
 
-// Seek finds the next data (SEEK_DATA) or hole (SEEK_HOLE; the end is one) at or
-// after off. Errors: ENXIO at or beyond the end, and for SEEK_DATA where only a
-// hole follows; EINVAL for another whence; EIO for a file that has lost bytes, which are
-// no hole.
+// Seek finds the next data (SEEK_DATA) or hole (SEEK_HOLE; the end counts as one) at or
+// after off. Errors: ENXIO at or beyond the end, and for SEEK_DATA if only a hole follows;
+// EINVAL for another whence; EIO for a file that has lost bytes, which are not a hole.
 func (t *Tree) Seek(n *Inode, off int64, whence int) (int64, syscall.Errno) {
 	c, e, errno := t.contentOf(n)
 	switch {
@@ -212,7 +211,7 @@ func (t *Tree) Seek(n *Inode, off int64, whence int) (int64, syscall.Errno) {
 	}
 	pos, errno := seekContent(c, e.size, off, whence)
 	switch {
-	case errno == syscall.ENXIO && whence == unix.SEEK_HOLE: // truncated just now
+	case errno == syscall.ENXIO && whence == unix.SEEK_HOLE: // truncated since the size was read
 		return off, 0
 	case errno != 0:
 		return 0, errno
@@ -222,7 +221,7 @@ func (t *Tree) Seek(n *Inode, off int64, whence int) (int64, syscall.Errno) {
 	return min(pos, e.size), 0
 }
 
-// seekContent asks the content; a position at or beyond size means none.
+// seekContent is Seek on c; a result at or beyond size means that none was found.
 func seekContent(c content, size, off int64, whence int) (pos int64, errno syscall.Errno) {
 	var err error
 	switch {
@@ -244,10 +243,9 @@ func seekContent(c content, size, off int64, whence int) (pos int64, errno sysca
 	return pos, 0
 }
 
-// CopyRange copies up to length bytes from src to dst, as copy_file_range(2)
-// does, and gives how many; fewer at the end of src, and at most 1 GiB. Errors:
-// as ReadAt and WriteAt, where nothing was copied; EINVAL for ranges of one file
-// that overlap.
+// CopyRange copies up to length bytes from src to dst, as copy_file_range(2) does, and
+// returns how many: fewer at the end of src, and at most 1 GiB. Errors if nothing was
+// copied: those of ReadAt and WriteAt; EINVAL for overlapping ranges of one file.
 func (t *Tree) CopyRange(src *Inode, soff int64, dst *Inode, doff, length int64) (int64, syscall.Errno) {
 	switch {
 	case soff < 0 || doff < 0 || length < 0:
@@ -285,8 +283,8 @@ func (t *Tree) CopyRange(src *Inode, soff int64, dst *Inode, doff, length int64)
 	}
 }
 
-// Local reports whether the content of n is in the tree's own home, so that who reads it
-// or writes to it waits for no store.
+// Local reports whether the content of n is in the tree's own home, so that reading and
+// writing it never waits for a store.
 func (t *Tree) Local(n *Inode) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

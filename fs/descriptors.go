@@ -11,35 +11,34 @@ import (
 // under the common RLIMIT_NOFILE of 1,024.
 const maxDescriptors = 512
 
-// descriptors is the cache of open backing files. There is one for all homes,
-// because descriptors are a limit of the process.
+// descriptors is the cache of open backing files. All homes share it, because the limit of
+// descriptors belongs to the process.
 var descriptors = newDescriptorCache(maxDescriptors)
 
-// descriptorCache opens files when they are used and closes those that were not
-// used lately (the clock algorithm). Those in use stay open, so that the limit is
-// passed by at most the number of operations under way. No file is opened or closed
-// under its lock: that of a spill directory may wait for a disk, and all other homes
-// would wait with it.
+// descriptorCache opens files when they are used and closes those that have not been used
+// for a while (the clock algorithm). Files in use stay open, so the limit is exceeded by at
+// most the number of operations under way. No file is opened or closed under its lock: a
+// file in a spill directory may wait for a disk, and all other homes would wait too.
 type descriptorCache struct {
 	mu   sync.Mutex
 	max  int           // immutable
 	ring []*descriptor // guarded by mu; all that are open or being opened, in no order
-	hand int           // guarded by mu; where in the ring to look for one to close
+	hand int           // guarded by mu; where in the ring the search for one to close goes on
 }
 
-// descriptor is an open backing file, or one that is being opened. Its fields are
-// guarded by the cache's mu, but fd and err do not change once it is open.
+// descriptor is a backing file that is open or being opened. Its fields are guarded by the
+// cache's mu, but fd and err do not change once it is open.
 type descriptor struct {
 	fd      int
 	err     error         // why it could not be opened
-	opening chan struct{} // closed when fd or err is set; nil once it is
+	opening chan struct{} // closed when fd or err is set, then nil
 	users   int
 	recent  bool // used since the hand passed it
-	place   int  // in the ring; -1 if it is not there
+	place   int  // its index in the ring; -1 if it is not there
 	file    *tmpfsFile
 }
 
-// closedFile stands where a file was closed for good.
+// closedFile marks a file that was closed for good.
 var closedFile = &descriptor{fd: -1}
 
 func newDescriptorCache(limit int) *descriptorCache { return &descriptorCache{max: limit} }
@@ -78,8 +77,8 @@ func (c *descriptorCache) acquire(f *tmpfsFile, flags int) (*descriptor, error) 
 	return d, nil
 }
 
-// open opens the file of d. If the process or the machine is out of descriptors it
-// gives up all idle ones and tries once more.
+// open opens the file of d. If the process or the machine is out of descriptors, it closes
+// all idle ones and tries once more.
 func (c *descriptorCache) open(d *descriptor, flags int) {
 	fd, err := d.file.openat(flags)
 	if err == syscall.EMFILE || err == syscall.ENFILE {
@@ -94,16 +93,16 @@ func (c *descriptorCache) open(d *descriptor, flags int) {
 	d.fd, d.err = fd, err
 	if err != nil {
 		d.fd = -1
-		c.forgetLocked(d) // who comes next tries again
+		c.forgetLocked(d) // the next caller tries again
 	}
 	close(d.opening)
 	d.opening = nil
 }
 
-// shrinkLocked takes descriptors without users out of the cache until at most limit
-// are left, and returns them for the caller to close.
+// shrinkLocked takes unused descriptors out of the cache until at most limit are left, and
+// returns them for the caller to close.
 func (c *descriptorCache) shrinkLocked(limit int) (idle []int) {
-	// The second time round none is recent any more.
+	// The second time round, none is recent any more.
 	for tries := 2 * len(c.ring); tries > 0 && len(c.ring) > limit; tries-- {
 		c.hand %= len(c.ring)
 		d := c.ring[c.hand]
@@ -134,7 +133,7 @@ func (c *descriptorCache) forgetLocked(d *descriptor) {
 	}
 }
 
-// release gives back what acquire gave.
+// release releases a descriptor that acquire returned.
 func (c *descriptorCache) release(d *descriptor) {
 	var idle []int
 	c.mu.Lock()
@@ -150,8 +149,8 @@ func (c *descriptorCache) release(d *descriptor) {
 	closeAll(idle)
 }
 
-// close ends the use of f for good. A descriptor that is in use is closed by its
-// last user. It reports whether f was open to be used until now.
+// close ends the use of f for good. The last user of a descriptor closes it. close reports
+// whether f was usable until now.
 func (c *descriptorCache) close(f *tmpfsFile) bool {
 	c.mu.Lock()
 	d := f.open
@@ -171,7 +170,7 @@ func (c *descriptorCache) close(f *tmpfsFile) bool {
 	return true
 }
 
-// dropHome closes the descriptors of h's files that have no users.
+// dropHome closes the unused descriptors of h's files.
 func (c *descriptorCache) dropHome(h *tmpfsHome) {
 	var idle []int
 	c.mu.Lock()
@@ -191,9 +190,9 @@ func closeAll(fds []int) {
 	}
 }
 
-// closeFD closes the descriptor of a backing file, where close(2) has nothing to
-// report: what is written there is wanted by nobody after this process, and the number
-// is free in any case. -1, a file that was not opened, is left alone.
+// closeFD closes the descriptor of a backing file. An error of close(2) does not matter:
+// nobody wants the content after this process, and the number is free in any case. It
+// ignores -1, a file that was not opened.
 func closeFD(fd int) {
 	if fd >= 0 {
 		_ = unix.Close(fd)

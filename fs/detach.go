@@ -2,10 +2,10 @@ package fs
 
 import "syscall"
 
-// Detach takes a name away and leaves its inode as it is, whatever it holds, for Attach to
-// give it another: the two halves of a rename. Renames that cross each other, such as a
-// to b and b to a, need no names in between. The caller gets a reference. Until the last
-// inode that was detached is attached the tree is not whole, and nobody else may use it.
+// Detach removes a name and leaves its inode unchanged, whatever it holds, for Attach to
+// give it another name: the two halves of a rename. So renames that cross each other, such
+// as a to b and b to a, need no temporary names. The caller gets a reference. Until every
+// detached inode is attached again the tree is incomplete, and nobody else may use it.
 // Errors: ENOENT, ENOTDIR, ENAMETOOLONG.
 func (t *Tree) Detach(dir *Inode, name string) (*Inode, syscall.Errno) {
 	t.mu.Lock()
@@ -23,8 +23,8 @@ func (t *Tree) Detach(dir *Inode, name string) (*Inode, syscall.Errno) {
 	return n, 0
 }
 
-// Attach names n, which was detached. The caller keeps its reference.
-// Errors as Mknod; EINVAL for a directory into itself or below.
+// Attach gives n, which was detached, a name. The caller keeps its reference. Errors as
+// Mknod; EINVAL for a directory into itself or below.
 func (t *Tree) Attach(dir *Inode, name string, n *Inode) syscall.Errno {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -47,8 +47,8 @@ func (t *Tree) Attach(dir *Inode, name string, n *Inode) syscall.Errno {
 	return 0
 }
 
-// SetDirTime sets the mtime of a directory as a change of its names does, which is no
-// change by itself. ENOTDIR.
+// SetDirTime sets the mtime of a directory as a change of its names does: that alone does
+// not count as a change. ENOTDIR.
 func (t *Tree) SetDirTime(dir *Inode, mtime Time) syscall.Errno {
 	if !dir.isDir() {
 		return syscall.ENOTDIR

@@ -12,34 +12,33 @@ import (
 
 const (
 	// direntSize is what a name adds to the size of its directory, in bytes, and
-	// emptyDirSize the size of one without names (BOGO_DIRENT_SIZE in the kernel's
-	// mm/shmem.c).
+	// emptyDirSize is the size of a directory without names (BOGO_DIRENT_SIZE in the
+	// kernel's mm/shmem.c).
 	direntSize   = 20
 	emptyDirSize = 2 * direntSize
 
-	// firstCookie is that of the first name; 1 and 2 belong to "." and "..".
+	// firstCookie is the cookie of the first name; 1 and 2 belong to "." and "..".
 	firstCookie = 3
 
-	// scanned is how many names are looked through one by one; a directory with
-	// more has an index.
+	// scanned is how many names are searched one by one; a directory with more has an
+	// index.
 	scanned = 8
 
 	// maxName is NAME_MAX, in bytes.
 	maxName = 255
 )
 
-// directory is what a directory has and other inodes have not. Its fields are
-// guarded by Tree.mu.
+// directory is the part of an inode that only directories have. Its fields are guarded by
+// Tree.mu.
 //
 // The names of a directory of an image are the image's rows, until the first of them is
-// changed: then it has slots. Cookies stay.
+// changed: then the directory gets slots. Cookies stay.
 //
-// Slots stand in the order in which the names were made, which is that of their
-// cookies, so that a listing goes on where it stopped whatever was removed
-// meanwhile. A name that is changed keeps its place and its cookie. A removed name
-// leaves a gap and its bytes, a changed one its bytes and its place in the index;
-// there is never more of each than of what lives and a little, so that every change
-// costs a constant time in the mean.
+// Slots are in the order in which the names were made, which is the order of their cookies,
+// so that a listing continues where it stopped whatever was removed meanwhile. A changed
+// name keeps its place and its cookie. A removed name leaves a gap and its bytes behind, a
+// changed one its bytes and its place in the index. There are never many more of these than
+// live names, so that a change takes constant time on average.
 type directory struct {
 	parent uint64 // number of the inode; of the root, its own
 	live   int    // names
@@ -49,13 +48,13 @@ type directory struct {
 	slots  list[slot]
 	index  []uint32  // open addressing by hash: slot number plus one, 0 where free
 	names  nameBytes // of all names, those in the gaps included
-	cookie uint64    // the last one given out; 0 if none was
-	stale  int       // names that were changed since the last compaction
-	head   int       // slots before it are gaps
-	text   int       // bytes of the names that live
+	cookie uint64    // the last one assigned; 0 for none
+	stale  int       // names changed since the last compaction
+	head   int       // all slots before it are gaps
+	text   int       // bytes of the live names
 }
 
-// slot is one name. A gap has no inode.
+// slot is one name. A gap has inode number 0.
 type slot struct {
 	ino    uint64 // number of the inode
 	cookie uint64
@@ -67,7 +66,7 @@ var nameSeed = maphash.MakeSeed()
 
 func hashName(name string) uint64 { return maphash.String(nameSeed, name) }
 
-// own gives the names slots.
+// own makes slots of the names.
 func (d *directory) own() {
 	if d.image == nil {
 		return
@@ -79,11 +78,11 @@ func (d *directory) own() {
 	}
 }
 
-// name gives the name of a slot.
+// name returns the name of a slot.
 func (d *directory) name(s *slot) string { return d.names.at(s.start, s.length) }
 
-// find gives the slot of a name; nil if there is none. It is good until the
-// next change of the directory.
+// find returns the slot of a name, nil for none. It is valid until the next change of the
+// directory.
 func (d *directory) find(name string) *slot {
 	if d.index == nil {
 		for i := range d.slots.len() {
@@ -103,8 +102,8 @@ func (d *directory) find(name string) *slot {
 	return nil
 }
 
-// lookup returns the number of the inode that a name leads to; 0 if there is no such
-// name.
+// lookup returns the number of the inode that a name leads to; 0 if the name does not
+// exist.
 func (d *directory) lookup(name string) uint64 {
 	if d.image != nil {
 		return lookupRow(d.image, d.first, uint32(d.live), name)
@@ -115,8 +114,8 @@ func (d *directory) lookup(name string) uint64 {
 	return 0
 }
 
-// lookupRow looks for a name among n rows of an image, and returns the number of its
-// inode; 0 if there is no such name.
+// lookupRow looks for a name among n rows of an image, and returns the number of its inode;
+// 0 if the name does not exist.
 func lookupRow(img Image, first, n uint32, name string) uint64 {
 	row := first + uint32(sort.Search(int(n), func(i int) bool { return img.Name(first+uint32(i)) >= name }))
 	if row < first+n && img.Name(row) == name {
@@ -125,7 +124,7 @@ func lookupRow(img Image, first, n uint32, name string) uint64 {
 	return 0
 }
 
-// roomFor reports ENOSPC where the names of one directory would take 4 GiB.
+// roomFor returns ENOSPC if the names of the directory would take 4 GiB.
 func (d *directory) roomFor() syscall.Errno {
 	d.own()
 	if d.full() {
@@ -137,13 +136,13 @@ func (d *directory) roomFor() syscall.Errno {
 	return 0
 }
 
-// full reports whether there might be no place for one more name.
+// full reports whether one more name may not fit.
 func (d *directory) full() bool {
 	return d.names.len() > math.MaxUint32-2*nameBlock || d.slots.len() == math.MaxUint32
 }
 
-// add adds a name that is not there.
-// Preconditions: roomFor was asked.
+// add adds a name that does not exist.
+// Preconditions: roomFor returned 0.
 func (d *directory) add(name string, ino uint64) {
 	d.cookie = max(d.cookie+1, firstCookie)
 	d.slots.add(slot{ino: ino, cookie: d.cookie, start: d.names.add(name), length: uint8(len(name))})
@@ -158,16 +157,16 @@ func (d *directory) add(name string, ino uint64) {
 	}
 }
 
-// set makes a name that is there lead to another inode.
+// set makes an existing name lead to another inode.
 func (d *directory) set(name string, ino uint64) {
 	d.own()
 	d.find(name).ino = ino
 }
 
-// rename changes a name that is there to one that is not. It keeps its place: a listing
-// that goes on neither misses it nor, if it is changed again and again, sees it for
-// ever.
-// Preconditions: roomFor was asked.
+// rename changes an existing name to one that does not exist. The slot keeps its place, so
+// that a listing in progress does not miss the name, nor see it forever if it is changed
+// again and again.
+// Preconditions: roomFor returned 0.
 func (d *directory) rename(from, to string) {
 	s := d.find(from)
 	d.text += len(to) - len(from)
@@ -184,7 +183,7 @@ func (d *directory) rename(from, to string) {
 	}
 }
 
-// remove removes a name that is there.
+// remove removes an existing name.
 func (d *directory) remove(name string) {
 	d.own()
 	d.find(name).ino = 0
@@ -198,13 +197,13 @@ func (d *directory) remove(name string) {
 	}
 }
 
-// wasteful reports whether what was removed or changed takes too much.
+// wasteful reports whether removed and changed names take too much.
 func (d *directory) wasteful() bool {
 	gaps, dead := d.slots.len()-d.live, d.names.len()-d.text
 	return d.live == 0 || max(gaps, d.stale) > d.live+scanned || dead > d.text+maxName
 }
 
-// reindex makes the index anew, with room for half as many slots again.
+// reindex makes a new index with room for half as many slots again.
 func (d *directory) reindex() {
 	size := 2 * scanned
 	for size/2 < d.slots.len()+d.stale {
@@ -244,8 +243,8 @@ func (d *directory) compact() {
 	}
 }
 
-// each calls fn for the names whose cookie is higher, in the order of their cookies,
-// until it returns false.
+// each calls fn for the names with a higher cookie, in the order of their cookies, until it
+// returns false.
 func (d *directory) each(cookie uint64, fn func(name string, ino, cookie uint64) bool) {
 	after := max(cookie, firstCookie-1)
 	if d.image != nil {
@@ -263,13 +262,13 @@ func (d *directory) each(cookie uint64, fn func(name string, ino, cookie uint64)
 	}
 }
 
-// after returns the number of the first slot from first on whose cookie is higher.
+// after returns the number of the first slot from first on with a higher cookie.
 func (d *directory) after(first int, cookie uint64) int {
 	return first + sort.Search(d.slots.len()-first, func(i int) bool { return d.slots.at(first+i).cookie > cookie })
 }
 
-// sorted goes through the names and the numbers of their inodes, sorted by bytes. What
-// there is was settled when it was called.
+// sorted iterates over the names and the numbers of their inodes, sorted by bytes, as they
+// were when it was called.
 func (d *directory) sorted() iter.Seq2[string, uint64] {
 	type entry struct {
 		name string
@@ -297,8 +296,7 @@ func (d *directory) sorted() iter.Seq2[string, uint64] {
 	}
 }
 
-// checkName refuses what no name can be. The kernel sends none of it; archives
-// might.
+// checkName refuses invalid names. The kernel sends none; archives might.
 func checkName(name string) syscall.Errno {
 	switch {
 	case name == "":

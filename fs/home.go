@@ -11,46 +11,47 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// Home is where the content of files lives, outside of the Go heap. Several
-// trees may share one. NewTmpfsHome and NewArenaHome make them.
+// Home is where the content of files is kept, outside of the Go heap. Several trees may
+// share one. NewTmpfsHome and NewArenaHome make one.
 type Home interface {
 	// NewFile makes an empty file. Errors: ENOSPC, ENFILE.
 	NewFile() (File, error)
-	// StatFS tells the home's own limit and use, in bytes; total 0 means no limit.
+	// StatFS returns the home's own limit and what is free of it, in bytes; total 0 means
+	// no limit.
 	StatFS() (total, free int64, err error)
 	// Resize sets the limit, in bytes and more than 0. ENOSPC if more is in use.
 	Resize(size int64) error
-	// Close gives everything back. No file of the home may be used afterwards.
+	// Close frees everything. No file of the home may be used afterwards.
 	Close() error
 }
 
-// File is one backing file. Its methods may be called from several goroutines;
-// the callers order reads and writes of the same bytes themselves. Errors are
-// syscall.Errno, but for io.EOF.
+// File is one backing file. Its methods may be called from several goroutines; the callers
+// order reads and writes of the same bytes themselves. Errors are syscall.Errno, except
+// io.EOF.
 type File interface {
 	// ReadAt fills p from byte off; holes read as zeros, io.EOF at the end.
 	ReadAt(p []byte, off int64) (int, error)
-	// WriteAt writes all of p, and grows the file if need be. ENOSPC: some of it
-	// may have been written.
+	// WriteAt writes all of p, and grows the file if necessary. After ENOSPC a part may
+	// have been written.
 	WriteAt(p []byte, off int64) (int, error)
-	// Truncate sets the size. What was allocated beyond a smaller or equal size
-	// is given back; what is beyond a larger one is a hole.
+	// Truncate sets the size. Memory beyond a smaller or equal size is freed; what is
+	// beyond a larger one is a hole.
 	Truncate(size int64) error
-	// Size is the length of the file, in bytes.
+	// Size returns the length of the file, in bytes.
 	Size() (int64, error)
-	// PunchHole makes the bytes read as zeros and gives back the pages that lie
-	// wholly in the range. The size stays.
+	// PunchHole makes the bytes read as zeros and frees the pages that lie wholly in the
+	// range. The size stays.
 	PunchHole(off, length int64) error
-	// Allocate makes sure that a write into the range needs no new memory. It is
-	// all or nothing, and the size stays. ENOSPC.
+	// Allocate makes sure that a write into the range needs no new memory. It does all of
+	// it or nothing, and the size stays. ENOSPC.
 	Allocate(off, length int64) error
-	// SeekData gives the next byte at or after off that is not in a hole; ENXIO
-	// where there is none before the end.
+	// SeekData returns the next byte at or after off that is not in a hole; ENXIO if none
+	// follows before the end.
 	SeekData(off int64) (int64, error)
-	// SeekHole gives the next byte at or after off that is in a hole; the end of
-	// the file is one. ENXIO at or beyond the end.
+	// SeekHole returns the next byte at or after off that is in a hole; the end of the file
+	// counts as one. ENXIO at or beyond the end.
 	SeekHole(off int64) (int64, error)
-	// Used is how many bytes of memory the file takes, in whole pages.
+	// Used returns how many bytes of memory the file takes, in whole pages.
 	Used() (int64, error)
 	// Close frees the content.
 	Close() error
@@ -59,7 +60,7 @@ type File interface {
 // pageSize is the unit in which the kernel, and so every home, counts memory.
 var pageSize = int64(os.Getpagesize())
 
-// pagesOf is the number of pages that hold the first size bytes of a file.
+// pagesOf returns the number of pages that hold the first size bytes of a file.
 func pagesOf(size int64) int64 {
 	pages := size / pageSize
 	if size%pageSize != 0 {
@@ -68,7 +69,7 @@ func pagesOf(size int64) int64 {
 	return pages
 }
 
-// readFull reads until p is full or the file ends, which is io.EOF.
+// readFull reads until p is full or the file ends, with io.EOF.
 func readFull(fd int, p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
@@ -105,8 +106,7 @@ func writeFull(fd int, p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// errnoOf is the errno behind an error of a home or of a base; EIO if there is
-// none.
+// errnoOf returns the errno in an error of a home or a base; EIO if it has none.
 func errnoOf(err error) syscall.Errno {
 	if err == nil {
 		return 0

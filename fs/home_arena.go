@@ -12,14 +12,13 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// slotSize is the unit, in bytes, in which an arena gives out addresses. Memory
-// is taken by the page; a slot that is used in part costs addresses only, and
-// there are 2^32 slots.
+// slotSize is the unit, in bytes, in which an arena assigns addresses. Memory is taken by
+// the page; a slot that is partly used wastes only addresses, and there are 2^32 slots.
 const slotSize = 64 << 10
 
-// arenaHome is one memory file as a sparse address space of slots, for where no
-// file system can be mounted. A page of it that is in use is counted; a slot
-// that is given back is punched out, so that every slot is given out as zeros.
+// arenaHome uses one memory file as a sparse address space of slots, for hosts where no
+// file system can be mounted. Pages in use are counted; a slot that is freed is punched
+// out, so that every slot starts as zeros.
 type arenaHome struct {
 	fd int // the memory file; immutable
 
@@ -54,7 +53,7 @@ func NewArenaHome(size int64) (Home, error) {
 // NewFile makes an empty file.
 func (h *arenaHome) NewFile() (File, error) { return &arenaFile{home: h}, nil }
 
-// StatFS tells the limit and what is free of it, in bytes.
+// StatFS returns the limit and what is free of it, in bytes.
 func (h *arenaHome) StatFS() (total, free int64, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,7 +71,7 @@ func (h *arenaHome) Resize(size int64) error {
 	return nil
 }
 
-// Close gives the memory back. EBADF if it was closed.
+// Close frees the memory. EBADF if it is already closed.
 func (h *arenaHome) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,8 +82,8 @@ func (h *arenaHome) Close() error {
 	return unix.Close(h.fd)
 }
 
-// take counts pages and gives slots, together or not at all: ENOSPC. Slots never
-// used come in a row, so that a file which is written in order lies in order.
+// take counts pages and assigns slots, both or neither: ENOSPC. Slots that were never used
+// are contiguous, so that a file that is written in order lies in order.
 func (h *arenaHome) take(pages int64, slots int) ([]uint32, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -110,11 +109,11 @@ func (h *arenaHome) take(pages int64, slots int) ([]uint32, error) {
 	return got, nil
 }
 
-// give gives back pages that were counted, and slots, which are punched out
-// first. A slot that cannot be punched out is never used again.
+// give returns pages that were counted, and slots, which are punched out first. A slot that
+// cannot be punched out is never used again.
 func (h *arenaHome) give(pages int64, slots []uint32) error {
 	slices.Sort(slots)
-	slices.Reverse(slots) // so that take gives them out in order again
+	slices.Reverse(slots) // so that take assigns them in order again
 	err := h.punchSlots(slots)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -125,7 +124,7 @@ func (h *arenaHome) give(pages int64, slots []uint32) error {
 	return err
 }
 
-// punchSlots punches out slots, which descend, with a call for each run of them.
+// punchSlots punches out slots, in descending order, with one call for each contiguous run.
 func (h *arenaHome) punchSlots(slots []uint32) error {
 	for len(slots) > 0 {
 		run := 1
@@ -140,8 +139,8 @@ func (h *arenaHome) punchSlots(slots []uint32) error {
 	return nil
 }
 
-// punch makes a range of the memory file zeros. The kernel gives back the pages
-// that lie wholly in it.
+// punch makes a range of the memory file zeros. The kernel frees the pages that lie wholly
+// in it.
 func (h *arenaHome) punch(off, length int64) error {
 	return eintr.Retry(func() error {
 		return unix.Fallocate(h.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)

@@ -8,18 +8,18 @@ import (
 )
 
 // SetInodes changes how many files and directories a tmpfs home may have (nr_inodes=);
-// further names of a file count, as on any tmpfs. ENOTSUP for another home, ENOSPC below
-// what there is.
+// further names of a file count, as on any tmpfs. ENOTSUP for another home, ENOSPC if more
+// exist.
 func SetInodes(h Home, inodes int64) error {
 	tmpfs, ok := h.(*tmpfsHome)
 	if !ok {
 		return syscall.ENOTSUP
 	}
-	return tmpfs.reconfigure("nr_inodes", inodes+1) // the kernel counts the root directory as well
+	return tmpfs.reconfigure("nr_inodes", inodes+1) // the kernel also counts the root directory
 }
 
-// reconfigure changes a number among the options of the tmpfs (mm/shmem.c,
-// shmem_reconfigure). ENOSPC where more is in use.
+// reconfigure changes a numeric option of the tmpfs (mm/shmem.c, shmem_reconfigure). ENOSPC
+// if more is in use.
 func (h *tmpfsHome) reconfigure(option string, value int64) error {
 	ctx, err := unix.Fspick(int(h.root.Load()), "", unix.FSPICK_EMPTY_PATH|unix.FSPICK_CLOEXEC)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A home can be made smaller down to what is in use, and larger again.
+// A home can shrink down to what is in use, and grow again.
 func TestResize(t *testing.T) {
 	for name, newHome := range map[string]func() (Home, error){
 		"tmpfs": func() (Home, error) { return NewTmpfsHome(8<<20, 0) },
@@ -47,7 +47,7 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// A mount that is opened or closed changes the limit of a home that others write to.
+// Opening or closing a mount changes the limit of a home that others write to.
 func TestResizeWhileItIsWrittenTo(t *testing.T) {
 	const least = 4 << 20
 	eachHome(t, least, func(t *testing.T, home Home) {

@@ -10,22 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spillHome keeps files in memory for as long as they fit, and moves those that
-// do not to a directory on disk.
+// spillHome keeps files in memory as long as they fit, and moves the others to a directory
+// on disk.
 type spillHome struct {
-	memory Home       // immutable; not the home's own: others may use it
+	memory Home       // immutable; may be shared with other users
 	disk   *spillDisk // immutable
-	dir    string     // immutable; of the files on disk
-	lock   *os.File   // immutable; its flock says that this process lives
+	dir    string     // immutable; contains the files on disk
+	lock   *os.File   // immutable; its flock shows that this process is alive
 }
 
-// NewSpillHome makes a home whose files are in memory until that is full, and in
-// a directory of its own within dir from then on. memory stays the caller's and
-// is closed after it. What a killed process left in dir is removed.
+// NewSpillHome makes a home whose files are in memory until memory is full, and from then
+// on in a directory of their own within dir. memory stays the caller's, who closes it after
+// the home. Directories that killed processes left in dir are removed.
 //
-// reserve is how many bytes of the disk stay free, for others and for the commit. 0 is
-// a twentieth of it, but at least 256 MiB, or a quarter of a disk of less than 1 GiB;
-// less than 0 is nothing.
+// reserve is how many bytes of the disk stay free, for others and for the commit. 0 means a
+// twentieth of the disk, but at least 256 MiB, or a quarter of a disk of less than 1 GiB; a
+// negative value means nothing.
 func NewSpillHome(memory Home, dir string, reserve int64) (Home, error) {
 	h, err := newSpillHome(memory, dir, reserve)
 	if err != nil {
@@ -51,8 +51,8 @@ func newSpillHome(memory Home, dir string, reserve int64) (*spillHome, error) {
 	return &spillHome{memory: memory, disk: disk, dir: own, lock: lock}, nil
 }
 
-// NewFile makes an empty file in memory or, where that has no room even for its
-// inode, on disk.
+// NewFile makes an empty file in memory or, if there is no room even for its inode, on
+// disk.
 func (h *spillHome) NewFile() (File, error) {
 	f, err := h.memory.NewFile()
 	if !errors.Is(err, syscall.ENOSPC) {
@@ -68,7 +68,7 @@ func (h *spillHome) NewFile() (File, error) {
 	return &spillFile{home: h, now: onDisk, spilled: true}, nil
 }
 
-// StatFS tells what memory and the disk have together.
+// StatFS returns the sums for memory and disk.
 func (h *spillHome) StatFS() (total, free int64, err error) {
 	total, free, err = h.memory.StatFS()
 	if err != nil || total == 0 {
@@ -78,13 +78,13 @@ func (h *spillHome) StatFS() (total, free int64, err error) {
 	return total + more, free + moreFree, err
 }
 
-// Resize sets the limit of the memory, beyond which files go to disk.
+// Resize sets the limit of the memory; files beyond it go to disk.
 func (h *spillHome) Resize(size int64) error { return h.memory.Resize(size) }
 
 // Close removes the directory on disk.
 func (h *spillHome) Close() error {
 	err := h.disk.Close()
-	h.lock.Close() // first: NFS keeps what is open in the directory
+	h.lock.Close() // first: NFS keeps open files in the directory
 	return firstError(err, os.RemoveAll(h.dir))
 }
 
@@ -104,7 +104,7 @@ func (f *spillFile) use(fn func(File) error) error {
 	return fn(f.now)
 }
 
-// grow calls fn, which needs room, and once more on disk if memory has none.
+// grow calls fn, which needs room, and once more on disk if memory is full.
 func (f *spillFile) grow(fn func(File) error) error {
 	err := f.use(fn)
 	if !errors.Is(err, syscall.ENOSPC) {
@@ -116,7 +116,7 @@ func (f *spillFile) grow(fn func(File) error) error {
 	return f.use(fn)
 }
 
-// spill moves the file to disk. ENOSPC if it is there already, or does not fit.
+// spill moves the file to disk. ENOSPC if it is already there, or does not fit.
 func (f *spillFile) spill() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spillTree makes a tree whose memory has size bytes and whose rest is in dir.
+// spillTree makes a tree with size bytes of memory that spills to dir.
 func spillTree(t *testing.T, size int64, dir string) *Tree {
 	t.Helper()
 	return reservingTree(t, size, dir, 0)
 }
 
-// reservingTree is spillTree that leaves some of the disk free.
+// reservingTree is spillTree with a part of the disk that stays free.
 func reservingTree(t *testing.T, size int64, dir string, reserve int64) *Tree {
 	t.Helper()
 	memory, err := NewArenaHome(size)
@@ -72,7 +72,7 @@ func TestSpillTakesWhatMemoryHasNoRoomFor(t *testing.T) {
 	tree.Unref(b, 1)
 }
 
-// Once free space was told that the disk keeps for others.
+// Free space once included what the disk keeps for others.
 func TestSpillHasNotWhatTheDiskKeepsForOthers(t *testing.T) {
 	dir := t.TempDir()
 	tree := spillTree(t, 1<<20, dir)
@@ -122,11 +122,11 @@ func TestSpillWithoutRoomOnDisk(t *testing.T) {
 	})
 }
 
-// A process that was killed leaves its directory; the next one removes it, and
-// leaves alone those of the living.
+// The directory of a killed process is removed by the next one, which leaves those of live
+// processes alone.
 func TestSpillRemovesWhatAKillLeft(t *testing.T) {
 	dir := t.TempDir()
-	_ = spillTree(t, 1<<20, dir) // alive
+	_ = spillTree(t, 1<<20, dir) // a live one
 	for _, c := range []struct{ name, lock string }{
 		{"a lock file", spillLock},
 		{"a lock of the directory itself", "."},
@@ -154,7 +154,7 @@ func TestSpillRemovesWhatAKillLeft(t *testing.T) {
 	}
 }
 
-// lockedBy starts a process that has the flock of a file or directory.
+// lockedBy starts a process that holds the flock of a file or directory.
 func lockedBy(t *testing.T, name string) *exec.Cmd {
 	t.Helper()
 	if filepath.Base(name) == spillLock {
@@ -177,8 +177,8 @@ func lockedBy(t *testing.T, name string) *exec.Cmd {
 
 const noFlock = "FS_TEST_NO_FLOCK"
 
-// A file system that has no flock, or none of directories, as NFS, once had a mount
-// make directories for ever.
+// On a file system without flock, or without flock of directories such as NFS, a mount once
+// made directories forever.
 func TestSpillWithoutFlock(t *testing.T) {
 	cases := map[string]func(t *testing.T, dir string){
 		"at all": func(t *testing.T, dir string) {
@@ -195,7 +195,7 @@ func TestSpillWithoutFlock(t *testing.T) {
 			}
 			fd := next.Fd()
 			next.Close()
-			forbidFlock(t, syscall.EBADF, uint32(fd)) // what the lock file is opened as first
+			forbidFlock(t, syscall.EBADF, uint32(fd)) // the descriptor that the lock file gets first
 			own, lock, err := makeSpillDir(dir)
 			if err != nil {
 				t.Fatal(err)
@@ -229,7 +229,7 @@ func TestSpillWithoutFlock(t *testing.T) {
 
 const anyDescriptor = ^uint32(0)
 
-// forbidFlock makes flock(2) of a descriptor, or of any, fail in this process.
+// forbidFlock makes flock(2) of one descriptor, or of any, fail in this process.
 func forbidFlock(t *testing.T, errno syscall.Errno, fd uint32) {
 	t.Helper()
 	load := func(off uint32) unix.SockFilter {
@@ -254,8 +254,8 @@ func forbidFlock(t *testing.T, errno syscall.Errno, fd uint32) {
 	}
 }
 
-// Of homes that are made at the same time in one directory, none removes another's: a
-// directory that was not locked yet was taken for a left one, and removed when it was.
+// Homes that are made in one directory at the same time must not remove each other's: a
+// directory that was not locked yet was taken for a left one and removed.
 func TestSpillHomesMadeAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	one := func() {

@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// pattern is n bytes that are not zero and that differ from place to place.
+// pattern returns n bytes that are not zero and that differ by position.
 func pattern(n int, seed byte) []byte {
 	p := make([]byte, n)
 	for i := range p {
@@ -48,7 +48,7 @@ func fileWrite(t *testing.T, f File, p []byte, off int64) {
 	}
 }
 
-// fileRead reads n bytes, which must be there.
+// fileRead reads n bytes, which must exist.
 func fileRead(t *testing.T, f File, off int64, n int) []byte {
 	t.Helper()
 	p := bytes.Repeat([]byte{0xee}, n)
@@ -230,7 +230,7 @@ func TestHomeIsFullExactlyAtItsSize(t *testing.T) {
 	})
 }
 
-// second is the error, or the errno, of a call that gives something else as well.
+// second returns the error, or the errno, of a call that returns another value as well.
 func second[T, E any](_ T, err E) E { return err }
 
 func TestClosedFileIsRefused(t *testing.T) {
@@ -248,8 +248,8 @@ func TestClosedFileIsRefused(t *testing.T) {
 	})
 }
 
-// TestFileIsAFile runs random operations on files of both kinds of home and on
-// one of the machine's file system.
+// TestFileIsAFile runs random operations on files of both kinds of home and on a file of
+// the machine's file system.
 func TestFileIsAFile(t *testing.T) {
 	eachHome(t, testHomeSize, func(t *testing.T, h Home) {
 		disk, err := os.CreateTemp(t.TempDir(), "")
@@ -283,8 +283,8 @@ func TestFileIsAFile(t *testing.T) {
 	})
 }
 
-// TestTmpfsHomeKeepsFewDescriptors makes more files than the cache keeps open,
-// and reads all of them.
+// TestTmpfsHomeKeepsFewDescriptors makes more files than the cache keeps open, and reads
+// all of them.
 func TestTmpfsHomeKeepsFewDescriptors(t *testing.T) {
 	const files = 3000
 	h, err := NewTmpfsHome(testHomeSize, 0)
@@ -320,7 +320,7 @@ func openDescriptors(t *testing.T) int {
 	return len(entries)
 }
 
-// TestFileClosedWhileItIsUsed looks whether the last user closes the descriptor.
+// TestFileClosedWhileItIsUsed checks that the last user closes the descriptor.
 func TestFileClosedWhileItIsUsed(t *testing.T) {
 	h, err := NewTmpfsHome(testHomeSize, 0)
 	must(t, err)
@@ -383,7 +383,7 @@ func TestHomesRefuseNonsense(t *testing.T) {
 	}
 }
 
-// Pages far apart once took as much of the Go heap as of the arena.
+// Scattered pages once took as much of the Go heap as of the arena.
 func TestArenaOfScatteredPagesTakesLittleHeap(t *testing.T) {
 	const pages = 2000
 	h, err := NewArenaHome(testHomeSize)

@@ -12,19 +12,19 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// tmpfsHome keeps each file as a file, named by a number, in a tmpfs that is
-// mounted nowhere: the kernel keeps its limit, and it is gone with its last
-// descriptor, whatever the process dies of.
+// tmpfsHome keeps each file as a file named by a number in a tmpfs that is mounted nowhere:
+// the kernel enforces its limit, and it disappears with its last descriptor, however the
+// process dies.
 type tmpfsHome struct {
 	root   atomic.Int64     // descriptor of the root directory; -1 once closed
 	files  atomic.Uint64    // the number of the last file
 	cached *descriptorCache // immutable
 }
 
-// NewTmpfsHome makes a detached tmpfs of at most size bytes and inodes files
-// (0: the kernel's default, half of the memory). It needs root or CAP_SYS_ADMIN
-// in the user namespace that owns the mount namespace; EPERM tells that there
-// is none, and ENOSYS a kernel before 5.2.
+// NewTmpfsHome makes a detached tmpfs of at most size bytes and inodes files (0: the
+// kernel's default, half of the memory). It needs root or CAP_SYS_ADMIN in the user
+// namespace that owns the mount namespace; without it the error is EPERM, and before Linux
+// 5.2 ENOSYS.
 func NewTmpfsHome(size, inodes int64) (Home, error) {
 	root, err := mountDetached(size, inodes)
 	if err != nil {
@@ -35,7 +35,7 @@ func NewTmpfsHome(size, inodes int64) (Home, error) {
 	return h, nil
 }
 
-// mountDetached gives a descriptor of the root of a new tmpfs.
+// mountDetached returns a descriptor of the root of a new tmpfs.
 func mountDetached(size, inodes int64) (int, error) {
 	ctx, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -48,7 +48,7 @@ func mountDetached(size, inodes int64) (int, error) {
 		options = append(options, [2]string{"size", strconv.FormatInt(size, 10)})
 	}
 	if inodes > 0 {
-		// The kernel counts the root directory as well.
+		// The kernel also counts the root directory.
 		options = append(options, [2]string{"nr_inodes", strconv.FormatInt(inodes+1, 10)})
 	}
 	for _, o := range options {
@@ -73,8 +73,8 @@ func (h *tmpfsHome) NewFile() (File, error) {
 	return f, nil
 }
 
-// StatFS tells the size, and what is free of it for us, in bytes. A disk, unlike a
-// tmpfs, may keep some of what is free for others.
+// StatFS returns the size and what this user may still use of it, in bytes. A disk, unlike
+// a tmpfs, may keep a part of what is free for others.
 func (h *tmpfsHome) StatFS() (total, free int64, err error) {
 	var st unix.Statfs_t
 	if err := eintr.Retry(func() error { return unix.Fstatfs(int(h.root.Load()), &st) }); err != nil {
@@ -86,15 +86,15 @@ func (h *tmpfsHome) StatFS() (total, free int64, err error) {
 // Resize changes the tmpfs's size=.
 func (h *tmpfsHome) Resize(size int64) error { return h.reconfigure("size", size) }
 
-// Close lets the tmpfs go, and with it what is in it. EBADF if it was closed.
+// Close releases the tmpfs with everything in it. EBADF if it is already closed.
 func (h *tmpfsHome) Close() error {
 	root := int(h.root.Swap(-1))
 	h.cached.dropHome(h)
 	return unix.Close(root)
 }
 
-// tmpfsFile is a file of a tmpfsHome. It is kept small, because there is one for
-// every file that was written.
+// tmpfsFile is a file of a tmpfsHome. It is kept small, because there is one for every file
+// that was written.
 type tmpfsFile struct {
 	home   *tmpfsHome  // immutable
 	number uint64      // its name; immutable
@@ -154,12 +154,12 @@ func (f *tmpfsFile) fallocate(mode uint32, off, length int64) error {
 func (f *tmpfsFile) SeekData(off int64) (int64, error) { return f.seek(off, unix.SEEK_DATA) }
 func (f *tmpfsFile) SeekHole(off int64) (int64, error) { return f.seek(off, unix.SEEK_HOLE) }
 
-// seek is used for SEEK_DATA and SEEK_HOLE alone, whose answers do not depend on
-// the position that the users of one descriptor share.
+// seek is used only for SEEK_DATA and SEEK_HOLE, whose results do not depend on the
+// position that all users of a descriptor share.
 func (f *tmpfsFile) seek(off int64, whence int) (pos int64, err error) {
 	err = f.with(func(fd int) (err error) { pos, err = unix.Seek(fd, off, whence); return err })
 	if err == nil && pos < off {
-		return math.MaxInt64, nil // the end of the last page of all, 2^63, overflows in the kernel
+		return math.MaxInt64, nil // the end of the very last page, 2^63, overflows in the kernel
 	}
 	return pos, err
 }

@@ -8,29 +8,28 @@ import (
 	"syscall"
 )
 
-// Image is a tree as it is kept elsewhere, frozen, on which a Tree can stand. It has a
-// row for each name, breadth first: row 0 is the root, and the names of a directory are
-// contiguous and sorted by their bytes.
+// Image is a frozen tree, kept elsewhere, on which a Tree can stand. It has a row for each
+// name, breadth first: row 0 is the root, and the names of a directory are contiguous and
+// sorted by their bytes.
 //
-// The methods may be called from several goroutines and return at once, for they are asked
-// under locks: names and attributes are in memory. Only ReadAt of a Base reads. A Tree does
-// not check an image.
+// The methods may be called from several goroutines. They are called under locks and must
+// return at once, so names and attributes are in memory. Only ReadAt of a Base reads. A
+// Tree does not check an image.
 type Image interface {
-	Len() int                              // rows; 1 or more
-	Inode(row uint32) uint32               // the row of its inode: row itself, or an earlier one where row is a further name of a file
+	Len() int                              // number of rows; at least 1
+	Inode(row uint32) uint32               // the row of its inode: row itself, or an earlier one if row is a further name of a file
 	Attr(row uint32) Attr                  // of an inode's row; Ino is row + 1; all four times are that of the last change; Size of a directory is ignored
-	Children(row uint32) (first, n uint32) // the names of a directory; none of anything else
+	Children(row uint32) (first, n uint32) // the names of a directory; none for anything else
 	Name(row uint32) string                // "" for the root
 	Target(row uint32) string              // of a symbolic link
-	Xattrs(row uint32) []Xattr             // sorted by name; not to be changed
+	Xattrs(row uint32) []Xattr             // sorted by name; not to be modified
 	Content(row uint32) Base               // of a regular file with a size above 0
 }
 
-// NewOn makes a tree that holds what img does, sealed: nothing counts as changed. The
-// inode of a row has the row's number plus one as its number; those that are made have
-// higher ones. An inode takes memory while somebody refers to it or once it was changed.
-// ENOSPC if the limits have no room for the image, of which each row counts as an inode.
-// All else as New.
+// NewOn makes a tree with the content of img, sealed: nothing counts as changed. The number
+// of an inode is that of its row plus one; new inodes have higher numbers. An inode takes
+// memory while it is referenced or once it was changed. ENOSPC if the limits have no room
+// for the image, each row of which counts as an inode. Otherwise as New.
 func NewOn(img Image, home Home, opts *Options) (*Tree, error) {
 	t, err := makeTree(home, opts)
 	if err != nil {
@@ -49,8 +48,8 @@ func NewOn(img Image, home Home, opts *Options) (*Tree, error) {
 	return t, nil
 }
 
-// survey finds the directories of the image, and returns how many bytes its names,
-// targets and extended attributes have.
+// survey finds the directories of the image, and returns how many bytes its names, targets
+// and extended attributes take.
 func (t *Tree) survey() (text int64) {
 	for row := range uint32(t.rows) {
 		text += int64(len(t.image.Name(row)))
@@ -69,7 +68,7 @@ func (t *Tree) survey() (text int64) {
 	return text
 }
 
-// target is that of a symlink; "" for anything else.
+// target returns the target of a symlink; "" for anything else.
 func (t *Tree) target(row uint32) string {
 	if t.image.Attr(row).Mode&syscall.S_IFMT != syscall.S_IFLNK {
 		return ""
@@ -77,19 +76,19 @@ func (t *Tree) target(row uint32) string {
 	return t.image.Target(row)
 }
 
-// Image is what the tree stands on; nil if it was filled by verbs.
+// Image returns what the tree stands on; nil if it was filled by verbs.
 func (t *Tree) Image() Image { return t.image }
 
-// Row is the row of n in the image; none if n was made since.
+// Row returns the row of n in the image; false if n was made since.
 func (t *Tree) Row(n *Inode) (row uint32, ok bool) {
 	return uint32(n.ino - 1), n.ino <= t.rows
 }
 
-// inoOf is the number of the inode that a row leads to.
+// inoOf returns the number of the inode that a row leads to.
 func inoOf(img Image, row uint32) uint64 { return uint64(img.Inode(row)) + 1 }
 
-// rowParent is the number of the directory that a directory is in by the image; the
-// root is in itself.
+// rowParent returns the number of the parent of a directory in the image; the root is its
+// own.
 func (t *Tree) rowParent(ino uint64) uint64 {
 	if ino == rootIno {
 		return rootIno
@@ -101,7 +100,7 @@ func (t *Tree) rowParent(ino uint64) uint64 {
 	return uint64(t.dirs[after-1]) + 1
 }
 
-// parentOf is the number of the directory that a directory is in.
+// parentOf returns the number of the parent of a directory.
 // Preconditions: Tree.mu is held.
 func (t *Tree) parentOf(ino uint64) uint64 {
 	if n := t.inodes.get(ino); n != nil {
@@ -111,7 +110,7 @@ func (t *Tree) parentOf(ino uint64) uint64 {
 }
 
 // hold returns the inode of a number, with a reference.
-// Preconditions: a name leads to it, and cannot go meanwhile.
+// Preconditions: a name leads to the inode and cannot be removed meanwhile.
 func (t *Tree) hold(ino uint64) *Inode {
 	if n := t.inodes.get(ino); n != nil && n.ref() {
 		return n
@@ -119,7 +118,7 @@ func (t *Tree) hold(ino uint64) *Inode {
 	return t.inodes.enter(t.fromRow(ino))
 }
 
-// fromRow makes an inode, with a reference, of what the image has.
+// fromRow makes an inode, with a reference, from its row.
 func (t *Tree) fromRow(ino uint64) *Inode {
 	row := uint32(ino - 1)
 	a := t.image.Attr(row)
@@ -155,20 +154,20 @@ func (t *Tree) fromRow(ino uint64) *Inode {
 	return n
 }
 
-// lives reports whether a number is a row's whose inode has a name.
+// lives reports whether a number belongs to a row whose inode has a name.
 // Preconditions: Tree.mu is held.
 func (t *Tree) lives(ino uint64) bool {
 	row := uint32(ino - 1)
 	return ino > 0 && ino <= t.rows && t.image.Inode(row) == row && t.gone[row/64]&(1<<(row%64)) == 0
 }
 
-// keepLocked notes that n is about to differ from its row, and from what it was at Seal.
+// keepLocked records that n is about to differ from its row, and from its state at Seal.
 // Preconditions: n.mu is held.
 func (t *Tree) keepLocked(n *Inode) {
 	n.flags |= flagKept
 	t.inodes.mark(n.ino)
 }
 
-// idleLocked reports whether n can be made again of its row at any time.
+// idleLocked reports whether n can be made again from its row at any time.
 // Preconditions: n.mu is held.
 func (t *Tree) idleLocked(n *Inode) bool { return n.ino <= t.rows && n.flags&flagKept == 0 }

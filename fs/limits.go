@@ -9,20 +9,20 @@ import (
 // blockSize is the unit of StatFS, in bytes.
 const blockSize = 4096
 
-// inodeCost is what an inode with its first name takes of the heap, apart from the
-// bytes of names, targets and extended attributes; so does each further name. In
-// bytes, measured by BenchmarkHeap.
+// inodeCost is how much heap an inode with its first name takes, in bytes, apart from the
+// bytes of names, targets and extended attributes; each further name takes as much.
+// Measured by BenchmarkHeap.
 const inodeCost = 256
 
-// budget counts what is used of a limit, and of one above it that others share.
+// budget counts what is used of a limit, and of a shared limit above it.
 type budget struct {
 	max    int64   // 0: no limit; immutable
-	shared *budget // nil: there is none; immutable
+	shared *budget // nil: none; immutable
 	used   atomic.Int64
 }
 
-// take counts n as used, unless that is beyond a limit: ENOSPC, and nothing is
-// counted. A negative n returns what was taken.
+// take counts n as used. If that exceeds a limit, it returns ENOSPC and counts nothing. A
+// negative n returns what was taken.
 func (b *budget) take(n int64) syscall.Errno {
 	for {
 		used := b.used.Load()
@@ -48,27 +48,27 @@ func (b *budget) give(n int64) {
 	}
 }
 
-// free is what is left.
+// free returns what is left.
 func (b *budget) free() int64 { return max(0, b.max-b.used.Load()) }
 
-// Heap limits what trees that share it take of the Go heap: inodes, names, targets of
-// symlinks, extended attributes, and the maps of sparse files. What an image has counts
-// as if there were an inode for each row, for somebody may look all of them up.
+// Heap limits what the trees that share it take of the Go heap: inodes, names, symlink
+// targets, extended attributes, and the maps of sparse files. An image counts as if there
+// were an inode for each row, since all of them may be looked up.
 type Heap struct{ budget }
 
-// NewHeap makes a limit in bytes that live; the garbage collector needs as much
+// NewHeap makes a limit for size bytes of live heap; the garbage collector needs as much
 // again. 0 is no limit.
 func NewHeap(size int64) *Heap { return &Heap{budget{max: size}} }
 
-// Inodes is how many inodes the limit allows if names are short; 0 without a limit.
+// Inodes returns how many inodes with short names the limit allows; 0 without a limit.
 func (h *Heap) Inodes() int64 { return h.max / inodeCost }
 
-// Free is how many bytes nobody has taken.
+// Free returns how many bytes are not taken.
 func (h *Heap) Free() int64 { return h.free() }
 
-// LiftLimits lets what the tree takes of the Go heap, inodes with it, exceed every limit
-// from now on; it goes on to count. It is for those who take over what was made under
-// another limit and would be lost here.
+// LiftLimits lets what the tree takes of the Go heap, inodes included, exceed every limit
+// from now on; it is still counted. It is for work that was done under another limit and
+// would otherwise be lost.
 func (t *Tree) LiftLimits() { t.unlimited.Store(true) }
 
 // takeNodes counts inodes or further names of them, and text: the bytes of names and

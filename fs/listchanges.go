@@ -6,11 +6,11 @@ import (
 	"syscall"
 )
 
-// ListChanges returns the paths that are different from the image, or without one since
-// Seal, in the order of Walk. It shows one moment: whoever changes the tree waits for it.
-// What Changes says of inodes that were changed back holds here too. It costs what has
-// changed, the names of the directories that it is in, and a look at each directory of the
-// image. Error: EIO.
+// ListChanges returns the paths that differ from the image or, without an image, from the
+// state at Seal, in the order of Walk. It shows one moment: a change of the tree waits for
+// it. Inodes that were changed back are listed as Changes counts them. Its cost depends on
+// what has changed, on the names of the directories that contain it, and on the number of
+// directories of the image. Error: EIO.
 func (t *Tree) ListChanges() ([]PathChange, syscall.Errno) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -35,13 +35,13 @@ type changeWalk struct {
 	tree    *Tree
 	before  sealedNames
 	list    ChangeList
-	visit   map[uint64]bool  // directories in or below which something may be different
-	marked  map[uint64]uint8 // what there was at Seal and is different: its flags
-	renamed map[uint64]bool  // inodes of which a name came or went
-	touched []namedInode     // of which names alone were changed, perhaps back again
+	visit   map[uint64]bool  // directories in or below which something may differ
+	marked  map[uint64]uint8 // inodes of Seal that differ: their flags
+	renamed map[uint64]bool  // inodes that gained or lost a name
+	touched []namedInode     // inodes of which only names were changed, perhaps back again
 }
 
-// mark finds what is different, and the directories that lead to it.
+// mark finds what differs, and the directories above it.
 func (w *changeWalk) mark() {
 	several := map[uint64]bool{}
 	for n := range w.tree.inodes.marked() {
@@ -72,7 +72,7 @@ func (w *changeWalk) mark() {
 	}
 }
 
-// lead has a directory visited, with those above it.
+// lead adds a directory and those above it to the directories to visit.
 func (w *changeWalk) lead(ino uint64) {
 	for !w.visit[ino] {
 		w.visit[ino] = true
@@ -80,7 +80,7 @@ func (w *changeWalk) lead(ino uint64) {
 	}
 }
 
-// gone lists the names of Seal that do not lead to their inodes any more.
+// gone lists the names of Seal that no longer lead to their inodes.
 func (w *changeWalk) gone() {
 	for dir := range w.before.touched() {
 		n := w.tree.inodes.get(dir)
@@ -98,7 +98,7 @@ func (w *changeWalk) gone() {
 	}
 }
 
-// walk lists what came and what is different in a directory and below.
+// walk lists what was added and what differs in a directory and below.
 func (w *changeWalk) walk(path string, dir *Inode) {
 	w.modified(path, dir)
 	was := w.before.lookup(dir.ino)
@@ -119,7 +119,7 @@ func (w *changeWalk) walk(path string, dir *Inode) {
 	}
 }
 
-// modified lists an inode that is different, by the first of its names.
+// modified lists an inode that differs, by the first of its names.
 func (w *changeWalk) modified(path string, n *Inode) {
 	flags, ok := w.marked[n.ino]
 	if !ok {
@@ -134,7 +134,7 @@ func (w *changeWalk) modified(path string, n *Inode) {
 	w.list.Changed(path, a.Mode, a.Size)
 }
 
-// livesOrNew reports whether a number is that of an inode with a name.
+// livesOrNew reports whether a number belongs to an inode with a name.
 // Preconditions: Tree.mu is held.
 func (t *Tree) livesOrNew(ino uint64) bool {
 	if ino <= t.rows {
@@ -151,17 +151,18 @@ type sealedName struct {
 	size int64
 }
 
-// sealedNames are the names that there were at Seal. Of an image they are its rows.
+// sealedNames are the names at Seal. Those of an image are its rows.
 type sealedNames interface {
-	// touched are the directories of which names may be gone.
+	// touched returns the directories that may have lost names.
 	touched() iter.Seq[uint64]
-	// names are those of a directory.
+	// names returns the names of a directory.
 	names(dir uint64) iter.Seq2[string, sealedName]
-	// lookup returns what finds the inode that a name of a directory led to; 0: none.
+	// lookup returns a function that finds the inode to which a name of a directory led; 0:
+	// none.
 	lookup(dir uint64) func(name string) uint64
-	// path is that of a directory.
+	// path returns the path of a directory.
 	path(dir uint64) string
-	// dirsOf are the directories with names of some inodes.
+	// dirsOf returns the directories that have names of some inodes.
 	dirsOf(inodes map[uint64]bool) iter.Seq[uint64]
 }
 
@@ -175,7 +176,7 @@ func (t *Tree) sealedNames() sealedNames {
 // imageNames are the rows of the image.
 type imageNames struct {
 	tree  *Tree
-	paths map[uint64]string // of directories that were asked for
+	paths map[uint64]string // of the directories that were asked for
 }
 
 func (s *imageNames) touched() iter.Seq[uint64] {
@@ -218,7 +219,7 @@ func (s *imageNames) path(dir uint64) string {
 	return path
 }
 
-// dirsOf looks at the row of each inode, and where one has several names at all rows.
+// dirsOf reads the row of each inode, or all rows if one has several names.
 func (s *imageNames) dirsOf(inodes map[uint64]bool) iter.Seq[uint64] {
 	img, several := s.tree.image, false
 	return func(yield func(uint64) bool) {
@@ -237,7 +238,7 @@ func (s *imageNames) dirsOf(inodes map[uint64]bool) iter.Seq[uint64] {
 }
 
 // note keeps the names of a directory as they were at Seal, before the first of them is
-// changed. With an image there is no need.
+// changed. An image has them anyway.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) note(dir *Inode) {
 	if t.sealed == nil || t.sealed[dir.ino] != nil || dir.isNew() {
@@ -259,11 +260,11 @@ func (n *Inode) isNew() bool {
 	return n.flags&flagNew != 0
 }
 
-// noted are the names of a tree without an image: those that were noted, and for
-// directories of which none was changed those that it has.
+// noted are the names of a tree without an image: the noted ones and, for unchanged
+// directories, the present ones.
 type noted struct {
 	tree  *Tree
-	paths map[uint64]string // of all directories; nil before the first is asked for
+	paths map[uint64]string // of all directories; nil until the first is asked for
 }
 
 func (s *noted) touched() iter.Seq[uint64] { return maps.Keys(s.tree.sealed) }
@@ -306,7 +307,7 @@ func (s *noted) name(path string, dir uint64) {
 	}
 }
 
-// dirsOf are all, unless nothing is asked for: an inode does not know its names.
+// dirsOf returns all directories, or none for no inodes: an inode does not know its names.
 func (s *noted) dirsOf(inodes map[uint64]bool) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		for n := range s.tree.inodes.all() {

@@ -8,31 +8,31 @@ import (
 	"syscall"
 )
 
-// losses are the bytes of files that a tool takes for written and that no backing
-// file holds. A loss ends with the content that it was in: when the bytes are
-// written again, cut off or punched out, or when the file is gone.
+// losses are the bytes of files that a tool takes for written but that are in no backing
+// file. A loss ends with its content: when the bytes are written again, cut off or punched
+// out, or when the file is gone.
 type losses struct {
 	mu sync.Mutex // a leaf; guards what follows
 	of map[*Inode]*loss
 }
 
-// loss is what one file has lost.
+// loss is the loss of one file.
 type loss struct {
 	cause  syscall.Errno // the first
-	ranges []byteRange   // not empty, sorted, and apart from each other
+	ranges []byteRange   // not empty, sorted, and not adjacent
 }
 
 // byteRange is the bytes from begin up to end.
 type byteRange struct{ begin, end int64 }
 
-// maxRanges bounds what is remembered of one file. Beyond it everything between its
-// first and its last lost byte counts as lost.
+// maxRanges limits the ranges that are kept for one file. Beyond that, everything between
+// its first and its last lost byte counts as lost.
 const maxRanges = 64
 
-// Lose notes that length bytes of n at byte off, which somebody was told are
-// written, could not be because of cause. While any file with a name has lost
-// something, Err is not nil. To read them is EIO: zeros would go into a copy, or come
-// back as the rest of a page of which a tool has written a part, and end the loss.
+// Lose records that length bytes of n at byte off could not be written, because of cause,
+// though a tool was told that they were. While any file with a name has lost bytes, Err is
+// not nil. Reading them is EIO: zeros would get into a copy, or would come back as the rest
+// of a page that a tool wrote in part, and end the loss.
 func (t *Tree) Lose(n *Inode, off, length int64, cause syscall.Errno) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -75,8 +75,8 @@ func (t *Tree) replacedLocked(n *Inode, begin, end int64) {
 	}
 }
 
-// lossErr returns an error that names the first file, by its path, that has lost
-// bytes; nil if none with a name has.
+// lossErr returns an error that names the first file that has lost bytes, by its path; nil
+// if no file with a name has.
 func (t *Tree) lossErr() error {
 	lost := t.losses.all()
 	if len(lost) == 0 {
@@ -108,7 +108,7 @@ func (ls *losses) add(n *Inode, s byteRange, cause syscall.Errno) (first bool) {
 	return first
 }
 
-// joined sorts ranges and merges those that meet.
+// joined sorts ranges and merges adjacent ones.
 func joined(ranges []byteRange) []byteRange {
 	slices.SortFunc(ranges, func(a, b byteRange) int { return cmp.Compare(a.begin, b.begin) })
 	merged := ranges[:1]
@@ -125,7 +125,7 @@ func joined(ranges []byteRange) []byteRange {
 	return merged
 }
 
-// cut reports whether n has lost nothing any more.
+// cut reports whether n has no loss left.
 func (ls *losses) cut(n *Inode, away byteRange) (none bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -141,7 +141,7 @@ func (ls *losses) cut(n *Inode, away byteRange) (none bool) {
 	return true
 }
 
-// meet reports whether n has lost any of some bytes.
+// meet reports whether n has lost any byte of a range.
 func (ls *losses) meet(n *Inode, of byteRange) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()

@@ -5,8 +5,8 @@ import "syscall"
 // maxTarget is the longest target of a symlink in bytes: PATH_MAX less the NUL.
 const maxTarget = 4095
 
-// Lookup gives the inode of a name in dir, and a reference to it. Errors:
-// ENOENT, ENOTDIR, ENAMETOOLONG; EINVAL for "." and "..".
+// Lookup returns the inode of a name in dir, with a reference. Errors: ENOENT, ENOTDIR,
+// ENAMETOOLONG; EINVAL for "." and "..".
 func (t *Tree) Lookup(dir *Inode, name string) (*Inode, syscall.Errno) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -23,10 +23,10 @@ func (t *Tree) Lookup(dir *Inode, name string) (*Inode, syscall.Errno) {
 	return t.hold(ino), 0
 }
 
-// Find gives the inode of a number, and a reference to it, if it has a name. ESTALE
-// if not: it is gone, or only those who hold it still know it.
+// Find returns the inode of a number, with a reference, if it has a name. Otherwise ESTALE:
+// it is gone, or is known only to those who hold it.
 func (t *Tree) Find(ino uint64) (*Inode, syscall.Errno) {
-	t.mu.RLock() // no name goes meanwhile
+	t.mu.RLock() // no name is removed meanwhile
 	defer t.mu.RUnlock()
 	if errno := t.refuse(); errno != 0 {
 		return nil, errno
@@ -43,8 +43,8 @@ func (n *Inode) isNamed() bool {
 	return n.nlink > 0
 }
 
-// Parent gives the directory that dir is in, and a reference to it; the root is
-// in itself. Errors: ENOTDIR, ENOENT if dir was removed.
+// Parent returns the parent of a directory, with a reference; the root is its own. Errors:
+// ENOTDIR, ENOENT if dir was removed.
 func (t *Tree) Parent(dir *Inode) (*Inode, syscall.Errno) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -54,12 +54,12 @@ func (t *Tree) Parent(dir *Inode) (*Inode, syscall.Errno) {
 	return t.hold(dir.dir().parent), 0
 }
 
-// ReadDir calls fn for the names of dir after cookie (0: all) until fn returns
-// false. "." and ".." are not among them; cookies 1 and 2 are theirs. A name
-// that is made while a listing goes on comes after all others, one that is changed
-// keeps its place, and cookies stay good whatever is removed. fn runs under the tree's
-// lock: it may call Ref and Attr and nothing else. The inode is good until fn returns, or
-// longer with Ref. Errors: ENOTDIR, ENOENT if dir was removed.
+// ReadDir calls fn for the names of dir after cookie (0: all) until fn returns false. "."
+// and ".." are not among them; cookies 1 and 2 are theirs. A name that is made during a
+// listing comes after all others, a changed one keeps its place, and cookies stay valid
+// whatever is removed. fn runs under the tree's lock: it may call only Ref and Attr. The
+// inode is valid until fn returns, or longer with Ref. Errors: ENOTDIR, ENOENT if dir was
+// removed.
 func (t *Tree) ReadDir(dir *Inode, cookie uint64, fn func(Dirent) bool) syscall.Errno {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -74,10 +74,10 @@ func (t *Tree) ReadDir(dir *Inode, cookie uint64, fn func(Dirent) bool) syscall.
 	return 0
 }
 
-// Mknod makes a file of any kind but a directory or a symlink, and gives a
-// reference to it. mode is the full mode; without S_IFMT it is a regular file.
-// Errors: EEXIST, ENOENT if dir was removed, ENOTDIR, ENAMETOOLONG, ENOSPC; EPERM
-// for a directory, EINVAL for any other kind.
+// Mknod makes a file of any kind but a directory or a symlink, and returns it with a
+// reference. mode is the full mode; without S_IFMT it is a regular file. Errors: EEXIST,
+// ENOENT if dir was removed, ENOTDIR, ENAMETOOLONG, ENOSPC; EPERM for a directory, EINVAL
+// for any other kind.
 func (t *Tree) Mknod(dir *Inode, name string, mode, rdev uint32, o Owner) (*Inode, syscall.Errno) {
 	var more *extra
 	switch mode & syscall.S_IFMT {
@@ -94,14 +94,14 @@ func (t *Tree) Mknod(dir *Inode, name string, mode, rdev uint32, o Owner) (*Inod
 	return t.create(dir, name, mode, o, more)
 }
 
-// Mkdir makes a directory and gives a reference to it. In a setgid directory it
-// is setgid as well, and of that group. Errors as Mknod.
+// Mkdir makes a directory and returns it with a reference. In a setgid directory the new
+// one is setgid too and inherits the group. Errors as Mknod.
 func (t *Tree) Mkdir(dir *Inode, name string, mode uint32, o Owner) (*Inode, syscall.Errno) {
 	return t.create(dir, name, syscall.S_IFDIR|mode&PermBits, o, nil)
 }
 
-// Symlink makes a symlink and gives a reference to it. Errors as Mknod; ENOENT
-// for an empty target, ENAMETOOLONG for one of more than 4,095 bytes.
+// Symlink makes a symlink and returns it with a reference. Errors as Mknod; ENOENT for an
+// empty target, ENAMETOOLONG for a target of more than 4,095 bytes.
 func (t *Tree) Symlink(dir *Inode, name, target string, o Owner) (*Inode, syscall.Errno) {
 	switch {
 	case target == "":
@@ -112,9 +112,9 @@ func (t *Tree) Symlink(dir *Inode, name, target string, o Owner) (*Inode, syscal
 	return t.create(dir, name, syscall.S_IFLNK|0o777, o, &extra{target: target})
 }
 
-// Tmpfile makes a regular file without a name, as O_TMPFILE does, and gives a
-// reference to it. Link gives it its first name. dir may be a removed one.
-// Errors: ENOTDIR, ENOSPC.
+// Tmpfile makes a regular file without a name, as O_TMPFILE does, and returns it with a
+// reference. Link gives it its first name. dir may have been removed. Errors: ENOTDIR,
+// ENOSPC.
 func (t *Tree) Tmpfile(dir *Inode, mode uint32, o Owner) (*Inode, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -133,8 +133,8 @@ func (t *Tree) Tmpfile(dir *Inode, mode uint32, o Owner) (*Inode, syscall.Errno)
 	return n, 0
 }
 
-// Link gives n one more name. No reference is given: the caller has n. Errors as
-// Mknod; EPERM for a directory, ENOENT if n has no name any more.
+// Link gives n another name. It returns no reference: the caller has n. Errors as Mknod;
+// EPERM for a directory, ENOENT if n has lost its last name.
 func (t *Tree) Link(dir *Inode, name string, n *Inode) syscall.Errno {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -165,8 +165,8 @@ func (n *Inode) linkable() bool {
 	return n.flags&flagLinkable != 0
 }
 
-// takeName counts one more name of n: ENOSPC. The first name of an inode is counted
-// with it, see takeNodes.
+// takeName counts another name of n: ENOSPC. The first name is counted with its inode, see
+// takeNodes.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) takeName(n *Inode, name string) syscall.Errno {
 	if n.nlink == 0 {
@@ -175,7 +175,7 @@ func (t *Tree) takeName(n *Inode, name string) syscall.Errno {
 	return t.takeNodes(1, int64(len(name)))
 }
 
-// Readlink gives the target of a symlink. EINVAL if it is none.
+// Readlink returns the target of a symlink. EINVAL for anything else.
 func (t *Tree) Readlink(n *Inode) (string, syscall.Errno) {
 	if errno := t.refuse(); errno != 0 {
 		return "", errno
@@ -211,9 +211,8 @@ func (t *Tree) create(dir *Inode, name string, mode uint32, o Owner, more *extra
 	return n, 0
 }
 
-// newChild makes an inode, with a reference, that has no name and is not in the
-// table yet. The group is inherited as inode_init_owner in the kernel's
-// fs/inode.c does it.
+// newChild makes an inode, with a reference, that has no name and is not in the table yet.
+// It inherits the group as in inode_init_owner in the kernel's fs/inode.c.
 // Preconditions: Tree.mu is held for writing, and takeNodes has counted the inode.
 func (t *Tree) newChild(dir *Inode, mode uint32, o Owner, more *extra, when Time) *Inode {
 	dir.mu.Lock()
@@ -234,7 +233,7 @@ func (t *Tree) newChild(dir *Inode, mode uint32, o Owner, more *extra, when Time
 	return n
 }
 
-// readableDir tells why dir cannot be read.
+// readableDir returns why dir cannot be read, 0 if it can.
 // Preconditions: Tree.mu is held.
 func (t *Tree) readableDir(dir *Inode) syscall.Errno {
 	if errno := t.refuse(); errno != 0 {
@@ -243,8 +242,9 @@ func (t *Tree) readableDir(dir *Inode) syscall.Errno {
 	return liveDir(dir)
 }
 
-// findToChange returns the number of the inode that a name leads to in a directory that
-// is to be changed; 0 if there is no such name. An errno tells why there can be none.
+// findToChange returns the number of the inode that a name leads to in a directory that is
+// to be changed; 0 if the name does not exist. An errno says why there cannot be such a
+// name.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) findToChange(dir *Inode, name string) (uint64, syscall.Errno) {
 	if errno := t.refuseChange(); errno != 0 {
@@ -260,8 +260,7 @@ func (t *Tree) findToChange(dir *Inode, name string) (uint64, syscall.Errno) {
 	return dir.dir().lookup(name), 0
 }
 
-// liveDir tells why there can be no names in dir: it is no directory, or it was
-// removed.
+// liveDir returns why dir cannot have names: it is not a directory, or it was removed.
 func liveDir(dir *Inode) syscall.Errno {
 	switch {
 	case !dir.isDir():
@@ -272,7 +271,7 @@ func liveDir(dir *Inode) syscall.Errno {
 	return 0
 }
 
-// mayAdd tells why a name cannot be added.
+// mayAdd returns why a name cannot be added, 0 if it can.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) mayAdd(dir *Inode, name string) syscall.Errno {
 	ino, errno := t.findToChange(dir, name)
@@ -285,8 +284,8 @@ func (t *Tree) mayAdd(dir *Inode, name string) syscall.Errno {
 	return dir.dir().roomFor()
 }
 
-// addName adds a name. The link count is the caller's.
-// Preconditions: mayAdd was asked.
+// addName adds a name. The caller counts the link.
+// Preconditions: mayAdd returned 0.
 func (t *Tree) addName(dir *Inode, name string, n *Inode, when Time) {
 	dir.dir().add(name, n.ino)
 	t.entriesChanged(dir, when, 1)

@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// ChangeKind says what became of a path.
+// ChangeKind is what happened to a path.
 type ChangeKind string
 
 // The kinds of changes.
@@ -17,25 +17,26 @@ const (
 	Moved    ChangeKind = "moved"
 )
 
-// PathChange is one path that is different. What was moved and modified has two. A name
-// below a directory that was moved stands where it stood, unless it is different itself.
+// PathChange is one path that differs. An entry that was moved and modified has two. A name
+// below a directory that was moved counts as unmoved, and appears only if it differs
+// itself.
 type PathChange struct {
 	Path string // without a slash at the beginning; "" is the root
-	From string // where it was before, if Kind is Moved
+	From string // the former path, if Kind is Moved
 	Kind ChangeKind
-	Mode uint32 // the S_IFMT part; of what is there, or was
+	Mode uint32 // the S_IFMT part; of the present entry, or of the removed one
 	Size int64  // bytes of a regular file; else 0
 }
 
-// ChangeList makes PathChanges of names that came and went. A name that came where another
-// of the same inode went was moved. The zero value is ready.
+// ChangeList makes PathChanges from names that were added and removed. A name that was
+// added where another name of the same inode was removed counts as moved. The zero value is
+// ready.
 type ChangeList struct {
 	gone, came []namedInode
 	changed    []PathChange
 }
 
-// namedInode is a name and the number of the inode that it leads to; 0 for one that has
-// no other names.
+// namedInode is a name and the number of its inode; 0 for an inode without other names.
 type namedInode struct {
 	path string
 	ino  uint64
@@ -51,7 +52,7 @@ func (n *namedInode) change(kind ChangeKind) PathChange {
 	return c
 }
 
-// Gone adds a name that does not lead to its inode any more.
+// Gone adds a name that no longer leads to its inode.
 func (l *ChangeList) Gone(path string, ino uint64, mode uint32, size int64) {
 	l.gone = append(l.gone, namedInode{path, ino, mode, size})
 }
@@ -61,16 +62,16 @@ func (l *ChangeList) Came(path string, ino uint64, mode uint32, size int64) {
 	l.came = append(l.came, namedInode{path, ino, mode, size})
 }
 
-// Changed adds an inode that is different, by one of its names.
+// Changed adds an inode that differs, by one of its names.
 func (l *ChangeList) Changed(path string, mode uint32, size int64) {
 	n := namedInode{path: path, mode: mode, size: size}
 	l.changed = append(l.changed, n.change(Modified))
 }
 
-// Sum returns the changes in the order of Tree.Walk. The list is not to be used afterwards.
+// Sum returns the changes in the order of Tree.Walk. The list must not be used afterwards.
 func (l *ChangeList) Sum() []PathChange {
 	all := slices.Grow(l.changed, len(l.gone)+len(l.came))
-	came := map[uint64][]int{} // by inode, which of l.came
+	came := map[uint64][]int{} // by inode, indexes into l.came
 	byPath := func(a, b namedInode) int { return strings.Compare(a.path, b.path) }
 	slices.SortFunc(l.gone, byPath)
 	slices.SortFunc(l.came, byPath)
@@ -79,7 +80,7 @@ func (l *ChangeList) Sum() []PathChange {
 			came[ino] = append(came[ino], i)
 		}
 	}
-	from := map[int]string{} // of l.came, what was moved
+	from := map[int]string{} // by index into l.came, for moved entries
 	for i := range l.gone {
 		g := &l.gone[i]
 		if to := came[g.ino]; g.ino != 0 && len(to) > 0 {

@@ -2,16 +2,16 @@ package fs
 
 import "strings"
 
-// A slice that grows leaves more garbage behind than it holds. What directories are made of
-// grows by pieces instead: nothing is copied, and at most one piece is spare.
+// A growing slice leaves more garbage behind than it holds. Directories therefore grow in
+// pieces: nothing is copied, and at most one piece is spare.
 
 const (
 	runLength = 64   // elements of a piece of a list
 	nameBlock = 1024 // bytes of a piece of names, each of which is at most maxName long
 )
 
-// list is a slice that grows by pieces. A pointer into it is good until the next element is
-// added. The zero value is ready for use.
+// list is a slice that grows in pieces. A pointer into it is valid until the next element
+// is added. The zero value is ready for use.
 type list[T any] struct {
 	runs [][]T // each but the last has runLength elements; the first grows as a slice does
 	n    int
@@ -37,8 +37,8 @@ type nameBytes struct {
 	blocks []*strings.Builder // each of up to nameBlock bytes
 }
 
-// len is how many bytes the names take, the ends of pieces that were too short for the next
-// name included.
+// len returns how many bytes the names take, including the ends of pieces that were too
+// short for the next name.
 func (b *nameBytes) len() int {
 	if len(b.blocks) == 0 {
 		return 0
@@ -61,7 +61,7 @@ func (b *nameBytes) add(name string) (start uint32) {
 	return start
 }
 
-// at returns the name of so many bytes that begins at start.
+// at returns the name of the given length that begins at start.
 func (b *nameBytes) at(start uint32, length uint8) string {
 	block := b.blocks[start/nameBlock].String()
 	return block[start%nameBlock:][:length]

@@ -2,8 +2,8 @@ package fs
 
 import "syscall"
 
-// Unlink removes a name that is no directory's. The inode is gone with its last
-// name and reference. Errors: ENOENT, EISDIR, ENOTDIR, ENAMETOOLONG.
+// Unlink removes the name of anything but a directory. The inode is gone with its last name
+// and reference. Errors: ENOENT, EISDIR, ENOTDIR, ENAMETOOLONG.
 func (t *Tree) Unlink(dir *Inode, name string) syscall.Errno {
 	return t.remove(dir, name, func(n *Inode) syscall.Errno {
 		if n.isDir() {
@@ -27,16 +27,17 @@ func (t *Tree) Rmdir(dir *Inode, name string) syscall.Errno {
 	})
 }
 
-// remove removes a name if check finds nothing against it.
+// remove removes a name if check returns 0 for its inode.
 func (t *Tree) remove(dir *Inode, name string, check func(*Inode) syscall.Errno) syscall.Errno {
 	n, errno := t.removeName(dir, name, check)
 	if n != nil {
-		t.Unref(n, 1) // not under Tree.mu: to free a large file takes time
+		t.Unref(n, 1) // not under Tree.mu: freeing a large file takes time
 	}
 	return errno
 }
 
-// removeName returns the inode that the name leads to, with a reference, if there is one.
+// removeName is remove, and returns the inode of the name with a reference, also beside an
+// errno of check.
 func (t *Tree) removeName(dir *Inode, name string, check func(*Inode) syscall.Errno) (*Inode, syscall.Errno) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -53,7 +54,7 @@ func (t *Tree) removeName(dir *Inode, name string, check func(*Inode) syscall.Er
 	return n, 0
 }
 
-// findToRemove is findToChange for a name that must be there: it returns the inode, with a
+// findToRemove is findToChange for a name that must exist: it returns the inode, with a
 // reference, or ENOENT.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) findToRemove(dir *Inode, name string) (*Inode, syscall.Errno) {
@@ -67,7 +68,7 @@ func (t *Tree) findToRemove(dir *Inode, name string) (*Inode, syscall.Errno) {
 	return t.hold(ino), 0
 }
 
-// dropName removes a name that is there. The link count is the caller's.
+// dropName removes an existing name. The caller counts the link.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) dropName(dir *Inode, name string, when Time) {
 	dir.dir().remove(name)
@@ -75,8 +76,8 @@ func (t *Tree) dropName(dir *Inode, name string, when Time) {
 	t.entriesChanged(dir, when, -1)
 }
 
-// nameRemoved counts down the links of n, which lost a name in dir, and of dir,
-// which an n that is a directory linked to. The bytes of the name are the caller's.
+// nameRemoved counts down the links of n, which lost a name in dir, and of dir if n is a
+// directory. The caller counts the bytes of the name.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) nameRemoved(dir, n *Inode, when Time) {
 	if n.isDir() {
@@ -101,9 +102,9 @@ func (t *Tree) nameRemoved(dir, n *Inode, when Time) {
 	}
 }
 
-// removedLocked reports whether n has lost its last name for good: it can get no other.
+// removedLocked reports whether n has lost its last name for good and cannot get another.
 // Preconditions: n.mu is held.
 func (n *Inode) removedLocked() bool { return n.nlink == 0 && n.flags&flagLinkable == 0 }
 
-// Orphans counts the inodes that lost their last name and are kept by references.
+// Orphans counts the inodes without a name that are kept by references.
 func (t *Tree) Orphans() int64 { return t.orphans.Load() }

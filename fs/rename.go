@@ -2,19 +2,18 @@ package fs
 
 import "syscall"
 
-// move is one rename: names of directories, and the inodes that they lead to.
+// move is one rename: names in directories, and their inodes.
 type move struct {
 	odir, ndir     *Inode
 	oname, nname   string
-	source, target *Inode // target is nil where there is no such name
+	source, target *Inode // target is nil if the new name does not exist
 	flags          uint32
 }
 
-// Rename moves a name, over one that exists unless RenameNoReplace is given;
-// RenameExchange exchanges two. Two names of one inode stay as they are. Errors:
-// ENOENT, EEXIST (RenameNoReplace), ENOTDIR, EISDIR, ENOTEMPTY, ENAMETOOLONG,
-// ENOSPC; EINVAL for a directory into itself or below, and for other flags or
-// both at once.
+// Rename moves a name, replacing an existing one unless RenameNoReplace is given;
+// RenameExchange exchanges two. Two names of one inode stay unchanged. Errors: ENOENT,
+// EEXIST (RenameNoReplace), ENOTDIR, EISDIR, ENOTEMPTY, ENAMETOOLONG, ENOSPC; EINVAL for a
+// directory into itself or below, and for other flags or both at once.
 func (t *Tree) Rename(odir *Inode, oname string, ndir *Inode, nname string, flags uint32) syscall.Errno {
 	if flags != 0 && flags != RenameNoReplace && flags != RenameExchange {
 		return syscall.EINVAL
@@ -23,7 +22,7 @@ func (t *Tree) Rename(odir *Inode, oname string, ndir *Inode, nname string, flag
 	errno := t.rename(m)
 	for _, n := range []*Inode{m.source, m.target} {
 		if n != nil {
-			t.Unref(n, 1) // not under Tree.mu: to free a large file takes time
+			t.Unref(n, 1) // not under Tree.mu: freeing a large file takes time
 		}
 	}
 	return errno
@@ -75,8 +74,8 @@ func (t *Tree) resolve(m *move) syscall.Errno {
 	return 0
 }
 
-// checkMove refuses what do_renameat2 and vfs_rename in the kernel's fs/namei.c
-// refuse, in their order.
+// checkMove refuses what do_renameat2 and vfs_rename in the kernel's fs/namei.c refuse, in
+// the same order.
 // Preconditions: Tree.mu is held.
 func (t *Tree) checkMove(m *move) syscall.Errno {
 	switch {
@@ -104,15 +103,15 @@ func (t *Tree) checkMove(m *move) syscall.Errno {
 	return 0
 }
 
-// growth is how many more bytes the names take afterwards.
+// growth returns how many more bytes the names will take.
 func (m *move) growth() int64 {
-	if m.target != nil { // whose name stays
+	if m.target != nil { // its name stays
 		return -int64(len(m.oname))
 	}
 	return int64(len(m.nname) - len(m.oname))
 }
 
-// contains tells whether dir is n or below it.
+// contains reports whether dir is n or below it.
 // Preconditions: Tree.mu is held.
 func (t *Tree) contains(n, dir *Inode) bool {
 	if !n.isDir() {
@@ -129,7 +128,7 @@ func (t *Tree) contains(n, dir *Inode) bool {
 }
 
 // replace makes the new name lead to the source, and removes the old one.
-// Preconditions: Tree.mu is held for writing; checkMove and roomFor found nothing.
+// Preconditions: Tree.mu is held for writing; checkMove and roomFor returned 0.
 func (t *Tree) replace(m *move, when Time) {
 	added := int64(1)
 	switch {
@@ -150,7 +149,7 @@ func (t *Tree) replace(m *move, when Time) {
 }
 
 // exchange makes each name lead to the other's inode.
-// Preconditions: Tree.mu is held for writing; checkMove found nothing.
+// Preconditions: Tree.mu is held for writing; checkMove returned 0.
 func (t *Tree) exchange(m *move, when Time) {
 	m.odir.dir().set(m.oname, m.target.ino)
 	m.ndir.dir().set(m.nname, m.source.ino)
@@ -160,7 +159,7 @@ func (t *Tree) exchange(m *move, when Time) {
 	t.moved(m.target, m.ndir, m.odir, when)
 }
 
-// moved notes that n left one directory for another, or for the same.
+// moved records that n was moved to another directory, or within one.
 // Preconditions: Tree.mu is held for writing.
 func (t *Tree) moved(n, from, to *Inode, when Time) {
 	if n.isDir() && from != to {

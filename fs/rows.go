@@ -5,23 +5,24 @@ import (
 	"slices"
 )
 
-// RowState says what has changed of a row of an image. 0: nothing that an archive has.
+// RowState says what has changed in a row of an image; 0 means nothing that an archive
+// holds.
 type RowState uint8
 
 const (
-	// RowMoved means that the name does not lead to its inode at its path any more,
-	// because it was removed, renamed or replaced, or a directory above it was.
+	// RowMoved means that the path of the name no longer leads to its inode: the name, or a
+	// directory above it, was removed, renamed or replaced.
 	RowMoved RowState = 1 << iota
-	// RowMeta means that attributes or extended attributes of the inode are others. Times
-	// of access and of change do not count, nor does the number of names.
+	// RowMeta means that attributes or extended attributes of the inode differ. Times of
+	// access and change do not count, nor does the number of names.
 	RowMeta
-	// RowData means that the content is not all base. RowMeta is set as well.
+	// RowData means that the content is not all base. RowMeta is then set as well.
 	RowData
 )
 
-// RowStates returns the state of each row of the image; RowMeta and RowData stand with
-// the row of the inode alone. It costs what has changed, and a byte for each row. It is
-// for a tree that nobody changes meanwhile.
+// RowStates returns the state of each row of the image; only the row of the inode itself
+// has RowMeta and RowData. Its cost depends on what has changed, plus a byte for each row.
+// Nobody may change the tree meanwhile.
 func (t *Tree) RowStates() []RowState {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -35,7 +36,7 @@ func (t *Tree) RowStates() []RowState {
 	return states
 }
 
-// inodeState is RowMeta and RowData of n.
+// inodeState returns RowMeta and RowData of n.
 func (t *Tree) inodeState(n *Inode, row uint32) (state RowState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -59,8 +60,8 @@ func (t *Tree) inodeState(n *Inode, row uint32) (state RowState) {
 	return state
 }
 
-// movedRows sets RowMoved of the rows in a directory whose names do not lead to their
-// inodes any more, and of all below.
+// movedRows sets RowMoved for the rows in a directory whose names no longer lead to their
+// inodes, and for everything below.
 // Preconditions: Tree.mu is held.
 func (t *Tree) movedRows(n *Inode, row uint32, states []RowState) {
 	if !n.isDir() || n.dir().image != nil {
@@ -74,8 +75,8 @@ func (t *Tree) movedRows(n *Inode, row uint32, states []RowState) {
 	}
 }
 
-// movedBelow sets RowMoved of a row and of all that are below it, which are a run of rows
-// for each level.
+// movedBelow sets RowMoved for a row and everything below it, which is one run of rows for
+// each level.
 func (t *Tree) movedBelow(row uint32, states []RowState) {
 	for begin, end := row, row+1; begin < end; {
 		var first, last uint32
@@ -92,7 +93,7 @@ func (t *Tree) movedBelow(row uint32, states []RowState) {
 	}
 }
 
-// leftLocked returns what of the content is base.
+// leftLocked returns the ranges of the content that are base.
 // Preconditions: n.mu is held.
 func (n *Inode) leftLocked() []byteRange {
 	switch c := n.content.(type) {
@@ -106,10 +107,10 @@ func (n *Inode) leftLocked() []byteRange {
 	return nil
 }
 
-// BaseRanges calls yield, until that returns false, for the ranges of n, in order, that
-// are what its row of the image has at the same offset; none for an inode that was made.
-// A range begins at a multiple of 1 MiB. It ends at another, where the file was cut
-// shorter, or with the content of the row.
+// BaseRanges calls yield for the ranges of n, in order, that are equal to its row of the
+// image at the same offset, until yield returns false; a new inode has none. A range begins
+// at a multiple of 1 MiB. It ends at another one, where the file was cut, or at the end of
+// the row's content.
 func (t *Tree) BaseRanges(n *Inode, yield func(off, length int64) bool) {
 	if _, ok := t.Row(n); !ok {
 		return
@@ -124,9 +125,9 @@ func (t *Tree) BaseRanges(n *Inode, yield func(off, length int64) bool) {
 	}
 }
 
-// WalkNew calls fn, as Walk does, for the names that are not those of rows without
-// RowMoved: what was made, linked or renamed, and all below a directory of these. It
-// costs what has changed. Without an image these are all names but the root.
+// WalkNew calls fn, as Walk does, for all names but those of rows without RowMoved: names
+// that were made, linked or renamed, and everything below such directories. Its cost
+// depends on what has changed. Without an image these are all names but the root.
 func (t *Tree) WalkNew(fn func(path string, n *Inode, a Attr) error) error {
 	if errno := t.refuse(); errno != 0 {
 		return fmt.Errorf("walk tree: %w", errno)
@@ -136,13 +137,13 @@ func (t *Tree) WalkNew(fn func(path string, n *Inode, a Attr) error) error {
 	return w.walk("", rootIno)
 }
 
-// newWalk is one WalkNew. It visits the directories that stand where they stood and have
-// names of their own, and those that lead to them.
+// newWalk is one WalkNew. It visits the unmoved directories that have new names, and those
+// above them.
 type newWalk struct {
 	tree   *Tree
 	states []RowState
-	visit  map[uint64]bool     // the numbers of these, but for the root
-	below  map[uint64][]uint64 // the same by the directory that they are in
+	visit  map[uint64]bool     // the numbers of these, without the root
+	below  map[uint64][]uint64 // the same by parent
 	fn     func(path string, n *Inode, a Attr) error
 }
 
@@ -197,7 +198,7 @@ func (w *newWalk) walk(path string, ino uint64) error {
 	return nil
 }
 
-// stands reports whether a name in a directory that stands where it stood is a row's.
+// stands reports whether a name in an unmoved directory belongs to a row.
 func (w *newWalk) stands(dir *Inode, name string, ino uint64) bool {
 	row, ok := w.tree.Row(dir)
 	if !ok {

@@ -16,13 +16,13 @@ import (
 const (
 	// spillPrefix begins the names of directories that spill homes make.
 	spillPrefix = ".workdir-spill-"
-	// spillLock is the file in it whose flock says that its process lives: NFS has no
+	// spillLock is the file in it whose flock shows that its process is alive: NFS has no
 	// flock of directories.
 	spillLock = "lock"
-	// spillGone ends the name of one that is being removed.
+	// spillGone ends the name of a directory that is being removed.
 	spillGone = ".gone"
-	// spillTries is how often a directory is made again that another process took for
-	// a left one.
+	// spillTries is how often a directory is made again after another process took it for a
+	// left one.
 	spillTries = 100
 )
 
@@ -45,8 +45,8 @@ func makeSpillDir(dir string) (own string, lock *os.File, err error) {
 	return "", nil, errors.New("others remove it as soon as it is made; choose another directory")
 }
 
-// lockSpillDir locks a new directory. lock is nil where another process took it for a
-// left one before it was locked.
+// lockSpillDir locks a new directory. lock is nil if another process took the directory for
+// a left one before it was locked.
 func lockSpillDir(own string) (lock *os.File, err error) {
 	name := filepath.Join(own, spillLock)
 	if err = os.WriteFile(name, nil, 0o600); err == nil {
@@ -64,9 +64,9 @@ func lockSpillDir(own string) (lock *os.File, err error) {
 	return lock, nil
 }
 
-// lockFile takes the flock of a file or directory. EWOULDBLOCK where another process
-// has it. Open for reading is enough but on NFS, which takes flock(2) for a lock of
-// bytes; open for writing would keep the disk from being remounted read-only.
+// lockFile takes the flock of a file or directory. EWOULDBLOCK if another process has it.
+// Opening it for reading is enough except on NFS, which turns flock(2) into a lock of
+// bytes; an open file for writing would keep the disk from being remounted read-only.
 func lockFile(name string) (*os.File, error) {
 	f, err := openAndLock(name, os.O_RDONLY)
 	if errors.Is(err, unix.EBADF) {
@@ -74,13 +74,13 @@ func lockFile(name string) (*os.File, error) {
 		f, err = openAndLock(name, os.O_RDWR)
 	}
 	if err != nil {
-		f.Close() // of nil it is an error, no more
+		f.Close() // an error, no more, if it is nil
 		return nil, err
 	}
 	return f, nil
 }
 
-// openAndLock returns the open file beside an error of flock(2), too.
+// openAndLock returns the open file even beside an error of flock(2).
 func openAndLock(name string, mode int) (*os.File, error) {
 	f, err := os.OpenFile(name, mode|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -89,7 +89,7 @@ func openAndLock(name string, mode int) (*os.File, error) {
 	return f, eintr.Retry(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
 }
 
-// isStill tells whether name leads to f.
+// isStill reports whether name leads to f.
 func isStill(f *os.File, name string) bool {
 	is, err1 := f.Stat()
 	there, err2 := os.Lstat(name)
@@ -97,11 +97,11 @@ func isStill(f *os.File, name string) bool {
 }
 
 // RemoveLeftSpills removes from dir what the spill homes of killed processes left there.
-// Those of living processes stay.
+// Directories of live processes stay.
 func RemoveLeftSpills(dir string) {
 	left, err := os.ReadDir(dir)
 	if err != nil {
-		return // making one there will say why
+		return // making one there reports the reason
 	}
 	for _, e := range left {
 		if path := filepath.Join(dir, e.Name()); e.IsDir() && strings.HasPrefix(e.Name(), spillPrefix) {
@@ -110,8 +110,8 @@ func RemoveLeftSpills(dir string) {
 	}
 }
 
-// removeIfLeft removes a directory whose lock nobody has. It goes by another name first:
-// one who has just made it, and is about to lock it, then sees that it is gone.
+// removeIfLeft removes a directory whose lock nobody holds. It renames the directory first,
+// so that a process that has just made it and is about to lock it sees that it is gone.
 func removeIfLeft(path string) {
 	name := filepath.Join(path, spillLock)
 	lock, err := lockFile(name)
@@ -124,12 +124,12 @@ func removeIfLeft(path string) {
 	defer lock.Close()
 	gone := path + spillGone
 	if isStill(lock, name) && os.Rename(path, gone) == nil {
-		os.RemoveAll(gone) // what stays is for the next one
+		os.RemoveAll(gone) // the next process removes what is left
 	}
 }
 
-// lockInstead makes and takes the lock of a directory that has none: it was made just
-// now, or by a version that locked the directory itself.
+// lockInstead makes and takes the lock of a directory that has none: the directory was only
+// just made, or was made by a version that locked the directory itself.
 func lockInstead(path, name string) (*os.File, error) {
 	dir, err := lockFile(path)
 	if err != nil {

@@ -12,25 +12,25 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// What a spill home leaves free of its disk by default: a share, but at least the
-// least and at most a part of a small disk.
+// What a spill home leaves free of its disk by default: a share of the disk, but at least
+// the least, and at most a part of a small disk.
 const (
 	reserveShare = 20        // 1/20 of the disk
 	reserveLeast = 256 << 20 // bytes
 	reserveMost  = 4         // 1/4 of the disk
 )
 
-// spillDisk is the directory on disk that files of a spill home move to. It leaves
-// some of the disk free, which is often the store's disk too, or the system's: what is
-// to be taken is claimed before, until the disk itself counts it as taken.
+// spillDisk is the directory on disk to which files of a spill home move. It leaves a part
+// of the disk free, which is often the store's disk too, or the system's: space is claimed
+// first, until the disk itself counts it as taken.
 type spillDisk struct {
-	*tmpfsHome              // immutable; its files are those of the directory
+	*tmpfsHome              // immutable; has the files of the directory
 	reserve    int64        // bytes, see NewSpillHome; immutable
-	claiming   sync.Mutex   // held by who claims; a leaf
+	claiming   sync.Mutex   // held during a claim; a leaf
 	claimed    atomic.Int64 // bytes that are being written; grows under claiming
 }
 
-// keepsFree is how many of total bytes stay free.
+// keepsFree returns how many of total bytes stay free.
 func (d *spillDisk) keepsFree(total int64) int64 {
 	switch {
 	case d.reserve < 0:
@@ -41,7 +41,7 @@ func (d *spillDisk) keepsFree(total int64) int64 {
 	return reserveOf(total)
 }
 
-// Spare returns how many more bytes the disk of f takes, if as much stays free as spill
+// Spare returns how many more bytes the disk of f takes if as much stays free as spill
 // homes leave by default.
 func Spare(f *os.File) (int64, error) {
 	var st unix.Statfs_t
@@ -52,21 +52,21 @@ func Spare(f *os.File) (int64, error) {
 	return max(0, free-reserveOf(total)), nil
 }
 
-// reserveOf is how many of total bytes stay free by default.
+// reserveOf returns how many of total bytes stay free by default.
 func reserveOf(total int64) int64 {
 	return min(max(total/reserveShare, reserveLeast), total/reserveMost)
 }
 
-// StatFS leaves out what stays free.
+// StatFS does not count what stays free.
 func (d *spillDisk) StatFS() (total, free int64, err error) {
 	total, free, err = d.tmpfsHome.StatFS()
 	return total, max(0, free-d.keepsFree(total)), err
 }
 
-// claim claims size bytes: ENOSPC. They are to be released once they are written.
+// claim claims size bytes: ENOSPC. The caller releases them once they are written.
 //
-// What is claimed is looked at before what is free: a write that ends in between counts
-// twice, rather than not at all.
+// It reads what is claimed before what is free, so that a write that ends in between counts
+// twice rather than not at all.
 func (d *spillDisk) claim(size int64) error {
 	d.claiming.Lock()
 	defer d.claiming.Unlock()
@@ -98,7 +98,7 @@ type diskFile struct {
 	disk *spillDisk // immutable
 }
 
-// WriteAt writes over what is there though nothing is left to be taken.
+// WriteAt may overwrite allocated bytes even if no more space can be taken.
 func (f *diskFile) WriteAt(p []byte, off int64) (n int, err error) {
 	err = f.taking(off, int64(len(p)), func() (err error) { n, err = f.File.WriteAt(p, off); return err })
 	return n, err
@@ -108,7 +108,7 @@ func (f *diskFile) Allocate(off, length int64) error {
 	return f.taking(off, length, func() error { return f.File.Allocate(off, length) })
 }
 
-// taking calls write, which takes at most length bytes of the disk for those at off.
+// taking calls write, which takes at most length bytes of the disk, for the bytes at off.
 func (f *diskFile) taking(off, length int64, write func() error) error {
 	err := f.disk.claim(length)
 	if err == nil {

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// spoolBuffer is how many bytes a spool gathers before it writes, but for the
-	// first times: most archives are small.
+	// spoolBuffer is how many bytes a spool collects before it writes. The first writes
+	// come earlier: most archives are small.
 	spoolBuffer      = 512 << 10
 	firstSpoolBuffer = 32 << 10
 	spoolGrowth      = 4 // of the buffer, each time
@@ -25,12 +25,12 @@ const (
 
 var zeroBlock [spoolBlock]byte
 
-// Spool holds the content of a streamed archive, file after file in one backing
-// file, so that ten thousand small files cost no ten thousand backing files.
+// Spool holds the content of a streamed archive, file after file in one backing file, so
+// that ten thousand small files do not take ten thousand backing files.
 //
-// What was added is readable at once, and is counted as used when it is added,
-// so that no error comes up later. When a file drops its base or a part of it, the pages
-// that no other file has a part of are given back.
+// Content is readable as soon as it was added, and is counted as used at that time, so that
+// no error comes up later. When a file drops its base or a part of it, the pages that no
+// other file uses are freed.
 type Spool struct {
 	tree *Tree // immutable
 	file File  // immutable
@@ -38,17 +38,16 @@ type Spool struct {
 	written atomic.Int64 // how far the backing file is written; changes under mu
 
 	mu     sync.Mutex // guards what follows
-	end    int64      // where the next byte goes: written and what buf holds
-	room   int64      // how far memory was taken, in whole pages
-	given  int64      // bytes of those pages that were given back, see release
-	text   int64      // what the runs of sparse files take of the heap
-	live   []uint32   // for each page below end the bytes that files have of it, or pageGiven
+	end    int64      // where the next byte goes: written plus the length of buf
+	room   int64      // up to where memory was taken, in whole pages
+	given  int64      // bytes of those pages that were freed, see release
+	text   int64      // heap that the runs of sparse files take
+	live   []uint32   // for each page below end, how many bytes of it belong to files, or pageGiven
 	buf    []byte     // from written on; its capacity grows up to spoolBuffer, and is 0 while it is not needed
 	closed bool
 }
 
-// NewSpool makes a spool in the tree's home, freed by Tree.Close. Errors: ENOSPC,
-// ENFILE.
+// NewSpool makes a spool in the tree's home. Tree.Close frees it. Errors: ENOSPC, ENFILE.
 func (t *Tree) NewSpool() (*Spool, error) {
 	file, err := t.home.NewFile()
 	if err != nil {
@@ -61,9 +60,9 @@ func (t *Tree) NewSpool() (*Spool, error) {
 	return s, nil
 }
 
-// Add reads r to its end and gives its content as a Base. Aligned runs of zeros
-// of 4 KiB or more become holes. ENOSPC where the limit is reached. On an error
-// nothing was added. One Add runs at a time; others wait.
+// Add reads r to its end and returns its content as a Base. Aligned runs of zeros of 4 KiB
+// or more become holes. ENOSPC if the limit is reached. After an error nothing was added.
+// One Add runs at a time; others wait.
 func (s *Spool) Add(r io.Reader) (Base, error) {
 	return s.add(func(a *addition) error {
 		size, err := a.copy(r, 0, math.MaxInt64)
@@ -72,10 +71,9 @@ func (s *Spool) Add(r io.Reader) (Base, error) {
 	})
 }
 
-// AddSparse is Add for a sparse file of the given size whose data are the given
-// extents, in order and without overlap; r gives the data of the extents, one
-// after another. EINVAL for other extents, io.ErrUnexpectedEOF where r is too
-// short.
+// AddSparse is Add for a sparse file of the given size with data in the given extents, in
+// order and without overlap; r has the data of the extents, one after another. EINVAL for
+// other extents, io.ErrUnexpectedEOF if r is too short.
 func (s *Spool) AddSparse(r io.Reader, size int64, data []Extent) (Base, error) {
 	if err := checkExtents(size, data); err != nil {
 		return nil, err
@@ -117,7 +115,7 @@ type addition struct {
 	runs  []spoolRun
 }
 
-// add calls fill with an addition, and makes a Base of it or forgets it.
+// add calls fill with an addition, and makes a Base of it or discards it.
 func (s *Spool) add(fill func(*addition) error) (Base, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +142,7 @@ func (s *Spool) add(fill func(*addition) error) (Base, error) {
 	return b, nil
 }
 
-// begin makes the buffer. The next byte goes to a page that was not given back.
+// begin makes the buffer. The next byte goes to a page that was not freed.
 // Preconditions: s.mu is held.
 func (s *Spool) begin() {
 	s.buf = make([]byte, 0, firstSpoolBuffer)
@@ -154,8 +152,7 @@ func (s *Spool) begin() {
 	}
 }
 
-// copy adds up to limit bytes of r, which stand at off in the file, and tells
-// how many there were.
+// copy adds up to limit bytes of r, at off in the file, and returns how many.
 func (a *addition) copy(r io.Reader, off, limit int64) (int64, error) {
 	s := a.spool
 	for done := int64(0); done < limit; {
@@ -183,7 +180,7 @@ func (a *addition) copy(r io.Reader, off, limit int64) (int64, error) {
 	return limit, nil
 }
 
-// data notes that the next n bytes of the spool are those at off of the file.
+// data records that the next n bytes of the spool are those at off of the file.
 func (a *addition) data(off, n int64) {
 	if n == 0 {
 		return
@@ -197,8 +194,8 @@ func (a *addition) data(off, n int64) {
 	a.spool.end += n
 }
 
-// base is the file as it was added; one without holes needs no runs. ENOSPC where the
-// runs are too many for the heap.
+// base returns the file that was added; a file without holes needs no runs. ENOSPC if the
+// heap has no room for the runs.
 func (a *addition) base() (Base, error) {
 	whole := len(a.runs) == 1 && a.runs[0].off == 0 && a.runs[0].end == a.size
 	if whole || a.size == 0 {
@@ -214,7 +211,7 @@ func (a *addition) base() (Base, error) {
 	return f, nil
 }
 
-// space gives n bytes of room at the end of the buffer, up to a block.
+// space returns n bytes at the end of the buffer, up to a block.
 func (s *Spool) space(n int) ([]byte, error) {
 	if len(s.buf)+n > cap(s.buf) {
 		if err := s.flush(); err != nil {
@@ -227,7 +224,7 @@ func (s *Spool) space(n int) ([]byte, error) {
 	return s.buf[len(s.buf) : len(s.buf)+n], nil
 }
 
-// flush writes what the buffer holds.
+// flush writes the buffer.
 // Preconditions: s.mu is held.
 func (s *Spool) flush() error {
 	if len(s.buf) == 0 {
@@ -245,8 +242,8 @@ func (s *Spool) flush() error {
 	return nil
 }
 
-// reserve takes memory up to the end, and a buffer's worth more if that can be
-// had, so that it has to be done once for a buffer and not for each file.
+// reserve takes memory up to the end, and if possible a buffer's worth more, so that it
+// happens once for a buffer and not for each file.
 // Preconditions: s.mu is held.
 func (s *Spool) reserve() error {
 	need := roundUp(s.end, pageSize)
@@ -274,7 +271,7 @@ func (s *Spool) take(to int64) error {
 	return nil
 }
 
-// rewind forgets what was added from start on.
+// rewind discards what was added from start on.
 // Preconditions: s.mu is held.
 func (s *Spool) rewind(start int64) {
 	s.end = start
@@ -286,10 +283,9 @@ func (s *Spool) rewind(start int64) {
 	s.written.Store(start)
 }
 
-// settle writes what is held back and gives back the buffer, and the memory that
-// was taken beyond the end. Where the writing fails, the content stays in the
-// buffer, from which it is read as well.
-func (s *Spool) settle() {
+// finish writes what is held back, and frees the buffer and the memory beyond the end. If
+// the write fails, the content stays in the buffer and is read from there.
+func (s *Spool) finish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || s.flush() != nil {
@@ -300,10 +296,10 @@ func (s *Spool) settle() {
 		s.tree.bytes.give(s.room - to)
 		s.room = to
 	}
-	_ = s.release(0, int64(len(s.live))) // what cannot be given back now stays until close
+	_ = s.release(0, int64(len(s.live))) // what cannot be freed now stays until close
 }
 
-// readAt fills p from byte off of the spool, all of which was added.
+// readAt fills p from byte off of the spool; all those bytes were added.
 func (s *Spool) readAt(p []byte, off int64) error {
 	if off+int64(len(p)) > s.written.Load() {
 		s.mu.Lock()

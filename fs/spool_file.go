@@ -5,8 +5,8 @@ import (
 	"sort"
 )
 
-// spoolFile is a file without holes in a spool. It is kept small, because there
-// is one for every file of an archive.
+// spoolFile is a file without holes in a spool. It is kept small, because there is one for
+// every file of an archive.
 type spoolFile struct {
 	spool *Spool
 	start int64 // where in the spool it begins
@@ -15,7 +15,7 @@ type spoolFile struct {
 
 func (f *spoolFile) Size() int64 { return f.size }
 
-// Used counts whole pages, as if the file had its own.
+// Used counts whole pages, as if the file had pages of its own.
 func (f *spoolFile) Used() int64 { return pagesOf(f.size) * pageSize }
 
 func (f *spoolFile) ReadAt(p []byte, off int64) (int, error) {
@@ -34,8 +34,8 @@ func (f *spoolFile) SeekHole(int64) (int64, error)     { return f.size, nil }
 
 func (f *spoolFile) free(off, end int64) error { return f.spool.free(f.start+off, f.start+end, 0) }
 
-// clip cuts p to what a file of so many bytes has at off, with io.EOF if that is
-// less than asked for.
+// clip cuts p to what a file of the given size has at off, with io.EOF if that is less than
+// asked for.
 func clip(p []byte, off, size int64) ([]byte, error) {
 	if int64(len(p)) > size-off {
 		return p[:max(0, size-off)], io.EOF
@@ -49,18 +49,18 @@ type spoolRun struct {
 	start    int64 // where in the spool it begins
 }
 
-// runCost is what a run takes of the heap, in bytes.
+// runCost is how much heap a run takes, in bytes.
 const runCost = 24
 
 // sparseFile is a file with holes in a spool.
 type sparseFile struct {
 	spool *Spool
 	size  int64
-	runs  []spoolRun // in order, no two of them adjacent, one after another in the spool
-	left  int64      // bytes of the runs that were not freed; guarded by the Inode.mu of the file
+	runs  []spoolRun // in order, not adjacent, one after another in the spool
+	left  int64      // bytes of the runs that are not freed; guarded by the Inode.mu of the file
 }
 
-// free returns the heap of the runs with their last byte.
+// free frees the heap of the runs with their last byte.
 func (f *sparseFile) free(off, end int64) (err error) {
 	for _, r := range f.after(off) {
 		if r.off >= end {
@@ -75,14 +75,14 @@ func (f *sparseFile) free(off, end int64) (err error) {
 	return err
 }
 
-// text is what the runs take of the heap, in bytes.
+// text returns how much heap the runs take, in bytes.
 func (f *sparseFile) text() int64 { return int64(len(f.runs)) * runCost }
 
 func (f *sparseFile) Size() int64 { return f.size }
 
 // Used counts the pages that the runs touch.
 func (f *sparseFile) Used() int64 {
-	var pages, counted int64 // counted is the end of the last page that was
+	var pages, counted int64 // counted is the end of the last page that was counted
 	for _, r := range f.runs {
 		first, last := max(r.off/pageSize, counted), pagesOf(r.end)
 		pages += max(0, last-first)
@@ -91,7 +91,7 @@ func (f *sparseFile) Used() int64 {
 	return pages * pageSize
 }
 
-// after gives the runs that end after off.
+// after returns the runs that end after off.
 func (f *sparseFile) after(off int64) []spoolRun {
 	return f.runs[sort.Search(len(f.runs), func(i int) bool { return f.runs[i].end > off }):]
 }

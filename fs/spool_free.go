@@ -2,10 +2,10 @@ package fs
 
 import "math"
 
-// pageGiven stands in Spool.live for a page whose memory was given back.
+// pageGiven in Spool.live marks a page whose memory was freed.
 const pageGiven = math.MaxUint32
 
-// claim counts [from, to) of the spool as a file's.
+// claim counts [from, to) of the spool as used by a file.
 // Preconditions: s.mu is held.
 func (s *Spool) claim(from, to int64) {
 	for int64(len(s.live)) < pagesOf(to) {
@@ -14,8 +14,7 @@ func (s *Spool) claim(from, to int64) {
 	eachPage(from, to, func(page, bytes int64) { s.live[page] += uint32(bytes) })
 }
 
-// free gives back what a file had of the spool and of the heap, which nobody reads any
-// more.
+// free frees a file's part of the spool and of the heap; nobody reads it any more.
 func (s *Spool) free(from, to, text int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -28,7 +27,8 @@ func (s *Spool) free(from, to, text int64) error {
 	return s.release(from/pageSize, pagesOf(to))
 }
 
-// eachPage calls fn for each page that has bytes of [from, to), with their number.
+// eachPage calls fn for each page that has bytes of [from, to), with the number of those
+// bytes.
 func eachPage(from, to int64, fn func(page, bytes int64)) {
 	for from < to {
 		page := from / pageSize
@@ -38,8 +38,8 @@ func eachPage(from, to int64, fn func(page, bytes int64)) {
 	}
 }
 
-// release gives back the pages of [first, last) of which no file has a part. While the
-// spool is filled, those that are not written yet stay for settle.
+// release frees the pages of [first, last) that no file uses. While the spool is filled,
+// pages that are not written yet stay until finish.
 // Preconditions: s.mu is held.
 func (s *Spool) release(first, last int64) error {
 	if s.buf != nil {

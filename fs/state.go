@@ -5,16 +5,16 @@ import (
 	"syscall"
 )
 
-// States of a tree. They are never left.
+// States of a tree. A tree never leaves a state.
 const (
-	stateFrozen   = 1 << iota // changes give EROFS
-	statePoisoned             // everything gives EIO
-	stateClosed               // everything gives EIO
+	stateFrozen   = 1 << iota // changes return EROFS
+	statePoisoned             // everything returns EIO
+	stateClosed               // everything returns EIO
 )
 
 func (t *Tree) setState(state uint32) (before uint32) { return t.state.Or(state) }
 
-// refuse tells why nothing can be read: EIO, or 0 if it can.
+// refuse returns why nothing can be read: EIO, or 0 if it can.
 func (t *Tree) refuse() syscall.Errno {
 	if t.state.Load()&(statePoisoned|stateClosed) != 0 {
 		return syscall.EIO
@@ -22,9 +22,9 @@ func (t *Tree) refuse() syscall.Errno {
 	return 0
 }
 
-// refuseChange tells why nothing can be changed: EIO, EROFS, or 0 if it can. It
-// is asked under the lock that the change is made under, so that Freeze can wait
-// for changes under way.
+// refuseChange returns why nothing can be changed: EIO, EROFS, or 0 if it can. It is called
+// under the lock under which the change is made, so that Freeze can wait for changes under
+// way.
 // Preconditions: Tree.mu is held for writing, or the Inode.mu of what changes.
 func (t *Tree) refuseChange() syscall.Errno {
 	if errno := t.refuse(); errno != 0 {
@@ -36,7 +36,7 @@ func (t *Tree) refuseChange() syscall.Errno {
 	return 0
 }
 
-// lockChange locks n to be changed. On an errno it is not locked.
+// lockChange locks n for a change. On an errno it is not locked.
 func (t *Tree) lockChange(n *Inode) syscall.Errno {
 	n.mu.Lock()
 	errno := t.refuseChange()
@@ -47,8 +47,8 @@ func (t *Tree) lockChange(n *Inode) syscall.Errno {
 	return 0
 }
 
-// Freeze makes everything that would change the tree give EROFS from now on.
-// When it returns, no change is under way any more. There is no way back.
+// Freeze makes every change of the tree return EROFS from now on. When it returns, no
+// change is under way any more. It cannot be undone.
 func (t *Tree) Freeze() {
 	t.setState(stateFrozen)
 	passThrough(&t.mu)
@@ -57,17 +57,17 @@ func (t *Tree) Freeze() {
 	}
 }
 
-// Frozen tells whether Freeze was called.
+// Frozen reports whether Freeze was called.
 func (t *Tree) Frozen() bool { return t.state.Load()&stateFrozen != 0 }
 
-// passThrough waits until those who hold a lock now have given it back.
+// passThrough waits until the present holders of a lock have released it.
 func passThrough(l sync.Locker) {
 	l.Lock()
 	defer l.Unlock()
 }
 
-// Poison makes every operation give EIO from now on: the tree may be wrong. The
-// first cause is kept for Err.
+// Poison makes every operation return EIO from now on: the tree may be wrong. The first
+// cause is kept for Err.
 func (t *Tree) Poison(cause error) {
 	t.setState(statePoisoned)
 	t.keepCause(cause)
@@ -82,8 +82,8 @@ func (t *Tree) keepCause(cause error) {
 	}
 }
 
-// Err is the first cause of Poison, or else what a file with a name has lost; nil
-// if the tree is what its users think it is.
+// Err returns the first cause of Poison, or else an error for a file with a name that has
+// lost bytes; nil if the tree is what its users think it is.
 func (t *Tree) Err() error {
 	t.errMu.Lock()
 	err := t.err
@@ -94,6 +94,6 @@ func (t *Tree) Err() error {
 	return t.lossErr()
 }
 
-// Poisoned tells whether every operation gives EIO. Attr and Get, which have no
-// errno, answer nevertheless: who serves them asks here first.
+// Poisoned reports whether every operation returns EIO. Attr and Get, which have no errno,
+// still answer, so the code that serves them asks here first.
 func (t *Tree) Poisoned() bool { return t.refuse() != 0 }

@@ -7,27 +7,27 @@ import (
 	"sync/atomic"
 )
 
-// chunkInodes is how many inode numbers a chunk of the table covers. A chunk
-// takes 4 KiB, and is freed when none of its inodes lives.
+// chunkInodes is how many inode numbers a chunk of the table covers. A chunk takes 4 KiB,
+// and is freed when none of its inodes lives.
 const chunkInodes = 512
 
-// table leads from inode numbers to inodes. Reading takes no lock. Of an image it has
-// those inodes that somebody refers to and those that were changed.
+// table maps inode numbers to inodes. Reading takes no lock. Of an image it has those
+// inodes that are referenced and those that were changed.
 type table struct {
 	chunks atomic.Pointer[[]atomic.Pointer[tableChunk]]
 
 	mu    sync.Mutex // guards changes; a leaf
-	last  uint64     // the highest number given out; guarded by mu
-	empty uint64     // number of the chunk that was the last to become empty; guarded by mu
+	last  uint64     // the highest number assigned; guarded by mu
+	empty uint64     // number of the chunk that became empty last; guarded by mu
 }
 
 type tableChunk struct {
 	inodes [chunkInodes]atomic.Pointer[Inode]
-	marks  [chunkInodes / 64]atomic.Uint64 // a bit for each inode that Tree.Changes has to look at
+	marks  [chunkInodes / 64]atomic.Uint64 // a bit for each inode that Tree.Changes must look at
 	live   int                             // guarded by table.mu
 }
 
-// get gives the inode of a number, nil if there is none.
+// get returns the inode of a number, nil for none.
 func (t *table) get(ino uint64) *Inode {
 	c := t.chunk(ino / chunkInodes)
 	if c == nil {
@@ -59,8 +59,8 @@ func (t *table) add(n *Inode) {
 	t.mark(n.ino)
 }
 
-// enter makes n, which has a number, the inode of that, unless there is one that lives:
-// it takes a reference to that and returns it.
+// enter makes n the inode of its number. If another one lives there, it takes a reference
+// to that one and returns it instead.
 func (t *table) enter(n *Inode) *Inode {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -77,7 +77,7 @@ func (t *table) enter(n *Inode) *Inode {
 	return n
 }
 
-// chunkLocked returns a chunk, making it if need be.
+// chunkLocked returns a chunk and makes it if necessary.
 func (t *table) chunkLocked(i uint64) *tableChunk {
 	c := t.chunk(i)
 	if c == nil {
@@ -87,7 +87,7 @@ func (t *table) chunkLocked(i uint64) *tableChunk {
 	return c
 }
 
-// growLocked gives the place of a chunk, making room for it.
+// growLocked returns the place of a chunk and makes room for it.
 func (t *table) growLocked(i uint64) *atomic.Pointer[tableChunk] {
 	chunks := t.chunks.Load()
 	if chunks == nil || i >= uint64(len(*chunks)) {
@@ -103,7 +103,7 @@ func (t *table) growLocked(i uint64) *atomic.Pointer[tableChunk] {
 	return &(*chunks)[i]
 }
 
-// remove takes n out, if it is still there.
+// remove removes n if it is still there.
 func (t *table) remove(n *Inode) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -137,7 +137,7 @@ func (t *table) mark(ino uint64) {
 	}
 }
 
-// unmark takes the mark of an inode.
+// unmark removes the mark of an inode.
 func (t *table) unmark(ino uint64) {
 	if c := t.chunk(ino / chunkInodes); c != nil {
 		c.unmark(ino)
@@ -148,18 +148,19 @@ func (c *tableChunk) unmark(ino uint64) {
 	c.marks[ino%chunkInodes/64].And(^(uint64(1) << (ino % 64)))
 }
 
-// all goes through the inodes by number. One that is added or removed meanwhile
-// may be among them or not.
+// all iterates over the inodes by number. An inode that is added or removed meanwhile may
+// or may not be among them.
 func (t *table) all() iter.Seq[*Inode] {
 	return t.each(func(*tableChunk, int) uint64 { return ^uint64(0) })
 }
 
-// marked goes through those that are marked.
+// marked iterates over the marked inodes.
 func (t *table) marked() iter.Seq[*Inode] {
 	return t.each(func(c *tableChunk, word int) uint64 { return c.marks[word].Load() })
 }
 
-// each goes through the inodes whose bit is set in what choose returns for 64 of a chunk.
+// each iterates over the inodes whose bit is set in the result of choose, which covers 64
+// inodes of a chunk.
 func (t *table) each(choose func(c *tableChunk, word int) uint64) iter.Seq[*Inode] {
 	return func(yield func(*Inode) bool) {
 		chunks := t.chunks.Load()

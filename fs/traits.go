@@ -7,20 +7,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Traits sum up a whole tree for those who must know before they show it what a name or
-// a file in it may need.
+// Traits sum up a whole tree for callers that must know, before they show it, what a name
+// or a file in it may need.
 type Traits struct {
-	Names    int64  // all names, the root counted
+	Names    int64  // all names, including the root
 	Path     int    // bytes of the longest path, relative to the root
 	DirPath  int    // bytes of the longest path of a directory
 	File     int64  // bytes of the largest file
 	Sparse   bool   // a file has a hole
-	Link     string // path of a name of a file with several names; "" if there is none
-	Whiteout string // path of a character device 0:0, which overlays take for an absence; "" if there is none
+	Link     string // path of a file with several names; "" for none
+	Whiteout string // path of a character device 0:0, which overlays take for a whiteout; "" for none
 }
 
-// Traits looks at every name of the tree. The caller sees to it that nobody changes it
-// meanwhile. EIO if the tree is poisoned or closed.
+// Traits reads every name of the tree. Nobody may change the tree meanwhile. EIO if the
+// tree is poisoned or closed.
 func (t *Tree) Traits() (Traits, error) {
 	if t.image != nil && t.Changes().Total() == 0 {
 		return imageTraits(t.image), nil
@@ -56,7 +56,7 @@ func (s *Traits) add(path int, a Attr, name func() string) {
 	}
 }
 
-// imageTraits is Traits of an image, whose inodes need not be made for it.
+// imageTraits returns the Traits of an image, without making its inodes.
 func imageTraits(img Image) Traits {
 	var s Traits
 	rows := uint32(img.Len())
@@ -84,7 +84,7 @@ func imageTraits(img Image) Traits {
 	return s
 }
 
-// imagePath returns the path of a row, which may be any but the root's.
+// imagePath returns the path of a row other than the root's.
 func imagePath(img Image, parents []uint32, row uint32) string {
 	var names []string
 	for ; row != 0; row = parents[row] {

@@ -10,22 +10,22 @@ import (
 	"syscall"
 )
 
-// Options are a tree's limits. Zero fields mean no limit of the tree's own; a
-// Home has its own limit all the same.
+// Options are a tree's limits. A zero field means no limit of the tree's own; a Home still
+// has its limit.
 type Options struct {
-	// MaxBytes is the limit of the content in memory, in bytes: what was written and
-	// what spools hold, in whole pages. Names, targets of symlinks and extended
-	// attributes have the same limit for themselves, so that files can be renamed and
-	// removed while the content is full, as on tmpfs.
+	// MaxBytes limits the content in memory, in bytes: what was written and what spools
+	// hold, in whole pages. Names, symlink targets and extended attributes have a separate
+	// limit of the same size, so that files can be renamed and removed while the content is
+	// full, as on tmpfs.
 	MaxBytes  int64
-	MaxInodes int64        // the root directory counts, and each further name of an inode
-	Heap      *Heap        // a limit that trees share; nil: none
+	MaxInodes int64        // including the root directory and each further name of an inode
+	Heap      *Heap        // a limit shared by several trees; nil: none
 	Owner     Owner        // of the root directory
 	Logger    *slog.Logger // nil: no log
 }
 
-// Tree is a file tree. Its methods may be called from several goroutines, but
-// for New and Close.
+// Tree is a file tree. Its methods may be called from several goroutines, except New and
+// Close.
 type Tree struct {
 	home  Home // immutable
 	log   *slog.Logger
@@ -39,7 +39,7 @@ type Tree struct {
 
 	mu     sync.RWMutex                     // guards names, link counts and directories; see doc.go
 	sealed map[uint64]map[string]sealedName // of a tree without an image, see note; nil before Seal; guarded by mu
-	gone   []uint64                         // a bit for each row of which the inode has lost its last name; guarded by mu
+	gone   []uint64                         // a bit for each row whose inode has lost its last name; guarded by mu
 	inodes table
 	nodes  budget // inodes, and the names of each beyond its first, as on tmpfs (shmem_link in the kernel's mm/shmem.c)
 	bytes  budget // content, against MaxBytes
@@ -48,20 +48,20 @@ type Tree struct {
 
 	unlimited atomic.Bool // see LiftLimits
 
-	state   atomic.Uint32 // of stateFrozen and so on
+	state   atomic.Uint32 // stateFrozen and the like
 	errMu   sync.Mutex    // guards err; a leaf
 	err     error         // the first cause of Poison
 	losses  losses
-	removed atomic.Int64 // inodes of Seal that have no name any more
+	removed atomic.Int64 // inodes of Seal without a name
 	orphans atomic.Int64 // see Orphans
 
 	spoolMu sync.Mutex // guards spools
 	spools  []*Spool
 }
 
-// New makes a tree with an empty root directory, of mode 0755, whose content
-// goes to home. The home stays the caller's: it is closed after the tree, and
-// may serve several. A nil opts is good.
+// New makes a tree with an empty root directory, of mode 0755, whose content goes to home.
+// The home stays the caller's: it is closed after the tree, and may serve several trees.
+// opts may be nil.
 func New(home Home, opts *Options) (*Tree, error) {
 	t, err := makeTree(home, opts)
 	if err != nil {
@@ -103,8 +103,8 @@ func makeTree(home Home, opts *Options) (*Tree, error) {
 	return t, nil
 }
 
-// Close frees all content. Everything gives EIO from then on. No other operation may
-// be under way. What an operation that panicked has left locked stays.
+// Close frees all content. Everything returns EIO from then on. No other operation may be
+// under way. What a panicking operation has left locked stays.
 func (t *Tree) Close() error {
 	if t.setState(stateClosed)&stateClosed != 0 {
 		return nil
@@ -117,7 +117,7 @@ func (t *Tree) Close() error {
 		}
 	}
 	for _, b := range []*budget{&t.nodes, &t.text, &t.heap} {
-		b.give(b.used.Load()) // also that of rows of which there is no inode
+		b.give(b.used.Load()) // including rows without an inode
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close tree: %w", err)
@@ -141,20 +141,20 @@ func (t *Tree) closeSpools() error {
 // rootIno is the number of the root directory.
 const rootIno = 1
 
-// Root is the root directory. No reference is given, none is needed: it has a
-// name at all times.
+// Root returns the root directory. It returns no reference, and needs none: the root always
+// has a name.
 func (t *Tree) Root() *Inode { return t.root }
 
-// Get gives the inode of a number, nil if there is none. It gives no reference:
-// the caller, which is the kernel, holds one. The root is number 1.
+// Get returns the inode of a number, nil for none. It returns no reference: the caller,
+// which is the kernel, holds one. The root is number 1.
 func (t *Tree) Get(ino uint64) *Inode { return t.inodes.get(ino) }
 
-// Ref takes one more reference. The caller holds one already, or is in ReadDir.
+// Ref takes another reference. The caller already holds one, or is in ReadDir.
 func (t *Tree) Ref(n *Inode) { n.refs.Add(1) }
 
-// Unref gives back count references. An inode without names is gone with its
-// last one; one of an image that was not changed is made anew when it is asked for. To give back more than were taken is a fault of the caller, and
-// panics.
+// Unref returns count references. An inode without names is gone with its last reference;
+// an unchanged inode of an image is dropped, and made again on demand. Returning more
+// references than were taken is a fault of the caller, and panics.
 func (t *Tree) Unref(n *Inode, count uint64) {
 	if n == t.root {
 		return
@@ -168,8 +168,8 @@ func (t *Tree) Unref(n *Inode, count uint64) {
 	}
 }
 
-// reap takes n out of the table if it has no reference and either has no name or is what
-// its row says. It frees an inode without a name.
+// reap removes n from the table if it has no reference and either has no name or equals its
+// row. It frees an inode without a name.
 func (t *Tree) reap(n *Inode) {
 	n.mu.Lock()
 	named, orphan := n.nlink > 0, n.removedLocked()
@@ -183,7 +183,7 @@ func (t *Tree) reap(n *Inode) {
 	if named {
 		return
 	}
-	n.mu.Lock() // Changes and the like look at n still
+	n.mu.Lock() // Changes and the like still look at n
 	err := t.dropLocked(n)
 	n.mu.Unlock()
 	if err != nil {
@@ -194,7 +194,7 @@ func (t *Tree) reap(n *Inode) {
 	}
 }
 
-// dropLocked returns what n takes, which nobody uses any more.
+// dropLocked returns everything that n takes; nobody uses it any more.
 // Preconditions: n.mu is held.
 func (t *Tree) dropLocked(n *Inode) error {
 	t.giveNodes(1, n.text())

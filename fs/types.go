@@ -2,7 +2,7 @@ package fs
 
 import "syscall"
 
-// KindName is what the kind of a mode is called: "file", "directory", "symlink", "fifo",
+// KindName returns the name of the kind in a mode: "file", "directory", "symlink", "fifo",
 // "character device", "block device" or "socket".
 func KindName(mode uint32) string {
 	switch mode & syscall.S_IFMT {
@@ -31,10 +31,10 @@ type Time struct {
 // PermBits are the bits of a mode that SetAttr changes: all but the kind.
 const PermBits = 0o7777
 
-// Owner is who a new inode belongs to.
+// Owner is the owner of a new inode.
 type Owner struct{ UID, GID uint32 }
 
-// Attr is what stat(2) and statx(2) tell of an inode.
+// Attr is the result of stat(2) and statx(2) for an inode.
 type Attr struct {
 	Ino      uint64
 	Mode     uint32 // S_IFMT and permission bits
@@ -46,7 +46,7 @@ type Attr struct {
 	Atime    Time
 	Mtime    Time
 	Ctime    Time
-	Btime    Time // birth; kept for the life of the mount only
+	Btime    Time // birth; kept only for the life of the mount
 }
 
 // AttrMask says which fields of a SetAttr count.
@@ -61,14 +61,13 @@ const (
 	SetAtime
 	SetMtime
 	SetCtime
-	// SetKillPriv clears suid, sgid (if group-executable) and
-	// security.capability, as FUSE_HANDLE_KILLPRIV_V2 asks of a truncate or
-	// chown by an unprivileged caller.
+	// SetKillPriv clears suid, sgid (if group-executable) and security.capability, as
+	// FUSE_HANDLE_KILLPRIV_V2 requires for a truncate or chown by an unprivileged caller.
 	SetKillPriv
 )
 
-// SetAttr is a change of attributes. Fields that Valid does not name are
-// ignored. Ctime is set to now unless SetCtime is given; see also LeaveTimes.
+// SetAttr is a change of attributes. Fields that Valid does not name are ignored. Ctime is
+// set to the present unless SetCtime is given; see also LeaveTimes.
 type SetAttr struct {
 	Valid    AttrMask
 	Mode     uint32 // permission bits only; the kind of an inode never changes
@@ -83,7 +82,7 @@ type SetAttr struct {
 type Dirent struct {
 	Name   string
 	Inode  *Inode
-	Cookie uint64 // where the listing goes on after this name; never reused in this directory
+	Cookie uint64 // where a listing continues after this name; never reused in this directory
 }
 
 // Extent is a run of Len bytes of a file that begins at byte Off.
@@ -92,21 +91,21 @@ type Extent struct{ Off, Len int64 }
 // End returns the offset of the first byte after the extent.
 func (e Extent) End() int64 { return e.Off + e.Len }
 
-// StatFS is what statfs(2) tells. Blocks are of 4,096 bytes.
+// StatFS is the result of statfs(2). Blocks are of 4,096 bytes.
 type StatFS struct {
 	Blocks, Free uint64
 	Files, Ffree uint64
 }
 
-// Changes sums up what has changed since [Tree.Seal].
+// Changes counts what has changed since [Tree.Seal].
 type Changes struct {
-	Created  int64 `json:"created"` // entries, as are the next two
+	Created  int64 `json:"created"` // number of entries; also the next two
 	Modified int64 `json:"modified"`
 	Removed  int64 `json:"removed"`
-	Bytes    int64 `json:"bytes"` // content of the created and modified files, as it is now
+	Bytes    int64 `json:"bytes"` // present content of the created and modified files
 }
 
-// Total is the number of entries that changed.
+// Total returns the number of entries that changed.
 func (c Changes) Total() int64 { return c.Created + c.Modified + c.Removed }
 
 // Flags of Rename, as renameat2(2) has them.

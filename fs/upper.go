@@ -8,31 +8,31 @@ import (
 	"syscall"
 )
 
-// chunkSize is the unit in which base is copied up, in bytes, and what is copied at a
+// chunkSize is the unit in which base is copied up, in bytes, and how much is copied at a
 // time between contents.
 const chunkSize = 1 << 20
 
 var chunkBuffers = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
-// upper is content that was written: a backing file, over the ranges of a base that
-// nothing was written to. The size of the file is the inode's; the backing file has the
-// same, and no data where the content is still base. Its fields are guarded by
-// Inode.mu, but for File, which is immutable, and below.
+// upper is content that was written: a backing file, over those ranges of a base that were
+// not written to. The size of the file is the inode's; the backing file has the same size,
+// and no data where the content is still base. Its fields are guarded by Inode.mu, except
+// File, which is immutable, and below.
 type upper struct {
 	File
 	below atomic.Pointer[below] // nil: all of it is in the backing file; changes under Inode.mu
 
-	pages  int64 // that the backing file takes, as counted in Tree.bytes
+	pages  int64 // of the backing file, as counted in Tree.bytes
 	beyond bool  // memory was allocated beyond the end of the file
 	unseen bool  // memory was allocated that SEEK_DATA takes for a hole until it is written to
 }
 
-// dense tells whether there are no holes in the backing file, so that what a write
-// takes is known without asking the home.
+// dense reports whether the backing file has no holes, so that it is known without asking
+// the home what a write takes.
 func (u *upper) dense(size int64) bool { return !u.beyond && u.pages == pagesOf(size) }
 
-// absent counts the pages of [off, end) that have no memory; those that SEEK_DATA
-// does not see are taken to have none.
+// absent counts the pages of [off, end) without memory; pages that SEEK_DATA does not see
+// count as absent.
 func (u *upper) absent(off, end, size int64) (pages int64, err error) {
 	first, last, have := off/pageSize, pagesOf(end), pagesOf(size)
 	if last > have {
@@ -45,8 +45,8 @@ func (u *upper) absent(off, end, size int64) (pages int64, err error) {
 	return pages + inside, err
 }
 
-// holes counts the pages of [pos, end) that are in holes of the backing file; pos is a
-// page's first byte, end within the file.
+// holes counts the pages of [pos, end) that are in holes of the backing file; pos is the
+// first byte of a page, end is within the file.
 func (u *upper) holes(pos, end int64) (pages int64, err error) {
 	for r, err := range dataIn(u.File, pos, end) {
 		if err != nil {
@@ -58,8 +58,8 @@ func (u *upper) holes(pos, end int64) (pages int64, err error) {
 	return pages + pagesOf(max(0, end-pos)), nil
 }
 
-// roundUp is the lowest multiple of unit that is not below pos, as far as an int64 can
-// tell.
+// roundUp returns the lowest multiple of unit that is not below pos, or the largest int64
+// if there is none.
 func roundUp(pos, unit int64) int64 {
 	if pos > math.MaxInt64-unit {
 		return math.MaxInt64
@@ -67,18 +67,18 @@ func roundUp(pos, unit int64) int64 {
 	return (pos + unit - 1) / unit * unit
 }
 
-// settle counts anew what u takes, by asking the home.
-func (t *Tree) settle(u *upper) {
+// recount asks the home again what u takes.
+func (t *Tree) recount(u *upper) {
 	used, err := u.Used()
 	if err != nil {
-		return // what was counted before is the best that is known
+		return // the previous count is the best that is known
 	}
 	pages := used / pageSize
 	t.givePages(u.pages - pages)
 	u.pages = pages
 }
 
-// put writes p at off into u, which has so many bytes, all of it or nothing: ENOSPC.
+// put writes p at off into u, which is size bytes long, all of it or nothing: ENOSPC.
 func (t *Tree) put(u *upper, p []byte, off, size int64) syscall.Errno {
 	end := off + int64(len(p))
 	return t.grow(u, off, end, size, func(pages int64) error {
@@ -93,9 +93,9 @@ func (t *Tree) put(u *upper, p []byte, off, size int64) syscall.Errno {
 	})
 }
 
-// grow calls write, which takes memory for [off, end), so many pages at most, and
-// counts that. Where the limit is reached or write fails, the file is as long as
-// it was, and what was base still is.
+// grow calls write, which takes memory for [off, end), at most the given number of pages,
+// and counts it. If the limit is reached or write fails, the size stays, and what was base
+// still is.
 func (t *Tree) grow(u *upper, off, end, size int64, write func(pages int64) error) syscall.Errno {
 	pages, err := u.absent(off, end, size)
 	if err != nil {
@@ -114,13 +114,13 @@ func (t *Tree) grow(u *upper, off, end, size int64, write func(pages int64) erro
 		known = false
 	}
 	if !known {
-		t.settle(u)
+		t.recount(u)
 	}
 	return errnoOf(err)
 }
 
-// clear takes what was written into a range out of the backing file where the content
-// is base.
+// clear removes from the backing file what was written into a range where the content is
+// base.
 func (u *upper) clear(off, end int64) (err error) {
 	for _, r := range u.below.Load().within(off, end) {
 		err = firstError(err, u.PunchHole(r.begin, r.end-r.begin))
@@ -137,11 +137,11 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// lockUpper locks n, a regular file, and returns its content to be written from off up
-// to end. The chunks that the range has a part of are copied up, unless the range
-// covers what they have of base and keep is not set. Base is read without the lock: a
-// store that is slow holds up nobody who asks for attributes. On an errno, such as
-// ENOSPC, n is not locked and holds what it held.
+// lockUpper locks n, a regular file, and returns its content for a write from off up to
+// end. It copies up the chunks that the range touches, unless the range covers all their
+// base and keep is not set. It reads base without the lock, so that a slow store does not
+// delay those who ask for attributes. On an errno, such as ENOSPC, n is not locked and its
+// content is unchanged.
 func (t *Tree) lockUpper(n *Inode, off, end int64, keep bool) (*upper, syscall.Errno) {
 	for {
 		if errno := t.lockChange(n); errno != 0 {
@@ -164,8 +164,7 @@ func (t *Tree) lockUpper(n *Inode, off, end int64, keep bool) (*upper, syscall.E
 	}
 }
 
-// upperLocked returns the content of n as upper, over the base that it has been until
-// now. ENOSPC.
+// upperLocked returns the content of n as upper, over its present base. ENOSPC.
 // Preconditions: n.mu is held.
 func (t *Tree) upperLocked(n *Inode) (*upper, syscall.Errno) {
 	if u, ok := n.content.(*upper); ok {
@@ -187,8 +186,8 @@ func (t *Tree) upperLocked(n *Inode) (*upper, syscall.Errno) {
 	return u, 0
 }
 
-// copyUp copies a range of base, a chunk at most, into the backing file; holes stay
-// holes. It does nothing where the range is not base any more.
+// copyUp copies a range of base, at most a chunk, into the backing file; holes stay holes.
+// It does nothing if the range is no longer base.
 func (t *Tree) copyUp(n *Inode, u *upper, base Base, r byteRange) syscall.Errno {
 	buf := chunkBuffers.Get().(*[chunkSize]byte)
 	defer chunkBuffers.Put(buf)
@@ -199,14 +198,14 @@ func (t *Tree) copyUp(n *Inode, u *upper, base Base, r byteRange) syscall.Errno 
 	defer n.mu.Unlock()
 	switch {
 	case n.content != u || !u.below.Load().has(r):
-		return 0 // a base that was dropped may have been read as anything
+		return 0 // reading a base that was dropped may return anything
 	case readErr != nil:
 		return syscall.EIO
 	}
 	for _, d := range data {
 		if errno := t.put(u, buf[d.begin-r.begin:d.end-r.begin], d.begin, n.size); errno != 0 {
 			if err := u.clear(r.begin, r.end); err == nil {
-				t.settle(u)
+				t.recount(u)
 			}
 			return errno
 		}
@@ -215,7 +214,7 @@ func (t *Tree) copyUp(n *Inode, u *upper, base Base, r byteRange) syscall.Errno 
 	return 0
 }
 
-// readData fills p from byte off of a base, and returns where there are data.
+// readData fills p from byte off of a base, and returns which ranges are data.
 func readData(base Base, p []byte, off int64) (data []byteRange, err error) {
 	for r, err := range dataIn(base, off, off+int64(len(p))) {
 		if err == nil {
@@ -241,14 +240,14 @@ func readAll(c content, p []byte, off int64) error {
 	return err
 }
 
-// written notes that the backing file holds what there is from off up to end, and all
-// of the chunks that the range has a part of. What was base of them is freed.
-// Preconditions: n.mu is held, and lockUpper has copied up what is to be kept.
+// written records that the backing file has the content from off up to end, and that of all
+// chunks that the range touches. What was base of them is freed.
+// Preconditions: n.mu is held, and lockUpper has copied up what must be kept.
 func (t *Tree) written(n *Inode, u *upper, off, end int64) {
 	t.uncover(n, u, off/chunkSize*chunkSize, roundUp(end, chunkSize))
 }
 
-// uncover makes a range of u hold what the backing file does, and frees what was base.
+// uncover makes the backing file the content of a range of u, and frees what was base.
 // Preconditions: n.mu is held.
 func (t *Tree) uncover(n *Inode, u *upper, off, end int64) {
 	b := u.below.Load()
@@ -264,7 +263,7 @@ func (t *Tree) uncover(n *Inode, u *upper, off, end int64) {
 	t.logUnfreed(n, freeBase(b.base, gone))
 }
 
-// dropContentLocked makes n one hole, and frees what it had.
+// dropContentLocked makes n one hole, and frees its content.
 // Preconditions: n.mu is held.
 func (t *Tree) dropContentLocked(n *Inode) {
 	c := n.content
@@ -279,7 +278,7 @@ func (t *Tree) logUnfreed(n *Inode, err error) {
 	}
 }
 
-// freeContent returns the memory of content that nobody uses any more.
+// freeContent frees content that nobody uses any more.
 func (t *Tree) freeContent(c content) error {
 	switch c := c.(type) {
 	case *upper:
@@ -295,7 +294,7 @@ func (t *Tree) freeContent(c content) error {
 	return nil
 }
 
-// freeBase returns the memory of ranges of a base.
+// freeBase frees ranges of a base.
 func freeBase(b Base, ranges []byteRange) (err error) {
 	f, ok := b.(freer)
 	if !ok {

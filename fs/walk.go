@@ -6,11 +6,10 @@ import (
 	"strings"
 )
 
-// Walk visits the tree in archive order: depth first, each directory before its
-// names, names sorted by bytes. path has no leading slash; the root is "". The
-// caller sees to it that nobody changes the tree meanwhile. Hard links are
-// visited once for each name. n is good until fn returns, or longer with Ref. fn's error
-// ends the walk and is returned.
+// Walk visits the tree in archive order: depth first, each directory before its content,
+// names sorted by bytes. path has no leading slash; the root is "". Nobody may change the
+// tree meanwhile. Hard links are visited once for each name. n is valid until fn returns,
+// or longer with Ref. An error of fn ends the walk and is returned.
 func (t *Tree) Walk(fn func(path string, n *Inode, a Attr) error) error {
 	if errno := t.refuse(); errno != 0 {
 		return fmt.Errorf("walk tree: %w", errno)
@@ -32,12 +31,13 @@ func (t *Tree) walk(path string, ino uint64, fn func(path string, n *Inode, a At
 	return nil
 }
 
-// sorted goes through the names of a directory and the numbers of their inodes.
+// sorted iterates over the names of a directory and the numbers of their inodes.
 func (t *Tree) sorted(dir *Inode) iter.Seq2[string, uint64] {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return dir.dir().sorted()
 }
 
-// OrderKey sorts paths as Walk visits them: what is in a directory right behind it.
+// OrderKey returns a key that sorts paths as Walk visits them: a directory right before its
+// content.
 func OrderKey(path string) string { return strings.ReplaceAll(path, "/", "\x00") }

@@ -16,19 +16,19 @@ const (
 	maxXattrList  = 1 << 16 // XATTR_LIST_MAX: all names of an inode, with a NUL each
 )
 
-// Xattr is one extended attribute. Its value is never changed in place.
+// Xattr is one extended attribute. Its value is never modified in place.
 type Xattr struct {
 	Name  string
 	Value []byte
 }
 
-// xattrCost is what an extended attribute takes beside its name and value, in bytes.
+// xattrCost is how much an extended attribute takes besides its name and value, in bytes.
 const xattrCost = 64
 
-// bytes is what it takes of the tree's limit.
+// bytes returns what it takes of the tree's limit.
 func (x Xattr) bytes() int64 { return xattrCost + int64(len(x.Name)+len(x.Value)) }
 
-// list is what its name takes of maxXattrList.
+// list returns what its name takes of maxXattrList.
 func (x Xattr) list() uint32 { return uint32(len(x.Name) + 1) }
 
 func (e *extra) xattrBytes() (sum int64) {
@@ -38,8 +38,8 @@ func (e *extra) xattrBytes() (sum int64) {
 	return sum
 }
 
-// checkXattr refuses names that tmpfs has no handler for, and those that the
-// kernel refuses before it asks for one.
+// checkXattr refuses names that tmpfs has no handler for, and names that the kernel refuses
+// before it looks for a handler.
 func checkXattr(name string) syscall.Errno {
 	if len(name) == 0 || len(name) > maxXattrName {
 		return syscall.ERANGE
@@ -56,7 +56,7 @@ func checkXattr(name string) syscall.Errno {
 	return syscall.EOPNOTSUPP
 }
 
-// findXattr gives the place of an attribute, or where it would be.
+// findXattr returns the index of an attribute, or where it would be inserted.
 // Preconditions: n.mu is held.
 func (n *Inode) findXattr(name string) (int, bool) {
 	if n.extra == nil {
@@ -67,9 +67,9 @@ func (n *Inode) findXattr(name string) (int, bool) {
 	})
 }
 
-// GetXattr gives the value of an extended attribute, which the caller must not
-// change. Errors: ENODATA, EOPNOTSUPP for a name space that tmpfs has not got,
-// ERANGE for a name that is too long.
+// GetXattr returns the value of an extended attribute, which the caller must not modify.
+// Errors: ENODATA, EOPNOTSUPP for a namespace that tmpfs does not have, ERANGE for a name
+// that is too long.
 func (t *Tree) GetXattr(n *Inode, name string) ([]byte, syscall.Errno) {
 	if errno := t.refuse(); errno != 0 {
 		return nil, errno
@@ -86,9 +86,9 @@ func (t *Tree) GetXattr(n *Inode, name string) ([]byte, syscall.Errno) {
 	return n.extra.xattrs[i].Value, 0
 }
 
-// SetXattr sets an extended attribute; flags are XATTR_CREATE and XATTR_REPLACE.
-// Errors: EEXIST, ENODATA, E2BIG for a value of more than 64 KiB, ENOSPC for more
-// than 64 KiB of names and at the tree's limit, and those of GetXattr.
+// SetXattr sets an extended attribute; flags are XATTR_CREATE and XATTR_REPLACE. Errors:
+// EEXIST, ENODATA, E2BIG for a value of more than 64 KiB, ENOSPC for more than 64 KiB of
+// names and at the tree's limit, and those of GetXattr.
 func (t *Tree) SetXattr(n *Inode, name string, value []byte, flags int) syscall.Errno {
 	switch {
 	case flags&^(unix.XATTR_CREATE|unix.XATTR_REPLACE) != 0:
@@ -118,7 +118,7 @@ func (t *Tree) SetXattr(n *Inode, name string, value []byte, flags int) syscall.
 	return 0
 }
 
-// storeXattrLocked puts x at place i, over the one that is there if found.
+// storeXattrLocked puts x at index i, replacing the one there if found.
 // Preconditions: n.mu is held.
 func (t *Tree) storeXattrLocked(n *Inode, i int, found bool, x Xattr) syscall.Errno {
 	if found {
@@ -164,7 +164,7 @@ func (t *Tree) RemoveXattr(n *Inode, name string) syscall.Errno {
 	return 0
 }
 
-// dropXattrLocked reports whether there was such an attribute.
+// dropXattrLocked reports whether the attribute existed.
 // Preconditions: n.mu is held.
 func (t *Tree) dropXattrLocked(n *Inode, name string) bool {
 	i, found := n.findXattr(name)
@@ -178,7 +178,7 @@ func (t *Tree) dropXattrLocked(n *Inode, name string) bool {
 	return true
 }
 
-// ListXattr gives the names of the extended attributes, sorted.
+// ListXattr returns the names of the extended attributes, sorted.
 func (t *Tree) ListXattr(n *Inode) ([]string, syscall.Errno) {
 	if errno := t.refuse(); errno != 0 {
 		return nil, errno
