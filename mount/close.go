@@ -54,7 +54,7 @@ func (m *Mount) decide() wire.Decision {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.decision == nil {
-		m.decision = &wire.Decision{Commit: m.markedLocked(), CommitID: m.commitID, Save: m.saveTo}
+		m.decision = &wire.Decision{Commit: m.markedLocked(), CommitID: m.commitID, Save: m.saveTo, Redone: m.opts.Redone}
 		switch {
 		case m.decision.Commit:
 			m.decision.Result, m.decision.Message = m.stepResult, m.message

@@ -17,7 +17,8 @@ var (
 	// ErrAbandoned: Commit after Abandon.
 	ErrAbandoned = wire.ErrAbandoned
 	// ErrBusy: something still uses the mount; a *BusyError names it. Nothing was
-	// stored, and Close can be called again.
+	// stored, and Close can be called again. From Open: another mount had the mountpoint
+	// for all of Options.Wait.
 	ErrBusy = host.ErrBusy
 	// ErrCannotMount: this host, or this mountpoint, does not allow a mount; a
 	// *HostError says what is missing.

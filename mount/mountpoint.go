@@ -58,12 +58,15 @@ func mountpointName(u store.URL) string {
 }
 
 // takeMountpoint makes the mountpoint for a mount without a directory of its own, and a
-// record of it. If it is not the usual one, it logs that.
+// record of it. If the usual one is in use it logs that, or waits for it with Options.Wait.
 func (m *Mount) takeMountpoint(ctx context.Context) error {
 	name := mountpointName(m.url)
 	usual := host.MountpointAt(m.session.runDir, name, 1)
 	m.session.awaitEnding(ctx, usual)
-	path, err := m.session.takeMountpoint(ctx, m.id, name)
+	path, err := m.waitForMountpoint(ctx, name, usual)
+	if errors.Is(err, ErrBusy) {
+		return err
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -81,8 +84,47 @@ func (m *Mount) takeMountpoint(ctx context.Context) error {
 	return nil
 }
 
-// takeMountpoint makes the first free directory of that name.
-func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (string, error) {
+const (
+	mountpointRetry = 50 * time.Millisecond // between two looks at a mountpoint that is waited for
+	mountpointNote  = time.Second           // after which the log says what is waited for
+)
+
+// waitForMountpoint makes the mountpoint: the usual one, which is waited for as Options.Wait
+// says, or without Wait the first that nobody has.
+func (m *Mount) waitForMountpoint(ctx context.Context, name, usual string) (string, error) {
+	if m.opts.Wait <= 0 {
+		return m.session.takeMountpoint(ctx, m.id, name, maxMountpoints)
+	}
+	began, noted := time.Now(), false
+	for {
+		path, err := m.session.takeMountpoint(ctx, m.id, name, 2)
+		if !errors.Is(err, errMountpointsInUse) {
+			return path, err
+		}
+		waited := time.Since(began)
+		user := host.ClientOf(host.SessionOf(m.session.runDir, usual))
+		if waited >= m.opts.Wait {
+			return "", fmt.Errorf("open %s: %w after %v: its mountpoint %s belongs to process %d", m.url.Redacted(), ErrBusy, m.opts.Wait, usual, user)
+		}
+		if waited >= mountpointNote && !noted {
+			noted = true
+			m.logger().Warn("the workspace is in use on this host, and is waited for", "mountpoint", usual, "pid", user)
+		}
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-time.After(min(mountpointRetry, m.opts.Wait-waited)):
+		}
+		m.session.awaitEnding(ctx, usual)
+	}
+}
+
+// errMountpointsInUse means that others have all mountpoints of a name that may be taken.
+var errMountpointsInUse = errors.New("all mountpoints of that name are in use")
+
+// takeMountpoint makes the first free directory of that name with a number below end.
+// errMountpointsInUse: all of them are in use.
+func (s *session) takeMountpoint(ctx context.Context, id uint64, name string, end int) (string, error) {
 	select { // cheaper than the wait for the file's lock
 	case s.taking <- struct{}{}:
 		defer func() { <-s.taking }()
@@ -99,7 +141,7 @@ func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (s
 		return "", err
 	}
 	taken := s.paths() // at first only ours
-	for n, all := 1, false; n < maxMountpoints; n++ {
+	for n, all := 1, false; n < end; n++ {
 		path := host.MountpointAt(s.runDir, name, n)
 		if taken[path] {
 			continue
@@ -119,7 +161,7 @@ func (s *session) takeMountpoint(ctx context.Context, id uint64, name string) (s
 		}
 		return path, s.recordMountpoint(id, path)
 	}
-	return "", fmt.Errorf("%d mountpoints of that name are in use", maxMountpoints-1)
+	return "", errMountpointsInUse
 }
 
 func (s *session) recordMountpoint(id uint64, path string) error {

@@ -22,6 +22,11 @@ type Options struct {
 	// workspace stay right; if another mount uses it, this one gets another path and logs
 	// that.
 	Dir string
+	// Wait is how long Open waits if another mount of this user on this host has the
+	// mountpoint that follows from the URL. So the users of a workspace on one host take
+	// turns instead of meeting in a conflict. ErrBusy after that time. It has no effect on
+	// a mount with a Dir. 0: the mount gets another path at once.
+	Wait time.Duration
 	// At is an absolute path at which the commands of [Command], and everything that they
 	// start, see the workspace, in a mount namespace of their own. So any number of
 	// workspaces can be at the same path at once, and on any host. The program itself sees
@@ -93,6 +98,9 @@ type Options struct {
 	// If there already is an archive, a part of the commit's id is appended to the name. A
 	// mount that stays busy has nothing to save yet. "": such work is lost.
 	SaveFailed string
+	// Redone says that the caller does the work again after a conflict, so that SaveFailed
+	// saves nothing then.
+	Redone bool
 	// Command describes in the record how the work was done, such as a command line. It is
 	// cut to archive.MaxMessage bytes.
 	Command string

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/workdir/workdir/mount"
+	"github.com/workdir/workdir/store"
 )
 
 type execFlags struct {
@@ -22,6 +23,7 @@ type execFlags struct {
 	message   string
 	noCommand bool
 	leftovers leftovers
+	retry     count
 }
 
 func (a *app) execCommand() *cobra.Command {
@@ -62,10 +64,13 @@ and the third ends the waiting for a store that does not answer (exit code 109).
 			if err := f.stepFlags.resolve(cmd.Flags(), &f.mountFlags); err != nil {
 				return err
 			}
+			if f.wait < 0 || f.wait > 0 && f.Dir != "" {
+				return badFlag("--wait", "must be more than 0, such as 10m, and does not go with --dir")
+			}
 			if f.leftovers == waitForLeftovers {
 				f.Grace = forever
 			}
-			return a.exec(&f, args[1:])
+			return a.execOften(&f, args[1:])
 		},
 	}
 	f.mountFlags.register(cmd.Flags())
@@ -74,6 +79,8 @@ and the third ends the waiting for a store that does not answer (exit code 109).
 	cmd.Flags().StringVar(&f.at, "at", "", "path at which the command sees the workspace, in a mount namespace of its own: any number of workspaces have it at once (default: the mountpoint)")
 	cmd.Flags().StringVarP(&f.message, "message", "m", "", "what the log is to say of the commit")
 	cmd.Flags().BoolVar(&f.noCommand, "no-command", false, "leave the command's line out of the log, where arguments are secret")
+	cmd.Flags().Var(&f.retry, "retry", "how often the command is run again, on what others have stored, where they stored the workspace while it ran (default: never, and exit code 104)")
+	cmd.Flags().DurationVar(&f.wait, "wait", 0, "how long to wait, such as 10m, where another mount of this user on this host has the workspace's mountpoint (default: a mountpoint of its own at once)")
 	cmd.Flags().BoolVar(&f.explicit, "explicit", false, "store only if something in the command runs workdir-mount commit")
 	cmd.Flags().Var(&f.leftovers, "leftovers", "what happens to processes that still use the workspace after the command and --grace: fail, and nothing is stored; kill those that the command has started; or wait for all of them, however long (default fail)")
 	return cmd
@@ -89,7 +96,19 @@ func execArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// exec is the command. The signals have a meaning in each phase: before the
+// execOften runs the command, and again after conflicts, --retry times at most.
+func (a *app) execOften(f *execFlags, argv []string) error {
+	for left := f.retry; ; left-- {
+		f.redone = left > 0
+		err := a.exec(f, argv)
+		if left == 0 || !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+		a.note("others have stored the workspace meanwhile: what the command did is discarded, and it runs again on what they stored (%d of %d)", f.retry-left+1, f.retry)
+	}
+}
+
+// exec runs the command once. The signals have a meaning in each phase: before the
 // command runs they end us, then they go to it, and at the end the second one cancels
 // the commit.
 func (a *app) exec(f *execFlags, argv []string) error {

@@ -49,7 +49,9 @@ type mountFlags struct {
 
 	Grace time.Duration `json:"grace"`
 
-	origin  archive.Origin // of the work of exec, as are the next
+	wait    time.Duration  // of exec, as are the next
+	redone  bool           // a conflict has the command run again
+	origin  archive.Origin // of the work
 	since   time.Time
 	at      string
 	command string // of exec
@@ -184,6 +186,8 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 	defer bar.finish()
 	m, err := mount.OpenURL(ctx, f.URL, &mount.Options{
 		Dir:          f.Dir,
+		Wait:         f.wait,
+		Redone:       f.redone,
 		At:           f.at,
 		ReadOnly:     f.ReadOnly,
 		MaxBytes:     int64(f.MaxBytes),

@@ -31,7 +31,7 @@ func (h *hosted) saveUnmarked(ctx context.Context, want wire.Decision, res *wire
 // saveAfter saves the work of a commit that failed with failed, and returns that error, which
 // then says where the work is, or why it could not be saved.
 func (h *hosted) saveAfter(ctx context.Context, want wire.Decision, res *wire.Result, failed error) error {
-	if ctx.Err() != nil || errors.Is(failed, wire.ErrAlreadyCommitted) {
+	if ctx.Err() != nil || errors.Is(failed, wire.ErrAlreadyCommitted) || want.Redone && errors.Is(failed, store.ErrConflict) {
 		return failed
 	}
 	if err := h.save(ctx, want, res, failed.Error()); err != nil {

@@ -105,8 +105,9 @@ type Decision struct {
 	CommitID archive.CommitID `json:"commitId,omitempty"`
 	Result   []byte           `json:"result,omitempty"` // of the step
 	Message  string           `json:"message,omitempty"`
-	Save     store.URL        `json:"save,omitzero"` // where work goes that is not stored; zero: nowhere
-	Why      string           `json:"why,omitempty"` // it is not to be stored, and goes to Save
+	Save     store.URL        `json:"save,omitzero"`    // where work goes that is not stored; zero: nowhere
+	Redone   bool             `json:"redone,omitempty"` // after a conflict the work is done again, and nothing saved
+	Why      string           `json:"why,omitempty"`    // it is not to be stored, and goes to Save
 }
 
 // CloseReply carries the result beside an error: a commit that failed has
