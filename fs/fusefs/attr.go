@@ -7,8 +7,8 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// GetAttr tells everything that the tree knows. Of a regular file under the
-// writeback cache the kernel ignores our size, mtime and ctime (fs/fuse/inode.c,
+// GetAttr returns all attributes that the tree knows. Under the writeback cache the kernel
+// ignores our size, mtime and ctime of a regular file (fs/fuse/inode.c,
 // fuse_change_attributes).
 func (s *server) GetAttr(_ *request, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	n, st := s.inode(in.NodeId)
@@ -50,9 +50,10 @@ func (s *server) SetAttr(r *request, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse
 	return fuse.OK
 }
 
-// timeOf is when a SETATTR takes place: one time for all of a file's that are set to
-// now. Where the kernel keeps mtime and ctime it sends them by its own clock, and atime
-// alone as "now" (fs/fuse/dir.c, iattr_to_fattr): that is the ctime it sends.
+// timeOf returns the time of a SETATTR: one time for all times of the file that are set to
+// the present. If the kernel keeps mtime and ctime, it sends them by its own clock, and
+// only atime as "now" (fs/fuse/dir.c, iattr_to_fattr): the time is then the ctime that it
+// sends.
 func timeOf(in *fuse.SetAttrIn) fs.Time {
 	if in.Valid&fuse.FATTR_CTIME != 0 {
 		return fs.Time{Sec: int64(in.Ctime), Nsec: in.Ctimensec}
@@ -60,9 +61,9 @@ func timeOf(in *fuse.SetAttrIn) fs.Time {
 	return fs.Now()
 }
 
-// changeOf is the tree's word for a SETATTR at a time. FATTR_KILL_SUIDGID comes with a chown
-// of a file that is no directory, and with a truncate by a caller without
-// CAP_FSETID (fs/fuse/dir.c, fuse_do_setattr).
+// changeOf translates a SETATTR at a time for the tree. FATTR_KILL_SUIDGID comes with a
+// chown of anything but a directory, and with a truncate by a caller without CAP_FSETID
+// (fs/fuse/dir.c, fuse_do_setattr).
 func changeOf(in *fuse.SetAttrIn, when fs.Time) fs.SetAttr {
 	c := fs.SetAttr{
 		Mode:  in.Mode & fs.PermBits,
@@ -99,16 +100,16 @@ func changeOf(in *fuse.SetAttrIn, when fs.Time) fs.SetAttr {
 	return c
 }
 
-// isFileTruncate tells ftruncate(2) and O_TRUNC from truncate(2). O_TRUNC looks like
-// truncate(2) to nothing (fs/fuse/dir.c, fuse_do_setattr); it is the more frequent of
-// the two.
+// isFileTruncate distinguishes ftruncate(2) and O_TRUNC from truncate(2). O_TRUNC looks
+// like truncate(2) to size 0 (fs/fuse/dir.c, fuse_do_setattr) and is taken for the former,
+// being more frequent.
 func isFileTruncate(in *fuse.SetAttrIn) bool {
 	return in.Valid&fuse.FATTR_SIZE != 0 && (in.Valid&fuse.FATTR_FH != 0 || in.Size == 0)
 }
 
 // modifies makes c a change of mtime, whatever the size was: ftruncate(2) and O_TRUNC
-// always are one, truncate(2) only where there is something to cut (do_truncate in
-// the kernel's fs/open.c). Under the writeback cache the kernel says so itself.
+// always change it, truncate(2) only if it cuts something (do_truncate in the kernel's
+// fs/open.c). Under the writeback cache the kernel sends the mtime itself.
 func (s *server) modifies(c *fs.SetAttr, when fs.Time) {
 	if c.Valid&fs.SetMtime == 0 && !s.has(fuse.CAP_WRITEBACK_CACHE) {
 		c.Valid |= fs.SetMtime
@@ -116,9 +117,9 @@ func (s *server) modifies(c *fs.SetAttr, when fs.Time) {
 	}
 }
 
-// completeTimes makes every SETATTR a change of ctime, though nothing else be
-// different, unless the kernel keeps the times of n and sends what it has changed.
-// Of truncate(2) the tree knows whether it is one.
+// completeTimes makes every SETATTR a change of ctime, even if nothing else differs, unless
+// the kernel keeps the times of n and sends those that it has changed. For truncate(2) the
+// tree decides whether ctime changes.
 func (s *server) completeTimes(c *fs.SetAttr, n *fs.Inode, when fs.Time) {
 	if c.Valid != fs.SetSize && c.Valid&fs.SetCtime == 0 && !s.tree.LeavesTimes(n) {
 		c.Valid |= fs.SetCtime
@@ -126,19 +127,19 @@ func (s *server) completeTimes(c *fs.SetAttr, n *fs.Inode, when fs.Time) {
 	}
 }
 
-// touch notes a read that the kernel asked us for. Of those that it answers from its
-// caches we hear nothing: of a listing or a symlink that does not matter, for it
-// asks again after each change, and relatime renews no sooner; of a file that was
-// written through the cache it does. The kernel drops the atime that it knows with
-// each request of this kind (fs/fuse, fuse_invalidate_atime), and keeps none itself.
+// touch records a read that the kernel sent to us. Reads that it answers from its caches do
+// not reach us. For a listing or a symlink that does not matter: the kernel asks again
+// after each change, and relatime renews no sooner; for a file that was written through the
+// cache it does. The kernel drops the atime that it knows with each request of this kind
+// (fs/fuse, fuse_invalidate_atime), and keeps none itself.
 func (s *server) touch(n *fs.Inode) {
 	if !s.readOnly {
 		s.tree.Touch(n)
 	}
 }
 
-// Statx is GETATTR with the time of birth. The kernel asks it where a caller wants
-// that time, and remembers ENOSYS.
+// Statx is GETATTR with the time of birth. The kernel sends it only if a caller wants that
+// time, and remembers ENOSYS.
 func (s *server) Statx(_ *request, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
@@ -187,5 +188,5 @@ func (s *server) StatFs(r *request, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.
 	return fuse.OK
 }
 
-// Access is never needed: the kernel checks permissions.
+// Access is not implemented: the kernel checks permissions.
 func (s *server) Access(*request, *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }

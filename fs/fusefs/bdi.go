@@ -9,35 +9,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BDI is what the kernel keeps of a mount to read ahead and to write back
-// (/sys/class/bdi). Only root of the initial user namespace may set it, and older
-// kernels have less of it: what is not allowed or not there stays as it is.
+// BDI holds the kernel's settings for the read-ahead and writeback of a mount
+// (/sys/class/bdi). Only root of the initial user namespace may change them, and older
+// kernels have fewer of them: a setting that is not allowed or does not exist stays as it
+// is.
 type BDI struct{ dir string }
 
-// BDIOf returns the BDI of a mount by its device number, "major:minor". It is there
-// from the mount on.
+// BDIOf returns the BDI of a mount by its device number, "major:minor". It exists as long
+// as the mount.
 func BDIOf(dev string) BDI { return BDI{"/sys/class/bdi/" + dev + "/"} }
 
-// ReadAhead sets it to 1 MiB. Call it after [Serve], for INIT resets it.
+// ReadAhead sets the read-ahead to 1 MiB. Call it after [Serve]: INIT resets it.
 func (b BDI) ReadAhead() { b.set("read_ahead_kb", 1024) }
 
-// The shares of a memory limit that the pages of one mount which are not written back
-// yet should take, and may take at most.
+// The shares of a memory limit that the dirty pages of one mount should take, and may take
+// at most.
 const (
 	dirtyShare = 32
 	dirtyMost  = 8
 )
 
-// FitDirty sets how many pages of the mount may be dirty, and reports whether the
-// memory can spare as many; if not, the mount should be served with WriteThrough.
+// FitDirty sets how many pages of the mount may be dirty, and reports whether the memory
+// has room for them; if not, the mount should be served with WriteThrough.
 //
-// limit is the memory limit of the control group that tools and server share, in
-// bytes; 0 is none. Without one the mount may have as many dirty pages as a disk: FUSE
-// mounts start at 1 % of memory, and a writer then waits for the server. In a limit
-// that 1 % stays, and is lowered to a share of the limit: dirty pages count against it,
-// the server that writes them back needs memory for that, and reclaim can do nothing
-// but wait for the server. Of the group's own limit on dirty pages FUSE knows nothing
-// (SB_I_CGROUPWB).
+// limit is the memory limit of the control group that tools and server share, in bytes; 0
+// is none. Without a limit the mount may have as many dirty pages as a disk: FUSE mounts
+// start with 1 % of memory, at which a writer waits for the server. Under a limit that 1 %
+// stays, and is lowered to a share of the limit: dirty pages count against the limit, the
+// server needs memory to write them back, and reclaim can do nothing but wait for the
+// server. FUSE ignores the group's own limit on dirty pages (SB_I_CGROUPWB).
 func (b BDI) FitDirty(limit int64) bool {
 	if limit == 0 {
 		b.set("strict_limit", 0)
@@ -50,8 +50,8 @@ func (b BDI) FitDirty(limit int64) bool {
 	return b.mostDirty() <= limit/dirtyMost
 }
 
-// mostDirty is how much may be dirty, in bytes. Kernels before 6.2 do not say; it is
-// what they start with.
+// mostDirty returns how much may be dirty, in bytes. Kernels before 6.2 do not tell; the
+// result is then their default.
 func (b BDI) mostDirty() int64 {
 	if text, err := os.ReadFile(b.dir + "max_bytes"); err == nil {
 		if most, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {

@@ -5,9 +5,8 @@ import (
 	"sync"
 )
 
-// Buffers belong to the process, and to a connection only while one of its requests
-// needs them. Their sizes are powers of two; what nobody needs is the garbage
-// collector's.
+// Buffers belong to the process, and to a connection only while one of its requests needs
+// them. Their sizes are powers of two; unused ones are left to the garbage collector.
 
 const (
 	smallestBuffer = 12 // in binary digits
@@ -16,7 +15,7 @@ const (
 
 var buffers [largestBuffer + 1]sync.Pool // of *buffer, by the binary digits of the size
 
-// buffer is memory that was lent.
+// buffer is a memory buffer from one of the pools.
 type buffer struct {
 	bytes []byte
 	pool  *sync.Pool
@@ -24,7 +23,7 @@ type buffer struct {
 
 func (b *buffer) free() { b.pool.Put(b) }
 
-// bufferOf lends a buffer of at least size bytes, which are those of the last user.
+// bufferOf returns a buffer of at least size bytes, with the content of its last use.
 func bufferOf(size int) *buffer {
 	digits := max(smallestBuffer, bits.Len(uint(max(size, 1)-1)))
 	return lend(&buffers[digits], 1<<digits)
@@ -32,10 +31,10 @@ func bufferOf(size int) *buffer {
 
 var readBuffers sync.Pool // of *buffer, for what the kernel sends
 
-// readBuffer lends a buffer for the largest request there is.
+// readBuffer returns a buffer for the largest possible request.
 func readBuffer() *buffer { return lend(&readBuffers, maxTransfer+requestRoom) }
 
-// requestRoom is what the kernel wants of a buffer beside the data of a WRITE, in bytes
+// requestRoom is how many bytes the kernel requires of a buffer besides the data of a WRITE
 // (FUSE_MIN_READ_BUFFER, and headers).
 const requestRoom = blockSize
 

@@ -14,37 +14,35 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// ErrAborted is what [Conn.Wait] returns where the connection was aborted through
-// /sys/fs/fuse/connections. An abort by umount -f cannot be told from an ordinary
-// unmount here.
+// ErrAborted is what [Conn.Wait] returns if the connection was aborted through
+// /sys/fs/fuse/connections. An abort by umount -f looks like an ordinary unmount here.
 var ErrAborted = errors.New("connection was aborted")
 
 const (
-	// maxTransfer is the size of the largest READ and WRITE, in bytes: what
-	// /proc/sys/fs/fuse/max_pages_limit allows by default. The max_read option of
-	// the mount should be the same.
+	// maxTransfer is the size of the largest READ and WRITE, in bytes: the most that
+	// /proc/sys/fs/fuse/max_pages_limit allows by default. The max_read option of the mount
+	// should be the same.
 	maxTransfer = 1 << 20
 	// maxBackground is how many writeback and read-ahead requests the kernel may
 	// have under way. Its default of 12 stalls a writer of large files.
 	maxBackground = 64
 )
 
-// Options of a connection. The zero value is good.
+// Options of a connection. The zero value is ready to use.
 type Options struct {
-	// ReadOnly answers everything that would change the tree with EROFS, and
-	// leaves the writeback cache off. The mount should be read-only as well.
+	// ReadOnly answers every change of the tree with EROFS, and leaves the writeback cache
+	// off. The mount should be read-only as well.
 	ReadOnly bool
-	// Lower serves the tree, of which it is what [fs.Tree.Traits] returns, as the lower
-	// layer of a kernel overlay, see lower.go. It goes with ReadOnly. nil: the tree is
-	// shown as it is.
+	// Lower serves the tree as the lower layer of a kernel overlay, see lower.go. It is the
+	// result of [fs.Tree.Traits], and needs ReadOnly. nil: the tree is shown as it is.
 	Lower *fs.Traits
-	// WriteThrough keeps the writeback cache off: each write(2) waits for a WRITE, and
-	// the kernel holds no pages back but those that are stored to through memory.
+	// WriteThrough keeps the writeback cache off: each write(2) waits for a WRITE, and the
+	// kernel holds back only pages that are written through a mapping.
 	WriteThrough bool
 	// Logger gets panics and protocol errors; nil is slog.Default.
 	Logger *slog.Logger
-	// Disable names what is to be kept from the kernel, so that tests can walk the
-	// paths of older kernels: see [features].
+	// Disable names features to keep from the kernel, so that tests can take the code paths
+	// of older kernels: see [features].
 	Disable []string
 }
 
@@ -54,19 +52,19 @@ type Conn struct {
 	handler *handler
 	serial  bool // requests begin in the order in which the kernel sent them; immutable after INIT
 
-	mu     sync.Mutex     // held by the reader that has the connection, and so never waited for
-	streak int            // requests since there was none; guarded by mu
-	under  sync.WaitGroup // requests that are under way while others have the connection; grows under mu
+	mu     sync.Mutex     // held by the reader that has the connection, so nobody waits for it
+	streak int            // requests since the connection last had none; guarded by mu
+	under  sync.WaitGroup // requests that are under way while another reader has the connection; grows under mu
 
 	done chan struct{}
 	err  error // set before done is closed
 }
 
-// Serve answers the FUSE connection on fd, an open /dev/fuse that is mounted
-// already, and returns once the kernel's INIT is answered. fd belongs to Serve
-// from now on, whatever the outcome. It is an error if fd is not mounted.
+// Serve answers the FUSE connection on fd, an open /dev/fuse that is already mounted, and
+// returns once the kernel's INIT is answered. fd belongs to Serve from now on, whatever the
+// outcome. It is an error if fd is not mounted.
 //
-// The tree must outlive the connection; it is not closed with it.
+// The tree must outlive the connection, which does not close it.
 func Serve(fd int, t *fs.Tree, opts *Options) (*Conn, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -79,7 +77,7 @@ func Serve(fd int, t *fs.Tree, opts *Options) (*Conn, error) {
 	return serve(fd, h)
 }
 
-// serve is Serve for operations that are made already.
+// serve is Serve for operations that already exist.
 func serve(fd int, h *handler) (*Conn, error) {
 	c := &Conn{fd: fd, handler: h, done: make(chan struct{})}
 	err := c.start()
@@ -104,18 +102,18 @@ func (c *Conn) start() error {
 	return l.add(c)
 }
 
-// read reads one request. EAGAIN where there is none.
+// read reads one request. EAGAIN if there is none.
 func (c *Conn) read(buf []byte) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
 	return int(n), errno
 }
 
 // quickWrite is up to how many bytes are copied to the kernel without telling the
-// scheduler, which takes longer.
+// scheduler, which would take longer.
 const quickWrite = 64 << 10
 
-// write sends an answer, or something that the kernel has not asked for; that may wait
-// for answers to others.
+// write sends an answer, or a notice that the kernel did not ask for; a notice may wait for
+// answers to other requests.
 func (c *Conn) write(mayWait bool, parts ...[]byte) unix.Errno {
 	var iov [3]unix.Iovec
 	n, size := 0, 0
@@ -133,7 +131,7 @@ func (c *Conn) write(mayWait bool, parts ...[]byte) unix.Errno {
 	return errno
 }
 
-// answer handles r and sends what comes of it.
+// answer handles r and sends the result.
 func (c *Conn) answer(r *request) {
 	st, answered := c.handler.handle(r)
 	if answered {
@@ -142,8 +140,8 @@ func (c *Conn) answer(r *request) {
 	r.release()
 }
 
-// reply answers r. The kernel may not know of it any more, and then wants no answer: the
-// caller of a RELEASE does not wait, and an aborted connection has no callers.
+// reply answers r. The kernel may have forgotten the request and then does not take the
+// answer: the caller of a RELEASE does not wait, and an aborted connection has no callers.
 func (c *Conn) reply(r *request, st fuse.Status) {
 	if st != fuse.OK {
 		r.size, r.payload = 0, nil
@@ -189,11 +187,11 @@ func (c *Conn) end(why unix.Errno) {
 	close(c.done)
 }
 
-// lastErrno returns what a read says once the connection is over for good: ECONNABORTED
+// lastErrno returns the errno of a read once the connection is over for good: ECONNABORTED
 // after an abort, ENODEV after an unmount. While an unmount is shutting the connection
 // down, a read that takes the last request (a RELEASE, for which nobody waits) fails with
 // ECONNABORTED as well (fuse_dev_do_read in fs/fuse/dev.c: the device's queue is closed
-// before the connection's). EPOLLERR says that both are closed.
+// before the connection's). EPOLLERR shows that both are closed.
 func (c *Conn) lastErrno() unix.Errno {
 	for {
 		over := []unix.PollFd{{Fd: int32(c.fd)}}
@@ -210,23 +208,23 @@ func (c *Conn) lastErrno() unix.Errno {
 	}
 }
 
-// WaitMount waits until the INIT exchange is done. Serve has done it already, and
-// a transport that does it later will wait here.
+// WaitMount waits until the INIT exchange is done. Serve has already done it; a transport
+// that does it later would wait here.
 func (c *Conn) WaitMount() error { return nil }
 
-// Done is closed when the connection has ended: unmounted everywhere, or aborted.
-// No operation of it is under way then.
+// Done returns a channel that is closed when the connection has ended: unmounted
+// everywhere, or aborted. No operation of it is under way then.
 func (c *Conn) Done() <-chan struct{} { return c.done }
 
-// Wait waits until the connection has ended. nil means that it ended as an
-// unmount ends it; ErrAborted, that it was aborted.
+// Wait waits until the connection has ended. It returns nil if the connection ended as by
+// an unmount, and ErrAborted if it was aborted.
 func (c *Conn) Wait() error {
 	<-c.done
 	return c.err
 }
 
-// Stats returns the number of requests so far by the operation's name ("LOOKUP").
-// Names forgotten in a batch count one by one.
+// Stats returns the number of requests so far by name of operation ("LOOKUP"). Nodes
+// forgotten in a batch count one by one.
 func (c *Conn) Stats() map[string]uint64 { return c.handler.stats() }
 
 // leastMinor is the oldest minor version of the protocol that has all structures as they
@@ -282,7 +280,7 @@ func (c *Conn) initialize() error {
 }
 
 const (
-	ourMinor   = 45 // of which the structures are known
-	initFlags  = 16 // bytes of INIT, behind the header, that have flags
-	initFlags2 = 20 // and those that have more of them
+	ourMinor   = 45 // the structures of the protocol are known up to here
+	initFlags  = 16 // bytes of INIT, after the header, up to its flags
+	initFlags2 = 20 // and up to its second flags
 )

@@ -6,8 +6,8 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// OpenDir is not implemented: the kernel then caches listings, and sends neither
-// OPENDIR nor RELEASEDIR.
+// OpenDir is not implemented: the kernel then caches listings, and sends neither OPENDIR
+// nor RELEASEDIR.
 func (s *server) OpenDir(*request, *fuse.OpenIn, *fuse.OpenOut) fuse.Status {
 	return fuse.ENOSYS
 }
@@ -19,9 +19,9 @@ func (s *server) ReadDir(_ *request, in *fuse.ReadIn, out *fuse.DirEntryList) fu
 	})
 }
 
-// ReadDirPlus hands out one reference for each name, and complete attributes: a
-// zero size would truncate the pages of a file. "." and ".." have no node id,
-// which the kernel takes as "no reference given".
+// ReadDirPlus passes on one reference for each name, and complete attributes: a zero size
+// would truncate the pages of a file. "." and ".." have no node id, which the kernel takes
+// as "no reference passed on".
 func (s *server) ReadDirPlus(_ *request, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	return s.list(in, func(e fuse.DirEntry, n *fs.Inode, a *fs.Attr, valid uint64) bool {
 		entry := out.AddDirLookupEntry(e)
@@ -40,8 +40,8 @@ const (
 	cookieDotDot = 2
 )
 
-// list adds the names of a directory after in.Offset, which is 0 or the cookie of
-// an earlier name, until add finds no more room. The kernel asks again then.
+// list adds the names of a directory after in.Offset, which is 0 or the cookie of an
+// earlier name, until add has no more room. The kernel then asks again.
 func (s *server) list(in *fuse.ReadIn, add func(e fuse.DirEntry, n *fs.Inode, a *fs.Attr, valid uint64) bool) fuse.Status {
 	dir, st := s.inode(in.NodeId)
 	if st != fuse.OK {
@@ -60,7 +60,7 @@ func (s *server) list(in *fuse.ReadIn, add func(e fuse.DirEntry, n *fs.Inode, a 
 		if errno != 0 {
 			return status(errno)
 		}
-		defer s.tree.Unref(parent, 1) // ".." hands none over
+		defer s.tree.Unref(parent, 1) // no reference is passed on for ".."
 		if !each(fs.Dirent{Name: "..", Inode: parent, Cookie: cookieDotDot}) {
 			return fuse.OK
 		}

@@ -8,24 +8,23 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Under the writeback cache write(2) puts its bytes into the kernel's pages and asks
-// for no room. What can be done about a mount that is full:
+// Under the writeback cache write(2) puts its bytes into the kernel's pages without asking
+// for room. For a full mount there are two remedies:
 //
-//   - A file that is made when the mount is nearly full is one that the kernel sends
-//     each write(2) of, see mustAskForRoom.
-//   - A file that lost what was written to it takes no more, see refuseMore.
+//   - For a file that is made when the mount is nearly full, the kernel sends each write(2),
+//     see mustAskForRoom.
+//   - A file that has lost written bytes takes no more, see refuseMore.
 
-// nearlyFull is how much room there is at most in a mount that is nearly full, in
-// bytes: an eighth of all, but no more than this. A kernel that may hold back 1 % of
-// its dirty pages for a FUSE mount, which is the default, fills about as much before
-// the server hears of it.
+// nearlyFull is the most room that a nearly full mount has, in bytes: an eighth of the
+// total, but no more than this. A kernel that may hold back 1 % of its dirty pages for a
+// FUSE mount, which is the default, fills about as much before the server hears of it.
 const nearlyFull = 64 << 20
 
-// mustAskForRoom tells whether a file that is made now is to be written through
-// (FOPEN_DIRECT_IO), so that write(2) says ENOSPC itself and nothing is lost. The
-// price is a request for each write(2), and that the kernel, which keeps the times,
-// does not move mtime by these (fs/fuse/file.c, fuse_direct_write_iter). Kernels before
-// 6.6 cannot map such a file.
+// mustAskForRoom reports whether a file that is made now must be written through
+// (FOPEN_DIRECT_IO), so that write(2) itself returns ENOSPC and nothing is lost. It costs a
+// request for each write(2), and the kernel, which keeps the times, does not change mtime
+// for these (fs/fuse/file.c, fuse_direct_write_iter). Kernels before 6.6 cannot map such a
+// file.
 func (s *server) mustAskForRoom() bool {
 	if !s.has(fuse.CAP_WRITEBACK_CACHE | fuse.CAP_DIRECT_IO_ALLOW_MMAP) {
 		return false
@@ -34,14 +33,14 @@ func (s *server) mustAskForRoom() bool {
 	return st.Free < min(st.Blocks/8, nearlyFull/blockSize)
 }
 
-// refuseMore returns the errno with which a file of which written bytes are lost
-// refuses to take more, 0 for any other file and any other question. A file that found
-// no room takes more once there is room for what it has lost.
+// refuseMore returns the errno with which a file that has lost written bytes refuses to
+// take more, and 0 for any other file and any other question. A file that found no room
+// takes more once there is room for what it has lost.
 //
-// The question is GETATTR by a handle. write(2) asks it, if the kernel may not keep
-// the file's attributes, and fails if that does (fs/fuse/file.c,
-// fuse_cache_write_iter). So do read(2) at the end of a file and lseek(2) to it;
-// stat(2) and fstat(2) ask without a handle.
+// The question is a GETATTR with a handle. write(2) sends one if the kernel may not keep
+// the file's attributes, and fails if that fails (fs/fuse/file.c, fuse_cache_write_iter).
+// So do read(2) at the end of a file and lseek(2) to it; stat(2) and fstat(2) send one
+// without a handle.
 func (s *server) refuseMore(n *fs.Inode, in *fuse.GetAttrIn) syscall.Errno {
 	if in.Flags()&fuse.FUSE_GETATTR_FH == 0 || !s.has(fuse.CAP_WRITEBACK_CACHE) {
 		return 0
@@ -53,10 +52,10 @@ func (s *server) refuseMore(n *fs.Inode, in *fuse.GetAttrIn) syscall.Errno {
 	return cause
 }
 
-// withLoss makes a file of which written bytes are lost as long as who wrote them takes
-// it to be, so that they are not there to be read also when the kernel has forgotten the
-// file and asks anew. It returns for how long the kernel may keep the attributes, in
-// seconds: 0 for such a file, so that it asks each time.
+// withLoss makes a file that has lost written bytes as long as its writer takes it to be,
+// so that the bytes do not become readable when the kernel has forgotten the file and asks
+// again. It returns how long the kernel may keep the attributes, in seconds: 0 for such a
+// file, so that the kernel asks each time.
 func (s *server) withLoss(n *fs.Inode, a *fs.Attr) (valid uint64) {
 	end := s.tree.LostEnd(n)
 	if end == 0 {

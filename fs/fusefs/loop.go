@@ -12,15 +12,16 @@ import (
 
 // loop carries the requests of all connections of the process over /dev/fuse.
 //
-// A few readers wait for all connections at once (epoll). Who is told of one has it
-// (EPOLLONESHOT): reads its requests and answers them one after another until there is
-// none, and then has it watched again. So one that takes little time wakes nobody up.
-// Where there always is one more, another reader is let in before the request is answered.
+// A few readers wait for all connections at once (epoll). The reader that is woken for a
+// connection has it (EPOLLONESHOT): it reads the connection's requests and answers them one
+// after another until none is left, and then puts the connection back under watch. So a
+// request that takes little time wakes nobody up. If there is always another request,
+// another reader is let in before the answer.
 //
 // A request that may take long is passed on ([request.passOn]): another goroutine takes the
-// reader's place, and the reader is none any more when it has answered. What waits for a
-// store, or for another request of the same connection, so keeps neither this connection
-// nor another one waiting.
+// reader's place, and the reader ends when it has answered. So a request that waits for a
+// store, or for another request of the same connection, delays neither this connection nor
+// others.
 type loop struct {
 	epoll int // immutable
 
@@ -28,10 +29,10 @@ type loop struct {
 	conns map[int32]*Conn // by descriptor; guarded by mu
 }
 
-// readersAtMost bounds the goroutines that wait, each of which has a thread.
+// readersAtMost limits the goroutines that wait, each of which has a thread.
 const readersAtMost = 4
 
-// theLoop returns the loop of the process, which runs as long as that.
+// theLoop returns the loop of the process, which is never closed.
 var theLoop = sync.OnceValues(func() (*loop, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -44,7 +45,7 @@ var theLoop = sync.OnceValues(func() (*loop, error) {
 	return l, nil
 })
 
-// watched are the events of a connection: whoever is told is the only one.
+// watched are the events of a connection, of which only one reader is told.
 const watched = unix.EPOLLIN | unix.EPOLLONESHOT
 
 // add watches a connection.
@@ -60,18 +61,19 @@ func (l *loop) add(c *Conn) error {
 	return nil
 }
 
-// watch watches a connection again. Preconditions: the caller has it, and then has it no
-// more.
+// watch puts a connection back under watch.
+// Preconditions: the caller has it, and then no longer has it.
 func (l *loop) watch(c *Conn) {
-	c.mu.Unlock() // the kernel keeps others away until it watches
+	c.mu.Unlock() // the kernel keeps others away until the connection is watched
 	ev := unix.EpollEvent{Events: watched, Fd: int32(c.fd)}
 	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(l.epoll), unix.EPOLL_CTL_MOD, uintptr(c.fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
 	if errno != 0 {
-		panic(fmt.Sprintf("epoll_ctl: %v", errno)) // it has no other errors than those of a wrong caller
+		panic(fmt.Sprintf("epoll_ctl: %v", errno)) // other errors are only possible for a wrong call
 	}
 }
 
-// forget is the end of watching. Preconditions: the caller has c, whose descriptor is open.
+// forget stops watching a connection.
+// Preconditions: the caller has c, whose descriptor is open.
 func (l *loop) forget(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,7 +81,7 @@ func (l *loop) forget(c *Conn) {
 	_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, c.fd, nil) // closing it does the same
 }
 
-// wait returns a connection that has a request or has ended, to the only one.
+// wait returns a connection that has a request or has ended, to exactly one reader.
 func (l *loop) wait() *Conn {
 	var ev [1]unix.EpollEvent
 	for {
@@ -97,25 +99,25 @@ func (l *loop) wait() *Conn {
 	}
 }
 
-// reader is one goroutine's share of a loop.
+// reader is one goroutine of a loop.
 type reader struct {
 	loop   *loop
 	buffer *buffer
-	conn   *Conn // that it has; nil while it waits, and once others have it
-	passed bool  // another one is in its place
-	under  *Conn // counts its request among those that are under way without having the connection
+	conn   *Conn // the connection that it has; nil while it waits, and once another reader has it
+	passed bool  // another reader is in its place
+	under  *Conn // counts its request as under way without the connection
 	r      request
 	small  [smallRequest / 8]uint64
 }
 
 const (
-	// smallRequest is the size of requests, in bytes, that are taken out of the buffer,
-	// so that it is free for who reads next: all but those with data.
+	// smallRequest is up to which size, in bytes, requests are copied out of the buffer, to
+	// free it for the next reader: all requests but those with data.
 	smallRequest = 512
 	// turn is after how many requests a connection that has more waits for others.
 	turn = 256
-	// crowd is after how many requests without a pause there are thought to be several
-	// callers, who are then served by several readers.
+	// crowd is after how many requests without a pause a connection is assumed to have
+	// several callers; it is then served by several readers.
 	crowd = 4
 )
 
@@ -138,7 +140,7 @@ func (rd *reader) run() {
 	}
 }
 
-// serve answers the requests of a connection for as long as the reader has it.
+// serve answers the requests of a connection as long as the reader has it.
 func (rd *reader) serve(c *Conn) {
 	for range turn {
 		if rd.buffer == nil {
@@ -154,7 +156,7 @@ func (rd *reader) serve(c *Conn) {
 			if rd.conn == nil || rd.passed {
 				return
 			}
-		case unix.EINTR, unix.ENOENT: // the request was taken back meanwhile
+		case unix.EINTR, unix.ENOENT: // the request was withdrawn meanwhile
 		case unix.EAGAIN:
 			c.streak = 0
 			rd.conn = nil
@@ -187,7 +189,7 @@ func (rd *reader) one(c *Conn, n int) {
 	}
 }
 
-// yield lets another reader have the connection, while this one has but its request.
+// yield lets another reader take the connection, while this one keeps only its request.
 func (rd *reader) yield() {
 	c := rd.conn
 	rd.count()
@@ -195,13 +197,13 @@ func (rd *reader) yield() {
 	rd.loop.watch(c)
 }
 
-// count counts the request among those that are under way.
+// count counts the request as under way.
 func (rd *reader) count() {
 	rd.under = rd.conn
 	rd.under.under.Add(1)
 }
 
-// passOn puts another reader in the place of rd, which has only its request from now on.
+// passOn puts another reader in the place of rd, which keeps only its request.
 func (rd *reader) passOn() {
 	if rd.passed {
 		return

@@ -23,8 +23,8 @@ import (
 //   - A character device 0:0 speaks to it as well, and has no escape: such a tree is
 //     refused.
 
-// lowerSpread is how far apart the inode numbers of neighbours are in a lower layer. With
-// the bit 2^62 set, numbers that are 2^10 apart are exact and different as doubles.
+// lowerSpread is the distance between neighbouring inode numbers in a lower layer. With the
+// bit 2^62 set, numbers that are 2^10 apart are still exact and distinct as doubles.
 const lowerSpread = 1024
 
 const (
@@ -32,8 +32,8 @@ const (
 	escapedXattrs = overlayXattrs + "overlay."
 )
 
-// refusedBy returns the operations that are of no use for a lower layer with such traits,
-// or an error where it cannot be one.
+// refusedBy returns the operations that a lower layer with such traits does not need, or an
+// error if the tree cannot be one.
 func refusedBy(lower *fs.Traits) ([]op, error) {
 	if lower.Whiteout != "" {
 		return nil, fmt.Errorf("%q is a device 0:0, which an overlay takes for a file that was removed", lower.Whiteout)
@@ -45,7 +45,7 @@ func refusedBy(lower *fs.Traits) ([]op, error) {
 	return ops, nil
 }
 
-// shownIno is the inode number that the kernel is told of.
+// shownIno returns the inode number as the kernel sees it.
 func (s *server) shownIno(ino uint64) uint64 {
 	if s.lower {
 		return ino * lowerSpread
@@ -53,7 +53,7 @@ func (s *server) shownIno(ino uint64) uint64 {
 	return ino
 }
 
-// shownXattr is the name that the kernel is told of an extended attribute.
+// shownXattr returns the name of an extended attribute as the kernel sees it.
 func (s *server) shownXattr(name string) string {
 	if rest, ok := strings.CutPrefix(name, overlayXattrs); ok && s.lower {
 		return escapedXattrs + rest
@@ -61,8 +61,8 @@ func (s *server) shownXattr(name string) string {
 	return name
 }
 
-// storedXattr is the name in the tree of what the kernel asks for by name; ok is false for
-// one of the overlay's own, which no tree has.
+// storedXattr returns the name in the tree of an extended attribute that the kernel asks
+// for; ok is false for one of the overlay's own, which no tree has.
 func (s *server) storedXattr(name string) (stored string, ok bool) {
 	if !s.lower || !strings.HasPrefix(name, overlayXattrs) {
 		return name, true

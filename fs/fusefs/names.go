@@ -9,8 +9,8 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Lookup answers "no such name" with an empty entry and not with ENOENT, for only
-// that is cached (fs/fuse/dir.c, fuse_lookup_name).
+// Lookup answers "no such name" with an empty entry and not with ENOENT, because only the
+// entry is cached (fs/fuse/dir.c, fuse_lookup_name).
 func (s *server) Lookup(_ *request, in *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
 	if name == "." {
 		return s.lookupHandle(in.NodeId, out)
@@ -35,8 +35,8 @@ func (s *server) Lookup(_ *request, in *fuse.InHeader, name string, out *fuse.En
 	return fuse.OK
 }
 
-// lookupHandle looks for the node of a file handle, which the kernel may have
-// forgotten (fs/fuse/inode.c, fuse_get_dentry).
+// lookupHandle looks up the node of a file handle, which the kernel may have forgotten
+// (fs/fuse/inode.c, fuse_get_dentry).
 func (s *server) lookupHandle(node uint64, out *fuse.EntryOut) fuse.Status {
 	n, errno := s.tree.Find(node)
 	if errno != 0 {
@@ -46,7 +46,7 @@ func (s *server) lookupHandle(node uint64, out *fuse.EntryOut) fuse.Status {
 	return fuse.OK
 }
 
-// Forget gives back references that entries have handed to the kernel.
+// Forget gives back references that entries have passed to the kernel.
 func (s *server) Forget(node, count uint64) {
 	if n := s.tree.Get(node); n != nil {
 		s.tree.Unref(n, count)
@@ -90,9 +90,9 @@ func (s *server) Symlink(r *request, in *fuse.InHeader, target, name string, out
 	})
 }
 
-// Create makes a regular file and opens it. The kernel looked the name up before
-// and holds the directory's lock, so EEXIST is a miscount and no reason to open
-// what is there.
+// Create makes a regular file and opens it. The kernel has looked the name up before and
+// holds the directory's lock, so EEXIST means a miscount; it is not a reason to open the
+// existing file.
 func (s *server) Create(r *request, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	return s.newOpen(r, in, out, func(dir *fs.Inode) (*fs.Inode, syscall.Errno) {
 		return s.tree.Mknod(dir, name, unix.S_IFREG|in.Mode&fs.PermBits, 0, owner(&in.InHeader))
@@ -116,8 +116,8 @@ func (s *server) newOpen(r *request, in *fuse.CreateIn, out *fuse.CreateOut, ver
 	})
 }
 
-// Link takes the reference that its entry hands over only after the tree has
-// linked: the kernel holds another one meanwhile, by the name that it links.
+// Link takes the reference for its entry only after the tree has linked: meanwhile the
+// kernel holds another one, by the name that it links.
 func (s *server) Link(r *request, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
 	n, st := s.inode(in.Oldnodeid)
 	if st != fuse.OK {
@@ -150,8 +150,8 @@ func (s *server) Rmdir(_ *request, in *fuse.InHeader, name string) fuse.Status {
 	return s.removing(func() syscall.Errno { return s.tree.Rmdir(dir, name) })
 }
 
-// Rename serves RENAME and RENAME2. RENAME_WHITEOUT is EINVAL, as where a file
-// system has no whiteouts.
+// Rename serves RENAME and RENAME2. RENAME_WHITEOUT is EINVAL, as on file systems without
+// whiteouts.
 func (s *server) Rename(_ *request, in *fuse.RenameIn, oldName, newName string) fuse.Status {
 	odir, st := s.inode(in.NodeId)
 	if st != fuse.OK {

@@ -9,8 +9,8 @@ import (
 // op is an operation's number in the protocol.
 type op uint32
 
-// The operations that the kernel sends us. Those that are not negotiated (locks, poll,
-// bmap, DAX) are missing: as what is newer than this list, they are answered by ENOSYS.
+// The operations that the kernel sends us. Operations that are not negotiated (locks, poll,
+// bmap, DAX) are missing; like those newer than this list, they are answered with ENOSYS.
 const (
 	opLookup        op = 1
 	opForget        op = 2
@@ -56,16 +56,16 @@ const (
 	opCount         op = 53
 )
 
-// operation is how requests of one kind are answered.
+// operation describes how requests of one kind are answered.
 type operation struct {
-	name    string  // the kernel's; "" for an operation that there is not
-	size    uintptr // bytes of the structure that the request begins with
-	changes bool    // a read-only mount refuses it
-	silent  bool    // nobody waits for an answer
+	name    string  // the kernel's; "" for an operation that is not implemented
+	size    uintptr // bytes of the structure at the beginning of the request
+	changes bool    // read-only mounts refuse it
+	silent  bool    // no answer is expected
 	do      func(*server, *request) fuse.Status
 }
 
-// operations are all there are. A request is counted under its operation's name.
+// operations are all operations. A request is counted under the name of its operation.
 var operations = [opCount]operation{
 	opLookup:        named("LOOKUP", (*server).Lookup),
 	opForget:        of[fuse.ForgetIn]("FORGET", (*server).forget).unanswered(),
@@ -111,17 +111,17 @@ var operations = [opCount]operation{
 
 func (o op) String() string { return operations[o].name }
 
-// of is an operation whose request begins with a structure, and does the rest itself.
+// of makes an operation whose request begins with a structure; do handles the rest itself.
 func of[In any](name string, do func(*server, *request) fuse.Status) operation {
 	return operation{name: name, size: unsafe.Sizeof(*new(In)), do: do}
 }
 
-// asking is an operation that has a structure in the request and none in the answer.
+// asking makes an operation with a structure in the request and none in the answer.
 func asking[In any](name string, do func(*server, *request, *In) fuse.Status) operation {
 	return of[In](name, func(s *server, r *request) fuse.Status { return do(s, r, argument[In](r)) })
 }
 
-// filling is one that has a structure in both.
+// filling makes an operation with a structure in both.
 func filling[In, Out any](name string, do func(*server, *request, *In, *Out) fuse.Status) operation {
 	return of[In](name, func(s *server, r *request) fuse.Status {
 		return do(s, r, argument[In](r), answer[Out](r))
@@ -156,7 +156,8 @@ func (o operation) unanswered() operation {
 	return o
 }
 
-// Structures that go-fuse has not, or has longer than the kernel sends them.
+// Structures that go-fuse does not have, or that are longer there than the kernel sends
+// them.
 type (
 	batchForgetIn struct {
 		fuse.InHeader
@@ -173,8 +174,8 @@ type (
 	}
 )
 
-// What follows takes a request apart for an operation, where that needs more than a
-// structure and a name.
+// The functions below parse a request for operations that need more than a structure and a
+// name.
 
 func (s *server) forget(r *request) fuse.Status {
 	s.Forget(r.header().NodeId, argument[fuse.ForgetIn](r).Nlookup)
@@ -188,14 +189,14 @@ func (s *server) batchForget(r *request) fuse.Status {
 	return fuse.OK
 }
 
-// forgets are the nodes of a BATCH_FORGET, as many as have come.
+// forgets returns the nodes of a BATCH_FORGET, as many as have arrived.
 func forgets(r *request) []forgetOne {
 	n := min(int(argument[batchForgetIn](r).Count), len(r.rest)/int(unsafe.Sizeof(forgetOne{})))
 	return unsafe.Slice((*forgetOne)(unsafe.Pointer(unsafe.SliceData(r.rest))), n)
 }
 
-// interrupt takes no notice: every operation ends by itself, and one that was
-// interrupted is not undone.
+// interrupt does nothing: every operation ends by itself, and an interrupted one is not
+// undone.
 func (s *server) interrupt(*request) fuse.Status { return fuse.OK }
 
 func (s *server) destroy(*request) fuse.Status { return fuse.OK }
@@ -282,7 +283,7 @@ func (s *server) listXAttr(r *request) fuse.Status {
 	return s.sized(r, func(buf []byte) (uint32, fuse.Status) { return s.ListXAttr(r, r.header(), buf) })
 }
 
-// sized answers GETXATTR and LISTXATTR, which ask for a size or for as much as that.
+// sized answers GETXATTR and LISTXATTR, which ask for a size or for up to that many bytes.
 func (s *server) sized(r *request, get func(buf []byte) (uint32, fuse.Status)) fuse.Status {
 	buf, st := r.room(argument[fuse.GetXAttrIn](r).Size)
 	if st != fuse.OK {

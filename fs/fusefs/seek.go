@@ -12,11 +12,11 @@ import (
 
 // Lseek serves SEEK_DATA and SEEK_HOLE; the kernel does the others.
 //
-// The kernel sends it without writing its dirty pages back first (fs/fuse/file.c,
-// fuse_lseek), so what the tree calls a hole may be data that it has not got yet,
-// and cp, tar and grep would skip them. Under the writeback cache we therefore
-// have the kernel write back the hole that the answer rests on, and look again.
-// What the tree calls data is data, and its pages stay cached.
+// The kernel sends LSEEK without writing its dirty pages back first (fs/fuse/file.c,
+// fuse_lseek). So a hole in the tree may be data that has not arrived yet, and cp, tar and
+// grep would skip it. Under the writeback cache we therefore make the kernel write back the
+// hole that the answer depends on, and look again. Data in the tree is always data, and its
+// pages stay cached.
 func (s *server) Lseek(r *request, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
@@ -43,8 +43,8 @@ func (s *server) Lseek(r *request, in *fuse.LseekIn, out *fuse.LseekOut) fuse.St
 	}
 }
 
-// holeOf is the range of n, in bytes, that has to be a hole for off and errno to be
-// the answer to in: the one that SEEK_DATA skipped, or the one that SEEK_HOLE found.
+// holeOf returns the range of n, in bytes, that must be a hole if off and errno are the
+// answer to in: the one that SEEK_DATA skipped, or the one that SEEK_HOLE found.
 func (s *server) holeOf(n *fs.Inode, in *fuse.LseekIn, off int64, errno syscall.Errno) (from, to int64) {
 	asked := int64(in.Offset)
 	switch {

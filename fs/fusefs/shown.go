@@ -5,27 +5,26 @@ import (
 	"sync/atomic"
 )
 
-// shown remembers of which nodes the kernel was told attributes, and has not been
-// told since that they are old.
+// shown remembers for which nodes the kernel was told attributes, and has not been told
+// since that they are stale.
 //
-// After an operation that changes a directory the kernel drops the attributes that
-// it has of it, but does not number that (fs/fuse/dir.c, fuse_dir_changed): an
-// answer to somebody else's LOOKUP or GETATTR that was on its way meanwhile is
-// taken for new, and kept for as long as we allow, which is for ever. The same
-// holds for a FALLOCATE that keeps the size (fs/fuse/file.c). A notice is numbered
-// (fuse_reverse_inval_inode): given between the change and its answer, it makes
-// the kernel refuse what was said before the change.
+// After an operation that changes a directory, the kernel drops the attributes of the
+// directory, but does not count that as a change (fs/fuse/dir.c, fuse_dir_changed): if an
+// answer to another LOOKUP or GETATTR was on its way meanwhile, the kernel takes it for new
+// and keeps it as long as we allow, which is forever. The same is true of a FALLOCATE that
+// keeps the size (fs/fuse/file.c). A notice counts (fuse_reverse_inval_inode): sent between
+// the change and its answer, it makes the kernel refuse attributes from before the change.
 //
-// A mark is the number of the node that it is for. Nodes share one with those whose
-// number falls on the same one: it then says several, and stays, which costs a notice
-// too many, at times. The zero value is ready for use.
+// A mark is the number of its node. Nodes whose numbers fall on the same mark share it: it
+// then stands for several and stays, which sometimes costs an unnecessary notice. The zero
+// value is ready for use.
 type shown [4096]atomic.Uint64
 
 const several = math.MaxUint64
 
 func (h *shown) mark(node uint64) *atomic.Uint64 { return &h[node%uint64(len(h))] }
 
-// set notes a node.
+// set marks a node.
 func (h *shown) set(node uint64) {
 	mark := h.mark(node)
 	for {
@@ -44,29 +43,29 @@ func (h *shown) set(node uint64) {
 	}
 }
 
-// take tells whether a node may have been noted since the last take.
+// take reports whether a node may have been marked since the last take.
 func (h *shown) take(node uint64) bool {
 	mark := h.mark(node)
 	switch mark.Load() {
 	case several:
 		return true
 	case node:
-		mark.CompareAndSwap(node, 0) // fails where it has become several, or was taken
+		mark.CompareAndSwap(node, 0) // fails if it stands for several now, or was taken
 		return true
 	}
 	return false
 }
 
-// shows notes that the kernel is about to be told attributes of a node, before they
-// are looked up.
+// shows records that the kernel is about to be told attributes of a node. It is called
+// before they are looked up.
 func (s *server) shows(node uint64) { s.shown.set(node) }
 
-// changed makes the kernel refuse what it was told of nodes before they were
+// changed makes the kernel refuse attributes that it was told of nodes before they were
 // changed. It is called before the change is answered, without locks.
 func (s *server) changed(nodes ...uint64) {
 	for _, node := range nodes {
 		if s.shown.take(node) {
-			s.kernel.InodeNotify(node, -1, 0) // drops attributes alone; fails where there are none
+			s.kernel.InodeNotify(node, -1, 0) // drops only attributes; fails if there are none
 		}
 	}
 }

@@ -9,9 +9,9 @@ import (
 // label is where SELinux keeps the label of a file.
 const label = "security.selinux"
 
-// fits is the rule of both getxattr(2) and listxattr(2): an empty buffer asks for
-// the size, and a buffer that is too small is ERANGE (which the kernel makes E2BIG
-// where no buffer can be large enough).
+// fits is the rule of both getxattr(2) and listxattr(2): an empty buffer asks for the size,
+// and a buffer that is too small is ERANGE (which the kernel makes E2BIG if no buffer can
+// be large enough).
 func fits(size, buf int) (uint32, fuse.Status) {
 	if buf > 0 && size > buf {
 		return uint32(size), fuse.ERANGE
@@ -19,9 +19,8 @@ func fits(size, buf int) (uint32, fuse.Status) {
 	return uint32(size), fuse.OK
 }
 
-// GetXAttr says of an absent label that there is no such thing here. ls -l asks every
-// file for one, by a request each, and stops where it hears this. A kernel with
-// SELinux answers by itself.
+// GetXAttr reports a missing label as unsupported. ls -l asks every file for one, by a
+// request each, and stops after this answer. A kernel with SELinux answers by itself.
 func (s *server) GetXAttr(_ *request, in *fuse.InHeader, name string, buf []byte) (uint32, fuse.Status) {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
@@ -42,7 +41,7 @@ func (s *server) GetXAttr(_ *request, in *fuse.InHeader, name string, buf []byte
 	return fits(len(value), len(buf))
 }
 
-// ListXAttr lists the names, each ended by a zero byte.
+// ListXAttr lists the names, each terminated by a zero byte.
 func (s *server) ListXAttr(_ *request, in *fuse.InHeader, buf []byte) (uint32, fuse.Status) {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
