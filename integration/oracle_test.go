@@ -157,7 +157,7 @@ func (w *oracleWorld) open(t rapid.TB, key string) *mount.Mount {
 	t.Helper()
 	opts := w.opts
 	m, err := mount.Open(context.Background(), "file://"+filepath.Join(w.dir, "store", key), &opts)
-	if err != nil && opts.View == mount.ViewOverlay && strings.Contains(err.Error(), "a directory has a path of") {
+	if err != nil && opts.View == mount.ViewOverlay && (strings.Contains(err.Error(), "a directory has a path of") || strings.Contains(err.Error(), "is a hard link")) {
 		opts.View = mount.ViewFUSE
 		m, err = mount.Open(context.Background(), "file://"+filepath.Join(w.dir, "store", key), &opts)
 	}
