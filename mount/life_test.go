@@ -24,6 +24,7 @@ func TestFUSELife(t *testing.T) {
 		"busy":                    TestBusyIsNamedAndCanBeClosedAgain,
 		"another namespace":       TestCopyInAnotherNamespaceIsBusy,
 		"ended by something else": TestMountEndedBySomethingElseIsNotStored,
+		"aborted":                 TestAbortedConnection,
 		"umount":                  TestUmountEndsTheMount,
 		"umount after busy":       TestUmountAfterABusyClose,
 		"server killed":           TestServerKilled,

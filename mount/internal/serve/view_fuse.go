@@ -108,7 +108,7 @@ func (v *fuseView) hasEnded() bool {
 func (v *fuseView) withdraw(ctx context.Context, deadline time.Time) error {
 	err := v.unmount(ctx, deadline)
 	if errors.Is(err, wire.ErrUnmounted) {
-		v.unmounted = v.hasEnded()
+		v.unmounted = v.hasEnded() && v.conn.Wait() == nil // else it was aborted, and may still be attached
 	}
 	return err
 }
