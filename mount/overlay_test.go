@@ -185,6 +185,18 @@ func TestOverlayIsPrivate(t *testing.T) {
 		t.Errorf("mode %v, %v; want the one that was set in the mount", info.Mode(), err)
 	}
 	f.close(m, false)
+	// As on tmpfs the mode decides, also one that a tool has set unasked.
+	m = f.openOverlay("k", Options{Dir: dir})
+	shell(t, m, "mkdir -m 755 x; tar cf x.tar -C x .; tar xf x.tar; rm -r x x.tar")
+	if err := look(); err != nil {
+		t.Errorf("with mode 0755 another user could not read: %v", err)
+	}
+	if res := f.close(m, true); res.Changes.Total() != 1 {
+		t.Errorf("changes: %+v, want the root's mode alone", res.Changes)
+	}
+	if got := f.output("k", "stat -c %a ."); got != "755\n" {
+		t.Errorf("mode %s, want that of the unpacked archive", got)
+	}
 }
 
 // mountpointForAll is a directory that every user can reach.
@@ -239,6 +251,53 @@ func TestOverlayNoChange(t *testing.T) {
 	if res := f.close(m, true); res.Changes.Total() != 0 || res.Stored {
 		t.Errorf("%+v, want no change", res)
 	}
+}
+
+// An attribute that listxattr(2) showed could not be removed: ENOTSUP.
+func TestOverlayRemovesXattrs(t *testing.T) {
+	f := newFixture(t)
+	names := []string{"file", "changed", "dir"}
+	m := f.open("k", nil)
+	shell(t, m, "mkdir dir; touch file changed")
+	for _, name := range names {
+		if err := unix.Setxattr(m.Path(name), "user.a", []byte("value"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.close(m, true)
+	m = f.openOverlay("k", Options{})
+	shell(t, m, "echo >changed")
+	dropCaches(t)
+	for _, name := range names {
+		if got := xattrs(t, m.Path(name)); got != "user.a\x00" {
+			t.Errorf("%s has %q", name, got)
+		}
+		if err := unix.Removexattr(m.Path(name), "user.a"); err != nil {
+			t.Errorf("remove that of %s: %v", name, err)
+		}
+		if err := unix.Removexattr(m.Path(name), "user.a"); !errors.Is(err, unix.ENODATA) {
+			t.Errorf("remove that of %s again: %v, want ENODATA", name, err)
+		}
+	}
+	f.close(m, true)
+	m = f.openOverlay("k", Options{})
+	for _, name := range names {
+		if got := xattrs(t, m.Path(name)); got != "" {
+			t.Errorf("%s has %q again", name, got)
+		}
+	}
+	f.close(m, false)
+}
+
+// xattrs lists the extended attributes of a path.
+func xattrs(t *testing.T, path string) string {
+	t.Helper()
+	list := make([]byte, 1<<10)
+	n, err := unix.Listxattr(path, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(list[:n])
 }
 
 // A file of the archive is copied whole at its first change, which may find no room: the

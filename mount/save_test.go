@@ -12,8 +12,9 @@ func TestWhatCannotBeTakenIsNotSaved(t *testing.T) {
 	f := newFixture(t)
 	f.archiveOf("k", "seq -f base%g 60 | xargs touch")
 	before := f.bytes("k")
-	m := f.openOverlay("k", Options{MaxBytes: 64 << 20, MaxInodes: 100, SaveFailed: f.url("saved")})
-	shell(t, m, "seq -f new%g 90 | xargs touch")
+	m := f.openOverlay("k", Options{SaveFailed: f.url("saved")})
+	// Longer than any path of an archive.
+	shell(t, m, "seq -f new%g 90 | xargs touch; name=$(printf %0250d 1); for i in $(seq 17); do mkdir $name; cd -P $name; done")
 	if err := m.Commit(); err != nil {
 		t.Fatal(err)
 	}
