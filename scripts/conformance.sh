@@ -16,7 +16,8 @@ export WORKDIR_INTEGRATION_STRESSNG=${WORKDIR_INTEGRATION_STRESSNG:-5}          
 export WORKDIR_INTEGRATION_SQLITE_KILLS=${WORKDIR_INTEGRATION_SQLITE_KILLS:-2000} # of each journal mode
 
 export WORKDIR_ORACLE_CHECKS=${WORKDIR_ORACLE_CHECKS:-5000}                        # random sequences, each way
+export WORKDIR_FORGOTTEN_CHECKS=${WORKDIR_FORGOTTEN_CHECKS:-2000}                  # random sequences
 export WORKDIR_INTEGRATION_SEED=${WORKDIR_INTEGRATION_SEED:-$((1 + RANDOM))}         # other sequences each time
 
-[ $# -gt 0 ] || set -- -run '^(TestPosix|TestGoFileTests|TestPjdfstest|TestFsx|TestExerciser|TestStress|TestStressNg|TestSQLiteKilled|TestOracle)$'
+[ $# -gt 0 ] || set -- -run '^(TestPosix|TestGoFileTests|TestPjdfstest|TestFsx|TestExerciser|TestStress|TestStressNg|TestSQLiteKilled|TestOracle|TestOracleOfForgottenInodes)$'
 exec go test -count=1 -v -timeout 24h "$@" .

@@ -34,11 +34,6 @@ func (h *hosted) choose() error {
 	return h.fallBack(why)
 }
 
-// unsafeByItself is why the overlay is taken by name alone: once the kernel has dropped the
-// inode of a file of the archive that was changed, its name can be missing from listings, and
-// stat answers ESTALE (Linux 6.18).
-const unsafeByItself = "under memory pressure an overlay can lose sight of changed files of the archive; it is taken by name alone (--view overlay)"
-
 // fallBack chooses the FUSE view, unless the overlay was asked for by name.
 func (h *hosted) fallBack(why string) error {
 	if h.req.View == wire.ViewOverlay {
@@ -85,11 +80,7 @@ func (h *hosted) whyNoOverlayHere() string {
 	case h.req.MaxInodes > 0:
 		return "an overlay keeps no limit of inodes (--max-inodes)"
 	}
-	why := overlayUnavailable()
-	if why == "" && h.req.View == wire.ViewAuto && len(h.req.Without) == 0 { // tests of the choice mask something
-		why = unsafeByItself
-	}
-	return why
+	return overlayUnavailable()
 }
 
 // maxContent is how much content the mount may have in memory, in bytes.
