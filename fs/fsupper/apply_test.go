@@ -33,7 +33,7 @@ func (o *overlay) exchange(a, b string) {
 	must(o.tb, unix.Renameat2(unix.AT_FDCWD, o.path(a), unix.AT_FDCWD, o.path(b), unix.RENAME_EXCHANGE))
 }
 
-// writeAt writes into a file that exists, and leaves its mtime if keep is set.
+// writeAt writes into an existing file, and preserves its mtime if keep is set.
 func (o *overlay) writeAt(name, content string, off int64, keep bool) {
 	o.tb.Helper()
 	var st unix.Stat_t
@@ -57,8 +57,8 @@ var (
 	longPath = tooLong + "/" + strings.Repeat("m", 255)
 )
 
-// TestApply does something in an overlay over full, and compares what it shows with what
-// the tree holds afterwards, also after a commit.
+// TestApply does something in an overlay over full, and compares what the overlay shows
+// with what the tree holds afterwards, and after a commit.
 func TestApply(t *testing.T) {
 	packed := pack(t, full)
 	type changes = fs.Changes
@@ -188,7 +188,7 @@ func (o *overlay) everything() {
 	o.truncate("x/big", mib+1)
 }
 
-// The tree of an archive without an index stands on no image.
+// The tree of an archive without an index does not stand on an image.
 func TestApplyToFilledTree(t *testing.T) {
 	o := newOverlay(t, packAs(t, nil, &archive.WriterOptions{Plain: true}, full))
 	if o.tree.Image() != nil {
@@ -201,7 +201,7 @@ func TestApplyToFilledTree(t *testing.T) {
 	o.checkCommit()
 }
 
-// An upper on a disk is adopted there.
+// An upper on a disk is adopted on that disk.
 func TestApplyFromDisk(t *testing.T) {
 	memory, err := fs.NewArenaHome(mib)
 	must(t, err)
@@ -221,15 +221,15 @@ func TestApplyFromDisk(t *testing.T) {
 	o.checkCommit()
 }
 
-// A commit copies what was not changed, though upper holds the whole file, and files that
-// went with their directory.
+// A commit copies what is unchanged even if upper holds the whole file, and files that
+// moved with their directory.
 func TestCommitKeepsWhatIsTheSame(t *testing.T) {
 	packed := pack(t, full)
 	const chunk = mib + mib/100
 	for _, c := range []struct {
 		name string
 		do   func(o *overlay)
-		most int64 // bytes of content that are new
+		most int64 // new bytes of content
 	}{
 		{"a byte of a big file", func(o *overlay) { o.writeAt("big", "x", 3*mib, false) }, chunk},
 		{"a big file written as it was", func(o *overlay) { o.writeAt("big", noise(1, 5*mib), 0, false) }, 0},
@@ -249,7 +249,7 @@ func TestCommitKeepsWhatIsTheSame(t *testing.T) {
 	}
 }
 
-// Holes of upper are none of the memory that the tree counts, nor is what stays base.
+// Holes of upper do not count against the tree's memory, nor does what stays base.
 func TestMemoryIsCountedOnce(t *testing.T) {
 	o := newOverlay(t, pack(t, full))
 	o.sh("truncate -s 1G hole; printf x >one; head -c 10000 /dev/zero >zeros")
@@ -267,7 +267,7 @@ func TestMemoryIsCountedOnce(t *testing.T) {
 	}
 }
 
-// A file of a thousand names, of which one is written, one moved and one removed.
+// A file with a thousand names, one of which is written, one moved and one removed.
 func TestManyNames(t *testing.T) {
 	o := newOverlay(t, pack(t, func(m maker) {
 		m.dir("d")
@@ -285,7 +285,7 @@ func TestManyNames(t *testing.T) {
 	o.checkCommit()
 }
 
-// Count is asked while tools work: whatever it sees, it says something.
+// Count is called while tools work: it returns a result whatever it sees.
 func TestCountWhileToolsWork(t *testing.T) {
 	o := newOverlay(t, pack(t, small))
 	done := make(chan struct{})
@@ -309,7 +309,7 @@ func TestCountWhileToolsWork(t *testing.T) {
 	wantSame(t, "the tree", held(t, o.tree), want)
 }
 
-// checkStates holds what a commit asks of the tree against its changes.
+// checkStates compares what a commit asks of the tree with its changes.
 func (o *overlay) checkStates(c fs.Changes) {
 	o.tb.Helper()
 	if c.Total() > 0 {

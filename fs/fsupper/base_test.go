@@ -23,8 +23,8 @@ func (m maker) ok(errno syscall.Errno) {
 	must(m.tb, orNil(errno))
 }
 
-// at returns the inode of a path; the reference is given up, for a tree that is filled
-// keeps what has a name.
+// at returns the inode of a path. It gives the reference up: a tree that was filled by
+// verbs keeps what has a name.
 func (m maker) at(path string) *fs.Inode {
 	m.tb.Helper()
 	n, errno := m.t.LookupPath(m.t.Root(), path)
@@ -110,7 +110,7 @@ func newLog(l *archive.Log) *archive.Log {
 	return l.Next(archive.Record{ID: archive.NewCommitID(), Time: time.Unix(1_700_000_000, 0).UTC(), Tool: "test"})
 }
 
-// noise is content that does not compress.
+// noise returns incompressible content.
 func noise(seed byte, size int) string {
 	b := make([]byte, size)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
@@ -119,7 +119,7 @@ func noise(seed byte, size int) string {
 
 const mib = 1 << 20
 
-// full is a base with something of each kind.
+// full is a base with an entry of each kind.
 func full(m maker) {
 	for _, dir := range []string{"a", "a/b", "a/b/c", "d", "d/e", "empty", "x", "x/y", "gone"} {
 		m.dir(dir)

@@ -56,7 +56,7 @@ func (w wide) Name(row uint32) string {
 	return fmt.Sprintf("f%04d", (row-1-w.dirs)%perDir)
 }
 
-// upperOf makes an upper directory by hand, and what Apply takes.
+// upperOf makes an upper directory by hand, with the arguments of Apply.
 func upperOf(b *testing.B, img fs.Image, fill func(upper string)) (t *fs.Tree, upper int, opts *Options, end func()) {
 	b.Helper()
 	home, err := fs.NewTmpfsHome(16<<30, 5_000_000)
@@ -83,8 +83,8 @@ func heap() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// cpu is the time that the process has had of the processors: unlike the clock's it is
-// what the work takes when others are at work too.
+// cpu returns the processor time of this process. Unlike elapsed time, it does not depend
+// on the load of the machine.
 func cpu(b *testing.B) time.Duration {
 	b.Helper()
 	var use unix.Rusage
@@ -134,8 +134,8 @@ func hidden(b *testing.B, w wide) func(string) {
 	}
 }
 
-// BenchmarkApply shows what a change costs, in time and in heap that stays, for so many
-// changed entries, or for three in a tree of a million.
+// BenchmarkApply measures the cost of a change, in time and in heap that stays, for a
+// number of changed entries, or for three in a tree of a million.
 func BenchmarkApply(b *testing.B) {
 	three := func(upper string) {
 		must(b, os.WriteFile(upper+"/new", []byte("content"), 0o644))

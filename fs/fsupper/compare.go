@@ -10,19 +10,19 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// change is what is different of an inode. The mtime of a directory is none.
+// change is how an inode differs. The mtime of a directory does not count.
 type change struct {
 	set     fs.SetAttr
-	remove  []string // extended attributes
+	remove  []string // names of extended attributes
 	xattrs  []fs.Xattr
-	content *content // nil: the same
+	content *content // nil if it is the same
 }
 
 func (c *change) none() bool {
 	return c.set.Valid == 0 && len(c.remove)+len(c.xattrs) == 0 && c.content == nil
 }
 
-// update makes n what e is. A nil n is one that the target has created and counted.
+// update gives n the state of e. A nil n is one that the target has created and counted.
 func (a *applier) update(n *fs.Inode, e *entry) error {
 	if e.flags {
 		a.warn(e.path, "file attributes of chattr(1) are left out")
@@ -62,14 +62,14 @@ func (a *applier) compare(n *fs.Inode, e *entry) (*change, error) {
 
 func timeOf(t unix.Timespec) fs.Time { return fs.Time{Sec: t.Sec, Nsec: uint32(t.Nsec)} }
 
-// labels are extended attributes that a security module keeps for itself: they are the
-// host's, and on every file.
+// labels are extended attributes that a security module keeps for itself: they belong to
+// the host, and every file has them.
 var labels = map[string]bool{
 	"security.selinux": true, "security.SMACK64": true, "security.ima": true, "security.evm": true,
 }
 
-// userName returns the name by which a user knows an extended attribute of upper; false
-// for what no tree holds.
+// userName returns the name under which users see an extended attribute of upper; false if
+// no tree holds such an attribute.
 func (a *applier) userName(e *entry, key string) (string, bool) {
 	if rest, ok := strings.CutPrefix(key, escapedPrefix); ok {
 		return ownPrefix + rest, true
@@ -88,8 +88,8 @@ func (a *applier) userName(e *entry, key string) (string, bool) {
 	return "", false
 }
 
-// compareXattrs finds the extended attributes that differ. What the tree has of the
-// overlay's own was not shown, so it stays.
+// compareXattrs finds the extended attributes that differ. Attributes of the tree with the
+// overlay's own names were not shown, so they stay.
 func (a *applier) compareXattrs(n *fs.Inode, e *entry, c *change) error {
 	old, errno := a.tree.ListXattr(n)
 	if errno != 0 {

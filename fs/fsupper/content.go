@@ -11,19 +11,19 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// chunkSize is the unit, in bytes, in which content is compared: that in which a tree
+// chunkSize is the unit, in bytes, in which content is compared: the unit in which a tree
 // copies base up.
 const chunkSize = 1 << 20
 
-// content is new content of a file.
+// content is the new content of a file.
 type content struct {
 	size int64
-	same []fs.Extent // in which it is what the file had
+	same []fs.Extent // where it equals the old content
 }
 
-// compareContent finds out whether the content differs, and where. Nothing is read of what
-// is certain to differ and so small that no chunk could be kept, nor by a target that only
-// wants to know whether anything does.
+// compareContent finds out whether the content differs, and where. It reads nothing if the
+// content is certain to differ and is so small that no chunk could be kept, or if the
+// target only wants to know whether it differs.
 func (a *applier) compareContent(n *fs.Inode, at *fs.Attr, e *entry, c *change) error {
 	switch {
 	case e.metacopy && e.origin == 0:
@@ -53,7 +53,7 @@ func (a *applier) compareContent(n *fs.Inode, at *fs.Attr, e *entry, c *change) 
 	return nil
 }
 
-// covers reports whether ranges in order, which do not overlap, are all of size bytes.
+// covers reports whether ranges, in order and without overlap, cover all of size bytes.
 func covers(ranges []fs.Extent, size int64) bool {
 	for _, r := range ranges {
 		size -= r.Len
@@ -61,19 +61,19 @@ func covers(ranges []fs.Extent, size int64) bool {
 	return size == 0
 }
 
-// same returns the ranges, of whole chunks or up to the end, in which a file holds what n
-// does.
+// same returns the ranges, of whole chunks or up to the end, in which the content of a file
+// equals that of n.
 func (a *applier) same(n *fs.Inode, was int64, fd int, is int64) (ranges []fs.Extent, err error) {
 	end := is
 	if is > was {
-		end = was / chunkSize * chunkSize // what follows is in a chunk that is longer now
+		end = was / chunkSize * chunkSize // the rest is in a chunk that is longer now
 	}
 	for off := int64(0); off < end; {
 		next, err := a.nextData(n, fd, off, end)
 		if err != nil {
 			return nil, err
 		}
-		if next > off { // both are holes until there
+		if next > off { // holes in both until there
 			ranges = append(ranges, fs.Extent{Off: off, Len: next - off})
 			off = next
 			continue
@@ -91,8 +91,8 @@ func (a *applier) same(n *fs.Inode, was int64, fd int, is int64) (ranges []fs.Ex
 	return ranges, nil
 }
 
-// nextData returns where the first chunk at or after off begins in which one of both has
-// data; end if none has.
+// nextData returns where the first chunk at or after off begins in which either has data;
+// end if neither has.
 func (a *applier) nextData(n *fs.Inode, fd int, off, end int64) (int64, error) {
 	ours, _, errno := a.tree.NextData(n, off, end)
 	if errno != 0 {
@@ -112,7 +112,7 @@ func (a *applier) nextData(n *fs.Inode, fd int, off, end int64) (int64, error) {
 	return end, nil
 }
 
-// equalChunk compares at most a chunk.
+// equalChunk compares at most one chunk.
 func (a *applier) equalChunk(n *fs.Inode, fd int, off, length int64) (bool, error) {
 	for i := range a.chunks {
 		if a.chunks[i] == nil {
@@ -124,7 +124,7 @@ func (a *applier) equalChunk(n *fs.Inode, fd int, off, length int64) (bool, erro
 		got := 0
 		err := eintr.Retry(func() (err error) { got, err = unix.Pread(fd, theirs[done:], off+int64(done)); return err })
 		if err == nil && got == 0 {
-			return false, nil // cut just now
+			return false, nil // truncated since
 		}
 		if err != nil {
 			return false, err

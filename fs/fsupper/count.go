@@ -10,8 +10,8 @@ import (
 type counter struct {
 	tree     *fs.Tree
 	changes  fs.Changes
-	names    map[uint64]int64 // of files of the tree that have lost some or have new ones: how many there are
-	modified map[uint64]int64 // inodes of the tree that are different, and the sizes of those that are regular files
+	names    map[uint64]int64 // for files of the tree that have gained or lost names: how many they have
+	modified map[uint64]int64 // inodes of the tree that differ, and the sizes of the regular files among them
 }
 
 func (to *counter) detach(at spot, n *fs.Inode) error {
@@ -36,7 +36,7 @@ func (to *counter) addNames(n *fs.Inode, by int64) {
 	to.note(n)
 }
 
-// note notes that n is different, with the size that it has or is known to get.
+// note records that n differs, with the size that it has or is known to get.
 func (to *counter) note(n *fs.Inode) {
 	if _, known := to.modified[n.Ino()]; !known {
 		at, size := to.tree.Attr(n), int64(0)
@@ -59,7 +59,8 @@ func (to *counter) attach(_ spot, n *fs.Inode, _ *entry) error {
 	return nil
 }
 
-// create returns nil: nothing more is asked of what is new. No archive has a socket.
+// create returns nil: the caller needs nothing more of a new inode. Archives have no
+// sockets.
 func (to *counter) create(_ spot, e *entry) (*fs.Inode, error) {
 	if e.kind() != syscall.S_IFSOCK {
 		to.changes.Created++

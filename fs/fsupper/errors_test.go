@@ -16,7 +16,7 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// inUpper is the path of a name in upper, by descriptor.
+// inUpper returns the path of a name in upper, by descriptor.
 func (o *overlay) inUpper(name string) string {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", o.upper, name)
 }
@@ -35,7 +35,7 @@ func matches(want string, err error) bool {
 	return err != nil && regexp.MustCompile(want).MatchString(err.Error())
 }
 
-// handle is an origin that names a node.
+// handle returns an origin that names a node.
 func handle(node uint32) string {
 	h := make([]byte, handleHeader+fuseFID)
 	h[1], h[2], h[4] = handleMagic, byte(len(h)), handleFUSE
@@ -43,8 +43,8 @@ func handle(node uint32) string {
 	return string(h)
 }
 
-// TestTampered changes upper behind the overlay's back. The error says which path it is
-// about, and Count, which may look at any moment, says nothing.
+// TestTampered changes upper behind the overlay's back. The error names the path. Count
+// returns no error, since it may run at any moment.
 func TestTampered(t *testing.T) {
 	packed := pack(t, full)
 	for _, c := range []struct {
@@ -111,7 +111,7 @@ func TestTampered(t *testing.T) {
 	}
 }
 
-// A stale entry of the index stands for a file whose last name is gone.
+// A stale entry of the index stands for a file that has lost its last name.
 func TestIndexOfNothing(t *testing.T) {
 	o := newOverlay(t, pack(t, full))
 	o.sh("rm f")
@@ -161,7 +161,7 @@ func TestEndOfContext(t *testing.T) {
 	}
 }
 
-// What has found room in upper finds it in the tree, which may have less.
+// The tree may have less room than upper.
 func TestFullTree(t *testing.T) {
 	o := newOverlay(t, pack(t, small))
 	img := o.tree.Image()
@@ -176,8 +176,8 @@ func TestFullTree(t *testing.T) {
 	}
 }
 
-// A root that is shown with other permission bits than it has keeps its own, unless
-// somebody gives it others.
+// A root that is shown with other permission bits keeps its own, unless somebody changes
+// them.
 func TestRootShownWithOtherPermissions(t *testing.T) {
 	packed := pack(t, small)
 	for script, want := range map[string]uint32{"true": 0o755, "chmod 711 .": 0o711} {

@@ -10,11 +10,11 @@ import (
 type lister struct {
 	tree  *fs.Tree
 	list  fs.ChangeList
-	moved map[uint64]string // directories of the tree with another path
+	moved map[uint64]string // directories of the tree with a new path
 
-	// Of files with several names, before or now.
-	gone    map[string]bool   // names in the tree that lead to them no more
-	came    map[uint64]string // by number, the first of the new names
+	// For files that have several names, or had.
+	gone    map[string]bool   // names in the tree that no longer lead to them
+	came    map[uint64]string // by number, the first new name
 	changed map[uint64]*entry // by number
 }
 
@@ -41,7 +41,7 @@ func (to *lister) rmdir(at spot) error {
 	return nil
 }
 
-// attach leaves out sockets, which no archive has.
+// attach leaves out sockets, which archives do not have.
 func (to *lister) attach(at spot, n *fs.Inode, e *entry) error {
 	ino, p := uint64(0), at.path()
 	if n != nil {
@@ -61,7 +61,7 @@ func (to *lister) attach(at spot, n *fs.Inode, e *entry) error {
 	return nil
 }
 
-// create returns nil: nothing more is asked of what is new.
+// create returns nil: the caller needs nothing more of a new inode.
 func (to *lister) create(at spot, e *entry) (*fs.Inode, error) { return nil, to.attach(at, nil, e) }
 
 func (to *lister) change(n *fs.Inode, e *entry, _ *change) error {
@@ -80,7 +80,7 @@ func (to *lister) finish() error {
 	if len(to.changed) == 0 {
 		return nil
 	}
-	shown := map[string]string{} // by path in the tree, of directories
+	shown := map[string]string{} // paths of directories by their path in the tree
 	err := to.tree.Walk(func(p string, n *fs.Inode, a fs.Attr) error {
 		final, ok := to.moved[n.Ino()]
 		if !ok && p != "" {

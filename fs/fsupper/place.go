@@ -11,7 +11,7 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// dropAll takes the names away that lead elsewhere in the final shape, in a directory and
+// dropAll removes the names that lead elsewhere in the final shape, in a directory and
 // below.
 func (a *applier) dropAll(d *dir) error {
 	for _, name := range d.drops {
@@ -28,8 +28,7 @@ func (a *applier) dropAll(d *dir) error {
 	return nil
 }
 
-// drop takes a name away, and what is below it, but for what has a place in the final
-// shape.
+// drop removes a name and everything below it, except what has a place in the final shape.
 func (a *applier) drop(at spot) error {
 	if err := a.ctx.Err(); err != nil {
 		return err
@@ -63,7 +62,7 @@ func (a *applier) drop(at spot) error {
 	return a.to.rmdir(at)
 }
 
-// place puts a directory in its place, and fills it.
+// place puts a directory in its place and fills it.
 func (a *applier) place(d *dir) error {
 	path := d.path()
 	mtime, err := a.placeHere(d, path)
@@ -81,8 +80,8 @@ func (a *applier) place(d *dir) error {
 	return named(path, a.to.setDirTime(d.inode, mtime)) // after its names, which change it
 }
 
-// placeHere is place without the directories below, and returns the time that the
-// directory is to have, which upper has only until files are moved out of it.
+// placeHere is place without the directories below. It returns the final mtime of the
+// directory, which upper keeps only until files are moved out of it.
 func (a *applier) placeHere(d *dir, path string) (mtime fs.Time, err error) {
 	fd, err := a.upper.openDir(path)
 	if err != nil {
@@ -124,7 +123,7 @@ func (a *applier) directory(d *dir, e *entry) (err error) {
 	return a.update(d.inode, e)
 }
 
-// name makes a name lead to n, which is e in upper, if it does not do that.
+// name makes a name lead to n, which is e in upper, unless it already does.
 func (a *applier) name(at spot, n *fs.Inode, e *entry) error {
 	leads, err := a.lookup(at.dir, at.name)
 	if err != nil || n != nil && leads == n.Ino() {
@@ -133,7 +132,7 @@ func (a *applier) name(at spot, n *fs.Inode, e *entry) error {
 	return a.to.attach(at, n, e)
 }
 
-// placeFile puts what is no directory in its place.
+// placeFile puts anything but a directory in its place.
 func (a *applier) placeFile(d *dir, fd int, at spot) error {
 	e, err := a.upper.entry(fd, at.name, at.path(), !d.marked)
 	if err != nil || isWhiteout(&e.st) {
@@ -157,7 +156,7 @@ func (a *applier) placeFile(d *dir, fd int, at spot) error {
 	return a.fill(n, e)
 }
 
-// fill makes n what upper has of it, and remembers n if it may have more names.
+// fill gives n the state that it has in upper, and remembers n if it may have more names.
 func (a *applier) fill(n *fs.Inode, e *entry) error {
 	if e.st.Nlink > 1 {
 		if a.links[e.st.Ino] = n; n != nil {
@@ -189,8 +188,8 @@ func (a *applier) original(e *entry) (*fs.Inode, error) {
 	return n, nil
 }
 
-// indexed takes over the files of the index that no name in upper leads to: they stand
-// for files that only have names in lower left.
+// indexed applies the files of the index to which no name in upper leads: they stand for
+// files whose remaining names are all in lower.
 func (a *applier) indexed(index int) error {
 	err := list(index, func(name string, kind iofs.FileMode) error {
 		if err := a.ctx.Err(); err != nil || kind.IsDir() {
@@ -216,7 +215,7 @@ func (a *applier) placeIndexed(index int, name string) error {
 	e.origin, e.indexed = node, true
 	n, err := a.original(e)
 	if errors.Is(err, errNotThere) {
-		return nil // the last name is gone
+		return nil // it has lost its last name
 	}
 	if err != nil {
 		return err

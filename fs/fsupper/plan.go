@@ -15,15 +15,15 @@ import (
 type dir struct {
 	parent   *dir // nil: the root
 	name     string
-	base     *fs.Inode // that it merges with, a reference; nil: none
-	redirect string    // where that is, see applier.follow
-	inode    *fs.Inode // that it is in the tree; set when it is placed; nil where the target makes none
+	base     *fs.Inode // the directory that it merges with, a reference; nil for none
+	redirect string    // where base is, see applier.follow
+	inode    *fs.Inode // the directory in the tree; set when it is placed; nil if the target makes none
 	children []*dir
-	drops    []string // names in base that lead to something else, or nowhere
+	drops    []string // names in base that will lead to something else, or nowhere
 	marked   bool     // files in it have extended attributes
 }
 
-// path is the path from the root, without a slash in front.
+// path returns the path from the root, without a slash in front.
 func (d *dir) path() string {
 	if d.parent == nil {
 		return ""
@@ -31,7 +31,7 @@ func (d *dir) path() string {
 	return fs.Join(d.parent.path(), d.name)
 }
 
-// was is the path of base in the tree.
+// was returns the path of base in the tree.
 func (d *dir) was() string {
 	switch {
 	case d.parent == nil:
@@ -42,7 +42,7 @@ func (d *dir) was() string {
 	return fs.Join(d.parent.was(), cmp.Or(d.redirect, d.name))
 }
 
-// plan finds the final shape. The tree is what it was all the time.
+// plan finds the final shape, given that the tree has not changed.
 func (a *applier) plan() error {
 	a.root = &dir{base: a.tree.Root(), inode: a.tree.Root()}
 	a.tree.Ref(a.root.base)
@@ -50,7 +50,7 @@ func (a *applier) plan() error {
 	return a.scan(a.root)
 }
 
-// scan plans what is in a directory and below.
+// scan plans a directory and everything below it.
 func (a *applier) scan(d *dir) error {
 	path := d.path()
 	if err := a.scanNames(d, path); err != nil {
@@ -64,8 +64,7 @@ func (a *applier) scan(d *dir) error {
 	return nil
 }
 
-// scanNames plans the names of a directory. Only the lowest directory of the walk is
-// open.
+// scanNames plans the names of a directory. Only the lowest directory of the walk is open.
 func (a *applier) scanNames(d *dir, path string) error {
 	if err := fs.CheckPath(path); err != nil {
 		return err
@@ -89,7 +88,7 @@ func (a *applier) scanName(d *dir, fd int, name string, kind iofs.FileMode) erro
 	if err != nil {
 		return err
 	}
-	leads := uint64(0) // the inode of the tree that the name leads to finally
+	leads := uint64(0) // the inode of the tree to which the name will lead
 	switch {
 	case kind.IsDir():
 		leads, err = a.scanDir(d, fd, name)
@@ -108,7 +107,7 @@ func (a *applier) scanName(d *dir, fd int, name string, kind iofs.FileMode) erro
 	return err
 }
 
-// scanDir plans a directory, and returns the number of the one that it merges with.
+// scanDir plans a directory, and returns the number of the directory that it merges with.
 func (a *applier) scanDir(parent *dir, fd int, name string) (uint64, error) {
 	m, err := a.upper.marks(fd, name)
 	if err != nil {
@@ -132,8 +131,8 @@ func (a *applier) scanDir(parent *dir, fd int, name string) (uint64, error) {
 	return base.Ino(), nil
 }
 
-// merged returns the directory of the tree that one of upper merges with, with a
-// reference; nil if none (ovl_lookup in the kernel's fs/overlayfs/namei.c).
+// merged returns the directory of the tree that a directory of upper merges with, with a
+// reference; nil for none (ovl_lookup in the kernel's fs/overlayfs/namei.c).
 func (a *applier) merged(parent *dir, name string, m *marks) (*fs.Inode, error) {
 	if m.opaque {
 		return nil, nil
@@ -158,9 +157,9 @@ func (a *applier) merged(parent *dir, name string, m *marks) (*fs.Inode, error) 
 	return base, err
 }
 
-// follow returns what an entry of upper stands over in the tree, with a reference; nil if
-// nothing. A redirect is a path from the root, or a name in the directory that the
-// parent merges with, not in the one where the entry is shown.
+// follow returns the inode of the tree below an entry of upper, with a reference; nil for
+// none. A redirect is a path from the root, or a name in the directory that the parent
+// merges with, not in the one where the entry is shown.
 func (a *applier) follow(parent *fs.Inode, name, redirect string) (*fs.Inode, error) {
 	switch {
 	case strings.HasPrefix(redirect, "/"):
@@ -174,7 +173,7 @@ func (a *applier) follow(parent *fs.Inode, name, redirect string) (*fs.Inode, er
 	return a.find(parent, name)
 }
 
-// find returns what a path leads to from a directory, with a reference; nil if nothing.
+// find returns what a path leads to from a directory, with a reference; nil for nothing.
 func (a *applier) find(dir *fs.Inode, path string) (*fs.Inode, error) {
 	n, errno := a.tree.LookupPath(dir, path)
 	switch errno {
@@ -184,8 +183,8 @@ func (a *applier) find(dir *fs.Inode, path string) (*fs.Inode, error) {
 	return n, orNil(errno)
 }
 
-// lookup returns the number of what a name leads to in a directory of the tree; 0 if
-// nothing, or if the directory is nil.
+// lookup returns the number of the inode that a name leads to in a directory of the tree; 0
+// for none, or if the directory is nil.
 func (a *applier) lookup(dir *fs.Inode, name string) (uint64, error) {
 	if dir == nil {
 		return 0, nil
@@ -201,7 +200,7 @@ func (a *applier) lookup(dir *fs.Inode, name string) (uint64, error) {
 	return 0, errno
 }
 
-// scanFile plans what is no directory, and returns the number of its origin. hidden is
+// scanFile plans anything but a directory, and returns the number of its origin. hidden is
 // what the name leads to in base.
 func (a *applier) scanFile(parent *dir, fd int, name string, hidden uint64) (uint64, error) {
 	m, err := a.upper.marks(fd, name)
@@ -220,7 +219,7 @@ func (a *applier) scanFile(parent *dir, fd int, name string, hidden uint64) (uin
 	return m.origin, nil
 }
 
-// checkRedirect holds the redirect of a file whose content is in lower against its origin.
+// checkRedirect compares the redirect of a file whose content is in lower with its origin.
 func (a *applier) checkRedirect(parent *dir, name string, m *marks) error {
 	n, err := a.follow(parent.base, name, m.redirect)
 	if err != nil {

@@ -20,8 +20,8 @@ var (
 	trace = flag.Bool("steps", false, "print what they do")
 )
 
-// TestRandom does random things in overlays, commit after commit on top of each other, and
-// compares after each what the overlay shows with what the tree and its archive hold.
+// TestRandom does random things in overlays, one commit after the other, and compares after
+// each what the overlay shows with what the tree and its archive hold.
 func TestRandom(t *testing.T) {
 	for seed := *first; seed < *first+uint64(*seeds); seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestRandom(t *testing.T) {
 	}
 }
 
-// small is a base of few names, so that things meet often.
+// small is a base with few names, so that operations often meet.
 func small(m maker) {
 	dirs := []string{"a", "b", "a/a", "a/b", "b/a", "a/a/a", "b/a/b"}
 	for i, dir := range dirs {
@@ -64,11 +64,11 @@ func small(m maker) {
 	m.ok(m.t.SetXattr(m.at("a/a"), "user.a", []byte("1"), 0))
 }
 
-// doer does random things in an overlay. What fails is as good as what does not.
+// doer does random things in an overlay. A failed operation is as good as any.
 type doer struct {
 	o   *overlay
 	r   *rand.Rand
-	all []string // paths that are there
+	all []string // existing paths
 }
 
 func (d *doer) look() {
@@ -79,7 +79,7 @@ func (d *doer) look() {
 	}))
 }
 
-// any is a path that is there, or a new name of a few in a directory that is there.
+// any returns an existing path, or one of a few new names in an existing directory.
 func (d *doer) any() string { return d.all[d.r.IntN(len(d.all))] }
 
 func (d *doer) place() string {

@@ -15,23 +15,24 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// The names of extended attributes that the overlay keeps for itself (fs/overlayfs/xattrs.c
-// in the kernel), and those that are a user's of the same name, which it escapes.
+// The prefix of extended attributes that the overlay keeps for itself
+// (fs/overlayfs/xattrs.c in the kernel), and the one by which it escapes a user's
+// attributes of such names.
 const (
 	ownPrefix     = "trusted.overlay."
 	escapedPrefix = ownPrefix + "overlay."
 )
 
-// reader reads what is in a directory, with one descriptor of it and no symbolic link
-// followed.
+// reader reads a directory and everything below it by one descriptor, and follows no
+// symbolic link.
 type reader struct {
 	root  int
-	value []byte // of an extended attribute
-	names []byte // of all of a file
+	value []byte // buffer for an extended attribute
+	names []byte // buffer for all names of a file's extended attributes
 }
 
-// Sizes of buffers, in bytes: the largest that a value or a list of names can be, and what
-// is tried first, because the kernel allocates as much at each call.
+// Sizes of buffers, in bytes: the largest that a value or a list of names can be, and the
+// size that is tried first, because the kernel allocates as much at each call.
 const (
 	xattrMost  = 1 << 16
 	xattrFirst = 512
@@ -82,8 +83,8 @@ func openFile(dir int, name string) (fd int, err error) {
 // listed is how many names of a directory are read at a time.
 const listed = 1024
 
-// list calls fn for the names in a directory, of which a descriptor is given, until it
-// fails. fn may move the name away.
+// list calls fn for the names in a directory, of which fd is a descriptor, until it fails.
+// fn may move the name away.
 func list(fd int, fn func(name string, kind fs.FileMode) error) error {
 	again, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -111,15 +112,15 @@ func list(fd int, fn func(name string, kind fs.FileMode) error) error {
 type entry struct {
 	dir     int // descriptor of the directory
 	name    string
-	path    string // to be told of
-	indexed bool   // it is in the index
+	path    string // for messages
+	indexed bool   // it is from the index
 	st      unix.Stat_t
 	marks
 }
 
 func (e *entry) kind() uint32 { return e.st.Mode & unix.S_IFMT }
 
-// isWhiteout reports whether the entry stands for nothing: it hides a name of lower.
+// isWhiteout reports whether the entry hides a name of lower and stands for nothing.
 func isWhiteout(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 }
 
 // statAt is lstat(2); "." is the directory itself.
@@ -150,15 +151,15 @@ func readLink(dir int, name string) (string, error) {
 	return string(buf[:n]), err
 }
 
-// marks are what extended attributes say of an entry.
+// marks are what the extended attributes of an entry say.
 type marks struct {
-	opaque   bool     // lower is not shown below
+	opaque   bool     // lower does not show through
 	metacopy bool     // the content is that of the origin
 	flags    bool     // chattr(1) was used
-	redirect string   // where in lower it comes from; "" is the same name
+	redirect string   // where in lower it comes from; "" for the same name
 	origin   uint64   // the number of the inode that it was copied from; 0: none
-	xattrs   []string // the user's, as upper has them
-	some     bool     // there is any
+	xattrs   []string // the user's, by their names in upper
+	some     bool     // it has extended attributes
 }
 
 // marks reads those of a name in a directory; "." is the directory itself.
@@ -192,7 +193,7 @@ func (r *reader) mark(m *marks, path, own, key string) error {
 		m.flags = true
 		return nil
 	case "opaque", "redirect", "origin":
-	default: // impure, nlink, uuid, upper: nothing to us
+	default: // impure, nlink, uuid, upper: not needed
 		return nil
 	}
 	value, err := r.xattr(path, key)
@@ -213,13 +214,13 @@ func (r *reader) mark(m *marks, path, own, key string) error {
 	return err
 }
 
-// xattr returns an extended attribute, good until the next call.
+// xattr returns an extended attribute, valid until the next call.
 func (r *reader) xattr(path, key string) ([]byte, error) {
 	return fill(r.value, func(p []byte) (int, error) { return unix.Lgetxattr(path, key, p) })
 }
 
-// xattrPath leads to a name in a directory, of which there is a descriptor: the calls for
-// extended attributes take none.
+// xattrPath returns a path to a name in a directory, given by descriptor: the calls for
+// extended attributes take no descriptor.
 func xattrPath(dir int, name string) string {
 	return "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name
 }
@@ -234,8 +235,8 @@ const (
 	fuseFID      = 12
 )
 
-// nodeOf returns the node id that a handle of lower has, which is the number of an inode;
-// 0 for an empty one, which stands where lower had none to give.
+// nodeOf returns the node id in a handle of lower, which is the number of an inode; 0 for
+// an empty handle, which the overlay writes if lower has none.
 func nodeOf(handle []byte) (uint64, error) {
 	if len(handle) == 0 || len(handle) >= 3 && handle[1] == handleMagic && handle[2] == 0 {
 		return 0, nil
@@ -252,8 +253,8 @@ func nodeOf(handle []byte) (uint64, error) {
 	return node, nil
 }
 
-// indexNode returns the node id that a name in the index stands for; 0 for what is no
-// entry of it, such as the kernel's temporary files.
+// indexNode returns the node id that a name in the index stands for; 0 for other names,
+// such as the kernel's temporary files.
 func indexNode(name string) (uint64, error) {
 	if strings.HasPrefix(name, "#") {
 		return 0, nil
