@@ -10,60 +10,59 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// Conditions that callers can tell apart.
+// Conditions that callers can distinguish.
 var (
-	// ErrNotExist: the store was asked, and has no archive of that key.
+	// ErrNotExist: the store answered that it has no archive of that key.
 	ErrNotExist = errors.New("no archive")
-	// ErrNoVersion: the archive of that commit is not kept, or not any more.
+	// ErrNoVersion: the archive of that commit is not, or no longer, kept.
 	ErrNoVersion = errors.New("no such version")
-	// ErrConflict: the archive is another one than the caller had seen.
+	// ErrConflict: the archive is not the one that the caller had seen.
 	ErrConflict = errors.New("conflict")
 	// ErrUnknown: the store's answer was lost; the write may or may not be done.
 	ErrUnknown = errors.New("may have been stored")
-	// ErrNotAllowed: this user may not do that in the store.
+	// ErrNotAllowed: the store does not allow this user to do that.
 	ErrNotAllowed = errors.New("not allowed")
-	// ErrUnreachable: the store did not answer, or answered that it is out of order.
+	// ErrUnreachable: the store did not answer, or reported a failure of its own.
 	ErrUnreachable = errors.New("store cannot be reached")
-	// ErrNotArchive: in the archive's place is something that is no file.
+	// ErrNotArchive: something other than a file is in the archive's place.
 	ErrNotArchive = errors.New("not an archive")
 	// ErrNotConditional: the store ignores the conditions of a write, so that two
 	// commits would overwrite each other; nothing is written to it.
 	ErrNotConditional = errors.New("the store ignores conditions")
-	// ErrFull: the store has no room for the archive.
+	// ErrFull: the store has no space for the archive.
 	ErrFull = errors.New("no space left in the store")
-	// ErrURL: the URL names no workspace, or options or a store that there are not.
+	// ErrURL: the URL names no workspace, or has unknown options or an unknown store.
 	ErrURL = errors.New("bad workspace URL")
 )
 
-// ConflictError says which revision was asked for and which one is there, and, after
-// Step.Overtaken, whose commits came in between. It is ErrConflict for errors.Is.
+// ConflictError has the expected and the actual revision and, after Step.Overtaken, the
+// commits in between. It is ErrConflict for errors.Is.
 type ConflictError struct {
 	Key        string
-	Want, Have Revision         // Have is empty where the store has no archive or did not say
-	Opened     archive.CommitID // the last commit of the archive that was opened, where that is known; "" for none
+	Want, Have Revision         // Have is empty if the store has no archive or did not say
+	Opened     archive.CommitID // the last commit of the opened archive, if known; "" for none
 
-	// Between are the commits that came in between, newest first, without their results;
-	// none where the archive that is there has no log. Further counts those beyond
-	// MaxBetween.
+	// Between are the commits in between, newest first, without their results; none if the
+	// current archive has no log. Further counts those beyond MaxBetween.
 	Between []archive.Record
 	Further int
 
-	// Paths are those that both have changed, of a commit that was to be merged: the first
+	// Paths are the paths that both sides have changed, for a commit to be merged: the first
 	// MaxPaths, in archive order. MorePaths counts the others.
 	Paths     []string
 	MorePaths int
 }
 
-// MaxPaths is how many paths a ConflictError has.
+// MaxPaths is the maximum number of paths in a ConflictError.
 const MaxPaths = 20
 
-// SetPaths notes the paths that both have changed.
+// SetPaths sets the paths that both sides have changed.
 func (e *ConflictError) SetPaths(paths []string) {
 	n := min(len(paths), MaxPaths)
 	e.Paths, e.MorePaths = paths[:n], len(paths)-n
 }
 
-// paths says what both have changed, for the message.
+// paths lists the paths that both sides have changed, for the message.
 func (e *ConflictError) paths() string {
 	if len(e.Paths) == 0 {
 		return ""
@@ -79,7 +78,7 @@ func (e *ConflictError) paths() string {
 	return s
 }
 
-// Error says what is there instead, by whom, and what to do.
+// Error describes the actual revision, its committers, and what to do.
 func (e *ConflictError) Error() string {
 	var what string
 	switch {
@@ -103,7 +102,7 @@ func orUnknown(r Revision) string {
 	return string(r)
 }
 
-// Error is the shape of a store's errors: op object: kind: cause; what to do.
+// Error is the form of a store's errors: op object: kind: cause; what to do.
 type Error struct {
 	Op, Object string // "open", "s3://bucket/key"
 	Kind       error  // one of the conditions above; nil if Cause says it all
@@ -136,8 +135,8 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// ContextError is for drivers: nil while ctx lives, else its error, and its cause where
-// that is another.
+// ContextError is for drivers: nil while ctx lives, else its error, and its cause if that is
+// different.
 func ContextError(ctx context.Context) error {
 	err := ctx.Err()
 	if err == nil {

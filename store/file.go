@@ -16,26 +16,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileStore keeps archives as files beneath a directory. There is one native
-// implementation of the promises of Store, docs/adr/0002 says why.
+// fileStore keeps archives as files beneath a directory. docs/adr/0002 explains why it is a
+// native implementation of Store.
 //
 // A commit writes a temporary file in a hidden directory beside the archive, makes it
 // durable, and then, under a lock of the archive's directory, compares the revision and
 // renames. A reader keeps the descriptor that it opened, so it needs no lock.
-//
-// What other tools do without the lock is seen, but not kept out: one that
-// truncates and rewrites the archive in place changes its revision, and one
-// that does so in the microseconds between our last look and the rename is lost.
+// Changes by other tools, without the lock, are detected but not prevented: a tool that
+// truncates and rewrites the archive in place changes its revision; if it does so in the
+// microseconds between our last check and the rename its change is lost.
 type fileStore struct {
 	root  string // absolute; keys are paths beneath it
-	label string // stands before a key in messages; "" shows the path of the file
+	label string // precedes a key in messages; "" shows the path of the file
 	sys   syscalls
 }
 
-// syscalls are the calls that a file system may lack, or that need not be made.
+// syscalls are calls that a file system may lack, or that can be omitted.
 type syscalls struct {
 	flock func(fd, how int) error
-	lock  func(fd int) error // of a whole file, for writing; waits for nobody
+	lock  func(fd int) error // of a whole file, for writing; does not block
 	fsync func(fd int) error
 }
 
@@ -57,7 +56,7 @@ type place struct {
 // maxName is the longest file name of Linux file systems, bytes.
 const maxName = 255
 
-// place finds the file of a key. ErrURL where no file can have that name.
+// place returns the file of a key. ErrURL if no file can have that name.
 func (s *fileStore) place(key string) (place, error) {
 	if err := CheckKey(key); err != nil {
 		return place{}, err
@@ -68,7 +67,7 @@ func (s *fileStore) place(key string) (place, error) {
 	}
 	name += suffix
 	if len(name) > maxName {
-		return place{}, fmt.Errorf("%w: the file name has %d bytes with %s, and may have %d; choose a shorter one", ErrURL, len(name), suffix, maxName)
+		return place{}, fmt.Errorf("%w: the file name has %d bytes with %s, and at most %d are allowed; choose a shorter one", ErrURL, len(name), suffix, maxName)
 	}
 	return place{key, dir, name}, nil
 }
@@ -99,7 +98,7 @@ func (s *fileStore) split(key string) (dir, name string, err error) {
 	segments := strings.Split(key, "/")
 	last := len(segments) - 1
 	if slices.Contains(segments[:last], homeName) {
-		return "", "", fmt.Errorf("%w: the key %q has a segment %q, which commits keep to themselves", ErrURL, key, homeName)
+		return "", "", fmt.Errorf("%w: the key %q has a segment %q, which is reserved for commits", ErrURL, key, homeName)
 	}
 	return filepath.Join(s.root, strings.Join(segments[:last], "/")), segments[last], nil
 }
@@ -110,11 +109,11 @@ func (s *fileStore) Open(ctx context.Context, key string) (Object, error) {
 	if err != nil {
 		return nil, s.fail("open", key, err)
 	}
-	settle(o.found.stamp)
+	waitClockTick(o.found.stamp)
 	return o, nil
 }
 
-// OpenTail implements TailOpener: nothing is fetched ahead from a file.
+// OpenTail implements TailOpener: nothing is prefetched from a file.
 func (s *fileStore) OpenTail(ctx context.Context, key string, _ int64) (Object, error) {
 	return s.Open(ctx, key)
 }
@@ -148,8 +147,7 @@ func (s *fileStore) List(ctx context.Context, prefix string) ([]Info, error) {
 	return infos, err
 }
 
-// ListPage implements Pager. All names are read, but no more files are opened than are in
-// the page.
+// ListPage implements Pager. It reads all names, but opens only the files of the page.
 func (s *fileStore) ListPage(ctx context.Context, prefix, after string, n int) (infos []Info, more bool, err error) {
 	infos, more, err = s.listFrom(ctx, prefix, after, n)
 	if errors.Is(err, unix.ENOENT) {
@@ -203,8 +201,8 @@ func (s *fileStore) listFrom(ctx context.Context, prefix, after string, n int) (
 	return infos, false, nil
 }
 
-// appendInfo adds the Info of the archive of key, which is in d. Something that is no file, or
-// is gone meanwhile, adds nothing.
+// appendInfo appends the Info of the archive of key, in d. It skips anything that is not a
+// file or no longer exists.
 func (d *dir) appendInfo(infos []Info, key string) ([]Info, error) {
 	name := key[strings.LastIndexByte(key, '/')+1:] + suffix
 	found, err := d.archive(name)
@@ -226,8 +224,8 @@ func (d *dir) appendInfo(infos []Info, key string) ([]Info, error) {
 	return append(infos, found.info(key)), nil
 }
 
-// Sync implements Syncer: a rename or a removal whose directory could not be flushed,
-// or has not been yet, may be undone by a crash.
+// Sync implements Syncer: a crash may undo a rename or a removal whose directory has not been
+// flushed.
 func (s *fileStore) Sync(ctx context.Context, key string) error {
 	if err := ContextError(ctx); err != nil {
 		return err
@@ -261,7 +259,7 @@ func (o *fileObject) Read(p []byte) (int, error) {
 
 var errOverwritten = errors.New("another tool overwrote the file in place while it was read")
 
-// ReadAt returns bytes only if the file was the same after they were read.
+// ReadAt returns bytes only if the file is unchanged after they were read.
 func (o *fileObject) ReadAt(p []byte, off int64) (int, error) {
 	n, err := o.found.file.ReadAt(p, off)
 	if err != nil && err != io.EOF {
@@ -277,8 +275,8 @@ func (o *fileObject) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// stamp is what of a file changes when its bytes do. A chmod, a chown and a new
-// or removed link change the ctime only, which for that reason is not in it.
+// stamp is the attributes of a file that change with its bytes. It does not include the ctime,
+// which a chmod, a chown and a new or removed link change too.
 type stamp struct {
 	size      int64
 	sec, nsec int64 // mtime
@@ -299,10 +297,10 @@ func stampOfFile(f *os.File) (stamp, error) {
 
 func (s stamp) time() time.Time { return time.Unix(s.sec, s.nsec) }
 
-// settle waits until a write would get another mtime than seen. File times advance with the
-// coarse clock, by ticks of 1 to 10 ms, so the second of two writes within one tick may
-// leave the mtime as it is.
-func settle(seen stamp) {
+// waitClockTick waits until a write would get an mtime other than seen's. File times advance
+// with the coarse clock, by ticks of 1 to 10 ms, so the second of two writes within one tick
+// may not change the mtime.
+func waitClockTick(seen stamp) {
 	const tick = 10 * time.Millisecond
 	for range 4 * tick / time.Millisecond {
 		var now unix.Timespec

@@ -14,8 +14,8 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// dir is an open directory. Everything is done relative to its descriptor, so
-// a directory that is renamed meanwhile is still one directory to us.
+// dir is an open directory. All operations are relative to its descriptor, so it stays the
+// same directory even if renamed.
 type dir struct {
 	fd   int
 	path string
@@ -34,7 +34,7 @@ func openDir(path string, access int, sys *syscalls) (*dir, error) {
 
 func (d *dir) close() { _ = unix.Close(d.fd) }
 
-// openat is openat(2) with O_CLOEXEC. An interrupted call is repeated.
+// openat is openat(2) with O_CLOEXEC. It retries an interrupted call.
 func openat(at int, path string, flags int, mode uint32) (fd int, err error) {
 	err = eintr.Retry(func() error {
 		fd, err = unix.Openat(at, path, flags|unix.O_CLOEXEC, mode)
@@ -66,7 +66,7 @@ func (d *dir) unlink(name string) error {
 	return eintr.Retry(func() error { return unix.Unlinkat(d.fd, name, 0) })
 }
 
-// sync makes the directory's names durable.
+// sync makes the directory's entries durable.
 func (d *dir) sync() error {
 	return eintr.Retry(func() error { return d.sys.fsync(d.fd) })
 }
@@ -83,9 +83,9 @@ func (f *found) info(key string) Info {
 	return Info{Key: key, Revision: f.revision, Size: f.stamp.size, ModTime: f.stamp.time()}
 }
 
-// archive opens the archive of that name, which the caller closes. It opens
-// nothing but a regular file: a FIFO would block, a device could act, and a
-// symlink would be replaced by the next commit while readers follow it.
+// archive opens the archive of that name, which the caller closes. It opens only a regular
+// file: opening a FIFO would block, opening a device could have effects, and a symlink would
+// be replaced by the next commit while readers follow it.
 func (d *dir) archive(name string) (*found, error) {
 	st, err := d.stat(name)
 	if err != nil {
@@ -110,8 +110,8 @@ func (d *dir) archive(name string) (*found, error) {
 
 var errUnsteady = errors.New("another tool is writing the file in place")
 
-// examine finds the revision of an open archive. A file that changes while it
-// is looked at is looked at again, a few times.
+// examine determines the revision of an open archive. It retries a few times if the file
+// changes meanwhile.
 func examine(file *os.File) (*found, error) {
 	for range 3 {
 		var st unix.Stat_t
@@ -133,15 +133,15 @@ func examine(file *os.File) (*found, error) {
 	return nil, errUnsteady
 }
 
-// tailBytes of an archive go into its revision.
+// tailBytes is the length of the end of an archive that is part of its revision.
 const tailBytes = 4096
 
 // revision identifies a file: a digest of its inode number, size, mtime and last
-// 4 KiB. The mtime and the inode change with every replacement and every write,
-// but an inode number comes back, an mtime has the grain of a clock tick, and
-// both can be set. The tail does not: an archive ends with the checksum of all
-// of it and, if it is ours, with the random id of the commit.
-// The device is left out; it changes with each mount of the file system.
+// 4 KiB. The mtime and the inode change with every replacement and every write, but inode
+// numbers are reused, an mtime has the granularity of a clock tick, and both can be set. The
+// tail is unique: an archive ends with a checksum of all of it and, if it is ours, with the
+// random id of the commit. The device is left out; it changes with each mount of the file
+// system.
 func revision(file *os.File, ino uint64, seen stamp) (Revision, error) {
 	h := sha256.New()
 	var head [4 * 8]byte
@@ -156,7 +156,7 @@ func revision(file *os.File, ino uint64, seen stamp) (Revision, error) {
 	return Revision(hex.EncodeToString(h.Sum(nil)[:16])), nil
 }
 
-// notRegularError says what is in an archive's place.
+// notRegularError describes what is in an archive's place.
 type notRegularError struct{ mode uint32 }
 
 func (e *notRegularError) Error() string {
@@ -184,8 +184,8 @@ const (
 	bcachefsMagic = 0xca451a4e
 )
 
-// local reports whether the file system belongs to this host alone. One that is
-// not known counts as shared.
+// local reports whether the file system belongs to this host alone. An unknown one counts as
+// shared.
 func (d *dir) local() bool {
 	var st unix.Statfs_t
 	if err := eintr.Retry(func() error { return unix.Fstatfs(d.fd, &st) }); err != nil {

@@ -9,15 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// callerError marks an error of the caller's own function, which means what it
-// means to the caller.
+// callerError marks an error of the caller's own function, which is passed through unchanged.
 type callerError struct{ err error }
 
 func (e *callerError) Error() string { return e.err.Error() }
 func (e *callerError) Unwrap() error { return e.err }
 
-// meanings of the file system's errors. What is not here means that the store
-// could not do what it should.
+// meanings of the file system's errors. Any other error means that the store failed.
 var meanings = []struct {
 	errnos []unix.Errno
 	kind   error
@@ -33,7 +31,7 @@ var meanings = []struct {
 	{[]unix.Errno{unix.ENOSPC, unix.EDQUOT}, ErrFull, "the disk (or its quota) is full; make room and try again"},
 }
 
-// strangeHome are the errors of a home that is not what we make.
+// strangeHome are the errors of a home that we did not create.
 var strangeHome = []error{unix.EACCES, unix.EPERM, unix.ENOTDIR, unix.ELOOP, unix.EISDIR}
 
 // fail returns err in the shape of this package's errors; nil for nil.
@@ -44,7 +42,7 @@ func (s *fileStore) fail(op, key string, err error) error {
 	e := &Error{Op: op, Object: s.object(key), Cause: err}
 	e.Kind, e.Todo = meaning(err)
 	if e.Kind != nil && errors.Is(err, e.Kind) {
-		e.Kind = nil // the cause says it
+		e.Kind = nil // the cause says it all
 	}
 	var conflict *ConflictError
 	if errors.As(err, &conflict) {
@@ -56,8 +54,7 @@ func (s *fileStore) fail(op, key string, err error) error {
 	return e
 }
 
-// meaning returns the condition that err is, and what can be done; nil where err
-// says it itself.
+// meaning returns the condition of err, and what the user can do; nil if err itself says it.
 func meaning(err error) (kind error, todo string) {
 	var caller *callerError
 	var other *notRegularError
@@ -89,7 +86,7 @@ func meaning(err error) (kind error, todo string) {
 	return ErrUnreachable, ""
 }
 
-// object is what messages call the archive of a key, or a prefix.
+// object returns the name in messages of the archive of a key, or of a prefix.
 func (s *fileStore) object(key string) string {
 	if s.label != "" {
 		return s.label + key

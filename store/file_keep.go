@@ -12,15 +12,15 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// cannotLink are the answers of link(2) where a file can have no second name: the file
-// system has no links, or no more, or the file is another user's (protected_hardlinks).
+// cannotLink are the errors of link(2) for a file that cannot have another hard link: the file
+// system has none, or no more, or the file is another user's (protected_hardlinks).
 var cannotLink = []error{unix.EPERM, unix.EACCES, unix.EXDEV, unix.EMLINK, unix.ENOSYS, unix.EOPNOTSUPP}
 
-// linkat is link(2), which tests forbid.
+// linkat is link(2), which tests can disable.
 var linkat = unix.Linkat
 
-// Keep implements Keeper: the archive has a second name. The next commit puts another file
-// in the place of the first one.
+// Keep implements Keeper by a hard link to the archive. The next commit replaces the original
+// name.
 func (s *fileStore) Keep(ctx context.Context, key string, rev Revision, as string) error {
 	to, err := s.place(as)
 	if err == nil {
@@ -44,8 +44,8 @@ func (s *fileStore) keep(ctx context.Context, d *dir, p place, rev Revision, to 
 	return err
 }
 
-// link makes a second name for the archive of p, which is in d and of revision rev.
-// errors.ErrUnsupported where it can have none.
+// link makes a hard link to the archive of p, in d, of revision rev. errors.ErrUnsupported if
+// it cannot have one.
 func (s *fileStore) link(d *dir, p place, rev Revision, to place) error {
 	st, err := d.compare(p, rev)
 	if err != nil {
@@ -77,26 +77,26 @@ func (s *fileStore) link(d *dir, p place, rev Revision, to place) error {
 	return v.sync()
 }
 
-// duplicate makes a copy of the archive of p, for those who may read that one.
+// duplicate copies the archive of p, for the same users.
 func (s *fileStore) duplicate(ctx context.Context, d *dir, p place, rev Revision, to place) error {
 	found, err := d.archive(p.name)
 	if err != nil {
 		return err
 	}
 	o := &fileObject{store: s, key: p.key, found: found}
-	defer func() { _ = o.Close() }() // it was only read
+	defer func() { _ = o.Close() }() // it was opened for reading
 	if found.revision != rev {
 		return &ConflictError{Key: p.key, Want: rev, Have: found.revision}
 	}
 	_, err = s.put(ctx, to, composed(o, []Piece{{Len: found.stamp.size}}), &PutOptions{}, found.stat)
 	if errors.As(err, new(*ConflictError)) {
-		return nil // it is there already
+		return nil // it exists already
 	}
 	return err
 }
 
-// makeVersions opens the directory of the versions of an archive in d, and makes it for
-// those who may use d, if need be.
+// makeVersions opens the directory of the versions of an archive in d, and creates it, for the
+// users of d, if need be.
 func (s *fileStore) makeVersions(d *dir, path string) (*dir, error) {
 	made, err := s.makeDir(path, "")
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *fileStore) makeVersions(d *dir, path string) (*dir, error) {
 	return openDir(path, unix.O_RDONLY, &s.sys)
 }
 
-// admit gives a directory owner, group and mode of another one.
+// admit sets the owner, group and mode of a directory to those of another one.
 func admit(path string, st *unix.Stat_t) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -132,12 +132,11 @@ func admit(path string, st *unix.Stat_t) error {
 	if f.Chown(int(st.Uid), int(st.Gid)) != nil {
 		_ = f.Chown(-1, int(st.Gid))
 	}
-	_ = unix.Fchmod(int(f.Fd()), st.Mode&0o7777) // file systems without modes let in whom they let in
+	_ = unix.Fchmod(int(f.Fd()), st.Mode&0o7777) // file systems without modes ignore it
 	return nil
 }
 
-// errNotTrusted is for a directory whose owner could put other archives in the place of
-// versions.
+// errNotTrusted is for a directory whose owner could replace versions by other archives.
 var errNotTrusted = errors.New("it belongs to another user, who could change what is in it; remove it, or keep workspaces in a directory of their own")
 
 func (s *fileStore) trusted(d *dir, path string) error {
@@ -152,7 +151,7 @@ func (s *fileStore) trusted(d *dir, path string) error {
 	return nil
 }
 
-// Drop implements Keeper. The directory of the last version goes with it.
+// Drop implements Keeper. The directory is removed with its last version.
 func (s *fileStore) Drop(ctx context.Context, as string, rev Revision) error {
 	err := s.at(ctx, as, unix.O_RDONLY, func(p place, d *dir) error { return s.drop(d, p, rev) })
 	return s.fail("delete", as, err)

@@ -11,21 +11,21 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// Bounds of the wait for a lock, which commits hold for a compare and a rename only.
+// Bounds of the wait for a lock, which commits hold only for a compare and a rename.
 const (
-	lockMessage  = time.Second // after which the log hears of it
+	lockMessage  = time.Second // after which the wait is logged
 	lockPatience = time.Minute
 )
 
-// lockedError says that somebody had the lock of a directory all the time.
+// lockedError: another process held the lock of a directory all the time.
 type lockedError struct{ path string }
 
 func (e *lockedError) Error() string {
 	return fmt.Sprintf("another process has held the lock %s for %v", e.path, lockPatience)
 }
 
-// lock takes the directory for one commit. It waits until ctx ends, and not longer than
-// lockPatience. ENOENT means that d itself is removed.
+// lock locks the directory for one commit. It waits until ctx ends, but at most for
+// lockPatience. ENOENT means that d itself was removed.
 func (d *dir) lock(ctx context.Context) (unlock func(), err error) {
 	w := &lockWait{path: d.path + "/" + homeName + "/" + lockName, since: time.Now()}
 	err = d.withHome(func(home *dir) error {
@@ -47,7 +47,7 @@ func (d *dir) lock(ctx context.Context) (unlock func(), err error) {
 	return unlock, err
 }
 
-// homeErrorOf is err of a call in a home; ENOENT stays what it is.
+// homeErrorOf wraps the error of a call in a home; ENOENT is unchanged.
 func homeErrorOf(home *dir, err error) error {
 	if errors.Is(err, unix.ENOENT) {
 		return err
@@ -62,8 +62,7 @@ type lockWait struct {
 	told  bool // the log has heard of it
 }
 
-// wait calls try until nobody else has the lock. A lock that blocks in the kernel could
-// not be given up.
+// wait calls try until it gets the lock. A wait in the kernel could not be cancelled.
 func (w *lockWait) wait(ctx context.Context, try func() error) error {
 	const most = 20 * time.Millisecond
 	for pause := 200 * time.Microsecond; ; pause = min(2*pause, most) {

@@ -15,8 +15,8 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// errVanished says that a directory was removed while we went into it.
-var errVanished = errors.New("the directory is removed again and again")
+// errVanished: a directory was removed while we used it.
+var errVanished = errors.New("the directory is removed repeatedly")
 
 // Put implements Store.
 func (s *fileStore) Put(ctx context.Context, key string, write func(io.Writer) error, opts *PutOptions) (Info, error) {
@@ -28,7 +28,7 @@ func (s *fileStore) Put(ctx context.Context, key string, write func(io.Writer) e
 		return Info{}, s.fail("put", key, err)
 	}
 	var info Info
-	for range 10 { // a failed Put of another writer removes the directories it made
+	for range 10 { // a failed Put of another writer removes the directories that it created
 		info, err = s.put(ctx, p, write, opts, nil)
 		if !errors.Is(err, errVanished) {
 			break
@@ -40,8 +40,8 @@ func (s *fileStore) Put(ctx context.Context, key string, write func(io.Writer) e
 	return info, nil
 }
 
-// put is Put; like has the owner and permissions of an archive that replaces none, and may be
-// nil.
+// put is Put; like, which may be nil, has the owner and permissions for an archive that
+// replaces none.
 func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) error, opts *PutOptions, like *unix.Stat_t) (info Info, err error) {
 	if err := ContextError(ctx); err != nil {
 		return Info{}, err
@@ -89,7 +89,7 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 	}
 	keepOwner(t.file, like)
 	stored, err = t.rename(d, p, old == nil)
-	unlock() // others need not wait for the disk: the next one makes this durable too
+	unlock() // others need not wait for the disk: the next writer makes this durable too
 	if err != nil {
 		return Info{}, err
 	}
@@ -99,7 +99,7 @@ func (s *fileStore) put(ctx context.Context, p place, write func(io.Writer) erro
 	return found.info(p.key), nil
 }
 
-// vanished turns the ENOENT of a directory into its meaning for a Put.
+// vanished translates the ENOENT of a directory for a Put.
 func vanished(err error, replace Revision) error {
 	if !errors.Is(err, unix.ENOENT) {
 		return err
@@ -110,8 +110,8 @@ func vanished(err error, replace Revision) error {
 	return errVanished
 }
 
-// compare returns a *ConflictError unless the archive has that revision, and else its stat;
-// nil where there is to be none, and is none.
+// compare returns a *ConflictError unless the archive has that revision, and otherwise its
+// stat; nil if want is empty and there is no archive.
 func (d *dir) compare(p place, want Revision) (*unix.Stat_t, error) {
 	found, err := d.archive(p.name)
 	if errors.Is(err, unix.ENOENT) {
@@ -130,13 +130,13 @@ func (d *dir) compare(p place, want Revision) (*unix.Stat_t, error) {
 	return found.stat, nil
 }
 
-// freshness is how old a caller's permission to write may be when the write is done.
+// freshness is the maximum age of a caller's permission when the write is done.
 const freshness = time.Second
 
-// lockFor takes the lock of the directory for a write that replaces the revision want, and
-// returns what compare does. before is asked without the lock, since a caller that takes
-// long, or is stopped, must not keep all other writers of the directory waiting; so it is
-// asked again where the lock, or anything else, took longer than freshness.
+// lockFor acquires the lock of the directory for a write that replaces the revision want, and
+// returns the result of compare. It calls before without the lock, since a slow or stopped
+// caller must not block all other writers of the directory; so it calls before once more if
+// the lock, or anything else, took longer than freshness.
 func (d *dir) lockFor(ctx context.Context, p place, want Revision, before func(context.Context) error) (unlock func(), old *unix.Stat_t, err error) {
 	for {
 		if err := ContextError(ctx); err != nil {
@@ -161,7 +161,7 @@ func (d *dir) lockFor(ctx context.Context, p place, want Revision, before func(c
 	}
 }
 
-// ask calls before, which may be nil, unless the conflict is plain to see already.
+// ask calls before, which may be nil, unless there is already a conflict.
 func (d *dir) ask(ctx context.Context, p place, want Revision, before func(context.Context) error) error {
 	if before == nil {
 		return nil
@@ -175,9 +175,9 @@ func (d *dir) ask(ctx context.Context, p place, want Revision, before func(conte
 	return nil
 }
 
-// rename makes the file the archive in d. A new archive does not take the place of one that
-// a tool without the lock has just made. stored says whether the file may be the archive,
-// also where there is an error.
+// rename makes the file the archive in d. A first archive does not replace one that a tool has
+// just created without the lock. stored reports, even with an error, whether the file may have
+// become the archive.
 //
 // Preconditions: d is locked and the file durable.
 func (t *temp) rename(d *dir, p place, create bool) (stored bool, err error) {
@@ -200,10 +200,11 @@ func (t *temp) rename(d *dir, p place, create bool) (stored bool, err error) {
 	return false, fmt.Errorf("rename: %w", err)
 }
 
-// refusals are answers to a rename that are a server's, and not those of a lost answer. ENOENT is none: a network file system may repeat a rename that was done.
+// refusals are errors of a rename that are definite, and not due to a lost answer. ENOENT is
+// not definite: a network file system may repeat a completed rename.
 var refusals = []error{unix.EACCES, unix.EPERM, unix.EROFS, unix.ENOSPC, unix.EDQUOT, unix.EISDIR, unix.ENOTDIR}
 
-// permissions are those that a new archive is made with, before the umask.
+// permissions are those for creating a new archive, before the umask.
 func permissions(old *unix.Stat_t) uint32 {
 	if old == nil {
 		return 0o666
@@ -211,7 +212,7 @@ func permissions(old *unix.Stat_t) uint32 {
 	return old.Mode & 0o777
 }
 
-// keepOwner sets the owner and permissions of a successor to those of what it replaces, as
+// keepOwner sets the owner and permissions of a successor to those of the replaced archive, as
 // far as this user may, as if it had been written in place.
 func keepOwner(f *os.File, old *unix.Stat_t) {
 	if old == nil {
@@ -223,9 +224,8 @@ func keepOwner(f *os.File, old *unix.Stat_t) {
 	_ = f.Chmod(os.FileMode(old.Mode & 0o777))
 }
 
-// makeDir makes the directory of an archive, and those above it. made
-// are those that were not there, deepest last, also where there is an error.
-// Where an archive is to be replaced there must be a directory already.
+// makeDir creates the directory of an archive, and its parents. made are the new ones, deepest
+// last, even with an error. If an archive is to be replaced the directory must exist already.
 func (s *fileStore) makeDir(path string, replace Revision) (made []string, err error) {
 	var missing []string
 	for at := path; ; at = filepath.Dir(at) {
@@ -262,7 +262,8 @@ func (s *fileStore) syncDir(path string) error {
 	return d.sync()
 }
 
-// removeDirs removes directories that have no archive, deepest last in the list.
+// removeDirs removes those of the directories that have no archive; the deepest is last in the
+// list.
 func (s *fileStore) removeDirs(made []string) {
 	for _, path := range slices.Backward(made) {
 		if unix.Rmdir(path) == nil {
@@ -278,14 +279,14 @@ func (s *fileStore) removeDirs(made []string) {
 	}
 }
 
-// empty reports whether nothing but a home is in d.
+// empty reports whether d contains nothing except a home.
 func (d *dir) empty() bool {
 	names, err := d.names()
 	return err == nil && slices.Equal(names, []string{homeName})
 }
 
-// Writable looks whether this user may make files in the directory of key or,
-// while it does not exist, in the next one above.
+// Writable checks whether this user may create files in the directory of key or, if that does
+// not exist, in the closest parent.
 func (s *fileStore) Writable(_ context.Context, key string) error {
 	p, err := s.place(key)
 	if err != nil {
@@ -302,8 +303,8 @@ func (s *fileStore) Writable(_ context.Context, key string) error {
 	}
 }
 
-// mayMakeFiles also asks for reading, which flushing a directory needs, and for the home
-// if there is one.
+// mayMakeFiles also checks the permission to read, which flushing a directory needs, and the
+// home if there is one.
 func mayMakeFiles(path string) error {
 	d, err := openDir(path, unix.O_PATH, &durable)
 	if err != nil {
@@ -322,7 +323,7 @@ func mayMakeFiles(path string) error {
 	return nil
 }
 
-// Delete implements Store. Directories stay, though they be empty.
+// Delete implements Store. It does not remove empty directories.
 func (s *fileStore) Delete(ctx context.Context, key string, rev Revision, before func(context.Context) error) error {
 	err := s.at(ctx, key, unix.O_RDONLY, func(p place, d *dir) error { return d.delete(ctx, p, rev, before) })
 	return s.fail("delete", key, err)

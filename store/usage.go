@@ -11,12 +11,12 @@ import (
 // Usage is a workspace with its versions.
 type Usage struct {
 	Workspace
-	Gone     bool      // it has no archive, and its versions are left
+	Gone     bool      // it has no archive, only versions
 	Versions []Version // the newest first
 }
 
-// VersionBytes is what the versions take: those of a directory that are another name of the
-// archive take nothing until it is replaced.
+// VersionBytes is the total size of the versions. In a directory a version that is a hard link
+// to the current archive takes no space until that is replaced.
 func (u *Usage) VersionBytes() (sum int64) {
 	for _, v := range u.Versions {
 		sum += v.Size
@@ -24,9 +24,9 @@ func (u *Usage) VersionBytes() (sum int64) {
 	return sum
 }
 
-// UsageOf returns the workspaces beneath a prefix with their versions, sorted by name, and
-// those that have versions only, if there are workspaces in the same place or it is that of the
-// prefix itself: directly beneath it, or, where recursive is set, all.
+// UsageOf returns the workspaces beneath a prefix with their versions, sorted by name: those
+// directly beneath it, or all if recursive is set. It includes workspaces that only have
+// versions, in directories with other workspaces and in that of the prefix.
 func UsageOf(ctx context.Context, prefixURL string, recursive bool) (found []Usage, err error) {
 	u, err := ParsePrefix(prefixURL)
 	if err != nil {
@@ -70,7 +70,7 @@ func (u URL) usage(ctx context.Context, s Store, recursive bool) ([]Usage, error
 	return found, nil
 }
 
-// addVersions adds the versions that are kept in a directory of archives to their workspaces.
+// addVersions adds the versions in a directory of archives to their workspaces.
 func (u URL) addVersions(ctx context.Context, s Store, found []Usage, dir string) ([]Usage, error) {
 	all, ok := s.(Lister)
 	if !ok { // a version is beneath the name of its workspace
@@ -95,7 +95,7 @@ func (u URL) addVersions(ctx context.Context, s Store, found []Usage, dir string
 	return found, nil
 }
 
-// versionsByKey sorts versions to the keys of their workspaces, as URL.Versions has them.
+// versionsByKey groups versions by the keys of their workspaces, as URL.Versions has them.
 func versionsByKey(infos []Info) map[string][]Version {
 	byKey := map[string][]Info{}
 	for _, info := range infos {
@@ -123,7 +123,7 @@ func cutLast(s string) (before, after string, found bool) {
 	return s[:i], s[i+1:], true
 }
 
-// noLister is the error where a driver lists one level only.
+// noLister is the error of a driver that lists only one level.
 func noLister(prefix string) error {
 	return &Error{Op: "list", Object: prefix, Cause: fmt.Errorf("%w: the driver lists one level only", errors.ErrUnsupported), Todo: "list it level by level"}
 }

@@ -13,24 +13,23 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// versionsName is the directory beside an archive that has the versions of it, each the
-// archive of a key of its own: DIR/.workdir-versions/NAME/COMMIT. No list shows what is
-// beneath it as a workspace.
+// versionsName is the directory beside an archive for its versions, each an archive with its
+// own key: DIR/.workdir-versions/NAME/COMMIT. Lists do not show them as workspaces.
 const versionsName = ".workdir-versions"
 
-// Version is an archive that a commit has replaced and that is kept.
+// Version is a kept archive that a commit has replaced.
 type Version struct {
 	ID archive.CommitID // of the commit that made it
 	Info
 }
 
-// versionsOf is what the keys of the versions of a workspace begin with.
+// versionsOf returns the prefix of the keys of a workspace's versions.
 func versionsOf(key string) string {
 	name := strings.LastIndexByte(key, '/') + 1
 	return key[:name] + versionsName + "/" + key[name:] + "/"
 }
 
-// isVersion reports whether the key is one of a version.
+// isVersion reports whether the key is that of a version.
 func isVersion(key string) bool { return strings.Contains("/"+key, "/"+versionsName+"/") }
 
 // foreignMark begins the ids of versions whose archives have no log, and so no commit.
@@ -48,18 +47,19 @@ const (
 	wholeID    = 32
 )
 
-// commitAtEnd is a version at the end of a URL, or one that is meant as a part of the name.
+// commitAtEnd matches a version at the end of a URL, or an escaped one that is part of the
+// name.
 var commitAtEnd = regexp.MustCompile(`@([0-9a-f]{8,32})(@*)$`)
 
-// isDate reports whether what could be the beginning of a commit's id is decimal digits alone,
-// as dates and times are. Nobody means a commit by it.
+// isDate reports whether a possible beginning of a commit's id consists of decimal digits
+// only, like dates and times. It then does not mean a commit.
 func isDate(id string) bool {
 	return len(id) < wholeID && strings.Trim(id, "0123456789") == ""
 }
 
-// cutCommit splits a version off a key: what follows its last "@" is one, where it is 8 to
-// 32 hexadecimal digits and no date. A key that ends so by itself has one more "@" at its
-// end, which is cut.
+// cutCommit splits a version off a key: 8 to 32 hexadecimal digits after its last "@", unless
+// they are a date. If the name itself ends in that way, one more "@" is appended to it, which
+// cutCommit removes.
 func cutCommit(key string) (string, archive.CommitID) {
 	at := commitAtEnd.FindStringSubmatchIndex(key)
 	switch {
@@ -71,7 +71,7 @@ func cutCommit(key string) (string, archive.CommitID) {
 	return key[:at[0]], archive.CommitID(key[at[2]:at[3]])
 }
 
-// joinCommit is the reverse of cutCommit.
+// joinCommit is the inverse of cutCommit.
 func joinCommit(key string, id archive.CommitID) string {
 	if id != "" {
 		return key + "@" + string(id)
@@ -82,8 +82,8 @@ func joinCommit(key string, id archive.CommitID) string {
 	return key
 }
 
-// At is u with a version: a commit's id, or 8 digits or more of its beginning. ErrURL for what
-// is none.
+// At returns u with a version: a commit's id, or at least 8 digits of its beginning. ErrURL if
+// it is invalid.
 func (u URL) At(commit string) (URL, error) {
 	if u.Commit != "" {
 		return URL{}, fmt.Errorf("%w: %s names a version already", ErrURL, u.Redacted())
@@ -95,7 +95,7 @@ func (u URL) At(commit string) (URL, error) {
 	return u, nil
 }
 
-// IsVersion returns ErrURL where u names a version, which nothing can be written to.
+// IsVersion returns ErrURL if u names a version, which is read-only.
 func (u URL) IsVersion(op string) error {
 	if u.Commit == "" {
 		return nil
@@ -106,11 +106,10 @@ func (u URL) IsVersion(op string) error {
 	}
 }
 
-// OpenArchive opens the archive that u names in s, which is as OpenBucket returned it: the
-// current one of its key, as OpenTail does, or a version, which is seen to be that version.
-//
-// Errors: ErrNoVersion where that version is not kept, or not any more; those of OpenTail;
-// those of archive.ReadLog.
+// OpenArchive opens the archive that u names in s, a store returned by OpenBucket: the current
+// one of its key, as OpenTail does, or a version, which it verifies.
+// Errors: ErrNoVersion if that version is not, or no longer, kept; those of OpenTail; those of
+// archive.ReadLog.
 func (u URL) OpenArchive(ctx context.Context, s Store, tail int64) (Object, error) {
 	if u.Commit == "" {
 		return OpenTail(ctx, s, u.Key, tail)
@@ -142,8 +141,8 @@ func (u URL) OpenArchive(ctx context.Context, s Store, tail int64) (Object, erro
 	return o, nil
 }
 
-// findVersion returns the key of the one version whose id begins with u.Commit; "" where
-// there is none.
+// findVersion returns the key of the only version whose id begins with u.Commit; "" without
+// one.
 func (u URL) findVersion(ctx context.Context, s Store) (string, error) {
 	infos, err := s.List(ctx, versionsOf(u.Key))
 	if err != nil {
@@ -163,8 +162,8 @@ func (u URL) findVersion(ctx context.Context, s Store) (string, error) {
 	}
 }
 
-// check holds a version against its name: a tool that wrote the archive in place while it
-// had two names has changed the version too.
+// check compares a version with its name: a tool that wrote the archive in place while it had
+// two names has changed the version too.
 func (u URL) check(o Object, id string) error {
 	log, err := archive.ReadLog(o, o.Info().Size)
 	switch {
@@ -178,7 +177,7 @@ func (u URL) check(o Object, id string) error {
 	return nil
 }
 
-// openHead opens the archive that is there now, if the version that is meant is that one.
+// openHead opens the current archive, if that is the requested version.
 func (u URL) openHead(ctx context.Context, s Store, tail int64) (Object, error) {
 	o, err := OpenTail(ctx, s, u.Key, tail)
 	if errors.Is(err, ErrNotExist) {
@@ -207,8 +206,8 @@ func (u URL) noVersion(why string) error {
 	return &Error{Op: "open", Object: u.Redacted(), Kind: ErrNoVersion, Cause: errors.New(why), Todo: "\"workdir-mount log\" shows which versions there are"}
 }
 
-// Versions returns the versions of a workspace, the newest first; the archive that is there
-// now is none, unless a commit that failed has left it among them.
+// Versions returns the versions of a workspace, the newest first, without the current archive,
+// unless a failed commit has left it among them.
 func (u URL) Versions(ctx context.Context, s Store) ([]Version, error) {
 	infos, err := s.List(ctx, versionsOf(u.Key))
 	if err != nil {
