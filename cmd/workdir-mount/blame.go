@@ -37,8 +37,8 @@ type blamed struct {
 	Path    string           `json:"path"`
 	RawPath []byte           `json:"rawPath,omitempty"` // the path where it is not UTF-8
 	Kind    workspace.Kind   `json:"kind"`
-	Commit  archive.CommitID `json:"commit"`
-	Record  *loggedCommit    `json:"record,omitempty"` // left out where the log has forgotten the commit
+	Commit  archive.CommitID `json:"commitId"`
+	Record  *loggedCommit    `json:"commit,omitempty"` // left out where the log has forgotten the commit
 }
 
 // blamedWorkspace is what blame --json tells.

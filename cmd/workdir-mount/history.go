@@ -23,8 +23,8 @@ import (
 
 // loggedCommit is what log and verify --json tell of a commit.
 type loggedCommit struct {
-	ID            archive.CommitID        `json:"id"`
-	Parent        archive.CommitID        `json:"parent,omitempty"`
+	ID            archive.CommitID        `json:"commitId"`
+	Parent        archive.CommitID        `json:"parentId,omitempty"`
 	Time          time.Time               `json:"time"`
 	Tool          string                  `json:"tool,omitempty"`
 	Host          string                  `json:"host,omitempty"`
@@ -32,7 +32,7 @@ type loggedCommit struct {
 	Origin        archive.Origin          `json:"origin,omitzero"`
 	Message       string                  `json:"message,omitempty"`
 	Command       string                  `json:"command,omitempty"`
-	Restored      string                  `json:"restored,omitempty"`    // the commit whose state a rollback has brought back
+	Restored      string                  `json:"restoredId,omitempty"`  // the commit whose state a rollback has brought back
 	Differences   *[]workspace.Difference `json:"differences,omitempty"` // of log with a way to show them: from the parent to this commit
 	Version       *keptVersion            `json:"version,omitempty"`     // of log: the archive is kept
 	ResultBytes   *int                    `json:"resultBytes,omitempty"` // of the result that is kept
@@ -225,7 +225,7 @@ type workspaceLog struct {
 
 // loggedVersion is a version without a commit.
 type loggedVersion struct {
-	ID archive.CommitID `json:"id"`
+	ID archive.CommitID `json:"commitId"`
 	keptVersion
 }
 

@@ -59,7 +59,7 @@ stays. --dry-run says what would go. If there is no workspace the exit code is 1
 type prunedWorkspace struct {
 	Name         string    `json:"name"`
 	URL          string    `json:"url"`
-	Removed      bool      `json:"removed"`
+	Removed      bool      `json:"deleted"`
 	Why          string    `json:"why"`
 	Size         int64     `json:"size"` // of the archive
 	ModTime      time.Time `json:"modTime"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -128,5 +129,49 @@ func TestSchemaRefuses(t *testing.T) {
 		if validate(def, line) == nil {
 			t.Errorf("%s: %s passes", def, line)
 		}
+	}
+}
+
+// A commit's id is called commitId, or after its role, as parentId. No name stands twice in one
+// object, where only the last one would count.
+func TestSchemaNames(t *testing.T) {
+	text, err := os.ReadFile(schemaPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkNames(t, json.NewDecoder(bytes.NewReader(text)), "")
+}
+
+// checkNames reads one value, which is at path.
+func checkNames(t *testing.T, d *json.Decoder, path string) {
+	t.Helper()
+	token, err := d.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token == "#/$defs/commitId" && !strings.HasSuffix(path, "Id/$ref") {
+		t.Errorf("%s is a commit's id", path)
+	}
+	if _, isDelim := token.(json.Delim); !isDelim {
+		return
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		name := ""
+		if token == json.Delim('{') {
+			key, err := d.Token()
+			if err != nil {
+				t.Fatal(err)
+			}
+			name = fmt.Sprint(key)
+			if seen[name] {
+				t.Errorf("%s has %s twice", path, name)
+			}
+			seen[name] = true
+		}
+		checkNames(t, d, path+"/"+name)
+	}
+	if _, err := d.Token(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -117,7 +117,7 @@ on. If another commit comes in between nothing is stored (exit code 104).`,
 // rolledBack is what rollback --json tells.
 type rolledBack struct {
 	URL      string           `json:"url"`
-	Restored archive.CommitID `json:"restored"`
+	Restored archive.CommitID `json:"restoredId"`
 	Stored   bool             `json:"stored"`
 	CommitID archive.CommitID `json:"commitId,omitempty"`
 	Revision store.Revision   `json:"revision"`
