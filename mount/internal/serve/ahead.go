@@ -10,12 +10,12 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// aheadFile is where what was fetched of an archive is kept, compressed. It has no name,
-// so that it goes with the process, however that ends.
+// aheadFile keeps the compressed parts of an archive that were fetched. It has no name, so
+// that it disappears with the process, however that ends.
 type aheadFile struct {
-	budget *budget // that size is given back to; nil for a file on disk
+	budget *budget // gets size back; nil for a file on disk
 	file   aheadContent
-	size   int64 // at most; it is set aside; 0: no limit
+	size   int64 // limit, reserved in budget; 0: no limit
 }
 
 type aheadContent interface {
@@ -23,7 +23,7 @@ type aheadContent interface {
 	Close() error
 }
 
-// newAheadFile makes a file of memory.
+// newAheadFile makes a file in memory.
 func (b *budget) newAheadFile(size int64) *aheadFile {
 	size = b.takeAhead(size)
 	if size == 0 {
@@ -47,10 +47,10 @@ func (a *aheadFile) close() {
 	}
 }
 
-// cacheFile is a file without a name on a disk, of which it leaves some free.
+// cacheFile is a file without a name on a disk; a part of the disk stays free.
 type cacheFile struct{ *os.File }
 
-// newCacheFile makes a file in dir. Where the file system has no O_TMPFILE (NFS), it has
+// newCacheFile makes a file in dir. If the file system has no O_TMPFILE (NFS), the file has
 // a name for a moment.
 func newCacheFile(dir string) (cacheFile, error) {
 	f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR, 0o600)
@@ -67,8 +67,8 @@ func newCacheFile(dir string) (cacheFile, error) {
 	return cacheFile{f}, nil
 }
 
-// WriteAt is ENOSPC, too, where as much of the disk would not stay free as a spill
-// directory leaves.
+// WriteAt also returns ENOSPC if less of the disk would stay free than a spill directory
+// leaves.
 func (f cacheFile) WriteAt(p []byte, off int64) (int, error) {
 	spare, err := fs.Spare(f.File)
 	if err != nil {

@@ -67,8 +67,8 @@ func writeArchive(t *testing.T, content string) string {
 	return path
 }
 
-// newTestLoader returns a loader of an archive, beside 16 MiB for its server, of which
-// 1 MiB is for what is fetched.
+// newTestLoader returns a loader of an archive, for a server with 16 MiB, of which 1 MiB is
+// for fetching ahead.
 func newTestLoader(t *testing.T, path string, req *wire.OpenRequest) *loader {
 	t.Helper()
 	u, err := store.ParseURL("counted://bucket" + strings.TrimSuffix(path, ".tar.gz"))
@@ -98,7 +98,7 @@ func loadIt(t *testing.T, l *loader) (loaded, error) {
 	return l.load(t.Context(), obj)
 }
 
-// Without room for all of it there is no mount.
+// Without room for the whole archive the open fails.
 func TestFetchAllWithoutRoom(t *testing.T) {
 	l := newTestLoader(t, writeArchive(t, incompressible(4<<20)), &wire.OpenRequest{FetchAll: true})
 	c, err := loadIt(t, l)
@@ -111,7 +111,7 @@ func TestFetchAllWithoutRoom(t *testing.T) {
 	}
 }
 
-// What is read with a cache of nothing is right, and is not kept.
+// Content that is read through a cache of size 0 is right, and is not kept.
 func TestCacheOfNothing(t *testing.T) {
 	content := incompressible(4 << 20)
 	l := newTestLoader(t, writeArchive(t, content), &wire.OpenRequest{CacheBytes: 1})
@@ -133,7 +133,7 @@ func TestCacheOfNothing(t *testing.T) {
 	c.free()
 }
 
-// Caches of their own are set aside of the one that is shared, and come back.
+// Caches with a limit of their own are reserved from the shared one, and are returned.
 func TestReadCache(t *testing.T) {
 	c := newReadCache(1 << 20)
 	small, large := c.get(1), c.get(1<<30)

@@ -15,7 +15,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// What mounts have set aside is not there for others, until they are closed.
+// What a mount has reserved is not available to others until it is closed.
 func TestBudget(t *testing.T) {
 	b := &budget{}
 	b.limit(128 << 20)
@@ -80,8 +80,8 @@ func writeSymlinks(t *testing.T, path string, n int) {
 	}
 }
 
-// An archive of a few megabytes, in which nothing but names and targets is large, once
-// took as much memory as it asked for, each mount for itself.
+// An archive of a few megabytes whose names and targets are large once took as much memory
+// as it asked for, for each mount again.
 func TestArchivesShareTheHeap(t *testing.T) {
 	dir := t.TempDir()
 	writeSymlinks(t, filepath.Join(dir, "k.tar.gz"), 1500)

@@ -11,7 +11,7 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// changes sends the paths that are different in a mount to the client, some at a time.
+// changes sends the paths that differ in a mount to the client, one page after the other.
 func (s *server) changes(ctx context.Context, body json.RawMessage) error {
 	req, err := wire.Decode[wire.ChangesRequest](body)
 	if err != nil {
@@ -33,7 +33,7 @@ func (s *server) changes(ctx context.Context, body json.RawMessage) error {
 	return nil
 }
 
-// changes returns the paths that are different. Error: ErrClosed where the work is over.
+// changes returns the paths that differ. Error: ErrClosed if the mount is over.
 func (h *hosted) changes(ctx context.Context) (all []fs.PathChange, err error) {
 	err = wire.ErrClosed
 	h.whileOpen(func(state string) {
@@ -51,7 +51,7 @@ func (h *hosted) changes(ctx context.Context) (all []fs.PathChange, err error) {
 	return all, nil
 }
 
-// Bounds of what is sent at a time.
+// Limits of a page.
 const (
 	pageChanges = 1000
 	pageBytes   = 1 << 20 // of paths

@@ -12,13 +12,14 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// maxCopied is the largest file of an archive, in bytes, with which the overlay is chosen
-// by itself. It copies a file whole where a tool opens it for writing, and the FUSE view
-// one chunk where it is written. A quarter of the memory is the limit as well.
+// maxCopied is the largest file, in bytes, with which ViewAuto chooses the overlay: the
+// overlay copies a file whole when a tool opens it for writing, the FUSE view only the
+// chunks that are written. A quarter of the memory is a limit as well.
 const maxCopied = 64 << 20
 
-// choose decides how the tree, which is loaded, is shown: by the view that was asked for,
-// or by the one that suits. The error says why the one that was asked for cannot be had.
+// choose decides how the tree, which is loaded, is shown: by the view that was asked for by
+// name, or by the one that suits. The error says why the view that was asked for is
+// impossible.
 func (h *hosted) choose() error {
 	if h.req.View != wire.ViewAuto && h.req.View != wire.ViewOverlay {
 		return nil
@@ -43,12 +44,13 @@ func (h *hosted) fallBack(why string) error {
 	return nil
 }
 
-// setView chooses the view. The caller is the owner who opens: nobody else looks at the
-// view before the mount is open.
+// setView sets the view. The caller is the owner that opens: nobody else looks at the view
+// before the mount is open.
 func (h *hosted) setView(v view, reason string) { h.view, h.viewReason = v, reason }
 
-// whyNoOverlay says why the workspace is not shown by an overlay; "" where nothing speaks
-// against it yet. What was asked for by name is only refused where it would be wrong.
+// whyNoOverlay returns why the workspace is not shown by an overlay; "" if nothing speaks
+// against it yet. An overlay that was asked for by name is only refused if it would be
+// wrong.
 func (h *hosted) whyNoOverlay() (traits fs.Traits, why string, err error) {
 	if why := h.whyNoOverlayHere(); why != "" {
 		return traits, why, nil
@@ -70,7 +72,7 @@ func (h *hosted) whyNoOverlay() (traits fs.Traits, why string, err error) {
 	return traits, why, nil
 }
 
-// whyNoOverlayHere is whyNoOverlay for what has to do with the host and the options.
+// whyNoOverlayHere is whyNoOverlay for reasons of the host and the options.
 func (h *hosted) whyNoOverlayHere() string {
 	switch {
 	case h.req.ReadOnly:
@@ -83,7 +85,7 @@ func (h *hosted) whyNoOverlayHere() string {
 	return overlayUnavailable()
 }
 
-// maxContent is how much content the mount may have in memory, in bytes.
+// maxContent returns how much content the mount may have in memory, in bytes.
 func (h *hosted) maxContent() int64 {
 	if h.req.MaxBytes > 0 {
 		return h.req.MaxBytes
@@ -91,7 +93,7 @@ func (h *hosted) maxContent() int64 {
 	return h.server.budget.total
 }
 
-// overlayUnavailable says why this process can make no overlay; "" where it may try.
+// overlayUnavailable returns why this process can make no overlay; "" if it may try.
 var overlayUnavailable = sync.OnceValue(func() string {
 	ids, err := os.ReadFile("/proc/self/uid_map")
 	switch {
@@ -105,7 +107,7 @@ var overlayUnavailable = sync.OnceValue(func() string {
 	return ""
 })
 
-// showChosen shows the tree by the chosen view, and by FUSE where the kernel refuses the
+// showChosen shows the tree by the chosen view, or by FUSE if the kernel refuses the
 // overlay after all.
 func (h *hosted) showChosen(show func() error) error {
 	err := show()

@@ -14,10 +14,11 @@ import (
 	"github.com/workdir/workdir/mount/internal/overlay"
 )
 
-// CleanUp clears away what killed clients and servers left in the run directory
-// ("": DefaultRunDir and PlainRunDir): dead mounts, mountpoints, plain workspaces,
-// records, spill directories. What is alive is left alone. A run directory that does not
-// exist is clean. Where ctx ends first, the rest goes on for as long as the process lives.
+// CleanUp clears away what killed clients and servers left in the run directory ("":
+// DefaultRunDir and PlainRunDir): dead mounts, mountpoints, plain workspaces, records,
+// spill directories. It leaves live sessions alone. A run directory that does not exist is
+// clean. If ctx ends first, the work continues in the background as long as the process
+// lives.
 func CleanUp(ctx context.Context, runDir string) error {
 	if runDir != "" {
 		return cleanUp(ctx, runDir)
@@ -57,8 +58,8 @@ func cleanUp(ctx context.Context, runDir string) error {
 	}
 }
 
-// ClearMounts detaches the dead mounts of a session whose server is gone, and
-// removes their records and the mountpoints that are ours.
+// ClearMounts detaches the dead mounts of a session whose server is gone, and removes their
+// records and the mountpoints that we made.
 func ClearMounts(session string) {
 	for file, r := range host.Records(session) {
 		if !host.IsElsewhere(r, session) {
@@ -68,9 +69,9 @@ func ClearMounts(session string) {
 	}
 }
 
-// ClearMount detaches the recorded mount if no server answers for it, and removes
-// what a plain workspace left. A record without a device stands for every dead mount
-// of ours at its path.
+// ClearMount detaches the recorded mount if no server answers for it, and removes the
+// content of a plain workspace. A record without a device stands for every dead mount of
+// ours at its path.
 func ClearMount(r host.Record) {
 	if r.Spill != "" {
 		fs.RemoveLeftSpills(string(r.Spill))
@@ -90,12 +91,12 @@ func ClearMount(r host.Record) {
 		return
 	}
 	if id, err := host.DirIDOf(path); r.Made && err == nil && id == r.Dir {
-		_ = unix.Rmdir(path) // an empty directory, or it stays
+		_ = unix.Rmdir(path) // only if it is empty
 	}
 }
 
-// clearPlain removes what is in a directory that showed a workspace, and the
-// directory itself if we made it. It leaves a directory alone that is another one.
+// clearPlain removes the content of a directory that showed a workspace, and the directory
+// itself if we made it. It leaves any other directory alone.
 func clearPlain(dir string, made bool, id host.DirID) error {
 	root, err := fsdir.OpenCanonical(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -115,7 +116,7 @@ func clearPlain(dir string, made bool, id host.DirID) error {
 	return clearOpen(root, dir, made)
 }
 
-// clearOpen is clearPlain for a directory that is open. It goes into no mount.
+// clearOpen is clearPlain for an open directory. It enters no mount.
 func clearOpen(root *fsdir.Dir, path string, made bool) error {
 	if p, ok := host.MountedWithin(path); ok {
 		return fmt.Errorf("%s: %s: %s", path, p.Use, p.Name)

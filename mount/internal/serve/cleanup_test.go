@@ -11,8 +11,8 @@ import (
 	"github.com/workdir/workdir/mount/internal/host"
 )
 
-// The path was checked and then opened again, so that who owned a directory above could
-// have another directory's content removed.
+// The path was checked and then opened again, so that the owner of a parent directory could
+// have the content of another directory removed.
 func TestClearPlainStaysInItsDirectory(t *testing.T) {
 	top := t.TempDir()
 	mine, other := filepath.Join(top, "mine"), filepath.Join(top, "other")
@@ -33,7 +33,7 @@ func TestClearPlainStaysInItsDirectory(t *testing.T) {
 		_ = unix.Renameat2(unix.AT_FDCWD, mine, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE)
 	})
 	for range 500 {
-		_ = clearPlain(dir, false, id) // refused where it is the other one
+		_ = clearPlain(dir, false, id) // refused if it is the other one
 	}
 	stop()
 	for _, d := range []string{mine, other} {

@@ -37,9 +37,8 @@ func serverHere(t *testing.T) *server {
 	return s
 }
 
-// Status and Revoke look at a mount without being the one who works on it. At the moment
-// of a Close what they looked at was gone, and the panic took all mounts of the client
-// with it.
+// Status and Revoke look at a mount without owning it. During a Close, what they looked at
+// was once gone, and the panic ended all mounts of the client.
 func TestLooksWhileAMountCloses(t *testing.T) {
 	s := serverHere(t)
 	for name, look := range map[string]func(*hosted){

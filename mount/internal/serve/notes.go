@@ -16,10 +16,10 @@ func (h *hosted) logger() *slog.Logger {
 	return slog.New(noteHandler{server: h.server, id: h.req.ID})
 }
 
-// maxWarnings bounds what is kept of the warnings about one archive.
+// maxWarnings limits how many warnings about one archive are kept.
 const maxWarnings = 20
 
-// warnings collects what is odd about an archive.
+// warnings collects warnings about an archive.
 type warnings struct {
 	mu   sync.Mutex
 	text []string // guarded by mu
@@ -66,10 +66,10 @@ func (h *hosted) warn(w archive.Warning) {
 // warnAt is warn in the form that adapters of a tree call.
 func (h *hosted) warnAt(path, text string) { h.warn(archive.Warning{Path: path, Text: text}) }
 
-// progressInterval is how often the client is told of progress at most.
+// progressInterval is the shortest time between two reports of progress to the client.
 const progressInterval = 100 * time.Millisecond
 
-// progress tells the client how far something is. It is used by one goroutine.
+// progress reports progress to the client. One goroutine uses it.
 type progress struct {
 	tell func(wire.Progress)
 	now  wire.Progress

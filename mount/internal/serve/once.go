@@ -10,7 +10,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// checkOnce looks for the step in the log of what was opened. Errors: a
+// checkOnce looks for the step in the log of the archive that was opened. Errors: a
 // *CommittedError, once the step's commit is durable; those of store.Step.Done.
 func (h *hosted) checkOnce(ctx context.Context) error {
 	step, ok := h.req.Step()
@@ -24,9 +24,9 @@ func (h *hosted) checkOnce(ctx context.Context) error {
 	return err
 }
 
-// overtaken looks whether another attempt has committed the same step, where ours has a
-// conflict or an outcome that is not known. Then the error is a *CommittedError, and else
-// err; a conflict names the commits that came in between since the log opened.
+// overtaken checks whether another attempt has committed the same step, after our commit
+// had a conflict or an unknown outcome. If so, the error is a *CommittedError, otherwise
+// err; a conflict then names the commits that came in between since the open.
 func (h *hosted) overtaken(ctx context.Context, err error, opened *archive.Log) error {
 	if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrUnknown) {
 		return err
@@ -42,8 +42,8 @@ func (h *hosted) overtaken(ctx context.Context, err error, opened *archive.Log) 
 	return err
 }
 
-// checkPresence compares what the store has with Options.Presence. Errors:
-// store.ErrNotExist, ErrExist.
+// checkPresence compares the store with Options.Presence. Errors: store.ErrNotExist,
+// ErrExist.
 func (h *hosted) checkPresence(exists bool) error {
 	e := &store.Error{Op: "open", Object: h.req.URL.Redacted()}
 	switch {

@@ -7,15 +7,15 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// ownership says who works on a mount. One at a time owns it, and opens, closes or frees
-// it; others may look at it meanwhile, or end what the owner does.
+// ownership regulates who works on a mount. One goroutine at a time owns it, and opens,
+// closes or frees it; others may look at it meanwhile, or cancel what the owner does.
 type ownership struct {
-	token   chan struct{}  // holds one token: the owner has it
-	looking sync.WaitGroup // counts those who look; nobody begins to once the state is closed
+	token   chan struct{}  // holds one token; the owner takes it
+	looking sync.WaitGroup // counts looks; none begins once the state is closed
 
 	mu    sync.Mutex
 	state string                  // guarded by mu
-	stop  context.CancelCauseFunc // guarded by mu; ends the owner's context; nil before the first owner
+	stop  context.CancelCauseFunc // guarded by mu; ends the owner's context; nil until there is an owner
 }
 
 func newOwnership() *ownership {
@@ -24,8 +24,8 @@ func newOwnership() *ownership {
 	return o
 }
 
-// begin makes the caller the owner, who calls end. The context that it returns ends with
-// ctx, and by cancel.
+// begin makes the caller the owner until it calls end. The context that it returns ends
+// with ctx, and by cancel.
 func (o *ownership) begin(ctx context.Context) (context.Context, error) {
 	select {
 	case <-o.token:
@@ -54,7 +54,7 @@ func (o *ownership) cancel(cause error) {
 	}
 }
 
-// cancelIf is cancel while the mount is in a state, and reports whether it is.
+// cancelIf is cancel if the mount is in a state, and reports whether it is.
 func (o *ownership) cancelIf(state string, cause error) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -65,7 +65,7 @@ func (o *ownership) cancelIf(state string, cause error) bool {
 	return true
 }
 
-// setState says where the mount is. It is for the owner, and at the end for detach.
+// setState sets the state of the mount. Only the owner calls it, and in the end detach.
 func (o *ownership) setState(state string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -78,8 +78,8 @@ func (o *ownership) stateNow() string {
 	return o.state
 }
 
-// whileOpen calls fn with the mount's state, unless the mount is opening or closed. What
-// the mount has is there until fn has returned, though it be closed meanwhile.
+// whileOpen calls fn with the mount's state, unless the mount is opening or closed.
+// Everything that the mount has stays until fn returns, even if it is closed meanwhile.
 func (o *ownership) whileOpen(fn func(state string)) {
 	if state, ok := o.look(); ok {
 		defer o.looking.Done()
@@ -97,5 +97,5 @@ func (o *ownership) look() (state string, ok bool) {
 	return o.state, true
 }
 
-// awaitLooks waits until nobody looks at the mount any more. The state is closed.
+// awaitLooks waits until no look at the mount is under way. The state is closed.
 func (o *ownership) awaitLooks() { o.looking.Wait() }

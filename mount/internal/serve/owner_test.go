@@ -8,8 +8,9 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// A look at a mount that found its base unreadable told all mounts on it, by a second look.
-// That waited for the one who frees the mount, who waited for the first.
+// A look at a mount that found its base unreadable told all mounts on the base, by a second
+// look. That look waited for the owner that frees the mount, which waited for the first
+// look.
 func TestLookWithinALook(t *testing.T) {
 	o := newOwnership()
 	o.setState(wire.StateMounted)

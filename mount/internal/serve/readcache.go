@@ -6,8 +6,8 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// readCache is the memory for what was read of archives: a cache for all of them, of
-// which those with a limit of their own have a part set aside.
+// readCache is the memory for content that was read from archives: a cache for all of them,
+// of which those with a limit of their own have a part reserved.
 type readCache struct {
 	shared *archive.Cache // immutable
 
@@ -25,8 +25,9 @@ func newReadCache(bytes int64) *readCache {
 	return &readCache{shared: archive.NewCache(bytes), left: bytes}
 }
 
-// get returns a cache of at most so many bytes, which are set aside until it is released,
-// but never more than half of what is left; for 0 the one that all others share.
+// get returns a cache of at most that many bytes, but never more than half of what is left.
+// They are reserved until the cache is released. For 0 it returns the cache that all others
+// share.
 func (c *readCache) get(bytes int64) ownCache {
 	if bytes == 0 {
 		return ownCache{c.shared, func() {}}

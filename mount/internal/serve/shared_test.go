@@ -7,8 +7,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// A poisoned tree stays with those who have it; the next one is told to open the
-// archive again.
+// A poisoned tree stays with its users; the next mount opens the archive again.
 func TestPoisonedTreeIsNotShared(t *testing.T) {
 	tree := newTestTree(t, 1<<20)
 	srv := newServer(nil)

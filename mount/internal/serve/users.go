@@ -10,15 +10,15 @@ import (
 // usersAfter is how long a close waits before it names the processes that it waits for.
 const usersAfter = time.Second
 
-// usersNote names the processes that keep a close waiting, once for each close. It belongs
-// to the mount's owner.
+// usersNote names the processes that delay a close, once for each close. It belongs to the
+// mount's owner.
 type usersNote struct {
-	next time.Time // when they are looked for; zero: they were named
+	next time.Time // when to look for them; zero: they have been named
 }
 
-// noteUsers sends the names of the processes that a close waits for to the client's log,
-// as soon as it has waited for usersAfter and find returns any. The barrier calls it
-// whenever it has found the mount in use.
+// noteUsers sends the names of the processes that a close waits for to the client's log, as
+// soon as it has waited for usersAfter and find returns any. The barrier calls it whenever
+// it has found the mount in use.
 func (h *hosted) noteUsers(find func() []host.Process) {
 	n := &h.users
 	if n.next.IsZero() || time.Now().Before(n.next) {

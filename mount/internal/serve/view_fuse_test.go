@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Who is ending is in the way of umount(2) for a moment though not to be found any
-// more. Once that was busy at once, by nobody.
+// A process that is ending keeps umount(2) from succeeding for a moment, though it can no
+// longer be found. That once counted as busy at once, with no users.
 func TestBusyByNobody(t *testing.T) {
-	v := &fuseView{h: &hosted{}, dev: "0:1048575"} // there is none
+	v := &fuseView{h: &hosted{}, dev: "0:1048575"} // no such device
 	for _, tt := range []struct {
 		name string
 		late time.Duration // after the deadline

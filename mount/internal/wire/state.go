@@ -16,10 +16,10 @@ const (
 	StateClosed     = "closed"
 )
 
-// View is how a workspace is shown to tools.
+// View says how tools see a workspace.
 type View string
 
-// The views. Auto is a wish, and what the others are is said in package mount.
+// The views. Auto is a request; package mount describes the others.
 const (
 	ViewAuto    View = ""
 	ViewOverlay View = "overlay"
@@ -34,7 +34,7 @@ type Progress struct {
 	Total int64 `json:"total"`
 }
 
-// Phase is what a mount is at.
+// Phase is a phase of opening or committing.
 type Phase string
 
 // The phases that report progress.
@@ -58,7 +58,7 @@ type Result struct {
 	Traffic  store.Traffic    `json:"traffic,omitempty"`
 }
 
-// Status is what the server knows of a mount, for mount.Status.
+// Status is the server's part of mount.Status.
 type Status struct {
 	View       View              `json:"view,omitempty"`
 	ViewReason string            `json:"viewReason,omitempty"`

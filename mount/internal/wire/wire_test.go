@@ -59,8 +59,8 @@ func TestParticularsSurviveTheWay(t *testing.T) {
 	}
 }
 
-// A sentinel that is not in the table would become a plain text on its way from
-// the server to the client, and callers could not tell it any more.
+// A sentinel that is not in the table would become plain text on its way from the server to
+// the client, and errors.Is would no longer find it.
 func TestEverySentinelIsInTheTable(t *testing.T) {
 	known := map[string]bool{}
 	table, err := os.ReadFile("errors.go")
