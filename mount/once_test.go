@@ -178,7 +178,7 @@ func TestConflictWithADamagedArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := m.Close(t.Context())
-	if !errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "is not known") || errors.Is(err, archive.ErrFormat) {
+	if !errors.Is(err, store.ErrConflict) || !strings.Contains(err.Error(), "may have committed this step") || errors.Is(err, archive.ErrFormat) {
 		t.Errorf("Close = %v, want a conflict alone, with the reason why the log was not read", err)
 	}
 }
