@@ -81,7 +81,7 @@ func TestAdoptNewFile(t *testing.T) {
 	}
 }
 
-// What is base of a file stays so where the file that is adopted holds the same, and takes
+// Base stays base where the adopted file holds the same bytes, and the adopted file takes
 // no memory there.
 func TestAdoptOverBase(t *testing.T) {
 	const size = 4*chunkSize + 100

@@ -88,8 +88,8 @@ func (b *countedBase) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// TestWriteOverBaseThatFailsShowsBase looks whether what a write has left in the
-// backing file is seen later.
+// TestWriteOverBaseThatFailsShowsBase checks that what a failed write has left in the
+// backing file is never seen.
 func TestWriteOverBaseThatFailsShowsBase(t *testing.T) {
 	eachHome(t, testHomeSize, func(t *testing.T, h Home) {
 		home := &failingHome{Home: h}

@@ -121,7 +121,7 @@ func BenchmarkRead4K(b *testing.B) {
 	}
 }
 
-// BenchmarkReadDir gives the time for each name.
+// BenchmarkReadDir measures the time for each name.
 func BenchmarkReadDir(b *testing.B) {
 	tree := benchTree(b)
 	benchFiles(b, tree, tree.Root(), benchNames(100000))
@@ -173,8 +173,8 @@ func BenchmarkSpoolAdd(b *testing.B) {
 	}
 }
 
-// BenchmarkHeap tells how many bytes of the Go heap a file takes, its name
-// included, in directories of so many files.
+// BenchmarkHeap measures how many bytes of the Go heap a file takes, including its name, by
+// the number of files in a directory.
 func BenchmarkHeap(b *testing.B) {
 	const files = 200000
 	content := map[string]func(b testing.TB, tree *Tree, s *Spool, n *Inode){
@@ -330,7 +330,7 @@ func BenchmarkLookupOnImage(b *testing.B) {
 	tree.Unref(dir, 1)
 }
 
-// BenchmarkWalkOnImage gives the time for all names, and what memory is left of it.
+// BenchmarkWalkOnImage measures the time for all names, and the memory that remains in use.
 func BenchmarkWalkOnImage(b *testing.B) {
 	tree := imageTree(b)
 	before := heapInUse()
@@ -341,8 +341,8 @@ func BenchmarkWalkOnImage(b *testing.B) {
 	runtime.KeepAlive(tree)
 }
 
-// BenchmarkChangesOnImage is what a commit asks of 1,000,000 names, all of which the
-// kernel knows, and one of which is another.
+// BenchmarkChangesOnImage asks what a commit asks, of 1,000,000 names that the kernel knows
+// and of which one has changed.
 func BenchmarkChangesOnImage(b *testing.B) {
 	tree := imageTree(b)
 	before := heapInUse()

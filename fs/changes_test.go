@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// sealed makes a tree with a directory d, files d/f, d/g and h, of which d/g and
-// i are one, and a symlink l, and seals it. What is new afterwards has changed. With image
-// set the tree stands on an image of all that.
+// sealed makes a tree with a directory d, files d/f, d/g and h, where d/g and i are names
+// of one file, and a symlink l, and seals it, so that everything after that is a change.
+// With image set the tree stands on an image of all that.
 func sealed(t *testing.T, image bool) (*Tree, map[string]*Inode) {
 	t.Helper()
 	tree := newTree(t, nil)

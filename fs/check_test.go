@@ -50,7 +50,8 @@ func checkTree(t rapid.TB, tree *Tree, held ...*Inode) {
 	}
 }
 
-// checkRows holds what the packer is told of a tree on an image against what it holds.
+// checkRows compares what the packer is told of a tree on an image with what the tree
+// holds.
 func checkRows(t rapid.TB, tree *Tree) {
 	t.Helper()
 	states, rows := tree.RowStates(), map[string]uint32{}
@@ -96,7 +97,7 @@ func checkRows(t rapid.TB, tree *Tree) {
 	}
 }
 
-// checkCounts holds a tree, of which there are all inodes, against what it counts.
+// checkCounts compares a tree, given all its inodes, with what it counts.
 func checkCounts(t rapid.TB, tree *Tree, links map[uint64]uint32) {
 	t.Helper()
 	used, text, names := int64(0), int64(0), int64(0)
@@ -143,8 +144,7 @@ func textOf(n *Inode) (text int64) {
 	return text
 }
 
-// checkSpool counts the pages of which a file has a part, and returns the memory that
-// a spool takes.
+// checkSpool counts the pages that files use, and returns the memory that a spool takes.
 func checkSpool(t rapid.TB, s *Spool) int64 {
 	t.Helper()
 	live := make([]uint32, len(s.live))
@@ -180,7 +180,7 @@ func checkSpool(t rapid.TB, s *Spool) int64 {
 	return s.room - given
 }
 
-// checkContent gives the memory that the content takes.
+// checkContent returns the memory that the content takes.
 func checkContent(t rapid.TB, n *Inode) int64 {
 	u, isUpper := n.content.(*upper)
 	if !isUpper {

@@ -255,8 +255,8 @@ func TestCopyUpHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// TestFrozenWhileCopiedUp looks whether a write that began before Freeze is
-// refused if it has not ended.
+// TestFrozenWhileCopiedUp checks that a write that began before Freeze is refused if it has
+// not ended.
 func TestFrozenWhileCopiedUp(t *testing.T) {
 	tree := newTree(t, nil)
 	b := &stuckBase{bytesBase{content: []byte("content"), hole: 7}, make(chan struct{}), make(chan struct{})}
@@ -287,8 +287,8 @@ func TestMemoryBeyondTheEndStays(t *testing.T) {
 	})
 }
 
-// TestBaseThatCannotBeReadIsEIO also looks whether the content stays base after
-// a copy up that failed.
+// TestBaseThatCannotBeReadIsEIO also checks that the content stays base after a failed copy
+// up.
 func TestBaseThatCannotBeReadIsEIO(t *testing.T) {
 	tree := newTree(t, nil)
 	f, b := baseFile(t, tree, "f", 2)
@@ -376,7 +376,7 @@ func TestKillPriv(t *testing.T) {
 	}
 }
 
-// failingHome gives files that fail when the test says so.
+// failingHome makes files that fail when the test says so.
 type failingHome struct {
 	Home
 	err error // of every write and allocation

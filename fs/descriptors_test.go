@@ -27,7 +27,7 @@ func holdOpens(t *testing.T, dir string) (release func()) {
 	return release
 }
 
-// within runs f, and fails the test if that takes for ever.
+// within runs f, and fails the test if f does not return.
 func within(t *testing.T, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})

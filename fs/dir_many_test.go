@@ -39,9 +39,9 @@ func TestManyNamesAreFound(t *testing.T) {
 	}
 }
 
-// A listing that goes on where it stopped, while what it has listed is removed (rm
-// -rf), looks at each name once, but for the gaps that compaction has yet to
-// remove. So does one that begins anew each time.
+// A listing that continues while its names are removed (rm -rf) looks at each name once,
+// apart from gaps that compaction has not removed yet. So does one that starts anew each
+// time.
 func TestManyNamesAreListedWhileTheyGo(t *testing.T) {
 	for anew, count := range map[bool]int{false: 1_000_000, true: 100_000} {
 		t.Run(fmt.Sprintf("anew %v", anew), func(t *testing.T) {

@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// What is counted for an inode and its name is what they take, in small directories too.
+// An inode and its name count as much as they take, in small directories too.
 func TestInodeCost(t *testing.T) {
 	const files = 20000
 	for _, c := range []struct {

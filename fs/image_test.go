@@ -189,7 +189,7 @@ func TestFindOnAnImage(t *testing.T) {
 	tree.Unref(made, 1)
 }
 
-// A listing goes on where it stopped, though the names became the directory's own
+// A listing continues where it stopped, even if the names became the directory's own
 // meanwhile.
 func TestListingOfAnImageGoesOn(t *testing.T) {
 	const count = 50
@@ -303,8 +303,8 @@ func TestNewOnRefusesNonsense(t *testing.T) {
 	}
 }
 
-// TestManyAtOnceOnAnImage does everything from several goroutines to what an image has,
-// so that inodes are dropped and made while they are asked for.
+// TestManyAtOnceOnAnImage does everything to an image's inodes from several goroutines, so
+// that inodes are dropped and made while they are looked up.
 func TestManyAtOnceOnAnImage(t *testing.T) {
 	const workers, steps = 8, 1500
 	fill := func(tree *Tree) {
@@ -329,7 +329,7 @@ func TestManyAtOnceOnAnImage(t *testing.T) {
 }
 
 // TestLookupRacesForget looks up and forgets files from several goroutines, one of which
-// changes them: no change is lost.
+// changes them; no change may be lost.
 func TestLookupRacesForget(t *testing.T) {
 	const count, workers = 2000, 4
 	tree := onImage(t, nil, func(tree *Tree) {
@@ -368,7 +368,7 @@ func TestLookupRacesForget(t *testing.T) {
 	checkTree(t, tree)
 }
 
-// A file of which a part was to be copied up in vain has a backing file all the same.
+// A file whose copy up failed has a backing file all the same.
 func TestFileThatWasNotCopiedUpIsKept(t *testing.T) {
 	tree := onImage(t, nil, some(t))
 	n := lookup(t, tree, "big")

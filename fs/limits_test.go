@@ -60,8 +60,8 @@ func TestLimitIsExact(t *testing.T) {
 	})
 }
 
-// TestWriteBeyondTheLimitChangesNothing writes across a page that is there and a
-// hole for which there is no memory; a tmpfs alone would write the first part.
+// TestWriteBeyondTheLimitChangesNothing writes across a present page and a hole for which
+// there is no memory; a tmpfs alone would write the first part.
 func TestWriteBeyondTheLimitChangesNothing(t *testing.T) {
 	eachLimit(t, 4, func(t *testing.T, tree *Tree) {
 		f := file(t, tree, tree.Root(), "f", string(pattern(int(pageSize), 0)))
@@ -176,7 +176,7 @@ func TestTextCountsAgainstTheLimits(t *testing.T) {
 // undoes it, in trees with just as much room and with less.
 func checkTextLimits(t *testing.T, text, inodes int64, do, undo func(*Tree, *Inode) syscall.Errno) {
 	t.Helper()
-	const names, bytes, nodes = 3, 2 + 6 + xattrCost, 3 // of what is there before: "f", "d" and an empty "user.z"
+	const names, bytes, nodes = 3, 2 + 6 + xattrCost, 3 // of "f", "d" and an empty "user.z", which exist already
 	limits := []*Options{
 		{MaxBytes: bytes + text, MaxInodes: nodes + inodes, Heap: NewHeap(names*inodeCost + bytes + inodes*inodeCost + text)},
 		{MaxBytes: bytes + text - 1},
@@ -266,7 +266,7 @@ func TestRemovedNamesTakeLittle(t *testing.T) {
 	}
 }
 
-// TestXattrNamesFitIntoAList makes as many names as listxattr(2) can tell.
+// TestXattrNamesFitIntoAList makes as many names as listxattr(2) can return.
 func TestXattrNamesFitIntoAList(t *testing.T) {
 	tree := newTree(t, nil)
 	f := file(t, tree, tree.Root(), "f", "")

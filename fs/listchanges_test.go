@@ -22,8 +22,8 @@ func lines(all []PathChange) (text []string) {
 	return text
 }
 
-// filled makes a tree with a directory d, files d/f, d/g and h, of which d/g and i are one,
-// and seals it; or a tree on an image of that.
+// filled makes a tree with a directory d and files d/f, d/g and h, where d/g and i are
+// names of one file, and seals it; or it makes a tree on an image of that.
 func filled(t *testing.T, image bool) *Tree {
 	t.Helper()
 	h, err := NewArenaHome(testHomeSize)

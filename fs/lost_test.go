@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tool that met ENOSPC, removed the file and went on was refused its commit for
-// good: what was lost counted for longer than the file that it was lost from.
+// A tool that met ENOSPC, removed the file and went on was refused its commit for good: a
+// loss outlived the file that had it.
 func TestLossEndsWithTheContent(t *testing.T) {
 	cut := func(size int64) func(*testing.T, *Tree, *Inode) {
 		return func(t *testing.T, tree *Tree, n *Inode) {
@@ -83,8 +83,8 @@ func TestLossEndsWithTheContent(t *testing.T) {
 	}
 }
 
-// What is remembered of a loss is what a map of single bytes says, up to the bound on
-// the number of ranges, beyond which it is more.
+// The recorded losses equal a map of single bytes, up to the limit on the number of ranges,
+// beyond which more counts as lost.
 func TestLossesAgainstBytes(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const size = 4096

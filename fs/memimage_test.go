@@ -59,7 +59,7 @@ func imageOf(t rapid.TB, tree *Tree) memImage {
 	return m
 }
 
-// fill fills a row with what an inode has, and returns its kind.
+// fill fills a row from an inode, and returns its kind.
 func (m memImage) fill(t rapid.TB, tree *Tree, row uint32, ino uint64) uint32 {
 	t.Helper()
 	n := tree.hold(ino)

@@ -104,7 +104,7 @@ func inodePath(t *rapid.T, label string) string {
 	return path(t, label)
 }
 
-// kindOf gives an inode's kind, 0 if there is none.
+// kindOf returns an inode's kind, 0 for none.
 func (m *model) kindOf(path string) uint32 {
 	a, _ := m.ours.stat(path)
 	return a.Mode & syscall.S_IFMT
@@ -129,8 +129,8 @@ func (m *model) actions() map[string]func(*rapid.T) {
 	return all
 }
 
-// reopen goes on with a tree on an image of what there is. What is held is given back,
-// because no image has it.
+// reopen continues with a tree on an image of the present one. It returns all references,
+// since no image has them.
 func (m *model) reopen(t *rapid.T) {
 	for slot := range 2 {
 		m.ours.drop(slot)
@@ -262,7 +262,7 @@ func (m *model) contentActions() map[string]func(*rapid.T) {
 	}
 }
 
-// setBase gives an empty file content of which some pages are holes, as base.
+// setBase makes content with some holes the base of an empty file.
 func (m *model) setBase(t *rapid.T) {
 	p := m.regularPath(t, "path")
 	pages := rapid.SliceOfN(rapid.Bool(), 1, 20).Draw(t, "pages")

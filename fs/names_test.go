@@ -266,8 +266,8 @@ func TestRemovedDirectory(t *testing.T) {
 	checkTree(t, tree, f)
 }
 
-// TestDirectoryIsAListOfNames does random things to a directory and to a list,
-// and looks whether cookies stay good.
+// TestDirectoryIsAListOfNames does random things to a directory and to a list, and checks
+// that cookies stay valid.
 func TestDirectoryIsAListOfNames(t *testing.T) {
 	tree := newTree(t, nil)
 	dir := tree.Root()
@@ -315,8 +315,8 @@ func TestDirectoryIsAListOfNames(t *testing.T) {
 	}
 }
 
-// Once a listing that renamed what it found, there and back, went on for ever. To
-// rename takes no more memory than the names do.
+// A listing that renamed what it found, there and back, once went on forever. Renaming
+// takes no more memory than the names do.
 func TestListingOfNamesThatChange(t *testing.T) {
 	for _, count := range []int{1, scanned, 1000} {
 		tree := newTree(t, nil)
@@ -349,7 +349,7 @@ func TestListingOfNamesThatChange(t *testing.T) {
 	}
 }
 
-// checkCookies lists dir from every cookie on, and gives the highest one.
+// checkCookies lists dir from every cookie on, and returns the highest one.
 func checkCookies(t *testing.T, tree *Tree, dir *Inode, list []string, before uint64) uint64 {
 	t.Helper()
 	var cookies []uint64
@@ -413,8 +413,7 @@ func TestListingGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
-// TestRenameKeepsThePlaceOfATarget looks whether a name that is replaced is
-// still listed once.
+// TestRenameKeepsThePlaceOfATarget checks that a replaced name is still listed once.
 func TestRenameKeepsThePlaceOfATarget(t *testing.T) {
 	tree := newTree(t, nil)
 	for _, name := range []string{"a", "b", "c"} {

@@ -22,8 +22,8 @@ func TestManyAtOnce(t *testing.T) {
 	})
 }
 
-// raceIn does everything from several goroutines in dirs, of which the root is the first,
-// and checks the tree's rules.
+// raceIn does everything from several goroutines in dirs, beginning with the root, and
+// checks the tree's invariants.
 func raceIn(t *testing.T, tree *Tree, dirs []*Inode, workers, steps int) {
 	t.Helper()
 	var wg sync.WaitGroup
@@ -148,7 +148,7 @@ func TestFreezeWaitsForChangesUnderWay(t *testing.T) {
 	}
 }
 
-// TestFreezeIsABarrier looks whether anything changes after Freeze came back.
+// TestFreezeIsABarrier checks that nothing changes after Freeze has returned.
 func TestFreezeIsABarrier(t *testing.T) {
 	for range 20 {
 		tree := newTree(t, nil)

@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// TestRenameAnswersAsTmpfs tries every pair of paths of a small tree with every
-// flag, each time on a new one, and compares the answers and what there is
-// afterwards.
+// TestRenameAnswersAsTmpfs tries every pair of paths of a small tree with every flag, each
+// time on a new tree, and compares the results and the trees afterwards with tmpfs.
 func TestRenameAnswersAsTmpfs(t *testing.T) {
 	paths := []string{"file", "other", "twin", "link", "full", "full/in", "full/deep", "full/deep/er", "empty", "none", "none/x", "file/x", "@0/x"}
 	seen := map[syscall.Errno]int{}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRowStates looks at what the packer is told.
+// TestRowStates checks what the packer is told.
 func TestRowStates(t *testing.T) {
 	const all = RowMoved
 	side := func(do func(s *treeSide) syscall.Errno) func(*testing.T, *Tree) {

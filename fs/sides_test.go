@@ -72,14 +72,14 @@ func describeBelow(s side, path string, b *strings.Builder) {
 	}
 	for _, name := range names {
 		if strings.HasPrefix(path, "@") {
-			fmt.Fprintf(b, "%s/%s\n", path, name) // what it is stands below the root
+			fmt.Fprintf(b, "%s/%s\n", path, name) // the inode itself was described below the root
 			continue
 		}
-		describeBelow(s, strings.TrimPrefix(path+"/"+name, "/"), b)
+		describeBelow(s, Join(path, name), b)
 	}
 }
 
-// contentOfFile tells content, holes and data of an open file.
+// contentOfFile describes content, holes and data of an open file.
 func contentOfFile(size int64, readAt func([]byte, int64) (int, error), seek func(int64, int) (int64, error)) string {
 	p := make([]byte, min(size, 1<<20))
 	n, err := readAt(p, 0)
@@ -141,7 +141,7 @@ func errnoFrom(err error) syscall.Errno {
 	return err.(syscall.Errno)
 }
 
-// open gives an O_PATH descriptor of an inode.
+// open returns an O_PATH descriptor of an inode.
 func (k *kernelSide) open(path string) (int, error) {
 	fd := k.root
 	parts := strings.Split(path, "/")
@@ -277,7 +277,7 @@ func (k *kernelSide) copyRange(src string, soff int64, dst string, doff, length 
 	if errno != 0 {
 		return 0, errno
 	}
-	length = min(length, max(1, a.Size-soff)) // what is written meanwhile does not count
+	length = min(length, max(1, a.Size-soff)) // what the copy itself writes does not count
 	errno = k.file(src, func(in int) error {
 		return orNil(k.file(dst, func(out int) error {
 			for {

@@ -58,8 +58,8 @@ func TestDroppedBaseIsFreed(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		drop func(t *testing.T, tree *Tree, n *Inode)
-		left int64 // pages of each file; at most, where they share them
-		part bool  // what is left is a part of the base
+		left int64 // pages of each file; at most, if files share them
+		part bool  // only a part of the base is left
 	}{
 		{"unlink", func(t *testing.T, tree *Tree, n *Inode) {
 			ok(t, tree.Unlink(tree.Root(), fmt.Sprint(n.ino-2)))
@@ -113,7 +113,7 @@ func TestDroppedBaseIsFreed(t *testing.T) {
 	}
 }
 
-// What is removed stays for those who have it, and for its other names.
+// Removed content stays for holders of the file, and for its other names.
 func TestBaseStaysWhileItIsUsed(t *testing.T) {
 	eachTree(t, nil, func(t *testing.T, tree *Tree) {
 		content := pattern(int(3*pageSize), 1)
@@ -133,8 +133,8 @@ func TestBaseStaysWhileItIsUsed(t *testing.T) {
 	})
 }
 
-// While the archive is read, later entries replace earlier ones, of which a part may
-// not be written yet.
+// While the archive is read, later entries replace earlier ones, which may be partly
+// unwritten.
 func TestBaseIsFreedWhileTheSpoolIsFilled(t *testing.T) {
 	eachTree(t, nil, func(t *testing.T, tree *Tree) {
 		s := newSpool(t, tree)
@@ -181,8 +181,8 @@ func TestSparseBaseIsFreed(t *testing.T) {
 	})
 }
 
-// Somebody who reads base content while it is dropped gets what was there before, or
-// what is there afterwards, and never the zeros of what was freed.
+// Reading base content while it is dropped returns the bytes from before or from after, and
+// never the zeros of freed memory.
 func TestReadersNeverSeeFreedBase(t *testing.T) {
 	eachTree(t, nil, func(t *testing.T, tree *Tree) {
 		const count, size = 200, 20000

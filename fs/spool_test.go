@@ -46,7 +46,7 @@ func named(t testing.TB, tree *Tree, bases ...Base) {
 	}
 }
 
-// runs gives the data of a base as its seeks tell it.
+// runs returns the data of a base as its seeks find it.
 func runs(t *testing.T, b Base) (runs []Extent) {
 	t.Helper()
 	for pos := int64(0); ; {
@@ -117,7 +117,7 @@ func TestSpoolKeepsContentAndHoles(t *testing.T) {
 					t.Fatalf("%d bytes: other bytes were read", len(a.content))
 				}
 			}
-			tree.Seal() // writes what is held back; then all is read again
+			tree.Seal() // writes what is held back; then everything is read again
 		}
 		checkTree(t, tree)
 	})
@@ -174,8 +174,8 @@ func TestSpoolRefusesExtents(t *testing.T) {
 	}
 }
 
-// TestSpoolForgetsWhatFailed adds files of which some fail in the middle, after
-// less and after more than a buffer.
+// TestSpoolForgetsWhatFailed adds files, some of which fail in the middle, after less and
+// after more than a buffer.
 func TestSpoolForgetsWhatFailed(t *testing.T) {
 	eachTree(t, nil, func(t *testing.T, tree *Tree) {
 		s := newSpool(t, tree)

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTimesChangeAsOnTmpfs does one thing at a time and compares which times of
-// which inodes change. Before each the clock of the kernel goes on.
+// TestTimesChangeAsOnTmpfs does one thing at a time and compares which times of which
+// inodes change. Before each, the kernel's clock advances.
 func TestTimesChangeAsOnTmpfs(t *testing.T) {
 	tree := newTree(t, nil)
 	sides := map[string]side{"tree": &treeSide{tree: tree}, "tmpfs": newKernelSide(t)}

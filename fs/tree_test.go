@@ -160,7 +160,7 @@ func write(t rapid.TB, tree *Tree, n *Inode, content string, off int64) {
 	}
 }
 
-// read gives all content of a file.
+// read returns all content of a file.
 func read(t rapid.TB, tree *Tree, n *Inode) string {
 	t.Helper()
 	size := tree.Attr(n).Size

@@ -13,7 +13,7 @@ type treeSide struct {
 	held [2]*Inode // nil for none; each with a reference
 }
 
-// get gives an inode and a reference to it.
+// get returns an inode with a reference.
 func (s *treeSide) get(path string) (*Inode, syscall.Errno) {
 	n := s.tree.Root()
 	if held, ok := strings.CutPrefix(path, "@"); ok {
@@ -40,7 +40,7 @@ func (s *treeSide) inode(path string, fn func(n *Inode) syscall.Errno) syscall.E
 	return fn(n)
 }
 
-// made gives back the reference to a new inode.
+// made returns the reference to a new inode.
 func (s *treeSide) made(n *Inode, errno syscall.Errno) syscall.Errno {
 	if errno == 0 {
 		s.tree.Unref(n, 1)

@@ -14,8 +14,8 @@ import (
 // place is a path that no host has.
 const place = "/workdir-test/place"
 
-// command is a command that goes on until its standard input ends. It says "ready" and
-// what script prints first, which is returned.
+// command is a command that runs until its standard input ends. It prints "ready" and then
+// the output of script, which is returned.
 func command(t *testing.T, cmd *exec.Cmd) (said string, end func()) {
 	t.Helper()
 	in, err := cmd.StdinPipe()
@@ -61,8 +61,8 @@ func atBoth(t *testing.T, test func(*testing.T, *fixture)) {
 	}
 }
 
-// Commands in several workspaces have them at one path at the same time, where the host
-// has nothing before and after.
+// Commands in several workspaces see them at one path at the same time, and the host has
+// nothing there before and after.
 func TestAtOnePathAtOnce(t *testing.T) {
 	atBoth(t, func(t *testing.T, f *fixture) {
 		for _, key := range []string{"one", "two"} {

@@ -138,7 +138,7 @@ func TestUmountEndsTheMount(t *testing.T) {
 	}
 }
 
-// The end of a mount was not told while a Close was under way that then failed.
+// If a mount ended during a Close that then failed, nobody was told.
 func TestUmountAfterABusyClose(t *testing.T) {
 	f := newFixture(t)
 	m := f.open("k", &Options{Grace: time.Minute})
@@ -205,7 +205,7 @@ func TestServerKilled(t *testing.T) {
 	f.commit("k", "name", "again") // by a new server
 }
 
-// A server that is stopped must not hang its client or the tools for ever.
+// A stopped server must not hang its client or the tools forever.
 func TestServerStopped(t *testing.T) {
 	defer func(d time.Duration) { pingInterval = d }(pingInterval)
 	pingInterval = 300 * time.Millisecond

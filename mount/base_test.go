@@ -17,8 +17,9 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// onlyTheEnd is a file store whose archives give their end, so that they can be opened,
-// and then, by the name of the workspace, an error for everything else, or no answer.
+// onlyTheEnd is a file store that serves only the end of its archives, so that they can be
+// opened. For everything else it returns an error, or never answers, by the name of the
+// workspace.
 type onlyTheEnd struct{ store.Store }
 
 // patienceVariable sets serve.ReadPatience.
@@ -57,8 +58,8 @@ func (o endObject) ReadAt(p []byte, off int64) (int, error) {
 	return 0, fmt.Errorf("%w: somebody has replaced it", store.ErrConflict)
 }
 
-// What is gone is EIO, with the reason in the status and in the error of a commit that
-// needs it; all else goes on.
+// Lost content is EIO, with the reason in the status and in the error of a commit that
+// needs it; everything else works.
 func TestReplacedBase(t *testing.T) {
 	f := newFixture(t)
 	f.commit("gone", "file", noise(4<<20))
@@ -111,7 +112,7 @@ func TestSilentStore(t *testing.T) {
 	}
 }
 
-// readInBackground begins to read a file, and returns where its error will be.
+// readInBackground begins to read a file, and returns a channel for its error.
 func readInBackground(path string) <-chan error {
 	read := make(chan error, 1)
 	go func() {
@@ -156,7 +157,7 @@ func TestReadFromSilentStore(t *testing.T) {
 	}
 }
 
-// Mounts of one revision share what is read of it, though they can be written to.
+// Mounts of one revision share the content that is read, even if they are writable.
 func TestMountsShareTheirBase(t *testing.T) {
 	f := newFixture(t)
 	content := noise(4 << 20)
@@ -174,8 +175,8 @@ func TestMountsShareTheirBase(t *testing.T) {
 		}
 		f.write(m, "file", fmt.Sprint(i)) // its own from here on
 	}
-	// What is read may be on its way ahead at the same time, and two that open at once
-	// both read the end.
+	// Fetching ahead may read at the same time, and two mounts that open at once both read
+	// the end.
 	if got := requests(t, mounts)["get"].Received; got > 2*size+10*archive.OpenRead {
 		t.Errorf("10 mounts of %d bytes have read %d", size, got)
 	}

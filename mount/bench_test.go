@@ -99,7 +99,7 @@ func (e *bench) rest(pid int) cost {
 	return last
 }
 
-// field gives the number that follows a name in a file of /proc.
+// field returns the number that follows a name in a file of /proc.
 func field(b []byte, name string) int64 {
 	for line := range strings.Lines(string(b)) {
 		if f := strings.Fields(line); len(f) > 1 && f[0] == name {
@@ -113,8 +113,8 @@ func field(b []byte, name string) int64 {
 // manyMounts is how many BenchmarkManyMounts has at once.
 const manyMounts = 200
 
-// BenchmarkManyMounts tells what each of many mounts costs the server beyond its
-// content: as it was opened, and after large reads and writes in all of them.
+// BenchmarkManyMounts measures what each of many mounts costs the server beyond its
+// content: after the open, and after large reads and writes in all of them.
 func BenchmarkManyMounts(b *testing.B) {
 	for _, c := range []struct {
 		name string

@@ -102,8 +102,8 @@ func (f *fixture) role(role, dir string, env ...string) *exec.Cmd {
 	return cmd
 }
 
-// mounted starts a client that waits, and gives it with its server's number and
-// its mountpoint.
+// mounted starts a client that waits, and returns it with its server's number and its
+// mountpoint.
 func (f *fixture) mounted(dir string, env ...string) (client *exec.Cmd, server int, path string) {
 	f.t.Helper()
 	client = f.role("wait", dir, env...)

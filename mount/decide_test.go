@@ -76,7 +76,7 @@ func TestCommitWhileCloseWaits(t *testing.T) {
 	}
 }
 
-// What a mark means must be known to whoever sets it: one that comes after the question
+// A caller that sets the mark must know what it means: a mark that comes after the question
 // is refused.
 func TestCommitAfterTheDecision(t *testing.T) {
 	f := newFixture(t)

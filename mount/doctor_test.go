@@ -14,8 +14,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// hostChecks gives the checks of a run, by name, and sees to it that the mount
-// table and the directory of the run directory are as before.
+// hostChecks returns the checks of a run, by name, and fails the test if the mount table or
+// the directory of the run directory has changed.
 func hostChecks(t *testing.T, ctx context.Context, runDir string, report func(doctor.Check)) (map[string]doctor.Check, error) {
 	t.Helper()
 	own := filepath.Dir(runDir)
@@ -39,7 +39,7 @@ func hostChecks(t *testing.T, ctx context.Context, runDir string, report func(do
 
 func ignore(doctor.Check) {}
 
-// mountPaths gives our mounts below dir; elsewhere other tests may run.
+// mountPaths returns our mounts below dir; elsewhere other tests may run.
 func mountPaths(t *testing.T, dir string) []string {
 	t.Helper()
 	table, err := host.MountTable("self")

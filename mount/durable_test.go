@@ -10,7 +10,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// unflushed is a store of files that cannot make durable what is seen in it.
+// unflushed is a file store that cannot make visible archives durable.
 type unflushed struct{ store.Store }
 
 func (unflushed) Sync(context.Context, string) error {

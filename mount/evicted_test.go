@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// dropCaches has the kernel forget all that it can of files that nobody has open, as it
-// does by itself when memory is short.
+// dropCaches makes the kernel forget everything it can of files that nobody has open, as it
+// does when memory is short.
 func dropCaches(t *testing.T) {
 	t.Helper()
 	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0); err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// temporary lists what a commit under way has put beside the archives.
+// temporary lists the files of a commit under way beside the archives.
 func (f *fixture) temporary() []string {
 	f.t.Helper()
 	names, err := filepath.Glob(filepath.Join(f.dir, ".workdir", ".*"))

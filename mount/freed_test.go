@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Content that came with the archive once took its memory until the mount ended: what
-// was removed, replaced or cut was no room for anything else.
+// Content from the archive once took its memory until the mount ended: removing, replacing
+// or cutting it made no room.
 func TestContentOfTheArchiveMakesRoom(t *testing.T) {
 	const size, count, limit = 1 << 20, 12, 16 << 20
 	piece := func(i int) []byte { return bytes.Repeat([]byte(fmt.Sprintf("%07d\n", i)), size/8) }
@@ -33,7 +33,7 @@ func TestContentOfTheArchiveMakesRoom(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			// The kernel gives up what was removed by a FORGET, which nobody waits for.
+			// The kernel releases a removed file by a FORGET, for which nobody waits.
 			waitFor(t, "room", func() bool {
 				var st unix.Statfs_t
 				return unix.Statfs(m.Path(), &st) == nil && int64(st.Bavail)*st.Bsize == limit

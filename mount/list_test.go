@@ -17,7 +17,7 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// lockedBuffer is what a process has printed so far.
+// lockedBuffer collects the output of a process.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer // guarded by mu
@@ -88,8 +88,8 @@ func TestListBesideAStoppedClient(t *testing.T) {
 	}
 }
 
-// A client that had no descriptor left once stopped listening for good, and commands
-// waited for it for ever.
+// A client that once had no descriptor left stopped listening for good, and commands waited
+// for it forever.
 func TestControlSocketOutlivesTheLackOfDescriptors(t *testing.T) {
 	setPatience(t, time.Minute)
 	f := newFixture(t)

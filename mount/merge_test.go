@@ -25,8 +25,8 @@ func appendTo(t *testing.T, m *Mount, name, line string) {
 	}
 }
 
-// TestMergeParallelWork: whatever the order, what six mounts have done to six files is there,
-// whether there was an archive before or not.
+// TestMergeParallelWork checks that in any order, everything that six mounts have done to
+// six files is there, whether or not there was an archive before.
 func TestMergeParallelWork(t *testing.T) {
 	for _, base := range []bool{true, false} {
 		f := newFixture(t)

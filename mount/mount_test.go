@@ -142,7 +142,7 @@ func (f *fixture) content(key, name string) string {
 	return string(b)
 }
 
-// bytes gives the stored archive; nil if there is none.
+// bytes returns the stored archive; nil for none.
 func (f *fixture) bytes(key string) []byte {
 	f.t.Helper()
 	b, err := os.ReadFile(f.archive(key))
@@ -284,8 +284,7 @@ func TestBeforeStoreCanRefuse(t *testing.T) {
 	}
 }
 
-// A command that was started and came after the unmount once worked in the empty
-// mountpoint, and nobody was told.
+// A command that started after the unmount once worked in the empty mountpoint, unnoticed.
 func TestCommandAfterTheUnmount(t *testing.T) {
 	f := newFixture(t)
 	dir := t.TempDir() // stays
@@ -405,7 +404,8 @@ func TestMemLivesAsLongAsTheClient(t *testing.T) {
 	}
 }
 
-// The value goes to the server as it is: what no text could say is not read as another URL.
+// The value goes to the server unchanged: a URL that has no text form is not parsed as
+// another one.
 func TestOpenURLParsesNothing(t *testing.T) {
 	f := newFixture(t)
 	dir := strings.TrimPrefix(f.dir, "/")
@@ -442,7 +442,7 @@ func writeTar(t *testing.T, path, name, content string) {
 	}
 }
 
-// waitFor is testenv.WaitFor, of which tests here are full.
+// waitFor is testenv.WaitFor; tests here use it often.
 func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	testenv.WaitFor(t, what, cond)

@@ -62,7 +62,7 @@ func (f *fixture) usualMountpoint(key string) string {
 	return host.MountpointAt(f.runDir, mountpointName(u), 1)
 }
 
-// Each mount had another path, and what had noted an absolute one was broken at the next.
+// Each mount had another path, so that noted absolute paths were broken at the next mount.
 func TestMountpointIsTheSameEachTime(t *testing.T) {
 	f := newFixture(t)
 	usual := f.usualMountpoint("k")

@@ -21,7 +21,7 @@ func stepOptions(execution, step string, attempt int32) *Options {
 	}
 }
 
-// refused gives the error of an Open; if there is none it closes the mount again.
+// refused returns the error of an Open; if there is none it closes the mount again.
 func (f *fixture) refused(key string, opts *Options) error {
 	f.t.Helper()
 	m, err := f.tryOpen(key, opts)
@@ -60,9 +60,9 @@ func TestReadOnlyIsNoStep(t *testing.T) {
 	f.close(f.open("k", opts), false)
 }
 
-// An id may be used again once its execution has ended: what the second one does is
-// not done yet. A commit without the time at which its execution was scheduled, by an
-// earlier release, counts if it was made since; close before that, nobody can know.
+// An id may be used again once its execution has ended: the work of the second execution is
+// not done yet. A commit by an earlier release, without the time at which its execution was
+// scheduled, counts if it was made since that time; shortly before, nobody can know.
 func TestStepsOfOneNameByTheTimeScheduled(t *testing.T) {
 	scheduled := time.Date(2026, 5, 17, 12, 0, 0, 0, time.UTC)
 	tests := []struct {
@@ -260,8 +260,8 @@ func (f *fixture) store(key string, log *archive.Log) {
 	}
 }
 
-// past stores an archive with a log of n commits, one in a second, the last one at
-// the time given, and the records that change gives them.
+// past stores an archive with a log of n commits, one a second, the last one at the given
+// time, with records as change makes them.
 func (f *fixture) past(key string, n int, last time.Time, change func(i int, rec *archive.Record)) {
 	f.t.Helper()
 	var log *archive.Log

@@ -62,7 +62,7 @@ func printed(t *testing.T, m *Mount, script string) string {
 	return string(out)
 }
 
-// Whatever the base is, and however the kernel is told of the layers.
+// Whatever the base is, and however the layers are named to the kernel.
 func TestOverlayRoundTrip(t *testing.T) {
 	const script = `echo more >>a; mv dir moved; rm b; mkdir new; echo new >new/file; ln moved/c link; chmod 600 d`
 	const look = `find . -type f -printf '%P %m %s %n\n' | sort; cat a moved/c new/file d; [ moved/c -ef link ]`
@@ -101,8 +101,8 @@ func run(t *testing.T, dir, name string, arg ...string) {
 	}
 }
 
-// Where the kernel refuses a piece, or the workspace or an option speaks against it, FUSE
-// serves and says why; who asked for the overlay by name gets that as an error.
+// If the kernel refuses a piece, or the workspace or an option rules the overlay out, FUSE
+// serves and the reason is shown; for an overlay asked for by name, the reason is an error.
 func TestViewFallsBack(t *testing.T) {
 	f := newFixture(t)
 	f.archiveOf("big", "truncate -s 65M big")
@@ -300,8 +300,8 @@ func xattrs(t *testing.T, path string) string {
 	return string(list[:n])
 }
 
-// A file of the archive is copied whole at its first change, which may find no room: the
-// tool is told, and all else is as it was.
+// A file of the archive is copied whole at its first change, for which there may be no
+// room: the tool gets an error, and everything else stays as it was.
 func TestOverlayNoSpaceInACopy(t *testing.T) {
 	f := newFixture(t)
 	f.archiveOf("k", "head -c 6000000 /dev/zero | tr '\\0' x >big; echo small >small")
@@ -319,7 +319,7 @@ func TestOverlayNoSpaceInACopy(t *testing.T) {
 	}
 }
 
-// What is removed takes an inode of the memory's, of which there must be one for each name.
+// Removing a name takes an inode of the memory, so there must be one for each name.
 func TestOverlayRemovesMoreThanMayBeMade(t *testing.T) {
 	f := newFixture(t)
 	f.archiveOf("k", "mkdir d; cd d; seq 3000 | xargs touch")
@@ -330,7 +330,7 @@ func TestOverlayRemovesMoreThanMayBeMade(t *testing.T) {
 	}
 }
 
-// What is written goes on to work when its server is gone, but nobody will store it.
+// An overlay keeps working when its server is gone, but nobody will store it.
 func TestOverlayOfADeadServer(t *testing.T) {
 	f := newFixture(t)
 	m := f.openOverlay("k", Options{})

@@ -38,7 +38,7 @@ func (p panicking) Open(ctx context.Context, key string) (store.Object, error) {
 	return obj, err
 }
 
-// panickingObject panics where it is read.
+// panickingObject panics when it is read.
 type panickingObject struct {
 	store.Object
 	key string
@@ -49,7 +49,7 @@ func (o panickingObject) ReadAt(p []byte, off int64) (int, error) {
 	return o.Object.ReadAt(p, off)
 }
 
-// panickingWriter panics where it is written to.
+// panickingWriter panics when it is written to.
 type panickingWriter struct {
 	io.Writer
 	key string

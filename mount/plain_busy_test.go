@@ -62,7 +62,7 @@ func TestPlainBusyByMapping(t *testing.T) {
 	f.close(m, false)
 }
 
-// The own program uses the directory too where it has left a file of it open.
+// This program also uses the directory while it has a file of it open.
 func TestPlainBusyByOurselves(t *testing.T) {
 	f := newFixture(t)
 	m := f.openPlain("k", Options{})
@@ -110,8 +110,8 @@ func TestPlainSomethingMountedInIt(t *testing.T) {
 	}
 }
 
-// On tmpfs a write through a mapping that was read before sets no time. Once such a change was taken for
-// none, and lost without a word.
+// On tmpfs a write through a mapping that was read before sets no time. Such a change was
+// once not noticed, and was lost silently.
 func TestPlainMappedWrite(t *testing.T) {
 	for name, dir := range map[string]string{"tmpfs": "/dev/shm", "disk": ""} {
 		t.Run(name, func(t *testing.T) {

@@ -102,7 +102,7 @@ printf '#!/bin/sh\n' >tool && chmod 4755 tool
 printf x >"$(printf 'odd \377 name')"
 touch -d '2005-05-05 05:05:05.5' dir`
 
-// listing gives what a tool sees of every file.
+// listing returns what a tool sees of every file.
 const listing = `find . -mindepth 1 \( -type d -printf '%p %y %m %U:%G %n %T@\n' -o -printf '%p %y %m %U:%G %s %n %T@ %l\n' \) | sort
 getfattr -R -h -d -m '^user' . 2>/dev/null | sort; cat file dir/second | md5sum; md5sum <sparse; stat -c %m%a . | tail -c4`
 

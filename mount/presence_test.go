@@ -86,7 +86,8 @@ func TestMustBeNewIsDoneOnce(t *testing.T) {
 	}
 }
 
-// What must be new is not read where it is there: its archive may be large, or damaged.
+// If a workspace that must be new exists, its archive is not read: it may be large, or
+// damaged.
 func TestMustBeNewReadsNothing(t *testing.T) {
 	f := newFixture(t)
 	if err := os.WriteFile(f.archive("k"), []byte("no archive"), 0o600); err != nil {

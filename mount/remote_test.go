@@ -169,8 +169,8 @@ func TestDetachLeavesWhatLiesOverTheMount(t *testing.T) {
 	host.DetachDead(host.Record{Path: ipc.Path(dir)}) // the dead mount below
 }
 
-// The kernel gives the number of a device again as soon as its mount is gone: a Remote
-// then led to the next mount of the same process, which it marked and closed.
+// The kernel reuses the number of a device as soon as its mount is gone: a Remote then led
+// to the next mount of the same process, which it marked and closed.
 func TestRemoteOfAMountThatIsGone(t *testing.T) {
 	f := newFixture(t)
 	m := f.open("first", nil)

@@ -12,9 +12,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// gated is a file store whose archives come no further than a gate, which a test
-// opens. What is asked of it is noted in files: "opens" and "stats" beside the
-// archive have a byte for each.
+// gated is a file store whose archives are served only up to a gate, which a test opens.
+// Files beside the archive count the calls: "opens" and "stats" have a byte for each.
 type gated struct {
 	store.Store
 	at string // "open" or "read"
@@ -118,7 +117,7 @@ func (f *fixture) begin(url string) *opening {
 	return o
 }
 
-// prepare gives an Open that run does.
+// prepare returns an Open, which run calls.
 func (f *fixture) prepare(url string) *opening {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	o := &opening{cancel: cancel, done: make(chan struct{})}
@@ -136,8 +135,8 @@ func (o *opening) awaitCanceled(t *testing.T) {
 	}
 }
 
-// Who is given up while it opens or loads takes nothing from those who wait for the
-// same: where it was loading they have what it began, else one of them begins.
+// An Open that is given up while it opens or loads takes nothing from those who wait for
+// the same: if it was loading, they get what it began, otherwise one of them begins.
 func TestOpenerOfSharedTreeIsCancelled(t *testing.T) {
 	for _, c := range []struct {
 		at    string
@@ -194,8 +193,7 @@ func TestLoadingThatNobodyWaitsForEnds(t *testing.T) {
 	again.awaitCanceled(t)
 }
 
-// An Open that was given up before the server knew of it once waited for the store
-// for ever.
+// An Open that was given up before the server knew of it once waited for the store forever.
 func TestOpenIsCancelledBeforeItBegins(t *testing.T) {
 	f := newFixture(t)
 	f.commit("key", "file", "content") // and so there is a server

@@ -89,8 +89,8 @@ func noise(size int) string {
 	return string(b)
 }
 
-// freeBytes is what statfs(2) says is free in a mount: where mounts share a home,
-// what it has left for all of them.
+// freeBytes returns the free space of a mount by statfs(2): if mounts share a home, what is
+// left for all of them.
 func freeBytes(t *testing.T, m *Mount) int64 {
 	t.Helper()
 	var st unix.Statfs_t
@@ -119,7 +119,7 @@ func TestReadOnlyMountsFetchOnce(t *testing.T) {
 				t.Errorf("%d mounts have %d mountpoints", n, len(paths))
 			}
 			sum := requests(t, mounts)
-			// The end is read to open it, and what is read may be on its way ahead already.
+			// The open reads the end, and fetching ahead may already have begun.
 			if get := sum["get"]; get.Count != 1 || get.Received > 2*size+archive.OpenRead {
 				t.Errorf("%d mounts opened the archive of %d bytes %d times and read %d bytes", n, size, get.Count, get.Received)
 			}
@@ -147,8 +147,8 @@ func TestSharedContentIsInMemoryOnce(t *testing.T) {
 	waitFor(t, "the content to be freed", func() bool { return freeBytes(t, empty) >= before+4<<20 })
 }
 
-// What a commit made is in every read-only mount that is opened afterwards, and not
-// in those that are there; what is read-write shares nothing.
+// Every read-only mount that is opened after a commit shows it, and those opened before do
+// not; read-write mounts share nothing.
 func TestSharedTreesAreOfOneRevision(t *testing.T) {
 	f := newFixture(t)
 	url := "counted://bucket" + f.dir + "/key"

@@ -87,7 +87,7 @@ func TestOverlappingAttempts(t *testing.T) {
 // patient waits for the ends of others' tools.
 func patient() *Options { return &Options{Grace: time.Minute} }
 
-// wrote writes into a mount and gives it.
+// wrote writes into a mount and returns it.
 func (f *fixture) wrote(m *Mount, content string) *Mount {
 	f.t.Helper()
 	f.write(m, "name", content)
@@ -191,7 +191,7 @@ func wantCommitted(t *testing.T, err error, attempt int32, result string) *Commi
 	return e
 }
 
-// log reads what is stored.
+// log reads the stored log.
 func (f *fixture) log(key string) (store.Info, *archive.Log) {
 	f.t.Helper()
 	u, err := store.ParseURL(f.url(key))

@@ -101,7 +101,7 @@ func writeRound(b *testing.B, dir string, size int) {
 	for i := range b.N {
 		writing(b, fd, buf, int64(i*size%round))
 	}
-	closing(b, fd) // writes back what is left
+	closing(b, fd) // writes back the rest
 }
 
 func readRound(b *testing.B, dir string, flags int) {

@@ -222,8 +222,8 @@ func TestPagesOutliveAStat(t *testing.T) {
 	}
 }
 
-// since is what was counted between two answers, but what comes at any time: RELEASE
-// and FORGET, and STATFS for whoever looks at all mounts that there are.
+// since returns what was counted between two answers, without requests that may come at any
+// time: RELEASE and FORGET, and STATFS for programs that look at all mounts.
 func since(before, after map[string]uint64) map[string]uint64 {
 	d := maps.Clone(after)
 	for name, n := range before {

@@ -176,8 +176,8 @@ var contentScenarios = []scenario{
 		r.do("set below zero", err)
 	}},
 	{"extents of a file that is being written", func(r *recorder) {
-		// cp and tar ask where the data are, also while another process writes. A
-		// server that has not got the kernel's dirty pages would call them a hole.
+		// cp and tar ask where the data are, even while another process writes. A server
+		// without the kernel's dirty pages would report a hole there.
 		fd := r.open("f", unix.O_CREAT|unix.O_RDWR, 0o644)
 		r.pwrite(fd, "begin", 0)
 		r.extents("first", fd)

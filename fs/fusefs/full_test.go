@@ -26,8 +26,8 @@ func writeUntil(t *testing.T, f *os.File, most int64) error {
 	return nil
 }
 
-// A file that is made in a mount that is nearly full takes what there is room for, as
-// on tmpfs: write(2) says where it ends, and nothing that it took is lost.
+// A file that is made in a nearly full mount takes what fits, as on tmpfs: write(2) reports
+// the end, and nothing that it took is lost.
 func TestNearlyFullMountLosesNothing(t *testing.T) {
 	const limit = 16 << 20
 	for _, c := range []struct {
@@ -76,8 +76,8 @@ func store(f *os.File, b byte) error {
 	return errors.Join(unix.Msync(mapped, unix.MS_SYNC), unix.Munmap(mapped))
 }
 
-// By the writeback cache a full mount never told write(2) so: a log grew for ever, by
-// what nobody kept.
+// Under the writeback cache, write(2) never failed in a full mount: a log grew forever,
+// with content that nobody kept.
 func TestFullMountTellsWrite(t *testing.T) {
 	const limit = 4 << 20
 	openings := map[string]func(name string) (*os.File, error){
@@ -112,7 +112,7 @@ func TestFullMountTellsWrite(t *testing.T) {
 			if _, err := f.Write([]byte("new")); err != nil {
 				t.Errorf("a write to the file that was cut to nothing: %v", err)
 			}
-			if err := f.Close(); err != nil && !errors.Is(err, unix.ENOSPC) { // close(2) tells of the loss, once
+			if err := f.Close(); err != nil && !errors.Is(err, unix.ENOSPC) { // close(2) reports the loss, once
 				t.Error(err)
 			}
 			if err := os.Remove(path); err != nil {

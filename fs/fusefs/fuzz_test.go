@@ -12,8 +12,7 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// requests makes requests of the bytes that the fuzzer gives, and sends them as a
-// transport does.
+// requests makes requests from the fuzzer's bytes, and sends them as a transport does.
 type requests struct {
 	data []byte
 	h    *handler
@@ -201,7 +200,7 @@ func (q *requests) keep(e *fuse.EntryOut) {
 	}
 }
 
-// forget gives back some of the references to a node, if there are any.
+// forget returns some of the references to a node, if any.
 func (q *requests) forget(o op, node uint64) {
 	n := q.held[node]
 	if n == 0 {
@@ -247,9 +246,8 @@ func (q *requests) run(t *testing.T) {
 	checkForgotten(t, q.h.tree)
 }
 
-// checkForgotten checks a tree of which the kernel has forgotten everything: what
-// counts as its inodes are the names that can be reached, and none is left when they are
-// removed.
+// checkForgotten checks a tree after the kernel has forgotten everything: exactly the names
+// that can be reached count as inodes, and none is left when they are removed.
 func checkForgotten(t *testing.T, tree *fs.Tree) {
 	t.Helper()
 	names := int64(0)

@@ -105,8 +105,8 @@ func TestReadOnlyRefusesEveryChange(t *testing.T) {
 	})
 }
 
-// What is shorter than its operation's structure, or has no name where one belongs, is
-// EIO, and what is no operation of ours ENOSYS.
+// A request that is shorter than its operation's structure, or lacks a name, is EIO, and
+// one of an unknown operation ENOSYS.
 func TestMalformedRequests(t *testing.T) {
 	h := testHandler(t, &Options{})
 	h.server.negotiated(0, fakeKernel{})

@@ -73,7 +73,7 @@ type gate struct {
 	held, release chan struct{}
 }
 
-// slowStore is what the bases of a child are in.
+// slowStore holds the bases of a child.
 var slowStore = gate{held: make(chan struct{}), release: make(chan struct{})}
 
 func (g *gate) read() {
@@ -168,7 +168,7 @@ func (cfg *childConfig) tree() (*fs.Tree, error) {
 	return tree, nil
 }
 
-// reply is the child's answer; only what was asked for is set.
+// reply is the child's answer; only the fields that were asked for are set.
 type reply struct {
 	Stats map[string]uint64
 	Bytes []byte             // of the file "f"
@@ -228,7 +228,7 @@ func replyTo(question string, conn *Conn) reply {
 type testMount struct {
 	tb   testing.TB
 	dir  string   // the first of dirs
-	dirs []string // where it is mounted
+	dirs []string // mountpoints
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *json.Decoder
@@ -342,7 +342,7 @@ func unmount(dir string) error {
 	}
 }
 
-// clean unmounts what is still mounted, detached if need be, and ends the child.
+// clean unmounts what is still mounted, detached if necessary, and ends the child.
 func (m *testMount) clean() {
 	for _, dir := range m.dirs {
 		err := unmount(dir)

@@ -18,8 +18,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// Two WRITEs of one page, of which the first waits for the store: the mount shows in the
-// end what will be stored. Once the second overtook the first.
+// Two WRITEs of one page, the first of which waits for the store: in the end the mount
+// shows what will be stored. The second once overtook the first.
 func TestWritesStayInOrder(t *testing.T) {
 	const before, written = "what the file had before", "slow write"
 	m := newMount(t, childConfig{Disable: []string{"writeback"}, Files: map[string]string{"f": before}, Image: true})
@@ -57,7 +57,8 @@ func TestWritesStayInOrder(t *testing.T) {
 	}
 }
 
-// Whoever waits for the store holds up nobody else, in its own mount or in another one.
+// A request that waits for the store delays no other request, in its own mount or in
+// another one.
 func TestSlowStoreHoldsUpNobody(t *testing.T) {
 	files := map[string]string{"quick": "content"}
 	const slow = 3 * readersAtMost

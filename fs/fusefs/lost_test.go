@@ -13,10 +13,10 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// What a full mount has lost of a file is not there to be read once the kernel has
-// dropped its pages: neither by read(2), nor to fill up a page of which a byte is
-// written, nor to be copied. It was zeros, and passed for what the tool had written: the
-// loss had ended, or was in a copy that nobody knew of.
+// Bytes that a full mount has lost must not become readable once the kernel has dropped its
+// pages: not by read(2), not when a page is filled because a byte of it is written, and not
+// by a copy. They were zeros and passed for what the tool had written: the loss had ended,
+// or was in a copy that nobody knew of.
 func TestLostBytesAreNotZeros(t *testing.T) {
 	const limit, page = 4 << 20, blockSize
 	m := newMount(t, childConfig{MaxBytes: limit, Quiet: true, Files: map[string]string{"f": "content", "most": "", "copy": ""}})
@@ -82,8 +82,8 @@ func TestLostBytesAreNotZeros(t *testing.T) {
 	}
 }
 
-// When the kernel has forgotten a file it takes the size from us. A file that was shorter
-// by what it has lost looked whole, and so did a copy of it.
+// When the kernel has forgotten a file, it takes the size from us. A file that was cut by a
+// loss looked whole, and so did a copy of it.
 func TestLostBytesCountAsSize(t *testing.T) {
 	h := testHandler(t, &Options{})
 	s := h.server

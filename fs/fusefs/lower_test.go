@@ -106,8 +106,8 @@ func TestLowerAsksOnce(t *testing.T) {
 	m.unmount()
 }
 
-// An archive's trusted.overlay.* would tell the overlay that a directory hides another
-// one, or where a file's content is.
+// An archive's trusted.overlay.* would tell the overlay that a directory hides another one,
+// or where a file's content is.
 func TestLowerEscapesXattrs(t *testing.T) {
 	attrs := map[string]string{"trusted.overlay.opaque": "y", "user.mine": "1"}
 	m := newMount(t, childConfig{Lower: true, Files: map[string]string{"f": "x"}, Xattrs: attrs})

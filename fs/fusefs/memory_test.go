@@ -44,8 +44,8 @@ func perNewFile(n int, f func()) float64 {
 	return float64(after.TotalAlloc-before.TotalAlloc) / float64(n)
 }
 
-// What a tool makes many of must not leave garbage behind, or the server takes several
-// times as much memory as what is there needs.
+// Making many of something must not leave garbage behind, or the server takes several times
+// as much memory as it needs.
 func TestNewFilesLeaveNoGarbage(t *testing.T) {
 	const files, most = 20000, 250
 	h := testHandler(t, &Options{})

@@ -47,7 +47,7 @@ func TestUnmountEndsTheConnection(t *testing.T) {
 	}
 }
 
-// An unmount was taken for an abort where the kernel still had RELEASEs to send.
+// An unmount was taken for an abort if the kernel still had RELEASEs to send.
 func TestUnmountWithReleasesUnderWay(t *testing.T) {
 	for round := range 20 {
 		m := newMount(t, childConfig{})
@@ -245,8 +245,8 @@ func TestLostWriteback(t *testing.T) {
 	}
 }
 
-// What the tools saw at the end is what the tree has after the unmount, though
-// pages and times were written back at other times.
+// After the unmount the tree has what tools saw last, even though pages and times were
+// written back at other times.
 func TestTreeIsWhatToolsSaw(t *testing.T) {
 	m := newMount(t, childConfig{})
 	files := map[string]unix.Stat_t{}

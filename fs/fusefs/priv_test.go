@@ -22,8 +22,8 @@ func (r *recorder) suidFile(name string, mode uint32) {
 	r.must(unix.Setxattr(r.path(name), "security.capability", capability, 0))
 }
 
-// privs asks for the mode alone: that of a file that was written to is what the
-// kernel remembers, unless it was told to forget it.
+// privs asks only for the mode: after a write the kernel remembers it, unless it was told
+// to forget it.
 func (r *recorder) privs(name string) {
 	var st unix.Statx_t
 	r.must(unix.Statx(unix.AT_FDCWD, r.path(name), 0, unix.STATX_MODE, &st))

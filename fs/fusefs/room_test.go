@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is removed or replaced is room for the very next write. Once it was not
-// before the kernel's FORGET, and a tool that removed a file and wrote another at
-// once met ENOSPC on every second try.
+// Removed and replaced files are room for the very next write. They once were not until the
+// kernel's FORGET, and a tool that removed a file and wrote another at once met ENOSPC on
+// every second try.
 func TestRemovedIsRoom(t *testing.T) {
 	const limit = 4 << 20
 	m := newMount(t, childConfig{MaxBytes: limit, MaxInodes: 3})

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A scenario does something in a directory and writes down what it sees. It is run
-// on tmpfs and in mounts, and what is written down must be the same.
+// A scenario does something in a directory and records what it sees. It is run on tmpfs and
+// in mounts, and the records must be equal.
 type scenario struct {
 	name string
 	run  func(*recorder)
@@ -102,7 +102,7 @@ func line(lines []string, i int) string {
 	return ""
 }
 
-// recorder is what a scenario writes into. Paths are relative to its directory.
+// recorder is the record of a scenario. Paths are relative to its directory.
 type recorder struct {
 	t     *testing.T
 	dir   string
@@ -129,7 +129,7 @@ func (r *recorder) do(what string, err error) {
 	r.note("%s: %s", what, unix.ErrnoName(errno))
 }
 
-// must is for steps that are no part of what is compared.
+// must is for steps that are not compared.
 func (r *recorder) must(err error) {
 	r.t.Helper()
 	if err != nil {
@@ -163,7 +163,7 @@ func (r *recorder) content(name string) {
 	r.note("read %s: %d bytes, %.60q", name, len(b), b)
 }
 
-// stat notes what lstat(2) tells, but inode numbers, times and the blocks of
+// stat records the result of lstat(2), without inode numbers, times and the blocks of
 // directories.
 func (r *recorder) stat(name string) {
 	var st unix.Stat_t
@@ -244,10 +244,10 @@ func (r *recorder) times(names []string) [][2]unix.Timespec {
 	return all
 }
 
-// tick waits until the next stamp of a file is newer than all that there are. The
-// kernel stamps with its coarse clock, but never with less than the finest stamp that
-// it has given (ktime_get_coarse_real_ts64_mg in kernel/time/timekeeping.c), of which
-// the coarse clock may be more than one of its ticks behind.
+// tick waits until the next stamp of a file is newer than all existing ones. The kernel
+// stamps with its coarse clock, but never with less than the finest stamp that it has made
+// (ktime_get_coarse_real_ts64_mg in kernel/time/timekeeping.c); the coarse clock may be
+// more than one tick behind that.
 func tick() {
 	for start := clock(unix.CLOCK_REALTIME); clock(unix.CLOCK_REALTIME_COARSE) <= start; {
 		runtime.Gosched()

@@ -15,9 +15,8 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Several at once do everything in the same few directories; afterwards the mount
-// and the tree agree on what is there. Under the race detector the child is
-// watched as well.
+// Several goroutines do everything in the same few directories; afterwards the mount and
+// the tree agree. Under the race detector the child is watched as well.
 func TestManyAtOnce(t *testing.T) {
 	m := newMount(t, childConfig{})
 	for i := range 3 {
@@ -85,7 +84,7 @@ func something(dir string, r *rand.Rand) error {
 	return err
 }
 
-// tools is what lstat(2) tells of everything below dir.
+// tools returns the lstat(2) of everything below dir.
 func tools(t *testing.T, dir string) map[string]unix.Stat_t {
 	t.Helper()
 	seen := map[string]unix.Stat_t{}
