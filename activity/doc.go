@@ -64,7 +64,8 @@
 // its number, one whose function failed does not. Activities whose steps are concurrent, or
 // may come in a different order in another attempt, name them by Options.Step; an unnamed step
 // that begins while another is running, and is not nested in it, is ErrStep. A workflow that
-// is reset is a new execution, and runs anew. An activity that changed nothing leaves no
+// is reset is a new execution, and runs anew; with Options.Rewind, on the files as they were at
+// the point of the reset. An activity that changed nothing leaves no
 // record, and a retry runs it anew.
 //
 // Results are encoded by the data converter of the client, if it has the plugin, or

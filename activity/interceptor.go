@@ -23,6 +23,8 @@ type workerInterceptor struct {
 
 	mu    sync.RWMutex
 	types map[string][]string // guarded by mu; the names of the function that is registered for an activity type
+
+	pasts pasts // has its own lock
 }
 
 // InterceptActivity begins an attempt.

@@ -112,6 +112,9 @@ func (o *observer) opened(m *mount.Mount) {
 	o.count(metricOpens, 1)
 	o.metrics.Timer(metricOpenLatency).Record(took)
 	o.hold(m)
+	if to := m.Rewound(); to != "" {
+		o.log.Info("workspace rewound, since the workflow was reset", "url", m.URL(), "to", to)
+	}
 	o.log.Debug("workspace opened", "url", m.URL(), "path", m.Path(), "revision", m.Revision(), "took", took)
 }
 

@@ -338,6 +338,9 @@ func TestLocalActivity(t *testing.T) {
 	require.NoError(t, err)
 	b.wantStored("ws", "lines", "x\nx\n")
 	require.Equal(t, "2", b.log("ws").Record.Origin.Step)
+
+	_, err = runInWorkflow(t, suiteOptions{local: true, activity: b.lines(b.rewinding(), "y")})
+	wantType(t, err, errtype.Rewind, false)
 }
 
 // Two steps without a name at once: chance decided which was the first, and after a

@@ -39,6 +39,11 @@ type Options struct {
 	// Keep says which of the archives that commits replace stay as versions, which are
 	// read by URL@COMMIT. By default none do.
 	Keep Keep `json:"keep,omitzero" yaml:"keep,omitempty"`
+	// Rewind has the activities of a run that was made by a reset of its workflow see the
+	// workspace as it was at the point of the reset: the version that the run's own history
+	// has stored last. What they store becomes the newest archive. It needs Keep, and
+	// implies KeepEmpty. See docs/temporal.md.
+	Rewind bool `json:"rewind,omitempty" yaml:"rewind,omitempty"`
 	// SaveFailed is the URL of a workspace for the work of an attempt that could not be
 	// stored, or whose function failed: an ordinary archive, whose record says why. It is a
 	// template, like the workspace's own URL; if the archive already exists, a part of the
@@ -148,6 +153,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("at: %q is not an absolute path other than /", o.At)
 	case o.Keep.Last < 0 || o.Keep.For < 0:
 		return fmt.Errorf("keep: %d archives, %v: neither may be negative", o.Keep.Last, time.Duration(o.Keep.For))
+	case o.Rewind && !o.ReadOnly && o.Keep == Keep{}:
+		return errors.New("rewind: what a reset goes back to must be kept; set keep, for as long as workflows are reset")
 	case o.ReadOnly && (o.Keep != Keep{} || o.SaveFailed != ""):
 		return errors.New("keep, saveFailed: a read-only workspace is never stored")
 	}
@@ -178,7 +185,7 @@ func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Opti
 		FetchAll:     o.FetchAll,
 		Owner:        o.Owner,
 		AllowOther:   o.AllowOther,
-		KeepEmpty:    o.KeepEmpty,
+		KeepEmpty:    o.KeepEmpty || o.Rewind, // the log says what to rewind to
 		Portable:     o.Portable,
 		Plain:        o.Plain || p.Plain,
 		Grace:        time.Duration(o.Grace),

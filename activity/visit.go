@@ -160,9 +160,9 @@ func (e *endError) Unwrap() []error { return []error{e.cause, e.err} }
 
 // open mounts the workspace. done is the commit of the visit's step by another attempt.
 func (v *visit) open() (done *mount.CommittedError, err error) {
-	m, err := mount.OpenURL(v.ctx, v.url, v.mountOptions(v.origin(), v.attempt.info.ScheduledTime)) // of the first attempt
+	m, err := v.openSince(v.attempt.info.ScheduledTime) // of the first attempt
 	if errors.Is(err, store.ErrUnknown) && v.neverTried() {
-		m, err = mount.OpenURL(v.ctx, v.url, v.mountOptions(v.origin(), time.Time{}))
+		m, err = v.openSince(time.Time{})
 	}
 	if err == nil {
 		v.mu.Lock()
@@ -181,6 +181,17 @@ func (v *visit) open() (done *mount.CommittedError, err error) {
 	err = failure.OfOpen(err)
 	v.obs.openFailed(v.url.Redacted(), err)
 	return nil, err
+}
+
+// openSince mounts the workspace, with mount.Options.Since.
+func (v *visit) openSince(since time.Time) (*mount.Mount, error) {
+	past, err := v.past()
+	if err != nil {
+		return nil, err
+	}
+	opts := v.mountOptions(v.origin(), since)
+	opts.Rewind = past
+	return mount.OpenURL(v.ctx, v.url, opts)
 }
 
 // mountLost reports whether the mount's server process is gone, or something else has ended

@@ -42,6 +42,10 @@ func (id CommitID) Short() string {
 // noID stands for no commit.
 const noID = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
+// NoArchive stands where a commit is asked for, for the workspace as it was when it had no
+// archive yet. No commit has this id.
+const NoArchive CommitID = "00000000000000000000000000000000"
+
 // bytes returns the 16 bytes of id.
 func (id CommitID) bytes() ([]byte, error) {
 	b, err := hex.DecodeString(string(id))
@@ -84,10 +88,24 @@ type Record struct {
 	Message  string // the committer's description
 	Command  string // the command line that ran in the workspace
 	Restored string // id of the commit whose state this one restores; "" for any other commit
+	// Opened is the version that the work began with, where that is no commit's or not the
+	// parent's: NoArchive; the id of an archive that another program wrote; or, where a
+	// workflow was reset, that of the commit to which the workspace was rewound. "": the
+	// parent's, or, without a parent, not known.
+	Opened CommitID
 
 	Result  []byte   // the work's result, for later attempts at it; nil for none, else at most MaxResult bytes
 	Dropped bool     // there was a Result, which is no longer kept
 	Root    RootAttr // the Writer takes it from the tree
+}
+
+// RewoundTo returns the commit that the work began with, or NoArchive, where that was not the
+// parent; "" where it was.
+func (r *Record) RewoundTo() CommitID {
+	if r.Parent == "" {
+		return ""
+	}
+	return r.Opened
 }
 
 // MaxMessage is the recommended maximum length of a Message or Command, bytes: the texts of a

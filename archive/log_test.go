@@ -109,14 +109,14 @@ func TestLogKeepsWhatIsSaid(t *testing.T) {
 	var log *Log
 	said := []string{"", "first", "", "second", "second", ""}
 	for i, text := range said {
-		log = log.Next(Record{ID: CommitID(fmt.Sprintf("%032x", i+1)), Message: text, Command: text + "!", Restored: text + "?"})
+		log = log.Next(Record{ID: CommitID(fmt.Sprintf("%032x", i+1)), Message: text, Command: text + "!", Restored: text + "?", Opened: CommitID(text + ":")})
 	}
 	_, log = mustLoad(t, pack(t, newTree(t), log, nil), nil)
 	i := len(said)
 	for r := range log.All() {
 		i--
-		if r.Message != said[i] || r.Command != said[i]+"!" || r.Restored != said[i]+"?" {
-			t.Errorf("of commit %d it is said %q, %q, %q, want %q", i, r.Message, r.Command, r.Restored, said[i])
+		if r.Message != said[i] || r.Command != said[i]+"!" || r.Restored != said[i]+"?" || r.Opened != CommitID(said[i]+":") {
+			t.Errorf("of commit %d it is said %q, %q, %q, %q, want %q", i, r.Message, r.Command, r.Restored, r.Opened, said[i])
 		}
 	}
 	if i != 0 {

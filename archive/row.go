@@ -30,7 +30,7 @@ const (
 	rowBytes    = 8
 	rowSchedule = 9  // of the execution, milliseconds since 1970; 0 means unknown
 	rowTexts    = 16 // the first of the texts
-	textCount   = 16
+	textCount   = 17
 )
 
 const (
@@ -52,7 +52,7 @@ func (r *Record) texts() [textCount]*string {
 		&o.Workspace, &o.Execution, &o.Step,
 		&o.Namespace, &o.WorkflowID, &o.RunID, &o.WorkflowType,
 		&o.ActivityID, &o.ActivityType, &o.TaskQueue, &o.Worker,
-		&r.Message, &r.Command, &r.Restored,
+		&r.Message, &r.Command, &r.Restored, (*string)(&r.Opened),
 	}
 }
 

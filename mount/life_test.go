@@ -11,6 +11,8 @@ func TestFUSELife(t *testing.T) {
 		"unchanged":               TestUnchangedIsNotStored,
 		"emptied":                 TestEmptiedWorkspace,
 		"conflict":                TestConflict,
+		"rewound":                 TestRewind,
+		"rewound, unchanged":      TestRewindThatChangesNothing,
 		"changes nothing":         TestWhatChangesNothingStoresNothing,
 		"command":                 TestCommandRunsInTheMount,
 		"command after unmount":   TestCommandAfterTheUnmount,

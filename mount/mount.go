@@ -29,6 +29,7 @@ type Mount struct {
 	made     bool             // immutable; the mountpoint was made for this mount and is removed with it
 	opts     Options          // immutable
 	revision store.Revision   // immutable after Open; what was opened
+	rewound  archive.CommitID // immutable after Open; see Rewound
 	warnings []string         // immutable after Open
 	record   host.Record      // immutable after Open, zero before; but deaden changes it, guarded by mu
 	commitID archive.CommitID // immutable; of the one commit that this mount can make
@@ -155,7 +156,7 @@ func (m *Mount) open(ctx context.Context) error {
 		m.session.clear(m)
 		return err
 	}
-	m.revision, m.warnings, m.record = reply.Revision, reply.Warnings, reply.Record
+	m.revision, m.warnings, m.record, m.rewound = reply.Revision, reply.Warnings, reply.Record, reply.Rewound
 	m.session.publish(m)
 	return nil
 }
@@ -182,7 +183,7 @@ func (m *Mount) request(memDir string) wire.OpenRequest {
 		View: m.opts.View, Without: m.opts.without, KeepEmpty: m.opts.KeepEmpty, Merge: m.opts.OnConflict == Merge && m.opts.Presence != MustBeNew, Keep: m.opts.Keep, Portable: m.opts.Portable, Flags: m.flags(),
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve,
 		Cache: ipc.Path(m.cache), CacheBytes: max(0, m.opts.CacheBytes), FetchAll: m.opts.FetchAll, GraceNS: int64(grace),
-		Origin: m.opts.Origin, Since: m.opts.Since, Command: m.opts.Command[:min(len(m.opts.Command), archive.MaxMessage)],
+		Origin: m.opts.Origin, Since: m.opts.Since, Rewind: m.opts.Rewind, Command: m.opts.Command[:min(len(m.opts.Command), archive.MaxMessage)],
 	}
 	if o := m.opts.Owner; o != nil {
 		req.KeepOwner = o.Keep
@@ -230,6 +231,10 @@ func (m *Mount) Device() string {
 
 // Revision returns the revision that was opened; empty if there was no archive.
 func (m *Mount) Revision() store.Revision { return m.revision }
+
+// Rewound returns the commit whose archive the mount shows in place of the newest one, see
+// Options.Rewind: archive.NoArchive where it shows none; "" where it shows the newest one.
+func (m *Mount) Rewound() archive.CommitID { return m.rewound }
 
 // Warnings returns what was unusual about the archive that was opened.
 func (m *Mount) Warnings() []string { return m.warnings }

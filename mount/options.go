@@ -104,6 +104,13 @@ type Options struct {
 	// Command describes in the record how the work was done, such as a command line. It is
 	// cut to archive.MaxMessage bytes.
 	Command string
+	// Rewind is for work of a workflow run that was reset, which Origin names: it says what
+	// the run has in common with the runs before it. The mount shows the workspace as this
+	// run has left it, and not what was done after the point of the reset: a version, which
+	// Keep must have kept. A commit replaces the newest archive all the same, is made where
+	// nothing was changed too, and its record has the version (archive.Record.Opened). It
+	// is never merged. See store.Past for the rules. nil: the newest archive is shown.
+	Rewind *store.Past
 	// Portable refuses to commit what the Python temporal-workdir cannot read.
 	Portable bool
 	// Owner says who owns the files of the archive. nil: the user who mounts. Only root can

@@ -70,6 +70,10 @@ func TestPlainLife(t *testing.T) {
 		"mountpoint in use":     TestMountpointInUse,
 		"another's mountpoint":  TestMountpointOfAnotherProcess,
 		"nobody's mountpoint":   TestMountpointThatNobodyHas,
+		"rewound":               TestRewind,
+		"rewound to nothing":    TestRewindToNothing,
+		"rewound, unchanged":    TestRewindThatChangesNothing,
+		"rewound, saved":        TestRewoundIsSaved,
 	} {
 		t.Run(name, test)
 	}

@@ -16,6 +16,9 @@ var (
 	ErrNotExist = errors.New("no archive")
 	// ErrNoVersion: the archive of that commit is not, or no longer, kept.
 	ErrNoVersion = errors.New("no such version")
+	// ErrRewind: a workflow was reset, and which state of the workspace its run is to see is
+	// not known, or is beneath the work of others.
+	ErrRewind = errors.New("cannot rewind")
 	// ErrConflict: the archive is not the one that the caller had seen.
 	ErrConflict = errors.New("conflict")
 	// ErrUnknown: the store's answer was lost; the write may or may not be done.

@@ -72,7 +72,7 @@ func startKeeping(ctx context.Context, s Store, key string, c *CommitRequest) *k
 	}
 	k := &keeping{store: s, key: key, c: c, id: c.Parent}
 	if k.id == "" {
-		k.id = foreignID(c.Replace)
+		k.id = ForeignID(c.Replace)
 	}
 	ctx, k.end = context.WithCancel(ctx)
 	k.done = sync.OnceValue(func() error { return k.keep(ctx) })

@@ -35,8 +35,8 @@ func isVersion(key string) bool { return strings.Contains("/"+key, "/"+versionsN
 // foreignMark begins the ids of versions whose archives have no log, and so no commit.
 const foreignMark = "ffffffff"
 
-// foreignID is the id of an archive without a log.
-func foreignID(rev Revision) archive.CommitID {
+// ForeignID is the id of an archive without a log.
+func ForeignID(rev Revision) archive.CommitID {
 	sum := sha256.Sum256([]byte(rev))
 	return archive.CommitID(foreignMark + hex.EncodeToString(sum[:12]))
 }

@@ -32,6 +32,7 @@ const (
 	Full             = "workdir.Full"
 	NotExist         = "workdir.NotExist"
 	NoVersion        = "workdir.NoVersion"
+	Rewind           = "workdir.Rewind"
 	Exist            = "workdir.Exist"
 	Other            = "workdir.Other"
 	// Input: what a workflow or the options ask for makes no sense. It is not retried.

@@ -33,6 +33,7 @@ type loggedCommit struct {
 	Message       string                  `json:"message,omitempty"`
 	Command       string                  `json:"command,omitempty"`
 	Restored      string                  `json:"restoredId,omitempty"`  // the commit whose state a rollback has brought back
+	RewoundTo     archive.CommitID        `json:"rewoundToId,omitempty"` // the commit that the work began with, because its workflow was reset; zeros: no archive
 	Differences   *[]workspace.Difference `json:"differences,omitempty"` // of log with a way to show them: from the parent to this commit
 	Version       *keptVersion            `json:"version,omitempty"`     // of log: the archive is kept
 	ResultBytes   *int                    `json:"resultBytes,omitempty"` // of the result that is kept
@@ -55,7 +56,7 @@ func commitsOf(log *archive.Log, n uint) iter.Seq[*loggedCommit] {
 func newLoggedCommit(r *archive.Record) *loggedCommit {
 	c := &loggedCommit{
 		ID: r.ID, Parent: r.Parent, Time: r.Time.UTC(), Tool: r.Tool, Host: r.Host, Changes: r.Changed,
-		Origin: r.Origin, ResultDropped: r.Dropped, Message: r.Message, Command: r.Command, Restored: r.Restored,
+		Origin: r.Origin, ResultDropped: r.Dropped, Message: r.Message, Command: r.Command, Restored: r.Restored, RewoundTo: r.RewoundTo(),
 	}
 	if r.Result != nil {
 		size := len(r.Result)
@@ -116,6 +117,10 @@ func (c *loggedCommit) said() string {
 		return c.Message
 	case c.Restored != "":
 		return "rollback to " + archive.CommitID(c.Restored).Short()
+	case c.RewoundTo == archive.NoArchive:
+		return "rewound from " + c.Parent.Short() + " to before the first commit"
+	case c.RewoundTo != "":
+		return "rewound from " + c.Parent.Short() + " to " + c.RewoundTo.Short()
 	}
 	return c.Command
 }

@@ -64,3 +64,25 @@ func TestLongLogIsWrittenCommitByCommit(t *testing.T) {
 		t.Errorf("%d lines are written, want 3", n)
 	}
 }
+
+// A commit on a workspace that was rewound says from where, and to what.
+func TestLogOfARewoundWorkspace(t *testing.T) {
+	from, to := archive.CommitID(strings.Repeat("a", 32)), archive.CommitID(strings.Repeat("b", 32))
+	tests := []struct {
+		name           string
+		parent, opened archive.CommitID
+		want           string
+	}{
+		{"rewound", from, to, "rewound from aaaaaaaa to bbbbbbbb"},
+		{"to before there was an archive", from, archive.NoArchive, "rewound from aaaaaaaa to before the first commit"},
+		{"on its parent", from, "", ""},
+		{"the first commit", "", archive.NoArchive, ""},
+		{"on another program's archive", "", "ffffffff" + to[:24], ""},
+	}
+	for _, test := range tests {
+		c := newLoggedCommit(&archive.Record{ID: archive.NewCommitID(), Parent: test.parent, Opened: test.opened})
+		if got := c.said(); got != test.want || (c.RewoundTo != "") != (test.want != "") {
+			t.Errorf("%s: %q, rewound to %q; want %q", test.name, got, c.RewoundTo, test.want)
+		}
+	}
+}

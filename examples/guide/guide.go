@@ -176,6 +176,14 @@ func Kept(store string) wdactivity.Options {
 	}
 }
 
+// Rewinding are the options of a workspace that goes back when its workflow is reset.
+func Rewinding() wdactivity.Options {
+	return wdactivity.Options{
+		Rewind: true,
+		Keep:   wdactivity.Keep{For: wdactivity.Duration(90 * 24 * time.Hour)}, // workflows are reset within that time
+	}
+}
+
 // Workflow calls Build, and says what is not worth another attempt.
 func Workflow(ctx workflow.Context, order Order) (out string, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{

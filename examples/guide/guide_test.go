@@ -119,6 +119,24 @@ func TestKept(t *testing.T) {
 	}
 }
 
+// In a test nothing is reset: the options are those of any workspace whose versions are kept.
+func TestRewinding(t *testing.T) {
+	store := wdtest.NewStore(t)
+	rules := ByCustomer(store)
+	rewinding := Rewinding()
+	rewinding.Vars = rules.Rules[0].Vars
+	rules.Rules[0].Options = rewinding
+	env := wdtest.NewEnv(t, rules)
+	env.RegisterActivity(&Activities{})
+	wdtest.Put(t, store+"/customers/acme", map[string]string{"Makefile": "out:\n\t@echo x >>out\n"})
+	if _, err := env.ExecuteActivity("Build", Order{Customer: "acme", Target: "out"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := wdtest.Get(t, store+"/customers/acme")["out"]; got != "x\n" {
+		t.Errorf("out: %q", got)
+	}
+}
+
 func TestPlugin(t *testing.T) {
 	store := wdtest.NewStore(t)
 	config := []byte(strings.ReplaceAll(Config, "STORE", store))

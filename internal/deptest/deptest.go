@@ -120,5 +120,6 @@ var testsMay = []string{
 	"github.com/rogpeppe/go-internal/testscript",
 	"github.com/santhosh-tekuri/jsonschema/v6", // holds --json against docs/cli.schema.json
 	"github.com/hanwen/go-fuse/v2/posixtest",
-	"github.com/stretchr/testify/require", // what the SDK's test environment speaks
+	"google.golang.org/protobuf/types/known/timestamppb", // times in a workflow's history
+	"github.com/stretchr/testify/require",                // what the SDK's test environment speaks
 }

@@ -65,6 +65,7 @@ var errorTable = []struct {
 	{store.ErrFull, "store.ErrFull", errtype.Full, true},
 	{store.ErrNotExist, "store.ErrNotExist", errtype.NotExist, false},
 	{store.ErrNoVersion, "store.ErrNoVersion", errtype.NoVersion, false},
+	{store.ErrRewind, "store.ErrRewind", errtype.Rewind, false},
 	{mount.ErrExist, "mount.ErrExist", errtype.Exist, false},
 	{mount.ErrCommit, "mount.ErrCommit", errtype.Commit, true},
 }

@@ -2,7 +2,9 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,6 +69,7 @@ type openObject struct {
 	store.Object
 	stop   context.CancelFunc
 	unbind func() bool
+	end    atomic.Pointer[[]byte] // what holdEnd has read; nil otherwise
 }
 
 // openTail opens the archive of u for reading what is touched. ErrNotExist as Store.Open.
@@ -79,7 +82,36 @@ func openTail(ctx context.Context, s store.Store, u store.URL) (*openObject, err
 		stop()
 		return nil, err
 	}
-	return &openObject{obj, stop, unbind}, nil
+	return &openObject{Object: obj, stop: stop, unbind: unbind}, nil
+}
+
+// holdEnd reads the end of the archive, as archive.Open does, for all who read it next, until
+// dropEnd.
+func (o *openObject) holdEnd() error {
+	end := make([]byte, min(o.Info().Size, archive.OpenRead))
+	if _, err := o.Object.ReadAt(end, o.Info().Size-int64(len(end))); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	o.end.Store(&end)
+	return nil
+}
+
+// dropEnd gives up what holdEnd has read. A nil object has nothing.
+func (o *openObject) dropEnd() {
+	if o != nil {
+		o.end.Store(nil)
+	}
+}
+
+// ReadAt implements io.ReaderAt.
+func (o *openObject) ReadAt(p []byte, off int64) (int, error) {
+	if end := o.end.Load(); end != nil {
+		size := o.Info().Size
+		if from := size - int64(len(*end)); off >= from && off+int64(len(p)) <= size {
+			return copy(p, (*end)[off-from:]), nil
+		}
+	}
+	return o.Object.ReadAt(p, off)
 }
 
 // keep has the object outlive the operation that opened it, unless that has ended.
@@ -110,7 +142,7 @@ func (s *bases) acquire(ctx context.Context, want baseRequest, obj *openObject, 
 		obj.Close()
 		return b, nil, nil
 	}
-	a, err := archive.Open(ctx, obj.Object, obj.Info().Size, opts)
+	a, err := archive.Open(ctx, obj, obj.Info().Size, opts)
 	if err != nil || !a.Indexed() {
 		return nil, a, err
 	}

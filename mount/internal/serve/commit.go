@@ -106,7 +106,7 @@ func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Resul
 	if err != nil {
 		return false, fmt.Errorf("%w: %s: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
 	}
-	if !changed {
+	if !changed && h.rewound == "" {
 		return true, nil
 	}
 	if h.tree.Empty() && !h.req.KeepEmpty && h.info.Revision == "" {
@@ -133,7 +133,7 @@ type work struct {
 // commitOn stores a tree as the successor of the archive that it was opened from.
 func (h *hosted) commitOn(ctx context.Context, w *work, from *loaded) error {
 	empty := from.tree.Empty() && !h.req.KeepEmpty
-	next := from.log.Next(h.logRecord(w.want, w.changes, from.log))
+	next := from.log.Next(h.logRecord(w.want, w.changes, from))
 	var plan []store.Piece
 	var err error
 	if !empty {
@@ -144,6 +144,11 @@ func (h *hosted) commitOn(ctx context.Context, w *work, from *loaded) error {
 	if err := h.confirm(ctx); err != nil {
 		return commitError(err, nil)
 	}
+	base := from.base.revision()
+	if from.rewound != "" { // it is another archive than the one that is replaced, of which alone a store can copy ranges
+		plan = writtenPlan(ctx, base, plan)
+		base = nil
+	}
 	info, err := h.put(ctx, &store.CommitRequest{
 		Replace: from.info.Revision,
 		ID:      w.want.CommitID,
@@ -151,7 +156,7 @@ func (h *hosted) commitOn(ctx context.Context, w *work, from *loaded) error {
 		Delete:  empty,
 		Keep:    h.req.Keep,
 		Log:     next,
-		Base:    from.base.revision(),
+		Base:    base,
 		Plan:    plan,
 	})
 	if err != nil {
@@ -234,18 +239,23 @@ func (h *hosted) confirm(ctx context.Context) error {
 	return h.server.conn.Call(ctx, wire.CallConfirm, wire.MountID{ID: h.req.ID}, nil)
 }
 
-func (h *hosted) logRecord(want wire.Decision, changes archive.Changes, opened *archive.Log) archive.Record {
+// writtenPlan is a plan that reads the ranges of base and sends them as new bytes.
+func writtenPlan(ctx context.Context, base store.Object, plan []store.Piece) []store.Piece {
+	return store.Written(func(w io.Writer) error { return store.WritePlan(ctx, w, base, plan) })
+}
+
+func (h *hosted) logRecord(want wire.Decision, changes archive.Changes, from *loaded) archive.Record {
 	hostname, _ := os.Hostname() // a record without a host is one
 	rec := archive.Record{
 		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + version.String(), Host: hostname, Changed: changes,
-		Origin: h.req.Origin,
+		Origin: h.req.Origin, Opened: from.opened(),
 	}
 	rec.Message, rec.Command = want.Message, h.req.Command
 	if _, ok := h.req.Step(); ok { // nobody could ask for another's
 		rec.Result = want.Result
 	}
-	if opened != nil {
-		rec.Parent = opened.Record.ID
+	if from.log != nil {
+		rec.Parent = from.log.Record.ID
 	}
 	return rec
 }

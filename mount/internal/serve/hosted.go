@@ -36,12 +36,13 @@ type hosted struct {
 	record     host.Record
 	viewReason string // why the view is not another one
 	store      store.Store
+	url        store.URL   // the archive that is shown: the request's, or one of its versions
 	shared     *sharedTree // whose loaded is; nil if it is the mount's own
 	loaded                 // its tree changes with a plain directory, by the owner
 }
 
 func newHosted(s *server, req wire.OpenRequest) *hosted {
-	h := &hosted{server: s, req: req, dir: string(req.Dir), opened: time.Now(), ownership: newOwnership()}
+	h := &hosted{server: s, req: req, dir: string(req.Dir), opened: time.Now(), url: req.URL, ownership: newOwnership()}
 	h.view = newView(h)
 	h.discard = sync.OnceFunc(h.discardOnce)
 	return h
@@ -86,7 +87,7 @@ func (h *hosted) prepare(ctx context.Context) (err error) {
 	if err := h.checkOnce(ctx); err != nil {
 		return err
 	}
-	return h.checkPresence(h.info.Revision != "")
+	return h.checkPresence(h.info.Revision != "" && h.rewound != archive.NoArchive)
 }
 
 // load opens the store and fills the tree, or finds one that is shared.
@@ -96,7 +97,7 @@ func (h *hosted) load(ctx context.Context) error {
 		return err
 	}
 	if h.req.ReadOnly {
-		return h.loadShared(ctx)
+		return h.loadReading(ctx)
 	}
 	if err := store.Writable(ctx, h.store, h.req.URL.Key); err != nil {
 		h.warn(archive.Warning{Text: "a commit will fail: " + err.Error()})
@@ -106,6 +107,17 @@ func (h *hosted) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	head, err := h.rewind(obj)
+	if err != nil {
+		obj.Close()
+		return err
+	}
+	if head != nil {
+		obj.Close()
+		if obj, err = h.openRewound(ctx, l, head.rewound); err != nil {
+			return err
+		}
+	}
 	if _, step := h.req.Step(); !step { // the log may say that the step itself made the archive
 		if err := h.checkPresence(obj != nil); err != nil {
 			obj.Close()
@@ -113,12 +125,16 @@ func (h *hosted) load(ctx context.Context) error {
 		}
 	}
 	h.loaded, err = l.load(ctx, obj)
+	obj.dropEnd()
+	if head != nil {
+		h.info, h.log, h.rewound = head.info, head.log, head.rewound
+	}
 	return err
 }
 
 // loader gives what loads the mount's archive, for the mount alone.
 func (h *hosted) loader() *loader {
-	return &loader{budget: &h.server.budget, bases: &h.server.bases, url: h.req.URL, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
+	return &loader{budget: &h.server.budget, bases: &h.server.bases, url: h.url, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
 }
 
 // show shows the tree to tools, in the view that suits.

@@ -24,6 +24,10 @@ type loaded struct {
 	tree  *fs.Tree     // nil if it could not be made
 	home  fs.Home      // where the tree's content goes; nil if none could be made
 	owned []io.Closer  // what goes with the tree, in the order of closing
+
+	// rewound is the commit whose archive the tree is, or archive.NoArchive, where info and
+	// log are those of the newest archive and the tree is not; else "".
+	rewound archive.CommitID
 }
 
 // loader reads the archive of a mount into a tree.
@@ -209,6 +213,19 @@ func (c *loaded) ownHome(home fs.Home) {
 
 // own has something closed after the tree, and before what was given to own earlier.
 func (c *loaded) own(o io.Closer) { c.owned = append([]io.Closer{o}, c.owned...) }
+
+// opened is Record.Opened of a commit on top of what was opened.
+func (c *loaded) opened() archive.CommitID {
+	switch {
+	case c.rewound != "":
+		return c.rewound
+	case c.info.Revision == "":
+		return archive.NoArchive
+	case c.log == nil:
+		return store.ForeignID(c.info.Revision)
+	}
+	return ""
+}
 
 // free frees the memory. Nobody uses the tree any more.
 func (c *loaded) free() {

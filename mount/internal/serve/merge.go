@@ -17,11 +17,12 @@ import (
 const maxMerges = 10
 
 // commitMerging stores the tree. Where another commit came in between and the mount merges,
-// what was changed is done to that one's archive, and stored as its successor.
+// what was changed is done to that one's archive, and stored as its successor; but not what was
+// changed in a workspace that was rewound, since that one has what a reset has undone.
 func (h *hosted) commitMerging(ctx context.Context, w *work) error {
 	err := h.commitOn(ctx, w, &h.loaded)
 	for range maxMerges {
-		if !h.req.Merge || !errors.Is(err, store.ErrConflict) {
+		if !h.req.Merge || h.rewound != "" || !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 		if err = h.commitMerged(ctx, w, err); err == nil {

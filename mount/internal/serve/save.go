@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount/internal/wire"
@@ -45,7 +44,7 @@ func (h *hosted) saveAfter(ctx context.Context, want wire.Decision, res *wire.Re
 //
 // Preconditions: the view was taken.
 func (h *hosted) save(ctx context.Context, want wire.Decision, res *wire.Result, why string) error {
-	rec := h.logRecord(want, res.Changes, h.log)
+	rec := h.logRecord(want, res.Changes, &h.loaded)
 	rec.ID, rec.Result = archive.NewCommitID(), nil
 	rec.Origin.Execution, rec.Origin.Step = "", ""
 	rec.Message = fmt.Sprintf("not stored in %s: %s", h.req.URL.Redacted(), why)
@@ -61,8 +60,7 @@ func (h *hosted) save(ctx context.Context, want wire.Decision, res *wire.Result,
 		return err
 	}
 	defer s.Close()
-	write := func(w io.Writer) error { return store.WritePlan(ctx, w, h.base.revision(), plan) }
-	req := &store.CommitRequest{ID: rec.ID, Plan: store.Written(write)}
+	req := &store.CommitRequest{ID: rec.ID, Plan: writtenPlan(ctx, h.base.revision(), plan)}
 	_, err = store.Commit(ctx, s, u.Key, req)
 	if errors.Is(err, store.ErrConflict) { // there is one already
 		u.Key += "-" + string(rec.ID[:8])

@@ -233,7 +233,7 @@ func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
 		s.remove(h)
 		return nil, err
 	}
-	return wire.OpenReply{Revision: h.info.Revision, Warnings: h.warnings.list(), Record: h.record}, nil
+	return wire.OpenReply{Revision: h.info.Revision, Warnings: h.warnings.list(), Record: h.record, Rewound: h.rewound}, nil
 }
 
 // add registers a mount before it is made, so that nothing of it can be missed

@@ -66,7 +66,7 @@ type sharedTree struct {
 // shareKey says with whom the mount can share its tree.
 func (h *hosted) shareKey() shareKey {
 	return shareKey{
-		url: h.req.URL, memDir: string(h.req.MemDir), owner: fs.Owner{UID: h.req.UID, GID: h.req.GID}, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
+		url: h.url, memDir: string(h.req.MemDir), owner: fs.Owner{UID: h.req.UID, GID: h.req.GID}, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
 		maxBytes: h.req.MaxBytes, maxInodes: h.req.MaxInodes, spill: string(h.req.Spill), spillReserve: h.req.SpillReserve,
 		cache: string(h.req.Cache), cacheBytes: h.req.CacheBytes, fetchAll: h.req.FetchAll,
 	}
@@ -126,7 +126,7 @@ func (s *sharing) acquire(ctx context.Context, h *hosted) (*sharedTree, error) {
 
 // revisionNow asks the store which archive there is; "" if there is none.
 func (h *hosted) revisionNow(ctx context.Context) (store.Revision, error) {
-	info, err := h.req.URL.StatArchive(ctx, h.store)
+	info, err := h.url.StatArchive(ctx, h.store)
 	if err != nil && !errors.Is(err, store.ErrNotExist) {
 		return "", err
 	}

@@ -214,7 +214,7 @@ func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 	if v.broken != nil {
 		return false, v.broken
 	}
-	if v.changes(ctx).Total() == 0 {
+	if v.changes(ctx).Total() == 0 && v.h.rewound == "" {
 		return false, nil
 	}
 	if err := v.checkSize(v.closed); err != nil {

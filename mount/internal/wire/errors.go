@@ -69,6 +69,7 @@ var kinds = []struct {
 	{"unknown", store.ErrUnknown},
 	{"no-archive", store.ErrNotExist},
 	{"no-version", store.ErrNoVersion},
+	{"rewind", store.ErrRewind},
 	{"not-allowed", store.ErrNotAllowed},
 	{"unreachable", store.ErrUnreachable},
 	{"not-archive", store.ErrNotArchive},

@@ -90,6 +90,7 @@ type OpenRequest struct {
 
 	Origin archive.Origin `json:"origin"`
 	Since  time.Time      `json:"since,omitzero"`
+	Rewind *store.Past    `json:"rewind,omitempty"` // of the run of Origin; nil: it was not reset
 }
 
 // OpenReply is what the client learns of a mount.
@@ -97,6 +98,8 @@ type OpenReply struct {
 	Revision store.Revision `json:"revision"`
 	Warnings []string       `json:"warnings,omitempty"`
 	Record   host.Record    `json:"record"` // as it is in the session's directory
+
+	Rewound archive.CommitID `json:"rewound,omitempty"` // the commit that is shown in place of the newest one
 }
 
 // Decision is what a client wants of a mount that nobody uses any more.
