@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"syscall"
 )
 
 // Walk visits the tree in archive order: depth first, each directory before its content,
@@ -15,6 +16,20 @@ func (t *Tree) Walk(fn func(path string, n *Inode, a Attr) error) error {
 		return fmt.Errorf("walk tree: %w", errno)
 	}
 	return t.walk("", rootIno, fn)
+}
+
+// WalkFrom is Walk for what is at a path and below it, which is nothing if there is no such
+// path.
+func (t *Tree) WalkFrom(path string, fn func(path string, n *Inode, a Attr) error) error {
+	n, errno := t.LookupPath(t.root, path)
+	switch errno {
+	case 0:
+		defer t.Unref(n, 1)
+		return t.walk(path, n.ino, fn)
+	case syscall.ENOENT, syscall.ENOTDIR, syscall.EINVAL, syscall.ENAMETOOLONG:
+		return nil
+	}
+	return fmt.Errorf("walk tree: %w", errno)
 }
 
 func (t *Tree) walk(path string, ino uint64, fn func(path string, n *Inode, a Attr) error) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -69,5 +70,23 @@ func TestWalkOfADeepTree(t *testing.T) {
 	}))
 	if visited != depth+1 {
 		t.Errorf("%d were visited", visited)
+	}
+}
+
+func TestWalkFrom(t *testing.T) {
+	tree := onImage(t, nil, some(t))
+	for path, want := range map[string]int{"": 13, "a": 7, "a/b": 4, "f": 1, "none": 0, "f/x": 0, "..": 0, "a/../f": 0} {
+		var got []string
+		must(t, tree.WalkFrom(path, func(path string, _ *Inode, _ Attr) error {
+			got = append(got, path)
+			return nil
+		}))
+		if len(got) != want || want > 0 && got[0] != path {
+			t.Errorf("%q: %q", path, got)
+		}
+	}
+	tree.Poison(errors.New("for the test"))
+	if err := tree.WalkFrom("a", nil); !errors.Is(err, syscall.EIO) {
+		t.Errorf("of a poisoned tree: %v", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 // How much of a file a page shows.
 const (
 	textBytes    = 256 << 10
+	textLines    = 2000 // which a browser shows at once
 	tableRows    = 200
 	tableColumns = 50
 	cellBytes    = 200
@@ -94,9 +95,13 @@ func (c *content) text(buf []byte, e workspace.Entry) {
 			return
 		}
 	}
-	if rest := c.Off + int64(len(buf)); rest < e.Size {
+	if short := firstLines(buf, textLines); len(short) < len(buf) {
+		buf = short
+	} else if c.Off+int64(len(buf)) < e.Size {
 		buf = wholeLines(buf)
-		c.Next = c.Off + int64(len(buf))
+	}
+	if end := c.Off + int64(len(buf)); end < e.Size {
+		c.Next = end
 	}
 	c.Partial = c.Off > 0
 	text := strings.TrimSuffix(strings.ToValidUTF8(string(buf), "\ufffd"), "\n")
@@ -107,6 +112,19 @@ func (c *content) text(buf []byte, e workspace.Entry) {
 		}
 		c.Lines = append(c.Lines, line{number, strings.TrimSuffix(s, "\r")})
 	}
+}
+
+// firstLines returns the first n lines of a text.
+func firstLines(buf []byte, n int) []byte {
+	end := 0
+	for range n {
+		i := bytes.IndexByte(buf[end:], '\n')
+		if i < 0 {
+			return buf
+		}
+		end += i + 1
+	}
+	return buf[:end]
 }
 
 // wholeLines cuts a part of a text behind its last line break, or, in a line longer than

@@ -67,15 +67,17 @@ const differencesOnPage = 500
 
 // diff shows what changed between two commits, and with a path which lines of a file.
 func (p *pages) diff(ctx context.Context, t target) (*frame, error) {
-	before, err := p.source.url(target{Name: t.Name, At: t.From})
+	before, release, err := p.source.snapshot(ctx, target{Name: t.Name, At: t.From})
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.source.url(t)
+	defer release()
+	after, release, err := p.source.snapshot(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	found, err := workspace.Diff(ctx, before, after, &workspace.DiffOptions{Path: t.Path, Patches: t.Path != ""})
+	defer release()
+	found, err := after.Diff(ctx, before, &workspace.DiffOptions{Path: t.Path, Patches: t.Path != ""})
 	if err != nil {
 		return nil, err
 	}

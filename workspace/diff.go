@@ -65,7 +65,19 @@ func Diff(ctx context.Context, a, b string, opts *DiffOptions) ([]Difference, er
 		return nil, err
 	}
 	defer right.close()
-	d := &differ{ctx: ctx, opts: lo.Options, a: left, b: right, at: opts.Path, patches: opts.Patches}
+	return compare(ctx, left, right, opts)
+}
+
+// Diff compares the snapshot with an earlier one, as the function Diff does.
+func (s *Snapshot) Diff(ctx context.Context, before *Snapshot, opts *DiffOptions) ([]Difference, error) {
+	if opts == nil {
+		opts = &DiffOptions{}
+	}
+	return compare(ctx, before.l, s.l, opts)
+}
+
+func compare(ctx context.Context, a, b *loaded, opts *DiffOptions) ([]Difference, error) {
+	d := &differ{ctx: ctx, opts: &opts.Options, a: a, b: b, at: opts.Path, patches: opts.Patches}
 	return d.compare()
 }
 
@@ -101,7 +113,8 @@ type differ struct {
 	at      string // only this path and everything beneath it
 	patches bool
 
-	total, done int64 // bytes of content to compare
+	bufs        [2][]byte // to compare content
+	total, done int64     // bytes of content to compare
 	found       []Difference
 }
 
@@ -119,7 +132,7 @@ func (d *differ) compare() ([]Difference, error) {
 	}
 	for len(as) > 0 || len(bs) > 0 {
 		switch {
-		case len(bs) == 0 || len(as) > 0 && fs.OrderKey(as[0].Path) < fs.OrderKey(bs[0].Path):
+		case len(bs) == 0 || len(as) > 0 && fs.ComparePaths(as[0].Path, bs[0].Path) < 0:
 			err = d.note(Difference{Path: as[0].Path, Change: Removed, A: &as[0].Entry}, &as[0], nil)
 			d.done += as[0].Size
 			as = as[1:]
@@ -192,7 +205,7 @@ func (d *differ) sameContent(a, b *listed) (bool, error) {
 	if err := errors.Join(errA, errB); err != nil {
 		return false, err
 	}
-	bufA, bufB := make([]byte, readSize), make([]byte, readSize)
+	bufA, bufB := d.buffers(a.Size)
 	for off := int64(0); off < a.Size; {
 		if d.ctx.Err() != nil {
 			return false, context.Cause(d.ctx)
@@ -209,6 +222,16 @@ func (d *differ) sameContent(a, b *listed) (bool, error) {
 		d.opts.progress(Comparing, d.done+off, d.total)
 	}
 	return true, nil
+}
+
+// buffers returns two for files of a size.
+func (d *differ) buffers(size int64) (a, b []byte) {
+	for i := range d.bufs {
+		if n := int(min(size, readSize)); len(d.bufs[i]) < n {
+			d.bufs[i] = make([]byte, n)
+		}
+	}
+	return d.bufs[0], d.bufs[1]
 }
 
 // String describes the difference, beginning with "+", "-" or "M".

@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"fmt"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -96,8 +95,8 @@ type listed struct {
 // directory before its names, names sorted by bytes. The root is not among them.
 func list(t *fs.Tree, at string) ([]listed, error) {
 	var all []listed
-	err := t.Walk(func(path string, n *fs.Inode, a fs.Attr) error {
-		if path == "" || !within(path, at) {
+	err := t.WalkFrom(at, func(path string, n *fs.Inode, a fs.Attr) error {
+		if path == "" {
 			return nil
 		}
 		e, err := entryOf(t, path, n, a)
@@ -119,12 +118,6 @@ func contentOf(all []listed) (size int64) {
 		}
 	}
 	return size
-}
-
-// within reports whether path is dir or beneath it.
-func within(path, dir string) bool {
-	rest, ok := strings.CutPrefix(path, dir)
-	return ok && (dir == "" || rest == "" || rest[0] == '/')
 }
 
 // Printable returns a name fit for a terminal: quoted as in Go if it contains invisible
