@@ -24,7 +24,8 @@ func Split(path string) (dir, name string) {
 	return path[:max(0, i)], path[i+1:]
 }
 
-// Names iterates over the names of a path. Where slashes meet, one of them is empty.
+// Names iterates over the names of a path. Two adjacent slashes have an empty name between
+// them.
 func Names(path string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for rest, more := path, path != ""; more; {
@@ -65,8 +66,8 @@ func (e *TooLongError) Error() string {
 // Unwrap returns ENAMETOOLONG.
 func (e *TooLongError) Unwrap() error { return syscall.ENAMETOOLONG }
 
-// CheckPath returns a *TooLongError for a path that is too long. Who goes down a directory
-// by recursion asks it, so that no tree is too deep for that.
+// CheckPath returns a *TooLongError for a path that is too long. Recursive walks call it,
+// which also limits their depth.
 func CheckPath(path string) error {
 	if len(path) > maxPath {
 		return &TooLongError{path}

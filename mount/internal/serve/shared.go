@@ -12,25 +12,25 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// sharing has the trees of read-only mounts. Those that show the same revision of
-// the same workspace in the same way share one tree, which is fetched once, takes
-// memory once, and is freed with the last of them. Each has a mountpoint and a FUSE
-// connection of its own.
+// sharing holds the trees of read-only mounts. Mounts that show the same revision of the
+// same workspace in the same way share one tree, which is fetched once, takes memory once,
+// and is freed with the last of them. Each has a mountpoint and a FUSE connection of its
+// own.
 //
-// A shared tree is frozen, so that nothing in it is of one connection alone but the
-// kernel's lookup counts. Those are added up, and a connection that ends without
-// its FORGETs, as an unmount does, leaves some behind: that keeps no inode which the
-// tree would not keep by its name.
+// A shared tree is frozen, so the only state in it that belongs to one connection is the
+// kernel's lookup counts. They are added up, and a connection that ends without its
+// FORGETs, as an unmount does, leaves some behind. That does no harm: every inode is kept
+// by its name anyway.
 //
-// A panic in an operation poisons the tree, since it may have left a lock of it
-// locked, and so all mounts that share it; later ones load another.
+// A panic in an operation poisons the tree, since it may have left a lock of the tree
+// locked, and so all mounts that share it; later mounts load another tree.
 type sharing struct {
 	mu     sync.Mutex
 	groups map[shareKey]*shareGroup // guarded by mu; no empty ones
 }
 
-// shareKey says which mounts can share a tree: all that makes a difference to it
-// but the revision.
+// shareKey says which mounts can share a tree: everything that affects the tree but the
+// revision.
 type shareKey struct {
 	url                 store.URL
 	memDir, spill       string
@@ -43,18 +43,18 @@ type shareKey struct {
 	fetchAll            bool
 }
 
-// shareGroup is what mounts of one key have. Its fields are guarded by sharing.mu.
+// shareGroup holds the trees of mounts with one key. Its fields are guarded by sharing.mu.
 type shareGroup struct {
 	trees   map[store.Revision]*sharedTree
-	opening chan struct{} // closed when the one who opens the archive has done so; nil if nobody does
+	opening chan struct{} // closed when the mount that opens the archive has opened it; nil if none does
 }
 
-// sharedTree is one of the trees. It is loaded in a goroutine of its own, so that
-// no mount which is given up takes it from the others.
+// sharedTree is one of the trees. It is loaded in a goroutine of its own, so that a mount
+// that is given up does not take it away from the others.
 type sharedTree struct {
 	sharing *sharing           // immutable
 	key     shareKey           // immutable
-	stop    context.CancelFunc // immutable; ends the loading
+	stop    context.CancelFunc // immutable; cancels the loading
 	users   []*hosted          // guarded by sharing.mu
 
 	done   chan struct{} // closed when the next three are set, immutable after it
@@ -63,7 +63,7 @@ type sharedTree struct {
 	err    error
 }
 
-// shareKey says with whom the mount can share its tree.
+// shareKey returns the key of the mount.
 func (h *hosted) shareKey() shareKey {
 	return shareKey{
 		url: h.url, memDir: string(h.req.MemDir), owner: fs.Owner{UID: h.req.UID, GID: h.req.GID}, keepOwner: h.req.KeepOwner, dev: h.req.Dev,
@@ -72,7 +72,7 @@ func (h *hosted) shareKey() shareKey {
 	}
 }
 
-// loadShared gives the mount the tree that is shared.
+// loadShared gives the mount the shared tree.
 func (h *hosted) loadShared(ctx context.Context) (err error) {
 	if h.shared, err = h.server.sharing.acquire(ctx, h); err != nil {
 		return err
@@ -92,15 +92,15 @@ func (h *hosted) loadShared(ctx context.Context) (err error) {
 	return nil
 }
 
-// acquire gives the tree that shows what the store has now, for h, who calls
-// release. It may still be loading.
+// acquire returns the tree that shows what the store has now, for h, which calls release.
+// It may still be loading.
 //
-// Who finds nobody else opens the archive. All others ask the store for the
-// revision, also while somebody opens, for that one may have been told of a revision
-// that was replaced before they came.
+// If no other mount has a tree or is opening one, h opens the archive. All others ask the
+// store for the revision, even while another mount opens the archive: that mount may have
+// got a revision that was replaced before the others came.
 func (s *sharing) acquire(ctx context.Context, h *hosted) (*sharedTree, error) {
 	key := h.shareKey()
-	var rev *store.Revision // nil until it was asked for
+	var rev *store.Revision // nil until the store was asked
 	for {
 		t, wait := s.look(key, rev, h)
 		switch {
@@ -124,7 +124,7 @@ func (s *sharing) acquire(ctx context.Context, h *hosted) (*sharedTree, error) {
 	}
 }
 
-// revisionNow asks the store which archive there is; "" if there is none.
+// revisionNow asks the store for the present revision; "" if there is no archive.
 func (h *hosted) revisionNow(ctx context.Context) (store.Revision, error) {
 	info, err := h.url.StatArchive(ctx, h.store)
 	if err != nil && !errors.Is(err, store.ErrNotExist) {
@@ -133,7 +133,8 @@ func (h *hosted) revisionNow(ctx context.Context) (store.Revision, error) {
 	return info.Revision, nil
 }
 
-// ready is what look gives to those who need not wait, but must ask first.
+// ready is what look returns to mounts that need not wait, but must ask for the revision
+// first.
 var ready = closedChannel()
 
 func closedChannel() chan struct{} {
@@ -142,9 +143,9 @@ func closedChannel() chan struct{} {
 	return c
 }
 
-// look gives the tree of a revision, which h uses from now on. Without one, it gives
-// what to wait for before the next look; nil if h is the one to open the archive,
-// which it then must do. rev is nil where it is not known.
+// look returns the tree of a revision, which h uses from now on. Otherwise it returns a
+// channel to wait for before the next look, or nil if h must open the archive. rev is nil
+// if it is not known.
 func (s *sharing) look(key shareKey, rev *store.Revision, h *hosted) (t *sharedTree, wait <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +172,7 @@ func (s *sharing) look(key shareKey, rev *store.Revision, h *hosted) (t *sharedT
 	return nil, nil
 }
 
-// use gives the tree of a revision to h; nil if there is none that is any good.
+// use returns the tree of a revision to h; nil if there is no usable one.
 // Preconditions: sharing.mu is held.
 func (g *shareGroup) use(rev store.Revision, h *hosted) *sharedTree {
 	t := g.trees[rev]
@@ -182,7 +183,7 @@ func (g *shareGroup) use(rev store.Revision, h *hosted) *sharedTree {
 	return t
 }
 
-// isPoisoned tells whether the tree is loaded and gives EIO for ever.
+// isPoisoned reports whether the tree is loaded and poisoned.
 func (t *sharedTree) isPoisoned() bool {
 	select {
 	case <-t.done:
@@ -192,8 +193,8 @@ func (t *sharedTree) isPoisoned() bool {
 	}
 }
 
-// open opens the archive, and begins to load it if nobody has the same revision.
-// The caller has been told to by look.
+// open opens the archive, and begins to load it unless the revision already has a tree.
+// look has told the caller to open it.
 func (s *sharing) open(ctx context.Context, key shareKey, h *hosted) (*sharedTree, error) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx)) // of the tree
 	unbind := context.AfterFunc(ctx, stop)
@@ -223,8 +224,8 @@ func (s *sharing) open(ctx context.Context, key shareKey, h *hosted) (*sharedTre
 	return t, nil
 }
 
-// opened ends the opening of an archive. It gives the tree of that revision for h to
-// use: t, or another that is there already. A nil t says that opening has failed.
+// opened ends the opening of an archive. It returns the tree of that revision for h to use:
+// t, or another one that already exists. A nil t says that opening has failed.
 func (s *sharing) opened(key shareKey, rev store.Revision, t *sharedTree, h *hosted) *sharedTree {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,7 +243,7 @@ func (s *sharing) opened(key shareKey, rev store.Revision, t *sharedTree, h *hos
 	return g.use(rev, h)
 }
 
-// load fills the tree. One that failed is for those alone who wait for it.
+// load fills the tree. A tree that failed stays only with the mounts that wait for it.
 func (t *sharedTree) load(ctx context.Context, l *loader, obj *openObject) {
 	t.loaded, t.err = l.load(ctx, obj)
 	t.sharing.mu.Lock()
@@ -260,7 +261,7 @@ func (t *sharedTree) warn(w archive.Warning) {
 	}
 }
 
-// progress tells all who wait how far the loading is.
+// progress reports the loading to all mounts that wait for it.
 func (t *sharedTree) progress(p wire.Progress) {
 	t.sharing.mu.Lock()
 	users := slices.Clone(t.users)
@@ -270,7 +271,7 @@ func (t *sharedTree) progress(p wire.Progress) {
 	}
 }
 
-// release ends the use of the tree by h. With the last one nobody comes to use it any
+// release ends the use of the tree by h. After the last use no mount comes to use it any
 // more, and it is freed as soon as its loading has ended.
 func (t *sharedTree) release(h *hosted) {
 	t.sharing.mu.Lock()
@@ -290,7 +291,7 @@ func (t *sharedTree) release(h *hosted) {
 	}
 }
 
-// leaveLocked sees to it that nobody else comes to use the tree.
+// leaveLocked keeps further mounts from using the tree.
 // Preconditions: sharing.mu is held.
 func (t *sharedTree) leaveLocked() {
 	g := t.sharing.groups[t.key]
@@ -305,7 +306,7 @@ func (t *sharedTree) leaveLocked() {
 	t.sharing.tidyLocked(t.key)
 }
 
-// tidyLocked forgets a group that nobody uses.
+// tidyLocked removes a group without users.
 // Preconditions: sharing.mu is held.
 func (s *sharing) tidyLocked(key shareKey) {
 	if g := s.groups[key]; g != nil && len(g.trees) == 0 && g.opening == nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Conditions that travel. Package mount says what they mean.
+// Conditions that are passed on. Package mount describes them.
 var (
 	ErrReadOnly         = errors.New("mount is read-only")
 	ErrClosed           = errors.New("mount is closed")
@@ -30,11 +30,11 @@ var (
 	ErrNotMounted       = errors.New("not in a mounted workspace")
 )
 
-// CommittedError says that a step has taken effect already, in an earlier attempt
-// or in one that overlapped with this one. It matches ErrAlreadyCommitted.
+// CommittedError says that a step has already taken effect, in an earlier or an overlapping
+// attempt. It matches ErrAlreadyCommitted.
 type CommittedError struct {
 	URL      string         `json:"url"`      // without secrets
-	Record   archive.Record `json:"record"`   // of the commit; its Result is what the step gave
+	Record   archive.Record `json:"record"`   // of the commit; its Result is the result of the step
 	Revision store.Revision `json:"revision"` // of the archive whose log has it
 }
 
@@ -53,14 +53,14 @@ func (e *CommittedError) Error() string {
 // Is makes errors.Is(err, ErrAlreadyCommitted) true.
 func (e *CommittedError) Is(target error) bool { return target == ErrAlreadyCommitted }
 
-// NewCommittedError is the error for a step that is in the log of a revision.
+// NewCommittedError returns the error for a step that is in the log of a revision.
 func NewCommittedError(url store.URL, rec *archive.Record, rev store.Revision) *CommittedError {
 	e := &CommittedError{URL: url.Redacted(), Record: *rec, Revision: rev}
-	e.Record.Root = archive.RootAttr{} // of a directory, and of no use to whoever asks for the step
+	e.Record.Root = archive.RootAttr{} // the step's caller has no use for a directory's attributes
 	return e
 }
 
-// kinds are the conditions that survive the way between two processes.
+// kinds are the conditions that keep their identity between two processes.
 var kinds = []struct {
 	name string
 	err  error
@@ -100,8 +100,8 @@ var kinds = []struct {
 	{"deadline", context.DeadlineExceeded},
 }
 
-// encodedError is an error on its way: its text, the conditions that it matches,
-// and the particulars of the types that callers look into.
+// encodedError is an encoded error: its text, the conditions that it matches, and the
+// particulars of the types that callers use.
 type encodedError struct {
 	Text     string               `json:"text"`
 	Kinds    []string             `json:"kinds,omitempty"`
@@ -140,7 +140,7 @@ func (e *encodedError) Unwrap() []error {
 	return errs
 }
 
-// EncodeError returns what the other side makes an error of again, by DecodeError.
+// EncodeError encodes an error for DecodeError on the other side.
 func EncodeError(err error) json.RawMessage {
 	w := encodedError{Text: err.Error()}
 	for _, k := range kinds {
@@ -154,13 +154,13 @@ func EncodeError(err error) json.RawMessage {
 	errors.As(err, &w.Committed)
 	b, merr := json.Marshal(w)
 	if merr != nil {
-		b, _ = json.Marshal(encodedError{Text: err.Error()}) // a struct of strings always encodes
+		b, _ = json.Marshal(encodedError{Text: err.Error()}) // encoding a struct of strings never fails
 	}
 	return b
 }
 
-// DecodeError returns the error that EncodeError was given, as far as errors.Is, errors.As
-// and its text go.
+// DecodeError returns an error that equals the one given to EncodeError in its text and for
+// errors.Is and errors.As.
 func DecodeError(raw json.RawMessage) error {
 	var w encodedError
 	if err := json.Unmarshal(raw, &w); err != nil {
