@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	sdk "go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/worker"
 
 	wdactivity "github.com/workdir/workdir/activity"
@@ -95,6 +96,36 @@ func TestSaveFailedEveryWay(t *testing.T) {
 				b.wantStored(saved, "lines", "half\n")
 				require.Contains(t, b.log(saved).Record.Message, errWork.Error())
 			}
+		})
+	}
+}
+
+// The next attempt begins where the one before has made a checkpoint.
+func TestResumeEveryWay(t *testing.T) {
+	opts := func(*bench) wdactivity.Options { return wdactivity.Options{Resume: true} }
+	do := func(ctx context.Context, m *mount.Mount) (string, error) {
+		if sdk.GetInfo(ctx).Attempt == 1 {
+			if err := add(m, "half"); err != nil {
+				return "", err
+			}
+			_, err := m.Checkpoint(ctx)
+			return "", errors.Join(err, add(m, "lost"), errWork)
+		}
+		if m.Resumed() == "" {
+			return "", errors.New("it begins with the workspace")
+		}
+		return "", add(m, "rest")
+	}
+	unused := newBench(t)
+	for name := range keepers(unused, opts(unused), do) {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			o := keepers(b, opts(b), do)[name]
+			o.attempts = 2
+			_, err := runInWorkflow(t, o)
+			require.NoError(t, err)
+			b.wantStored("ws", "lines", "half\nrest\n")
+			require.Equal(t, 1, b.log("ws").Len())
 		})
 	}
 }

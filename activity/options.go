@@ -49,6 +49,10 @@ type Options struct {
 	// template, like the workspace's own URL; if the archive already exists, a part of the
 	// commit's id is added to the name. "": such work is lost.
 	SaveFailed string `json:"saveFailed,omitempty" yaml:"saveFailed,omitempty"`
+	// Resume begins with the checkpoint that an earlier attempt of the step has left, see
+	// mount.Mount.Checkpoint, unless there is none or the workspace was stored since.
+	// mount.Mount.Resumed says which.
+	Resume bool `json:"resume,omitempty" yaml:"resume,omitempty"`
 	// Step names the piece of work, for activities that do several on one
 	// workspace in an order that is not the same in every attempt. It must not be
 	// a number. "": its ordinal among this activity's steps on that workspace, which
@@ -158,6 +162,9 @@ func (o *Options) check() error {
 	case o.ReadOnly && (o.Keep != Keep{} || o.SaveFailed != ""):
 		return errors.New("keep, saveFailed: a read-only workspace is never stored")
 	}
+	if o.Resume && o.ReadOnly {
+		return errors.New("resume: a read-only workspace has no checkpoints")
+	}
 	return errors.Join(o.Presence.Check(o.ReadOnly), o.OnConflict.Check())
 }
 
@@ -201,6 +208,9 @@ func (v *visit) mountOptions(origin archive.Origin, since time.Time) *mount.Opti
 	}
 	if m.RunDir == "" {
 		m.RunDir = p.RunDir
+	}
+	if o.Resume {
+		m.FromCheckpoint = mount.LastCheckpoint
 	}
 	return m
 }

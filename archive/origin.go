@@ -3,6 +3,7 @@ package archive
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"time"
 )
 
@@ -64,6 +65,9 @@ func (o *Origin) StepID() (StepID, bool) {
 	sum := sha256.Sum256(b)
 	return StepID{names: [16]byte(sum[:16]), scheduled: o.scheduled()}, true
 }
+
+// String returns a text that no other step has.
+func (s StepID) String() string { return fmt.Sprintf("%x-%d", s.names, s.scheduled) }
 
 // scheduled returns Scheduled in its stored form: milliseconds since 1970, 0 for the zero
 // time.

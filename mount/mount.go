@@ -31,6 +31,7 @@ type Mount struct {
 	revision store.Revision   // immutable after Open; what was opened
 	rewound  archive.CommitID // immutable after Open; see Rewound
 	warnings []string         // immutable after Open
+	resumed  archive.CommitID // immutable after Open; the checkpoint that it began with
 	record   host.Record      // immutable after Open, zero before; but deaden changes it, guarded by mu
 	commitID archive.CommitID // immutable; of the one commit that this mount can make
 
@@ -100,6 +101,9 @@ func OpenURL(ctx context.Context, u store.URL, opts *Options) (_ *Mount, err err
 	if err := errors.Join(m.opts.Presence.Check(m.opts.ReadOnly), m.opts.OnConflict.Check()); err != nil {
 		return nil, fmt.Errorf("open %s: %w", m.URL(), err)
 	}
+	if err := m.opts.checkFrom(u); err != nil {
+		return nil, fmt.Errorf("open %s: from a checkpoint: %w", m.URL(), err)
+	}
 	if m.opts.SaveFailed != "" {
 		if m.saveTo, err = parseTarget(m.opts.SaveFailed); err != nil {
 			return nil, err
@@ -156,7 +160,7 @@ func (m *Mount) open(ctx context.Context) error {
 		m.session.clear(m)
 		return err
 	}
-	m.revision, m.warnings, m.record, m.rewound = reply.Revision, reply.Warnings, reply.Record, reply.Rewound
+	m.revision, m.warnings, m.record, m.rewound, m.resumed = reply.Revision, reply.Warnings, reply.Record, reply.Rewound, reply.Resumed
 	m.session.publish(m)
 	return nil
 }
@@ -184,6 +188,7 @@ func (m *Mount) request(memDir string) wire.OpenRequest {
 		MaxBytes: m.opts.MaxBytes, MaxInodes: m.opts.MaxInodes, Spill: ipc.Path(m.spill), SpillReserve: m.opts.SpillReserve,
 		Cache: ipc.Path(m.cache), CacheBytes: max(0, m.opts.CacheBytes), FetchAll: m.opts.FetchAll, GraceNS: int64(grace),
 		Origin: m.opts.Origin, Since: m.opts.Since, Rewind: m.opts.Rewind, Command: m.opts.Command[:min(len(m.opts.Command), archive.MaxMessage)],
+		FromCheckpoint: m.opts.FromCheckpoint,
 	}
 	if o := m.opts.Owner; o != nil {
 		req.KeepOwner = o.Keep

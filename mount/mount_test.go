@@ -89,7 +89,7 @@ func (f *fixture) tryOpen(key string, opts *Options) (*Mount, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if o.View == ViewAuto && !o.Plain {
+	if o.View == ViewAuto && !o.Plain && (f.view != ViewOverlay || !o.ReadOnly) { // no overlay is read-only
 		o.View = f.view
 	}
 	if o.RunDir == "" {

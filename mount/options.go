@@ -98,6 +98,14 @@ type Options struct {
 	// If there already is an archive, a part of the commit's id is appended to the name. A
 	// mount that stays busy has nothing to save yet. "": such work is lost.
 	SaveFailed string
+	// FromCheckpoint begins with what a checkpoint has instead of the archive: its id, or 8
+	// digits or more of its beginning, or LastCheckpoint: the newest one of this step (see
+	// Origin), or, where the mount is no step, of the workspace, if there is one. The commit
+	// replaces the archive on which the checkpoint was made, and no other. A checkpoint on an
+	// archive that was replaced since is store.ErrConflict; LastCheckpoint passes it over, with
+	// a warning, and the work begins with the archive. One that is not there is
+	// store.ErrNoVersion. A conflict of such a mount is not merged. "": none.
+	FromCheckpoint string
 	// Redone says that the caller does the work again after a conflict, so that SaveFailed
 	// saves nothing then.
 	Redone bool

@@ -29,6 +29,8 @@ const (
 	remoteClose   = "remote-close"
 	remoteList    = "remote-list"
 	remoteFind    = "remote-find" // is this mount yours?
+
+	remoteCheckpoint = "remote-checkpoint"
 )
 
 // remoteRequest names a mount by its identity, see record.identity, and by its number:
@@ -39,7 +41,7 @@ type remoteRequest struct {
 	Mount    string   `json:"mount"`
 	Path     ipc.Path `json:"path"` // for messages
 
-	Message string `json:"message,omitempty"` // of a commit
+	Message string `json:"message,omitempty"` // of a commit or checkpoint
 	To      string `json:"to,omitempty"`      // a URL, of a close
 }
 
@@ -207,6 +209,8 @@ func (r *remoteServer) handle(ctx context.Context, c *ipc.Conn, method string, b
 		return struct{}{}, m.sendChanges(ctx, func(ctx context.Context, some []wire.Change) error {
 			return c.Call(ctx, wire.CallChanged, wire.SomeChanges{Changes: some}, nil)
 		})
+	case remoteCheckpoint:
+		return m.CheckpointWith(ctx, req.Message)
 	case remoteClose:
 		if req.To != "" {
 			u, err := parseTarget(req.To)

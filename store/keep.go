@@ -137,7 +137,8 @@ func (k *keeping) expire(ctx context.Context) {
 	}
 }
 
-// Drop removes a version, as URL.Versions returned it. That it is gone is no error.
+// Drop removes a version, or the Version of a checkpoint, as a list showed it. That it is gone
+// is no error.
 func Drop(ctx context.Context, s Store, v Version) error {
 	var err error
 	if keeper, ok := s.(Keeper); ok {
@@ -187,7 +188,8 @@ func copyAs(ctx context.Context, s Store, key string, rev Revision, as string) e
 	return err
 }
 
-// DeleteVersions removes all versions of a workspace, and says how many there were.
+// DeleteVersions removes all versions and checkpoints of a workspace, and says how many there
+// were.
 func DeleteVersions(ctx context.Context, url string) (n int, err error) {
 	u, err := ParseURL(url)
 	if err == nil {
@@ -197,8 +199,12 @@ func DeleteVersions(ctx context.Context, url string) (n int, err error) {
 		return 0, err
 	}
 	err = u.withStore(ctx, func(s Store) error {
-		versions, err := u.Versions(ctx, s)
-		for _, v := range versions {
+		infos, err := s.List(ctx, versionsOf(u.Key))
+		all := versionsAmong(u.Key, infos)
+		for _, c := range checkpointsAmong(u.Key, infos) {
+			all = append(all, c.Version)
+		}
+		for _, v := range all {
 			if err = Drop(ctx, s, v); err != nil {
 				break
 			}

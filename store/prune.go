@@ -9,8 +9,9 @@ import (
 
 // PruneOptions say what of the workspaces beneath a prefix goes.
 type PruneOptions struct {
-	// OlderThan removes the workspaces that were not stored for so long, with their versions,
-	// and the versions of workspaces that are gone. 0: none.
+	// OlderThan removes the workspaces that were not stored for so long, with their versions
+	// and checkpoints; what is kept of workspaces that are gone; and checkpoints of that age of
+	// the workspaces that stay. 0: none.
 	OlderThan time.Duration
 	// KeepLast has so many of the workspaces stay that were stored last, however old.
 	KeepLast int
@@ -27,9 +28,10 @@ type PruneOptions struct {
 // Pruned is what became of a workspace, or, of a dry run, would.
 type Pruned struct {
 	Usage
-	Removed bool      // the archive, and all versions
-	Why     string    // it stays or goes
-	Dropped []Version // versions that were removed
+	Removed bool         // the archive, and all versions and checkpoints
+	Why     string       // it stays or goes
+	Dropped []Version    // versions that were removed
+	Cleared []Checkpoint // checkpoints that were removed
 }
 
 // Prune removes the workspaces and versions beneath a prefix that are not to be kept, and
@@ -97,18 +99,26 @@ func (p *pruning) judge(found []Usage) []Pruned {
 		}
 		if !one.Removed && !one.Gone {
 			p.versions(&one)
+			p.checkpoints(&one)
 		}
 		pruned = append(pruned, one)
 	}
 	return pruned
 }
 
-// lastStored is when a workspace was stored, or the newest version of one that is gone.
-func lastStored(u *Usage) time.Time {
-	if u.Gone {
-		return u.Versions[0].ModTime
+// lastStored is when a workspace was stored, or the newest of what is kept of one that is
+// gone.
+func lastStored(u *Usage) (t time.Time) {
+	if !u.Gone {
+		return u.ModTime
 	}
-	return u.ModTime
+	if len(u.Versions) > 0 {
+		t = u.Versions[0].ModTime
+	}
+	if len(u.Checkpoints) > 0 && u.Checkpoints[0].ModTime.After(t) {
+		t = u.Checkpoints[0].ModTime
+	}
+	return t
 }
 
 // remove removes a workspace that is old.
@@ -139,6 +149,25 @@ func (p *pruning) remove(one *Pruned) {
 	}
 	one.Removed = true
 	p.drop(one, one.Versions)
+	p.clear(one, one.Checkpoints)
+}
+
+// checkpoints removes the checkpoints that are old.
+func (p *pruning) checkpoints(one *Pruned) {
+	if p.opts.OlderThan <= 0 {
+		return
+	}
+	p.clear(one, slices.DeleteFunc(slices.Clone(one.Checkpoints), func(c Checkpoint) bool {
+		return p.now.Sub(c.ModTime) < p.opts.OlderThan
+	}))
+}
+
+func (p *pruning) clear(one *Pruned, checkpoints []Checkpoint) {
+	for _, c := range checkpoints {
+		if p.dropped(c.Version) {
+			one.Cleared = append(one.Cleared, c)
+		}
+	}
 }
 
 // versions removes the versions of a workspace that are not asked for.
@@ -156,12 +185,18 @@ func (p *pruning) versions(one *Pruned) {
 
 func (p *pruning) drop(one *Pruned, versions []Version) {
 	for _, v := range versions {
-		if !p.opts.DryRun {
-			if err := Drop(p.ctx, p.store, v); err != nil {
-				p.fail(err)
-				continue
-			}
+		if p.dropped(v) {
+			one.Dropped = append(one.Dropped, v)
 		}
-		one.Dropped = append(one.Dropped, v)
 	}
+}
+
+// dropped removes one, and reports whether it is gone, or would be.
+func (p *pruning) dropped(v Version) bool {
+	if p.opts.DryRun {
+		return true
+	}
+	err := Drop(p.ctx, p.store, v)
+	p.fail(err)
+	return err == nil
 }

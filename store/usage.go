@@ -8,11 +8,12 @@ import (
 	"strings"
 )
 
-// Usage is a workspace with its versions.
+// Usage is a workspace with its versions and checkpoints.
 type Usage struct {
 	Workspace
-	Gone     bool      // it has no archive, only versions
-	Versions []Version // the newest first
+	Gone        bool         // it has no archive, and versions or checkpoints are left
+	Versions    []Version    // the newest first
+	Checkpoints []Checkpoint // likewise
 }
 
 // VersionBytes is the total size of the versions. In a directory a version that is a hard link
@@ -24,9 +25,17 @@ func (u *Usage) VersionBytes() (sum int64) {
 	return sum
 }
 
-// UsageOf returns the workspaces beneath a prefix with their versions, sorted by name: those
+// CheckpointBytes is what the checkpoints take.
+func (u *Usage) CheckpointBytes() (sum int64) {
+	for _, c := range u.Checkpoints {
+		sum += c.Size
+	}
+	return sum
+}
+
+// UsageOf returns the workspaces beneath a prefix with their versions and checkpoints, sorted by name: those
 // directly beneath it, or all if recursive is set. It includes workspaces that only have
-// versions, in directories with other workspaces and in that of the prefix.
+// those, in directories with other workspaces and in that of the prefix.
 func UsageOf(ctx context.Context, prefixURL string, recursive bool) (found []Usage, err error) {
 	u, err := ParsePrefix(prefixURL)
 	if err != nil {
@@ -70,7 +79,7 @@ func (u URL) usage(ctx context.Context, s Store, recursive bool) ([]Usage, error
 	return found, nil
 }
 
-// addVersions adds the versions in a directory of archives to their workspaces.
+// addVersions adds the versions and checkpoints in a directory of archives to their workspaces.
 func (u URL) addVersions(ctx context.Context, s Store, found []Usage, dir string) ([]Usage, error) {
 	all, ok := s.(Lister)
 	if !ok { // a version is beneath the name of its workspace
@@ -80,7 +89,7 @@ func (u URL) addVersions(ctx context.Context, s Store, found []Usage, dir string
 	if err != nil {
 		return nil, err
 	}
-	for key, versions := range versionsByKey(infos) {
+	for key, infos := range keptByKey(infos) {
 		i := slices.IndexFunc(found, func(have Usage) bool { return have.URL.Key == key })
 		if i < 0 {
 			w, ok := workspaceOf(u, Info{Key: key})
@@ -90,28 +99,24 @@ func (u URL) addVersions(ctx context.Context, s Store, found []Usage, dir string
 			i = len(found)
 			found = append(found, Usage{Workspace: w, Gone: true})
 		}
-		found[i].Versions = versions
+		found[i].Versions, found[i].Checkpoints = versionsAmong(key, infos), checkpointsAmong(key, infos)
 	}
 	return found, nil
 }
 
-// versionsByKey groups versions by the keys of their workspaces, as URL.Versions has them.
-func versionsByKey(infos []Info) map[string][]Version {
+// keptByKey sorts what is kept to the keys of the workspaces. Others' archives are left out.
+func keptByKey(infos []Info) map[string][]Info {
 	byKey := map[string][]Info{}
 	for _, info := range infos {
 		dir, rest, _ := strings.Cut("/"+info.Key, "/"+versionsName+"/")
 		if name, _, ok := cutLast(rest); ok {
 			key := strings.TrimPrefix(dir+"/"+name, "/")
-			byKey[key] = append(byKey[key], info)
+			if one := []Info{info}; len(versionsAmong(key, one))+len(checkpointsAmong(key, one)) > 0 {
+				byKey[key] = append(byKey[key], info)
+			}
 		}
 	}
-	versions := map[string][]Version{}
-	for key, infos := range byKey {
-		if v := versionsAmong(key, infos); len(v) > 0 {
-			versions[key] = v
-		}
-	}
-	return versions
+	return byKey
 }
 
 // cutLast cuts at the last slash.

@@ -128,7 +128,7 @@ func (u URL) OpenArchive(ctx context.Context, s Store, tail int64) (Object, erro
 	o, err := OpenTail(ctx, s, key, tail)
 	switch {
 	case errors.Is(err, ErrNotExist) && len(u.Commit) == wholeID:
-		return u.openHead(ctx, s, tail)
+		return u.openUnkept(ctx, s, tail)
 	case errors.Is(err, ErrNotExist):
 		return nil, u.noVersion("it was removed while it was looked for")
 	case err != nil:
@@ -141,15 +141,30 @@ func (u URL) OpenArchive(ctx context.Context, s Store, tail int64) (Object, erro
 	return o, nil
 }
 
-// findVersion returns the key of the only version whose id begins with u.Commit; "" without
-// one.
+// openUnkept opens what u names by a whole id where no version has it: the archive that is
+// there now, or a checkpoint.
+func (u URL) openUnkept(ctx context.Context, s Store, tail int64) (Object, error) {
+	o, err := u.openHead(ctx, s, tail)
+	if !errors.Is(err, ErrNoVersion) {
+		return o, err
+	}
+	if key, findErr := u.findVersion(ctx, s); findErr == nil && key != "" {
+		return OpenTail(ctx, s, key, tail)
+	}
+	return nil, err
+}
+
+// findVersion returns the key of the one version or checkpoint whose id begins with u.Commit;
+// "" where there is none.
 func (u URL) findVersion(ctx context.Context, s Store) (string, error) {
 	infos, err := s.List(ctx, versionsOf(u.Key))
 	if err != nil {
 		return "", err
 	}
-	start := versionsOf(u.Key) + string(u.Commit)
-	infos = slices.DeleteFunc(infos, func(i Info) bool { return !strings.HasPrefix(i.Key, start) })
+	infos = slices.DeleteFunc(infos, func(i Info) bool {
+		name := strings.TrimPrefix(i.Key, versionsOf(u.Key))
+		return !strings.HasPrefix(name, string(u.Commit)) && !ofCheckpoint(name, u.Commit)
+	})
 	switch len(infos) {
 	case 0:
 		return "", nil
@@ -164,7 +179,11 @@ func (u URL) findVersion(ctx context.Context, s Store) (string, error) {
 
 // check compares a version with its name: a tool that wrote the archive in place while it had
 // two names has changed the version too.
+// A checkpoint has one name.
 func (u URL) check(o Object, id string) error {
+	if ofCheckpoint(id, u.Commit) {
+		return nil
+	}
 	log, err := archive.ReadLog(o, o.Info().Size)
 	switch {
 	case err != nil:
@@ -224,11 +243,17 @@ func versionsAmong(key string, infos []Info) (found []Version) {
 			found = append(found, Version{archive.CommitID(id), info})
 		}
 	}
-	slices.SortFunc(found, func(a, b Version) int {
-		if c := b.ModTime.Compare(a.ModTime); c != 0 {
+	sortVersions(found, func(v Version) Version { return v })
+	return found
+}
+
+// sortVersions sorts what have versions, the newest first.
+func sortVersions[T any](all []T, of func(T) Version) {
+	slices.SortFunc(all, func(a, b T) int {
+		v, w := of(a), of(b)
+		if c := w.ModTime.Compare(v.ModTime); c != 0 {
 			return c
 		}
-		return strings.Compare(string(a.ID), string(b.ID))
+		return strings.Compare(string(v.ID), string(w.ID))
 	})
-	return found
 }

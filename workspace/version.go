@@ -29,6 +29,8 @@ type Past struct {
 	Log      *archive.Log // nil where another tool wrote the archive
 	Versions []store.Version
 	Gone     bool // the workspace has no archive, and the log is the newest version's
+
+	Checkpoints []store.Checkpoint // the newest first
 }
 
 // History returns the commits of a workspace, as Log does, and which versions are kept,
@@ -45,6 +47,9 @@ func History(ctx context.Context, url string) (h Past, err error) {
 	}
 	var verr error
 	if h.Versions, verr = u.Versions(ctx, s); verr != nil {
+		return h, verr
+	}
+	if h.Checkpoints, verr = u.Checkpoints(ctx, s); verr != nil {
 		return h, verr
 	}
 	h.Gone = err != nil && len(h.Versions) > 0

@@ -226,6 +226,14 @@ type workspaceLog struct {
 	URL      string          `json:"url"`
 	Revision store.Revision  `json:"revision"`
 	Others   []loggedVersion `json:"versions,omitempty"` // that are of no commit in the log
+
+	Checkpoints []loggedCheckpoint `json:"checkpoints,omitempty"`
+}
+
+// loggedCheckpoint is a checkpoint of the workspace.
+type loggedCheckpoint struct {
+	ID archive.CommitID `json:"checkpointId"`
+	keptVersion
 }
 
 // loggedVersion is a version without a commit.
@@ -278,6 +286,9 @@ func (a *app) showLog(ctx context.Context, url string, f *logFlags) error {
 			head.Others = append(head.Others, loggedVersion{v.ID, *kept[v.ID]})
 		}
 	}
+	for _, c := range h.Checkpoints {
+		head.Checkpoints = append(head.Checkpoints, loggedCheckpoint{c.ID, keptVersion{c.Size, c.ModTime.UTC()}})
+	}
 	commits := func(yield func(*loggedCommit) bool) {
 		for c := range commitsOf(h.Log, 0) {
 			if c.Version = kept[c.ID]; !yield(c) {
@@ -307,6 +318,9 @@ func (a *app) showLog(ctx context.Context, url string, f *logFlags) error {
 	}
 	for _, v := range head.Others {
 		a.note("an archive of %s that is no commit of the log is kept as version %s, %s", v.ModTime.Local().Format(time.DateTime), v.ID, printable.Bytes(v.Size))
+	}
+	for _, c := range head.Checkpoints {
+		a.note("there is a checkpoint of %s: %s, %s", c.ModTime.Local().Format(time.DateTime), c.ID, printable.Bytes(c.Size))
 	}
 	return a.toStdout(ctx, func(w io.Writer) error {
 		if f.changes() {

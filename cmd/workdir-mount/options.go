@@ -26,6 +26,7 @@ type mountFlags struct {
 	KeepEmpty    bool      `json:"keepEmpty"`
 	Keep         keepFlags `json:"keep"`
 	SaveFailed   string    `json:"saveFailed"` // a URL, once resolved
+	Checkpoint   string    `json:"checkpoint"` // that it begins with
 	Portable     bool      `json:"portable"`
 	Presence     presence  `json:"presence"`
 	OnConflict   conflict  `json:"onConflict"`
@@ -64,6 +65,7 @@ func (f *mountFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.KeepEmpty, "keep-empty", false, "store an emptied workspace as an empty archive; by default its archive is deleted")
 	f.Keep.register(flags)
 	flags.StringVar(&f.SaveFailed, "save-failed", "", "where work goes that could not be stored, or was done by a command that failed: the `URL` of a new workspace, or FILE.tar.gz")
+	flags.StringVar(&f.Checkpoint, "from-checkpoint", "", "begin with a checkpoint: by 8 digits or more of its `ID`; or last, for the newest one of this --execution, or of the workspace, if there is one")
 	flags.BoolVar(&f.Portable, "portable", false, "refuse to store what the Python temporal-workdir cannot read")
 	flags.Var(&f.MaxBytes, "max-bytes", "memory for content, and as much for names and attributes, such as 64MiB or 2GiB; tools get ENOSPC beyond it (default: half of the memory limit)")
 	flags.Var(&f.MaxInodes, "max-inodes", "number of files and directories, further names of files included (default: what all mounts have left of one for each KiB of half of the memory limit)")
@@ -204,15 +206,18 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 		Keep:         f.Keep.keep(),
 		Portable:     f.Portable,
 		SaveFailed:   f.SaveFailed,
-		Command:      f.command,
-		Presence:     f.Presence.forName(f.URL, f.ReadOnly),
-		OnConflict:   mount.ConflictPolicy(f.OnConflict),
-		Grace:        f.Grace,
-		RunDir:       a.runDir,
-		Progress:     bar.update,
-		Logger:       a.log,
-		Origin:       f.origin,
-		Since:        f.since,
+
+		FromCheckpoint: f.Checkpoint,
+
+		Command:    f.command,
+		Presence:   f.Presence.forName(f.URL, f.ReadOnly),
+		OnConflict: mount.ConflictPolicy(f.OnConflict),
+		Grace:      f.Grace,
+		RunDir:     a.runDir,
+		Progress:   bar.update,
+		Logger:     a.log,
+		Origin:     f.origin,
+		Since:      f.since,
 
 		AllowOther: f.AllowOther,
 		Suid:       f.Suid,

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -28,8 +29,9 @@ func (a *app) pruneCommand() *cobra.Command {
 		Use:   "prune [flags] PREFIX-URL",
 		Short: "Remove old workspaces and versions",
 		Long: `prune removes the workspaces beneath a prefix that were not stored for the time that
---older-than says, and their versions; the last N of them stay with --keep-last, however old,
-and so do those that are mounted on this host, by this user. With --versions-last and
+--older-than says, and their versions and checkpoints; the last N of them stay with
+--keep-last, however old, and so do those that are mounted on this host, by this user.
+Checkpoints as old go from the workspaces that stay, too. With --versions-last and
 --versions-for it removes the other versions of the workspaces that stay.
 
 Each is removed on the condition that it is what was judged: one that is committed to meanwhile
@@ -65,6 +67,9 @@ type prunedWorkspace struct {
 	ModTime      time.Time `json:"modTime"`
 	Versions     int       `json:"versions"`     // that were removed
 	VersionBytes int64     `json:"versionBytes"` // of them
+
+	Checkpoints     int   `json:"checkpoints"`     // that were removed
+	CheckpointBytes int64 `json:"checkpointBytes"` // of them
 }
 
 // pruned is what prune --json tells.
@@ -80,6 +85,10 @@ func newPruned(p *store.Pruned) prunedWorkspace {
 	}
 	for _, v := range p.Dropped {
 		out.VersionBytes += v.Size
+	}
+	out.Checkpoints = len(p.Cleared)
+	for _, c := range p.Cleared {
+		out.CheckpointBytes += c.Size
 	}
 	return out
 }
@@ -128,10 +137,13 @@ func (a *app) printPruned(out *pruned) error {
 			bytes += p.Size
 			n++
 		}
-		bytes += p.VersionBytes
+		bytes += p.VersionBytes + p.CheckpointBytes
 		extra := ""
 		if p.Versions > 0 {
 			extra = fmt.Sprintf("; %s %d versions, %s", word, p.Versions, printable.Bytes(p.VersionBytes))
+		}
+		if p.Checkpoints > 0 {
+			extra += fmt.Sprintf("; %s %d checkpoints, %s", word, p.Checkpoints, printable.Bytes(p.CheckpointBytes))
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s%s\n", what, printable.Name(p.Name), p.Why, extra)
 	}
@@ -160,8 +172,8 @@ func (a *app) duCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "du [flags] PREFIX-URL",
 		Short: "Show what workspaces and their versions take",
-		Long: `du shows the size of the archive of each workspace beneath a prefix, how many versions of
-it are kept and what they take, and the sum. In a directory a version that is another name of
+		Long: `du shows the size of the archive of each workspace beneath a prefix, how many versions and
+checkpoints of it are kept and what they take, and the sum. In a directory a version that is another name of
 the present archive takes nothing yet, and is counted all the same.`,
 		Example: `  workdir-mount du -r s3://bucket`,
 		Args:    cobra.ExactArgs(1),
@@ -180,7 +192,11 @@ type usedBy struct {
 	Size         int64  `json:"size"`
 	Versions     int    `json:"versions"`
 	VersionBytes int64  `json:"versionBytes"`
-	Gone         bool   `json:"gone,omitempty"` // versions alone are left
+
+	Checkpoints     int   `json:"checkpoints"`
+	CheckpointBytes int64 `json:"checkpointBytes"`
+
+	Gone bool `json:"gone,omitempty"` // versions and checkpoints alone are left
 }
 
 // used is what du --json tells.
@@ -200,9 +216,9 @@ func (a *app) du(ctx context.Context, url string, recursive bool) error {
 	out := used{Workspaces: make([]usedBy, 0, len(found))}
 	for i := range found {
 		u := &found[i]
-		by := usedBy{u.Name, u.URL.Redacted(), u.Size, len(u.Versions), u.VersionBytes(), u.Gone}
+		by := usedBy{u.Name, u.URL.Redacted(), u.Size, len(u.Versions), u.VersionBytes(), len(u.Checkpoints), u.CheckpointBytes(), u.Gone}
 		out.Workspaces = append(out.Workspaces, by)
-		out.Bytes += by.Size + by.VersionBytes
+		out.Bytes += by.Size + by.VersionBytes + by.CheckpointBytes
 	}
 	if a.json {
 		return printJSON(a.stdout, out)
@@ -212,6 +228,9 @@ func (a *app) du(ctx context.Context, url string, recursive bool) error {
 		versions := "-"
 		if by.Versions > 0 {
 			versions = fmt.Sprintf("%d versions, %s", by.Versions, printable.Bytes(by.VersionBytes))
+		}
+		if by.Checkpoints > 0 {
+			versions = strings.TrimPrefix(versions+", ", "-, ") + fmt.Sprintf("%d checkpoints, %s", by.Checkpoints, printable.Bytes(by.CheckpointBytes))
 		}
 		gone := ""
 		if by.Gone {

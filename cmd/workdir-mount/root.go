@@ -104,7 +104,7 @@ where the cloud's own tools take them.`,
 	flags.Lookup("run-dir").DefValue = ""
 	root.AddCommand(
 		a.execCommand(), a.mountCommand(), a.daemonCommand(),
-		a.commitCommand(), a.abandonCommand(), a.umountCommand(), a.statusCommand(),
+		a.commitCommand(), a.checkpointCommand(), a.abandonCommand(), a.umountCommand(), a.statusCommand(),
 		a.lsCommand(), a.statCommand(), a.rmCommand(), a.cpCommand(), a.mvCommand(), a.exportCommand(), a.importCommand(),
 		a.catCommand(), a.treeCommand(), a.diffCommand(), a.logCommand(), a.pruneCommand(), a.duCommand(), a.rollbackCommand(), a.forkCommand(), a.blameCommand(), a.verifyCommand(),
 		a.uiCommand(), a.doctorCommand(), a.versionCommand(), a.manPagesCommand(),

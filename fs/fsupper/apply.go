@@ -60,6 +60,19 @@ func Apply(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) err
 	return newApplier(ctx, t, upper, opts, to).run(index)
 }
 
+// Copy makes t what an overlay over its like shows, as Apply does, and leaves upper as it is:
+// content is copied. t stands on what the overlay's lower shows, and is not that tree. Upper may
+// be in use; the caller finds out whether it was changed meanwhile, and then neither t nor the
+// error means anything.
+func Copy(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) error {
+	if opts == nil {
+		opts = &Options{}
+	}
+	t.LiftLimits()
+	to := &treeTarget{tree: t, detached: map[uint64]*fs.Inode{}}
+	return newApplier(ctx, t, upper, opts, to).run(index)
+}
+
 // Count returns what t.Changes would after Apply. It changes nothing, and t may be served
 // and upper be in use meanwhile: what vanishes while it looks is left out, and it is exact
 // when nothing changes. Base content is read only of a file that was copied up and has

@@ -220,7 +220,8 @@ func (o *overlay) close() {
 }
 
 // apply unmounts the overlay and takes over what was done in it. What Count says before,
-// and what it says when nothing is mounted any more, is what the tree says afterwards.
+// and what it says when nothing is mounted any more, is what the tree says afterwards; and a
+// copy that was made before has the same.
 func (o *overlay) apply() fs.Changes {
 	o.tb.Helper()
 	before, listed := o.count(), o.list()
@@ -229,6 +230,8 @@ func (o *overlay) apply() fs.Changes {
 	if again := o.list(); !slices.Equal(again, listed) {
 		o.tb.Errorf("listed %v, and %v before the end", again, listed)
 	}
+	copied := o.copy()
+	defer func() { must(o.tb, copied.Close()) }()
 	must(o.tb, Apply(o.tb.Context(), o.tree, o.upper, o.index, o.options()))
 	changes := o.tree.Changes()
 	if counted != changes || before != changes {
@@ -237,7 +240,20 @@ func (o *overlay) apply() fs.Changes {
 	if all, errno := o.tree.ListChanges(); errno != 0 || !slices.Equal(all, listed) {
 		o.tb.Errorf("listed\n%v, but the tree lists\n%v, %v", listed, all, errno)
 	}
+	if got := copied.Changes(); got != changes {
+		o.tb.Errorf("changes of a copy are %+v, but %+v of the tree", got, changes)
+	}
+	wantSame(o.tb, "a copy", held(o.tb, copied), held(o.tb, o.tree))
 	return changes
+}
+
+// copy is a tree of its own that has what the overlay shows.
+func (o *overlay) copy() *fs.Tree {
+	o.tb.Helper()
+	t, _, err := standOn(o.packed, o.home)
+	must(o.tb, err)
+	must(o.tb, Copy(o.tb.Context(), t, o.upper, o.index, nil))
+	return t
 }
 
 func (o *overlay) options() *Options {

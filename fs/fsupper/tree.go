@@ -12,7 +12,7 @@ import (
 // treeTarget changes a tree.
 type treeTarget struct {
 	tree     *fs.Tree
-	backing  *fs.BackingDir
+	backing  *fs.BackingDir       // nil: content is copied
 	detached map[uint64]*fs.Inode // each with a reference
 }
 
@@ -67,9 +67,16 @@ func (to *treeTarget) create(at spot, e *entry) (*fs.Inode, error) {
 }
 
 func (to *treeTarget) change(n *fs.Inode, e *entry, c *change) error {
-	if c.content != nil && c.content.size == 0 {
+	switch {
+	case c.content == nil:
+	case c.content.size == 0:
 		c.set.Valid, c.set.Size = c.set.Valid|fs.SetSize, 0
-	} else if c.content != nil {
+	case to.backing == nil:
+		if err := to.copy(n, e, c.content); err != nil {
+			return err
+		}
+		c.set.Valid, c.set.Mtime = c.set.Valid|fs.SetMtime, timeOf(e.st.Mtim) // which the copying has changed
+	default:
 		if err := to.adopt(n, e, c.content); err != nil {
 			return err
 		}

@@ -89,6 +89,8 @@ func (s *server) write(r *request, in *fuse.WriteIn, p []byte) (uint32, fuse.Sta
 	var count int
 	errno := s.killing(n, killPriv, func() syscall.Errno {
 		return s.withRoom(r, func() (errno syscall.Errno) {
+			s.gate.enter(r)
+			defer s.gate.leave()
 			count, errno = s.tree.WriteAt(n, p, off, killPriv)
 			return errno
 		})

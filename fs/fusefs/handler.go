@@ -80,6 +80,10 @@ func (h *handler) call(o op, operation *operation, r *request) (st fuse.Status) 
 		return h.refuse[o]
 	}
 	defer h.recover(operation, &st)
+	if operation.changes && o != opWrite {
+		h.server.gate.enter(r)
+		defer h.server.gate.leave()
+	}
 	return operation.do(h.server, r)
 }
 

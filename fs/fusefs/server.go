@@ -33,6 +33,7 @@ type server struct {
 
 	shown shown
 	order writeOrder
+	gate  changeGate
 
 	removal atomic.Int64 // when a name was removed last, nanoseconds since 1970; see withRoom
 }

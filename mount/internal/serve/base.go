@@ -187,6 +187,13 @@ func (s *bases) use(key baseKey, b *base) *base {
 	return b
 }
 
+// hold counts one more user of the base, who releases it. The caller has one already.
+func (b *base) hold() {
+	b.bases.mu.Lock()
+	defer b.bases.mu.Unlock()
+	b.users++
+}
+
 // release ends the use of the base. Nothing reads from it for its user any more.
 func (b *base) release() {
 	b.bases.mu.Lock()

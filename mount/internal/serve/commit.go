@@ -53,7 +53,7 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err er
 		}
 		return res, closeAgain{err}
 	}
-	res.Changes = h.view.changes(ctx)
+	res.Changes = h.sinceBase(h.view.changes(ctx))
 	want, decideErr := h.decide()
 	res.Marked = want.Commit
 	switch {
@@ -68,7 +68,11 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err er
 	default:
 		h.setState(wire.StateCommitting)
 		var taken bool
-		if taken, err = h.commit(ctx, want, &res); err != nil && taken && want.Save != (store.URL{}) {
+		taken, err = h.commit(ctx, want, &res)
+		switch {
+		case err == nil, errors.Is(err, wire.ErrAlreadyCommitted):
+			h.dropCheckpoints(ctx)
+		case taken && want.Save != (store.URL{}):
 			err = h.saveAfter(ctx, want, &res, err)
 		}
 	}
@@ -106,7 +110,7 @@ func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Resul
 	if err != nil {
 		return false, fmt.Errorf("%w: %s: %w", wire.ErrCommit, h.req.URL.Redacted(), err)
 	}
-	if !changed && h.rewound == "" {
+	if !changed && h.rewound == "" && h.resumed == nil {
 		return true, nil
 	}
 	if h.tree.Empty() && !h.req.KeepEmpty && h.info.Revision == "" {
@@ -145,7 +149,7 @@ func (h *hosted) commitOn(ctx context.Context, w *work, from *loaded) error {
 		return commitError(err, nil)
 	}
 	base := from.base.revision()
-	if from.rewound != "" { // it is another archive than the one that is replaced, of which alone a store can copy ranges
+	if from.rewound != "" || h.resumed != nil { // it is another archive than the one that is replaced, of which alone a store can copy ranges
 		plan = writtenPlan(ctx, base, plan)
 		base = nil
 	}
@@ -245,14 +249,22 @@ func writtenPlan(ctx context.Context, base store.Object, plan []store.Piece) []s
 }
 
 func (h *hosted) logRecord(want wire.Decision, changes archive.Changes, from *loaded) archive.Record {
-	hostname, _ := os.Hostname() // a record without a host is one
-	rec := archive.Record{
-		ID: want.CommitID, Time: time.Now().UTC(), Tool: "workdir/" + version.String(), Host: hostname, Changed: changes,
-		Origin: h.req.Origin, Opened: from.opened(),
+	rec := h.newRecord(want.CommitID, want.Message, changes, from)
+	if h.resumed != nil && rec.Message == "" {
+		rec.Message = "begun with checkpoint " + h.resumed.ID.Short()
 	}
-	rec.Message, rec.Command = want.Message, h.req.Command
 	if _, ok := h.req.Step(); ok { // nobody could ask for another's
 		rec.Result = want.Result
+	}
+	return rec
+}
+
+// newRecord is the record of an archive of the mount's work, on top of what was loaded.
+func (h *hosted) newRecord(id archive.CommitID, message string, changes archive.Changes, from *loaded) archive.Record {
+	hostname, _ := os.Hostname() // a record without a host is one
+	rec := archive.Record{
+		ID: id, Time: time.Now().UTC(), Tool: "workdir/" + version.String(), Host: hostname, Changed: changes,
+		Origin: h.req.Origin, Message: message, Command: h.req.Command, Opened: from.opened(),
 	}
 	if from.log != nil {
 		rec.Parent = from.log.Record.ID

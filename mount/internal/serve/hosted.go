@@ -39,6 +39,9 @@ type hosted struct {
 	url        store.URL   // the archive that is shown: the request's, or one of its versions
 	shared     *sharedTree // whose loaded is; nil if it is the mount's own
 	loaded                 // its tree changes with a plain directory, by the owner
+
+	resumed      *resumed          // set by the owner who opens; the checkpoint that the tree stands on, nil for none
+	checkpointed *store.Checkpoint // the owner's; the mount's own, nil before the first
 }
 
 func newHosted(s *server, req wire.OpenRequest) *hosted {
@@ -128,6 +131,9 @@ func (h *hosted) load(ctx context.Context) error {
 	obj.dropEnd()
 	if head != nil {
 		h.info, h.log, h.rewound = head.info, head.log, head.rewound
+	}
+	if err == nil && h.req.FromCheckpoint != "" {
+		err = h.resume(ctx)
 	}
 	return err
 }
@@ -259,6 +265,7 @@ func (h *hosted) status() wire.Status {
 			st.ReadError = err.Error()
 		}
 		h.view.status(&st)
+		st.Changes = h.sinceBase(st.Changes)
 		st.ViewReason = h.viewReason
 	})
 	return st

@@ -74,16 +74,7 @@ func (l *loader) load(ctx context.Context, obj *openObject) (c loaded, err error
 // read has the tree stand on the archive, or, where that has no index, be filled from it.
 func (l *loader) read(ctx context.Context, obj *openObject, c *loaded) (err error) {
 	p := &progress{tell: l.progress, now: wire.Progress{Phase: wire.PhaseOpening, Total: c.info.Size}}
-	owner := fs.Owner{UID: l.req.UID, GID: l.req.GID}
-	opts := &archive.ReaderOptions{
-		Limits: l.budget.archiveLimits(),
-		Owner:  &owner, Devices: l.req.Dev, Warn: l.warn, Progress: p.report,
-	}
-	if l.req.KeepOwner {
-		opts.Owner = nil
-	}
-	_, step := l.req.Step()
-	opts.LostLog = !step // which must not be done again
+	opts := l.readerOptions(p.report)
 	var whole *archive.Archive
 	if c.base, whole, err = l.bases.acquire(ctx, l.baseRequest(obj.Info().Revision), obj, opts); c.base == nil {
 		defer obj.Close()
@@ -108,6 +99,17 @@ func (l *loader) read(ctx context.Context, obj *openObject, c *loaded) (err erro
 	c.log = c.log.StoredAt(c.info.ModTime)
 	p.done()
 	return nil
+}
+
+// readerOptions are those of who reads the archive.
+func (l *loader) readerOptions(progress func(int64)) *archive.ReaderOptions {
+	opts := &archive.ReaderOptions{Limits: l.budget.archiveLimits(), Devices: l.req.Dev, Warn: l.warn, Progress: progress}
+	if !l.req.KeepOwner {
+		opts.Owner = &fs.Owner{UID: l.req.UID, GID: l.req.GID}
+	}
+	_, step := l.req.Step()
+	opts.LostLog = !step // which must not be done again
+	return opts
 }
 
 func (l *loader) fetchAll(ctx context.Context, b *base, progress func(int64)) error {

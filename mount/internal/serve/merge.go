@@ -22,7 +22,7 @@ const maxMerges = 10
 func (h *hosted) commitMerging(ctx context.Context, w *work) error {
 	err := h.commitOn(ctx, w, &h.loaded)
 	for range maxMerges {
-		if !h.req.Merge || h.rewound != "" || !errors.Is(err, store.ErrConflict) {
+		if !h.req.Merge || h.rewound != "" || h.resumed != nil || !errors.Is(err, store.ErrConflict) { // nor are a checkpoint's changes known by path
 			return err
 		}
 		if err = h.commitMerged(ctx, w, err); err == nil {

@@ -39,16 +39,19 @@ func (h *hosted) saveAfter(ctx context.Context, want wire.Decision, res *wire.Re
 	return fmt.Errorf("%w; what was done is saved as %s", failed, res.Saved)
 }
 
-// save stores the tree as a workspace of its own, whose record says why. It is no step of
+// detachedRecord is a record of work that is not stored in its workspace. It is no step of
 // anything, so that nobody takes it for done.
+func (h *hosted) detachedRecord(message string, changes archive.Changes) archive.Record {
+	rec := h.newRecord(archive.NewCommitID(), message[:min(len(message), archive.MaxMessage)], changes, &h.loaded)
+	rec.Origin.Execution, rec.Origin.Step = "", ""
+	return rec
+}
+
+// save stores the tree as a workspace of its own, whose record says why.
 //
 // Preconditions: the view was taken.
 func (h *hosted) save(ctx context.Context, want wire.Decision, res *wire.Result, why string) error {
-	rec := h.logRecord(want, res.Changes, &h.loaded)
-	rec.ID, rec.Result = archive.NewCommitID(), nil
-	rec.Origin.Execution, rec.Origin.Step = "", ""
-	rec.Message = fmt.Sprintf("not stored in %s: %s", h.req.URL.Redacted(), why)
-	rec.Message = rec.Message[:min(len(rec.Message), archive.MaxMessage)]
+	rec := h.detachedRecord(fmt.Sprintf("not stored in %s: %s", h.req.URL.Redacted(), why), res.Changes)
 	next := h.log.Next(rec)
 	plan, err := h.planFor(ctx, &h.loaded, next, nil, false)
 	if err != nil {

@@ -174,6 +174,8 @@ func (s *server) handle(ctx context.Context, method string, body json.RawMessage
 		return s.status(body)
 	case wire.CallChanges:
 		return struct{}{}, s.changes(ctx, body)
+	case wire.CallCheckpoint:
+		return s.checkpoint(ctx, body)
 	case wire.CallRevoke:
 		return struct{}{}, s.revoke(body)
 	}
@@ -233,7 +235,7 @@ func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
 		s.remove(h)
 		return nil, err
 	}
-	return wire.OpenReply{Revision: h.info.Revision, Warnings: h.warnings.list(), Record: h.record, Rewound: h.rewound}, nil
+	return wire.OpenReply{Revision: h.info.Revision, Warnings: h.warnings.list(), Record: h.record, Rewound: h.rewound, Resumed: h.resumed.id()}, nil
 }
 
 // add registers a mount before it is made, so that nothing of it can be missed
@@ -277,6 +279,18 @@ func (s *server) status(body json.RawMessage) (any, error) {
 		return nil, err
 	}
 	return h.status(), nil
+}
+
+func (s *server) checkpoint(ctx context.Context, body json.RawMessage) (any, error) {
+	req, err := wire.Decode[wire.CheckpointRequest](body)
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.find(body)
+	if err != nil {
+		return nil, err
+	}
+	return h.checkpoint(ctx, &req)
 }
 
 func (s *server) revoke(body json.RawMessage) error {

@@ -31,6 +31,14 @@ type view interface {
 	withdraw(ctx context.Context, deadline time.Time) error
 	// shown reports whether tools still reach the tree at the directory.
 	shown() bool
+	// still calls fn with the tree of what tools see at one moment, and changes nothing of
+	// the mount. Nobody changes that tree until fn has returned; fn may be called again, with
+	// another one, and what it did before does not count. host.ErrBusy where there was no such
+	// moment, because tools always changed something.
+	still(ctx context.Context, fn func(*loaded) error) error
+	// used is how much tools may have written, in bytes, and how many names there are, at
+	// most.
+	used() (bytes, names int64)
 	// changes ends the work and sums it up. withdraw was called before.
 	changes(ctx context.Context) fs.Changes
 	// list returns the paths that are different while the work goes on.

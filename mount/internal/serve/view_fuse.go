@@ -217,6 +217,27 @@ func (v *fuseView) busy(deadline time.Time) error {
 	return &host.BusyError{Path: v.h.dir, Processes: users}
 }
 
+// still pauses the tools that would change the tree.
+func (v *fuseView) still(ctx context.Context, fn func(*loaded) error) error {
+	if err := v.conn.WriteBack(ctx); err != nil {
+		return err
+	}
+	return v.conn.Paused(func() error {
+		if err := v.h.tree.Err(); err != nil {
+			return fmt.Errorf("some of the work is lost: %w", err)
+		}
+		return fn(&v.h.loaded)
+	})
+}
+
+func (v *fuseView) used() (bytes, names int64) {
+	bytes, names = v.h.tree.Usage()
+	if image := v.h.tree.Image(); image != nil {
+		names += int64(image.Len())
+	}
+	return bytes, names
+}
+
 // changes ends the work on the tree and sums it up. A poisoned tree is not
 // touched: the operation that panicked may have left a lock of it locked.
 func (v *fuseView) changes(context.Context) fs.Changes {

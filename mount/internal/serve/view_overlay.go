@@ -13,6 +13,7 @@ import (
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/fs"
+	"github.com/workdir/workdir/fs/fsdir"
 	"github.com/workdir/workdir/fs/fsupper"
 	"github.com/workdir/workdir/fs/fusefs"
 	"github.com/workdir/workdir/internal/ipc"
@@ -289,6 +290,65 @@ func (v *overlayView) take(ctx context.Context) (changed bool, err error) {
 		return false, fmt.Errorf("what was written cannot be taken over: %w", err)
 	}
 	return v.fuseView.take(ctx)
+}
+
+// still copies what was changed. The kernel cannot keep tools from changing more meanwhile,
+// so two looks before and after tell whether they did.
+func (v *overlayView) still(ctx context.Context, fn func(*loaded) error) error {
+	for range stillTries {
+		quiet, err := v.copy(ctx, fn)
+		if quiet || ctx.Err() != nil {
+			return err
+		}
+	}
+	return v.h.changing(host.UsersOf(v.dev))
+}
+
+// copy calls fn with a copy. It reports whether nothing was changed meanwhile; else err says
+// nothing.
+func (v *overlayView) copy(ctx context.Context, fn func(*loaded) error) (quiet bool, err error) {
+	before, err := v.look(ctx)
+	if err != nil {
+		return !errors.Is(err, fsdir.ErrChanged), err
+	}
+	fork, err := v.h.fork(ctx)
+	defer func() { fork.free() }()
+	if err != nil {
+		return true, err
+	}
+	copyErr := fsupper.Copy(ctx, fork.tree, v.upper, -1, &fsupper.Options{RootPerm: v.private, Warn: v.h.warnAt})
+	after, err := v.look(ctx)
+	switch {
+	case err != nil:
+		return !errors.Is(err, fsdir.ErrChanged), err
+	case !before.Equal(after):
+		return false, nil
+	}
+	if copyErr != nil {
+		return true, limitError(copyErr)
+	}
+	fork.tree.Freeze()
+	return true, fn(&fork)
+}
+
+// look returns what upper looks like, once what is changed from now on gets another time.
+func (v *overlayView) look(ctx context.Context) (*fsdir.Snapshot, error) {
+	d, err := fsdir.OpenDir("/proc/self/fd/" + strconv.Itoa(v.upper))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	s, err := d.Take(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Settle(ctx)
+}
+
+func (v *overlayView) used() (bytes, names int64) {
+	bytes, names = v.fuseView.used()
+	more, moreNames := usage(v.upper)
+	return bytes + more, names + moreNames
 }
 
 // status implements view.

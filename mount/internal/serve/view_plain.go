@@ -214,28 +214,81 @@ func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 	if v.broken != nil {
 		return false, v.broken
 	}
-	if v.changes(ctx).Total() == 0 && v.h.rewound == "" {
+	changed = v.changes(ctx).Total() > 0
+	if !changed && v.h.rewound == "" && v.h.resumed == nil {
 		return false, nil
 	}
-	if err := v.checkSize(v.closed); err != nil {
-		return false, err
+	v.files, err = v.load(ctx, &v.h.loaded, v.closed)
+	return changed, err
+}
+
+// load makes the tree of c of what the directory holds, as s has seen it. The files are to be
+// closed after the tree.
+func (v *plainView) load(ctx context.Context, c *loaded, s *fsdir.Snapshot) (*fsdir.Files, error) {
+	if err := v.checkSize(s); err != nil {
+		return nil, err
 	}
-	if v.files, err = v.root.Files(); err != nil {
-		return false, err
+	files, err := v.root.Files()
+	if err != nil {
+		return nil, err
 	}
 	home, err := newHome(leastShared) // of no content: that stays in the directory
 	if err != nil {
-		return false, err
+		return files, err
 	}
-	v.h.own(home)
-	if v.h.tree, err = fs.New(home, v.h.loader().treeOptions(0)); err != nil {
-		return false, v.takeError(err)
+	c.own(home)
+	if c.tree, err = fs.New(home, v.h.loader().treeOptions(0)); err != nil {
+		return files, v.takeError(err)
 	}
-	if err := v.files.Load(ctx, v.h.tree, &fsdir.LoadOptions{Warn: v.h.warnAt}); err != nil {
-		return false, v.takeError(err)
+	if err := files.Load(ctx, c.tree, &fsdir.LoadOptions{Warn: v.h.warnAt}); err != nil {
+		return files, v.takeError(err)
 	}
-	return true, v.lost.Restore(v.h.tree, v.closed)
+	return files, v.lost.Restore(c.tree, s)
 }
+
+// still reads what the directory holds, again where it was changed meanwhile.
+func (v *plainView) still(ctx context.Context, fn func(*loaded) error) error {
+	v.looking.Lock()
+	defer v.looking.Unlock()
+	for range stillTries {
+		before, err := v.root.Take(ctx, v.sums)
+		if err == nil {
+			err = before.Settle(ctx)
+		}
+		if err == nil {
+			err = v.read(ctx, before, fn)
+			if after, takeErr := v.root.Take(ctx, v.sums); takeErr == nil && before.Equal(after) {
+				return err
+			} else if takeErr != nil {
+				err = takeErr
+			} else {
+				err = fsdir.ErrChanged
+			}
+		}
+		if ctx.Err() != nil || !errors.Is(err, fsdir.ErrChanged) {
+			return err
+		}
+	}
+	return v.h.changing(nil)
+}
+
+// read calls fn with a tree of what the directory holds.
+func (v *plainView) read(ctx context.Context, s *fsdir.Snapshot, fn func(*loaded) error) error {
+	var c loaded
+	files, err := v.load(ctx, &c, s)
+	if err == nil {
+		c.tree.Freeze()
+		err = fn(&c)
+	}
+	c.free()
+	if files != nil {
+		files.Close()
+	}
+	return err
+}
+
+// used is nothing: what is packed goes to a disk.
+func (v *plainView) used() (bytes, names int64) { return 0, 0 }
 
 func (v *plainView) takeError(err error) error {
 	err = fmt.Errorf("%s: %w", v.path(), err)

@@ -13,7 +13,7 @@ import (
 
 // Version changes with every change of what client and server, or a
 // remote command and a client, say to each other. They are usually one binary.
-const Version = 8
+const Version = 9
 
 // ServerName is Args[0] of a program that is run again as a server.
 const ServerName = "workdir-server"
@@ -33,6 +33,8 @@ const (
 	CallStatus  = "status"
 	CallChanges = "changes" // is answered by CallChanged, until there are no more
 	CallRevoke  = "revoke"
+
+	CallCheckpoint = "checkpoint"
 )
 
 // Calls and notifications of the server to its client.
@@ -86,7 +88,8 @@ type OpenRequest struct {
 	FetchAll     bool       `json:"fetchAll,omitempty"`
 	GraceNS      int64      `json:"graceNs"`
 
-	Command string `json:"command,omitempty"` // for the record
+	Command        string `json:"command,omitempty"`        // for the record
+	FromCheckpoint string `json:"fromCheckpoint,omitempty"` // the beginning of an id, or LastCheckpoint
 
 	Origin archive.Origin `json:"origin"`
 	Since  time.Time      `json:"since,omitzero"`
@@ -100,6 +103,24 @@ type OpenReply struct {
 	Record   host.Record    `json:"record"` // as it is in the session's directory
 
 	Rewound archive.CommitID `json:"rewound,omitempty"` // the commit that is shown in place of the newest one
+	Resumed archive.CommitID `json:"resumed,omitempty"` // the checkpoint that the mount shows
+}
+
+// LastCheckpoint is the newest checkpoint, see OpenRequest.
+const LastCheckpoint = "last"
+
+// CheckpointRequest asks for a checkpoint.
+type CheckpointRequest struct {
+	MountID
+	Message string `json:"message,omitempty"`
+}
+
+// Checkpoint is mount.Checkpoint.
+type Checkpoint struct {
+	ID       archive.CommitID `json:"id"`
+	Size     int64            `json:"size"`
+	Changes  archive.Changes  `json:"changes"`
+	Warnings []string         `json:"warnings,omitempty"`
 }
 
 // Decision is what a client wants of a mount that nobody uses any more.
