@@ -71,7 +71,7 @@ func meaning(err error) (kind error, todo string) {
 	case errors.Is(err, errUnsteady):
 		return ErrUnreachable, "open it again when that tool is done"
 	case errors.Is(err, ErrUnknown):
-		return ErrUnknown, "look at the workspace before trying again"
+		return ErrUnknown, "check the workspace before trying again"
 	case errors.Is(err, ErrNotAllowed), errors.Is(err, ErrURL), errors.Is(err, ErrConflict):
 		return nil, ""
 	}

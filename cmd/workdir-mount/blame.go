@@ -32,16 +32,16 @@ or an earlier release wrote, does not say: commit to the workspace once.`,
 	}
 }
 
-// blamed is what blame --json tells of an entry.
+// blamed is an entry in the output of blame --json.
 type blamed struct {
 	Path    string           `json:"path"`
-	RawPath []byte           `json:"rawPath,omitempty"` // the path where it is not UTF-8
+	RawPath []byte           `json:"rawPath,omitempty"` // the path if it is not UTF-8
 	Kind    workspace.Kind   `json:"kind"`
 	Commit  archive.CommitID `json:"commitId"`
 	Record  *loggedCommit    `json:"commit,omitempty"` // left out where the log has forgotten the commit
 }
 
-// blamedWorkspace is what blame --json tells.
+// blamedWorkspace is the output of blame --json.
 type blamedWorkspace struct {
 	URL     string   `json:"url"`
 	Entries []blamed `json:"entries"`

@@ -11,18 +11,18 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// logFlags say which commits log shows, and how much of them.
+// logFlags select the commits that log shows, and how.
 type logFlags struct {
 	number uint // 0: all
 	path   string
 	diffFlags
 }
 
-// changes reports whether differences are wanted: to be shown, or to choose by.
+// changes reports whether differences are needed, to show them or to select commits.
 func (f *logFlags) changes() bool { return f.path != "" || f.patch || f.stat || f.nameOnly }
 
-// pastChanges are the differences that the commits of a workspace have made, as far as the
-// archives before and after are kept.
+// pastChanges are the differences made by the commits of a workspace, as far as the archives
+// before and after are kept.
 type pastChanges struct {
 	app  *app
 	ctx  context.Context
@@ -45,7 +45,7 @@ func newPastChanges(ctx context.Context, a *app, url string, h *workspace.Past, 
 	return p
 }
 
-// of returns the commits that are to be shown, with their differences.
+// of returns the selected commits, with their differences.
 func (p *pastChanges) of(commits iter.Seq[*loggedCommit]) iter.Seq[*loggedCommit] {
 	return func(yield func(*loggedCommit) bool) {
 		for c := range commits {
@@ -71,7 +71,7 @@ func (p *pastChanges) of(commits iter.Seq[*loggedCommit]) iter.Seq[*loggedCommit
 	}
 }
 
-// between compares what two commits made; "" is before the first.
+// between compares the archives of two commits; "" is before the first.
 func (p *pastChanges) between(before, after archive.CommitID) ([]workspace.Difference, error) {
 	a := workspace.Nothing
 	if before != "" {
@@ -84,7 +84,7 @@ func (p *pastChanges) between(before, after archive.CommitID) ([]workspace.Diffe
 	return found, err
 }
 
-// print prints commits and what each has changed.
+// print prints commits and their changes.
 func (p *pastChanges) print(w io.Writer, commits iter.Seq[*loggedCommit]) error {
 	for c := range commits {
 		out := bufio.NewWriter(w)
@@ -114,7 +114,7 @@ func commitCount(n int) string {
 	return fmt.Sprintf("%d commits", n)
 }
 
-// firstOf returns the first n of commits, or all where n is 0.
+// firstOf returns the first n of commits, or all if n is 0.
 func firstOf(commits iter.Seq[*loggedCommit], n uint) iter.Seq[*loggedCommit] {
 	if n == 0 {
 		return commits

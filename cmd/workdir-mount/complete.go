@@ -15,14 +15,13 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// completionTimeout is how long a shell waits for names from a store. After it there
-// are none.
+// completionTimeout is how long a shell waits for names from a store; after that it gets none.
 const completionTimeout = 2 * time.Second
 
-// argument is what an argument of a command can be completed by.
+// argument completes an argument of a command.
 type argument func(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective)
 
-// typedWord is what a shell knows of the argument that it asks for.
+// typedWord is a shell's request to complete an argument.
 type typedWord struct {
 	before []string // the arguments before it
 	typed  string   // its beginning
@@ -59,8 +58,8 @@ var arguments = map[string][]argument{
 	"rollback": {urlArgument, commitArgument},
 }
 
-// completeArguments sets the completion of the commands, and the command that
-// prints what a shell needs for it.
+// completeArguments sets the completion of the commands, and adds the command that prints the
+// shell scripts.
 func completeArguments(root *cobra.Command) {
 	for _, cmd := range root.Commands() {
 		if args, ok := arguments[cmd.Name()]; ok {
@@ -71,7 +70,7 @@ func completeArguments(root *cobra.Command) {
 	root.AddCommand(completionCommand())
 }
 
-// moreArguments are what follows those.
+// moreArguments complete all further arguments.
 var moreArguments = map[string]argument{
 	"exec":   fileArgument, // of the command that it runs
 	"cat":    pathArgument,
@@ -98,7 +97,7 @@ func completer(args []argument) cobra.CompletionFunc {
 // urlArgument completes the URL of a workspace or a prefix.
 func urlArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective) {
 	found := inTime(ctx, func() []string {
-		urls, _ := store.Complete(ctx, word.typed) // a shell has no place for an error
+		urls, _ := store.Complete(ctx, word.typed) // a shell cannot show an error
 		return urls
 	})
 	return found, orMore(found)
@@ -107,7 +106,7 @@ func urlArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellComp
 // commitArgument completes the versions of the workspace that the first argument names.
 func commitArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective) {
 	found := inTime(ctx, func() (ids []string) {
-		versions, _ := workspace.Versions(ctx, word.before[0]) // a shell has no place for an error
+		versions, _ := workspace.Versions(ctx, word.before[0]) // a shell cannot show an error
 		for _, v := range versions {
 			if strings.HasPrefix(string(v.ID), word.typed) {
 				ids = append(ids, string(v.ID))
@@ -118,13 +117,13 @@ func commitArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellC
 	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
-// maxPaths is how many paths in a workspace are offered.
+// maxPaths is the maximum number of paths offered.
 const maxPaths = 1000
 
 // pathArgument completes a path in the workspace that the first argument names.
 func pathArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective) {
 	found := inTime(ctx, func() []string {
-		entries, _ := workspace.Tree(ctx, word.before[0], "", nil) // a shell has no place for an error
+		entries, _ := workspace.Tree(ctx, word.before[0], "", nil) // a shell cannot show an error
 		return pathsFrom(entries, word.typed)
 	})
 	return found, orMore(found)
@@ -146,8 +145,7 @@ func pathsFrom(entries []workspace.Entry, typed string) []string {
 	return found
 }
 
-// orMore keeps the shell from closing the word where one of the completions may go
-// on.
+// orMore keeps the shell from ending the word if one of the completions can be continued.
 func orMore(found []string) cobra.ShellCompDirective {
 	directive := cobra.ShellCompDirectiveNoFileComp
 	goesOn := func(url string) bool {
@@ -160,8 +158,8 @@ func orMore(found []string) cobra.ShellCompDirective {
 	return directive
 }
 
-// inTime returns what find finds before ctx ends. An SDK that looks for credentials
-// may not look at ctx.
+// inTime returns the result of find, or nothing if ctx ends first. An SDK that looks for
+// credentials may ignore ctx.
 func inTime(ctx context.Context, find func() []string) []string {
 	done := make(chan []string, 1)
 	go func() { done <- find() }()
@@ -173,11 +171,11 @@ func inTime(ctx context.Context, find func() []string) []string {
 	}
 }
 
-// mountArgument completes the path of a mount of this user; or of any directory, where no
-// mount begins with what was typed.
+// mountArgument completes the path of a mount of this user; or of any directory, if no mount
+// matches.
 func mountArgument(ctx context.Context, word typedWord) ([]string, cobra.ShellCompDirective) {
 	found := inTime(ctx, func() []string {
-		mounts, _ := mount.List(ctx, word.runDir) // a shell has no place for an error
+		mounts, _ := mount.List(ctx, word.runDir) // a shell cannot show an error
 		var paths []string
 		for _, m := range mounts {
 			if strings.HasPrefix(m.Path, word.typed) && !slices.Contains(word.before, m.Path) {
@@ -200,7 +198,7 @@ func fileArgument(context.Context, typedWord) ([]string, cobra.ShellCompDirectiv
 	return nil, cobra.ShellCompDirectiveDefault
 }
 
-// shells are those that completion knows.
+// shells are the shells that completion supports.
 var shells = map[string]func(root *cobra.Command, w io.Writer) error{
 	"bash": func(root *cobra.Command, w io.Writer) error {
 		if err := root.GenBashCompletionV2(w, true); err != nil {
@@ -213,9 +211,9 @@ var shells = map[string]func(root *cobra.Command, w io.Writer) error{
 	"fish": func(root *cobra.Command, w io.Writer) error { return root.GenFishCompletion(w, true) },
 }
 
-// bashWordBreaks takes the place of a function in cobra's script, which calls it for
-// ":" and then for "=". Bash breaks words at both, and replaces only what follows the
-// last of them, so that has to be the whole of a completion. A URL can have both.
+// bashWordBreaks replaces a function in cobra's script, which calls it for ":" and then for
+// "=". Bash breaks words at both, and replaces only the part after the last one, so a
+// completion must be just that part. A URL can have both.
 const bashWordBreaks = `
 __%[1]s_handle_special_char()
 {

@@ -16,7 +16,7 @@ import (
 // ifRevision is the flag that names the revision which a command changes.
 const ifRevision = "if-revision"
 
-// targetFlags say what may be at the place that a command writes to.
+// targetFlags are the conditions on the destination of a command.
 type targetFlags struct {
 	replace  bool
 	revision string
@@ -82,14 +82,14 @@ func (a *app) copyCommand(cmd *cobra.Command, word string, do copier) *cobra.Com
 	return cmd
 }
 
-// copiedWorkspace is what cp and mv --json tell.
+// copiedWorkspace is the output of cp and mv --json.
 type copiedWorkspace struct {
 	From storedWorkspace `json:"from"`
 	To   storedWorkspace `json:"to"`
 }
 
-// within returns the destination of a copy: that URL, or beneath one that ends with a slash
-// the workspace of the source's name, as cp(1) copies into a directory.
+// within returns the destination of a copy: dst, or, if that ends with a slash, the workspace
+// of the source's name beneath it, as cp(1) copies into a directory.
 func within(src, dst string) string {
 	prefix, options, hasOptions := strings.Cut(dst, "?")
 	if !strings.HasSuffix(prefix, "/") {

@@ -19,15 +19,14 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// daemonName is the hidden command of the process that mount leaves behind.
+// daemonName is the hidden command of the background process of mount.
 const daemonName = "keep-mount"
 
-// The process that mount leaves behind gets its work on standard input, since a
-// command line is for all to see and the URL may hold secrets. It answers on
-// standard output when it has mounted, or not, and is told on standard input
-// that the answer has arrived. Until then the end of standard input means that
-// nobody waits any more: it unmounts and ends. What it has to say until then
-// goes to the standard error that it shares with its parent.
+// The background process of mount reads its request from standard input, since command lines
+// are public and the URL may contain secrets. It answers on standard output when it has
+// mounted, or failed, and receives an acknowledgement on standard input. Until then the end of
+// standard input means that the parent is gone: it unmounts and ends. Until then its messages
+// go to the standard error that it shares with its parent.
 type (
 	daemonRequest struct {
 		Flags   mountFlags `json:"flags"`
@@ -35,22 +34,22 @@ type (
 		Spill   ipc.Path   `json:"spill"`
 		Cache   ipc.Path   `json:"cache"`
 		RunDir  ipc.Path   `json:"runDir"`
-		LogFile ipc.Path   `json:"logFile"` // "": none
+		LogFile ipc.Path   `json:"logFile"` // "" for none
 		Quiet   bool       `json:"quiet"`
 		Verbose bool       `json:"verbose"`
 		JSON    bool       `json:"json"`
 	}
 	daemonAnswer struct {
 		Status *mount.Status `json:"status,omitempty"` // mounted
-		Code   int           `json:"code,omitempty"`   // or the exit code; the error is printed already
+		Code   int           `json:"code,omitempty"`   // or the exit code; the error has been printed
 	}
 )
 
-// daemonAck tells the daemon that its answer has arrived.
+// daemonAck acknowledges the daemon's answer.
 const daemonAck = "\n"
 
-// mountInBackground leaves a process behind that keeps the mount, and returns
-// when it is mounted. A signal before that ends both.
+// mountInBackground starts a background process that keeps the mount, and returns when it is
+// mounted. A signal before that ends both.
 func (a *app) mountInBackground(f *mountFlags, logFile string) error {
 	return untilSignal(func(ctx context.Context) error {
 		d, err := a.startDaemon(f, logFile)
@@ -109,7 +108,7 @@ func (a *app) startDaemon(f *mountFlags, logFile string) (*daemon, error) {
 	return d, nil
 }
 
-// giveUp makes the daemon end unless it has been acknowledged.
+// giveUp makes the daemon end unless its answer has been acknowledged.
 func (d *daemon) giveUp() { d.in.Close() }
 
 // await reads the answer. A daemon that did not mount has ended when it returns.
@@ -141,8 +140,8 @@ func (a *app) daemonCommand() *cobra.Command {
 	}
 }
 
-// keepMount is the life of the daemon. Its error is printed here, since the
-// parent passes on the code alone.
+// keepMount is the main function of the daemon. It prints its error, since the parent passes
+// on only the code.
 func (a *app) keepMount() error {
 	in := bufio.NewReader(os.Stdin)
 	var request daemonRequest
@@ -164,7 +163,7 @@ func (a *app) keepMount() error {
 	defer func() { a.stopServer(err) }()
 	if err != nil {
 		a.printError(err)
-		_ = printJSON(os.Stdout, daemonAnswer{Code: exitCode(err)}) // fails only if nobody waits
+		_ = printJSON(os.Stdout, daemonAnswer{Code: exitCode(err)}) // fails only if the parent is gone
 		return &statusError{code: exitCode(err)}
 	}
 	_, err = a.serve(m, sigs, true)
@@ -197,8 +196,8 @@ func (a *app) mountForParent(in *bufio.Reader, sigs <-chan os.Signal, request *d
 	})
 }
 
-// handOver tells the parent that m is mounted and lets go of the parent's files.
-// If the parent is gone, m is closed. log is standard error from then on.
+// handOver tells the parent that m is mounted and closes the parent's files. If the parent is
+// gone, m is closed. log is standard error from then on.
 func (a *app) handOver(m *mount.Mount, status mount.Status, acked <-chan error, log *os.File) error {
 	err := printJSON(os.Stdout, daemonAnswer{Status: &status})
 	if err == nil {
@@ -215,7 +214,7 @@ func (a *app) handOver(m *mount.Mount, status mount.Status, acked <-chan error, 
 	return nil
 }
 
-// openLog opens a file to add to; "" stands for none, and is /dev/null.
+// openLog opens a file for appending; "" means /dev/null.
 func openLog(path string) (*os.File, error) {
 	if path == "" {
 		path = os.DevNull

@@ -15,11 +15,10 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// exitDifferent is the exit code of diff where two workspaces differ, as diff(1)
-// has it.
+// exitDifferent is the exit code of diff if two workspaces differ, as in diff(1).
 const exitDifferent = 1
 
-// diffFlags say how differences are shown: as a line each, or as one of these.
+// diffFlags select how differences are shown: as a line each, or in one of these forms.
 type diffFlags struct {
 	patch    bool
 	stat     bool
@@ -44,7 +43,7 @@ func (f *diffFlags) check() error {
 	return badFlag("--color", fmt.Sprintf("is always, never or auto, and not %q", f.color))
 }
 
-// colored reports whether there are colours in what goes to out.
+// colored reports whether output to out has colours.
 func (f *diffFlags) colored(out io.Writer) bool {
 	return f.color == "always" || f.color == "auto" && os.Getenv("NO_COLOR") == "" && isTerminal(out)
 }
@@ -112,7 +111,7 @@ func (a *app) diff(ctx context.Context, sideA, sideB, path string, f *diffFlags)
 	return nil
 }
 
-// differences compares, and warns of what could not be.
+// differences compares, and warns of anything that could not be compared.
 func (a *app) differences(ctx context.Context, sideA, sideB, path string, f *diffFlags) ([]workspace.Difference, error) {
 	w := a.newWork()
 	opts := &workspace.DiffOptions{Options: w.options(), Path: strings.Trim(path, "/"), Patches: f.patch || f.stat}
@@ -156,7 +155,7 @@ const (
 type patchPrinter struct {
 	out    *bufio.Writer // keeps its first error
 	colors bool
-	escape bool // what a terminal would obey
+	escape bool // escape sequences that a terminal would interpret
 }
 
 func (p *patchPrinter) print(d *workspace.Difference, f *diffFlags) {
@@ -207,7 +206,7 @@ func (p *patchPrinter) line(color, text string) {
 	fmt.Fprint(p.out, color, strings.TrimSuffix(text, "\n"), plain, "\n")
 }
 
-// statWidth is how long a row of signs is at most.
+// statWidth is the maximum length of a row of signs.
 const statWidth = 40
 
 // printStat shows how much of each file differs, as git does.
@@ -229,7 +228,8 @@ func printStat(out io.Writer, differences []workspace.Difference) {
 	}
 }
 
-// changeOf is what a line of --stat says of one path. most is the most that any file differs by.
+// changeOf is the change of one path in a line of --stat. most is that of the file that
+// differs most.
 func changeOf(d *workspace.Difference, most int) string {
 	switch {
 	case d.Patch == nil:

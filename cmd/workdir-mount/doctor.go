@@ -11,7 +11,7 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// diagnosis is what doctor --json tells.
+// diagnosis is the output of doctor --json.
 type diagnosis struct {
 	OK    bool           `json:"ok"`            // no check failed
 	URL   string         `json:"url,omitempty"` // without secrets
@@ -102,7 +102,7 @@ func (a *app) heading(text string) {
 	}
 }
 
-// reporter collects checks, and prints each where that is wanted.
+// reporter collects checks, and prints each unless the output is JSON.
 func (a *app) reporter(to *[]doctor.Check) func(doctor.Check) {
 	return func(c doctor.Check) {
 		*to = append(*to, c)

@@ -151,14 +151,14 @@ func (a *app) exec(f *execFlags, argv []string) error {
 
 // ending is how the command ended.
 type ending struct {
-	code int            // as a shell gives it
+	code int            // as in a shell
 	sig  syscall.Signal // 0 unless a signal ended it
-	err  error          // it could not be started by us
+	err  error          // we could not start it
 }
 
 func (e ending) clean() bool { return e.code == 0 && e.err == nil }
 
-// String says how the command ended, for notes.
+// String describes how the command ended, for notes.
 func (e ending) String() string {
 	if e.sig != 0 {
 		return "the command was ended by " + signalName(e.sig)
@@ -187,15 +187,15 @@ func endingOf(cmd *exec.Cmd, err error) ending {
 	if cmd.ProcessState == nil {
 		return ending{err: err}
 	}
-	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus) // always that on Linux
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus) // always that type on Linux
 	if status.Signaled() {
 		return ending{code: exitSignal + int(status.Signal()), sig: status.Signal()}
 	}
 	return ending{code: status.ExitStatus()}
 }
 
-// markEnd marks the mount after a clean end, and abandons it after any other.
-// That something in the command abandoned it is no error.
+// markEnd marks the mount after a clean end, and abandons it after any other. It is not an
+// error if the command has abandoned it.
 func (a *app) markEnd(m *mount.Mount, f *execFlags, end ending) error {
 	if !end.clean() {
 		m.Fail(end.String())
@@ -223,12 +223,12 @@ func (a *app) markEnd(m *mount.Mount, f *execFlags, end ending) error {
 	return nil
 }
 
-// closeAfter unmounts and, if marked, stores. The first signal may be one that was for the
-// command, and came when it had just ended. It cancels nothing; the second one does.
+// closeAfter unmounts and, if marked, stores. The first signal may have been meant for the
+// command and arrived just after its end. So only the second one cancels.
 func (a *app) closeAfter(m *mount.Mount, sigs <-chan os.Signal, f *execFlags, end ending) (mount.Result, error) {
 	early := func(sig syscall.Signal) {
 		switch {
-		case !end.clean(): // the signal that ended it, most likely
+		case !end.clean(): // most likely the signal that ended it
 		case m.Marked():
 			a.note("%s after the command has ended: its changes are being stored; another signal cancels that", signalName(sig))
 		default:
@@ -240,8 +240,8 @@ func (a *app) closeAfter(m *mount.Mount, sigs <-chan os.Signal, f *execFlags, en
 	})
 }
 
-// report says what became of the changes, and decides the exit code: a lost
-// server, then the command's own failure, then ours.
+// report reports the outcome for the changes, and determines the exit code: a lost server,
+// then the command's own failure, then ours.
 func (a *app) report(m *mount.Mount, f *execFlags, end ending, result mount.Result, err error) error {
 	if a.json {
 		closed := newClosedMount(m.URL(), m.Path(), result)
@@ -293,7 +293,7 @@ func (a *app) reportSuccess(f *execFlags, result mount.Result) {
 	}
 }
 
-// busyAtEnd is the error of a mount that is busy though its client ends now.
+// busyAtEnd is the error of a mount that is still busy when its client ends.
 func busyAtEnd(f *execFlags, err error) error {
 	var busy *mount.BusyError
 	if !errors.As(err, &busy) {

@@ -11,11 +11,11 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// Exit codes. They are a stable interface: see docs/cli.md. Codes below 100 and
-// above 119 are those of the command that exec runs.
+// Exit codes. They are a stable interface: see docs/cli.md. Codes below 100 and above 119 come
+// from the command that exec runs.
 const (
 	exitUsage       = 100 // usage or URL
-	exitStore       = 101 // store not reachable, not allowed, no file in the archive's place, or an archive missing or in the way
+	exitStore       = 101 // store not reachable, not allowed, not a file in the archive's place, or an archive missing or in the way
 	exitCannotMount = 102 // this host or this mountpoint does not allow a mount
 	exitArchive     = 103 // archive refused
 	exitConflict    = 104 // another commit came in between
@@ -25,17 +25,15 @@ const (
 	exitLimit       = 108 // the workspace does not fit
 	exitUnknown     = 109 // the commit may have been stored
 	exitOther       = 110 // anything else of ours
-	exitNoResult    = 111 // the step is done, and its result is not kept any more
+	exitNoResult    = 111 // the step is done, but its result is no longer kept
 )
 
-// exitSignal is what a shell adds to the number of the signal that ended a
-// command.
+// exitSignal is the number that a shell adds to that of the signal that ended a command.
 const exitSignal = 128
 
-// exitTable gives the exit code of an error: the first row that matches. The
-// rows of a commit come before those of its causes, since a store that cannot be
-// reached at a commit is a failed commit. docs/errors.md has the same rows, and a
-// test walks both.
+// exitTable maps an error to its exit code: that of the first matching row. The rows of a
+// commit come before those of its causes, since a store that cannot be reached at a commit is
+// a failed commit. docs/errors.md has the same rows, and a test compares them.
 var exitTable = []struct {
 	err  error
 	name string // as docs/errors.md calls it
@@ -73,7 +71,7 @@ var exitTable = []struct {
 	{mount.ErrExist, "mount.ErrExist", exitStore},
 }
 
-// usageError is a command line that was not understood.
+// usageError is an invalid command line.
 type usageError struct {
 	command string // "workdir-mount exec"
 	err     error
@@ -85,11 +83,11 @@ func (e *usageError) Error() string {
 
 func (e *usageError) Unwrap() error { return e.err }
 
-// statusError is an end with a code that is decided already: that of the command
-// which exec ran, for one.
+// statusError is an end with a predetermined exit code, such as that of the command run by
+// exec.
 type statusError struct {
 	code int
-	err  error // nil: there is nothing to say
+	err  error // nil if there is nothing to print
 }
 
 func (e *statusError) Error() string {
@@ -124,7 +122,7 @@ func exitCode(err error) int {
 	return exitOther
 }
 
-// errorText is what the user reads of an error, "" where there is nothing to say.
+// errorText is the text of an error for the user, "" if there is nothing to print.
 func errorText(err error) string {
 	var status *statusError
 	if err == nil || errors.As(err, &status) && status.err == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// failure is what --json prints of an error, on standard error.
+// failure is an error in the form of --json, on standard error.
 type failure struct {
 	Error failureDetail `json:"error"`
 }
@@ -16,15 +16,15 @@ type failure struct {
 type failureDetail struct {
 	Code    int    `json:"code"`           // exit code
 	Type    string `json:"type"`           // as docs/errors.md names it, or usage, signal or other
-	Message string `json:"message"`        // what is printed without --json
-	Hint    string `json:"hint,omitempty"` // what can be done, where more than the message is known
+	Message string `json:"message"`        // the text printed without --json
+	Hint    string `json:"hint,omitempty"` // what the user can do, if that is more than the message says
 }
 
 func newFailure(err error, message string) failure {
 	return failure{failureDetail{exitCode(err), failureType(err), message, hint(err)}}
 }
 
-// failureType names the condition that an error is.
+// failureType names the condition of an error.
 func failureType(err error) string {
 	code := exitCode(err)
 	for _, row := range exitTable {
@@ -41,7 +41,7 @@ func failureType(err error) string {
 	return onlyTypeOf(code)
 }
 
-// onlyTypeOf returns the type of errors of an exit code, where there is but one.
+// onlyTypeOf returns the type of errors of an exit code, if there is only one.
 func onlyTypeOf(code int) string {
 	found := "other"
 	for _, row := range exitTable {
@@ -56,7 +56,7 @@ func onlyTypeOf(code int) string {
 	return found
 }
 
-// hint returns what the user can do about an error; "" where nothing special is known.
+// hint returns what the user can do about an error, or "".
 func hint(err error) string {
 	var inStore *store.Error
 	var onHost *mount.HostError
@@ -69,7 +69,7 @@ func hint(err error) string {
 	return ""
 }
 
-// wantsJSON reports whether a command line asks for JSON, also one that is not understood.
+// wantsJSON reports whether a command line, even an invalid one, requests JSON.
 func wantsJSON(args []string) bool {
 	if end := slices.Index(args, "--"); end >= 0 {
 		args = args[:end]

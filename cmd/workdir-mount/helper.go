@@ -11,21 +11,22 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The program is a helper of mount(8) and umount(8) under these names, in /sbin. umount(8)
-// looks for that of the type in the mount table, which is "fuse.workdir".
+// Under these names, in /sbin, the program is a helper of mount(8) and umount(8). umount(8)
+// looks for the helper of the type in the mount table, "fuse.workdir".
 const (
 	mountHelper  = "mount.workdir"
 	umountHelper = "umount.fuse.workdir"
 )
 
-// Exit codes of the helpers, as mount(8) has them.
+// Exit codes of the helpers, as in mount(8).
 const (
 	helperUsage  = 1
 	helperFailed = 32
 )
 
-// helperCommand returns the command line that a helper stands for; ok is false for the
-// program under any other name. Without a command line there is nothing to do, or err says why.
+// helperCommand returns the command line that a helper translates to; ok is false for the
+// program under any other name. If there is no command line there is nothing to do, or err
+// says why.
 func helperCommand(argv []string) (args []string, ok bool, err error) {
 	switch filepath.Base(argv[0]) {
 	case mountHelper:
@@ -76,18 +77,18 @@ func mountCommandLine(argv []string) ([]string, error) {
 
 func choosesView(arg string) bool { return arg == "--plain" || strings.HasPrefix(arg, "--view=") }
 
-// ignoredOptions are for mount(8), systemd or other file systems, or are what a mount does
-// anyway.
+// ignoredOptions are for mount(8), systemd or other file systems, or are the default
+// behaviour.
 var ignoredOptions = []string{
 	"defaults", "auto", "noauto", "nofail", "user", "nouser", "users", "owner", "group", "_netdev",
 	"rw", "nosuid", "nodev", "exec", "async", "atime", "relatime", "noatime", "diratime", "nodiratime", "norelatime", "nolazytime",
 }
 
-// otherNames are options that mount(8) has a name of its own for.
+// otherNames are options with a different name in mount(8).
 var otherNames = map[string]string{"ro": "read-only"}
 
 // mountOptions translates options, such as ro,max-bytes=1GiB, to flags of the command mount.
-// Unless sloppy, one that is not known is an error.
+// Unless sloppy, an unknown option is an error.
 func mountOptions(options string, sloppy bool) ([]string, error) {
 	flags := (&app{}).mountCommand().Flags()
 	global := (&app{}).rootCommand().PersistentFlags()
@@ -127,8 +128,8 @@ func flagNames(flags *pflag.FlagSet) (names []string) {
 	return names
 }
 
-// umountCommandLine translates DIR [-flnrv] [-N namespace] [-t type]. A mount that is to be
-// forced or detached is left to umount -i.
+// umountCommandLine translates DIR [-flnrv] [-N namespace] [-t type]. Forced and lazy unmounts
+// are left to umount -i.
 func umountCommandLine(argv []string) ([]string, error) {
 	flags := pflag.NewFlagSet(umountHelper, pflag.ContinueOnError)
 	force := flags.BoolP("force", "f", false, "")
@@ -149,7 +150,7 @@ func umountCommandLine(argv []string) ([]string, error) {
 	return []string{"umount", "--", flags.Arg(0)}, nil
 }
 
-// runHelper runs as a helper of mount(8) or umount(8), and returns an exit code of theirs.
+// runHelper runs as a helper of mount(8) or umount(8), and returns one of their exit codes.
 func runHelper(args []string, err error) int {
 	name := filepath.Base(os.Args[0])
 	if err != nil {
@@ -159,7 +160,7 @@ func runHelper(args []string, err error) int {
 	if args == nil {
 		return 0
 	}
-	os.Args = append([]string{"workdir-mount"}, args...) // what the processes behind the mount are called
+	os.Args = append([]string{"workdir-mount"}, args...) // the name of the mount's processes
 	switch run(args, os.Stdout, os.Stderr) {
 	case 0:
 		return 0

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asInit is the life of a first process, as in a container: it runs the program again, hands
-// every signal on to it, and collects the processes that lost their parents. The exit code is
-// that of the program. All others end with it.
+// asInit is the main function of PID 1, as in a container: it re-executes the program as a
+// child, forwards every signal to it, and reaps orphaned processes. The exit code is that of
+// the program. All other processes end with it.
 func asInit() int {
 	sigs := make(chan os.Signal, 64)
 	signal.Notify(sigs)
@@ -22,7 +22,7 @@ func asInit() int {
 		return exitOther
 	}
 	for sig := range sigs {
-		number, _ := sig.(syscall.Signal) // always that
+		number, _ := sig.(syscall.Signal) // always that type
 		switch number {
 		case unix.SIGCHLD:
 			if code, ended := collect(child); ended {
@@ -30,14 +30,14 @@ func asInit() int {
 			}
 		case unix.SIGURG: // the Go runtime sends it to itself
 		default:
-			_ = unix.Kill(child, number) // it may have ended
+			_ = unix.Kill(child, number) // the child may have ended
 		}
 	}
 	return exitOther
 }
 
-// startChild runs the program again, in a process group of its own, so that the terminal's
-// Ctrl-C reaches it by one way. With a terminal that group is in the foreground.
+// startChild re-executes the program, in its own process group, so that the terminal's Ctrl-C
+// reaches it only once. With a terminal that group is in the foreground.
 func startChild() (pid int, err error) {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if isTerminal(os.Stdin) {
@@ -48,8 +48,8 @@ func startChild() (pid int, err error) {
 	})
 }
 
-// collect takes the end of all processes that have ended. If child is among them it returns
-// its exit code, as a shell has it.
+// collect reaps all processes that have ended. If child is among them it returns its exit
+// code, as in a shell.
 func collect(child int) (code int, ended bool) {
 	for {
 		var status unix.WaitStatus

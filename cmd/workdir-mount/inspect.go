@@ -54,7 +54,7 @@ func (a *app) cat(ctx context.Context, url string, paths []string) error {
 	return printJSON(a.stderr, entries)
 }
 
-// wiping is an output that may be the terminal on which the progress is shown.
+// wiping is an output that may be the terminal that shows the progress.
 type wiping struct {
 	bar *progress
 	out io.Writer
@@ -145,7 +145,7 @@ func leadsTo(e workspace.Entry) string {
 	return " -> " + workspace.Printable(e.Target)
 }
 
-// sizeWord is the size of a file, or the number of a device, as ls(1) has it.
+// sizeWord is the size of a file, or the number of a device, as in ls(1).
 func sizeWord(e workspace.Entry) string {
 	switch e.Kind {
 	case workspace.File:
@@ -161,7 +161,7 @@ var kindLetters = map[workspace.Kind]byte{
 	workspace.CharDevice: 'c', workspace.BlockDevice: 'b', workspace.Socket: 's',
 }
 
-// modeWord is kind and permissions as ls(1) shows them.
+// modeWord is kind and permissions as in ls(1).
 func modeWord(e workspace.Entry) string {
 	word := []byte("?rwxrwxrwx")
 	word[0] = kindLetters[e.Kind]

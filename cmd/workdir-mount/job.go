@@ -8,24 +8,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// job is a command that runs, and how signals reach it once each.
-//
-// On a terminal the command stays in our process group, as the shell's job
-// control wants it, and the kernel sends Ctrl-C, Ctrl-\ and a hang-up to all of
-// the foreground group: those are not sent again. Without a terminal (a service,
-// CI, a container) the command has a process group of its own, and what we get
-// is sent to all of that.
-//
-// A command whose exec is killed is killed too (PR_SET_PDEATHSIG, prctl(2), which outlives
-// the shim; a setuid program drops it): its workspace goes, and what it does is lost.
-// Processes that it has started find no mount any more.
+// job is a running command; each signal reaches it once.
+// On a terminal the command stays in our process group, as the shell's job control requires,
+// and the kernel sends Ctrl-C, Ctrl-\ and a hang-up to the whole foreground group: those are
+// not forwarded. Without a terminal (a service, CI, a container) the command has its own
+// process group, and our signals are forwarded to all of it.
+// If exec is killed the command is killed too (PR_SET_PDEATHSIG, prctl(2), which outlives the
+// shim; a setuid program drops it): its workspace is gone, and its work is lost. Processes
+// that it has started lose the mount.
 type job struct {
 	cmd *exec.Cmd
-	tty *os.File // our controlling terminal; nil: the command has its own group
+	tty *os.File // our controlling terminal; nil if the command has its own group
 }
 
-// newJob prepares a command that is not started yet. The caller keeps its thread until
-// the command has ended: the kernel takes the end of that thread for the parent's.
+// newJob prepares a command before its start. The caller keeps its thread until the command
+// has ended: the kernel takes the end of that thread for the parent's.
 func newJob(cmd *exec.Cmd) *job {
 	j := &job{cmd: cmd}
 	if cmd.SysProcAttr == nil {
@@ -47,8 +44,8 @@ func (j *job) close() {
 	}
 }
 
-// forward sends sig to the command unless the terminal has done so. That the
-// command has ended meanwhile is no error.
+// forward sends sig to the command unless the terminal has done so. It is not an error if the
+// command has ended meanwhile.
 func (j *job) forward(sig syscall.Signal) {
 	switch {
 	case j.tty == nil:
@@ -64,7 +61,7 @@ func (j *job) inForeground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// signalName is "SIGTERM", or "signal 64" where there is no name.
+// signalName is "SIGTERM", or "signal 64" for a signal without a name.
 func signalName(sig syscall.Signal) string {
 	if name := unix.SignalName(sig); name != "" {
 		return name

@@ -21,7 +21,7 @@ import (
 // process of each foreign mount namespace at a time.
 const killRounds = 8
 
-// leftovers is a flag: what becomes of processes that still use the workspace after the
+// leftovers is a flag: what to do with processes that still use the workspace after the
 // command.
 type leftovers string
 
@@ -41,17 +41,17 @@ func (l *leftovers) Set(s string) error {
 	case failOnLeftovers, killLeftovers, waitForLeftovers:
 		return nil
 	}
-	return fmt.Errorf("%q is none of fail, kill and wait", s)
+	return fmt.Errorf("%q is not fail, kill or wait", s)
 }
 
 func (l *leftovers) String() string { return string(*l) }
 
-// Type is what the help calls the value.
+// Type is the name of the value in the help.
 func (l *leftovers) Type() string { return "what" }
 
-// adoptOrphans makes us the parent of what the command leaves behind, so that it
-// can be told from other users of the mount (PR_SET_CHILD_SUBREAPER, prctl(2)).
-// Where that fails fewer processes are known to be leftovers.
+// adoptOrphans makes us the parent of processes that the command leaves behind, to distinguish
+// them from other users of the mount (PR_SET_CHILD_SUBREAPER, prctl(2)). If that fails fewer
+// processes are recognised as leftovers.
 func adoptOrphans() {
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 }
@@ -74,8 +74,8 @@ func (a *app) closeMount(ctx context.Context, m *mount.Mount, l leftovers) (moun
 	return result, err
 }
 
-// endLeftovers signals those of the processes that descend from us, and reports
-// whether there were any. Others, such as a shell of the user's, are left alone.
+// endLeftovers signals those of the processes that descend from us, and reports whether there
+// were any. It does not touch others, such as a user's shell.
 func (a *app) endLeftovers(processes []mount.Process, sig syscall.Signal) bool {
 	found := false
 	for _, p := range processes {

@@ -13,7 +13,7 @@ import (
 type lineHandler struct {
 	out    io.Writer
 	level  slog.Leveler
-	attrs  string // of With, written already
+	attrs  string // of With, already formatted
 	prefix string // of WithGroup, with its dots
 }
 

@@ -1,10 +1,8 @@
 // Command workdir-mount keeps directories as archives in object storage and
 // mounts them where a tool needs them.
-//
-// Each command is a file here; what they share is the [app]. Nothing in this
-// package decides what is stored or when: that is package mount. What is decided
-// here is what a user sees: the flags, the words, and the exit codes, which are a
-// stable interface (docs/cli.md).
+// Each command is a file here; they share the [app]. Package mount, not this one, decides what
+// is stored and when. This package determines what a user sees: the flags, the texts, and the
+// exit codes, which are a stable interface (docs/cli.md).
 package main
 
 import (

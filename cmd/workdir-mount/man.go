@@ -12,7 +12,7 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// exitMeanings are the exit codes for people, as docs/cli.md has them.
+// exitMeanings are the exit codes for people, as in docs/cli.md.
 var exitMeanings = [][2]string{
 	{"0", "done"},
 	{"1", "diff: the workspaces differ"},
@@ -41,8 +41,8 @@ func (a *app) manPagesCommand() *cobra.Command {
 	}
 }
 
-// writeManPages writes a page of section 1 for the program and one for each command. The
-// pages depend on nothing but the commands and the version.
+// writeManPages writes a page of section 1 for the program and one for each command. The pages
+// depend only on the commands and the version.
 func writeManPages(root *cobra.Command, dir string) error {
 	for _, cmd := range append([]*cobra.Command{root}, root.Commands()...) {
 		if cmd.Hidden {
@@ -120,13 +120,14 @@ func seeAlso(cmd *cobra.Command) string {
 	return strings.Join(pages, ", ")
 }
 
-// page is a manual page that is being written.
+// page is a manual page being written.
 type page struct{ strings.Builder }
 
-// roff escapes what has a meaning to the formatter, and keeps "-" what is to be typed.
+// roff escapes characters that are special to the formatter, and keeps "-" a hyphen-minus that
+// can be copied.
 var roff = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`)
 
-// escaped returns text in which no line is a request.
+// escaped returns the text with lines escaped that would be requests.
 func escaped(text string) string {
 	text = roff.Replace(text)
 	if strings.HasPrefix(text, ".") {
@@ -147,7 +148,7 @@ func (p *page) section(title string) { p.request(".SH", title) }
 
 func (p *page) text(text string) { p.WriteString(escaped(text) + "\n") }
 
-// paragraphs writes text of paragraphs. One that is indented keeps its lines.
+// paragraphs writes paragraphs of text. Indented ones keep their lines.
 func (p *page) paragraphs(text string) {
 	for k, paragraph := range strings.Split(text, "\n\n") {
 		if k > 0 {
@@ -166,7 +167,7 @@ func (p *page) paragraphs(text string) {
 	}
 }
 
-// fill writes lines that the formatter may break anew.
+// fill writes lines that the formatter may rewrap.
 func (p *page) fill(lines *[]string) {
 	if len(*lines) > 0 {
 		p.text(strings.Join(*lines, "\n"))
@@ -174,14 +175,14 @@ func (p *page) fill(lines *[]string) {
 	*lines = nil
 }
 
-// verbatim writes lines that stay as they are.
+// verbatim writes lines that are not rewrapped.
 func (p *page) verbatim(text string) {
 	p.WriteString(".RS 4\n.nf\n")
 	p.text(text)
 	p.WriteString(".fi\n.RE\n")
 }
 
-// item writes a term and what it means.
+// item writes a term and its meaning.
 func (p *page) item(term, meaning string) {
 	p.request(".TP")
 	p.request(".B", term)

@@ -16,7 +16,7 @@ import (
 // statusPatience bounds how long a scrape waits for a mount that does not answer.
 const statusPatience = 5 * time.Second
 
-// observed is a mount whose metrics and health are served.
+// observed is a mount that serves metrics and health.
 type observed struct {
 	scheme, mode string
 	openTook     time.Duration
@@ -47,7 +47,7 @@ func (o *observed) handler() http.Handler {
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		status, err := o.ask(r.Context())
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		_, _ = io.WriteString(w, o.metrics(status, err == nil)) // fails only if nobody reads
+		_, _ = io.WriteString(w, o.metrics(status, err == nil)) // fails only if the client is gone
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		status, err := o.ask(r.Context())
@@ -69,9 +69,9 @@ func (o *observed) ask(ctx context.Context) (mount.Status, error) {
 	return o.status(ctx)
 }
 
-// metrics returns the metrics in Prometheus' text format, under the names that package
-// activity has (docs/observability.md). Of a mount that does not answer only workdir_mounted is
-// known, to be 0.
+// metrics returns the metrics in Prometheus' text format, under the names of package activity
+// (docs/observability.md). For a mount that does not answer there is only workdir_mounted,
+// with 0.
 func (o *observed) metrics(s mount.Status, answers bool) string {
 	out := &exposition{labels: fmt.Sprintf("scheme=%q,mode=%q", o.scheme, o.mode)}
 	mounted := int64(0)
@@ -112,7 +112,7 @@ func (o *observed) metrics(s mount.Status, answers bool) string {
 	return out.text
 }
 
-// exposition is text in Prometheus' format that is being written.
+// exposition is text in Prometheus' format being written.
 type exposition struct {
 	labels string // of every sample
 	text   string

@@ -61,7 +61,7 @@ this one, and SIGINT (Ctrl-C), SIGHUP and SIGQUIT are the same.`,
 	return cmd
 }
 
-// mountForeground mounts and stays until the mount is over.
+// mountForeground mounts and stays until the mount ends.
 func (a *app) mountForeground(f *mountFlags) error {
 	sigs, stop := watchSignals()
 	defer stop()
@@ -76,7 +76,7 @@ func (a *app) mountForeground(f *mountFlags) error {
 		return err
 	}
 	if err := notifyManager("READY=1"); err != nil {
-		a.log.Warn("the service manager is not told", "cause", err)
+		a.log.Warn("the service manager could not be notified", "cause", err)
 	}
 	m := opened.mount
 	result, err := a.serve(m, sigs, false)
@@ -98,7 +98,7 @@ type opened struct {
 	status mount.Status
 }
 
-// openWithStatus mounts, asks for the first status, and serves the metrics of the mount.
+// openWithStatus mounts, gets the first status, and serves the metrics of the mount.
 func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (opened, error) {
 	listener, err := listenMetrics(f.Metrics)
 	if err != nil {
@@ -109,14 +109,14 @@ func (a *app) openWithStatus(ctx context.Context, f *mountFlags) (opened, error)
 	switch {
 	case listener == nil:
 	case err != nil:
-		_ = listener.Close() // nothing follows from a failure
+		_ = listener.Close() // an error has no consequences
 	default:
 		a.serveMetrics(listener, &observed{f.URL.Scheme, modeOf(f.ReadOnly), time.Since(begun), o.mount.Status})
 	}
 	return o, err
 }
 
-// openMarked mounts, marks if that was asked for, and asks for the first status.
+// openMarked mounts, marks if requested, and gets the first status.
 func (a *app) openMarked(ctx context.Context, f *mountFlags) (opened, error) {
 	m, err := a.open(ctx, f)
 	if err != nil {
@@ -131,12 +131,12 @@ func (a *app) openMarked(ctx context.Context, f *mountFlags) (opened, error) {
 	}
 	if err != nil {
 		m.Abandon()
-		_, _ = m.Close(context.WithoutCancel(ctx)) // err says what is wrong
+		_, _ = m.Close(context.WithoutCancel(ctx)) // err is returned
 	}
 	return opened{m, status}, err
 }
 
-// reportMounted tells of a mount that can be used now.
+// reportMounted reports a mount that is ready for use.
 func (a *app) reportMounted(status mount.Status) error {
 	if a.json {
 		return printJSON(a.stdout, status)

@@ -10,11 +10,11 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// archiveSuffixes are what names of archives end with, and names of workspaces hardly.
+// archiveSuffixes end the names of archives, but rarely those of workspaces.
 var archiveSuffixes = []string{".tar.gz", ".tgz"}
 
-// meant returns the workspace that is most likely meant by a URL whose key ends as the name of
-// an archive does; false for all others.
+// meant returns the workspace most likely meant by a URL whose key ends like the name of an
+// archive; false for all others.
 func meant(u store.URL) (store.URL, bool) {
 	for _, suffix := range archiveSuffixes {
 		if key, found := strings.CutSuffix(u.Key, suffix); found && key != "" && !strings.HasSuffix(key, "/") {
@@ -25,7 +25,7 @@ func meant(u store.URL) (store.URL, bool) {
 	return u, false
 }
 
-// asked adds to the error for a workspace that does not exist which one may be meant.
+// asked adds the workspace that may be meant to the error for one that does not exist.
 func asked(u store.URL, err error) error {
 	if m, ok := meant(u); ok && errors.Is(err, store.ErrNotExist) {
 		return fmt.Errorf("%w (did you mean %s? the archive of %s is %s; --may-be-absent makes a new workspace of that name)",
@@ -34,11 +34,11 @@ func asked(u store.URL, err error) error {
 	return err
 }
 
-// newName says what there is to say of the name of a workspace that is made or written.
+// newName warns of a suspicious name of a workspace that is created or written.
 func (a *app) newName(url string) {
 	u, err := store.ParseURL(url)
 	if err != nil {
-		return // the command says so
+		return // the command reports that
 	}
 	if m, ok := meant(u); ok {
 		a.log.Warn("the archive of this workspace will end in .tar.gz once more; did you mean " + m.Redacted() + "?")
@@ -46,14 +46,14 @@ func (a *app) newName(url string) {
 	a.nothingRemains(u)
 }
 
-// nothingRemains says that a workspace in memory is gone when this command ends.
+// nothingRemains warns that a workspace in memory is gone when this command ends.
 func (a *app) nothingRemains(u store.URL) {
 	if u.Scheme == "mem" {
 		a.note("%s is in the memory of this command: nothing remains of it afterwards", u.Redacted())
 	}
 }
 
-// saysNew says on a terminal that a workspace did not exist, since that may be a typing error.
+// saysNew notes on a terminal that a workspace did not exist, since that may be a typo.
 func (a *app) saysNew(ctx context.Context, m *mount.Mount) {
 	if a.quiet || !isTerminal(a.stderr) {
 		return

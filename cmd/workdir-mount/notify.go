@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// notifyManager tells the service manager of a change, such as READY=1, if there is one that
-// waits for it: sd_notify(3).
+// notifyManager notifies the service manager, if there is one, of a state change such as
+// READY=1: sd_notify(3).
 func notifyManager(state string) error {
 	address := os.Getenv("NOTIFY_SOCKET")
 	if address == "" {

@@ -21,7 +21,7 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// printJSON writes v as one line, with the "&" of URLs as it is.
+// printJSON writes v as one line, without escaping the "&" of URLs.
 func printJSON(w io.Writer, v any) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
@@ -49,17 +49,16 @@ func printJSONArray[T any](out *bufio.Writer, values iter.Seq2[T, error]) error 
 	return out.Flush()
 }
 
-// printText writes text for people, in which nothing that others chose can command the
-// terminal. All that is no result for programs goes through it.
+// printText writes text for people, without untrusted escape sequences for the terminal. All
+// output except results for programs goes through it.
 func printText(w io.Writer, text string) error {
-	_, err := io.WriteString(w, printable.Text(text)) // one write, so that lines stay whole
+	_, err := io.WriteString(w, printable.Text(text)) // one write, so that lines are not split
 	return err
 }
 
-// toStdout calls write with a writer to standard output. A reader there who has gone
-// is an error and not our end, so that nothing is left behind; the exit code is then
-// that of the end by SIGPIPE, and nobody is told. A reader who stays and does not
-// read keeps us only until ctx ends.
+// toStdout calls write with a writer to standard output. If the reader is gone that is an
+// error and does not kill us, so that nothing is left behind; the exit code is then that of
+// SIGPIPE, without a message. A reader that does not read blocks us only until ctx ends.
 func (a *app) toStdout(ctx context.Context, write func(io.Writer) error) error {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, unix.SIGPIPE)
@@ -87,11 +86,11 @@ func (a *app) toStdout(ctx context.Context, write func(io.Writer) error) error {
 	return err
 }
 
-// closedMount is what --json tells of a mount that has ended.
+// closedMount is the output of --json for a mount that has ended.
 type closedMount struct {
 	URL      string `json:"url"`
 	Path     string `json:"path"`
-	RawPath  []byte `json:"rawPath,omitempty"`  // Path where it is not UTF-8
+	RawPath  []byte `json:"rawPath,omitempty"`  // Path if it is not UTF-8
 	ExitCode *int   `json:"exitCode,omitempty"` // of the command that exec ran
 	Replayed bool   `json:"replayed,omitempty"` // revision and commitId are of another attempt, see stepFlags
 	mount.Result
@@ -101,7 +100,7 @@ func newClosedMount(url, path string, r mount.Result) closedMount {
 	return closedMount{URL: url, Path: path, RawPath: mount.RawPath(path), Result: r}
 }
 
-// outcome says in words what became of the changes.
+// outcome describes the outcome for the changes.
 func outcome(r mount.Result) string {
 	changed := r.Changes.Total()
 	switch {

@@ -7,8 +7,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// presence are the flags that say whether a workspace has to exist. At most one of
-// them is given.
+// presence is the flags that say whether a workspace has to exist. At most one of them may be
+// set.
 type presence struct {
 	MustExist   bool `json:"mustExist"`
 	MayBeAbsent bool `json:"mayBeAbsent"`
@@ -21,7 +21,7 @@ func (p *presence) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&p.MustBeNew, "must-be-new", false, "fail if the workspace exists already")
 }
 
-// check refuses flags that exclude each other.
+// check refuses mutually exclusive flags.
 func (p *presence) check(readOnly bool) error {
 	switch {
 	case p.MustBeNew && readOnly:
@@ -36,7 +36,7 @@ func (p *presence) check(readOnly bool) error {
 	return nil
 }
 
-// forName is option for a workspace: one that has the name of an archive must exist, unless a
+// forName is the option for a workspace: one with the name of an archive must exist, unless a
 // flag says otherwise.
 func (p *presence) forName(u store.URL, readOnly bool) mount.Presence {
 	if _, suspect := meant(u); suspect && !readOnly && p.option() == mount.PresenceDefault {
@@ -60,7 +60,7 @@ func (p *presence) option() mount.Presence {
 // conflict is the flag --on-conflict.
 type conflict mount.ConflictPolicy
 
-// Set implements pflag.Value, as does what follows.
+// Set implements pflag.Value, as do the methods below.
 func (c *conflict) Set(s string) error {
 	*c = conflict(s)
 	return mount.ConflictPolicy(s).Check()
@@ -68,5 +68,5 @@ func (c *conflict) Set(s string) error {
 
 func (c *conflict) String() string { return string(*c) }
 
-// Type is what the help calls the value.
+// Type is the name of the value in the help.
 func (c *conflict) Type() string { return "policy" }

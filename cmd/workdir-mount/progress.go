@@ -16,12 +16,12 @@ const (
 	countTemplate pb.ProgressBarTemplate = `{{string . "phase"}} {{counters . }} {{speed . }}`
 )
 
-// progress shows long work as a bar on a terminal, and nothing elsewhere. The
-// bar is wiped when the work is done.
+// progress shows long work as a bar on a terminal, and nothing elsewhere. The bar is erased
+// when the work is done.
 type progress struct {
-	out io.Writer // nil: show nothing
+	out io.Writer // nil to show nothing
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	phase mount.Phase
 	bar   *pb.ProgressBar
 	done  bool
@@ -62,7 +62,7 @@ func newBar(out io.Writer, now mount.Progress) *pb.ProgressBar {
 	return bar.SetWriter(out).Start()
 }
 
-// finish wipes the bar. What is told later is not shown.
+// finish erases the bar. Later updates are not shown.
 func (p *progress) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

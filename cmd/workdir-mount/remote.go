@@ -20,16 +20,16 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// find returns the mount that a path is in.
+// find returns the mount that contains a path.
 func (a *app) find(ctx context.Context, path string) (*mount.Remote, error) {
 	a.cleanUp(ctx)
 	return mount.Find(ctx, path, a.runDir)
 }
 
-// cleanUp clears away what killed processes left. Nothing depends on it.
+// cleanUp removes leftovers of killed processes. Its errors are not fatal.
 func (a *app) cleanUp(ctx context.Context) {
 	if err := mount.CleanUp(ctx, a.runDir); err != nil {
-		a.log.Warn("what killed processes left is not cleared away", "cause", err)
+		a.log.Warn("leftovers of killed processes could not be removed", "cause", err)
 	}
 }
 
@@ -66,7 +66,7 @@ the mount that DIR is in, nothing of it is stored.`,
 	}
 }
 
-// onMount is a command that does one thing to a mount.
+// onMount is a command with one operation on a mount.
 func (a *app) onMount(do func(*mount.Remote, context.Context) error) func(*cobra.Command, []string) error {
 	return func(_ *cobra.Command, args []string) error {
 		return untilSignal(func(ctx context.Context) error {
@@ -82,7 +82,7 @@ func (a *app) onMount(do func(*mount.Remote, context.Context) error) func(*cobra
 	}
 }
 
-// umountFlags say what becomes of the work.
+// umountFlags say what to do with the work.
 type umountFlags struct {
 	commit  bool
 	discard bool
@@ -130,8 +130,8 @@ the exit code is that of the first that failed.`,
 	return cmd
 }
 
-// umountAll unmounts one after the other. Of several it prints the errors as they come, and
-// returns the exit code of the first.
+// umountAll unmounts several mounts in turn. It prints their errors at once, and returns the
+// exit code of the first.
 func (a *app) umountAll(ctx context.Context, dirs []string, f *umountFlags) error {
 	var first error
 	for _, dir := range dirs {
@@ -147,7 +147,8 @@ func (a *app) umountAll(ctx context.Context, dirs []string, f *umountFlags) erro
 	return first
 }
 
-// decide says to a mount what becomes of its work, or asks the user where nobody has.
+// decide marks or abandons a mount according to the flags, or asks the user if neither has
+// been decided.
 func (f *umountFlags) decide(ctx context.Context, r *mount.Remote, status *mount.Status) error {
 	switch {
 	case f.commit:
@@ -248,7 +249,7 @@ removed and moved in the mount so far, while work goes on.`,
 
 // printChanges prints the changes of a mount as they come.
 func (a *app) printChanges(w io.Writer, changes iter.Seq2[mount.Change, error]) error {
-	out := bufio.NewWriter(w) // keeps its first error
+	out := bufio.NewWriter(w) // it keeps its first error
 	if a.json {
 		return printJSONArray(out, changes)
 	}
@@ -284,7 +285,7 @@ func (a *app) printStatus(ctx context.Context, r *mount.Remote) error {
 
 func (a *app) statusOfAll(ctx context.Context) error {
 	a.cleanUp(ctx)
-	mounts, err := mount.List(ctx, a.runDir) // an error may be of some of them
+	mounts, err := mount.List(ctx, a.runDir) // an error may concern only some of them
 	if a.json {
 		return errors.Join(err, printJSON(a.stdout, mounts))
 	}
@@ -322,7 +323,7 @@ func rowsOf(s mount.Status) [][2]string {
 	}
 }
 
-// viewWord says how tools see the workspace, and why not by the overlay.
+// viewWord names the view, and the reason why it is not the overlay.
 func viewWord(s mount.Status) string {
 	if s.ViewReason == "" {
 		return string(s.View)
@@ -330,7 +331,7 @@ func viewWord(s mount.Status) string {
 	return fmt.Sprintf("%s: %s", s.View, s.ViewReason)
 }
 
-// archiveWord says how much of the archive needs the store no more.
+// archiveWord says how much of the archive no longer needs the store.
 func archiveWord(b *mount.BaseStatus) string {
 	if b == nil {
 		return "none, or read whole"
@@ -338,7 +339,7 @@ func archiveWord(b *mount.BaseStatus) string {
 	return fmt.Sprintf("%s of %s are here", printable.Bytes(b.Here), printable.Bytes(b.Bytes))
 }
 
-// trafficWord sums up what went over the network.
+// trafficWord summarises the network traffic.
 func trafficWord(t store.Traffic) string {
 	if t == nil {
 		return "none: the store needs no network"
@@ -360,7 +361,7 @@ func limitOf(limited bool, limit string) string {
 	return " of " + limit
 }
 
-// atUnmount says what will become of the changes.
+// atUnmount says what will happen to the changes at unmount.
 func atUnmount(s mount.Status) string {
 	switch {
 	case s.State == mount.StateSilent:

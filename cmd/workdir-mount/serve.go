@@ -13,12 +13,12 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// serve keeps a mount until it is over: closed by a command of another process,
-// ended by umount(8), lost with its server, or closed by a signal. A mount that
-// is busy when a signal asks for its end stays; the next signal tries again. One that
-// no command can reach any more, since our mount table has it no longer, is closed once
-// those who still use it are gone. If stay is set a mount that has lost its server stays,
-// so that nobody works in the directory beneath it, until somebody unmounts it.
+// serve keeps a mount until it ends: closed by a command of another process, ended by
+// umount(8), lost with its server, or closed by a signal. If a mount is busy when a signal
+// requests its end it stays, and the next signal retries. A mount that commands can no longer
+// reach, because it has left our mount table, is closed once its last users are gone. If stay
+// is set a mount that has lost its server stays until it is unmounted, so that nobody works in
+// the directory beneath it.
 func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal, stay bool) (mount.Result, error) {
 	gone := watchMountpoint(m.Device())
 	done := m.Done()
@@ -35,7 +35,7 @@ func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal, stay bool) (mount.Res
 		if _, err := m.Status(context.Background()); stay && (ended || unreachable) && errors.Is(err, mount.ErrServerLost) {
 			a.log.Error("the mount is dead, and stays until it is unmounted", "cause", err)
 			<-m.Done()
-			stay, done, gone = false, nil, watchMountpoint(m.Device()) // which may be another one now
+			stay, done, gone = false, nil, watchMountpoint(m.Device()) // which may be a different mount now
 			continue
 		}
 		if ended {
@@ -52,8 +52,8 @@ func (a *app) serve(m *mount.Mount, sigs <-chan os.Signal, stay bool) (mount.Res
 	}
 }
 
-// closeOnSignal unmounts and, if marked, stores. The next signal cancels that, and
-// the one after it ends the waiting.
+// closeOnSignal unmounts and, if marked, stores. The next signal cancels that, and the one
+// after it stops waiting.
 func (a *app) closeOnSignal(m *mount.Mount, sigs <-chan os.Signal) (mount.Result, error) {
 	bar := a.newProgress()
 	defer bar.finish()
@@ -64,17 +64,15 @@ func (a *app) closeOnSignal(m *mount.Mount, sigs <-chan os.Signal) (mount.Result
 	return result, err
 }
 
-// watchMountpoint returns a channel that is closed when the mount of a device is not in
-// our mount table any more, by umount -l too, which does not end a mount that is in use.
-// It is nil, and so never ready, where there is nothing to watch: a plain directory,
-// whose device is "".
+// watchMountpoint returns a channel that is closed when the mount of a device has left our
+// mount table, including by umount -l, which does not end a mount in use. It is nil, and so
+// never ready, if there is nothing to watch: a plain directory, whose device is "".
 func watchMountpoint(dev string) <-chan struct{} {
 	if dev == "" {
 		return nil
 	}
-	// Not os.Open, which has the file polled by the runtime too: the kernel tells of a
-	// change once for each open file, and whoever polls first is told (mounts_poll in
-	// fs/namespace.c).
+	// Not os.Open, with which the runtime polls the file too: the kernel reports a change once
+	// for each open file, to the first poll (mounts_poll in fs/namespace.c).
 	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
@@ -91,7 +89,8 @@ func watchMountpoint(dev string) <-chan struct{} {
 	return gone
 }
 
-// longestLine of a mount table, in bytes. That of an overlay grows with its layers.
+// longestLine is the maximum line length of a mount table, in bytes. An overlay's line grows
+// with its layers.
 const longestLine = 1 << 20
 
 // inTable reports whether a file system is mounted; dev is the third field of

@@ -14,11 +14,11 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// interruption is the end of a command by a signal. It is the cause of the
-// contexts that signals cancel.
+// interruption is the end of a command by a signal, and the cause of contexts cancelled by
+// signals.
 type interruption struct {
 	sig syscall.Signal
-	err error // what it interrupted says; may be nil
+	err error // of the interrupted work; may be nil
 }
 
 func (e *interruption) Error() string {
@@ -31,9 +31,8 @@ func (e *interruption) Error() string {
 
 func (e *interruption) Unwrap() error { return e.err }
 
-// watchSignals takes the signals that would end us. What nohup or a shell made
-// us ignore stays ignored. The signals wait in the channel until somebody reads
-// them; stop gives them back their default.
+// watchSignals catches the signals that would end us. Signals that nohup or a shell made us
+// ignore stay ignored. The signals are queued in the channel; stop restores their default.
 func watchSignals() (sigs <-chan os.Signal, stop func()) {
 	ch := make(chan os.Signal, 16)
 	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
@@ -44,8 +43,7 @@ func watchSignals() (sigs <-chan os.Signal, stop func()) {
 	return ch, func() { signal.Stop(ch) }
 }
 
-// during runs work; the signals that come until it ends go to handle, one after
-// the other.
+// during runs work; it passes signals that arrive meanwhile to handle, one after the other.
 func during(sigs <-chan os.Signal, handle func(syscall.Signal), work func()) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -71,15 +69,15 @@ func during(sigs <-chan os.Signal, handle func(syscall.Signal), work func()) {
 	<-ended
 }
 
-// lastPatience is how long work may still take after the second signal: those of one
-// end, such as SIGTERM and SIGHUP, may come together.
+// lastPatience is how long work may still take after the second signal: signals with one
+// cause, such as SIGTERM and SIGHUP, may come together.
 var lastPatience = 2 * time.Second // shorter in a test
 
-// errGaveUp: work went on after two signals, in a call that does not end.
+// errGaveUp: work did not end after two signals, in a call that hangs.
 var errGaveUp = errors.New("gave up waiting for a call that does not end")
 
-// mayBeStored is the error of work that was about to store something. Where it was given
-// up nobody knows whether it has.
+// mayBeStored returns the error of work that was about to store something: if it was abandoned
+// the outcome is unknown.
 func mayBeStored(err error) error {
 	if !errors.Is(err, errGaveUp) {
 		return err
@@ -87,15 +85,15 @@ func mayBeStored(err error) error {
 	return &statusError{code: exitUnknown, err: fmt.Errorf("%w: %w", store.ErrUnknown, err)}
 }
 
-// cancelling runs work with a context that signal number first (1, 2, …) cancels. If work
-// ended for that reason its error is an *interruption. With the next signal cancelling
-// returns errGaveUp, as an *interruption, if work does not end soon: a file system that
-// hangs knows no context. Work goes on then, as long as the process does.
+// cancelling runs work with a context that signal number first (1, 2, …) cancels. If work ends
+// for that reason its error is an *interruption. After the next signal cancelling returns
+// errGaveUp, as an *interruption, unless work ends soon: a hanging file system ignores
+// contexts. Work then continues until the process ends.
 func cancelling[T any](sigs <-chan os.Signal, first int, work func(context.Context) (T, error)) (T, error) {
 	return cancellingAfter(sigs, first, func(syscall.Signal) {}, work)
 }
 
-// cancellingAfter is cancelling. The signals before number first go to early.
+// cancellingAfter is cancelling, and passes the signals before number first to early.
 func cancellingAfter[T any](sigs <-chan os.Signal, first int, early func(syscall.Signal), work func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -131,8 +129,8 @@ func cancellingAfter[T any](sigs <-chan os.Signal, first int, early func(syscall
 	}
 }
 
-// interrupted makes err, which work with ctx gave, an *interruption if ctx was
-// cancelled by a signal and err comes from that.
+// interrupted turns err, the result of work with ctx, into an *interruption if ctx was
+// cancelled by a signal and caused err.
 func interrupted(ctx context.Context, err error) error {
 	var signal, own *interruption
 	if err == nil || !errors.As(context.Cause(ctx), &signal) {

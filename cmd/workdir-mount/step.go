@@ -14,10 +14,10 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// resultVariable tells the command of exec where its result is to be.
+// resultVariable names the file for the result of exec's command.
 const resultVariable = "WORKDIR_RESULT_FILE"
 
-// stepVariables are the flags that can be given in the environment too.
+// stepVariables are the flags that can also be set in the environment.
 var stepVariables = []struct{ flag, variable string }{
 	{"execution", "WORKDIR_EXECUTION"},
 	{"step", "WORKDIR_STEP"},
@@ -26,8 +26,8 @@ var stepVariables = []struct{ flag, variable string }{
 	{"since", "WORKDIR_SINCE"},
 }
 
-// stepFlags say which step of an execution the command of exec is. A step takes
-// effect once, however often it is tried.
+// stepFlags identify the step of an execution that exec's command is. A step takes effect
+// once, however often it is tried.
 type stepFlags struct {
 	execution, step string
 	attempt         int32
@@ -51,7 +51,7 @@ type instant struct{ time.Time }
 // Set reads a flag.
 func (i *instant) Set(s string) (err error) {
 	if i.Time, err = time.Parse(time.RFC3339Nano, s); err != nil {
-		return fmt.Errorf("%q is no time; write for example 2026-05-17T12:00:00Z", s)
+		return fmt.Errorf("%q is not a time; write for example 2026-05-17T12:00:00Z", s)
 	}
 	return nil
 }
@@ -63,11 +63,10 @@ func (i *instant) String() string {
 	return i.Format(time.RFC3339Nano)
 }
 
-// Type is what the help calls the value.
+// Type is the name of the value in the help.
 func (i *instant) Type() string { return "time" }
 
-// resolve takes what flags do not say from the environment, checks it, and tells f
-// whose work it is.
+// resolve completes the flags from the environment, checks them, and sets the origin of f.
 func (s *stepFlags) resolve(flags *pflag.FlagSet, f *mountFlags) error {
 	if f.ReadOnly && flags.Changed("execution") {
 		return badFlag("--execution", "does not go with --read-only, which stores nothing")
@@ -105,8 +104,8 @@ func (s *stepFlags) fromEnvironment(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// noStep refuses what has no meaning without an execution, rather than do without
-// the guarantee that was asked for.
+// noStep refuses flags that have no meaning without an execution, rather than ignore the
+// requested guarantee.
 func (s *stepFlags) noStep(flags *pflag.FlagSet) error {
 	if flags.Changed("execution") {
 		return badFlag("--execution", "is empty")
@@ -119,8 +118,8 @@ func (s *stepFlags) noStep(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// resolveResult makes the result file independent of the working directory. In the
-// mountpoint it could not be written where nothing is mounted.
+// resolveResult makes the result file's path independent of the working directory. It must not
+// be in the mountpoint, where it could not be written if nothing is mounted.
 func (s *stepFlags) resolveResult(mountpoint string) error {
 	if s.resultFile == "" {
 		return nil
@@ -146,8 +145,8 @@ func (s *stepFlags) resolveResult(mountpoint string) error {
 	return nil
 }
 
-// clearResult makes the result file empty, so that what is in it after the command
-// is what the command has written.
+// clearResult empties the result file, so that its content after the command comes from the
+// command.
 func (s *stepFlags) clearResult() error {
 	if s.resultFile == "" {
 		return nil
@@ -162,7 +161,7 @@ func (s *stepFlags) writeResult(result []byte) error {
 	return nil
 }
 
-// keepResult returns what the command has written to the mount, for its commit.
+// keepResult sets the command's result on the mount, for its commit.
 func (s *stepFlags) keepResult(m *mount.Mount) error {
 	if s.resultFile == "" {
 		return nil
@@ -174,23 +173,23 @@ func (s *stepFlags) keepResult(m *mount.Mount) error {
 	return m.SetResult(result)
 }
 
-// readResult reads what a command has left in its result file.
+// readResult reads a command's result file.
 func readResult(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, errors.New("not a regular file any more")
+		return nil, errors.New("no longer a regular file")
 	case info.Size() > archive.MaxResult:
 		return nil, fmt.Errorf("%d bytes, at most %d are kept", info.Size(), archive.MaxResult)
 	}
 	return os.ReadFile(name)
 }
 
-// replayed is the end of a step that was committed by another attempt: its result is
-// given again. did says what this one has done. err is returned if it is another
-// one, or if the result is asked for and not there any more.
+// replayed ends a step that was committed by another attempt: it returns that attempt's
+// result. did says what this one has done. err is returned if it is a different error, or if a
+// result is requested but no longer kept.
 func (a *app) replayed(s *stepFlags, err error, did string) error {
 	var c *mount.CommittedError
 	if !errors.As(err, &c) || s.resultFile != "" && c.Record.Dropped {
@@ -205,7 +204,7 @@ func (a *app) replayed(s *stepFlags, err error, did string) error {
 	return nil
 }
 
-// notRun is replayed for a command that was not run.
+// notRun is replayed for a command that did not run.
 func (a *app) notRun(s *stepFlags, err error) error {
 	var c *mount.CommittedError
 	if a.json && errors.As(err, &c) {
@@ -218,14 +217,13 @@ func (a *app) notRun(s *stepFlags, err error) error {
 	return a.replayed(s, err, "nothing was run")
 }
 
-// replay puts the commit of the other attempt in the place of ours.
+// replay replaces our commit by that of the other attempt.
 func (c *closedMount) replay(e *mount.CommittedError) {
 	c.Replayed, c.Revision, c.CommitID = true, e.Revision, e.Record.ID
 }
 
-// withoutStep is an environment for the command. The step is what exec does: were
-// its name inherited, two commands that this one runs would be one step of another
-// workspace.
+// withoutStep is an environment for the command without the step's name: if inherited, two
+// commands that this one runs would be one step of another workspace.
 func (s *stepFlags) withoutStep(env []string) []string {
 	out := make([]string, 0, len(env)+1)
 	for _, e := range env {

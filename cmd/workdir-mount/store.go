@@ -13,7 +13,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// storedWorkspace is what ls and stat --json tell of one workspace.
+// storedWorkspace is a workspace in the output of ls and stat --json.
 type storedWorkspace struct {
 	Name     string         `json:"name,omitempty"` // in a listing
 	URL      string         `json:"url"`            // without secrets
@@ -118,7 +118,7 @@ func (a *app) stat(ctx context.Context, url string) error {
 	})
 }
 
-// sizeWithBytes is a size for people, and exact.
+// sizeWithBytes is a size for people, and in bytes.
 func sizeWithBytes(n int64) string {
 	if n < 1<<10 {
 		return printable.Bytes(n)
@@ -184,7 +184,7 @@ ends in a conflict (exit code 104) if the workspace has another one.`,
 	return cmd
 }
 
-// rm deletes what is named, one after the other. Its error is that of the first that failed.
+// rm deletes the named workspaces in turn. Its error is the first one.
 func (a *app) rm(ctx context.Context, urls []string, f *rmFlags) error {
 	var err error
 	for _, url := range urls {

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// noSuchCommand is the check of the arguments of the program itself, which has commands only.
+// noSuchCommand checks the arguments of the program itself, which has only commands.
 func noSuchCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -23,7 +23,7 @@ func noSuchCommand(root *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q%s", args[0], didYouMean(args[0], names))
 }
 
-// noSuchFlag adds to the error for a flag that is not known the one that is most like it.
+// noSuchFlag adds the most similar flag to the error for an unknown one.
 func noSuchFlag(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
@@ -34,10 +34,9 @@ func noSuchFlag(cmd *cobra.Command, err error) error {
 	return fmt.Errorf("%w%s", err, didYouMean("--"+unknown.GetSpecifiedName(), names))
 }
 
-// didYouMean returns a question that names the one of known that is most like word; "" where
-// none is like it.
+// didYouMean returns a question with the most similar known word, or "".
 func didYouMean(word string, known []string) string {
-	best, least := "", 3 // edits, from which on two words have nothing to do with each other
+	best, least := "", 3 // number of edits from which two words are unrelated
 	for _, name := range known {
 		d := distance(word, name)
 		if strings.HasPrefix(name, word) {
@@ -53,7 +52,7 @@ func didYouMean(word string, known []string) string {
 	return fmt.Sprintf(" (did you mean %s?)", best)
 }
 
-// distance is how many characters are to be inserted, removed or replaced to make b of a
+// distance is the number of characters to insert, remove or replace to turn a into b
 // (Levenshtein).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)

@@ -23,8 +23,8 @@ import (
 // standard is the name of standard input or output.
 const standard = "-"
 
-// work is what the commands on whole workspaces need while they run: progress, and
-// the warnings, which are also a part of the result.
+// work is the progress of a command on a whole workspace, and its warnings, which are also
+// part of the result.
 type work struct {
 	app      *app
 	bar      *progress
@@ -33,7 +33,7 @@ type work struct {
 
 func (a *app) newWork() *work { return &work{app: a, bar: a.newProgress()} }
 
-// finish ends the progress and says what there is to warn of.
+// finish ends the progress and prints the warnings.
 func (w *work) finish() {
 	w.bar.finish()
 	for _, text := range w.warnings {
@@ -119,7 +119,7 @@ stream, with the same files and commit log, and without the index.`,
 	return cmd
 }
 
-// exportedWorkspace is what export --json tells.
+// exportedWorkspace is the output of export --json.
 type exportedWorkspace struct {
 	URL      string         `json:"url"`
 	To       string         `json:"to"`
@@ -152,7 +152,7 @@ func (a *app) export(ctx context.Context, url, to string, f *exportFlags) error 
 	return a.say("exported %s to %s, %s of %s", out.URL, to, entryCount(done.Entries), printable.Bytes(done.Bytes))
 }
 
-// resultsBeside is where results go if standard output may be taken.
+// resultsBeside is the output for results, since standard output may be taken.
 func (a *app) resultsBeside(to string) io.Writer {
 	if to == standard {
 		return a.stderr
@@ -181,11 +181,11 @@ func (a *app) exportTo(ctx context.Context, url, to string, opts *workspace.Expo
 	return workspace.Export(ctx, url, to, opts)
 }
 
-// otherFormats are the archives that other tools make, by the ends of their names.
+// otherFormats are archive formats of other tools, by the ends of their names.
 var otherFormats = []string{".zip", ".tar", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".7z"}
 
-// otherFormat returns the end of a name that promises an archive which export does not make;
-// "" for other names, and where a directory is meant.
+// otherFormat returns the end of a name of an archive format that export cannot write; "" for
+// other names, and if a directory is meant.
 func otherFormat(path string) string {
 	if strings.HasSuffix(path, "/") || isDirectory(path) {
 		return ""
@@ -197,7 +197,7 @@ func otherFormat(path string) string {
 	return otherFormats[at]
 }
 
-// hasParent reports whether a directory or file of that name can be made.
+// hasParent reports whether the parent of a path exists.
 func hasParent(path string) bool {
 	return path == standard || !errors.Is(statError(filepath.Dir(filepath.Clean(path))), os.ErrNotExist)
 }
@@ -255,7 +255,7 @@ kept is left out with a warning; a file that changes while it is read is an erro
 	return cmd
 }
 
-// importedWorkspace is what import --json tells.
+// importedWorkspace is the output of import --json.
 type importedWorkspace struct {
 	URL      string           `json:"url"`
 	Revision store.Revision   `json:"revision"`
@@ -288,7 +288,7 @@ func (a *app) importFrom(ctx context.Context, from, url string, f *importFlags) 
 func importInto(ctx context.Context, from, url string, opts *workspace.ImportOptions) (workspace.Imported, error) {
 	if from == standard {
 		if isTerminal(os.Stdin) {
-			return workspace.Imported{}, &statusError{code: exitUsage, err: errors.New("an archive is not read from a terminal; give standard input a file or a program")}
+			return workspace.Imported{}, &statusError{code: exitUsage, err: errors.New("an archive is not read from a terminal; redirect standard input from a file or a program")}
 		}
 		return workspace.ImportArchive(ctx, os.Stdin, url, opts)
 	}

@@ -64,7 +64,7 @@ files.`,
 	return cmd
 }
 
-// check refuses what no page can be made of.
+// check refuses flags and arguments that exclude each other.
 func (f *uiFlags) check(args []string) error {
 	if f.static != "" && len(args) == 0 {
 		return badFlag("--static", "needs a PREFIX-URL: mounts are not written to files")
@@ -102,11 +102,11 @@ func (a *app) serveUI(ctx context.Context, prefix string, f *uiFlags) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 		_ = server.Close()
-		<-served //nolint:errcheck // it says that the server was closed
+		<-served //nolint:errcheck // the error only says that the server was closed
 	}
 	var by *interruption
 	if errors.As(err, &by) {
-		return nil // that is how it ends
+		return nil // the regular end
 	}
 	return err
 }

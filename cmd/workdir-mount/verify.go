@@ -31,7 +31,7 @@ the log are held against their digests, and content is not looked at.`,
 	return cmd
 }
 
-// verified is what verify --json tells.
+// verified is the output of verify --json.
 type verified struct {
 	storedWorkspace
 	Quick       bool          `json:"quick,omitempty"` // content was not read
@@ -98,7 +98,7 @@ func (v *verified) rows() [][2]string {
 	return rows
 }
 
-// shownPaths is how many paths a message names.
+// shownPaths is the maximum number of paths in a message.
 const shownPaths = 5
 
 func someOf(paths []string) string {

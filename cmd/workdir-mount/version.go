@@ -26,7 +26,7 @@ func (a *app) versionCommand() *cobra.Command {
 
 const platform = runtime.GOOS + "/" + runtime.GOARCH
 
-// versionLine is what version and --version print.
+// versionLine is the output of version and --version.
 func versionLine() string {
 	return "workdir-mount " + mount.Version() + " " + runtime.Version() + " " + platform
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// age is a flag for a time span: as time.Duration has it, or whole days, 30d, or weeks, 4w.
+// age is a flag for a time span: as in time.Duration, or whole days, 30d, or weeks, 4w.
 type age time.Duration
 
 // Set reads a flag.
@@ -33,7 +33,7 @@ func (d *age) Set(s string) error {
 	}
 	span, err := time.ParseDuration(s)
 	if err != nil || span < 0 {
-		return fmt.Errorf("%q is no time span; write for example 30d, 4w or 12h", s)
+		return fmt.Errorf("%q is not a time span; write for example 30d, 4w or 12h", s)
 	}
 	*d = age(span)
 	return nil
@@ -46,10 +46,10 @@ func (d *age) String() string {
 	return time.Duration(*d).String()
 }
 
-// Type is what the help calls the value.
+// Type is the name of the value in the help.
 func (d *age) Type() string { return "time" }
 
-// keepFlags say which archives stay as versions.
+// keepFlags select the archives that stay as versions.
 type keepFlags struct {
 	Last uint `json:"last"`
 	For  age  `json:"for"`
@@ -71,7 +71,7 @@ func (f *atFlag) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.commit, "at", "", "the workspace as the `COMMIT` made it, by 8 digits or more of its id; as URL@COMMIT")
 }
 
-// of returns the URL of the version that is meant.
+// of returns the URL of the selected version.
 func (f *atFlag) of(url string) (string, error) {
 	if f.commit == "" {
 		return url, nil
@@ -114,7 +114,7 @@ on. If another commit comes in between nothing is stored (exit code 104).`,
 	return cmd
 }
 
-// rolledBack is what rollback --json tells.
+// rolledBack is the output of rollback --json.
 type rolledBack struct {
 	URL      string           `json:"url"`
 	Restored archive.CommitID `json:"restoredId"`

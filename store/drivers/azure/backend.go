@@ -25,19 +25,19 @@ import (
 // backend is one container. It is immutable.
 type backend struct {
 	cloud.Blobs
-	client  *container.Client // of the same container, for what is written
+	client  *container.Client // of the same container, for writes
 	host    string            // host and port of the account
 	account string            // for messages
-	expires time.Time         // of the client's SAS token; zero where there is none
+	expires time.Time         // of the client's SAS token; zero without one
 	name    string            // of the container
 
-	credential azcore.TokenCredential // what the client logs in with; nil where that is a key, a SAS token, or not known
+	credential azcore.TokenCredential // the client's login; nil if that is a key, a SAS token, or unknown
 }
 
 var _ cloud.Backend = (*backend)(nil)
 
-// newBackend panics where client is nil. own says that the client is one of
-// containerOptions, which sends names as they are.
+// newBackend panics if client is nil. own says that the client was made with containerOptions,
+// and sends names unescaped.
 func newBackend(client *container.Client, own bool) *backend {
 	bucket, err := azureblob.OpenBucket(context.Background(), client, nil)
 	if err != nil {
@@ -49,9 +49,9 @@ func newBackend(client *container.Client, own bool) *backend {
 	if !own {
 		b.Escaped = []string{`\`, `"`, "#", "%", "?", "\x7f", "../"}
 	}
-	// The container is the last segment of the path; before it an emulator has the account,
-	// which elsewhere is the first label of the host. Containers of different accounts have
-	// the same names, so the account is part of the place.
+	// The container is the last segment of the path. The account is the first label of the
+	// host, or, for an emulator, the segment before the container. Containers of different
+	// accounts can have the same name, so the account is part of the place.
 	if u, err := url.Parse(client.URL()); err == nil {
 		b.host = u.Host
 		segments := strings.Split(strings.Trim(u.Path, "/"), "/")
@@ -71,7 +71,7 @@ func newBackend(client *container.Client, own bool) *backend {
 	return b
 }
 
-// dialect is what Azure says in types of its own.
+// dialect implements cloud.Dialect with Azure's types.
 type dialect struct{}
 
 // Reading implements cloud.Dialect.
@@ -104,7 +104,7 @@ func (dialect) Attributes(a *gocloud.Attributes) (cloud.Attributes, error) {
 	return attributes(answer.ETag, answer.ContentLength, answer.LastModified), nil
 }
 
-// listPage is how many blobs Azure lists by one request at most.
+// listPage is the maximum number of blobs that Azure lists by one request.
 const listPage = 5000
 
 // Listing implements cloud.Dialect.
@@ -146,15 +146,15 @@ func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.
 	return attributes(r.ETag, nil, r.LastModified), nil
 }
 
-// Delete implements cloud.Backend. A blob with snapshots is not deleted: they are
-// somebody's backups, and Azure would delete them as well.
+// Delete implements cloud.Backend. It does not delete a blob with snapshots: they are backups,
+// which Azure would delete as well.
 func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) error {
 	_, err := b.client.NewBlobClient(name).Delete(once(ctx), &blob.DeleteOptions{AccessConditions: pinned(rev)})
 	return refused(err)
 }
 
-// Accessible implements cloud.Backend. "BlobNotFound" is what Azure says only of a
-// container that is there, to those who may read the blob.
+// Accessible implements cloud.Backend. Azure answers "BlobNotFound" only for an existing
+// container, to users who may read the blob.
 func (b *backend) Accessible(ctx context.Context, name string) error {
 	_, err := b.Head(ctx, name)
 	if bloberror.HasCode(err, bloberror.BlobNotFound) {
@@ -163,22 +163,22 @@ func (b *backend) Accessible(ctx context.Context, name string) error {
 	return err
 }
 
-// once is ctx for a request that the SDK must not repeat: after an answer that was lost, the
+// once returns a context for a request that the SDK must not retry: after a lost answer the
 // second would be refused because of the first one's success.
 func once(ctx context.Context) context.Context {
 	return policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
 }
 
-// seekable is a body as the SDK wants it.
+// seekable returns a body in the form required by the SDK.
 func seekable(p []byte) io.ReadSeekCloser { return streaming.NopCloser(bytes.NewReader(p)) }
 
-// checksum has the service compare what arrives with what was sent.
+// checksum makes the service verify the received bytes.
 func checksum(p []byte) blob.TransferValidationType {
 	sum := md5.Sum(p)
 	return blob.TransferValidationTypeMD5(sum[:])
 }
 
-// headers are those of an archive.
+// headers returns the headers of an archive.
 func headers() *blob.HTTPHeaders {
 	gzip := "application/gzip"
 	return &blob.HTTPHeaders{BlobContentType: &gzip}
@@ -193,7 +193,7 @@ func conditions(c cloud.Condition) *blob.AccessConditions {
 	return &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: &anyTag}}
 }
 
-// pinned is the condition that the blob is of revision rev; nil for no condition.
+// pinned is the condition that the blob has revision rev; nil for no condition.
 func pinned(rev store.Revision) *blob.AccessConditions {
 	if rev == "" {
 		return nil
@@ -209,16 +209,16 @@ func value[T any](p *T) (v T) {
 	return v
 }
 
-// attributes from the fields of an answer. The ETag has quotes in a header and none
-// in a list.
+// attributes converts the fields of an answer. The ETag has quotes in a header but not in a
+// list.
 func attributes(tag *azcore.ETag, size *int64, modified *time.Time) cloud.Attributes {
 	return cloud.Attributes{
 		Revision: store.Revision(strings.Trim(string(value(tag)), `"`)), Size: value(size), ModTime: value(modified),
 	}
 }
 
-// isFolder distinguishes the blobs that stand for directories: accounts with a hierarchical
-// namespace show theirs so, and older tools of Hadoop's make them.
+// isFolder recognises blobs that stand for directories: accounts with a hierarchical namespace
+// present theirs in this way, and older Hadoop tools create such blobs.
 func isFolder(metadata map[string]*string) bool {
 	for name, value := range metadata {
 		if strings.EqualFold(name, "hdi_isfolder") && value != nil && strings.EqualFold(*value, "true") {
@@ -228,8 +228,7 @@ func isFolder(metadata map[string]*string) bool {
 	return false
 }
 
-// isDirectory is isFolder by what a list says of accounts with a hierarchical
-// namespace.
+// isDirectory is isFolder for lists of accounts with a hierarchical namespace.
 func isDirectory(p *container.BlobProperties) bool {
 	return p != nil && p.ResourceType != nil && *p.ResourceType == "directory"
 }

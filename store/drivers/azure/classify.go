@@ -26,7 +26,7 @@ const (
 // words are the service's codes. Source: learn.microsoft.com, "Blob Storage error codes" and
 // "Common REST API error codes".
 var words = cloud.NewWords(
-	// Said only of a container that is there and to those who may read it.
+	// Only for an existing container, to users who may read it.
 	cloud.Said{Codes: "BlobNotFound", Meaning: cloud.NotFound},
 	cloud.Said{Codes: "404", Meaning: cloud.NoBucket, Todo: "what answers is not Azure Blob Storage, or has no such account; look at the options domain and storage_account"},
 	cloud.Said{Codes: "ContainerNotFound", Meaning: cloud.NoBucket},
@@ -78,7 +78,7 @@ func (b *backend) Classify(err error) cloud.Refusal {
 	var answer *azcore.ResponseError
 	var dns *net.DNSError
 	switch {
-	case errors.As(err, new(*azidentity.AuthenticationFailedError)), errors.As(err, new(*azidentity.AuthenticationRequiredError)): // of a client that a program made
+	case errors.As(err, new(*azidentity.AuthenticationFailedError)), errors.As(err, new(*azidentity.AuthenticationRequiredError)): // of a program's own client
 		return cloud.Refusal{Meaning: cloud.Unidentified, Todo: todoLogin}
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return cloud.Refusal{Meaning: cloud.NoBucket, Todo: fmt.Sprintf("there is no storage account %q at %s, or this machine has no names; look at storage_account, AZURE_STORAGE_ACCOUNT and the option domain", b.account, b.host)}
@@ -101,7 +101,7 @@ func (b *backend) Classify(err error) cloud.Refusal {
 // clockTolerance: Azure refuses requests that are 15 minutes old.
 const clockTolerance = 10 * time.Minute
 
-// classifyTime returns r, or, where the time explains that credentials are not good, that.
+// classifyTime returns r, or the explanation if the time makes credentials invalid.
 func (b *backend) classifyTime(r cloud.Refusal, answer *http.Response) cloud.Refusal {
 	if answer != nil {
 		theirs, err := http.ParseTime(answer.Header.Get("Date"))
@@ -115,7 +115,7 @@ func (b *backend) classifyTime(r cloud.Refusal, answer *http.Response) cloud.Ref
 	return r
 }
 
-// permission names what a request needs that was denied.
+// permission names the permission that a denied request needs.
 func permission(answer *azcore.ResponseError) string {
 	verb, sas, role := "read", "r", "Storage Blob Data Reader"
 	if resp := answer.RawResponse; resp != nil && resp.Request != nil {
@@ -131,7 +131,7 @@ func permission(answer *azcore.ResponseError) string {
 	return fmt.Sprintf("give these credentials the role %q on the container (Microsoft.Storage/storageAccounts/blobServices/containers/blobs/%s), or a SAS token with the permission %s", role, verb, sas)
 }
 
-// refusedError is an error of the SDK with another text.
+// refusedError is an error of the SDK with a different text.
 type refusedError struct {
 	err  error
 	text string
@@ -140,8 +140,8 @@ type refusedError struct {
 func (e *refusedError) Error() string { return e.text }
 func (e *refusedError) Unwrap() error { return e.err }
 
-// refused makes an error of the SDK fit for a message: its own fill pages, or show
-// the whole URL with a SAS token in it. Nil stays nil.
+// refused makes an error of the SDK fit for a message: the SDK's texts fill pages, or show the
+// whole URL including a SAS token. Nil stays nil.
 func refused(err error) error {
 	var answer *azcore.ResponseError
 	var request *url.Error
@@ -156,7 +156,7 @@ func refused(err error) error {
 	return &refusedError{err, cloud.OneLine(err.Error())}
 }
 
-// describe is an answer on one line: status, code, the first line of the service's own words,
+// describe is an answer on one line: status, code, the first line of the service's message,
 // and the id by which its support finds the request.
 func describe(answer *azcore.ResponseError) string {
 	what := answer.ErrorCode

@@ -14,7 +14,7 @@ import (
 
 var _ cloud.Duplicator = (*backend)(nil)
 
-// Duplicate implements cloud.Duplicator, by Copy Blob From URL, which takes up to 256 MiB.
+// Duplicate implements cloud.Duplicator, by Copy Blob From URL, which copies up to 256 MiB.
 func (b *backend) Duplicate(ctx context.Context, name, src string, rev store.Revision) error {
 	from, err := b.readable(ctx, src)
 	if err != nil {

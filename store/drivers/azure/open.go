@@ -31,7 +31,7 @@ const (
 	noKey = "give keys in AZURE_STORAGE_KEY and connection strings in AZURE_STORAGE_CONNECTION_STRING"
 )
 
-// secrets are better kept from a URL.
+// secrets do not belong into a URL.
 var secrets = map[string]string{
 	"sig": noSAS, "sv": noSAS, "se": noSAS, "sp": noSAS, "sr": noSAS, "ss": noSAS, "srt": noSAS, "sas_token": noSAS,
 	"account_key": noKey, "key": noKey, "connection_string": noKey,
@@ -65,11 +65,10 @@ func open(_ context.Context, u store.URL) (store.Store, error) {
 	})
 }
 
-// connect makes the client that u leads to, and returns what it logs in with; nil where that is
-// a key or a SAS token. gocloud's own opener refuses domains, emulators and account names that
-// users have, and sends the credentials of the environment to wherever the URL says.
-//
-// The first of these credentials counts, as for gocloud: a key, a SAS token, a connection
+// connect makes the client for u, and returns its login; nil if that is a key or a SAS token.
+// gocloud's own opener refuses domains, emulators and account names that users have, and sends
+// the environment's credentials to any address in the URL.
+// The first of these credentials is used, as in gocloud: a key, a SAS token, a connection
 // string, a login.
 func connect(u store.URL, transport *cloud.Transport) (*container.Client, azcore.TokenCredential, error) {
 	query, err := cloud.ParseOptions(u, options, secrets)
@@ -95,7 +94,7 @@ func connect(u store.URL, transport *cloud.Transport) (*container.Client, azcore
 	return client, credential, nil
 }
 
-// byString makes a client by the connection string, which has a place of its own: another one
+// byString makes a client by the connection string, which contains an address: a different one
 // in the URL is refused.
 func (e variables) byString(u store.URL, o azureblob.ServiceURLOptions, opts *container.ClientOptions) (*container.Client, error) {
 	client, err := container.NewClientFromConnectionString(e.connection, u.Bucket, opts)
@@ -109,7 +108,7 @@ func (e variables) byString(u store.URL, o azureblob.ServiceURLOptions, opts *co
 	return client, nil
 }
 
-// refuses says why o is no place for the credentials of the environment, and what to do.
+// refuses says why the environment's credentials must not be sent to o, and what to do.
 func (e variables) refuses(o azureblob.ServiceURLOptions) (cause, todo string) {
 	switch {
 	case o.IsLocalEmulator && o.StorageDomain == "":
@@ -130,11 +129,11 @@ func (e variables) refuses(o azureblob.ServiceURLOptions) (cause, todo string) {
 	return "", ""
 }
 
-// variables are those of the environment, by the names of gocloud and, where those are not set,
+// variables are the environment variables, by the names of gocloud or, if those are not set,
 // of adlfs.
 type variables struct {
 	azureblob.ServiceURLOptions
-	keyAccount string // the account that the key is of; "" for any
+	keyAccount string // the account of the key; "" for any
 	key        string
 	connection string
 }
@@ -153,7 +152,7 @@ func newVariables() variables {
 
 func (e variables) anonymous() bool { return e.key == "" && e.SASToken == "" && e.connection == "" }
 
-// with returns the place that the options of a URL name.
+// with returns the address named by the options of a URL.
 func (e variables) with(query url.Values) azureblob.ServiceURLOptions {
 	o := e.ServiceURLOptions
 	o.AccountName = cmp.Or(query.Get("storage_account"), o.AccountName)
@@ -187,7 +186,7 @@ func serviceURL(o azureblob.ServiceURLOptions) string {
 	return address
 }
 
-// place is a service's address without what may be secret in it.
+// place is a service's address without possible secrets.
 func place(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -232,8 +231,9 @@ func newClient(o azureblob.ServiceURLOptions, key, name string, opts *container.
 	return client, login{found}, err
 }
 
-// login is a credential whose errors differ from those of the store, and whose requests are not
-// those of the operation that wants the token: neither counted with it, nor limited to one try.
+// login is a credential whose errors are distinguished from those of the store, and whose
+// requests are separate from the operation that needs the token: not counted with it, nor
+// limited to one try.
 type login struct{ azcore.TokenCredential }
 
 // GetToken implements azcore.TokenCredential.
@@ -250,28 +250,28 @@ type bare struct{ context.Context }
 
 func (bare) Value(any) any { return nil }
 
-// containerOptions are those of every client that this driver makes. The store tries again by
-// itself, and knows what must not be sent twice.
+// containerOptions are the options of every client that this driver makes. The store retries
+// by itself, and knows which requests must not be repeated.
 func containerOptions(transport *cloud.Transport) *container.ClientOptions {
 	return &container.ClientOptions{ClientOptions: policy.ClientOptions{
 		PerCallPolicies: []policy.Policy{wire{}},
 		Retry:           policy.RetryOptions{MaxRetries: -1},
 		Transport: &http.Client{
 			Transport: transport,
-			// Azure does not redirect; another server must not get what is sent.
+			// Azure does not redirect; another server must not receive the requests.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}}
 }
 
-// wire is a policy that sends names as they are, which gocloud escapes, and speaks a
-// version of the protocol that emulators know too: Azurite 3.37 refuses that of azblob
-// 1.8.1 and later, 2026-12-06.
+// wire is a policy that sends names unescaped, unlike gocloud, and uses a version of the
+// protocol that emulators know too: Azurite 3.37 refuses that of azblob 1.8.1 and later,
+// 2026-12-06.
 type wire struct{}
 
 const version = "2026-06-06"
 
-// Do implements policy.Policy. It comes before the request is signed.
+// Do implements policy.Policy. It runs before the request is signed.
 func (wire) Do(r *policy.Request) (*http.Response, error) {
 	r.Raw().Header["x-ms-version"] = []string{version}
 	u := r.Raw().URL

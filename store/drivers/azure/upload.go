@@ -21,23 +21,23 @@ import (
 )
 
 const (
-	// idSize is how long ids of blocks are, before base64, where nothing asks for
-	// another length. Azure takes up to 64 bytes, all of one length for a name.
+	// idSize is the default length of block ids, before base64. Azure accepts up to 64 bytes,
+	// of equal length for all blocks of a name.
 	idSize = 20
-	// maxBlocks is how many blocks are kept: Azure takes 50,000 in all.
+	// maxBlocks is the maximum number of kept blocks: Azure allows 50,000 in all.
 	maxBlocks = 30_000
-	// minKept is the least that is kept of blocks, in bytes, so that they do not become ever
+	// minKept is the minimum size of kept blocks, in bytes, so that blocks do not become ever
 	// smaller.
 	minKept = 1 << 20
-	// copyBlock is how much the service copies by one request, in bytes; it takes up to 4,000
-	// MiB, and answers when it is done.
+	// copyBlock is how many bytes the service copies by one request; it allows up to 4,000
+	// MiB, and answers when done.
 	copyBlock = 128 << 20
-	// sourceLife is how long a signature on the source is good for.
+	// sourceLife is how long a signature for the source is valid.
 	sourceLife = 15 * time.Minute
-	// storageScope is what tokens for Blob Storage are asked for.
+	// storageScope is the scope of tokens for Blob Storage.
 	storageScope = "https://storage.azure.com/.default"
-	// minIDSize is the least that is unlike those of other writers: 4 bytes at
-	// random, and the number.
+	// minIDSize is the minimum length of ids unlike those of other writers: 4 random bytes,
+	// and the number.
 	minIDSize = 4 + 2
 )
 
@@ -48,8 +48,8 @@ type upload struct {
 	name   string
 	blocks *blockblob.Client
 	src    *cloud.Source // may be nil
-	base   []block       // what src is made of, where it is what the upload replaces; immutable, like from
-	from   *address      // by which the service itself reads src; nil where nothing is copied
+	base   []block       // the blocks of src, if the upload replaces src; immutable, like from
+	from   *address      // by which the service itself reads src; nil if nothing is copied
 
 	mu     sync.Mutex
 	random []byte           // the beginning of every id; its length is that of ids less the number's
@@ -62,15 +62,15 @@ type block struct {
 	off, end int64
 }
 
-// address is one by which the service itself reads a blob, and, where the address alone will
-// not do, what authorises it.
+// address is the address by which the service itself reads a blob, and, if needed, the
+// authorisation for it.
 type address struct {
 	url   string
 	token *string
 }
 
-// Upload implements cloud.Backend. Blocks of src itself are kept by their ids, where it is
-// what is replaced; else the service copies from any blob of the account.
+// Upload implements cloud.Backend. If src is the replaced blob its blocks are kept by their
+// ids; otherwise the service copies from any blob of the account.
 func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition, src *cloud.Source) (cloud.Upload, error) {
 	u := &upload{b: b, name: name, blocks: b.client.NewBlockBlobClient(name), src: src, parts: map[int][]string{}}
 	u.setIDSize(idSize)
@@ -97,9 +97,9 @@ func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition, sr
 	return u, nil
 }
 
-// learnBase asks for the blocks of what is replaced. A blob that was made by one request has
-// none. A list names blocks by their ids alone, and an id that was staged again means the new
-// block; so only ids as long as ours are kept, which nobody chooses twice.
+// learnBase gets the blocks of the replaced blob. A blob made by one request has none. A list
+// identifies blocks only by their ids, and a restaged id means the new block; so only ids as
+// long as ours are kept, which are unique.
 func (u *upload) learnBase(ctx context.Context) error {
 	r, err := u.blocks.GetBlockList(cloud.Operation(ctx, "head"), blockblob.BlockListTypeCommitted, nil)
 	if err != nil {
@@ -193,17 +193,15 @@ func (b *backend) readable(ctx context.Context, name string) (*address, error) {
 }
 
 // Part implements cloud.Upload.
-//
-// Blocks that another tool staged under this name and never committed decide on the
-// length of all ids for as long as they are there, which is a week. So where ours
-// are refused, theirs are looked at, and ids of that length are sent.
+// Uncommitted blocks of another tool under this name determine the length of all ids as long
+// as they exist, which is a week. So if ours are refused, their length is looked up and used.
 func (u *upload) Part(ctx context.Context, n int, p []byte) error {
 	id := u.newID(n)
 	err := u.stage(ctx, n, id, p)
 	if !bloberror.HasCode(err, bloberror.InvalidBlobOrBlock, bloberror.InvalidBlockID) {
 		return err
 	}
-	if u.base != nil { // whose ids are of another length
+	if u.base != nil { // whose ids have a different length
 		return errors.ErrUnsupported
 	}
 	if lerr := u.learnIDSize(ctx, len(id)); lerr != nil {
@@ -220,7 +218,7 @@ func (u *upload) stage(ctx context.Context, n int, id string, p []byte) error {
 	return refused(err)
 }
 
-// staged notes that part n is at the store.
+// staged records that part n is at the store.
 func (u *upload) staged(n int, ids ...string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -243,8 +241,8 @@ func (u *upload) setIDSize(size int) {
 	u.random = random
 }
 
-// learnIDSize takes over the length of the ids that are staged. refused is the
-// length, in base64, that was not taken; another part may have learnt since.
+// learnIDSize adopts the length of the staged ids. refusedLen is the refused length, in
+// base64; another part may have adopted a new one since.
 func (u *upload) learnIDSize(ctx context.Context, refusedLen int) error {
 	if len(u.newID(0)) != refusedLen {
 		return nil
@@ -284,6 +282,6 @@ func (u *upload) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attr
 	return attributes(r.ETag, nil, r.LastModified), nil
 }
 
-// Abort implements cloud.Upload. There is nothing that Azure lets us do: see "What
-// stays behind" in the package's comment.
+// Abort implements cloud.Upload. It does nothing, since Azure has no request for it: see
+// "Leftovers" in the package comment.
 func (u *upload) Abort(context.Context) error { return nil }

@@ -29,8 +29,8 @@ type backend struct {
 	bucket    string
 	close     func() error
 	anonymous bool
-	pause     time.Duration // before a request is made for the second time; grows
-	identity  any           // comparable; equal for backends whose requests are made with the same credentials at the same place
+	pause     time.Duration // before the first retry; grows
+	identity  any           // comparable; equal for backends with the same credentials and server
 }
 
 func newBackend(bucket string, open func(context.Context) (*blob.Bucket, error)) *backend {
@@ -57,7 +57,7 @@ func (b *backend) Doctor() *doctor.Bucket {
 	return gsdoctor.Bucket(b.handle, b.Place, source)
 }
 
-// handle returns the bucket, for requests that are made once: the core tries again.
+// handle returns the bucket, for requests without retries: package cloud retries.
 func (b *backend) handle(ctx context.Context) (*storage.BucketHandle, error) {
 	opened, err := b.Open(ctx)
 	if err != nil {
@@ -68,7 +68,7 @@ func (b *backend) handle(ctx context.Context) (*storage.BucketHandle, error) {
 	return c.Bucket(b.bucket).Retryer(retryNever), nil
 }
 
-// retryNever makes a request that is made once: the core tries again.
+// retryNever disables the library's retries: package cloud retries.
 var retryNever = storage.WithPolicy(storage.RetryNever)
 
 // Get implements cloud.Backend.
@@ -76,11 +76,11 @@ func (b *backend) Get(ctx context.Context, name string, off, length int64, rev s
 	return b.Blobs.Get(withDownload(ctx), name, off, length, rev)
 }
 
-// dialect is what Google Cloud Storage says in types of its own.
+// dialect implements cloud.Dialect with the types of Google Cloud Storage.
 type dialect struct{}
 
-// Reading implements cloud.Dialect. An object is read as it is stored: else one whose
-// Content-Encoding is gzip would come decompressed.
+// Reading implements cloud.Dialect. It reads the stored bytes: otherwise an object whose
+// Content-Encoding is gzip would arrive decompressed.
 func (dialect) Reading(as func(any) bool, _ int64, rev store.Revision) error {
 	return replaceHandle(as, func(o *storage.ObjectHandle) (*storage.ObjectHandle, error) {
 		o = o.ReadCompressed(true).Retryer(retryNever)
@@ -92,11 +92,11 @@ func (dialect) Reading(as func(any) bool, _ int64, rev store.Revision) error {
 	})
 }
 
-// replaceHandle puts another handle of the object in the place of gocloud's.
+// replaceHandle replaces gocloud's handle of the object.
 func replaceHandle(as func(any) bool, with func(*storage.ObjectHandle) (*storage.ObjectHandle, error)) error {
 	var o **storage.ObjectHandle
 	if !as(&o) {
-		return errors.New("gocloud.dev gives no object of Google Cloud Storage")
+		return errors.New("gocloud.dev has no object of Google Cloud Storage")
 	}
 	changed, err := with(*o)
 	if err == nil {
@@ -119,7 +119,7 @@ func (dialect) Attributes(a *blob.Attributes) (cloud.Attributes, error) {
 	return attributes(&of), nil
 }
 
-// listPage is how many objects Google lists by one request at most.
+// listPage is the maximum number of objects that Google lists by one request.
 const listPage = 1000
 
 // Listing implements cloud.Dialect.
@@ -142,7 +142,7 @@ func (dialect) Listed(o *blob.ListObject) cloud.Listed {
 // Tidy implements cloud.Dialect.
 func (dialect) Tidy(err error) error { return tidy(err) }
 
-// Pauses between tries that are made here, and not by the core.
+// Pauses between retries made here rather than by package cloud.
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 2 * time.Second
@@ -161,18 +161,18 @@ func (b *backend) newWriter(ctx context.Context, name string, chunk int, cond cl
 	var sdk *storage.Writer
 	w, err := bucket.NewWriter(ctx, name, &blob.WriterOptions{
 		ContentType:  "application/gzip",
-		CacheControl: "no-store", // an object that everybody may read would be cached for an hour
+		CacheControl: "no-store", // a public object would be cached for an hour
 		BufferSize:   chunk,
 		BeforeWrite: func(as func(any) bool) error {
 			err := conditional(as, cond, retry...)
-			as(&sdk) // makes it, of the object that has the condition
+			as(&sdk) // creates the writer, for the object with the condition
 			return err
 		},
 	})
 	return w, sdk, b.SDKError(err)
 }
 
-// conditional has a request take the place of cond.Replace, or nothing's.
+// conditional makes a request replace cond.Replace, or nothing.
 func conditional(as func(any) bool, cond cloud.Condition, retry ...storage.RetryOption) error {
 	return replaceHandle(as, func(o *storage.ObjectHandle) (*storage.ObjectHandle, error) {
 		c, err := conditions(cond)
@@ -190,8 +190,7 @@ func conditions(cond cloud.Condition) (storage.Conditions, error) {
 
 // Put sends the checksum along, so that Google refuses other bytes.
 func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.Condition) (cloud.Attributes, error) {
-	// All in one request, which the transport can send again if a connection was closed
-	// before it.
+	// All in one request, which the transport can retry if a connection was closed before it.
 	w, sdk, err := b.newWriter(ctx, name, len(body)+1, cond, retryNever)
 	if err != nil {
 		return cloud.Attributes{}, err
@@ -199,7 +198,7 @@ func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.
 	sdk.CRC32C, sdk.SendCRC32C = crc32.Checksum(body, castagnoli), true
 	_, err = w.Write(body)
 	if closed := w.Close(); closed != nil {
-		err = closed // says why the write failed
+		err = closed // the reason why the write failed
 	}
 	if err != nil {
 		return cloud.Attributes{}, tidyWrite(b.SDKError(err))
@@ -222,9 +221,9 @@ func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) e
 	return tidy(h.Object(name).If(c).Delete(ctx))
 }
 
-// Accessible asks for one object beside name. To look at the bucket would take
-// storage.buckets.get, which those who may use its objects need not have; and where
-// permissions are given for a folder, only that folder can be listed.
+// Accessible lists one object beside name. Getting the bucket would require
+// storage.buckets.get, which users of its objects may lack; and if permissions are granted for
+// a folder, only that folder can be listed.
 func (b *backend) Accessible(ctx context.Context, name string) error {
 	_, err := b.Page(ctx, cloud.PageRequest{Prefix: name[:strings.LastIndex(name, "/")+1], Size: 1})
 	return err
@@ -238,17 +237,18 @@ func revision(generation int64) store.Revision {
 	return store.Revision(strconv.FormatInt(generation, 10))
 }
 
-// parseRevision returns the generation. The error is Changed: no object has another revision.
+// parseRevision returns the generation. The error is Changed: no object can have any other
+// revision.
 func parseRevision(rev store.Revision) (int64, error) {
 	generation, err := strconv.ParseInt(string(rev), 10, 64)
 	if err != nil || generation <= 0 || revision(generation) != rev {
-		return 0, cloud.Means(cloud.Changed, "", fmt.Errorf("revision %q is no generation of an object", string(rev)))
+		return 0, cloud.Means(cloud.Changed, "", fmt.Errorf("revision %q is not a generation of an object", string(rev)))
 	}
 	return generation, nil
 }
 
-// tidy makes an error of the library fit for a message: without the address of an
-// upload, which is as good as a credential, and with the words of an answer in XML.
+// tidy makes an error of the library fit for a message: without the address of an upload,
+// which works like a credential, and with the text of an XML answer.
 func tidy(err error) error {
 	var sent *url.Error
 	var answer *googleapi.Error
@@ -267,7 +267,7 @@ func tidy(err error) error {
 	return err
 }
 
-// tidyWrite is tidy for a write, of which only the bucket can be missing.
+// tidyWrite is tidy for a write, where "not found" means the bucket.
 func tidyWrite(err error) error {
 	err = tidy(err)
 	var answer *googleapi.Error

@@ -1,32 +1,27 @@
 // Package gs is the driver of Google Cloud Storage. Importing it registers the
-// scheme gs (and gcs); programs that configure in code hand a client or a bucket to
-// [New] or [FromBucket] and register the result under a scheme of their own.
-//
-// It speaks the JSON interface by Google's own client library. When to send which request,
-// what to repeat and which answers to believe is package cloud's.
+// scheme gs (and gcs); programs that configure in code pass a client or a bucket to [New] or
+// [FromBucket] and register the result under their own scheme.
+// It uses the JSON API with Google's client library. Package cloud decides when to send which
+// request, what to retry and which answers to believe.
 //
 // # A revision is a generation
-//
-// Reads name the generation that they want, a write and a removal the one that they
-// replace (ifGenerationMatch; 0 where there must be none). Every write has a new
-// generation, whatever its bytes.
+// Reads name the generation to read, writes and removals the one to replace
+// (ifGenerationMatch; 0 if there must be none). Every write has a new generation, whatever its
+// bytes.
 //
 // # One hard idea
 //
 // An upload of several parts is a resumable upload: its bytes are sent one after the
 // other, 16 MiB at a time, and only the last of these requests, sent by Complete,
-// makes the object. Google checks the condition when the upload begins and again
-// then, and the checksum of the whole (CRC32C) before it accepts it. The answer to
-// that last request can be asked for again without harm, and is, by the library: it
-// does not come back as a conflict with ourselves. An upload that is given up is
-// seen by nobody, and Google forgets it after a week.
+// makes the object. Google checks the condition when the upload begins and once more at the
+// end, and the checksum of the whole (CRC32C) before it accepts the object. The library can
+// safely repeat that last request, and does: the repetition does not conflict with the first
+// try. An abandoned upload is invisible, and Google drops it after a week.
 //
 // # Not found
-//
-// To those who may not list a bucket Google answers 403 for a missing object, so a
-// 404 is an answer; but it is the same for a missing bucket. Accessible asks for one
-// name beside the object, which needs storage.objects.list and, unlike a look at the
-// bucket itself, nothing more.
+// To users who may not list a bucket Google answers 403 for a missing object, so a 404 is
+// definite; but a missing bucket has the same answer. Accessible lists one name beside the
+// object, which needs only storage.objects.list, unlike getting the bucket itself.
 package gs
 
 import (
@@ -55,8 +50,8 @@ import (
 
 func init() { store.Register("gs", open) }
 
-// open is the opener of the scheme. It makes no request and looks for no
-// credentials: the first request does.
+// open is the opener of the scheme. It makes no request and does not look for credentials
+// until the first request.
 func open(_ context.Context, u store.URL) (store.Store, error) {
 	c, err := parseOptions(u)
 	if err != nil {
@@ -68,15 +63,15 @@ func open(_ context.Context, u store.URL) (store.Store, error) {
 	})
 }
 
-// Options of New. Nil is good.
+// Options of New. Nil stands for the zero value.
 type Options struct {
 	Prefix string // before the name of every object, as written: "team/"
 }
 
-// New returns the store in a bucket, by a client of the HTTP interface (storage.NewClient) that
-// the caller has made and closes, after the Store. Requests go through the client's own transport: a stalled connection is that one's to
-// find, and [store.TrafficOf] knows nothing. The client's settings for retries hold for
-// attributes and lists alone. New panics where bucket is empty.
+// New returns the store in a bucket, by a client of the HTTP API (storage.NewClient), which
+// the caller closes after the Store. Requests go through the client's own transport, which
+// must detect stalled connections itself, and [store.TrafficOf] does not count them. The
+// client's retry settings apply only to attributes and lists. New panics if bucket is empty.
 func New(client *storage.Client, bucket string, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
@@ -90,9 +85,9 @@ func New(client *storage.Client, bucket string, opts *Options) store.Store {
 	return cloud.NewStore(b, opts.Prefix, nil)
 }
 
-// FromBucket returns the store in a bucket that gocloud has opened, with the prefix that it has.
-// Only its client is used; otherwise it is as New. The caller closes the bucket after the Store.
-// No request is made. The error is store.ErrURL where the bucket is of another driver.
+// FromBucket returns the store in a bucket opened by gocloud, with the bucket's prefix. Only
+// its client is used; otherwise it is as New. The caller closes the bucket after the Store. No
+// request is made. The error is store.ErrURL if the bucket belongs to another driver.
 func FromBucket(bucket *blob.Bucket) (store.Store, error) {
 	var client *storage.Client
 	name, opts := "", &Options{}
@@ -110,16 +105,16 @@ func FromBucket(bucket *blob.Bucket) (store.Store, error) {
 	return New(client, name, opts), nil
 }
 
-// config is what the options of a URL say.
+// config is the content of a URL's options.
 type config struct {
 	anonymous bool
-	universe  string // domain of another cloud than the public one; "" is what the credentials say
+	universe  string // domain of a cloud other than the public one; "" is that of the credentials
 	endpoint  string // address of the JSON interface, "http://127.0.0.1:4443/storage/v1/"; "" is Google's, or the emulator's
 }
 
 // options are those of gocloud's gcsblob.URLOpener, and endpoint. access_id and
-// private_key_path are for links that are signed, which nothing here makes, but for
-// the access_id "-".
+// private_key_path are for signed links, which are not used here, except for the access_id
+// "-".
 var options = map[string]cloud.Option{
 	"access_id": nil, "google_access_id": nil, "private_key_path": nil, "anonymous": cloud.YesOrNo,
 	"universe_domain": nil, "endpoint": cloud.Address, "grpc": isNo, "zonal": isNo,
@@ -130,7 +125,7 @@ func isNo(value string) error {
 	if err := cloud.YesOrNo(value); err != nil || !cloud.IsYes(value) {
 		return err
 	}
-	return errors.New("only the HTTP interface is spoken")
+	return errors.New("only the HTTP API is supported")
 }
 
 // parseOptions reads the options of a URL.
@@ -146,7 +141,7 @@ func parseOptions(u store.URL) (config, error) {
 	if address := query.Get("endpoint"); address != "" {
 		at, err := url.Parse(address)
 		if err != nil {
-			return c, err // Address has seen it
+			return c, err // Address has checked it
 		}
 		at.Path = "/" + cmp.Or(strings.Trim(at.Path, "/"), "storage/v1") + "/"
 		c.endpoint = at.String()
@@ -157,11 +152,11 @@ func parseOptions(u store.URL) (config, error) {
 	return c, nil
 }
 
-// emulator is the variable by which Google's libraries are led to an emulator, to
-// which no credentials are sent.
+// emulator is the variable by which Google's libraries find an emulator, to which no
+// credentials are sent.
 const emulator = "STORAGE_EMULATOR_HOST"
 
-// host is where requests go, "" for Google's own.
+// host is the server for requests, "" for Google's own.
 func (c *config) host() string {
 	if u, err := url.Parse(c.endpoint); err == nil && u.Host != "" {
 		return u.Host
@@ -176,8 +171,8 @@ func (c *config) host() string {
 	return host
 }
 
-// access makes the client of one bucket when it is first needed. gocloud's opener would look for
-// credentials at once, and ask for tokens by a transport of its own.
+// access makes the client of one bucket on first use. gocloud's opener would look for
+// credentials at once, and request tokens by its own transport.
 type access struct {
 	bucket    string
 	config    config
@@ -202,7 +197,7 @@ func (a *access) backend() *backend {
 }
 
 // open returns the bucket. Without credentials the error says so, and the next call looks for
-// them again.
+// them anew.
 func (a *access) open(ctx context.Context) (*blob.Bucket, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -237,7 +232,7 @@ func (a *access) dial(ctx context.Context) (*storage.Client, error) {
 		}
 		base, a.config.universe = identified, universe
 	}
-	// The transport has the credentials already: the library need not look for them.
+	// The transport already has the credentials: the library need not look for them.
 	opts := []option.ClientOption{option.WithoutAuthentication(), option.WithHTTPClient(&http.Client{Transport: base})}
 	if a.config.endpoint != "" {
 		opts = append(opts, option.WithEndpoint(a.config.endpoint))
@@ -251,7 +246,7 @@ func (a *access) dial(ctx context.Context) (*storage.Client, error) {
 // identify returns a transport over base that adds the credentials which Google's
 // tools and libraries use on this machine: those of the file that
 // GOOGLE_APPLICATION_CREDENTIALS names, of gcloud's file, or of the metadata server.
-// On a machine that has none, looking for that server takes two seconds at most.
+// On a machine without one, looking for that server takes at most two seconds.
 func (a *access) identify(ctx context.Context, base http.RoundTripper) (http.RoundTripper, string, error) {
 	found, err := credentials.DetectDefault(&credentials.DetectOptions{
 		Scopes:         []string{storage.ScopeFullControl, "https://www.googleapis.com/auth/cloud-platform"},
@@ -277,12 +272,13 @@ func (a *access) identify(ctx context.Context, base http.RoundTripper) (http.Rou
 	return client.Transport, universe, nil
 }
 
-// noLogin says that there are no credentials, or none that are of use.
+// noLogin: there are no credentials, or no usable ones.
 func noLogin(err error) error {
 	return cloud.Means(cloud.Unidentified, todoLogin, err)
 }
 
-// asLogin is noLogin, but for what loginRefusal or the state of the network explains.
+// asLogin is noLogin, except for errors that loginRefusal or the state of the network
+// explains.
 func asLogin(err error) error {
 	_, answered := loginRefusal(err)
 	if answered || errors.As(err, new(net.Error)) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -291,7 +287,7 @@ func asLogin(err error) error {
 	return noLogin(err)
 }
 
-// tokens are those of a provider, with errors that mean something.
+// tokens is a token provider with classified errors.
 type tokens struct{ auth.TokenProvider }
 
 func (t tokens) Token(ctx context.Context) (*auth.Token, error) {

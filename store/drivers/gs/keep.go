@@ -14,8 +14,8 @@ import (
 
 var _ cloud.Duplicator = (*backend)(nil)
 
-// Duplicate implements cloud.Duplicator. Google copies within a bucket by one request where
-// the new object is of the same class and place, as it is here.
+// Duplicate implements cloud.Duplicator. Google copies within a bucket by one request if the
+// new object has the same class and location, as here.
 func (b *backend) Duplicate(ctx context.Context, name, src string, rev store.Revision) error {
 	h, err := b.handle(ctx)
 	generation, gerr := parseRevision(rev)
@@ -26,7 +26,7 @@ func (b *backend) Duplicate(ctx context.Context, name, src string, rev store.Rev
 	_, err = target.CopierFrom(h.Object(src).Generation(generation)).Run(ctx)
 	var answer *googleapi.Error
 	if errors.As(err, &answer) && answer.Code == http.StatusPreconditionFailed {
-		return nil // it is there already: the generation of the source is no condition
+		return nil // it exists already: the generation of the source is not a condition
 	}
 	return tidy(err)
 }

@@ -23,7 +23,7 @@ const (
 	todoNotAnonymous = "remove anonymous=true and log in (gcloud auth application-default login), or let allUsers read the bucket"
 )
 
-// words are the reasons beside a status, where they say more than it does. See
+// words are the reasons beside a status that say more than the status. See
 // https://cloud.google.com/storage/docs/json_api/v1/status-codes.
 var words = cloud.NewWords(
 	cloud.Said{Codes: "409", Meaning: cloud.Busy},
@@ -37,8 +37,8 @@ var words = cloud.NewWords(
 	cloud.Said{Codes: "insufficientPermission", Meaning: cloud.Denied, Todo: "give this machine the access scope devstorage.read_write, or log in again without limiting scopes"},
 )
 
-// Classify implements cloud.Backend. It goes from errors that say most to those that say least.
-// What says nothing definite is Broken.
+// Classify implements cloud.Backend. It goes from the most to the least specific errors.
+// Anything without a definite meaning is Broken.
 func (b *backend) Classify(err error) cloud.Refusal {
 	if r, ok := loginRefusal(err); ok {
 		return r
@@ -59,8 +59,8 @@ func (b *backend) Classify(err error) cloud.Refusal {
 	return r
 }
 
-// loginRefusal returns what the answer to a request for a token means, by the library that
-// Google's clients use now or by the one before it, which gocloud uses.
+// loginRefusal classifies the answer to a token request, of the library that Google's clients
+// use now or of its predecessor, which gocloud uses.
 func loginRefusal(err error) (r cloud.Refusal, ok bool) {
 	code := 0
 	if refused, ok := errors.AsType[*auth.Error](err); ok && refused.Response != nil {
@@ -95,11 +95,11 @@ func (b *backend) answerRefusal(answer *googleapi.Error) cloud.Refusal {
 	return r
 }
 
-// permission is how Google names one in the text of a refusal, and nowhere else. It is for
-// messages only.
+// permission matches the missing permission in the text of a refusal, the only place where
+// Google names it. It is for messages only.
 var permission = regexp.MustCompile(`\bstorage\.(objects|buckets|folders)\.[A-Za-z]+\b`)
 
-// roles that have a permission and as little as possible besides.
+// roles that have a permission and as few others as possible.
 var roles = map[string]string{
 	"storage.objects.get":    "roles/storage.objectViewer",
 	"storage.objects.list":   "roles/storage.objectViewer",

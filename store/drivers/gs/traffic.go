@@ -12,9 +12,9 @@ import (
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
-// singleRequests is a transport with one request at a time on a connection. Over
-// HTTP/2 all would share one, which is slower for large objects and stalls them all
-// at once; Google's gcsfuse chooses the same.
+// singleRequests is a transport with one request at a time per connection. Over HTTP/2 all
+// requests would share one, which is slower for large objects and stalls them all at once;
+// Google's gcsfuse does the same.
 func singleRequests() *http.Transport {
 	t := cloud.DefaultTransport()
 	t.ForceAttemptHTTP2 = false
@@ -23,16 +23,16 @@ func singleRequests() *http.Transport {
 	return t
 }
 
-// tokenRequests carries what is asked for the sake of credentials, which is no part
-// of the operation that needs them.
+// tokenRequests carries requests for credentials, which do not belong to the operation that
+// needs them.
 type tokenRequests struct{ base http.RoundTripper }
 
 func (t tokenRequests) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(r.WithContext(cloud.Operation(r.Context(), "other")))
 }
 
-// requests carries the library's requests, where what it does of itself differs from what is
-// wanted: see download and chunks.
+// requests carries the library's requests, and corrects its behaviour: see download and
+// chunks.
 type requests struct{ base http.RoundTripper }
 
 func (t requests) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -53,9 +53,9 @@ func (t requests) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// download is one read. The library asks again by itself for the rest of a body that broke, as
-// often as that takes and however long each body stalls; here such a request is refused with
-// what broke the body, and the core asks again.
+// download is one read. The library by itself requests the rest of a broken body, however
+// often and however long each body stalls; here such a request is refused with the error of
+// the body, and package cloud retries.
 type download struct{ broken atomic.Pointer[error] }
 
 type downloadKey struct{}
@@ -64,7 +64,7 @@ func withDownload(ctx context.Context) context.Context {
 	return context.WithValue(ctx, downloadKey{}, &download{})
 }
 
-// downloadBody remembers what broke it.
+// downloadBody records its error.
 type downloadBody struct {
 	io.ReadCloser
 	download *download
@@ -78,7 +78,8 @@ func (b *downloadBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// chunks distinguishes the requests of one upload, which the library sends with one context.
+// chunks distinguishes the requests of one upload, which the library sends with the same
+// context.
 type chunks struct {
 	ctx context.Context // of the upload
 	ops sync.Map        // contexts of operations, by the Content-Range of what they send
@@ -90,8 +91,8 @@ func withChunks(ctx context.Context) context.Context {
 	return context.WithValue(ctx, chunksKey{}, &chunks{ctx: ctx})
 }
 
-// operation returns the context of a request. One that sends the same bytes as another is a
-// retry; the last one knows the size of the whole, or brings it.
+// operation returns the context of a request. A request with the same bytes as another is a
+// retry; the last one contains the total size.
 func (c *chunks) operation(r *http.Request) context.Context {
 	sends, kind := r.Header.Get("Content-Range"), "complete"
 	switch {

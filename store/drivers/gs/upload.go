@@ -14,21 +14,21 @@ import (
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
-// upload is a resumable upload: the library's writer, which buffers chunkSize bytes
-// and sends them when it has them all, while the next part is being filled. What is
-// less than that in all it sends by one request, at the end.
+// upload is a resumable upload: the library's writer, which buffers chunkSize bytes and sends
+// them when complete, while the next part is being filled. If the total is less than that it
+// sends one request, at the end.
 type upload struct {
 	b      *backend
 	writer *blob.Writer
 	sdk    *storage.Writer
 	size   int64              // bytes, of the parts so far; Part and Complete come one after the other
-	cancel context.CancelFunc // gives it up
+	cancel context.CancelFunc // abandons it
 	began  atomic.Bool        // Google has accepted bytes
 	failed atomic.Int64       // tries since then that failed
 }
 
-// chunkSize is how many bytes are sent by one request. Each costs a round trip in
-// which nothing is sent, so that it is the library's own size and not that of a part.
+// chunkSize is how many bytes are sent by one request. Each costs an idle round trip, so it is
+// the library's default and not the size of a part.
 const chunkSize = 16 << 20
 
 // uploadTries is how often a request of an upload is sent.
@@ -59,10 +59,9 @@ func (b *backend) Upload(ctx context.Context, name string, cond cloud.Condition,
 	return u, nil
 }
 
-// tryAgain is asked by the library after each try; err is nil where it was good. What
-// is sent again goes to the same address, where Google knows which bytes it has and
-// whether the object is made, so no try can be one too many. (One request for the
-// whole has no such address: see failure.)
+// tryAgain is called by the library after each try; err is nil on success. A retry goes to the
+// same address, where Google knows which bytes it has and whether the object exists, so
+// retries are always safe. (One request for the whole has no such address: see failure.)
 func (u *upload) tryAgain(err error) bool {
 	return storage.ShouldRetry(err) && u.failed.Add(1) < uploadTries
 }
@@ -82,8 +81,8 @@ func (u *upload) Part(ctx context.Context, _ int, p []byte) error {
 	return u.failure(ctx, err)
 }
 
-// Complete sends what the writer still has, chunkSize or less. The condition was told at
-// the beginning.
+// Complete sends the rest of the writer, at most chunkSize. The condition was set at the
+// beginning.
 func (u *upload) Complete(ctx context.Context, _ cloud.Condition) (cloud.Attributes, error) {
 	defer u.cancel()
 	stop := context.AfterFunc(ctx, u.cancel)
@@ -94,15 +93,15 @@ func (u *upload) Complete(ctx context.Context, _ cloud.Condition) (cloud.Attribu
 	return attributes(u.sdk.Attrs()), nil
 }
 
-// Abort ends the requests that are under way and waits for their end. Google forgets
-// the upload after a week; it shows and costs nothing until then.
+// Abort cancels the requests in flight and waits for their end. Google drops the upload after
+// a week; it is invisible and free until then.
 func (u *upload) Abort(context.Context) error {
 	u.cancel()
 	_ = u.writer.Close()
 	return nil
 }
 
-// failure is err, or the end of ctx where that ended the upload.
+// failure is err, or the error of ctx if that ended the upload.
 func (u *upload) failure(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -117,16 +116,16 @@ func (u *upload) failure(ctx context.Context, err error) error {
 		code = answer.Code
 	}
 	switch {
-	case code == http.StatusNotFound && u.began.Load(): // no answer about the bucket
-		return fmt.Errorf("google does not know this upload any more: %v", tidy(err)) //nolint:errorlint // shown, not matched
+	case code == http.StatusNotFound && u.began.Load(): // the answer is not about the bucket
+		return fmt.Errorf("google no longer knows this upload: %v", tidy(err)) //nolint:errorlint // shown, not matched
 	case code == http.StatusPreconditionFailed && u.size < chunkSize && u.failed.Load() > 0: // perhaps a conflict with ourselves
 		return fmt.Errorf("the answer to an earlier try was lost, and that to a later one was: %v", tidy(err)) //nolint:errorlint // shown, not matched
 	}
 	return tidyWrite(err)
 }
 
-// wholeCopy is an upload that is a copy of the whole of another object, between two buckets that
-// the same credentials are used for: Google copies nothing less.
+// wholeCopy is an upload that copies another whole object, between two buckets with the same
+// credentials: Google cannot copy parts.
 type wholeCopy struct {
 	b    *backend
 	name string
@@ -150,8 +149,8 @@ func (c *wholeCopy) Copy(context.Context, int, int64, int64) error { return nil 
 // Part implements cloud.Upload.
 func (c *wholeCopy) Part(context.Context, int, []byte) error { return errors.ErrUnsupported }
 
-// Complete implements cloud.Upload, in as many requests as Google wants; the last one makes the
-// object.
+// Complete implements cloud.Upload, in as many requests as Google requires; the last one makes
+// the object.
 func (c *wholeCopy) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attributes, error) {
 	source, err := c.from.handle(ctx)
 	target, terr := c.b.handle(ctx)

@@ -24,20 +24,20 @@ import (
 	"github.com/workdir/workdir/store/drivers/internal/cloud"
 )
 
-// contentType is what browsers and other tools are told.
+// contentType is for browsers and other tools.
 const contentType = "application/gzip"
 
-// backend is a bucket as package cloud wants it.
+// backend implements cloud.Backend.
 type backend struct {
 	cloud.Blobs
-	client    *awss3.Client // of the same bucket, for what is written
+	client    *awss3.Client // of the same bucket, for writes
 	transport *cloud.Transport
 	bucket    string
 	options   Options
 	md5       bool // checksums are MD5 and not CRC32C
 }
 
-// newBackend panics where bucket is empty.
+// newBackend panics if bucket is empty.
 func newBackend(options awss3.Options, bucket string, opts Options) *backend {
 	client, transport := newClient(options)
 	opened, err := s3blob.OpenBucket(context.Background(), client, bucket, nil)
@@ -47,7 +47,7 @@ func newBackend(options awss3.Options, bucket string, opts Options) *backend {
 	return &backend{
 		Blobs: cloud.Blobs{
 			Open: cloud.Opened(opened), Dialect: dialect{}, Name: "s3://" + bucket, Place: host(aws.ToString(options.BaseEndpoint)),
-			Tried:   []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindDelete, cloud.KindCopy}, // a server may know one and not the other
+			Tried:   []cloud.Kind{cloud.KindPut, cloud.KindComplete, cloud.KindDelete, cloud.KindCopy}, // a server may support one but not the other
 			Escaped: []string{"../"}, PageSize: listPage, Tails: true,
 		},
 		client: client, transport: transport, bucket: bucket, options: opts,
@@ -58,11 +58,11 @@ func newBackend(options awss3.Options, bucket string, opts Options) *backend {
 // Doctor implements cloud.Diagnoser.
 func (b *backend) Doctor() *doctor.Bucket { return s3doctor.Bucket(b.client, b.bucket) }
 
-// once makes a request that is not to be repeated by the SDK: an answer to the
-// second could be due to the first.
+// once disables the SDK's retries of a request: the answer to a second try could be due to the
+// first.
 func once(o *awss3.Options) { o.Retryer = aws.NopRetryer{} }
 
-// dialect is what S3 says in types of its own.
+// dialect implements cloud.Dialect with S3's types.
 type dialect struct{}
 
 // Reading implements cloud.Dialect.
@@ -92,7 +92,7 @@ func (dialect) Attributes(a *blob.Attributes) (cloud.Attributes, error) {
 	return attributes(&a.ETag, &a.Size, &a.ModTime), nil
 }
 
-// listPage is how many objects S3 lists by one request at most.
+// listPage is the maximum number of objects that S3 lists by one request.
 const listPage = 1000
 
 // Listing implements cloud.Dialect.
@@ -117,7 +117,7 @@ func (dialect) Listed(o *blob.ListObject) cloud.Listed {
 // Tidy implements cloud.Dialect.
 func (dialect) Tidy(err error) error { return err }
 
-// etag is the value of a condition's header; nil where there is no condition.
+// etag is the value of a condition's header; nil without a condition.
 func etag(rev store.Revision) *string {
 	if rev == "" {
 		return nil
@@ -132,7 +132,7 @@ func orNil(s string) *string {
 	return &s
 }
 
-// attributes of an object, from the headers of an answer.
+// attributes converts the headers of an answer.
 func attributes(etag *string, size *int64, modified *time.Time) cloud.Attributes {
 	return cloud.Attributes{
 		Revision: store.Revision(strings.Trim(aws.ToString(etag), `"`)),
@@ -141,7 +141,7 @@ func attributes(etag *string, size *int64, modified *time.Time) cloud.Attributes
 	}
 }
 
-// conditions are the headers of a condition.
+// conditions returns the headers of a condition.
 func conditions(cond cloud.Condition) (ifMatch, ifNoneMatch *string) {
 	if cond.Replace == "" {
 		return nil, aws.String("*")
@@ -164,7 +164,7 @@ func (b *backend) Put(ctx context.Context, name string, body []byte, cond cloud.
 	return attributes(out.ETag, nil, nil), nil
 }
 
-// checksum returns the one that the server is to verify.
+// checksum returns the checksum for the server to verify.
 func checksum(p []byte, asMD5 bool) (md5Sum, crc32c *string) {
 	if asMD5 {
 		sum := md5.Sum(p)
@@ -182,8 +182,8 @@ func (b *backend) Delete(ctx context.Context, name string, rev store.Revision) e
 	return err
 }
 
-// Accessible implements cloud.Backend. It lists and does not ask for the bucket, because
-// credentials may be allowed to list a prefix only.
+// Accessible implements cloud.Backend. It lists instead of getting the bucket, because
+// credentials may be allowed to list only a prefix.
 func (b *backend) Accessible(ctx context.Context, name string) error {
 	_, err := b.Page(ctx, cloud.PageRequest{Prefix: name, Size: 1})
 	return err

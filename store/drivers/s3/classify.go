@@ -14,8 +14,8 @@ import (
 
 const noSuchUpload = "NoSuchUpload"
 
-// words are S3's error codes, which other servers have taken over. See "Error responses" in
-// the Amazon S3 API reference.
+// words are S3's error codes, which other servers have adopted. See "Error responses" in the
+// Amazon S3 API reference.
 var words = cloud.NewWords(
 	cloud.Said{Codes: "NoSuchKey NotFound NoSuchVersion", Meaning: cloud.NotFound},
 	cloud.Said{Codes: "NoSuchBucket InvalidBucketName", Meaning: cloud.NoBucket},
@@ -26,7 +26,7 @@ var words = cloud.NewWords(
 	cloud.Said{Codes: "PreconditionFailed", Meaning: cloud.Changed},
 	cloud.Said{Codes: "ConditionalRequestConflict OperationAborted SlowDown SlowDownWrite SlowDownRead TooManyRequests RequestLimitExceeded Throttling ThrottlingException", Meaning: cloud.Busy},
 	cloud.Said{Codes: "RequestTimeout BadDigest XAmzContentChecksumMismatch IncompleteBody", Meaning: cloud.Busy},
-	// What servers say that keep objects as files: a directory is in the archive's place.
+	// From servers that keep objects as files: a directory is in the archive's place.
 	cloud.Said{Codes: "ExistingObjectIsDirectory ObjectParentIsFile", Meaning: cloud.Other},
 	cloud.Said{Codes: "InvalidRange RequestedRangeNotSatisfiable", Meaning: cloud.OutOfRange},
 	cloud.Said{Codes: "PermanentRedirect TemporaryRedirect AuthorizationHeaderMalformed IllegalLocationConstraintException KeyTooLongError", Meaning: cloud.BadOption},
@@ -34,12 +34,12 @@ var words = cloud.NewWords(
 	cloud.Said{Codes: "409", Meaning: cloud.Busy},
 	cloud.Said{Codes: "NotImplemented", Meaning: cloud.Unsupported, Todo: "the server does not know this request of S3"},
 	cloud.Said{Codes: "InsufficientStorage XMinioStorageFull QuotaExceeded EntityTooLarge", Meaning: cloud.Full},
-	// An upload that is gone was completed, aborted, or never there. Nobody knows.
+	// A missing upload was completed, aborted, or never existed, which is unknown.
 	cloud.Said{Codes: noSuchUpload + " InternalError ServiceUnavailable", Meaning: cloud.Broken},
 )
 
-// conditional returns err, or, where a conditional write found no object to replace, an error
-// that means this: S3 answers NoSuchKey and not PreconditionFailed then.
+// conditional returns err, or, if a conditional write found no object to replace, an error
+// with that meaning: S3 then answers NoSuchKey instead of PreconditionFailed.
 func conditional(err error, cond cloud.Condition) error {
 	if c := code(err); cond.Replace != "" && (c == "NoSuchKey" || c == "NotFound") {
 		return cloud.Means(cloud.Changed, "", err)
@@ -47,7 +47,7 @@ func conditional(err error, cond cloud.Condition) error {
 	return err
 }
 
-// code is S3's error code, "" for an error that is not the server's.
+// code is S3's error code, "" for other errors.
 func code(err error) string {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return api.ErrorCode()
@@ -76,8 +76,8 @@ func (b *backend) Classify(err error) cloud.Refusal {
 	return r
 }
 
-// otherRegion is the region that the bucket is in, where the answer says that it is
-// not the one that was asked.
+// otherRegion is the region of the bucket, if the answer says that it is not the one of the
+// request.
 func otherRegion(err error) string {
 	var response *awshttp.ResponseError
 	if !errors.As(err, &response) || response.Response == nil || response.Response.Response == nil {
@@ -104,7 +104,7 @@ var permissions = map[string]string{
 	"ListObjectsV2":           "s3:ListBucket on the bucket",
 }
 
-// todo says how to mend a refusal.
+// todo says how to fix a refusal.
 func (b *backend) todo(m cloud.Meaning, err error) string {
 	if b.Place != "" && !b.client.Options().UsePathStyle && errors.As(err, new(*net.DNSError)) {
 		return "look whether the address is right; where buckets are no subdomains of " + b.Place + ", add use_path_style=true to the URL's options"

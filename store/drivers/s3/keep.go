@@ -14,7 +14,7 @@ import (
 
 var _ cloud.Duplicator = (*backend)(nil)
 
-// Duplicate implements cloud.Duplicator, for up to 5 GiB, which is what CopyObject takes.
+// Duplicate implements cloud.Duplicator, for up to 5 GiB, the limit of CopyObject.
 func (b *backend) Duplicate(ctx context.Context, name, src string, rev store.Revision) error {
 	_, err := b.client.CopyObject(ctx, &awss3.CopyObjectInput{
 		Bucket: &b.bucket, Key: &name,

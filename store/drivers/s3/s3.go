@@ -8,18 +8,17 @@
 // also finds the credentials, where the AWS command line finds them: environment,
 // shared configuration, container and instance roles. Without a region anywhere a
 // URL with an endpoint gets us-east-1, and one without is refused.
-//
-// Programs that configure in code make a store from a client of the SDK ([New]) or
-// from a bucket of gocloud ([FromBucket]), and register it under a scheme of their
-// own with store.Register.
+// Programs that configure in code make a store from a client of the SDK ([New]) or from a
+// bucket of gocloud ([FromBucket]), and register it under their own scheme with
+// store.Register.
 //
 // # Requests
 //
 // A write is one PutObject, or a multipart upload from 8 MiB on, with If-Match or
-// If-None-Match on the request that makes it visible. Objects have the names that
-// the URL says, without any escaping. Revisions are ETags. Bytes are sent with
-// CRC32C, or with MD5 where the option request_checksum_calculation is
-// when_required, which is for servers that do not know CRC32C.
+// If-None-Match on the request that makes it visible. Objects have exactly the names in the
+// URL, without any escaping. Revisions are ETags. Bytes are sent with CRC32C, or with MD5 if
+// the option request_checksum_calculation is when_required, for servers that do not know
+// CRC32C.
 package s3
 
 import (
@@ -49,13 +48,13 @@ func init() { store.Register(s3blob.Scheme, open) }
 
 // Options of New. Nil stands for the zero value.
 type Options struct {
-	Encryption types.ServerSideEncryption // of what is written; "" leaves it to the bucket
+	Encryption types.ServerSideEncryption // of written objects; "" leaves it to the bucket
 	KMSKeyID   string                     // with aws:kms and aws:kms:dsse; "" is the account's own key
-	Prefix     string                     // what comes before every key
+	Prefix     string                     // before every key
 }
 
-// New returns a store of the archives in a bucket, by a client of the same configuration as
-// client. No request is made. It panics where bucket is empty.
+// New returns a store of the archives in a bucket, by a client with the same configuration as
+// client. No request is made. It panics if bucket is empty.
 func New(client *awss3.Client, bucket string, opts *Options) store.Store {
 	if opts == nil {
 		opts = &Options{}
@@ -64,10 +63,10 @@ func New(client *awss3.Client, bucket string, opts *Options) store.Store {
 	return cloud.NewStore(b, opts.Prefix, b.transport)
 }
 
-// FromBucket returns a store of the archives in a bucket that gocloud.dev/blob/s3blob has
-// opened, or in a part of it that blob.PrefixedBucket shows. Its client, encryption and prefix
-// are taken over; the bucket stays the caller's. No request is made. The error is store.ErrURL
-// where the bucket is of another driver.
+// FromBucket returns a store of the archives in a bucket opened by gocloud.dev/blob/s3blob, or
+// in a part of it shown by blob.PrefixedBucket. It adopts the client, encryption and prefix;
+// the caller keeps owning the bucket. No request is made. The error is store.ErrURL if the
+// bucket belongs to another driver.
 func FromBucket(bucket *blob.Bucket) (store.Store, error) {
 	var client *awss3.Client
 	name, opts := "", &Options{}
@@ -132,11 +131,11 @@ func openURL(ctx context.Context, u store.URL) (*backend, error) {
 	switch {
 	case o.Region != "":
 	case address != "" || o.BaseEndpoint != nil:
-		o.Region = "us-east-1" // what servers that are not Amazon's mostly go by
+		o.Region = "us-east-1" // what most servers other than Amazon's use
 	default:
 		return nil, cloud.BadURL(u, errors.New("no region"), "add region=… to the URL's options, set AWS_REGION, or give the profile a region")
 	}
-	// S3 is asked by subdomains, which an IP address has none of.
+	// S3 uses subdomains, which an IP address does not have.
 	if at, err := url.Parse(address); err == nil && (at.Hostname() == "localhost" || net.ParseIP(at.Hostname()) != nil) {
 		o.UsePathStyle = true
 	}
@@ -153,8 +152,8 @@ func host(address string) string {
 	return address
 }
 
-// newClient makes a client of the same configuration as options, whose requests go
-// through the transport that it also returns.
+// newClient returns a client with the configuration options, and the transport of its
+// requests.
 func newClient(options awss3.Options) (*awss3.Client, *cloud.Transport) {
 	inner := options.HTTPClient
 	if buildable, ok := inner.(*awshttp.BuildableClient); ok {
@@ -163,8 +162,8 @@ func newClient(options awss3.Options) (*awss3.Client, *cloud.Transport) {
 	transport := cloud.NewTransport(roundTripper{inner})
 	client := awss3.New(options, func(o *awss3.Options) {
 		o.HTTPClient = doer{transport}
-		o.Logger = logging.Nop{}                           // it would write to standard error, which is the program's
-		o.DisableLogOutputChecksumValidationSkipped = true // ranges have no checksum, and every read is of one
+		o.Logger = logging.Nop{}                           // it would write to the program's standard error
+		o.DisableLogOutputChecksumValidationSkipped = true // ranges have no checksum, and every read is a range
 		if o.Credentials != nil && !aws.IsCredentialsProvider(o.Credentials, (*aws.AnonymousCredentials)(nil)) {
 			o.Credentials = credentials{o.Credentials}
 		}
@@ -172,18 +171,18 @@ func newClient(options awss3.Options) (*awss3.Client, *cloud.Transport) {
 	return client, transport
 }
 
-// roundTripper is an SDK's HTTP client seen as a transport. It keeps what that
-// client does about redirects, timeouts and certificates.
+// roundTripper adapts an SDK's HTTP client to a transport. It keeps that client's handling of
+// redirects, timeouts and certificates.
 type roundTripper struct{ awss3.HTTPClient }
 
 func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return t.Do(r) }
 
-// doer is a transport seen as an SDK's HTTP client.
+// doer adapts a transport to an SDK's HTTP client.
 type doer struct{ *cloud.Transport }
 
 func (d doer) Do(r *http.Request) (*http.Response, error) { return d.RoundTrip(r) }
 
-// credentials say what it means that they cannot be had, which the SDK's do not.
+// credentials classifies the errors of the SDK's credentials.
 type credentials struct{ aws.CredentialsProvider }
 
 func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {

@@ -109,14 +109,14 @@ func TestBadOptions(t *testing.T) {
 		"&secret_key=hidden":                  `unknown option "secret_key"`,
 		"&anonymous=perhaps":                  `option "anonymous": write true or false`,
 		"&region=":                            `option "region": it has no value`,
-		"&region=a&region=b":                  `option "region" is there 2 times`,
+		"&region=a&region=b":                  `option "region" occurs 2 times`,
 		"&rate_limiter_capacity=many":         `option "rate_limiter_capacity": write a number`,
 		"&request_checksum_calculation=never": "request_checksum_calculation",
 		"&ssetype=none":                       "ssetype",
 		"&region=%zz":                         "cannot be split",
 		"&role=somebody":                      "role",
 		"&profile=hidden-profile":             "hidden-profile",
-		"&endpoint=http://127.0.0.1:1":        `option "endpoint" is there 2 times`,
+		"&endpoint=http://127.0.0.1:1":        `option "endpoint" occurs 2 times`,
 	} {
 		_, err := f.open(t, options)
 		if !errors.Is(err, store.ErrURL) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "=hidden") {

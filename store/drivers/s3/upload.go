@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	minPart = 5 << 20   // bytes of all parts but the last
-	maxCopy = 256 << 20 // bytes that are copied by one request; several are under way at once
+	minPart = 5 << 20   // bytes of all parts except the last
+	maxCopy = 256 << 20 // bytes copied by one request; several run concurrently
 )
 
 // upload is a multipart upload.
@@ -32,11 +32,11 @@ type upload struct {
 	md5  bool          // checksums of parts are MD5 and not CRC32C
 
 	mu    sync.Mutex
-	parts []types.CompletedPart // that are there, in any order; guarded by mu
+	parts []types.CompletedPart // the stored ones, in any order; guarded by mu
 }
 
-// Upload implements cloud.Backend. Where parts are copied, neither the upload nor a part has a
-// checksum that S3 keeps, since a part of another upload brings one of another kind, which
+// Upload implements cloud.Backend. If parts are copied, neither the upload nor a part has a
+// checksum kept by S3, since a part of another upload has one of a different kind, which
 // Complete refuses.
 func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition, src *cloud.Source) (cloud.Upload, error) {
 	in := &awss3.CreateMultipartUploadInput{
@@ -52,7 +52,7 @@ func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition, sr
 			return nil, errors.ErrUnsupported
 		}
 	}
-	// A second one, after a lost answer, would leave the first behind.
+	// A retry after a lost answer would leave the first upload behind.
 	out, err := b.client.CreateMultipartUpload(ctx, in, once, u.checksums)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (b *backend) Upload(ctx context.Context, name string, _ cloud.Condition, sr
 	return u, nil
 }
 
-// checksums keeps the SDK from adding a checksum of its own choice.
+// checksums prevents the SDK from adding its own checksum.
 func (u *upload) checksums(o *awss3.Options) {
 	if u.md5 {
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
@@ -71,8 +71,8 @@ func (u *upload) checksums(o *awss3.Options) {
 // MaxParts implements cloud.Upload.
 func (u *upload) MaxParts() int { return cloud.UploadParts }
 
-// Kept implements cloud.Upload: any range of at least minPart bytes, less what the part in
-// front of it needs to be one.
+// Kept implements cloud.Upload: any range of at least minPart bytes, minus the bytes that the
+// part in front of it needs.
 func (u *upload) Kept(off, end, before int64) (from, to int64) {
 	if before > 0 && before < minPart {
 		off += minPart - before
@@ -104,7 +104,7 @@ func (u *upload) Part(ctx context.Context, n int, p []byte) error {
 
 // Copy implements cloud.Upload.
 func (u *upload) Copy(ctx context.Context, n int, off, end int64) error {
-	source, _ := u.src.Backend.(*backend) // Upload has seen it
+	source, _ := u.src.Backend.(*backend) // checked by Upload
 	in := &awss3.UploadPartCopyInput{
 		Bucket: &u.b.bucket, Key: &u.name, UploadId: u.id, PartNumber: aws.Int32(int32(n)),
 		CopySource: aws.String(copySource(source.bucket, u.src.Name)), CopySourceIfMatch: etag(u.src.Revision),
@@ -121,7 +121,7 @@ func (u *upload) Copy(ctx context.Context, n int, off, end int64) error {
 	return nil
 }
 
-// copySource is the value of the header that names the source, in URL encoding but for the
+// copySource is the value of the header that names the source, in URL encoding except for
 // slashes. Some servers decode a "+" to a space.
 func copySource(bucket, name string) string {
 	segments := strings.Split(name, "/")
@@ -131,7 +131,7 @@ func copySource(bucket, name string) string {
 	return bucket + "/" + strings.ReplaceAll(strings.Join(segments, "/"), "+", "%2B")
 }
 
-// there notes a part that is at the store.
+// there records a stored part.
 func (u *upload) there(part types.CompletedPart) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -157,7 +157,7 @@ func (u *upload) Complete(ctx context.Context, cond cloud.Condition) (cloud.Attr
 // times", says the reference of AbortMultipartUpload, where parts were under way.
 func (u *upload) Abort(ctx context.Context) error {
 	_, err := u.b.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &u.b.bucket, Key: &u.name, UploadId: u.id})
-	if err != nil && code(err) != noSuchUpload { // an earlier one did it, or it is complete
+	if err != nil && code(err) != noSuchUpload { // already aborted, or complete
 		return err
 	}
 	in := &awss3.ListPartsInput{Bucket: &u.b.bucket, Key: &u.name, UploadId: u.id, MaxParts: aws.Int32(1)}
@@ -165,8 +165,8 @@ func (u *upload) Abort(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return cloud.Means(cloud.Busy, "", errors.New("parts of an aborted upload arrived late"))
-	case code(err) == noSuchUpload, !u.b.Classify(err).Meaning.Again():
-		return nil // gone, or nobody may look
+	case code(err) == noSuchUpload, !u.b.Classify(err).Meaning.Retryable():
+		return nil // gone, or listing is not allowed
 	}
 	return err
 }

@@ -59,7 +59,7 @@ func newMemoryStore(t *testing.T, m *memory) *cloudStore {
 	if !ok {
 		t.Fatal("NewStore gives another type")
 	}
-	s.pause, s.settle, s.linger = time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
+	s.pause, s.answerTime, s.linger = time.Millisecond, 100*time.Millisecond, 100*time.Millisecond
 	return s
 }
 

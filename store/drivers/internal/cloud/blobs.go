@@ -13,39 +13,39 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Blobs is the half of a Backend that gocloud does for every cloud: it reads and lists
-// objects. Drivers embed it. It is immutable once it is used.
+// Blobs is the half of a Backend that gocloud implements for every cloud: it reads and lists
+// objects. Drivers embed it. It is immutable once used.
 type Blobs struct {
-	Open     func(context.Context) (*blob.Bucket, error) // returns the bucket, the same one each time
+	Open     func(context.Context) (*blob.Bucket, error) // always returns the same bucket
 	Dialect  Dialect
 	Name     string   // of the bucket; see Backend.Bucket
 	Place    string   // see Backend.Endpoint
 	Tried    []Kind   // see Backend.Tries
-	Escaped  []string // what gocloud would write otherwise in a name
-	PageSize int      // how many objects the cloud lists at once
-	Tails    bool     // the last bytes of an object can be asked for
+	Escaped  []string // substrings of names that gocloud would escape
+	PageSize int      // how many objects the cloud lists per request
+	Tails    bool     // the last bytes of an object can be requested
 }
 
-// Dialect is what one cloud has types of its own for. as converts to these types, as
-// gocloud's hooks do.
+// Dialect is the part that needs a cloud's own types. as converts to these types, as in
+// gocloud's hooks.
 type Dialect interface {
-	// Reading prepares a read: it pins it to a revision that is not empty, and asks for the
-	// last -off bytes where off is negative.
+	// Reading prepares a read: it pins the read to rev unless that is empty, and requests the
+	// last -off bytes if off is negative.
 	Reading(as func(any) bool, off int64, rev store.Revision) error
-	// Opened returns the attributes of the object of which r reads a range from off.
+	// Opened returns the attributes of the object that r reads from off.
 	Opened(r *blob.Reader, off int64) (Attributes, error)
 	// Attributes returns those that matter here.
 	Attributes(a *blob.Attributes) (Attributes, error)
 	// Listing prepares the request for a page of a list.
 	Listing(as func(any) bool, r PageRequest) error
-	// Listed returns the name of an object in a list as the cloud has it; "" for what stands
-	// for a directory.
+	// Listed returns the cloud's name of an object in a list; "" for one that stands for a
+	// directory.
 	Listed(o *blob.ListObject) Listed
 	// Tidy makes an error of the SDK fit for a message.
 	Tidy(err error) error
 }
 
-// Opened is for Blobs.Open where the bucket is there from the beginning.
+// Opened is for Blobs.Open if the bucket is already open.
 func Opened(bucket *blob.Bucket) func(context.Context) (*blob.Bucket, error) {
 	return func(context.Context) (*blob.Bucket, error) { return bucket, nil }
 }
@@ -62,7 +62,7 @@ func (b *Blobs) Tries() []Kind { return b.Tried }
 // HasTail implements Backend.
 func (b *Blobs) HasTail() bool { return b.Tails }
 
-// Close implements Backend, where nothing is held.
+// Close implements Backend for drivers without resources.
 func (b *Blobs) Close() error { return nil }
 
 // Get implements Backend.
@@ -86,7 +86,7 @@ func (b *Blobs) Get(ctx context.Context, name string, off, length int64, rev sto
 	}
 	a, err := b.Dialect.Opened(r, off)
 	if err != nil {
-		_ = r.Close() // of an answer that is not used
+		_ = r.Close() // of an unused answer
 		return Body{}, err
 	}
 	return Body{ReadCloser: reader{r, b}, Attributes: a}, nil
@@ -154,11 +154,11 @@ func (b *Blobs) Page(ctx context.Context, r PageRequest) (page Page, err error) 
 	return page, nil
 }
 
-// Escape is how gocloud writes what it takes for unfit for a name.
+// Escape matches gocloud's escapes of characters that it considers unfit for a name.
 var Escape = regexp.MustCompile(`__0x[0-9A-Fa-f]+__`)
 
-// CheckName implements Backend. It refuses the names that gocloud does not leave as they
-// are, so that no workspace is another one for us than for other tools.
+// CheckName implements Backend. It refuses names that gocloud would change, so that a
+// workspace is the same object for us as for other tools.
 func (b *Blobs) CheckName(name string) error {
 	found := Escape.FindString(name)
 	for _, s := range b.Escaped {
@@ -169,7 +169,7 @@ func (b *Blobs) CheckName(name string) error {
 	if found == "" {
 		return nil
 	}
-	return fmt.Errorf("%q in the object's name, which gocloud.dev writes in another way", found)
+	return fmt.Errorf("%q in the object's name, which gocloud.dev escapes", found)
 }
 
 // SDKError returns the SDK's own error within one of gocloud's, fit for a message. Nil and
@@ -184,8 +184,8 @@ func (b *Blobs) SDKError(err error) error {
 	return b.Dialect.Tidy(err)
 }
 
-// Guard is deferred, and turns a panic into an error. gocloud's drivers rely on headers that an
-// answer of another server need not have.
+// Guard must be deferred, and turns a panic into an error. gocloud's drivers rely on headers
+// that other servers' answers may lack.
 func Guard(err *error) {
 	if p := recover(); p != nil {
 		*err = Means(BadOption, "what answers is no store of this kind; look at the address in the URL's options", fmt.Errorf("the answer makes no sense: %v", p))
@@ -196,12 +196,12 @@ func Guard(err *error) {
 var errLooked = errors.New("only looking")
 
 // LookAtWrite calls look with the converter of a write of an object x, which is not sent. The
-// error is store.ErrURL where look returns false, since the bucket is of another driver.
+// error is store.ErrURL if look returns false because the bucket belongs to another driver.
 func LookAtWrite(bucket *blob.Bucket, driver string, look func(name string, as func(any) bool) bool) error {
 	const name = "x"
 	found := false
 	_, _ = bucket.NewWriter(context.Background(), name, &blob.WriterOptions{
-		ContentType: "application/gzip", // else gocloud waits for bytes to tell
+		ContentType: "application/gzip", // else gocloud waits for bytes to detect it
 		BeforeWrite: func(as func(any) bool) error {
 			found = look(name, as)
 			return errLooked
@@ -213,7 +213,7 @@ func LookAtWrite(bucket *blob.Bucket, driver string, look func(name string, as f
 	return nil
 }
 
-// BadBucket is the error for a bucket of another driver of gocloud's.
+// BadBucket is the error for a bucket of another gocloud driver.
 func BadBucket(driver string) error {
 	return &store.Error{Op: "open", Object: "bucket", Kind: store.ErrURL, Cause: errors.New("it was not opened by gocloud.dev/blob/" + driver), Todo: "give FromBucket one that was"}
 }

@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// ownNames begins the names of the objects that this program keeps beside archives for a
-// moment.
+// ownNames begins the names of this program's temporary objects beside archives.
 const ownNames = ".workdir-"
 
 // Complete implements store.Completer by one request.
@@ -24,7 +23,7 @@ func (s *cloudStore) Complete(ctx context.Context, start string, limit int) ([]s
 	return keys, nil
 }
 
-// completion returns the key that the name of an object, or a beginning of names, stands for.
+// completion returns the key for the name of an object, or for a prefix of names.
 func completion(name string) (key string, ok bool) {
 	key, isArchive := strings.CutSuffix(name, suffix)
 	dir, isDir := strings.CutSuffix(name, "/")

@@ -7,7 +7,7 @@ import (
 	"github.com/workdir/workdir/doctor"
 )
 
-// Diagnoser is a Backend whose cloud can be asked about the bucket.
+// Diagnoser is a Backend whose cloud can be queried about the bucket.
 type Diagnoser interface {
 	Doctor() *doctor.Bucket   // without Prefix, Names and Meaning
 	SDKError(err error) error // fit for a message

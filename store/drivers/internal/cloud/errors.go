@@ -17,14 +17,14 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Meaning is what a refusal comes down to.
+// Meaning classifies a refusal.
 type Meaning int
 
 // Meanings of a refusal.
 const (
-	Other        Meaning = iota // definite, and none of the below
+	Other        Meaning = iota // definite, but none of the below
 	NotFound                    // no such object; or, on some clouds, no such bucket, or no permission to know
-	NoBucket                    // the bucket is not there, or elsewhere
+	NoBucket                    // the bucket does not exist, or is elsewhere
 	Denied                      // these credentials may not do that
 	Unidentified                // no credentials, or wrong or expired ones
 	Changed                     // the condition does not hold: another object is there, or none
@@ -37,8 +37,8 @@ const (
 	unsent                      // nothing was sent: no address, no connection
 )
 
-// meanings are what each one is to the caller of a store, and what to do where the driver has
-// nothing more special to say.
+// meanings are the condition for the caller of a store, and what to do unless the driver has
+// more specific advice.
 var meanings = map[Meaning]struct {
 	kind error
 	todo string
@@ -58,17 +58,17 @@ var meanings = map[Meaning]struct {
 	unsent:       {store.ErrUnreachable, "look whether the address is right, the network up and the server running"},
 }
 
-// Again reports whether a request that was refused so may be sent once more, if it does no harm
-// when it is done twice.
-func (m Meaning) Again() bool { return m == Busy || m == Broken || m == unsent }
+// Retryable reports whether a request that was refused in this way may be retried, if it is
+// safe to do twice.
+func (m Meaning) Retryable() bool { return m == Busy || m == Broken || m == unsent }
 
 // Refusal is what an error means to the user.
 type Refusal struct {
 	Meaning Meaning
-	Todo    string // how to mend it, naming permission, option or variable; "" where there is nothing special to say
+	Todo    string // how to fix it, naming permission, option or variable; "" without specific advice
 }
 
-// Refused is an error whose meaning is known where it is made.
+// Refused is an error whose meaning is known where it is created.
 type Refused struct {
 	Refusal
 	Err error
@@ -80,8 +80,8 @@ func (e *Refused) Unwrap() error { return e.Err }
 // Means returns err as a Refused.
 func Means(m Meaning, todo string, err error) error { return &Refused{Refusal{m, todo}, err} }
 
-// Words are what the answers of a cloud mean, by its codes and, for an answer whose code says
-// nothing, by its status.
+// Words are the meanings of a cloud's answers, by code and, for an answer without a meaningful
+// code, by status.
 type Words map[string]Refusal
 
 // Said is a row of Words.
@@ -104,7 +104,7 @@ func NewWords(rows ...Said) Words {
 	return w
 }
 
-// statuses are for answers to HEAD, which have no code, and those of proxies. No cloud
+// statuses are for answers to HEAD, which have no code, and for those of proxies. No cloud
 // redirects.
 var statuses = []Said{
 	{Codes: "301 302 303 307 308", Meaning: BadOption},
@@ -119,7 +119,7 @@ var statuses = []Said{
 	{Codes: "507", Meaning: Full},
 }
 
-// Of returns what an answer means. err is for what is no answer, which has status 0.
+// Of returns the meaning of an answer. Without an answer status is 0 and err is the error.
 func (w Words) Of(code string, status int, err error) Refusal {
 	if r, known := w[code]; known {
 		return r
@@ -135,8 +135,8 @@ func (w Words) Of(code string, status int, err error) Refusal {
 	return r
 }
 
-// Connection returns what an error means that is no answer; Other for one that has nothing to do
-// with the connection.
+// Connection returns the meaning of an error other than an answer; Other if it is unrelated to
+// the connection.
 func Connection(err error) Refusal {
 	var op *net.OpError
 	var timeout net.Error
@@ -155,13 +155,12 @@ func Connection(err error) Refusal {
 	return Refusal{}
 }
 
-// callerError marks an error of the caller's own function, which means what it means to the
-// caller.
+// callerError marks an error of the caller's own function, which is passed through unchanged.
 type callerError struct{ error }
 
 func (e *callerError) Unwrap() error { return e.error }
 
-// Classify says what an error of b's methods means.
+// Classify returns the meaning of an error of b's methods.
 func Classify(b Backend, err error) Refusal {
 	if known, ok := errors.AsType[*Refused](err); ok {
 		return known.Refusal
@@ -172,7 +171,7 @@ func Classify(b Backend, err error) Refusal {
 	return b.Classify(err)
 }
 
-// refusal is Classify, with what can be done in any case.
+// refusal is Classify, with default advice.
 func (s *cloudStore) refusal(err error) Refusal {
 	r := Classify(s.backend, err)
 	if r.Todo == "" {
@@ -181,7 +180,7 @@ func (s *cloudStore) refusal(err error) Refusal {
 	return r
 }
 
-// fail returns err in the shape of the errors of package store. ctx is the caller's.
+// fail returns err in the form of the errors of package store. ctx is the caller's.
 func (s *cloudStore) fail(ctx context.Context, op, key string, err error) error {
 	e := &store.Error{Op: op, Object: s.backend.Bucket() + "/" + s.prefix + key, Cause: err}
 	var conflict *store.ConflictError
@@ -206,7 +205,7 @@ func (s *cloudStore) fail(ctx context.Context, op, key string, err error) error 
 	return e
 }
 
-// replaced is the error where the archive that is read or copied is another one by now.
+// replaced is the error if the archive being read or copied was replaced.
 func replaced(doing string, rev store.Revision, cause error) error {
 	return &store.Error{
 		Kind: store.ErrConflict, Cause: fmt.Errorf("the archive was replaced or removed while it was %s (revision %s is gone): %w", doing, rev, cause),

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	settleTime = 15 * time.Second // for the answer to a final request after the caller's context has ended
-	finalTries = 3                // how often it is sent
+	answerTime = 15 * time.Second // for the answer to a final request after the caller's context has ended
+	finalTries = 3                // how often the request is sent
 )
 
 // final is the one request of a write that makes it visible, or that removes an object. It is
-// sent again, under the same condition, where it was not done or its answer was lost; after a
-// lost answer only success is definite, since a refusal can be due to our own earlier try.
+// retried, under the same condition, if it was not done or its answer was lost; after a lost
+// answer only success is definite, since a refusal can be due to our own earlier try.
 type final struct {
 	s    *cloudStore
 	kind Kind
@@ -24,11 +24,11 @@ type final struct {
 	opts *store.PutOptions
 	send func(context.Context) (Attributes, error)
 
-	lost error // of the last try whose answer was lost; nil if there was none
+	lost error // of the last try whose answer was lost, or nil
 }
 
 // do sends the request. Errors: that of Before or Lost; a *store.ConflictError; ErrUnknown; the
-// refusal; the context's, where it had ended before anything was sent.
+// refusal; the context's, if it had ended before anything was sent.
 func (f *final) do(ctx context.Context) (Attributes, error) {
 	op := Operation(ctx, string(f.kind))
 	b := f.s.backoff()
@@ -36,7 +36,7 @@ func (f *final) do(ctx context.Context) (Attributes, error) {
 		if err := f.ask(ctx); err != nil {
 			return Attributes{}, f.outcome(err)
 		}
-		a, err := f.sendSettled(op)
+		a, err := f.sendToAnswer(op)
 		if err == nil {
 			return a, nil
 		}
@@ -44,7 +44,7 @@ func (f *final) do(ctx context.Context) (Attributes, error) {
 		if m == Broken {
 			f.lost = err
 		}
-		if !m.Again() || n == finalTries || !b.wait(ctx) {
+		if !m.Retryable() || n == finalTries || !b.wait(ctx) {
 			return Attributes{}, f.refused(ctx, m, err)
 		}
 		if f.lost != nil && f.opts.Lost != nil {
@@ -55,7 +55,7 @@ func (f *final) do(ctx context.Context) (Attributes, error) {
 	}
 }
 
-// ask calls Before, and looks at the context before and after.
+// ask calls Before, and checks the context before and after.
 func (f *final) ask(ctx context.Context) error {
 	if err := store.ContextError(ctx); err != nil {
 		return err
@@ -68,15 +68,15 @@ func (f *final) ask(ctx context.Context) error {
 	return store.ContextError(ctx)
 }
 
-// sendSettled sends the request with a context that lives somewhat longer than ctx, because
-// nobody knows what became of a request that is cut off.
-func (f *final) sendSettled(ctx context.Context) (Attributes, error) {
-	settled, cancel := outlive(ctx, f.s.settle)
+// sendToAnswer sends the request with a context that lives somewhat longer than ctx, because
+// the outcome of an interrupted request is unknown.
+func (f *final) sendToAnswer(ctx context.Context) (Attributes, error) {
+	longer, cancel := outlive(ctx, f.s.answerTime)
 	defer cancel()
-	defer f.s.watch(settled)()
-	a, err := f.send(settled)
-	if err != nil && settled.Err() != nil {
-		err = fmt.Errorf("no answer within %v of: %w: %w", f.s.settle, store.ContextError(ctx), err)
+	defer f.s.watch(longer)()
+	a, err := f.send(longer)
+	if err != nil && longer.Err() != nil {
+		err = fmt.Errorf("no answer within %v of: %w: %w", f.s.answerTime, store.ContextError(ctx), err)
 		f.lost = err
 	}
 	return a, err
@@ -101,7 +101,7 @@ func (f *final) refused(ctx context.Context, m Meaning, err error) error {
 	case f.lost != nil:
 	case m == Changed, m == NotFound && f.opts.Replace != "":
 		return f.conflict(ctx)
-	case m == Busy: // others may have done by now what keeps it from being done
+	case m == Busy: // by now others may have done something that prevents it
 		have, herr := f.have(ctx)
 		if herr == nil && have != f.opts.Replace {
 			return &store.ConflictError{Want: f.opts.Replace, Have: have}
@@ -112,8 +112,8 @@ func (f *final) refused(ctx context.Context, m Meaning, err error) error {
 	return f.outcome(err)
 }
 
-// early returns the error of what comes before the request: some clouds look at the condition
-// when the upload begins.
+// early returns the error of an earlier step: some clouds check the condition when the upload
+// begins.
 func (f *final) early(ctx context.Context, err error) error {
 	if errors.As(err, new(*callerError)) || errors.Is(err, errors.ErrUnsupported) || store.ContextError(ctx) != nil || f.s.refusal(err).Meaning != Changed {
 		return err
@@ -121,15 +121,15 @@ func (f *final) early(ctx context.Context, err error) error {
 	return f.conflict(ctx)
 }
 
-// conflict says which object is there instead, if the store says so.
+// conflict returns a conflict with the actual revision, if the store shows it.
 func (f *final) conflict(ctx context.Context) error {
-	have, _ := f.have(ctx) // it is a conflict in any case
+	have, _ := f.have(ctx) // a conflict in any case
 	return &store.ConflictError{Want: f.opts.Replace, Have: have}
 }
 
-// have returns the revision that is there now; "" where there is none.
+// have returns the current revision, or "".
 func (f *final) have(ctx context.Context) (store.Revision, error) {
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.s.settle)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.s.answerTime)
 	defer cancel()
 	a, err := f.s.head(bounded, f.key)
 	if err != nil && f.s.refusal(err).Meaning == NotFound {
@@ -138,7 +138,7 @@ func (f *final) have(ctx context.Context) (store.Revision, error) {
 	return a.Revision, err
 }
 
-// outcome returns err, or ErrUnknown where an earlier try may have been done.
+// outcome returns err, or ErrUnknown if an earlier try may have been done.
 func (f *final) outcome(err error) error {
 	if f.lost == nil {
 		return err
@@ -146,7 +146,7 @@ func (f *final) outcome(err error) error {
 	if !errors.Is(err, f.lost) {
 		err = fmt.Errorf("%w (the answer to an earlier try was lost: %w)", err, f.lost)
 	}
-	return &store.Error{Kind: store.ErrUnknown, Cause: err, Todo: "look at the workspace before trying again"}
+	return &store.Error{Kind: store.ErrUnknown, Cause: err, Todo: "check the workspace before trying again"}
 }
 
 // Delete implements store.Store.

@@ -7,17 +7,17 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Duplicator is what a Backend can be besides: one that copies a whole object by one request.
+// Duplicator is an optional interface of a Backend that can copy a whole object by one
+// request.
 type Duplicator interface {
-	// Duplicate makes an object of another name of this bucket what src, of exactly
-	// revision rev, is. One that is there is replaced by the same, or kept.
-	// errors.ErrUnsupported where one request does not do it. In all else it is as
-	// Backend.Put.
+	// Duplicate copies src, of exactly revision rev, to another name in this bucket. An
+	// existing object is replaced by the same, or kept. errors.ErrUnsupported if one request
+	// cannot do it. Otherwise it is as Backend.Put.
 	Duplicate(ctx context.Context, name, src string, rev store.Revision) error
 }
 
-// Keep implements store.Keeper. The name of what is made says what it is, so that a second
-// request does no harm, and needs no condition but the one on its source.
+// Keep implements store.Keeper. The name of the copy identifies its content, so a second
+// request is harmless, and the only condition needed is that on the source.
 func (s *cloudStore) Keep(ctx context.Context, key string, rev store.Revision, as string) error {
 	d, ok := s.backend.(Duplicator)
 	if !ok {

@@ -12,14 +12,15 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Open implements store.Store. Its one request brings the first part, and the attributes of the whole.
+// Open implements store.Store. Its one request fetches the first part, and the attributes of
+// the whole.
 func (s *cloudStore) Open(ctx context.Context, key string) (store.Object, error) {
 	return s.open(ctx, key, 0)
 }
 
-// OpenTail implements store.TailOpener: by one request that brings the end, where the cloud
-// can be asked for it, or else by one that brings no bytes. Each ReadAt then asks for its
-// range, of the revision that was found.
+// OpenTail implements store.TailOpener: by one request that fetches the end, if the cloud
+// supports that, or else by one without content. Each ReadAt then requests its range, of the
+// opened revision.
 func (s *cloudStore) OpenTail(ctx context.Context, key string, n int64) (store.Object, error) {
 	if n > 0 && s.backend.HasTail() {
 		return s.open(ctx, key, -min(n, smallPart))
@@ -38,7 +39,7 @@ func (s *cloudStore) newObject(ctx context.Context, key string, a Attributes) *o
 	return o
 }
 
-// open opens an archive by a request for what is at off; a negative one is from the end.
+// open opens an archive by a request for the bytes at off; a negative off counts from the end.
 func (s *cloudStore) open(ctx context.Context, key string, off int64) (*object, error) {
 	ctx = s.counted(ctx)
 	o := s.newObject(ctx, key, Attributes{})
@@ -49,11 +50,11 @@ func (s *cloudStore) open(ctx context.Context, key string, off int64) (*object, 
 	return o, nil
 }
 
-// openTries is how often Open looks again at an object that was empty by the first request and
-// is not by the second.
+// openTries is how often Open retries for an object that is empty in the first request but not
+// in the second.
 const openTries = 5
 
-// first makes the first request, and has its answer fetched.
+// first makes the first request, and starts fetching its answer.
 func (o *object) first(off int64) error {
 	_, err := o.s.name(o.info.Key)
 	if err == nil {
@@ -64,7 +65,7 @@ func (o *object) first(off int64) error {
 	}
 	for range openTries {
 		var body Body
-		body, err = again(o.s, o.ctx, "get", func(ctx context.Context) (Body, error) {
+		body, err = repeatFor(o.s, o.ctx, "get", func(ctx context.Context) (Body, error) {
 			return o.s.backend.Get(ctx, o.name, off, smallPart, "")
 		})
 		if err == nil {
@@ -84,15 +85,15 @@ func (o *object) first(off int64) error {
 	return o.s.believe(o.ctx, o.name, err)
 }
 
-// object is an archive that is being read, by requests for ranges.
+// object is an archive being read, by requests for ranges.
 type object struct {
 	s      *cloudStore
 	ctx    context.Context // of all requests
 	cancel context.CancelCauseFunc
-	caller context.Context // that of Open
+	caller context.Context // of Open
 	name   string
 	info   store.Info
-	kept   atomic.Pointer[part] // what the first request brings, until it was read once; the whole archive stays
+	kept   atomic.Pointer[part] // the part of the first request, until it was read once; kept if it is the whole archive
 	fetch  sync.WaitGroup       // of kept
 
 	mu     sync.Mutex
@@ -103,7 +104,7 @@ type object struct {
 // errClosed is the cause of the end of a reader's requests.
 var errClosed = fmt.Errorf("the archive: %w", fs.ErrClosed)
 
-// keep fetches what the answer to the first request brings.
+// keep fetches the body of the answer to the first request.
 func (o *object) keep(off int64, body *Body) {
 	end := min(off+smallPart, o.info.Size)
 	if off < 0 {
@@ -122,7 +123,7 @@ func (o *object) Info() store.Info { return o.info }
 
 // Close implements store.Object.
 func (o *object) Close() error {
-	o.cancel(errClosed) // also ends a Read that waits
+	o.cancel(errClosed) // also ends a waiting Read
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.ahead != nil && !o.closed {
@@ -147,7 +148,7 @@ func (o *object) Read(p []byte) (int, error) {
 	return n, o.fail(err)
 }
 
-// fail returns err in the shape of the errors of package store.
+// fail returns err in the form of the errors of package store.
 func (o *object) fail(err error) error {
 	switch {
 	case err == nil, err == io.EOF:
@@ -161,9 +162,9 @@ func (o *object) fail(err error) error {
 	return o.s.fail(o.caller, "read", o.info.Key, err)
 }
 
-// fill fetches len(buf) bytes from off, pinned to the revision that was opened, and returns how
-// many came. It resumes where the connection broke, as long as there is progress. body, if there
-// is one, is the answer to a request that was made already.
+// fill fetches len(buf) bytes from off, pinned to the opened revision, and returns the number
+// of bytes received. It resumes where the connection broke, as long as there is progress.
+// body, if not nil, is the answer to a request already made.
 func (o *object) fill(off int64, buf []byte, body *Body) (n int, err error) {
 	ctx := Operation(o.ctx, "get")
 	defer o.s.watch(ctx)()
@@ -181,14 +182,14 @@ func (o *object) fill(off int64, buf []byte, body *Body) (n int, err error) {
 		switch why := o.s.refusal(err).Meaning; {
 		case why == Changed, why == NotFound, why == OutOfRange:
 			return n, replaced("read", o.info.Revision, err)
-		case failures == tries || !why.Again() || !b.wait(ctx):
+		case failures == tries || !why.Retryable() || !b.wait(ctx):
 			return n, err
 		}
 	}
 	return n, nil
 }
 
-// fillOnce makes one request, and reads what comes.
+// fillOnce makes one request, and reads its answer.
 func (o *object) fillOnce(ctx context.Context, off int64, buf []byte, body *Body) (n int, err error) {
 	defer Guard(&err)
 	if body == nil {
@@ -209,7 +210,7 @@ func (o *object) fillOnce(ctx context.Context, off int64, buf []byte, body *Body
 	return n, err
 }
 
-// ReadAt implements io.ReaderAt. Several calls at once are several requests at once.
+// ReadAt implements io.ReaderAt. Concurrent calls make concurrent requests.
 func (o *object) ReadAt(p []byte, off int64) (n int, err error) {
 	switch {
 	case off < 0:
@@ -225,7 +226,7 @@ func (o *object) ReadAt(p []byte, off int64) (n int, err error) {
 	}
 	if kept := o.kept.Load(); kept != nil && off >= kept.off && off+int64(len(p)) <= kept.off+int64(len(kept.buf)) {
 		if n, err = kept.read(p, off); len(p) == len(kept.buf) && int64(len(p)) < o.info.Size {
-			o.kept.Store(nil) // the reader has all of it
+			o.kept.Store(nil) // the reader has read all of it
 		}
 	} else {
 		n, err = o.fill(off, p, nil)
@@ -236,17 +237,17 @@ func (o *object) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, eof
 }
 
-// part is a range of an archive that is being fetched.
+// part is a range of an archive being fetched.
 type part struct {
 	off  int64
 	buf  []byte
 	done chan struct{} // closed when the fields below are set
-	n    int           // bytes of buf that came
-	err  error         // why no more did
+	n    int           // bytes of buf received
+	err  error         // why it is incomplete
 }
 
 // read waits for the part, and fills dst from offset off of the archive.
-// Preconditions: all of it lies in the part.
+// Preconditions: dst is within the part.
 func (p *part) read(dst []byte, off int64) (int, error) {
 	<-p.done
 	n := copy(dst, p.buf[min(int(off-p.off), p.n):p.n])

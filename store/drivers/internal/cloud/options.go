@@ -13,8 +13,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Option refuses the values that an option of a URL cannot have. Nil takes any. Its
-// error never shows the value: that could be a secret in the wrong place.
+// Option refuses invalid values of a URL's option. Nil accepts any. Its error never shows the
+// value, which could be a misplaced secret.
 type Option func(value string) error
 
 // Text is an option with a value.
@@ -39,7 +39,7 @@ func IsYes(value string) bool {
 	return yes && err == nil
 }
 
-// Address is an option that is where a server is.
+// Address is an option with a server's address.
 func Address(value string) error {
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {
@@ -48,12 +48,11 @@ func Address(value string) error {
 	return nil
 }
 
-// optionName is what the name of an option looks like. What looks otherwise can be a
-// secret without a name.
+// optionName matches the name of an option. Anything else may be a secret without a name.
 var optionName = regexp.MustCompile(`^[A-Za-z_]{1,32}$`)
 
-// ParseOptions splits the options of u, of which there are these. never says of others
-// what to do instead.
+// ParseOptions splits the options of u. known are the valid options; never says for some
+// others what to do instead.
 func ParseOptions(u store.URL, known map[string]Option, never map[string]string) (url.Values, error) {
 	query, err := url.ParseQuery(u.Query)
 	if err != nil {
@@ -70,7 +69,7 @@ func ParseOptions(u store.URL, known map[string]Option, never map[string]string)
 		case !ok:
 			return nil, BadURL(u, fmt.Errorf("unknown option %q", name), "those of "+u.Scheme+" are "+names)
 		case len(values) > 1:
-			return nil, BadURL(u, fmt.Errorf("the option %q is there %d times", name, len(values)), "leave one")
+			return nil, BadURL(u, fmt.Errorf("the option %q occurs %d times", name, len(values)), "leave one")
 		case check == nil:
 		default:
 			err = check(values[0])
@@ -82,13 +81,13 @@ func ParseOptions(u store.URL, known map[string]Option, never map[string]string)
 	return query, nil
 }
 
-// BadURL is the error for the options of u, or for what belongs to them.
+// BadURL is the error for the options of u, or related settings.
 func BadURL(u store.URL, cause error, todo string) error {
 	bucket := store.URL{Scheme: u.Scheme, Bucket: u.Bucket}
 	return &store.Error{Op: "open", Object: bucket.String(), Kind: store.ErrURL, Cause: cause, Todo: todo}
 }
 
-// OneLine makes a message of others fit for a line.
+// OneLine makes a foreign message fit for one line.
 func OneLine(s string) string {
 	const most = 600 // bytes
 	if s = strings.Join(strings.Fields(s), " "); len(s) > most {

@@ -22,7 +22,7 @@ func TestParseOptions(t *testing.T) {
 		"hidden+token/1=":               "not name=value",
 		"hidden==":                      "not name=value",
 		"colour=hidden":                 `unknown option "colour"`,
-		"text=hidden&text=hidden":       `"text" is there 2 times`,
+		"text=hidden&text=hidden":       `"text" occurs 2 times`,
 		"text=":                         `"text": it has no value`,
 		"yes=hidden":                    `"yes": write true or false`,
 		"address=hidden":                `"address": write https://host`,

@@ -12,28 +12,28 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// A bucket whose server ignores conditions lets two commits overwrite each other and says
-// nothing. So before the first request of each kind that changes a bucket, its conditions are
-// tried on an object of our own; what was found to hold is known for the life of the process,
-// and for a day to others, see known.go.
+// A bucket whose server ignores conditions silently lets two commits overwrite each other. So
+// before the first request of each kind that changes a bucket, its conditions are tested on a
+// scratch object; a positive result is valid for the life of the process, and for a day for
+// others, see known.go.
 
-// probed is what is known of the buckets that this process has written to.
+// probed is the state of the buckets that this process has written to.
 var probed struct {
 	sync.Mutex
 	buckets map[string]*bucketProbe // by endpoint and bucket; guarded by the mutex
 }
 
-// bucketProbe is what is known of one bucket.
+// bucketProbe is the state of one bucket.
 type bucketProbe struct {
-	turn  chan struct{} // holds one while it is free; guards holds
-	holds map[Kind]bool // conditions that were seen to hold
+	turn  chan struct{} // holds an element while free; guards holds
+	holds map[Kind]bool // conditions that were tested and hold
 	lacks sync.Map      // kinds of requests that the bucket refuses
 }
 
 // place identifies the bucket of s.
 func (s *cloudStore) place() string { return s.backend.Endpoint() + " " + s.backend.Bucket() }
 
-// probeOf returns what is known of the bucket of s.
+// probeOf returns the state of the bucket of s.
 func (s *cloudStore) probeOf() *bucketProbe {
 	probed.Lock()
 	defer probed.Unlock()
@@ -50,14 +50,14 @@ func (s *cloudStore) probeOf() *bucketProbe {
 	return p
 }
 
-// lacks notes that the bucket refuses a kind of request.
+// lacks records that the bucket refuses a kind of request.
 func (s *cloudStore) lacks(kind Kind) { s.probeOf().lacks.Store(kind, true) }
 
-// scratchTries is how often a probe is made whose requests had no answer.
+// scratchTries is how often a probe is made if its requests get no answer.
 const scratchTries = 3
 
-// probe sees that the bucket honours the conditions of a kind of request, beside the object of
-// a name. ErrNotConditional if it does not, or, for a copy, errors.ErrUnsupported.
+// probe verifies that the bucket honours the conditions of a kind of request, beside the
+// object of a name. ErrNotConditional if it does not, or, for a copy, errors.ErrUnsupported.
 func (s *cloudStore) probe(ctx context.Context, kind Kind, name string) error {
 	p := s.probeOf()
 	if _, lacks := p.lacks.Load(kind); lacks {
@@ -80,7 +80,7 @@ func (s *cloudStore) probe(ctx context.Context, kind Kind, name string) error {
 	b := s.backoff()
 	for n := 1; ; n++ {
 		err := s.tryConditions(ctx, kind, name)
-		definite := err == nil || errors.Is(err, store.ErrNotConditional) || !s.refusal(err).Meaning.Again()
+		definite := err == nil || errors.Is(err, store.ErrNotConditional) || !s.refusal(err).Meaning.Retryable()
 		switch {
 		case err == nil:
 			p.holds[kind] = true
@@ -97,14 +97,14 @@ func (s *cloudStore) probe(ctx context.Context, kind Kind, name string) error {
 	}
 }
 
-// uncopied is the error of a copy that the cloud refuses: the bytes can go another way.
+// uncopied is the error of a copy that the cloud refuses: the bytes can be sent instead.
 func uncopied(err error) error {
 	return fmt.Errorf("%w: %v", errors.ErrUnsupported, err) //nolint:errorlint // shown, not matched
 }
 
-// tryConditions tries them on a new scratch object, which has been replaced once, and removes
-// it: a request that should only create is to be refused, and one that should only replace the
-// first revision. One that replaces the second is the other half of the proof.
+// tryConditions tests conditions on a new scratch object, which has been replaced once, and
+// removes it: a request that may only create must be refused, and so must one that may only
+// replace the first revision. One that may replace the second must succeed.
 func (s *cloudStore) tryConditions(ctx context.Context, kind Kind, name string) (err error) {
 	t := &scratch{s: s, ctx: ctx, name: scratchName(name)}
 	defer func() { err = errors.Join(err, t.remove()) }()
@@ -145,8 +145,8 @@ func (s *cloudStore) tryConditions(ctx context.Context, kind Kind, name string) 
 	return nil
 }
 
-// scratchName returns a name in the directory of another, or in one above it where that would
-// be too long.
+// scratchName returns a name in the directory of another, or in a parent if that would be too
+// long.
 func scratchName(name string) string {
 	own := ".workdir-probe-" + rand.Text()[:16]
 	for {
@@ -158,12 +158,12 @@ func scratchName(name string) string {
 	}
 }
 
-// scratch is an object on which conditions are tried.
+// scratch is an object on which conditions are tested.
 type scratch struct {
 	s    *cloudStore
 	ctx  context.Context // of the probe
 	name string
-	n    int // writes so far, so that no two are equal
+	n    int // writes so far, to make them distinct
 }
 
 func (t *scratch) content() []byte {
@@ -178,7 +178,7 @@ func (t *scratch) put(cond Condition) (Attributes, error) {
 	return a, err
 }
 
-// upload makes the object of one part, which is copied from src where there is one.
+// upload makes the object of one part, which is copied from src unless that is nil.
 func (t *scratch) upload(cond Condition, src *Source) (a Attributes, err error) {
 	defer Guard(&err)
 	u, err := t.s.backend.Upload(Operation(t.ctx, "upload"), t.name, cond, src)
@@ -199,7 +199,7 @@ func (t *scratch) upload(cond Condition, src *Source) (a Attributes, err error) 
 	return a, err
 }
 
-// wantRefusal is nil where err says that a condition does not hold.
+// wantRefusal returns nil if err says that a condition does not hold.
 func (t *scratch) wantRefusal(err error, kind Kind, what string) error {
 	switch {
 	case err == nil:
@@ -223,13 +223,12 @@ func (t *scratch) refused(err error) error {
 	return err
 }
 
-// doubled is the refusal of a change to a scratch object because of its revision, which says
-// nothing of conditions and nothing of the archive: nobody else knows the object, so what
-// changed it was most likely a copy of a request of ours, which a load balancer or proxy had
-// sent before.
+// doubled is the refusal of a change to a scratch object because of its revision. It proves
+// nothing about conditions or the archive: the object is private, so most likely a duplicate
+// of our own request, sent by a load balancer or proxy, has changed it.
 func (t *scratch) doubled(err error) error {
 	return Means(Broken, "something on the way to the store sends requests twice, or its conditions never hold; try again, and look with \"workdir-mount doctor\"",
-		fmt.Errorf("the scratch object %s, which nobody else knows, had changed: %w", t.name, err))
+		fmt.Errorf("the scratch object %s, which only this program uses, had changed: %w", t.name, err))
 }
 
 func notConditional(what string, err error) error {
@@ -243,7 +242,7 @@ func notConditional(what string, err error) error {
 	}
 }
 
-// remove removes the scratch object, whatever revision it has.
+// remove removes the scratch object, whatever its revision.
 func (t *scratch) remove() error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), abortTime)
 	defer cancel()

@@ -8,21 +8,21 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Sizes of transfers, in bytes. S3 takes at most 10,000 parts of at least 5 MiB (but the
+// Sizes of transfers, in bytes. S3 allows at most 10,000 parts of at least 5 MiB (except the
 // last), Azure 50,000 blocks.
 const (
 	smallPart   = store.AheadSize // 8 MiB
 	largePart   = 24 << 20
-	smallParts  = 2_000  // so many are small
-	maxParts    = 10_000 // what the most frugal cloud takes
-	UploadParts = 4      // parts of an upload in flight; half as many large ones, so that an upload of any size takes as much memory
+	smallParts  = 2_000  // number of small ones
+	maxParts    = 10_000 // the lowest limit of all clouds
+	UploadParts = 4      // parts of an upload in flight; half as many large ones, to bound the memory of any upload
 
 	// MaxSize is the largest archive that can be stored: 203.1 GiB.
 	MaxSize = smallParts*smallPart + (maxParts-smallParts)*largePart
 )
 
 // PartSize is the size of part n of an upload, from 1 on; the last one, and those in front of
-// a part that is copied, may be smaller.
+// a copied part, may be smaller.
 func PartSize(n int) int {
 	if n <= smallParts {
 		return smallPart
@@ -31,25 +31,25 @@ func PartSize(n int) int {
 }
 
 const (
-	// lingerTime is how long the parts under way may go on when an upload is given up. A part
-	// that is cut off can be stored by the cloud after the upload was aborted, and is then paid
-	// for until somebody finds it.
+	// lingerTime is how long parts in flight may continue when an upload is abandoned. The
+	// cloud may store an interrupted part after the upload was aborted, and then charges for
+	// it until somebody finds it.
 	lingerTime = 5 * time.Second
-	// abortTime is how long giving an upload up may take. It is not cut short by the caller's
-	// context, which is often why.
+	// abortTime is how long aborting an upload may take. It is independent of the caller's
+	// context, whose end is often the reason.
 	abortTime = 30 * time.Second
 )
 
-// sender sends the parts of one upload, several at once.
+// sender sends the parts of one upload, several concurrently.
 type sender struct {
 	s      *cloudStore
 	u      Upload
-	src    *Source         // of parts that are copied; may be nil
+	src    *Source         // of copied parts; may be nil
 	caller context.Context // of the write
-	ctx    context.Context // no part is begun or tried again once it has ended; the cause is the error of the first that failed
+	ctx    context.Context // no part is started or retried once it has ended; the cause is the first error
 	cancel context.CancelCauseFunc
-	slots  chan struct{} // holds one for each small part under way, and two for a large one
-	free   chan []byte   // buffers of parts that were sent
+	slots  chan struct{} // one element for each small part in flight, two for a large one
+	free   chan []byte   // buffers of sent parts
 	parts  sync.WaitGroup
 }
 
@@ -60,8 +60,8 @@ func newSender(ctx context.Context, s *cloudStore, u Upload, src *Source) *sende
 	return t
 }
 
-// send begins to send part n, waiting for a free place. p belongs to the sender from then on.
-// The error may be that of an earlier part.
+// send starts sending part n, once there is a free slot. It takes ownership of p. The error
+// may be that of an earlier part.
 func (t *sender) send(n int, p []byte) error {
 	places := 1
 	if PartSize(n) == largePart {
@@ -82,20 +82,21 @@ func (t *sender) send(n int, p []byte) error {
 	})
 }
 
-// copy begins to have the cloud copy a range of the source as part n.
+// copy starts a copy of a range of the source as part n, by the cloud.
 func (t *sender) copy(n int, off, end int64) error {
 	return t.start(1, "copy", func(ctx context.Context) error { return t.u.Copy(ctx, n, off, end) }, t.copied)
 }
 
 // copied returns the error of a copy: another archive is in the source's place, or
-// errors.ErrUnsupported. After a definite refusal this process does not try it again.
+// errors.ErrUnsupported. After a definite refusal this process does not try copies there any
+// more.
 func (t *sender) copied(err error) error {
 	if err == nil || store.ContextError(t.caller) != nil {
 		return err
 	}
 	switch m := t.s.refusal(err).Meaning; {
 	case m != Changed && m != NotFound && m != OutOfRange:
-		if !m.Again() {
+		if !m.Retryable() {
 			t.s.lacks(KindCopy)
 		}
 		return uncopied(err)
@@ -105,8 +106,8 @@ func (t *sender) copied(err error) error {
 	return replaced("copied", t.src.Revision, err)
 }
 
-// start begins a request in a goroutine of its own, once so many places are free. ended may
-// make another error of that of the request.
+// start starts a request in its own goroutine, once that many slots are free. ended may
+// replace the request's error.
 func (t *sender) start(places int, kind string, send func(context.Context) error, ended func(error) error) error {
 	for range places {
 		select {
@@ -117,7 +118,7 @@ func (t *sender) start(places int, kind string, send func(context.Context) error
 	}
 	n := tries
 	if cap(t.slots) == 1 {
-		n = 1 // the driver tries again what can be
+		n = 1 // the driver does all possible retries
 	}
 	t.parts.Go(func() {
 		if err := ended(t.s.repeat(t.ctx, kind, n, send)); err != nil {
@@ -130,7 +131,7 @@ func (t *sender) start(places int, kind string, send func(context.Context) error
 	return nil
 }
 
-// buffer returns room for part n.
+// buffer returns an empty buffer for part n.
 func (t *sender) buffer(n int) []byte {
 	select {
 	case buf := <-t.free:
@@ -142,13 +143,13 @@ func (t *sender) buffer(n int) []byte {
 	return make([]byte, 0, PartSize(n))
 }
 
-// wait waits until all parts are sent.
+// wait waits until all parts have been sent.
 func (t *sender) wait() error {
 	t.parts.Wait()
 	return t.err()
 }
 
-// err is why no more parts can be sent; nil if they can.
+// err returns why no more parts can be sent, or nil.
 func (t *sender) err() error {
 	if err := store.ContextError(t.caller); err != nil {
 		return err
@@ -156,8 +157,7 @@ func (t *sender) err() error {
 	return context.Cause(t.ctx)
 }
 
-// abort ends the upload. What cannot be removed now is the store's to remove, by a rule of
-// lifecycle.
+// abort ends the upload. Anything that cannot be removed now is left to a lifecycle rule.
 func (t *sender) abort() {
 	t.cancel(context.Canceled)
 	t.parts.Wait()

@@ -9,7 +9,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// shared are the backends that stores of this process share, by what they were opened with.
+// shared are the backends shared by stores of this process, by their identity.
 var shared struct {
 	sync.Mutex
 	backends map[string]*sharedBackend // guarded by the mutex
@@ -18,20 +18,19 @@ var shared struct {
 // sharedBackend is one of them.
 type sharedBackend struct {
 	mu        sync.Mutex
-	backend   Backend    // nil until it is open; guarded by mu
+	backend   Backend    // nil until open; guarded by mu
 	transport *Transport // guarded by mu
 }
 
-// environments begin the names of the variables that openers and SDKs look at.
+// environments are prefixes of the variables that openers and SDKs read.
 var environments = []string{"AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_", "CLOUDSDK_", "HOME", "HTTP", "http", "NO_PROXY", "no_proxy", "SSL_CERT_"}
 
-// Shared returns the store of a URL. Stores that were opened with the same bucket, options and
+// Shared returns the store of a URL. Stores opened with the same bucket, options and
 // environment share one backend, which open makes for the first of them: a worker opens a
-// workspace for each activity, and credentials and connections, some of which are slow to get
-// and rationed, are none of the activity's. Each store counts its own traffic.
-//
+// workspace for each activity, but credentials and connections, which can be slow to get and
+// rationed, should be reused. Each store counts its own traffic.
 // The backend lives as long as the process, or until its credentials are refused: the next
-// store then looks for them anew.
+// store then looks them up anew.
 func Shared(u store.URL, open func() (Backend, *Transport, error)) (store.Store, error) {
 	id := identity(u)
 	common := sharedOf(id)
@@ -61,7 +60,7 @@ func sharedOf(id string) *sharedBackend {
 	return shared.backends[id]
 }
 
-// identity is all that a backend is made from.
+// identity is everything that determines a backend.
 func identity(u store.URL) string {
 	environ := slices.DeleteFunc(os.Environ(), func(variable string) bool {
 		return !slices.ContainsFunc(environments, func(start string) bool { return strings.HasPrefix(variable, start) })
@@ -70,7 +69,7 @@ func identity(u store.URL) string {
 	return strings.Join(append([]string{u.Scheme, u.Bucket, u.Query}, environ...), "\x00")
 }
 
-// forget makes the next store of an id open a backend of its own.
+// forget makes the next store of an id open a new backend.
 func forget(id string) {
 	shared.Lock()
 	defer shared.Unlock()

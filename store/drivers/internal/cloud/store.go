@@ -11,26 +11,26 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// NewStore returns a store over a backend, which the store then owns. prefix comes before every
-// key: that of a bucket that shows a part of another. The backend's requests go through t; where
-// that is nil nothing is counted. No request is made.
+// NewStore returns a store over a backend, which the store then owns. prefix precedes every
+// key, for a bucket that is a part of another. The backend's requests go through t; if that is
+// nil they are not counted. No request is made.
 func NewStore(b Backend, prefix string, t *Transport) store.Store { return newStore(b, prefix, t) }
 
 func newStore(b Backend, prefix string, t *Transport) *cloudStore {
-	return &cloudStore{backend: b, prefix: prefix, transport: t, pause: firstPause, settle: settleTime, linger: lingerTime, waiting: waiting{silence: silenceTime}}
+	return &cloudStore{backend: b, prefix: prefix, transport: t, pause: firstPause, answerTime: answerTime, linger: lingerTime, waiting: waiting{silence: silenceTime}}
 }
 
 // cloudStore is a store.Store over a Backend.
 type cloudStore struct {
-	backend   Backend
-	prefix    string
-	transport *Transport    // nil if nothing is counted
-	traffic   traffic       // of this store
-	id        string        // of a backend that is shared; "" if it is this store's own
-	pause     time.Duration // before the first repetition
-	settle    time.Duration // for the answer to a final request
-	linger    time.Duration // for parts of an upload that is given up
-	waiting   waiting
+	backend    Backend
+	prefix     string
+	transport  *Transport    // nil if nothing is counted
+	traffic    traffic       // of this store
+	id         string        // of a shared backend; "" if it is this store's own
+	pause      time.Duration // before the first retry
+	answerTime time.Duration // for the answer to a final request
+	linger     time.Duration // for parts of an abandoned upload
+	waiting    waiting
 }
 
 var (
@@ -46,8 +46,8 @@ const (
 	maxName = 1024 // bytes of an object's name, on all clouds
 )
 
-// name returns the name of a key's object. It refuses the keys that store.ParseURL refuses,
-// and names that the cloud cannot have.
+// name returns the name of a key's object. It refuses keys that store.ParseURL refuses, and
+// names that are invalid in the cloud.
 func (s *cloudStore) name(key string) (string, error) {
 	name := s.prefix + key + suffix
 	if err := store.CheckKey(key); err != nil {
@@ -79,7 +79,7 @@ func (s *cloudStore) Stat(ctx context.Context, key string) (store.Info, error) {
 	return info(key, a), nil
 }
 
-// head asks for the attributes of a key's object.
+// head gets the attributes of a key's object.
 func (s *cloudStore) head(ctx context.Context, key string) (a Attributes, err error) {
 	name, err := s.name(key)
 	if err == nil {
@@ -88,12 +88,12 @@ func (s *cloudStore) head(ctx context.Context, key string) (a Attributes, err er
 	if err != nil {
 		return a, err
 	}
-	a, err = again(s, ctx, "head", func(ctx context.Context) (Attributes, error) { return s.backend.Head(ctx, name) })
+	a, err = repeatFor(s, ctx, "head", func(ctx context.Context) (Attributes, error) { return s.backend.Head(ctx, name) })
 	return a, s.believe(ctx, name, err)
 }
 
-// believe returns err, or, where that is "not found" and the bucket does not say that the
-// object would be seen, why not.
+// believe returns err, or, if that is "not found" but the object may just not be visible in
+// the bucket, the reason.
 func (s *cloudStore) believe(ctx context.Context, name string, err error) error {
 	if err == nil || s.refusal(err).Meaning != NotFound {
 		return err
@@ -131,19 +131,19 @@ func sorted(infos []store.Info) []store.Info {
 
 // ListPage implements store.Pager.
 func (s *cloudStore) ListPage(ctx context.Context, prefix, after string, n int) ([]store.Info, bool, error) {
-	r := PageRequest{Size: n + 1} // one more says whether there are more
+	r := PageRequest{Size: n + 1} // one more shows whether there are more
 	if after != "" {
 		after = s.prefix + after + suffix
 		r.Start = max(after, s.prefix+prefix)
 		if !strings.HasPrefix(r.Start, s.prefix+prefix) {
-			return nil, false, badKey(store.CheckPrefix(prefix)) // it is behind all of them
+			return nil, false, badKey(store.CheckPrefix(prefix)) // it sorts after all of them
 		}
 	}
 	infos, more, err := s.list(ctx, prefix, r, after, n)
 	return infos, more, err
 }
 
-// list lists the archives behind a name, n of them or, where n is 0, all. more says that there
+// list lists the archives after a name, n of them or, if n is 0, all. more reports that there
 // are others.
 func (s *cloudStore) list(ctx context.Context, prefix string, r PageRequest, after string, n int) (infos []store.Info, more bool, err error) {
 	ctx = s.counted(ctx)
@@ -153,11 +153,11 @@ func (s *cloudStore) list(ctx context.Context, prefix string, r PageRequest, aft
 	}
 	for more = true; err == nil && more; {
 		var page Page
-		page, err = again(s, ctx, "list", func(ctx context.Context) (Page, error) { return s.backend.Page(ctx, r) })
+		page, err = repeatFor(s, ctx, "list", func(ctx context.Context) (Page, error) { return s.backend.Page(ctx, r) })
 		for _, o := range page.Objects {
 			key, isArchive := strings.CutSuffix(strings.TrimPrefix(o.Name, s.prefix), suffix)
 			switch {
-			case !isArchive, key == prefix, strings.HasSuffix(key, "/"), o.Name <= after: // no key of ours is empty after a slash
+			case !isArchive, key == prefix, strings.HasSuffix(key, "/"), o.Name <= after: // our keys never end with a slash
 			case n > 0 && len(infos) == n:
 				return infos, true, nil
 			default:
@@ -176,7 +176,7 @@ func (s *cloudStore) list(ctx context.Context, prefix string, r PageRequest, aft
 	return nil, false, s.fail(ctx, "list", prefix, err)
 }
 
-// Traffic says what went over the network; see store.TrafficOf.
+// Traffic returns the network traffic; see store.TrafficOf.
 func (s *cloudStore) Traffic() store.Traffic {
 	if s.transport == nil {
 		return nil

@@ -14,20 +14,20 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// operation is what a request is made for. The requests of one operation after the first
-// count as retries.
+// operation is the purpose of a request. All requests of an operation after the first count as
+// retries.
 type operation struct {
 	kind    string   // as in store.Traffic
-	traffic *traffic // of the store that the operation is for; nil if nobody counts
+	traffic *traffic // of the operation's store; nil if not counted
 	sent    atomic.Int64
-	pulse   *pulse // shared with the operations within this one; nil if nobody watches
+	pulse   *pulse // shared with nested operations; nil if not watched
 }
 
 type operationKey struct{}
 
 // Operation returns a context for one operation of a kind, by the names of store.Traffic. The
-// store passes one to every method of a Backend; a method that makes more than one request that
-// is no retry asks for one more context for each.
+// store passes one to every method of a Backend; a method that makes several requests that are
+// not retries creates a context for each.
 func Operation(ctx context.Context, kind string) context.Context {
 	outer := operationOf(ctx)
 	op := &operation{kind: kind, traffic: outer.traffic, pulse: outer.pulse}
@@ -38,12 +38,12 @@ func Operation(ctx context.Context, kind string) context.Context {
 	return context.WithValue(ctx, operationKey{}, op)
 }
 
-// counted returns a context whose operations count for s, each with a pulse of its own.
+// counted returns a context whose operations count for s, each with its own pulse.
 func (s *cloudStore) counted(ctx context.Context) context.Context {
 	return context.WithValue(ctx, operationKey{}, &operation{kind: "other", traffic: &s.traffic})
 }
 
-// operationOf is the operation of a context; a new one of the kind "other" where there is none.
+// operationOf returns the operation of a context, or a new one of the kind "other".
 func operationOf(ctx context.Context) *operation {
 	if op, ok := ctx.Value(operationKey{}).(*operation); ok {
 		return op
@@ -77,12 +77,12 @@ func (t *traffic) add(kind string, more store.Requests) {
 	t.byKind[kind] = sum
 }
 
-// Transport carries the requests of stores: it gives up a connection that is stalled, and
-// counts. Drivers put it beneath their SDK's HTTP client.
+// Transport carries and counts the requests of stores, and drops stalled connections. Drivers
+// put it beneath their SDK's HTTP client.
 type Transport struct {
 	base    http.RoundTripper
 	stall   time.Duration
-	traffic traffic // of all stores, and what the SDK asks by itself
+	traffic traffic // of all stores, and of the SDK's own requests
 }
 
 // NewTransport returns a Transport over base, which has the user's proxies and certificates;
@@ -94,7 +94,7 @@ func NewTransport(base http.RoundTripper) *Transport {
 	return &Transport{base: base, stall: stallTime}
 }
 
-// stallTime is how long a request may be under way without a byte in either direction.
+// stallTime is how long a request may go without a byte in either direction.
 const stallTime = time.Minute
 
 // DefaultTransport is the standard library's transport, tuned by [Tune].
@@ -106,8 +106,8 @@ func DefaultTransport() *http.Transport {
 	return Tune(t.Clone())
 }
 
-// Tune makes t fit for parts in parallel: it keeps as many connections as there are parts, and
-// decompresses nothing. It returns t.
+// Tune configures t for parallel parts: it keeps as many connections as there are parts, and
+// does not decompress. It returns t.
 func Tune(t *http.Transport) *http.Transport {
 	t.MaxIdleConnsPerHost = max(t.MaxIdleConnsPerHost, 4*(UploadParts+store.AheadReads))
 	t.MaxIdleConns = 0
@@ -116,17 +116,17 @@ func Tune(t *http.Transport) *http.Transport {
 	return t
 }
 
-// CloseIdleConnections closes the connections that no request uses.
+// CloseIdleConnections closes unused connections.
 func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
 
-// Traffic returns what went through t so far.
+// Traffic returns the traffic through t so far.
 func (t *Transport) Traffic() store.Traffic { return t.traffic.sum() }
 
-// count adds to what went over the network for an operation.
+// count adds to the traffic of an operation.
 func (t *Transport) count(op *operation, more store.Requests) {
 	t.traffic.add(op.kind, more)
 	if more.Sent+more.Received > 0 {
@@ -165,8 +165,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// stalledError says for how long a connection carried no byte. It is a net.Error, so that
-// SDKs try again.
+// stalledError is how long a connection carried no byte. It is a net.Error, so that SDKs
+// retry.
 type stalledError time.Duration
 
 func (e stalledError) Error() string { return fmt.Sprintf("stalled: no byte for %v", time.Duration(e)) }
@@ -182,7 +182,7 @@ type exchange struct {
 	timer  *time.Timer // runs while a byte is expected
 }
 
-// request returns the body of the request as one that is watched.
+// request returns the body of the request, wrapped to be watched.
 func (x *exchange) request(b io.ReadCloser) io.ReadCloser {
 	if b == nil || b == http.NoBody {
 		return b
@@ -190,7 +190,7 @@ func (x *exchange) request(b io.ReadCloser) io.ReadCloser {
 	return &body{b, x, true}
 }
 
-// explain returns err, or, where the request was stalled, that.
+// explain returns err, or a stalledError if the request was stalled.
 func (x *exchange) explain(err error) error {
 	if stalled, ok := errors.AsType[stalledError](context.Cause(x.ctx)); ok && err != io.EOF {
 		return stalled
@@ -198,8 +198,8 @@ func (x *exchange) explain(err error) error {
 	return err
 }
 
-// body is what is sent or received. The time between two Reads of what is received is the
-// reader's.
+// body is a sent or received body. The time between two Reads of a received one belongs to the
+// reader.
 type body struct {
 	io.ReadCloser
 	x    *exchange

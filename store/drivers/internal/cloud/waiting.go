@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	silenceTime = 2 * time.Second  // without a byte from or to the server before the log says so
+	silenceTime = 2 * time.Second  // without a byte from or to the server before it is logged
 	repeatTime  = 10 * time.Second // between two messages of one store
 )
 
-// waiting says in the log that a server does not answer.
+// waiting logs that a server does not answer.
 type waiting struct {
 	silence time.Duration // immutable
 
@@ -33,14 +33,15 @@ type pulse struct {
 // failure is the error of an HTTP request.
 type failure struct{ error }
 
-// beat notes that a byte was sent or received.
+// beat records that a byte was sent or received.
 func (p *pulse) beat() {
 	if p != nil {
 		p.moved.Store(time.Now().UnixNano())
 	}
 }
 
-// fail notes why an HTTP request had no answer, without its URL, which may hold a signature.
+// fail records why an HTTP request had no answer, without its URL, which may contain a
+// signature.
 func (p *pulse) fail(err error) {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
@@ -50,7 +51,7 @@ func (p *pulse) fail(err error) {
 	}
 }
 
-// silent returns for how long no byte has moved.
+// silent returns how long no byte has moved.
 func (p *pulse) silent() time.Duration { return time.Since(time.Unix(0, p.moved.Load())) }
 
 // watch logs at store.LevelWaiting while no byte of the operation of ctx moves, until ctx ends

@@ -10,17 +10,16 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Every write is a plan: Put is one of new bytes alone, Compose one that keeps ranges of the
-// archive that it replaces, CopyFrom one that keeps the whole of another archive. New bytes,
-// and ranges that the cloud cannot copy, go out in parts; what is one part in all is sent by
-// one Put.
+// Every write is a plan: that of Put has only new bytes, that of Compose keeps ranges of the
+// archive that it replaces, that of CopyFrom keeps the whole of another archive. New bytes,
+// and ranges that the cloud cannot copy, are sent in parts; a single part is sent by one Put.
 
 // Put implements store.Store.
 func (s *cloudStore) Put(ctx context.Context, key string, write func(io.Writer) error, opts *store.PutOptions) (store.Info, error) {
 	return s.write(ctx, "put", key, opts, func(w *writer) error { return w.new(write) })
 }
 
-// A plan is not worth the requests of an upload where its base is smaller than minComposed, or
+// A plan is not worth the requests of an upload if its base is smaller than minComposed, or
 // less than minKept of it is kept.
 const (
 	minComposed = 16 << 20 // bytes
@@ -87,7 +86,7 @@ func (s *cloudStore) CopyFrom(ctx context.Context, from store.Store, srcKey stri
 	})
 }
 
-// write makes an archive of what fill writes, and makes it visible.
+// write makes an archive from the output of fill, and makes it visible.
 func (s *cloudStore) write(ctx context.Context, op, key string, opts *store.PutOptions, fill func(*writer) error) (store.Info, error) {
 	if opts == nil {
 		opts = &store.PutOptions{}
@@ -115,7 +114,7 @@ func (s *cloudStore) writeOnce(ctx context.Context, key string, opts *store.PutO
 		return a, err
 	}
 	w := &writer{ctx: ctx, s: s, name: name, cond: Condition{opts.Replace}, n: 1}
-	done := false // also false where the caller's function panics
+	done := false // also false if the caller's function panics
 	defer func() {
 		if w.upload != nil && !done {
 			w.upload.abort()
@@ -141,22 +140,21 @@ func (s *cloudStore) writeOnce(ctx context.Context, key string, opts *store.PutO
 	return a, err
 }
 
-// writer cuts an archive into parts, the first of which waits until it is certain that there
-// is a second.
+// writer splits an archive into parts; it holds back the first until there is a second.
 type writer struct {
 	ctx  context.Context
 	s    *cloudStore
 	name string
 	cond Condition
 
-	buf    []byte // of the part that is being filled
+	buf    []byte // of the part being filled
 	n      int    // its number
 	size   int64  // of all so far, bytes
 	upload *sender
-	failed error // what a Write has returned; it does not write on
+	failed error // sticky error of Write
 }
 
-// new has a function of the caller write.
+// new adds the output of a function of the caller.
 func (w *writer) new(write func(io.Writer) error) error {
 	own := &struct{ io.Writer }{w}
 	err := write(own)
@@ -170,7 +168,7 @@ func (w *writer) new(write func(io.Writer) error) error {
 	return store.ContextError(w.ctx)
 }
 
-// ended is what a writer becomes that somebody keeps: it takes nothing.
+// ended replaces a writer after its use: it accepts nothing.
 type ended struct{}
 
 func (ended) Write([]byte) (int, error) { return 0, errors.New("written to after the end") }
@@ -195,8 +193,8 @@ func (w *writer) Write(p []byte) (int, error) {
 	return written, w.failed
 }
 
-// grow makes room for n more bytes: twice the room at a time, since a small archive should cost
-// no whole part, and from 1 MiB on all of limit, which leaves less behind.
+// grow makes room for n more bytes: it doubles the room, since a small archive should not cost
+// a whole part, and from 1 MiB on uses all of limit, which leaves less garbage.
 func grow(buf []byte, n, limit int) []byte {
 	const least, most = 64 << 10, 1 << 20
 	need := len(buf) + n
@@ -210,8 +208,8 @@ func grow(buf []byte, n, limit int) []byte {
 	return append(make([]byte, 0, room), buf...)
 }
 
-// keep takes a range of the source over: what the cloud can copy it copies, the rest is read
-// from base, and unsupported where base is nil.
+// keep adds a range of the source: the cloud copies as much as it can, the rest is read from
+// base, or errors.ErrUnsupported if base is nil.
 func (w *writer) keep(base store.Object, off, end int64) error {
 	for off < end {
 		from, to := w.upload.u.Kept(off, end, int64(len(w.buf)))
@@ -222,7 +220,7 @@ func (w *writer) keep(base store.Object, off, end int64) error {
 			err := w.new(func(own io.Writer) error {
 				return store.WritePlan(w.ctx, own, base, []store.Piece{{Off: off, Len: from - off}})
 			})
-			if errors.Is(err, store.ErrConflict) { // which is with the archive that is to be replaced
+			if errors.Is(err, store.ErrConflict) { // with the archive to be replaced
 				err = Means(Changed, "", errors.New(err.Error()))
 			}
 			if err != nil {
@@ -239,7 +237,7 @@ func (w *writer) keep(base store.Object, off, end int64) error {
 	return nil
 }
 
-// copies says how many bytes of a plan the cloud would copy, about.
+// copies estimates how many bytes of a plan the cloud would copy.
 func (w *writer) copies(plan []store.Piece) (sum int64) {
 	for _, p := range plan {
 		for off, end := p.Off, p.Off+p.Len; off < end; {
@@ -251,7 +249,7 @@ func (w *writer) copies(plan []store.Piece) (sum int64) {
 	return sum
 }
 
-// copy has the cloud copy a range as a part, behind the part that is being filled.
+// copy makes the cloud copy a range as a part, after the part being filled.
 func (w *writer) copy(from, to int64) error {
 	if len(w.buf) > 0 {
 		if err := w.next(); err != nil {
@@ -266,11 +264,11 @@ func (w *writer) copy(from, to int64) error {
 	return w.upload.copy(w.n-1, from, to)
 }
 
-// next sends the part that is being filled and begins another.
+// next sends the part being filled and begins another.
 func (w *writer) next() error {
 	switch {
 	case w.n < maxParts:
-	case w.upload != nil && w.upload.src != nil: // in parts that are all full it may well fit
+	case w.upload != nil && w.upload.src != nil: // it may fit if all parts are full
 		return errors.ErrUnsupported
 	default:
 		return &store.Error{Kind: store.ErrFull, Cause: fmt.Errorf("the archive is larger than %d bytes, the most that a cloud takes in parts", int64(MaxSize)), Todo: "keep less in the workspace"}
@@ -286,7 +284,7 @@ func (w *writer) next() error {
 	return err
 }
 
-// begin begins an upload of several parts, of which some may be copied from src.
+// begin begins an upload of several parts, some of which may be copied from src.
 func (w *writer) begin(src *Source) error {
 	kind := KindComplete
 	if src != nil {
@@ -295,7 +293,7 @@ func (w *writer) begin(src *Source) error {
 	if err := w.s.probe(w.ctx, kind, w.name); err != nil {
 		return err
 	}
-	u, err := again(w.s, w.ctx, "upload", func(ctx context.Context) (Upload, error) {
+	u, err := repeatFor(w.s, w.ctx, "upload", func(ctx context.Context) (Upload, error) {
 		return w.s.backend.Upload(ctx, w.name, w.cond, src)
 	})
 	if err != nil {
@@ -305,7 +303,7 @@ func (w *writer) begin(src *Source) error {
 	return nil
 }
 
-// end sends the last part of an archive that has several, and waits for all.
+// end sends the last part of a multi-part archive, and waits for all.
 func (w *writer) end() error {
 	if w.upload == nil {
 		return nil
