@@ -80,6 +80,9 @@ func (d *dir) makeHome() error {
 	if err != nil {
 		_ = unix.Unlinkat(d.fd, name+"/"+lockName, 0)
 		_ = unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR)
+		if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) {
+			return nil // another process was faster, and may have removed its home since
+		}
 		if _, serr := d.stat(homeName); serr == nil {
 			return nil // another process made it, and may have swept ours away
 		}
