@@ -38,7 +38,7 @@ type blamed struct {
 	RawPath []byte           `json:"rawPath,omitempty"` // the path if it is not UTF-8
 	Kind    workspace.Kind   `json:"kind"`
 	Commit  archive.CommitID `json:"commitId"`
-	Record  *loggedCommit    `json:"commit,omitempty"` // left out where the log has forgotten the commit
+	Record  *loggedCommit    `json:"commit,omitempty"` // absent if the log no longer has the commit
 }
 
 // blamedWorkspace is the output of blame --json.
