@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"strings"
 
@@ -118,36 +119,136 @@ type differ struct {
 	found       []Difference
 }
 
+// compare walks both trees in step, so that what is known to be the same costs no memory.
 func (d *differ) compare() ([]Difference, error) {
-	as, err := list(d.a.tree, d.at)
-	if err != nil {
+	if err := d.measure(); err != nil {
 		return nil, err
 	}
-	bs, err := list(d.b.tree, d.at)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range as {
-		d.total += e.Size
-	}
-	for len(as) > 0 || len(bs) > 0 {
+	nextA, stopA := iter.Pull2(d.walk(d.a))
+	defer stopA()
+	nextB, stopB := iter.Pull2(d.walk(d.b))
+	defer stopB()
+	a, errA, moreA := nextA()
+	b, errB, moreB := nextB()
+	for moreA || moreB {
+		if err := errors.Join(errA, errB, d.ctx.Err()); err != nil {
+			return nil, err
+		}
+		var err error
 		switch {
-		case len(bs) == 0 || len(as) > 0 && fs.ComparePaths(as[0].Path, bs[0].Path) < 0:
-			err = d.note(Difference{Path: as[0].Path, Change: Removed, A: &as[0].Entry}, &as[0], nil)
-			d.done += as[0].Size
-			as = as[1:]
-		case len(as) == 0 || as[0].Path != bs[0].Path:
-			err = d.note(Difference{Path: bs[0].Path, Change: Added, B: &bs[0].Entry}, nil, &bs[0])
-			bs = bs[1:]
+		case !moreB || moreA && fs.ComparePaths(a.path, b.path) < 0:
+			err = d.alone(Removed, &a)
+			a, errA, moreA = nextA()
+		case !moreA || a.path != b.path:
+			err = d.alone(Added, &b)
+			b, errB, moreB = nextB()
 		default:
-			err = d.pair(&as[0], &bs[0])
-			as, bs = as[1:], bs[1:]
+			if !d.known(&a, &b) {
+				err = d.both(&a, &b)
+			}
+			d.done += a.size()
+			a, errA, moreA = nextA()
+			b, errB, moreB = nextB()
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
 	return d.found, nil
+}
+
+// visited is a name that a walk is at.
+type visited struct {
+	tree *fs.Tree
+	path string
+	n    *fs.Inode // good until the walk goes on
+	attr fs.Attr
+}
+
+func (v *visited) size() int64 {
+	if kindOf(v.attr.Mode) != File {
+		return 0
+	}
+	return v.attr.Size
+}
+
+func (v *visited) listed() (*listed, error) {
+	e, err := entryOf(v.tree, v.path, v.n, v.attr)
+	return &listed{e, v.attr.Ino}, err
+}
+
+// errStopped ends a walk whose rest nobody wants.
+var errStopped = errors.New("stopped")
+
+// walk goes through what is to be compared of one side. An error is the last thing.
+func (d *differ) walk(l *loaded) iter.Seq2[visited, error] {
+	return func(yield func(visited, error) bool) {
+		err := l.tree.WalkFrom(d.at, func(path string, n *fs.Inode, a fs.Attr) error {
+			if path != "" && !yield(visited{l.tree, path, n, a}, nil) {
+				return errStopped
+			}
+			return nil
+		})
+		if err != nil && err != errStopped {
+			yield(visited{}, err)
+		}
+	}
+}
+
+// measure sums up what is to be compared, if somebody is told of the progress.
+func (d *differ) measure() error {
+	if d.opts.Progress == nil {
+		return nil
+	}
+	for v, err := range d.walk(d.a) {
+		if err != nil {
+			return err
+		}
+		d.total += v.size()
+	}
+	return nil
+}
+
+// known reports whether two of one path are known to be the same without reading content.
+func (d *differ) known(a, b *visited) bool {
+	if a.attr.Mode != b.attr.Mode {
+		return false
+	}
+	switch kindOf(a.attr.Mode) {
+	case Directory:
+		return true
+	case File:
+		return d.shared(a.attr.Ino, b.attr.Ino)
+	}
+	return false
+}
+
+// shared reports whether two archives are known to have the content of two files in common.
+func (d *differ) shared(a, b uint64) bool {
+	return d.a.image != nil && d.b.image != nil && d.a.image.Same(uint32(a-1), d.b.image, uint32(b-1))
+}
+
+// alone notes what one side has.
+func (d *differ) alone(change Change, v *visited) error {
+	e, err := v.listed()
+	if err != nil {
+		return err
+	}
+	if change == Added {
+		return d.note(Difference{Path: v.path, Change: Added, B: &e.Entry}, nil, e)
+	}
+	d.done += v.size()
+	return d.note(Difference{Path: v.path, Change: Removed, A: &e.Entry}, e, nil)
+}
+
+// both compares what both sides have.
+func (d *differ) both(a, b *visited) error {
+	x, errA := a.listed()
+	y, errB := b.listed()
+	if err := errors.Join(errA, errB); err != nil {
+		return err
+	}
+	return d.pair(x, y)
 }
 
 // pair compares two entries of one path.
@@ -172,7 +273,6 @@ func (d *differ) pair(a, b *listed) error {
 		}
 		differs(!same, "content")
 	}
-	d.done += a.Size
 	if what == nil {
 		return nil
 	}
@@ -195,7 +295,7 @@ func (d *differ) note(found Difference, a, b *listed) error {
 // sameContent compares two files of one size. It does not read common holes, nor content that
 // two archives are known to share.
 func (d *differ) sameContent(a, b *listed) (bool, error) {
-	if d.a.image != nil && d.b.image != nil && d.a.image.Same(uint32(a.ino-1), d.b.image, uint32(b.ino-1)) {
+	if d.shared(a.ino, b.ino) {
 		return true, nil
 	}
 	x, errA := d.a.file(a)
