@@ -17,17 +17,17 @@ import (
 // something else has changed it.
 var ErrInconsistent = errors.New("the overlay's upper directory was tampered with")
 
-// errNotThere is the ErrInconsistent of an origin that the tree does not have.
+// errNotThere is the ErrInconsistent for an origin that the tree does not have.
 var errNotThere = fmt.Errorf("%w: its origin is not in lower", ErrInconsistent)
 
 // Options are the options of Apply, Count and List. Nil stands for the zero value.
 type Options struct {
-	// Backing is the directory that upper and index are in. Apply needs it: the files
-	// that hold new content are adopted into it.
+	// Backing is the directory that contains upper and index. Apply needs it: it adopts the
+	// files with new content into it.
 	Backing *fs.BackingDir
 
-	// RootPerm are permission bits that the root was shown with though they are not
-	// its own; 0: none. A root that still has them keeps its own.
+	// RootPerm are permission bits with which the root was shown instead of its own; 0:
+	// none. A root that still has them keeps its own.
 	RootPerm uint32
 
 	// Warn is called once for each text, with the first path that it is about. It says
@@ -35,22 +35,23 @@ type Options struct {
 	Warn func(path, text string)
 }
 
-// Apply makes t what an overlay over it showed. upper and index are descriptors of its
-// upper directory and of the index in its work directory, -1 if there is none; nobody
-// changes them any more. t is as it was served: sealed, and not changed since. The root of
-// upper was made with the attributes and user.* extended attributes of the tree's.
+// Apply makes t what an overlay over it showed. upper and index are descriptors of the
+// overlay's upper directory and of the index in its work directory, or -1 if there is none;
+// nobody changes them any more. t is as it was served: sealed, and unchanged since. The
+// root of upper was made with the attributes and user.* extended attributes of the tree's
+// root.
 //
-// Content is adopted by renaming files out of upper, which is not to be used afterwards.
-// Afterwards t.Changes counts what was changed, and nothing where all is as it was. A
-// directory whose mtime alone is another one is no change: so are those in which something
+// Content is adopted by renaming files out of upper, which must not be used afterwards.
+// t.Changes then counts what has changed, and nothing if all is as before. A directory that
+// differs only in its mtime has not changed: that includes directories in which something
 // was made and removed again.
 //
-// What upper holds has found room there, so that none is missing in t: its limits of the Go
-// heap and of inodes are lifted.
+// Upper had room for everything in it, so nothing of it may be missing in t: t's limits of
+// the Go heap and of inodes are lifted.
 //
-// After an error t is not to be used, and nothing of it is to be stored. Errors, with the
-// path in their text: ErrInconsistent; *fs.TooLongError;
-// those of the tree, of the file system, and ctx's.
+// After an error t must not be used, and nothing of it may be stored. Errors, with the path
+// in their text: ErrInconsistent; *fs.TooLongError; those of the tree, of the file system,
+// and ctx's.
 func Apply(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) error {
 	if opts == nil || opts.Backing == nil {
 		return errors.New("apply upper: no backing directory to adopt files into")
@@ -60,10 +61,10 @@ func Apply(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) err
 	return newApplier(ctx, t, upper, opts, to).run(index)
 }
 
-// Copy makes t what an overlay over its like shows, as Apply does, and leaves upper as it is:
-// content is copied. t stands on what the overlay's lower shows, and is not that tree. Upper may
-// be in use; the caller finds out whether it was changed meanwhile, and then neither t nor the
-// error means anything.
+// Copy makes t what an overlay shows, as Apply does, but leaves upper as it is: it copies
+// content. t stands on the same content as the overlay's lower tree, but is another tree.
+// Upper may be in use; the caller finds out whether it was changed meanwhile, and then
+// neither t nor the error means anything.
 func Copy(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) error {
 	if opts == nil {
 		opts = &Options{}
@@ -73,10 +74,10 @@ func Copy(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) erro
 	return newApplier(ctx, t, upper, opts, to).run(index)
 }
 
-// Count returns what t.Changes would after Apply. It changes nothing, and t may be served
-// and upper be in use meanwhile: what vanishes while it looks is left out, and it is exact
-// when nothing changes. Base content is read only of a file that was copied up and has
-// its size and mtime still.
+// Count returns what t.Changes would return after Apply. It changes nothing, and t may be
+// served and upper be in use meanwhile: entries that disappear during the count are left
+// out. It is exact if nothing changes. It reads base content only of a file that was copied
+// up and still has its size and mtime.
 func Count(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) (fs.Changes, error) {
 	to := &counter{tree: t, names: map[uint64]int64{}, modified: map[uint64]int64{}}
 	if err := look(ctx, t, upper, index, opts, to); err != nil {
@@ -85,8 +86,8 @@ func Count(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) (fs
 	return to.sum(), nil
 }
 
-// List returns the paths that are different, as fs.Tree.ListChanges would after Apply. What
-// is said of Count holds for it too.
+// List returns the paths that differ, as fs.Tree.ListChanges would after Apply. Otherwise
+// it is like Count.
 func List(ctx context.Context, t *fs.Tree, upper, index int, opts *Options) ([]fs.PathChange, error) {
 	to := newLister(t)
 	if err := look(ctx, t, upper, index, opts, to); err != nil {
@@ -106,7 +107,8 @@ func look(ctx context.Context, t *fs.Tree, upper, index int, opts *Options, to t
 	return a.run(index)
 }
 
-// spot is a name in a directory, which is nil if it was created by a target that makes none.
+// spot is a name in a directory; the directory is nil if it was created by a target that
+// makes none.
 type spot struct {
 	dir  *fs.Inode
 	in   string // the path of the directory: of a name that goes away in the tree as it was, else in the final shape
@@ -115,18 +117,18 @@ type spot struct {
 
 func (s *spot) path() string { return fs.Join(s.in, s.name) }
 
-// target is what an applier does its work to.
+// target is what an applier applies the changes to.
 type target interface {
-	// detach takes away the name of n, which has a place in the final shape.
+	// detach removes the name of n, which has a place in the final shape.
 	detach(at spot, n *fs.Inode) error
-	// unlink removes a name of a file, and rmdir a directory that is empty by now.
+	// unlink removes a name of a file, and rmdir a directory that is empty by then.
 	unlink(at spot, n *fs.Inode) error
 	rmdir(at spot) error
 	// attach names n, which is e in upper, in the final shape. n is nil if create returned that.
 	attach(at spot, n *fs.Inode, e *entry) error
-	// create makes something new, and returns it with a reference, or nil.
+	// create makes a new inode, and returns it with a reference, or nil.
 	create(at spot, e *entry) (*fs.Inode, error)
-	// change carries out what is different of n.
+	// change applies the differences to n.
 	change(n *fs.Inode, e *entry, c *change) error
 	// setDirTime sets the mtime of a directory.
 	setDirTime(dir *fs.Inode, mtime fs.Time) error
@@ -141,11 +143,11 @@ type applier struct {
 	upper reader
 	opts  *Options
 	to    target
-	live  bool // upper is in use: what does not fit together is left out
+	live  bool // upper is in use: inconsistent entries are left out
 
 	root  *dir
 	dirs  map[uint64]*dir      // directories of the tree that have a place in the final shape
-	moved map[uint64]bool      // files of the tree that have a name there which is new
+	moved map[uint64]bool      // files of the tree that get a new name there
 	taken bits                 // files of the tree that an entry of upper stands for
 	links map[uint64]*fs.Inode // by number in upper, of files with several names; each with a reference, or nil
 
@@ -203,8 +205,8 @@ func (a *applier) release() {
 	}
 }
 
-// passable returns nil where upper is in use, for an error that says no more than that it
-// was changed meanwhile, or that a path is too long; else err with the path.
+// passable returns nil if upper is in use and the error only says that it was changed
+// meanwhile, or that a path is too long; otherwise err with the path.
 func (a *applier) passable(path string, err error) error {
 	if a.live && slices.ContainsFunc(changing, func(of error) bool { return errors.Is(err, of) }) {
 		return nil
@@ -212,10 +214,10 @@ func (a *applier) passable(path string, err error) error {
 	return named(path, err)
 }
 
-// changing are the errors of one who reads what others change.
+// changing are the errors that occur while others change upper.
 var changing = []error{ErrInconsistent, unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.ENODATA, unix.ESTALE, unix.EINVAL, unix.ENAMETOOLONG, io.ErrUnexpectedEOF}
 
-// named puts the path in front of an error that has none yet.
+// named adds the path to an error that has none yet.
 func named(path string, err error) error {
 	var has *pathError
 	var long *fs.TooLongError
@@ -245,7 +247,7 @@ func orNil(errno syscall.Errno) error {
 	return errno
 }
 
-// warn tells of text once.
+// warn reports a text once.
 func (a *applier) warn(path, text string) {
 	if a.opts.Warn != nil && !a.warned[text] {
 		a.warned[text] = true

@@ -11,15 +11,14 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// Open is not implemented, and so costs nothing after the
-// first: the kernel keeps the pages, sends neither OPEN nor RELEASE, and truncates
-// for O_TRUNC by SETATTR.
+// Open is not implemented, and so costs nothing after the first: the kernel keeps the
+// pages, sends neither OPEN nor RELEASE, and truncates for O_TRUNC by SETATTR.
 func (s *server) Open(*request, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { return fuse.ENOSYS }
 
-// killing calls change, which takes suid, sgid and security.capability from n if
-// kill is set. The kernel then drops what it knows of the size and the times, but
-// not of the mode (fs/fuse/file.c, fuse_write_update_attr), by which it would go on to
-// execute n with privileges: the notice makes it ask.
+// killing calls change, which takes suid, sgid and security.capability from n if kill is
+// set. The kernel then drops the size and the times that it knows, but not the mode
+// (fs/fuse/file.c, fuse_write_update_attr), and would go on executing n with privileges:
+// the notice makes it ask for the mode.
 func (s *server) killing(n *fs.Inode, kill bool, change func() syscall.Errno) syscall.Errno {
 	had := kill && s.tree.Privileged(n)
 	errno := change()
@@ -33,15 +32,16 @@ func (s *server) killing(n *fs.Inode, kill bool, change func() syscall.Errno) sy
 // keeps the inode.
 func (s *server) Release(*request, *fuse.ReleaseIn) fuse.Status { return fuse.OK }
 
-// Flush is not implemented: close writes dirty pages back, and reports what
-// failed, before it would ask (fs/fuse/file.c, fuse_flush).
+// Flush is not implemented: close has written dirty pages back, and reported what failed,
+// before it would send FLUSH (fs/fuse/file.c, fuse_flush).
 func (s *server) Flush(*request, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
 
-// Fsync is not implemented, for directories neither: fsync writes dirty pages and times back before it
-// would ask, and memory is as durable as it will be.
+// Fsync is not implemented, nor FsyncDir: fsync has written dirty pages and times back
+// before it would send FSYNC, and memory cannot become more durable.
 func (s *server) Fsync(*request, *fuse.FsyncIn) fuse.Status { return fuse.ENOSYS }
 
-// awaitContent has others go on, if what is done to the content of n may wait for a store.
+// awaitContent passes the request on if an operation on the content of n may wait for a
+// store.
 func (s *server) awaitContent(r *request, n *fs.Inode) {
 	if !s.tree.Local(n) {
 		r.passOn()
@@ -98,11 +98,10 @@ func (s *server) write(r *request, in *fuse.WriteIn, p []byte) (uint32, fuse.Sta
 	return uint32(count), status(errno)
 }
 
-// written is what comes after a WRITE. It notes where the kernel's writeback has lost
-// bytes. The write(2) that they came from has returned long ago, and nothing
-// makes the tool ask again. A frozen tree is one that was given up: it gets no more,
-// and has nothing to lose. EROFS alone does not tell: a disk that content has spilled
-// to says it too.
+// written handles the outcome of a WRITE. It records where the kernel's writeback has lost
+// bytes: the write(2) that they came from has returned long ago, and nothing makes the tool
+// ask again. A frozen tree is one that was given up: it gets no more, and has nothing to
+// lose. EROFS alone does not show that: a disk for spilled content may return it too.
 func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Status) (uint32, fuse.Status) {
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 && !s.has(fuse.CAP_WRITEBACK_CACHE) {
 		s.changed(in.NodeId) // attributes that were asked for before it, which the kernel would keep (fs/fuse/file.c, fuse_writepage_end)
@@ -114,7 +113,7 @@ func (s *server) written(in *fuse.WriteIn, count uint32, want int, st fuse.Statu
 	return count, st
 }
 
-// lose notes what of a WRITE from the cache was not written, and makes the kernel
+// lose records which part of a WRITE from the cache was not written, and makes the kernel
 // ask before the next write(2) to the file, see refuseMore.
 func (s *server) lose(in *fuse.WriteIn, done, want int64, st fuse.Status) {
 	n := s.tree.Get(in.NodeId)
@@ -123,8 +122,8 @@ func (s *server) lose(in *fuse.WriteIn, done, want int64, st fuse.Status) {
 		return
 	}
 	s.tree.Lose(n, int64(in.Offset)+done, want-done, cmp.Or(syscall.Errno(st), syscall.EIO))
-	if s.tree.Attr(n).Nlink > 0 { // one without names may be on its way out of the kernel, which waits for this answer
-		s.kernel.InodeNotify(in.NodeId, -1, 0) // drops the attributes; fails where it has none
+	if s.tree.Attr(n).Nlink > 0 { // a file without names may be on its way out of the kernel, which waits for this answer
+		s.kernel.InodeNotify(in.NodeId, -1, 0) // drops the attributes; fails if there are none
 	}
 }
 
@@ -140,15 +139,15 @@ func (s *server) modify(n *fs.Inode, kill bool, verb func() syscall.Errno) sysca
 	})
 }
 
-// unprivileged says whether a change of content that comes without a flag for it
-// (FALLOCATE, COPY_FILE_RANGE) is to clear suid and sgid. The kernel leaves that to
-// us, but does not say whether the caller has CAP_FSETID: root is taken to have it.
+// unprivileged reports whether a change of content without a flag for it (FALLOCATE,
+// COPY_FILE_RANGE) must clear suid and sgid. The kernel leaves that to us, but does not say
+// whether the caller has CAP_FSETID: root is assumed to have it.
 func (s *server) unprivileged(in *fuse.InHeader) bool {
 	return s.has(fuse.CAP_HANDLE_KILLPRIV_V2) && in.Uid != 0
 }
 
-// Fallocate leaves it to the tree which modes there are. The kernel has written
-// the range back where the mode gives bytes away.
+// Fallocate leaves the choice of modes to the tree. The kernel has written the range back
+// if the mode discards bytes.
 func (s *server) Fallocate(r *request, in *fuse.FallocateIn) fuse.Status {
 	n, st := s.inode(in.NodeId)
 	if st != fuse.OK {
@@ -192,11 +191,11 @@ func (s *server) CopyFileRange(r *request, in *fuse.CopyFileRangeIn, out *fuse.W
 	return status(errno)
 }
 
-// maxCopy bounds one COPY_FILE_RANGE, in bytes: its answer counts in 32 bits, and a
-// caller who is killed waits for it.
+// maxCopy limits one COPY_FILE_RANGE, in bytes: its answer has 32 bits, and a killed caller
+// waits for it.
 const maxCopy = 64 << 20
 
-// Ioctl knows no request. ENOSYS would be ENOTTY as well, once and for all.
+// Ioctl supports no request. ENOSYS would become ENOTTY too, but for good.
 func (s *server) Ioctl(*request, *fuse.IoctlIn) fuse.Status {
 	return fuse.Status(syscall.ENOTTY)
 }

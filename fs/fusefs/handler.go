@@ -12,9 +12,8 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// handler answers the requests of one connection, whatever carries them: it counts
-// them, refuses what the mount does not do, and catches panics. It is safe for
-// concurrent use.
+// handler answers the requests of one connection, whatever carries them: it counts them,
+// refuses what the mount does not do, and catches panics. It is safe for concurrent use.
 type handler struct {
 	server *server
 	tree   *fs.Tree
@@ -25,7 +24,7 @@ type handler struct {
 	counts [opCount]atomic.Uint64 // requests
 }
 
-// newHandler returns the operations on t as o wants them.
+// newHandler returns the operations on t for the options o.
 func newHandler(t *fs.Tree, o *Options) (*handler, error) {
 	wanted, off, err := o.features()
 	if err != nil {
@@ -53,7 +52,7 @@ func newHandler(t *fs.Tree, o *Options) (*handler, error) {
 	return h, nil
 }
 
-// handle answers the request r.in, and reports whether somebody waits for the answer,
+// handle answers the request r.in, and reports whether the kernel waits for the answer,
 // which is st and, if that is OK, what r has. The rest of r is scratch.
 func (h *handler) handle(r *request) (st fuse.Status, answered bool) {
 	if len(r.in) < headerSize {
@@ -87,7 +86,7 @@ func (h *handler) call(o op, operation *operation, r *request) (st fuse.Status) 
 	return operation.do(h.server, r)
 }
 
-// requestsIn is as how many requests r counts.
+// requestsIn returns as how many requests r counts.
 func requestsIn(o op, r *request) int {
 	if o == opBatchForget {
 		return len(forgets(r))
@@ -109,7 +108,7 @@ func (h *handler) recover(operation *operation, st *fuse.Status) {
 		"op", operation.name, "panic", r, "stack", string(debug.Stack()))
 }
 
-// stats are the requests so far by the operation's name, INTERRUPT and DESTROY aside,
+// stats returns the requests so far by the operation's name, without INTERRUPT and DESTROY,
 // which ask for nothing.
 func (h *handler) stats() map[string]uint64 {
 	m := make(map[string]uint64)
@@ -126,5 +125,5 @@ func (h *handler) stats() map[string]uint64 {
 	return m
 }
 
-// status is the one place where the tree's errors become FUSE's.
+// status is the only place where the tree's errors become FUSE's.
 func status(errno syscall.Errno) fuse.Status { return fuse.Status(errno) }

@@ -9,20 +9,19 @@ import (
 	"github.com/workdir/workdir/fs"
 )
 
-// cacheFor is how long the kernel may keep names, attributes and the absence of
-// names, in seconds: a year, which stands for ever. Only the kernel changes a
-// mounted tree, and it keeps its caches in step with its own changes.
+// cacheFor is how long the kernel may keep names, attributes and the absence of names, in
+// seconds: a year, which stands for forever. Only the kernel changes a mounted tree, and it
+// keeps its caches in step with its own changes.
 const cacheFor = 365 * 24 * 60 * 60
 
-// generation goes with every node id. An inode number belongs to one file for good, also
-// where the tree makes its inode anew, so one will do.
+// generation goes with every node id. An inode number belongs to one file for good, even if
+// the tree makes its inode anew, so one generation is enough.
 const generation = 1
 
-// server answers FUSE requests from a tree.
-// It is used behind a [handler] only.
+// server answers FUSE requests from a tree. It is used only behind a [handler].
 type server struct {
 	tree   *fs.Tree
-	wanted uint64 // capabilities that we ask for; immutable
+	wanted uint64 // capabilities that we request; immutable
 
 	readOnly bool // immutable; no atime changes
 	lower    bool // immutable; see Options.Lower
@@ -35,20 +34,20 @@ type server struct {
 	order writeOrder
 	gate  changeGate
 
-	removal atomic.Int64 // when a name was removed last, nanoseconds since 1970; see withRoom
+	removal atomic.Int64 // time of the last removal of a name, nanoseconds since 1970; see withRoom
 }
 
-// notifier is what we tell the kernel unasked. A call may make the kernel send
-// requests and wait for their answers.
+// notifier sends notices to the kernel. A call may make the kernel send requests and wait
+// for their answers.
 type notifier interface {
-	// InodeNotify makes the kernel drop pages of a node, and write them back first
-	// if they are dirty: WRITE requests must be served meanwhile, on other threads.
+	// InodeNotify makes the kernel drop pages of a node, and write them back first if they
+	// are dirty: WRITE requests must be served meanwhile, on other threads.
 	InodeNotify(node uint64, off, length int64) fuse.Status
 }
 
-// negotiated takes the capabilities that the kernel offered in INIT, and the way to
-// tell it something. A transport calls it once, before the first operation, and tells the
-// kernel of those that are returned.
+// negotiated takes the capabilities that the kernel offered in INIT, and the way to send it
+// notices. A transport calls it once, before the first operation, and sends the returned
+// capabilities to the kernel.
 func (s *server) negotiated(offered uint64, kernel notifier) (caps uint64) {
 	s.caps = s.wanted & offered
 	s.kernel = kernel
@@ -58,11 +57,11 @@ func (s *server) negotiated(offered uint64, kernel notifier) (caps uint64) {
 	return s.caps
 }
 
-// has tells whether the kernel and we have all of the capabilities.
+// has reports whether both the kernel and we have all of the capabilities.
 func (s *server) has(capabilities uint64) bool { return s.caps&capabilities == capabilities }
 
-// inode is the inode of a node id. The kernel holds a reference on every node that
-// it names, so ESTALE means that one of the two has miscounted.
+// inode returns the inode of a node id. The kernel holds a reference on every node that it
+// names, so ESTALE means that one side has miscounted.
 func (s *server) inode(node uint64) (*fs.Inode, fuse.Status) {
 	if n := s.tree.Get(node); n != nil {
 		return n, fuse.OK
@@ -76,9 +75,9 @@ func (s *server) entry(n *fs.Inode, out *fuse.EntryOut) {
 	setEntry(out, n.Ino(), &a, valid)
 }
 
-// attr returns the attributes of n for the kernel, and for how long it may keep them, in
-// seconds. The order matters: a file that changes from now on has to be among those
-// shown.
+// attr returns the attributes of n for the kernel, and how long the kernel may keep them,
+// in seconds. The order matters: a file that changes from now on must already be among
+// those shown.
 func (s *server) attr(n *fs.Inode) (a fs.Attr, valid uint64) {
 	s.shows(n.Ino())
 	a = s.tree.Attr(n)

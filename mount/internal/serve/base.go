@@ -15,11 +15,11 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// bases has the archives that are open because trees stand on them. All mounts of one
-// revision share one: its index, its cache, and what of it was fetched ahead.
+// bases holds the open archives on which trees stand. All mounts of one revision share one:
+// its index, its cache, and the parts that were fetched ahead.
 type bases struct {
 	cache  *readCache         // immutable
-	failed func(*base, error) // immutable; called with what keeps a base from being read
+	failed func(*base, error) // immutable; called with the error that makes a base unreadable
 
 	mu   sync.Mutex
 	open map[baseKey]*base // guarded by mu
@@ -37,42 +37,42 @@ type baseKey struct {
 // baseRequest is what a mount asks of its base.
 type baseRequest struct {
 	baseKey
-	stays        bool // the archive stays readable, though it be replaced
-	fetchAll     bool // the mount fetches all of it itself
+	stays        bool // the archive stays readable even if it is replaced
+	fetchAll     bool // the mount fetches the whole archive itself
 	newAheadFile func(size int64) (*aheadFile, error)
 }
 
-// base is an archive with an index that is open.
+// base is an open archive with an index.
 type base struct {
 	bases   *bases           // immutable
 	key     baseKey          // immutable
 	object  *openObject      // immutable
 	archive *archive.Archive // immutable
 	source  *archive.Source  // immutable
-	cache   ownCache         // immutable; what source keeps its segments in
-	ahead   *aheadFile       // immutable; nil: the archive stays readable, though it be replaced, or there is no room
-	stays   bool             // immutable; the archive stays readable, though it be replaced
-	work    sync.WaitGroup   // what is fetched ahead
+	cache   ownCache         // immutable; holds the segments of source
+	ahead   *aheadFile       // immutable; nil if the archive stays readable even if it is replaced, or if there is no room
+	stays   bool             // immutable; the archive stays readable even if it is replaced
+	work    sync.WaitGroup   // fetching ahead
 	life    context.Context  // immutable; ends when the base closes
 	end     context.CancelFunc
-	fetched atomic.Bool // all of it is kept
+	fetched atomic.Bool // the whole archive is kept
 
 	users int // guarded by bases.mu
 
 	mu  sync.Mutex
-	err error // guarded by mu; why it could not be read, last
+	err error // guarded by mu; why the last read failed
 }
 
-// openObject is an object whose reads end with stop, or, until it is kept, with the
-// operation that opened it.
+// openObject is an object whose reads are cancelled by stop or, until it is kept, by the
+// end of the operation that opened it.
 type openObject struct {
 	store.Object
 	stop   context.CancelFunc
 	unbind func() bool
-	end    atomic.Pointer[[]byte] // what holdEnd has read; nil otherwise
+	end    atomic.Pointer[[]byte] // the result of holdEnd; nil otherwise
 }
 
-// openTail opens the archive of u for reading what is touched. ErrNotExist as Store.Open.
+// openTail opens the archive of u for reading on demand. ErrNotExist as Store.Open.
 func openTail(ctx context.Context, s store.Store, u store.URL) (*openObject, error) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	unbind := context.AfterFunc(ctx, stop)
@@ -85,8 +85,8 @@ func openTail(ctx context.Context, s store.Store, u store.URL) (*openObject, err
 	return &openObject{Object: obj, stop: stop, unbind: unbind}, nil
 }
 
-// holdEnd reads the end of the archive, as archive.Open does, for all who read it next, until
-// dropEnd.
+// holdEnd reads the end of the archive, as archive.Open does, and keeps it for all later
+// reads until dropEnd.
 func (o *openObject) holdEnd() error {
 	end := make([]byte, min(o.Info().Size, archive.OpenRead))
 	if _, err := o.Object.ReadAt(end, o.Info().Size-int64(len(end))); err != nil && !errors.Is(err, io.EOF) {
@@ -96,7 +96,7 @@ func (o *openObject) holdEnd() error {
 	return nil
 }
 
-// dropEnd gives up what holdEnd has read. A nil object has nothing.
+// dropEnd drops what holdEnd has read. A nil object has nothing.
 func (o *openObject) dropEnd() {
 	if o != nil {
 		o.end.Store(nil)
@@ -114,7 +114,7 @@ func (o *openObject) ReadAt(p []byte, off int64) (int, error) {
 	return o.Object.ReadAt(p, off)
 }
 
-// keep has the object outlive the operation that opened it, unless that has ended.
+// keep lets the object outlive the operation that opened it, unless that has ended.
 func (o *openObject) keep(ctx context.Context) error {
 	if !o.unbind() {
 		return context.Cause(ctx)
@@ -122,7 +122,7 @@ func (o *openObject) keep(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the object. A nil one is closed.
+// Close closes the object, which may be nil.
 func (o *openObject) Close() {
 	if o == nil {
 		return
@@ -132,10 +132,10 @@ func (o *openObject) Close() {
 	_ = o.Object.Close() // it was only read
 }
 
-// acquire opens the archive that obj has, and takes obj over; or it returns the base
-// that others use already, or has opened meanwhile, and closes obj. The caller releases
-// it. An archive without an index is no base: then it is returned itself, and obj stays
-// the caller's, as it does with an error.
+// acquire opens the archive in obj and takes obj over; or it returns the base that others
+// already use, or have opened meanwhile, and closes obj. The caller releases the base. An
+// archive without an index is not a base: then the archive itself is returned, and obj
+// stays the caller's, as with an error.
 func (s *bases) acquire(ctx context.Context, want baseRequest, obj *openObject, opts *archive.ReaderOptions) (*base, *archive.Archive, error) {
 	key := want.baseKey
 	if b := s.use(key, nil); b != nil {
@@ -162,14 +162,14 @@ func (s *bases) acquire(ctx context.Context, want baseRequest, obj *openObject, 
 		b.close()
 		return other, nil, nil
 	}
-	if !want.fetchAll { // which is done by who asked for it
+	if !want.fetchAll { // the mount that asked for it does that itself
 		b.fetchAhead()
 	}
 	return b, nil, nil
 }
 
-// use returns the base of a key, with one more user; if there is none it is b, which
-// may be nil.
+// use returns the base of a key, with one more user; if there is none, it is b, which may
+// be nil.
 func (s *bases) use(key baseKey, b *base) *base {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +187,7 @@ func (s *bases) use(key baseKey, b *base) *base {
 	return b
 }
 
-// hold counts one more user of the base, who releases it. The caller has one already.
+// hold counts another user of the base, who releases it. The caller is a user already.
 func (b *base) hold() {
 	b.bases.mu.Lock()
 	defer b.bases.mu.Unlock()
@@ -208,7 +208,7 @@ func (b *base) release() {
 	}
 }
 
-// close ends what the base has.
+// close closes everything that the base has.
 func (b *base) close() {
 	b.end()
 	b.object.stop()
@@ -219,7 +219,7 @@ func (b *base) close() {
 	b.ahead.close()
 }
 
-// fail notes why the base cannot be read, and tells its mounts.
+// fail records why the base cannot be read, and tells its mounts.
 func (b *base) fail(err error) {
 	if b.life.Err() != nil { // which ends all reads
 		return
@@ -233,7 +233,7 @@ func (b *base) fail(err error) {
 	}
 }
 
-// opened is the archive; nil for a nil base.
+// opened returns the archive; nil for a nil base.
 func (b *base) opened() *archive.Archive {
 	if b == nil {
 		return nil
@@ -241,7 +241,7 @@ func (b *base) opened() *archive.Archive {
 	return b.archive
 }
 
-// revision is the object of the archive; nil for a nil base.
+// revision returns the object of the archive; nil for a nil base.
 func (b *base) revision() store.Object {
 	if b == nil {
 		return nil
@@ -249,7 +249,7 @@ func (b *base) revision() store.Object {
 	return b.object.Object
 }
 
-// lastError is why the base could not be read last; nil for a nil base.
+// lastError returns why the last read of the base failed; nil for a nil base.
 func (b *base) lastError() error {
 	if b == nil {
 		return nil
@@ -259,7 +259,7 @@ func (b *base) lastError() error {
 	return b.err
 }
 
-// status returns what a mount on the base shows of it; nil for a nil base.
+// status returns the base's part of the status of a mount on it; nil for a nil base.
 func (b *base) status() *wire.BaseStatus {
 	if b == nil {
 		return nil
@@ -271,8 +271,8 @@ func (b *base) status() *wire.BaseStatus {
 	return &wire.BaseStatus{Bytes: size, Here: b.source.Kept()}
 }
 
-// ReadPatience is how long one read of an archive may take before tools get EIO. Tests
-// wait for less.
+// ReadPatience limits how long one read of an archive may take before tools get EIO. Tests
+// use less.
 var ReadPatience = archive.DefaultPatience
 
 func (b *base) sourceOptions() *archive.SourceOptions {
@@ -283,12 +283,12 @@ func (b *base) sourceOptions() *archive.SourceOptions {
 	return opts
 }
 
-// aheadDelay is for how long a mount is open before the rest of its archive is fetched:
-// most commands have done their work by then, and have read what they needed.
+// aheadDelay is how long a mount is open before the rest of its archive is fetched: most
+// commands have finished by then, and have read what they needed.
 const aheadDelay = 2 * time.Second
 
-// fetchAhead reads the archive in the background, as far as there is room for it: where
-// the store keeps no replaced archives it may be gone later.
+// fetchAhead reads the archive in the background, as far as there is room for it: if the
+// store keeps no replaced archives, the archive may be gone later.
 func (b *base) fetchAhead() {
 	if b.ahead == nil {
 		return
@@ -319,9 +319,9 @@ func (b *base) prefetch(ctx context.Context, progress func(int64)) (all bool, er
 	return all, err
 }
 
-// fetchAll returns once all of the archive was read, its digests are right, and what may
-// be replaced in the store is kept. progress is called with the count of bytes. Errors:
-// ErrLimit where there is no room, that of reading, or ctx's.
+// fetchAll returns once the whole archive was read and verified against its digests and, if
+// it may be replaced in the store, is kept. It calls progress with the count of bytes.
+// Errors: ErrLimit if there is no room, that of reading, or ctx's.
 func (b *base) fetchAll(ctx context.Context, progress func(int64)) error {
 	if b.stays {
 		return b.archive.Verify(ctx, progress)

@@ -16,9 +16,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// close unmounts and, if the client says so, commits. A *BusyError leaves the
-// mount as it is, and close can be called again. After anything else the mount
-// is gone.
+// close unmounts and, if the client says so, commits. After a *BusyError the mount is as
+// before, and close can be called again. After any other outcome the mount is gone.
 func (h *hosted) close(ctx context.Context) (wire.Result, error) {
 	ctx, err := h.begin(ctx)
 	if err != nil {
@@ -80,8 +79,8 @@ func (h *hosted) withdrawAndCommit(ctx context.Context) (res wire.Result, err er
 	return res, err
 }
 
-// decide asks the client, once, whether the work is to be stored. Until then, however
-// long the unmount took, it can be marked. The client answers at once, or has ended.
+// decide asks the client, once, whether to store the work. Until then, however long the
+// unmount took, it can be marked. The client answers at once, or has ended.
 func (h *hosted) decide() (want wire.Decision, err error) {
 	err = h.server.conn.Call(context.Background(), wire.CallDecide, wire.MountID{ID: h.req.ID}, &want)
 	if err != nil {
@@ -90,10 +89,10 @@ func (h *hosted) decide() (want wire.Decision, err error) {
 	return want, err
 }
 
-// closeAgain is an error of close that leaves the mount as it was.
+// closeAgain is an error of close after which the mount is as before.
 type closeAgain struct{ error }
 
-// Unwrap returns the cause, whose text is that of the error.
+// Unwrap returns the cause, which has the same text.
 func (e closeAgain) Unwrap() error { return e.error }
 
 // mayCloseAgain reports whether close, which returned err, has left the mount as it was.
@@ -102,8 +101,8 @@ func mayCloseAgain(err error) bool {
 	return ok
 }
 
-// commit stores the tree as the successor of what was opened, and reports whether the
-// tree is what tools have left: if it is not, nothing of it is to be stored anywhere.
+// commit stores the tree as the successor of what was opened. It reports whether the tree
+// is what tools have left; if not, it must not be stored anywhere.
 // Preconditions: the barrier has been passed.
 func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Result) (taken bool, err error) {
 	changed, err := h.view.take(ctx)
@@ -126,7 +125,7 @@ func (h *hosted) commit(ctx context.Context, want wire.Decision, res *wire.Resul
 	return true, nil
 }
 
-// work is one commit on its way.
+// work is one commit in progress.
 type work struct {
 	want     wire.Decision
 	res      *wire.Result
@@ -134,7 +133,7 @@ type work struct {
 	progress *progress
 }
 
-// commitOn stores a tree as the successor of the archive that it was opened from.
+// commitOn stores a tree as the successor of the archive from which it was opened.
 func (h *hosted) commitOn(ctx context.Context, w *work, from *loaded) error {
 	empty := from.tree.Empty() && !h.req.KeepEmpty
 	next := from.log.Next(h.logRecord(w.want, w.changes, from))
@@ -175,13 +174,14 @@ func (h *hosted) commitOn(ctx context.Context, w *work, from *loaded) error {
 	return nil
 }
 
-// plan is how the tree becomes an archive with the log next: of ranges of what it stands
-// on, and of what is new. It holds the tree against every limit of a reader.
+// plan returns how the tree becomes an archive with the log next: from ranges of its base
+// and from new bytes. It checks the tree against every limit of a reader.
 func (h *hosted) plan(ctx context.Context, from *loaded, next *archive.Log, p *progress) ([]store.Piece, error) {
 	return h.planFor(ctx, from, next, p.report, h.req.Portable)
 }
 
-// planFor is plan for an archive that may or need not be portable. progress may be nil.
+// planFor is plan for an archive that may or may not have to be portable. progress may be
+// nil.
 func (h *hosted) planFor(ctx context.Context, from *loaded, next *archive.Log, progress func(int64), portable bool) ([]store.Piece, error) {
 	opts := &archive.WriterOptions{Portable: portable, Devices: h.req.Dev, Warn: h.warn, Progress: progress}
 	plan, err := archive.NewWriter(nil, opts).Plan(ctx, from.tree, from.base.opened(), next)
@@ -201,8 +201,8 @@ func (h *hosted) planFor(ctx context.Context, from *loaded, next *archive.Log, p
 	return pieces, nil
 }
 
-// put stores the commit. A panic after the client has agreed to the request that makes
-// it visible is ErrUnknown.
+// put stores the commit. A panic after the client has agreed to the request that makes it
+// visible is ErrUnknown.
 func (h *hosted) put(ctx context.Context, req *store.CommitRequest) (_ store.Info, err error) {
 	var agreed atomic.Bool
 	req.Before = func(ctx context.Context) error {
@@ -222,8 +222,8 @@ func (h *hosted) put(ctx context.Context, req *store.CommitRequest) (_ store.Inf
 	return store.Commit(ctx, h.store, h.req.URL.Key, req)
 }
 
-// commitError tells "nothing was stored" from the cases in which that is not
-// the word. cause is what is behind an error of reading the tree, if anything is.
+// commitError adds ErrCommit, "nothing was stored", unless err is a conflict or an unknown
+// outcome. cause is the cause of an error in reading the tree, if any.
 func commitError(err, cause error) error {
 	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrUnknown) {
 		return err
@@ -234,8 +234,8 @@ func commitError(err, cause error) error {
 	return fmt.Errorf("%w: %w", wire.ErrCommit, err)
 }
 
-// confirm asks the client whether the commit may be sent, and made visible. A client
-// that is gone does not answer, and that is a no.
+// confirm asks the client whether the commit may be sent and made visible. A client that is
+// gone does not answer, which means no.
 func (h *hosted) confirm(ctx context.Context) error {
 	if err := h.view.confirm(ctx); err != nil {
 		return err
@@ -243,7 +243,7 @@ func (h *hosted) confirm(ctx context.Context) error {
 	return h.server.conn.Call(ctx, wire.CallConfirm, wire.MountID{ID: h.req.ID}, nil)
 }
 
-// writtenPlan is a plan that reads the ranges of base and sends them as new bytes.
+// writtenPlan returns a plan that reads the ranges of base and sends them as new bytes.
 func writtenPlan(ctx context.Context, base store.Object, plan []store.Piece) []store.Piece {
 	return store.Written(func(w io.Writer) error { return store.WritePlan(ctx, w, base, plan) })
 }
@@ -259,9 +259,10 @@ func (h *hosted) logRecord(want wire.Decision, changes archive.Changes, from *lo
 	return rec
 }
 
-// newRecord is the record of an archive of the mount's work, on top of what was loaded.
+// newRecord returns the record of an archive of the mount's work, on top of what was
+// loaded.
 func (h *hosted) newRecord(id archive.CommitID, message string, changes archive.Changes, from *loaded) archive.Record {
-	hostname, _ := os.Hostname() // a record without a host is one
+	hostname, _ := os.Hostname() // a record without a host is valid
 	rec := archive.Record{
 		ID: id, Time: time.Now().UTC(), Tool: "workdir/" + version.String(), Host: hostname, Changed: changes,
 		Origin: h.req.Origin, Message: message, Command: h.req.Command, Opened: from.opened(),

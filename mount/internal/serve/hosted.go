@@ -15,8 +15,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// DetachPatience is how long the end of the server waits for an operation of a
-// mount that was cancelled.
+// DetachPatience is how long the end of the server waits for a cancelled operation of a
+// mount.
 const DetachPatience = 10 * time.Second
 
 // hosted is one mount in the server process.
@@ -25,19 +25,19 @@ type hosted struct {
 	req      wire.OpenRequest // immutable
 	dir      string           // immutable; req.Dir
 	opened   time.Time        // immutable
-	view     view             // set by newHosted, and again by the owner who opens; immutable once the mount is open
+	view     view             // set by newHosted, and again by the owner that opens; immutable once the mount is open
 	warnings warnings         // has its own lock
 	users    usersNote        // the owner's
-	discard  func()           // gives back what the mount has, once; see discardOnce
+	discard  func()           // returns everything that the mount has, once; see discardOnce
 
 	*ownership
 
-	// Set by the owner who opens, immutable until free.
+	// Set by the owner that opens, immutable until free.
 	record     host.Record
 	viewReason string // why the view is not another one
 	store      store.Store
 	url        store.URL   // the archive that is shown: the request's, or one of its versions
-	shared     *sharedTree // whose loaded is; nil if it is the mount's own
+	shared     *sharedTree // the owner of loaded; nil if the mount has its own
 	loaded                 // its tree changes with a plain directory, by the owner
 
 	resumed      *resumed          // set by the owner who opens; the checkpoint that the tree stands on, nil for none
@@ -55,7 +55,7 @@ func newHosted(s *server, req wire.OpenRequest) *hosted {
 func (h *hosted) open(ctx context.Context) error {
 	ctx, err := h.begin(ctx)
 	if err != nil {
-		h.discard() // the mountpoint is there already
+		h.discard() // the mountpoint already exists
 		return err
 	}
 	defer h.end()
@@ -75,7 +75,7 @@ func (h *hosted) open(ctx context.Context) error {
 	return nil
 }
 
-// prepare makes all that show needs.
+// prepare makes everything that show needs.
 func (h *hosted) prepare(ctx context.Context) (err error) {
 	defer panics.Catch("open", &err)
 	if err := h.server.noteSpill(h.req.Spill); err != nil {
@@ -93,7 +93,7 @@ func (h *hosted) prepare(ctx context.Context) (err error) {
 	return h.checkPresence(h.info.Revision != "" && h.rewound != archive.NoArchive)
 }
 
-// load opens the store and fills the tree, or finds one that is shared.
+// load opens the store and fills the tree, or finds a shared one.
 func (h *hosted) load(ctx context.Context) error {
 	var err error
 	if h.store, err = store.OpenBucket(ctx, h.req.URL); err != nil {
@@ -138,12 +138,12 @@ func (h *hosted) load(ctx context.Context) error {
 	return err
 }
 
-// loader gives what loads the mount's archive, for the mount alone.
+// loader returns a loader of the mount's archive, for the mount alone.
 func (h *hosted) loader() *loader {
 	return &loader{budget: &h.server.budget, bases: &h.server.bases, url: h.url, store: h.store, req: &h.req, warn: h.warn, progress: h.tellProgress}
 }
 
-// show shows the tree to tools, in the view that suits.
+// show shows the tree to tools, by the view that suits.
 func (h *hosted) show(ctx context.Context) (err error) {
 	defer panics.Catch("mount", &err)
 	if err := h.choose(); err != nil {
@@ -152,8 +152,8 @@ func (h *hosted) show(ctx context.Context) (err error) {
 	return h.showChosen(func() error { return h.showRecorded(ctx) })
 }
 
-// showRecorded shows the tree. The record is there before, for the process that may have
-// to clean up, and has the mount's device after it.
+// showRecorded shows the tree. It writes the record first, for the process that may have to
+// clean up, and adds the mount's device afterwards.
 func (h *hosted) showRecorded(ctx context.Context) (err error) {
 	if h.record, err = h.view.record(); err == nil {
 		h.record.ID, h.record.URL = h.req.ID, h.req.URL.Redacted()
@@ -184,8 +184,8 @@ func (h *hosted) recordError(err error) error {
 	return &host.Error{Path: h.dir, What: "write the record of the mount: " + err.Error()}
 }
 
-// watch tells the client when something else than close has ended the mount. A close
-// that runs is waited for: it may fail, and so leave a mount that has ended.
+// watch tells the client if something other than close has ended the mount. It waits for a
+// running close, which may fail and so leave a mount that has ended.
 func (h *hosted) watch() {
 	ended := h.view.ended()
 	if ended == nil {
@@ -196,13 +196,14 @@ func (h *hosted) watch() {
 	state := h.stateNow()
 	h.end()
 	if state == wire.StateMounted {
-		// Not a notification, which is dropped where the client does not keep up.
+		// This is not a notification, which would be dropped if the client does not keep
+		// up.
 		_ = h.server.conn.Call(context.Background(), wire.CallEnded, wire.MountID{ID: h.req.ID}, nil) // fails only with the connection
 	}
 }
 
-// poisonAfter poisons the tree if err is a panic, which may have left a lock of it
-// locked. The caller is the owner.
+// poisonAfter poisons the tree if err is a panic, which may have left a lock of it locked.
+// The caller is the owner.
 func (h *hosted) poisonAfter(err error) {
 	var p *panics.Error
 	if h.tree != nil && errors.As(err, &p) {
@@ -210,9 +211,9 @@ func (h *hosted) poisonAfter(err error) {
 	}
 }
 
-// discardOnce is discard: it ends the mount, which is not to be stored, or has been, and
-// has what it used freed once nobody owns it. The caller is the owner, but for detach,
-// which does not wait for another one for ever.
+// discardOnce is discard: it ends the mount, which will not be stored, or has been, and has
+// its resources freed once nobody owns it. The caller is the owner, or detach, which does
+// not wait forever for another owner.
 func (h *hosted) discardOnce() {
 	h.setState(wire.StateClosed)
 	h.view.drop()
@@ -245,7 +246,7 @@ func (h *hosted) freeTree() {
 	h.shared, h.base, h.tree, h.home, h.owned = nil, nil, nil, nil, nil
 }
 
-// detach is the end of a mount whose client is gone: nothing is stored.
+// detach ends a mount whose client is gone: nothing is stored.
 func (h *hosted) detach() {
 	ctx, cancel := context.WithTimeout(context.Background(), DetachPatience)
 	defer cancel()
@@ -271,8 +272,8 @@ func (h *hosted) status() wire.Status {
 	return st
 }
 
-// revoke is Mount.Revoke in the server. An unmount that runs goes on: the commit
-// behind it is refused by the client.
+// revoke is the server's part of Mount.Revoke. A running unmount continues: the client
+// refuses the commit after it.
 func (h *hosted) revoke() {
 	if !h.cancelIf(wire.StateCommitting, wire.ErrAbandoned) {
 		h.whileOpen(func(string) { h.view.freeze() })

@@ -16,17 +16,17 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// loaded is an archive in memory: what a mount shows.
+// loaded is an archive in memory: the content of a mount.
 type loaded struct {
-	info  store.Info   // of the archive; zero if there was none
+	info  store.Info   // of the archive; zero if there is none
 	log   *archive.Log // nil if it has none
-	base  *base        // what the tree stands on; nil if it was loaded
+	base  *base        // the base below the tree; nil if the tree was filled
 	tree  *fs.Tree     // nil if it could not be made
-	home  fs.Home      // where the tree's content goes; nil if none could be made
-	owned []io.Closer  // what goes with the tree, in the order of closing
+	home  fs.Home      // home of the tree's content; nil if none could be made
+	owned []io.Closer  // closed after the tree, the last one first
 
-	// rewound is the commit whose archive the tree is, or archive.NoArchive, where info and
-	// log are those of the newest archive and the tree is not; else "".
+	// rewound is the commit whose archive the tree is, or archive.NoArchive, if the tree is
+	// not that of the newest archive, to which info and log always belong; else "".
 	rewound archive.CommitID
 }
 
@@ -51,8 +51,8 @@ func (l *loader) open(ctx context.Context) (_ *openObject, err error) {
 	return obj, err
 }
 
-// load makes a tree of obj, which it takes over; nil stands for no archive. What it
-// gives is to be freed, also beside an error.
+// load makes a tree of obj, which it takes over; nil stands for no archive. The caller
+// frees the result, also beside an error.
 func (l *loader) load(ctx context.Context, obj *openObject) (c loaded, err error) {
 	defer panics.Catch("load", &err)
 	if obj == nil {
@@ -71,7 +71,8 @@ func (l *loader) load(ctx context.Context, obj *openObject) (c loaded, err error
 	return c, nil
 }
 
-// read has the tree stand on the archive, or, where that has no index, be filled from it.
+// read makes the tree stand on the archive or, if that has no index, fills it from the
+// archive.
 func (l *loader) read(ctx context.Context, obj *openObject, c *loaded) (err error) {
 	p := &progress{tell: l.progress, now: wire.Progress{Phase: wire.PhaseOpening, Total: c.info.Size}}
 	opts := l.readerOptions(p.report)
@@ -101,14 +102,14 @@ func (l *loader) read(ctx context.Context, obj *openObject, c *loaded) (err erro
 	return nil
 }
 
-// readerOptions are those of who reads the archive.
+// readerOptions returns the options for reading the archive.
 func (l *loader) readerOptions(progress func(int64)) *archive.ReaderOptions {
 	opts := &archive.ReaderOptions{Limits: l.budget.archiveLimits(), Devices: l.req.Dev, Warn: l.warn, Progress: progress}
 	if !l.req.KeepOwner {
 		opts.Owner = &fs.Owner{UID: l.req.UID, GID: l.req.GID}
 	}
 	_, step := l.req.Step()
-	opts.LostLog = !step // which must not be done again
+	opts.LostLog = !step // a step must not be done again
 	return opts
 }
 
@@ -119,7 +120,7 @@ func (l *loader) fetchAll(ctx context.Context, b *base, progress func(int64)) er
 	return nil
 }
 
-// fill reads all of an archive into a new tree.
+// fill reads the whole archive into a new tree.
 func (l *loader) fill(ctx context.Context, a *archive.Archive, c *loaded) (err error) {
 	if err := l.newTree(c); err != nil {
 		return err
@@ -156,20 +157,20 @@ func (l *loader) newTree(c *loaded) error {
 	return nil
 }
 
-// treeOptions are those of a tree that keeps so many bytes at most; 0 is no limit.
+// treeOptions returns the options of a tree with at most that many bytes; 0 is no limit.
 func (l *loader) treeOptions(maxBytes int64) *fs.Options {
 	return &fs.Options{MaxBytes: maxBytes, MaxInodes: l.req.MaxInodes, Heap: l.budget.heap, Owner: fs.Owner{UID: l.req.UID, GID: l.req.GID}}
 }
 
-// maxInodes is how many files and directories there may be.
+// maxInodes returns how many files and directories there may be.
 func (l *loader) maxInodes() int64 { return cmp.Or(l.req.MaxInodes, l.budget.heap.Inodes()) }
 
-// plainMemory is how much content on its way to a plain directory is kept in memory,
-// in bytes; there is a spill directory for the rest.
+// plainMemory is how much content on its way to a plain directory is kept in memory, in
+// bytes; a spill directory takes the rest.
 const plainMemory = 64 << 20
 
-// newHome gives the home of the tree's content. A limit of the mount's own is the
-// size of a home of its own.
+// newHome returns the home of the tree's content. A mount with a limit of its own gets a
+// home of that size.
 func (l *loader) newHome(c *loaded) (home fs.Home, err error) {
 	switch {
 	case l.req.View == wire.ViewPlain:
@@ -194,8 +195,8 @@ func (l *loader) newHome(c *loaded) (home fs.Home, err error) {
 	return home, nil
 }
 
-// maxBytes is the limit that the tree keeps. Beyond it is the disk where there is
-// a spill directory.
+// maxBytes returns the limit that the tree enforces. With a spill directory, the disk takes
+// what is beyond it.
 func (l *loader) maxBytes() int64 {
 	switch {
 	case l.req.Spill != "":
@@ -213,10 +214,11 @@ func (c *loaded) ownHome(home fs.Home) {
 	}
 }
 
-// own has something closed after the tree, and before what was given to own earlier.
+// own registers c to be closed after the tree, and before everything that was registered
+// earlier.
 func (c *loaded) own(o io.Closer) { c.owned = append([]io.Closer{o}, c.owned...) }
 
-// opened is Record.Opened of a commit on top of what was opened.
+// opened returns Record.Opened of a commit on top of what was opened.
 func (c *loaded) opened() archive.CommitID {
 	switch {
 	case c.rewound != "":
@@ -242,7 +244,7 @@ func (c *loaded) free() {
 	}
 }
 
-// baseRequest is what the mount asks of the base of a revision.
+// baseRequest returns what the mount asks of the base of a revision.
 func (l *loader) baseRequest(rev store.Revision) baseRequest {
 	return baseRequest{
 		baseKey: baseKey{l.url, string(l.req.MemDir), rev, string(l.req.Cache), l.req.CacheBytes},
@@ -250,8 +252,8 @@ func (l *loader) baseRequest(rev store.Revision) baseRequest {
 	}
 }
 
-// replaceable reports whether what was opened may be gone once it is replaced. A file
-// stays with its descriptor, and memory with who has it.
+// replaceable reports whether what was opened may become unreadable once it is replaced. An
+// open file stays readable by its descriptor, and memory by its reference.
 func (l *loader) replaceable() bool { return l.url.Scheme != "file" && l.url.Scheme != "mem" }
 
 // treeOn makes the tree that stands on the base.
@@ -271,8 +273,7 @@ func (l *loader) treeOn(c *loaded, opts *archive.ReaderOptions) error {
 }
 
 // newAheadFile makes a file for an archive of size bytes: in the cache directory of the
-// mount, if it has one, else in memory, for as much as there is room for; nil where there
-// is none.
+// mount, if it has one, else in memory, as far as there is room; nil if there is none.
 func (l *loader) newAheadFile(size int64) (*aheadFile, error) {
 	if l.req.Cache == "" {
 		return l.budget.newAheadFile(size), nil

@@ -13,12 +13,13 @@ import (
 )
 
 // maxMerges is how often the work of one mount is merged with what others have stored
-// meanwhile. Who has lost as often has a busy workspace, and a conflict.
+// meanwhile. After that the workspace is too busy, and the result is a conflict.
 const maxMerges = 10
 
-// commitMerging stores the tree. Where another commit came in between and the mount merges,
-// what was changed is done to that one's archive, and stored as its successor; but not what was
-// changed in a workspace that was rewound, since that one has what a reset has undone.
+// commitMerging stores the tree. If another commit came in between and the mount merges,
+// the changes are applied to that commit's archive, and the result is stored as its
+// successor. The changes in a rewound workspace are not merged: the other archive has what
+// a reset has undone.
 func (h *hosted) commitMerging(ctx context.Context, w *work) error {
 	err := h.commitOn(ctx, w, &h.loaded)
 	for range maxMerges {
@@ -32,8 +33,9 @@ func (h *hosted) commitMerging(ctx context.Context, w *work) error {
 	return err
 }
 
-// commitMerged merges the tree with the archive that is there now, and commits that. conflict
-// is why; it is returned, with the paths that both have changed, where they cannot be merged.
+// commitMerged merges the tree with the present archive and commits the result. conflict is
+// the reason for the merge; it is returned, with the paths that both have changed, if the
+// two cannot be merged.
 func (h *hosted) commitMerged(ctx context.Context, w *work, conflict error) error {
 	head, err := h.loadHead(ctx)
 	defer head.free()
@@ -55,7 +57,7 @@ func (h *hosted) commitMerged(ctx context.Context, w *work, conflict error) erro
 	return h.commitOn(ctx, w, &head)
 }
 
-// loadHead opens what is stored now. What it returns is to be freed, also beside an error.
+// loadHead opens the present archive. The caller frees the result, also beside an error.
 func (h *hosted) loadHead(ctx context.Context) (head loaded, err error) {
 	l := h.loader()
 	obj, err := l.open(ctx)
@@ -65,7 +67,7 @@ func (h *hosted) loadHead(ctx context.Context) (head loaded, err error) {
 	return l.load(ctx, obj)
 }
 
-// mergeInto does to a tree what was changed in the mount.
+// mergeInto applies the changes of the mount to a tree.
 func (h *hosted) mergeInto(tree *fs.Tree) (_ fsmerge.Result, err error) {
 	defer panics.Catch("merge", &err)
 	mine, _ := h.tree.Image().(*archive.Image)
@@ -75,10 +77,10 @@ func (h *hosted) mergeInto(tree *fs.Tree) (_ fsmerge.Result, err error) {
 	})
 }
 
-// noArchive is the image of a workspace that has none: a root directory.
+// noArchive is the image of a workspace without an archive: a root directory.
 type noArchive struct{ owner fs.Owner }
 
-// Len implements fs.Image, as does what follows.
+// Len implements fs.Image, as do the methods that follow.
 func (noArchive) Len() int                          { return 1 }
 func (noArchive) Inode(row uint32) uint32           { return row }
 func (noArchive) Children(uint32) (first, n uint32) { return 1, 0 }
@@ -90,5 +92,5 @@ func (a noArchive) Attr(uint32) fs.Attr {
 	return fs.Attr{Ino: 1, Mode: dirMode, Nlink: 2, UID: a.owner.UID, GID: a.owner.GID}
 }
 
-// dirMode is the mode of a new workspace's root, as fs.New makes it.
+// dirMode is the mode of a new workspace's root, as in fs.New.
 const dirMode = 0o40755

@@ -10,7 +10,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// saveUnmarked saves the work of a mount that is not to be stored. That nothing changed is
+// saveUnmarked saves the work of a mount that is not to be stored. Without changes there is
 // nothing to save.
 func (h *hosted) saveUnmarked(ctx context.Context, want wire.Decision, res *wire.Result) error {
 	h.setState(wire.StateCommitting)
@@ -27,8 +27,8 @@ func (h *hosted) saveUnmarked(ctx context.Context, want wire.Decision, res *wire
 	return nil
 }
 
-// saveAfter saves the work of a commit that failed with failed, and returns that error, which
-// then says where the work is, or why it could not be saved.
+// saveAfter saves the work of a commit that failed with failed, and returns that error
+// together with where the work is, or why it could not be saved.
 func (h *hosted) saveAfter(ctx context.Context, want wire.Decision, res *wire.Result, failed error) error {
 	if ctx.Err() != nil || errors.Is(failed, wire.ErrAlreadyCommitted) || want.Redone && errors.Is(failed, store.ErrConflict) {
 		return failed
@@ -39,8 +39,8 @@ func (h *hosted) saveAfter(ctx context.Context, want wire.Decision, res *wire.Re
 	return fmt.Errorf("%w; what was done is saved as %s", failed, res.Saved)
 }
 
-// detachedRecord is a record of work that is not stored in its workspace. It is no step of
-// anything, so that nobody takes it for done.
+// detachedRecord returns a record for work that is not stored in its workspace. It does not
+// belong to a step, so that the step does not count as done.
 func (h *hosted) detachedRecord(message string, changes archive.Changes) archive.Record {
 	rec := h.newRecord(archive.NewCommitID(), message[:min(len(message), archive.MaxMessage)], changes, &h.loaded)
 	rec.Origin.Execution, rec.Origin.Step = "", ""
@@ -48,7 +48,6 @@ func (h *hosted) detachedRecord(message string, changes archive.Changes) archive
 }
 
 // save stores the tree as a workspace of its own, whose record says why.
-//
 // Preconditions: the view was taken.
 func (h *hosted) save(ctx context.Context, want wire.Decision, res *wire.Result, why string) error {
 	rec := h.detachedRecord(fmt.Sprintf("not stored in %s: %s", h.req.URL.Redacted(), why), res.Changes)
@@ -65,7 +64,7 @@ func (h *hosted) save(ctx context.Context, want wire.Decision, res *wire.Result,
 	defer s.Close()
 	req := &store.CommitRequest{ID: rec.ID, Plan: writtenPlan(ctx, h.base.revision(), plan)}
 	_, err = store.Commit(ctx, s, u.Key, req)
-	if errors.Is(err, store.ErrConflict) { // there is one already
+	if errors.Is(err, store.ErrConflict) { // the workspace already exists
 		u.Key += "-" + string(rec.ID[:8])
 		_, err = store.Commit(ctx, s, u.Key, req)
 	}

@@ -20,30 +20,30 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// server is the process that has the trees and answers FUSE. It serves one
-// client and ends with it. Plain workspaces need no process of their own: theirs is in
-// the client, see session.startLocal.
+// server holds the trees and answers FUSE. It serves one client and ends with it. Usually
+// it is a process of its own; for plain workspaces it runs in the client, see
+// session.startLocal.
 type server struct {
 	conn  *ipc.Conn
 	lock  *os.File // immutable; the session's lock
-	local bool     // immutable; it lives in its client's process, which goes on without it
+	local bool     // immutable; it is in its client's process, which outlives it
 
 	mu      sync.Mutex
 	session string             // guarded by mu; set by hello
 	hosted  map[uint64]*hosted // guarded by mu
 	ending  bool               // guarded by mu; the client is gone, no mount may be made
-	spills  map[ipc.Path]bool  // guarded by mu; directories that are recorded, see noteSpill
+	spills  map[ipc.Path]bool  // guarded by mu; the recorded directories, see noteSpill
 
 	budget  budget         // has its own lock
 	sharing sharing        // likewise
 	bases   bases          // likewise
-	freeing sync.WaitGroup // what closed mounts had
+	freeing sync.WaitGroup // freeing of closed mounts
 }
 
-// Main serves the client at the other end of descriptor 3 until it is
-// gone. It gives the exit code of the process.
+// Main serves the client at the other end of descriptor 3 until it is gone. It returns the
+// exit code of the process.
 func Main() int {
-	// Those are meant for the client, which decides what becomes of its mounts.
+	// These signals are meant for the client, which decides about its mounts.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	sock := os.NewFile(wire.SocketFD, "client")
 	nc, err := net.FileConn(sock)
@@ -59,8 +59,8 @@ func Main() int {
 	return 0
 }
 
-// Here serves the client at the other end of nc, which is this process, until it is
-// gone. lock is the session's.
+// Here serves the client at the other end of nc, which is this process, until it is gone.
+// lock is the session's.
 func Here(nc net.Conn, lock *os.File) {
 	s := newServer(lock)
 	s.local = true
@@ -99,13 +99,13 @@ func (s *server) end() {
 	for _, h := range all {
 		h.detach()
 	}
-	// Spill directories do not go with the process. Those that are left, CleanUp removes
-	// with the session.
+	// Spill directories do not disappear with the process. CleanUp removes those that are
+	// left, with the session.
 	if freed := s.awaitFreed(); session != "" && (freed || !s.spilled()) {
 		host.RemoveSession(session)
 	}
 	if !s.local {
-		_ = store.RemoveMem() // the client's, if it is gone; else it stays
+		_ = store.RemoveMem() // the client's, if it is gone; otherwise it stays
 	}
 }
 
@@ -135,8 +135,8 @@ func (s *server) noteSpill(dir ipc.Path) error {
 	return nil
 }
 
-// awaitFreed waits for a moment until what closed mounts had is freed, and reports
-// whether it is. A copy of a mount in another namespace may keep it for ever.
+// awaitFreed waits a moment until everything of closed mounts is freed, and reports whether
+// it is. A copy of a mount in another namespace may prevent that forever.
 func (s *server) awaitFreed() bool {
 	freed := make(chan struct{})
 	go func() {
@@ -151,7 +151,7 @@ func (s *server) awaitFreed() bool {
 	}
 }
 
-// sessionDir is where the records of the mounts are.
+// sessionDir returns the directory of the records of the mounts.
 func (s *server) sessionDir() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,13 +197,13 @@ func (s *server) hello(body json.RawMessage) (any, error) {
 	return wire.HelloReply{Protocol: wire.Version, PID: os.Getpid()}, nil
 }
 
-// log is the log of the mount that a call is about, at the client.
+// log returns the client's log for the mount that a call concerns.
 func (s *server) log(body json.RawMessage) *slog.Logger {
-	id, _ := wire.Decode[wire.MountID](body) // 0 is the server's own
+	id, _ := wire.Decode[wire.MountID](body) // 0 is the server itself
 	return slog.New(noteHandler{server: s, id: id.ID})
 }
 
-// find gives a mount by number.
+// find returns a mount by number.
 func (s *server) find(body json.RawMessage) (*hosted, error) {
 	req, err := wire.Decode[wire.MountID](body)
 	if err != nil {
@@ -238,8 +238,8 @@ func (s *server) open(ctx context.Context, body json.RawMessage) (any, error) {
 	return wire.OpenReply{Revision: h.info.Revision, Warnings: h.warnings.list(), Record: h.record, Rewound: h.rewound, Resumed: h.resumed.id()}, nil
 }
 
-// add registers a mount before it is made, so that nothing of it can be missed
-// when the client goes.
+// add registers a mount before it is made, so that it cannot be missed when the client goes
+// away.
 func (s *server) add(h *hosted) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -262,7 +262,7 @@ func (s *server) close(ctx context.Context, body json.RawMessage) (any, error) {
 		return nil, err
 	}
 	res, err := h.close(ctx)
-	panics.Log(s.log(body), err) // the answer below is no error
+	panics.Log(s.log(body), err) // the reply below has no error
 	reply := wire.CloseReply{Result: res, Again: mayCloseAgain(err)}
 	if !reply.Again {
 		s.remove(h)
@@ -301,7 +301,7 @@ func (s *server) revoke(body json.RawMessage) error {
 	return err
 }
 
-// note sends what a mount has to say to the client's log. It never waits.
+// note sends a message of a mount to the client's log. It never waits.
 func (s *server) note(id uint64, level slog.Level, message string, attrs ...[2]string) {
 	s.conn.Notify(wire.NoteLog, wire.LogNote{ID: id, Level: level, Message: message, Attrs: attrs})
 }

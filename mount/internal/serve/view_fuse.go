@@ -18,17 +18,17 @@ import (
 // Intervals of the barrier.
 const (
 	unmountRetry   = 20 * time.Millisecond // between two attempts to unmount a busy mount
-	endPatience    = time.Second           // what the connection has at least to end after umount(2) returned 0
-	unseenPatience = 5 * time.Second       // how much longer a mount may be in use by nobody that is found
+	endPatience    = time.Second           // how long the connection may take to end, at least, after umount(2) has returned 0
+	unseenPatience = 5 * time.Second       // how much longer a mount may be in use without any user that can be found
 )
 
-// fuseView shows the tree in a FUSE mount. Its fields are the owner's, and
-// those that show sets are immutable after it.
+// fuseView shows the tree in a FUSE mount. Its fields are the owner's; those that show sets
+// are immutable afterwards.
 type fuseView struct {
 	h         *hosted      // immutable
 	conn      *fusefs.Conn // set by show; nil before the mount
 	dev       string       // set by show; "major:minor"
-	unmounted bool         // our own umount(2) has succeeded, or there is nothing to unmount any more
+	unmounted bool         // our own umount(2) has succeeded, or nothing is mounted any more
 	mounted   bool         // the mountpoint may still have to be detached
 }
 
@@ -65,10 +65,10 @@ func (v *fuseView) show(context.Context) error {
 	return nil
 }
 
-// findDevice learns the device number of the mount, by which its users are found.
+// findDevice finds the device number of the mount, by which its users are found.
 func (v *fuseView) findDevice() error {
 	v.dev = host.DeviceAt(v.h.dir)
-	if v.dev == "" { // the kernel does not tell
+	if v.dev == "" { // the kernel does not know
 		table, err := host.MountTable("self")
 		if err != nil {
 			return &host.Error{Path: v.h.dir, What: "read the mount table: " + err.Error()}
@@ -82,12 +82,12 @@ func (v *fuseView) findDevice() error {
 	return nil
 }
 
-// device implements view, as does what follows.
+// device implements view, as do the methods that follow.
 func (v *fuseView) device() string { return v.dev }
 
 func (v *fuseView) ended() <-chan struct{} { return v.conn.Done() }
 
-// freeze freezes the tree, unless it is poisoned: a lock of it may be locked for ever.
+// freeze freezes the tree, unless it is poisoned: then a lock of it may be locked forever.
 func (v *fuseView) freeze() {
 	if !v.h.req.ReadOnly && !v.h.tree.Poisoned() {
 		v.h.tree.Freeze()
@@ -104,7 +104,7 @@ func (v *fuseView) hasEnded() bool {
 	}
 }
 
-// withdraw is our own umount(2), then the end of the connection.
+// withdraw is our own umount(2), followed by the end of the connection.
 func (v *fuseView) withdraw(ctx context.Context, deadline time.Time) error {
 	err := v.unmount(ctx, deadline)
 	if errors.Is(err, wire.ErrUnmounted) {
@@ -128,7 +128,7 @@ func (v *fuseView) unmount(ctx context.Context, deadline time.Time) error {
 	for {
 		select {
 		case <-v.conn.Done():
-			if err := v.conn.Wait(); err != nil { // dirty pages may be gone
+			if err := v.conn.Wait(); err != nil { // dirty pages may be lost
 				return fmt.Errorf("%w (after our umount: %w)", wire.ErrUnmounted, err)
 			}
 			return nil
@@ -171,7 +171,7 @@ func (v *fuseView) unmountName(ctx context.Context, deadline time.Time) error {
 	}
 }
 
-// checkOnTop sees to it that umount(2) meets our mount and no other.
+// checkOnTop makes sure that umount(2) will meet our mount and no other.
 func (v *fuseView) checkOnTop() error {
 	if host.DeviceAt(v.h.dir) == v.dev {
 		return nil
@@ -201,10 +201,10 @@ func (v *fuseView) endedEarly() error {
 	return wire.ErrUnmounted
 }
 
-// busy gives a *BusyError once the deadline has passed, nil while there is reason to
-// wait on. A process that is ending lets go of its files when they are not to be seen
-// in /proc any more (do_exit in the kernel's kernel/exit.c), and a machine with much
-// to do takes its time for that, and for the end of a connection.
+// busy returns a *BusyError once the deadline has passed, and nil while waiting still makes
+// sense. A process that is ending releases its files only after they have disappeared from
+// /proc (do_exit in the kernel's kernel/exit.c), and a loaded machine takes its time for
+// that, and for the end of a connection.
 func (v *fuseView) busy(deadline time.Time) error {
 	v.h.noteUsers(func() []host.Process { return host.UsersOf(v.dev) })
 	if time.Now().Before(deadline) {
@@ -238,8 +238,8 @@ func (v *fuseView) used() (bytes, names int64) {
 	return bytes, names
 }
 
-// changes ends the work on the tree and sums it up. A poisoned tree is not
-// touched: the operation that panicked may have left a lock of it locked.
+// changes ends the work on the tree and counts the changes. It does not touch a poisoned
+// tree: the operation that panicked may have left a lock locked.
 func (v *fuseView) changes(context.Context) fs.Changes {
 	if v.h.req.ReadOnly || v.h.tree.Poisoned() {
 		return fs.Changes{}
@@ -248,7 +248,7 @@ func (v *fuseView) changes(context.Context) fs.Changes {
 	return v.h.tree.Changes()
 }
 
-// shown implements view, as does what follows.
+// shown implements view, as do the methods that follow.
 func (v *fuseView) shown() bool { return !v.unmounted }
 
 func (v *fuseView) take(context.Context) (changed bool, err error) {
@@ -258,18 +258,18 @@ func (v *fuseView) take(context.Context) (changed bool, err error) {
 	return v.h.tree.Changes().Total() > 0, nil
 }
 
-// confirm has nothing to ask: the barrier was the proof.
+// confirm has nothing to check: the barrier was the proof.
 func (v *fuseView) confirm(context.Context) error { return nil }
 
 func (v *fuseView) cause() error { return v.h.base.lastError() }
 
 func (v *fuseView) drop() {
 	if v.mounted && !v.unmounted && (v.dev == "" || v.checkOnTop() == nil) {
-		_ = host.Detach(v.h.dir) // somebody may have unmounted it just now
+		_ = host.Detach(v.h.dir) // somebody may have just unmounted it
 	}
 }
 
-// wait waits for the last request, which a copy of the mount may keep away.
+// wait waits for the last request, which a copy of the mount may delay.
 func (v *fuseView) wait() {
 	if v.conn != nil {
 		<-v.conn.Done()

@@ -22,30 +22,30 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// overlayView shows the tree in a kernel overlay: below it the tree, frozen, in a FUSE
-// mount that is attached nowhere; above it a directory in the tree's home, to which all is
-// written without us. The overlay, with its copies in other mount namespaces, holds the
-// only reference to the FUSE mount. So the barrier is the FUSE view's: our own umount(2),
-// and then the end of the connection. What is in the directory then goes into the tree.
+// overlayView shows the tree in a kernel overlay: below it the frozen tree, in a FUSE mount
+// that is attached nowhere; above it a directory in the tree's home, which tools write to
+// without us. The overlay, with its copies in other mount namespaces, holds the only
+// reference to the FUSE mount. So the barrier is the FUSE view's: our own umount(2), and
+// then the end of the connection. What is in the directory is then applied to the tree.
 //
-// The overlay's own path is never used by this process, but for the mount table's sake.
+// This process never uses the overlay's own path, except for the mount table.
 type overlayView struct {
 	fuseView
 	traits  fs.Traits      // immutable; of the tree
-	backing *fs.BackingDir // set by show; has upper and work
+	backing *fs.BackingDir // set by show; contains upper and work
 	upper   int            // descriptor; set by show, -1 before
-	private uint32         // immutable; permission bits of the root directory that stand for its own; 0: none do
+	private uint32         // immutable; permission bits of the root directory that replace its own; 0: none do
 
 	passed  bool  // the barrier was passed
 	applied bool  // the tree is what tools have left, or err says why not
-	err     error // of that
+	err     error // why the tree is not what tools have left
 }
 
 func newOverlayView(h *hosted, traits fs.Traits) *overlayView {
 	return &overlayView{fuseView: fuseView{h: h}, traits: traits, upper: -1}
 }
 
-// scratch is where the layers are attached for a moment, if they have to be.
+// scratch returns where the layers are attached for a moment, if necessary.
 func (v *overlayView) scratch() string {
 	return host.ScratchPath(v.h.server.sessionDir(), v.h.req.ID)
 }
@@ -58,7 +58,7 @@ func (v *overlayView) record() (host.Record, error) {
 }
 
 // show mounts the tree and the overlay over it. An *overlay.Unsupported says that the
-// overlay cannot be had; drop then leaves nothing of it.
+// overlay is not possible; drop then leaves nothing of it.
 func (v *overlayView) show(context.Context) error {
 	if err := v.makeUpper(); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (v *overlayView) show(context.Context) error {
 	}
 	defer o.Close()
 	v.dev = o.Device()
-	if err := v.h.recordDevice(v.dev); err != nil { // before it can be seen: by its path alone it is not known
+	if err := v.h.recordDevice(v.dev); err != nil { // before it is visible: its path alone does not identify it
 		return err
 	}
 	if err := o.Attach(v.h.dir); err != nil {
@@ -94,8 +94,8 @@ func (v *overlayView) show(context.Context) error {
 	return nil
 }
 
-// makeUpper makes the directory that is written to. It is the overlay's root directory,
-// and so looks like that of the tree.
+// makeUpper makes the directory for what tools write. It becomes the overlay's root
+// directory, so it gets the attributes of the tree's.
 func (v *overlayView) makeUpper() (err error) {
 	if v.backing, err = fs.NewBackingDir(innerHome(v.h.home)); err != nil {
 		return &overlay.Unsupported{Why: "there is no file system of the server's own for what is written: " + err.Error()}
@@ -120,7 +120,7 @@ func (v *overlayView) makeUpper() (err error) {
 	return nil
 }
 
-// open opens a directory below the backing directory, until the tree is given up.
+// open opens a directory below the backing directory, for as long as the tree exists.
 func (v *overlayView) open(name string) (int, error) {
 	fd, err := unix.Openat(v.backing.FD(), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -130,13 +130,14 @@ func (v *overlayView) open(name string) (int, error) {
 	return fd, nil
 }
 
-// descriptor is one of a directory that was opened for reading.
+// descriptor opens a directory below the backing directory for reading.
 type descriptor int
 
 func (d descriptor) Close() error { return unix.Close(int(d)) }
 
-// dressRoot makes the upper layer's root look like the tree's. Users whom FUSE would keep out by
-// itself, the mode keeps out here: an overlay uses the credentials of who mounted it.
+// dressRoot gives the upper layer's root the attributes of the tree's. Users whom FUSE
+// itself would keep out are kept out by the mode here: an overlay uses the credentials of
+// the user who mounted it.
 func (v *overlayView) dressRoot() error {
 	tree := v.h.tree
 	root := tree.Root()
@@ -172,7 +173,7 @@ func futimens(fd int, atime, mtime fs.Time) error {
 	return unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), times, 0)
 }
 
-// serveLower serves the tree in a mount that is attached nowhere, and returns that.
+// serveLower serves the tree in a mount that is attached nowhere, and returns the mount.
 func (v *overlayView) serveLower() (lower int, err error) {
 	fuse, err := host.OpenFuse(v.h.dir)
 	if err != nil {
@@ -201,7 +202,7 @@ func (v *overlayView) serveLower() (lower int, err error) {
 	return lower, nil
 }
 
-// deviceOf returns the number of the device that a descriptor is on, "major:minor".
+// deviceOf returns the device number of the file system of a descriptor, "major:minor".
 func deviceOf(fd int) (string, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, 0, &st); err != nil {
@@ -234,7 +235,7 @@ func (v *overlayView) freeze() {
 // freezeRetry is how long freeze waits before it tries again.
 const freezeRetry = 100 * time.Millisecond
 
-// tryFreeze reports whether the mount is read-only, or cannot become that.
+// tryFreeze reports whether the mount is read-only, or cannot become read-only.
 func (v *overlayView) tryFreeze() bool {
 	return v.checkOnTop() != nil || !errors.Is(overlay.ReadOnly(v.h.dir), unix.EBUSY)
 }
@@ -250,7 +251,7 @@ func (v *overlayView) applyOptions() *fsupper.Options {
 	return &fsupper.Options{Backing: v.backing, RootPerm: v.private, Warn: v.h.warnAt}
 }
 
-// apply takes over what tools have left, once. The barrier has been passed.
+// apply applies what tools have left to the tree, once. The barrier has been passed.
 func (v *overlayView) apply(ctx context.Context) error {
 	if !v.applied {
 		v.applied = true
@@ -259,7 +260,7 @@ func (v *overlayView) apply(ctx context.Context) error {
 	return v.err
 }
 
-// changes implements view. Where somebody else has ended the mount what is left counts.
+// changes implements view. If something else has ended the mount, what is left counts.
 func (v *overlayView) changes(ctx context.Context) fs.Changes {
 	if v.h.tree.Poisoned() {
 		return fs.Changes{}
@@ -270,7 +271,7 @@ func (v *overlayView) changes(ctx context.Context) fs.Changes {
 	return v.count(ctx)
 }
 
-// count is what would have changed if the work ended now.
+// count returns what would have changed if the work ended now.
 func (v *overlayView) count(ctx context.Context) fs.Changes {
 	c, err := fsupper.Count(ctx, v.h.tree, v.upper, -1, v.applyOptions())
 	if err != nil {
@@ -293,7 +294,7 @@ func (v *overlayView) take(ctx context.Context) (changed bool, err error) {
 }
 
 // still copies what was changed. The kernel cannot keep tools from changing more meanwhile,
-// so two looks before and after tell whether they did.
+// so it looks before and after, and compares.
 func (v *overlayView) still(ctx context.Context, fn func(*loaded) error) error {
 	for range stillTries {
 		quiet, err := v.copy(ctx, fn)
@@ -304,8 +305,8 @@ func (v *overlayView) still(ctx context.Context, fn func(*loaded) error) error {
 	return v.h.changing(host.UsersOf(v.dev))
 }
 
-// copy calls fn with a copy. It reports whether nothing was changed meanwhile; else err says
-// nothing.
+// copy calls fn with a copy. It reports whether nothing was changed meanwhile; if something
+// was, err means nothing.
 func (v *overlayView) copy(ctx context.Context, fn func(*loaded) error) (quiet bool, err error) {
 	before, err := v.look(ctx)
 	if err != nil {
@@ -331,7 +332,7 @@ func (v *overlayView) copy(ctx context.Context, fn func(*loaded) error) (quiet b
 	return true, fn(&fork)
 }
 
-// look returns what upper looks like, once what is changed from now on gets another time.
+// look returns the state of upper, once further changes are certain to get another time.
 func (v *overlayView) look(ctx context.Context) (*fsdir.Snapshot, error) {
 	d, err := fsdir.OpenDir("/proc/self/fd/" + strconv.Itoa(v.upper))
 	if err != nil {
@@ -364,10 +365,10 @@ func (v *overlayView) status(st *wire.Status) {
 	st.Inodes += inodes
 }
 
-// usage is what the files below a directory take: bytes, and names with each directory's.
-// What vanishes meanwhile does not count.
+// usage returns what the files below a directory take: bytes, and the number of names.
+// Files that disappear meanwhile do not count.
 func usage(dir int) (bytes, names int64) {
-	seen := map[uint64]bool{} // files with further names
+	seen := map[uint64]bool{} // files with several names
 	root := "/proc/self/fd/" + strconv.Itoa(dir) + "/"
 	_ = filepath.WalkDir(root, func(path string, _ iofs.DirEntry, err error) error {
 		var st unix.Stat_t

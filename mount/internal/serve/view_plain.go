@@ -18,9 +18,9 @@ import (
 	"github.com/workdir/workdir/mount/internal/wire"
 )
 
-// plainView shows the tree as files in a plain directory, for Options.Plain. The tree
-// is unpacked there and given up; what tools have left is loaded into a new one.
-// Whether anything is different the directory itself tells, by ctimes.
+// plainView shows the tree as files in a plain directory, for Options.Plain. The tree is
+// unpacked there and given up; what tools have left is loaded into a new one. The directory
+// itself shows by its ctimes whether anything has changed.
 //
 // Its fields are the owner's.
 type plainView struct {
@@ -31,26 +31,26 @@ type plainView struct {
 	lost   fsdir.Lost      // set by show
 	closed *fsdir.Snapshot // set by withdraw
 	broken error           // set by withdraw; why the directory cannot be read
-	sums   bool            // set by show; times do not tell of all changes, so content must
+	sums   bool            // set by show; times do not show every change, so content is compared
 	files  *fsdir.Files    // set by take
 
-	// looking is held while the directory is looked at, so that we are not found
-	// among those who use it.
+	// looking is held while this process looks at the directory, so that it does not find
+	// itself among the users.
 	looking sync.Mutex
 }
 
-// plainRetry is the time between two looks for those who use a directory, for which
-// the descriptors of all processes are listed.
+// plainRetry is the time between two searches for users of a directory, each of which lists
+// the descriptors of all processes.
 const plainRetry = 100 * time.Millisecond
 
-// readOnlyMask is what read-only files and directories lack.
+// readOnlyMask is the permission bits that read-only files and directories lack.
 const readOnlyMask = 0o222
 
 func (v *plainView) path() string { return v.h.dir }
 
-// record implements view, as does what follows. It opens the directory: what is done with
-// its content goes by that descriptor, since others may own a directory above it, and
-// lead the path elsewhere.
+// record implements view, as do the methods that follow. It opens the directory: all work
+// on its content uses that descriptor, since others may own a parent directory and redirect
+// the path.
 func (v *plainView) record() (r host.Record, err error) {
 	if v.root, err = fsdir.OpenCanonical(v.path()); err != nil {
 		return r, err
@@ -59,7 +59,7 @@ func (v *plainView) record() (r host.Record, err error) {
 	switch {
 	case err != nil:
 		return r, err
-	case !empty: // the client has looked, but perhaps at another one
+	case !empty: // the client has checked, but perhaps another directory
 		return r, host.NotEmpty(v.path())
 	}
 	v.dir, err = host.DirIDOfFD(v.root.FD(), v.path())
@@ -105,8 +105,7 @@ func (v *plainView) showError(err error) error {
 	return err
 }
 
-// remember keeps what the directory looks like, and what of the tree it does not
-// hold.
+// remember records the state of the directory, and what it could not take of the tree.
 func (v *plainView) remember(ctx context.Context, left map[string][]string) (err error) {
 	if v.opened, err = v.root.Take(ctx, v.sums); err != nil {
 		return err
@@ -120,7 +119,7 @@ func (v *plainView) remember(ctx context.Context, left map[string][]string) (err
 	return v.opened.Settle(ctx)
 }
 
-// checkSize holds a directory against MaxBytes. ErrLimit.
+// checkSize checks a directory against MaxBytes. ErrLimit.
 func (v *plainView) checkSize(s *fsdir.Snapshot) error {
 	limit, size := v.h.req.MaxBytes, s.Bytes()
 	if limit == 0 || size <= limit {
@@ -129,17 +128,17 @@ func (v *plainView) checkSize(s *fsdir.Snapshot) error {
 	return fmt.Errorf("%s: %w: its files have %d bytes, and MaxBytes (--max-bytes) is %d; raise it", v.path(), wire.ErrLimit, size, limit)
 }
 
-// device is none.
+// device returns "": nothing is mounted.
 func (v *plainView) device() string { return "" }
 
-// freeze cannot be: what tools write from now on is lost with the directory.
+// freeze does nothing: what tools write from now on is lost with the directory.
 func (v *plainView) freeze() {}
 
-// ended is never: a directory does not end.
+// ended returns nil: a directory does not end.
 func (v *plainView) ended() <-chan struct{} { return nil }
 
-// withdraw waits until no process is found that uses the directory. That is all that
-// can be had: those of other users are not seen.
+// withdraw waits until no process that uses the directory is found. More is not possible:
+// processes of other users are not visible.
 func (v *plainView) withdraw(ctx context.Context, deadline time.Time) error {
 	for {
 		users, err := v.look(ctx)
@@ -161,8 +160,8 @@ func (v *plainView) withdraw(ctx context.Context, deadline time.Time) error {
 	}
 }
 
-// look finds those who use the directory; where there is nobody, it keeps what the
-// directory looks like.
+// look finds the users of the directory; if there are none, it records the state of the
+// directory.
 func (v *plainView) look(ctx context.Context) ([]host.Process, error) {
 	v.looking.Lock()
 	defer v.looking.Unlock()
@@ -179,17 +178,17 @@ func (v *plainView) look(ctx context.Context) ([]host.Process, error) {
 	if users := host.UsersOfDir(v.path(), v.root.FD(), hasNumber(now)); len(users) > 0 {
 		return users, nil
 	}
-	v.closed, err = v.root.Take(ctx, v.sums) // they may have ended just now
+	v.closed, err = v.root.Take(ctx, v.sums) // they may have just ended
 	return nil, err
 }
 
-// hasNumber returns what reports whether a file is one of a snapshot.
+// hasNumber returns a function that reports whether a file is in a snapshot.
 func hasNumber(s *fsdir.Snapshot) func(host.FileNumber) bool {
 	numbers := s.Numbers()
 	return func(n host.FileNumber) bool { return numbers[fsdir.FileNumber(n)] }
 }
 
-// shown is always: nothing ends it but drop.
+// shown returns true: only drop ends the view.
 func (v *plainView) shown() bool { return true }
 
 func (v *plainView) changes(context.Context) fs.Changes {
@@ -209,7 +208,7 @@ func (v *plainView) list(ctx context.Context) ([]fs.PathChange, error) {
 	return v.opened.List(now), nil
 }
 
-// take loads what the directory holds.
+// take loads the content of the directory.
 func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 	if v.broken != nil {
 		return false, v.broken
@@ -222,7 +221,7 @@ func (v *plainView) take(ctx context.Context) (changed bool, err error) {
 	return changed, err
 }
 
-// load makes the tree of c of what the directory holds, as s has seen it. The files are to be
+// load fills the tree of c from the directory as s has recorded it. The files must be
 // closed after the tree.
 func (v *plainView) load(ctx context.Context, c *loaded, s *fsdir.Snapshot) (*fsdir.Files, error) {
 	if err := v.checkSize(s); err != nil {
@@ -232,7 +231,7 @@ func (v *plainView) load(ctx context.Context, c *loaded, s *fsdir.Snapshot) (*fs
 	if err != nil {
 		return nil, err
 	}
-	home, err := newHome(leastShared) // of no content: that stays in the directory
+	home, err := newHome(leastShared) // without content: that stays in the directory
 	if err != nil {
 		return files, err
 	}
@@ -246,7 +245,7 @@ func (v *plainView) load(ctx context.Context, c *loaded, s *fsdir.Snapshot) (*fs
 	return files, v.lost.Restore(c.tree, s)
 }
 
-// still reads what the directory holds, again where it was changed meanwhile.
+// still reads the directory, and again if it was changed meanwhile.
 func (v *plainView) still(ctx context.Context, fn func(*loaded) error) error {
 	v.looking.Lock()
 	defer v.looking.Unlock()
@@ -272,7 +271,7 @@ func (v *plainView) still(ctx context.Context, fn func(*loaded) error) error {
 	return v.h.changing(nil)
 }
 
-// read calls fn with a tree of what the directory holds.
+// read calls fn with a tree of the directory.
 func (v *plainView) read(ctx context.Context, s *fsdir.Snapshot, fn func(*loaded) error) error {
 	var c loaded
 	files, err := v.load(ctx, &c, s)
@@ -287,7 +286,7 @@ func (v *plainView) read(ctx context.Context, s *fsdir.Snapshot, fn func(*loaded
 	return err
 }
 
-// used is nothing: what is packed goes to a disk.
+// used returns 0: packed content goes to a disk.
 func (v *plainView) used() (bytes, names int64) { return 0, 0 }
 
 func (v *plainView) takeError(err error) error {
@@ -298,7 +297,7 @@ func (v *plainView) takeError(err error) error {
 	return err
 }
 
-// confirm looks whether anything was changed since withdraw.
+// confirm checks that nothing has changed since withdraw.
 func (v *plainView) confirm(ctx context.Context) error {
 	v.looking.Lock()
 	defer v.looking.Unlock()
@@ -335,7 +334,7 @@ func (v *plainView) drop() {
 	}
 }
 
-// wait has nobody to wait for.
+// wait returns at once: nobody asks for the tree.
 func (v *plainView) wait() {}
 
 func (v *plainView) status(st *wire.Status) {
@@ -345,7 +344,7 @@ func (v *plainView) status(st *wire.Status) {
 	st.MaxBytes, st.MaxInodes = v.h.req.MaxBytes, v.h.loader().maxInodes()
 	now, err := v.root.Take(context.Background(), false)
 	if err != nil {
-		return // it changes just now, or is being removed
+		return // it is changing, or is being removed
 	}
 	st.Changes, st.Bytes, st.Inodes = v.opened.Changes(now), now.Bytes(), now.Len()
 }

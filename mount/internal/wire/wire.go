@@ -11,17 +11,17 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Version changes with every change of what client and server, or a
-// remote command and a client, say to each other. They are usually one binary.
+// Version changes with every change of the protocol between client and server, or between a
+// command and the client that owns a mount. They are usually one binary.
 const Version = 9
 
-// ServerName is Args[0] of a program that is run again as a server.
+// ServerName is Args[0] of a program that runs again as a server.
 const ServerName = "workdir-server"
 
-// Descriptors that a server process is started with.
+// Descriptors with which a server process is started.
 const (
 	SocketFD = 3
-	LockFD   = 4 // the session's lock, held by being open
+	LockFD   = 4 // the session's lock, held as long as it is open
 )
 
 // Calls of the client to its server.
@@ -31,7 +31,7 @@ const (
 	CallOpen    = "open"
 	CallClose   = "close"
 	CallStatus  = "status"
-	CallChanges = "changes" // is answered by CallChanged, until there are no more
+	CallChanges = "changes" // answered by CallChanged, once for each page
 	CallRevoke  = "revoke"
 
 	CallCheckpoint = "checkpoint"
@@ -39,10 +39,10 @@ const (
 
 // Calls and notifications of the server to its client.
 const (
-	CallDecide   = "decide"  // nobody uses the mount any more: is it to be stored?
+	CallDecide   = "decide"  // nobody uses the mount any more: should it be stored?
 	CallConfirm  = "confirm" // may this commit be made visible now?
-	CallChanged  = "changed" // some of what CallChanges asked for
-	CallEnded    = "ended"   // something else has unmounted the mount
+	CallChanged  = "changed" // one page of the answer to CallChanges
+	CallEnded    = "ended"   // something other than close has unmounted the mount
 	NoteProgress = "progress"
 	NoteLog      = "log"
 )
@@ -53,28 +53,28 @@ type HelloRequest struct {
 	Session  ipc.Path `json:"session"`
 }
 
-// HelloReply is the answer to it.
+// HelloReply is the reply to HelloRequest.
 type HelloReply struct {
 	Protocol int `json:"protocol"`
 	PID      int `json:"pid"`
 }
 
-// OpenRequest is Options as the server needs them.
+// OpenRequest is Options for the server.
 type OpenRequest struct {
 	ID        uint64    `json:"id"`
 	URL       store.URL `json:"url"`
-	MemDir    ipc.Path  `json:"memDir,omitempty"` // where the archives of a mem URL are
+	MemDir    ipc.Path  `json:"memDir,omitempty"` // directory of the archives of a mem URL
 	Dir       ipc.Path  `json:"dir"`              // canonical
-	Made      bool      `json:"made"`             // Dir is the server's to remove
+	Made      bool      `json:"made"`             // the server removes Dir
 	Source    string    `json:"source"`           // of the mount, for the mount table
-	UID       uint32    `json:"uid"`              // to whom the files belong
+	UID       uint32    `json:"uid"`              // owner of the files
 	GID       uint32    `json:"gid"`
-	KeepOwner bool      `json:"keepOwner,omitempty"` // to those whom the archive names
+	KeepOwner bool      `json:"keepOwner,omitempty"` // the owners that the archive names
 	host.Flags
 	MustExist    bool       `json:"mustExist,omitempty"`
 	MustBeNew    bool       `json:"mustBeNew,omitempty"`
-	View         View       `json:"view,omitempty"`    // with ViewPlain there is a Spill
-	Without      []string   `json:"without,omitempty"` // as overlay.Config.Without
+	View         View       `json:"view,omitempty"`    // ViewPlain always has a Spill
+	Without      []string   `json:"without,omitempty"` // overlay.Config.Without
 	KeepEmpty    bool       `json:"keepEmpty,omitempty"`
 	Merge        bool       `json:"merge,omitempty"` // with what others have stored meanwhile
 	Keep         store.Keep `json:"keep"`
@@ -96,11 +96,11 @@ type OpenRequest struct {
 	Rewind *store.Past    `json:"rewind,omitempty"` // of the run of Origin; nil: it was not reset
 }
 
-// OpenReply is what the client learns of a mount.
+// OpenReply describes the mount to the client.
 type OpenReply struct {
 	Revision store.Revision `json:"revision"`
 	Warnings []string       `json:"warnings,omitempty"`
-	Record   host.Record    `json:"record"` // as it is in the session's directory
+	Record   host.Record    `json:"record"` // as in the session's directory
 
 	Rewound archive.CommitID `json:"rewound,omitempty"` // the commit that is shown in place of the newest one
 	Resumed archive.CommitID `json:"resumed,omitempty"` // the checkpoint that the mount shows
@@ -123,23 +123,22 @@ type Checkpoint struct {
 	Warnings []string         `json:"warnings,omitempty"`
 }
 
-// Decision is what a client wants of a mount that nobody uses any more.
+// Decision is what the client wants done with a mount that nobody uses any more.
 type Decision struct {
 	Commit   bool             `json:"commit"`
 	CommitID archive.CommitID `json:"commitId,omitempty"`
 	Result   []byte           `json:"result,omitempty"` // of the step
 	Message  string           `json:"message,omitempty"`
-	Save     store.URL        `json:"save,omitzero"`    // where work goes that is not stored; zero: nowhere
+	Save     store.URL        `json:"save,omitzero"`    // where work goes that is not stored; zero for none
 	Redone   bool             `json:"redone,omitempty"` // after a conflict the work is done again, and nothing saved
 	Why      string           `json:"why,omitempty"`    // it is not to be stored, and goes to Save
 }
 
-// CloseReply carries the result beside an error: a commit that failed has
-// changes too.
+// CloseReply has the result even beside an error: a commit that failed has changes too.
 type CloseReply struct {
 	Result Result          `json:"result"`
 	Err    json.RawMessage `json:"err,omitempty"`
-	Again  bool            `json:"again,omitempty"` // the mount is as it was, and close can be called again
+	Again  bool            `json:"again,omitempty"` // the mount is as before, and close can be called again
 }
 
 // MountID names a mount of this session.
@@ -147,13 +146,13 @@ type MountID struct {
 	ID uint64 `json:"id"`
 }
 
-// ProgressNote tells how far a mount is.
+// ProgressNote reports the progress of a mount.
 type ProgressNote struct {
 	ID       uint64   `json:"id"`
 	Progress Progress `json:"progress"`
 }
 
-// LogNote is for the log of a mount, or of the session.
+// LogNote is a message for the log of a mount, or of the session.
 type LogNote struct {
 	ID      uint64     `json:"id"` // 0: the server itself
 	Level   slog.Level `json:"level"`
@@ -161,13 +160,13 @@ type LogNote struct {
 	Attrs   [][2]string
 }
 
-// ChangesRequest asks for the paths that are different in a mount.
+// ChangesRequest asks for the paths that differ in a mount.
 type ChangesRequest struct {
 	ID   uint64 `json:"id"`
 	List uint64 `json:"list"` // a number for SomeChanges
 }
 
-// SomeChanges are some of the paths, in their order.
+// SomeChanges is one page of the paths, in their order.
 type SomeChanges struct {
 	List    uint64   `json:"list"`
 	Changes []Change `json:"changes"`
@@ -182,8 +181,8 @@ type Change struct {
 	Size   int64    `json:"size"`
 }
 
-// Step returns the step that the mount is for; false where it is for none. A mount
-// that stores nothing is for none.
+// Step returns the step of the mount; false if it has none. A mount that stores nothing has
+// none.
 func (r *OpenRequest) Step() (*store.Step, bool) {
 	_, ok := r.Origin.StepID()
 	return &store.Step{Origin: r.Origin, Since: r.Since}, ok && !r.ReadOnly
