@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
@@ -52,6 +53,23 @@ func (p *pages) allMounts(ctx context.Context) ([]mount.Status, error) {
 	all, err := mount.List(ctx, p.opts.RunDir)
 	slices.SortFunc(all, func(a, b mount.Status) int { return cmp.Or(cmp.Compare(a.URL, b.URL), cmp.Compare(a.Path, b.Path)) })
 	return all, err
+}
+
+// mountPatience bounds how long a page of something else waits for the owners of mounts.
+var mountPatience = 50 * time.Millisecond // another one in a test
+
+// mountsOf returns the pages of the mounts of a workspace, as far as their owners answer in
+// time.
+func (p *pages) mountsOf(ctx context.Context, url string) (links []crumb) {
+	ctx, cancel := context.WithTimeout(ctx, mountPatience)
+	defer cancel()
+	all, _ := p.allMounts(ctx) // the page of mounts shows the error
+	for i := range all {
+		if row := p.mountRow(&all[i]); row.URL == url && row.Changed != "" {
+			links = append(links, crumb{row.Path, row.Changed})
+		}
+	}
+	return links
 }
 
 func (p *pages) mountRow(st *mount.Status) mountRow {

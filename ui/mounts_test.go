@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/workdir/workdir/archive"
 	"github.com/workdir/workdir/mount"
@@ -30,6 +31,9 @@ func (s *storeDir) mounted(name, runDir string, origin archive.Origin) *mount.Mo
 
 // TestMounts: the pages of mounts, and what has changed in one, name by name.
 func TestMounts(t *testing.T) {
+	before := mountPatience
+	mountPatience = time.Minute
+	t.Cleanup(func() { mountPatience = before })
 	s := newStore(t)
 	s.put("job", map[string]string{"a": "one", "old": "x"})
 	runDir := filepath.Join(t.TempDir(), "run")
@@ -49,6 +53,7 @@ func TestMounts(t *testing.T) {
 		wants(t, list, strings.ReplaceAll(page, "&", "&amp;"))
 		if address != "" {
 			wants(t, mustGet(t, h, page), "Nothing has changed")
+			wants(t, mustGet(t, h, "/workspace?name=job"), "Mounted now", strings.ReplaceAll(page, "&", "&amp;"))
 		}
 		if err := os.WriteFile(m.Path(hostileName), []byte("12345"), 0o644); err != nil {
 			t.Fatal(err)

@@ -225,6 +225,7 @@ type workspaceBody struct {
 	URL     string
 	Info    store.Info
 	Tree    string
+	Mounts  []crumb // where it is mounted on this host
 	Commits []*commitRow
 	HasLog  bool
 	Total   int
@@ -243,6 +244,7 @@ func (p *pages) workspace(ctx context.Context, t target) (*frame, error) {
 	}
 	log, kept := past.Log, historyOf(&past)
 	b := &workspaceBody{URL: store.Redacted(url), Info: past.Info, HasLog: log != nil, Tree: p.links.link(target{View: viewTree, Name: t.Name})}
+	b.Mounts = p.mountsOf(ctx, b.URL)
 	after := t.After == ""
 	for r := range log.All() {
 		b.Total++
