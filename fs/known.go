@@ -2,8 +2,9 @@ package fs
 
 import "iter"
 
-// KnownFiles goes through the numbers of the regular files that somebody refers to or that were
-// changed. One that comes or goes meanwhile may be among them or not.
+// KnownFiles iterates over the numbers of the regular files that are referenced or were
+// changed. A file that becomes one of them, or ceases to be one, during the iteration may
+// or may not appear.
 func (t *Tree) KnownFiles() iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		for n := range t.inodes.all() {

@@ -12,30 +12,30 @@ import (
 // LastCheckpoint is Options.FromCheckpoint for the newest checkpoint.
 const LastCheckpoint = wire.LastCheckpoint
 
-// Checkpoint says what Mount.Checkpoint has stored.
+// Checkpoint describes what Mount.Checkpoint has stored.
 type Checkpoint struct {
-	ID       archive.CommitID `json:"checkpointId"` // names it, for Options.FromCheckpoint
-	URL      string           `json:"url"`          // of the workspace, with the id as a version: what reads it
-	Size     int64            `json:"size"`         // of the archive, bytes
+	ID       archive.CommitID `json:"checkpointId"` // its name for Options.FromCheckpoint
+	URL      string           `json:"url"`          // of the workspace with the id as a version, by which it can be read
+	Size     int64            `json:"size"`         // of the archive, in bytes
 	Changes  archive.Changes  `json:"changes"`      // since the archive that was opened
 	Warnings []string         `json:"warnings,omitempty"`
 }
 
-// Checkpoint stores what tools see now beside the workspace, while they work on: no list of
-// workspaces shows it, and the workspace stays as it is. A later checkpoint of the same mount
-// takes its place, and a commit of the mount, or of one that began with it, removes it; after
-// anything else it stays, to be read by its URL, or for another attempt to begin with
-// (Options.FromCheckpoint). docs/semantics.md says what is in it.
+// Checkpoint stores what tools see now beside the workspace, while they continue to work:
+// it is not in any list of workspaces, and the workspace stays as it is. A later checkpoint
+// of the same mount replaces it. A commit of the mount, or of one that began with it,
+// removes it. Otherwise it stays, and can be read by its URL, or another attempt can begin
+// with it (Options.FromCheckpoint). docs/semantics.md says what it contains.
 //
-// Errors: ErrReadOnly, ErrAbandoned, ErrClosed, ErrServerLost; ErrBusy where tools changed
-// files all the time, in the views in which they cannot be kept waiting; ErrLimit where there
-// is no memory for a copy of what was changed; ErrCommit, store.ErrUnknown. The mount goes on
-// after all of them but the third and fourth.
+// Errors: ErrReadOnly, ErrAbandoned, ErrClosed, ErrServerLost; ErrBusy if tools kept
+// changing files, in the views in which they cannot be made to wait; ErrLimit if there is
+// no memory for a copy of the changes; ErrCommit, store.ErrUnknown. The mount continues
+// after all of them but ErrClosed and ErrServerLost.
 func (m *Mount) Checkpoint(ctx context.Context) (Checkpoint, error) {
 	return m.checkpoint(ctx, "")
 }
 
-// CheckpointWith is Checkpoint with a message for its record, as of SetMessage.
+// CheckpointWith is Checkpoint with a message for its record, as by SetMessage.
 func (m *Mount) CheckpointWith(ctx context.Context, message string) (Checkpoint, error) {
 	if len(message) > archive.MaxMessage {
 		return Checkpoint{}, fmt.Errorf("checkpoint %s: %w: a message of %d bytes, at most %d are kept", m.path, ErrLimit, len(message), archive.MaxMessage)
@@ -57,7 +57,7 @@ func (m *Mount) checkpoint(ctx context.Context, message string) (Checkpoint, err
 	}, nil
 }
 
-// atCheckpoint is the URL of a checkpoint, without secrets.
+// atCheckpoint returns the URL of a checkpoint, without secrets.
 func (m *Mount) atCheckpoint(id archive.CommitID) string {
 	u := m.url
 	u.Commit = id
@@ -78,11 +78,11 @@ func (m *Mount) mayCheckpoint() error {
 	return nil
 }
 
-// Resumed returns the id of the checkpoint that the mount began with, see
-// Options.FromCheckpoint; "" where it began with the archive.
+// Resumed returns the id of the checkpoint with which the mount began, see
+// Options.FromCheckpoint; "" if it began with the archive.
 func (m *Mount) Resumed() archive.CommitID { return m.resumed }
 
-// checkFrom refuses what no checkpoint can be named by.
+// checkFrom refuses what cannot name a checkpoint.
 func (o *Options) checkFrom(u store.URL) error {
 	switch {
 	case o.FromCheckpoint == "" || o.FromCheckpoint == LastCheckpoint && !o.ReadOnly:

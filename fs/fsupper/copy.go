@@ -11,10 +11,10 @@ import (
 	"github.com/workdir/workdir/internal/eintr"
 )
 
-// copySize is how much is copied at once, bytes.
+// copySize is how much is copied at a time, in bytes.
 const copySize = 1 << 20
 
-// copy makes the content of n that of e, as it is now.
+// copy gives n the present content of e.
 func (to *treeTarget) copy(n *fs.Inode, e *entry, c *content) error {
 	fd, err := openFile(e.dir, e.name)
 	if err != nil {
@@ -34,7 +34,7 @@ func (to *treeTarget) copy(n *fs.Inode, e *entry, c *content) error {
 	return nil
 }
 
-// copyRange makes the bytes of n from off to end those of a file, holes as holes.
+// copyRange copies the bytes from off to end from a file to n; holes stay holes.
 func (to *treeTarget) copyRange(n *fs.Inode, fd int, off, end int64) error {
 	if off >= end {
 		return nil
@@ -74,7 +74,7 @@ func (to *treeTarget) copyData(n *fs.Inode, fd int, buf []byte, off, end int64) 
 			return err
 		})
 		if err == nil && got == 0 {
-			err = io.ErrUnexpectedEOF // it was cut just now
+			err = io.ErrUnexpectedEOF // it was truncated meanwhile
 		}
 		if err != nil {
 			return err

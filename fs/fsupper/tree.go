@@ -12,7 +12,7 @@ import (
 // treeTarget changes a tree.
 type treeTarget struct {
 	tree     *fs.Tree
-	backing  *fs.BackingDir       // nil: content is copied
+	backing  *fs.BackingDir       // nil if content is copied
 	detached map[uint64]*fs.Inode // each with a reference
 }
 
@@ -75,7 +75,7 @@ func (to *treeTarget) change(n *fs.Inode, e *entry, c *change) error {
 		if err := to.copy(n, e, c.content); err != nil {
 			return err
 		}
-		c.set.Valid, c.set.Mtime = c.set.Valid|fs.SetMtime, timeOf(e.st.Mtim) // which the copying has changed
+		c.set.Valid, c.set.Mtime = c.set.Valid|fs.SetMtime, timeOf(e.st.Mtim) // copying has changed it
 	default:
 		if err := to.adopt(n, e, c.content); err != nil {
 			return err

@@ -5,12 +5,13 @@ import (
 	"sync"
 )
 
-// changeGate keeps what would change the tree waiting while it is closed. A WRITE passes it where it
-// writes, behind its turn in writeOrder and with nothing to tell the kernel while it is inside:
-// the kernel may wait for another WRITE, which waits at the gate, before it takes a notice.
+// changeGate makes requests that would change the tree wait while it is closed. A WRITE
+// passes it where it writes, after its turn in writeOrder, and sends no notice to the
+// kernel while it is inside: before the kernel takes a notice it may wait for another
+// WRITE, which waits at the gate.
 type changeGate struct{ mu sync.RWMutex }
 
-// enter lets r in, who calls leave.
+// enter lets r in. The caller calls leave.
 func (g *changeGate) enter(r *request) {
 	if !g.mu.TryRLock() {
 		r.passOn()
@@ -20,8 +21,8 @@ func (g *changeGate) enter(r *request) {
 
 func (g *changeGate) leave() { g.mu.RUnlock() }
 
-// Paused calls fn while nothing changes the tree. Tools that would change it wait; what they
-// write into the kernel's cache meanwhile comes later. fn must not wait for a tool.
+// Paused calls fn while nothing changes the tree. Tools that would change it wait; what
+// they write into the kernel's cache meanwhile arrives later. fn must not wait for a tool.
 func (c *Conn) Paused(fn func() error) error {
 	g := &c.handler.server.gate
 	g.mu.Lock()
@@ -29,20 +30,21 @@ func (c *Conn) Paused(fn func() error) error {
 	return fn()
 }
 
-// WriteBack has the kernel write back what it holds of files in its cache, stores to mapped
-// memory among them, and returns when the tree has what was there at the call. The kernel drops
-// the pages, and reads them anew where they are needed.
+// WriteBack makes the kernel write back the content of files in its cache, including stores
+// to mapped memory, and returns when the tree has everything that was there at the call.
+// The kernel drops the pages, and reads them again when they are needed.
 //
-// Kernels before 6.16 take a page for written once its WRITE is sent (they copy it,
-// fs/fuse/file.c), so that there the last of a file that is still open may be missing.
+// Before Linux 6.16 the kernel takes a page for written once its WRITE is sent (it copies
+// the page, fs/fuse/file.c), so the last writes to a file that is still open may be
+// missing.
 //
-// Preconditions: the caller is not one of those who answer requests. Errors: ctx's.
+// Preconditions: the caller does not answer requests. Errors: ctx's.
 func (c *Conn) WriteBack(ctx context.Context) error {
 	for ino := range c.handler.tree.KnownFiles() {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c.InodeNotify(ino, 0, 0) // fails where the kernel does not know the file any more, which then is written back
+		c.InodeNotify(ino, 0, 0) // fails if the kernel has forgotten the file, which is then written back
 	}
 	return nil
 }

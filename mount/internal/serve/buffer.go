@@ -9,22 +9,21 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// buffer keeps the new bytes of a plan, so that the tree that they are of may change before
-// they are sent. What it takes is set aside, and goes to the mount's spill directory if it has
-// one.
+// buffer keeps the new bytes of a plan, so that their tree may change before they are sent.
+// Its memory is reserved; if the mount has a spill directory, it goes there.
 type buffer struct {
-	homes []fs.Home // in the order of closing
+	homes []fs.Home // closed in this order
 	file  fs.File
 	n     int64 // bytes
 }
 
-// Sizes of a buffer: bytes for a name in the index, and what is there in any case.
+// Sizes of a buffer: bytes for a name in the index, and a minimum.
 const (
 	bytesAName  = 64
 	leastBuffer = 16 << 20
 )
 
-// newBuffer makes one for all that the mount has. ErrLimit.
+// newBuffer makes a buffer for everything that the mount has. ErrLimit.
 func (h *hosted) newBuffer() (b *buffer, err error) {
 	b = &buffer{}
 	size := int64(leastBuffer)
@@ -58,7 +57,7 @@ func (b *buffer) Write(p []byte) (int, error) {
 	return n, limitError(err)
 }
 
-// pack carries out what is new in a plan, and returns the plan with the bytes that it has.
+// pack carries out the new parts of a plan, and returns the plan with their bytes.
 func (b *buffer) pack(plan []store.Piece) ([]store.Piece, error) {
 	packed := make([]store.Piece, len(plan))
 	for i, p := range plan {
@@ -81,7 +80,7 @@ func (b *buffer) pack(plan []store.Piece) ([]store.Piece, error) {
 
 func (b *buffer) close() {
 	if b.file != nil {
-		_ = b.file.Close() // memory only, as what follows
+		_ = b.file.Close() // only memory, as below
 	}
 	for _, home := range b.homes {
 		_ = home.Close()

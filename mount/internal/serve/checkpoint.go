@@ -13,8 +13,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// checkpoint stores what tools see now beside the workspace, under a name of the mount's own,
-// in the place of an earlier checkpoint of the mount. The mount goes on as it was.
+// checkpoint stores what tools see now beside the workspace, under a name that belongs to
+// the mount, replacing an earlier checkpoint of the mount. The mount stays as it is.
 func (h *hosted) checkpoint(ctx context.Context, req *wire.CheckpointRequest) (out wire.Checkpoint, err error) {
 	if ctx, err = h.begin(ctx); err != nil {
 		return out, err
@@ -62,8 +62,8 @@ func (h *hosted) takeCheckpoint(ctx context.Context, req *wire.CheckpointRequest
 	return nil
 }
 
-// putCheckpoint stores a checkpoint. One that somebody has removed meanwhile is not replaced: it
-// gets another name.
+// putCheckpoint stores a checkpoint. If somebody has removed the earlier one meanwhile, the
+// new one gets another name.
 func (h *hosted) putCheckpoint(ctx context.Context, req *store.CommitRequest) (*store.Checkpoint, error) {
 	c := store.Checkpoint{}
 	if h.checkpointed != nil {
@@ -88,7 +88,7 @@ func (h *hosted) putCheckpoint(ctx context.Context, req *store.CommitRequest) (*
 }
 
 // dropCheckpoints removes the mount's own checkpoint, and the one that it began with: the
-// workspace has what was in them. What cannot be removed is for prune.
+// workspace now has their content. Prune removes what is left.
 func (h *hosted) dropCheckpoints(ctx context.Context) {
 	var drop []store.Version
 	if h.checkpointed != nil {
@@ -104,9 +104,9 @@ func (h *hosted) dropCheckpoints(ctx context.Context) {
 	}
 }
 
-// sinceBase returns what was changed since the archive that the mount replaces, of what was
-// changed since it was opened. What is different in the checkpoint that it began with, and
-// again since, counts twice.
+// sinceBase returns the changes since the archive that the mount replaces, given the
+// changes since the mount was opened. What differs in the checkpoint that it began with,
+// and again since, counts twice.
 func (h *hosted) sinceBase(c archive.Changes) archive.Changes {
 	if h.resumed == nil {
 		return c
@@ -118,13 +118,13 @@ func (h *hosted) sinceBase(c archive.Changes) archive.Changes {
 	}
 }
 
-// resumed is the checkpoint that a mount began with.
+// resumed is the checkpoint with which a mount began.
 type resumed struct {
 	store.Checkpoint
 	changes archive.Changes
 }
 
-// id is that of the checkpoint; "" for none.
+// id returns the id of the checkpoint; "" for none.
 func (r *resumed) id() archive.CommitID {
 	if r == nil {
 		return ""
@@ -132,8 +132,9 @@ func (r *resumed) id() archive.CommitID {
 	return r.ID
 }
 
-// resume puts the tree of a checkpoint in the place of what was loaded, if there is the one
-// that is asked for. Revision and log stay those of the archive, so that a commit replaces that.
+// resume replaces the tree that was loaded by that of a checkpoint, if the checkpoint that
+// was asked for exists. Revision and log stay those of the archive, so that a commit
+// replaces the archive.
 func (h *hosted) resume(ctx context.Context) error {
 	c, err := h.findCheckpoint(ctx)
 	if c == nil || err != nil {
@@ -163,8 +164,8 @@ func (h *hosted) resume(ctx context.Context) error {
 	return nil
 }
 
-// findCheckpoint returns the checkpoint that the mount is to begin with; nil where it is to
-// be the last one, and there is none on the archive that is there.
+// findCheckpoint returns the checkpoint with which the mount is to begin; nil if that is
+// the last one, and the present archive has none.
 func (h *hosted) findCheckpoint(ctx context.Context) (*store.Checkpoint, error) {
 	all, err := h.req.URL.Checkpoints(ctx, h.store)
 	if err != nil {
@@ -192,8 +193,8 @@ func (h *hosted) findCheckpoint(ctx context.Context) (*store.Checkpoint, error) 
 	return found, nil
 }
 
-// lastCheckpoint returns the newest of the mount's step, or of the workspace where the mount is
-// none.
+// lastCheckpoint returns the newest checkpoint of the mount's step, or of the workspace if
+// the mount has no step.
 func (h *hosted) lastCheckpoint(all []store.Checkpoint) *store.Checkpoint {
 	_, step := h.req.Step()
 	stale := 0
@@ -216,8 +217,8 @@ func (h *hosted) checkpointError(kind error, why, todo string) error {
 	return &store.Error{Op: "open", Object: h.req.URL.Redacted() + "@" + h.req.FromCheckpoint, Kind: kind, Cause: errors.New(why), Todo: todo}
 }
 
-// fork makes a tree of its own of what the mount's tree showed when it was opened. What it
-// returns is to be freed, also beside an error.
+// fork makes a separate tree with the content that the mount's tree had when it was opened.
+// The caller frees the result, also beside an error.
 func (h *hosted) fork(ctx context.Context) (c loaded, err error) {
 	l := h.loader()
 	l.progress = func(wire.Progress) {}
@@ -239,7 +240,7 @@ func (h *hosted) fork(ctx context.Context) (c loaded, err error) {
 	return c, err
 }
 
-// errNoFork is for what was opened and cannot be read once more.
+// errNoFork says that what was opened cannot be read again.
 var errNoFork = errors.New("another program wrote the archive that was opened, and it was replaced or removed since: a checkpoint of it cannot be made in this view; use --view fuse")
 
 // loadAgain loads an archive without an index once more.
@@ -257,16 +258,16 @@ func (h *hosted) loadAgain(ctx context.Context, l *loader) (c loaded, err error)
 	return l.load(ctx, obj)
 }
 
-// stillTries is how often a view copies what tools have changed meanwhile.
+// stillTries is how often a view copies changes while tools keep changing them.
 const stillTries = 5
 
-// changing is the error of a view in which tools always changed something.
+// changing is the error of a view in which tools kept changing something.
 func (h *hosted) changing(users []host.Process) error {
 	return fmt.Errorf("checkpoint %s: %w: files were changed while they were copied, %d times; take it while tools are quiet, or use the view fuse; in use by %s",
 		h.dir, host.ErrBusy, stillTries, host.NameProcesses(users))
 }
 
-// limitError says what to do where a copy finds no room.
+// limitError says what to do if there is no room for a copy.
 func limitError(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("%w: %w: a checkpoint needs memory for what was changed", wire.ErrLimit, err)

@@ -7,10 +7,11 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// rewind decides whether a mount for a run that was reset shows another archive than obj, the
-// newest one, which may be nil. Then what it returns has the info and log of obj, on top of
-// which a commit goes, and the commit that is shown in its place; else it is nil. A step that
-// is in the log of obj is not done again, so nothing is rewound for it. store.ErrRewind.
+// rewind decides whether a mount for a run that was reset shows another archive than obj,
+// the newest one, which may be nil. If so, it returns the info and log of obj, on top of
+// which a commit goes, and the commit that is shown in its place; otherwise nil. A step
+// that is in the log of obj is not done again, so nothing is rewound for it.
+// store.ErrRewind.
 func (h *hosted) rewind(obj *openObject) (*loaded, error) {
 	if h.req.Rewind == nil || obj == nil {
 		return nil, nil
@@ -36,7 +37,7 @@ func (h *hosted) rewind(obj *openObject) (*loaded, error) {
 }
 
 // openRewound opens the archive of a commit to which the workspace is rewound; nil for
-// archive.NoArchive. store.ErrNoVersion where it is not kept.
+// archive.NoArchive. store.ErrNoVersion if it was not kept.
 func (h *hosted) openRewound(ctx context.Context, l *loader, to archive.CommitID) (*openObject, error) {
 	if to == archive.NoArchive {
 		return nil, nil
@@ -50,7 +51,7 @@ func (h *hosted) openRewound(ctx context.Context, l *loader, to archive.CommitID
 	return obj, nil
 }
 
-// loadReading loads the tree of a read-only mount, which is shared, unless it is rewound to
+// loadReading loads the tree of a read-only mount, which is shared unless it is rewound to
 // before the first archive.
 func (h *hosted) loadReading(ctx context.Context) error {
 	l := h.loader()
