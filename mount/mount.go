@@ -31,7 +31,7 @@ type Mount struct {
 	revision store.Revision   // immutable after Open; what was opened
 	rewound  archive.CommitID // immutable after Open; see Rewound
 	warnings []string         // immutable after Open
-	resumed  archive.CommitID // immutable after Open; the checkpoint that it began with
+	resumed  archive.CommitID // immutable after Open; the checkpoint with which it began
 	record   host.Record      // immutable after Open, zero before; but deaden changes it, guarded by mu
 	commitID archive.CommitID // immutable; of the one commit that this mount can make
 
@@ -238,7 +238,7 @@ func (m *Mount) Device() string {
 func (m *Mount) Revision() store.Revision { return m.revision }
 
 // Rewound returns the commit whose archive the mount shows in place of the newest one, see
-// Options.Rewind: archive.NoArchive where it shows none; "" where it shows the newest one.
+// Options.Rewind: archive.NoArchive if it shows no archive; "" if it shows the newest one.
 func (m *Mount) Rewound() archive.CommitID { return m.rewound }
 
 // Warnings returns what was unusual about the archive that was opened.

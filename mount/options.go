@@ -98,13 +98,14 @@ type Options struct {
 	// If there already is an archive, a part of the commit's id is appended to the name. A
 	// mount that stays busy has nothing to save yet. "": such work is lost.
 	SaveFailed string
-	// FromCheckpoint begins with what a checkpoint has instead of the archive: its id, or 8
-	// digits or more of its beginning, or LastCheckpoint: the newest one of this step (see
-	// Origin), or, where the mount is no step, of the workspace, if there is one. The commit
-	// replaces the archive on which the checkpoint was made, and no other. A checkpoint on an
-	// archive that was replaced since is store.ErrConflict; LastCheckpoint passes it over, with
-	// a warning, and the work begins with the archive. One that is not there is
-	// store.ErrNoVersion. A conflict of such a mount is not merged. "": none.
+	// FromCheckpoint begins with the content of a checkpoint instead of the archive. It is
+	// the checkpoint's id, or at least the first 8 digits of it, or LastCheckpoint: the
+	// newest checkpoint of this step (see Origin) or, if the mount has no step, of the
+	// workspace, if there is one. The commit replaces the archive on which the checkpoint
+	// was made, and no other. A checkpoint on an archive that was replaced since is
+	// store.ErrConflict; LastCheckpoint skips it, with a warning, and the work begins with
+	// the archive. A checkpoint that does not exist is store.ErrNoVersion. A conflict of
+	// such a mount is not merged. "": none.
 	FromCheckpoint string
 	// Redone says that the caller does the work again after a conflict, so that SaveFailed
 	// saves nothing then.
@@ -114,10 +115,10 @@ type Options struct {
 	Command string
 	// Rewind is for work of a workflow run that was reset, which Origin names: it says what
 	// the run has in common with the runs before it. The mount shows the workspace as this
-	// run has left it, and not what was done after the point of the reset: a version, which
-	// Keep must have kept. A commit replaces the newest archive all the same, is made where
-	// nothing was changed too, and its record has the version (archive.Record.Opened). It
-	// is never merged. See store.Past for the rules. nil: the newest archive is shown.
+	// run has left it, without what was done after the point of the reset: a version, which
+	// Keep must have kept. A commit still replaces the newest archive, is made even if
+	// nothing was changed, and its record has the version (archive.Record.Opened). It is
+	// never merged. See store.Past for the rules. nil: the newest archive is shown.
 	Rewind *store.Past
 	// Portable refuses to commit what the Python temporal-workdir cannot read.
 	Portable bool
