@@ -143,6 +143,9 @@ func (a *app) exec(f *execFlags, argv []string) error {
 	if closeErr != nil {
 		err = closeErr
 	}
+	if errors.Is(err, mount.ErrBusy) && end.clean() && f.SaveFailed != "" {
+		err = a.keepBusy(m, sigs, err)
+	}
 	if m.Marked() {
 		err = mayBeStored(err)
 	}
@@ -293,6 +296,25 @@ func (a *app) reportSuccess(f *execFlags, result mount.Result) {
 	}
 }
 
+// keepBusy keeps what is in a mount that is still busy as a checkpoint, since there is no final
+// state that could be saved as a workspace. It returns busy, with the checkpoint if there is one.
+func (a *app) keepBusy(m *mount.Mount, sigs <-chan os.Signal, busy error) error {
+	c, err := cancelling(sigs, 1, m.Checkpoint)
+	if err != nil {
+		a.log.Warn("what is in the mount could not be kept as a checkpoint", "cause", err)
+		return busy
+	}
+	return &keptError{busy, c.URL}
+}
+
+// keptError is the error of a mount of whose work there is a checkpoint.
+type keptError struct {
+	error
+	url string
+}
+
+func (e *keptError) Unwrap() error { return e.error }
+
 // busyAtEnd is the error of a mount that is still busy when its client ends.
 func busyAtEnd(f *execFlags, err error) error {
 	var busy *mount.BusyError
@@ -302,6 +324,10 @@ func busyAtEnd(f *execFlags, err error) error {
 	end := "the mount is detached"
 	if f.Plain {
 		end = "the next command removes the directory"
+	}
+	var kept *keptError
+	if errors.As(err, &kept) {
+		end += ", and what was in it is kept as the checkpoint " + kept.url
 	}
 	return &statusError{code: exitBusy, err: fmt.Errorf(
 		"unmount %s: still in use by %s; nothing is stored and %s; let the command wait for what it starts, or use --leftovers=wait or --leftovers=kill",
