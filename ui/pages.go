@@ -29,6 +29,7 @@ type frame struct {
 	Crumbs []crumb
 	Links  pageLinks
 	Script bool
+	Kept   bool      // the page is a file, and says itself what it may load
 	Now    time.Time // of the page; zero in one that is kept, where ages would be wrong
 	Body   any
 }
@@ -61,7 +62,7 @@ func (p *pages) page(ctx context.Context, t target) (*frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.View, f.Links = t.View, p.frameLinks()
+	f.View, f.Links, f.Kept = t.View, p.frameLinks(), !p.live
 	if p.live {
 		f.Now = time.Now()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/workdir/workdir/ui"
 )
 
 //go:embed audit.js
@@ -25,22 +28,45 @@ var audit string
 func TestPages(t *testing.T) {
 	s := newSite(t)
 	s.write(s.live, map[string]string{"made" + hostile: "12345"})
-	seen := map[string]bool{}
 	views := map[string]bool{}
-	for todo := []string{s.base + "/", s.base + "/mounts"}; len(todo) > 0; todo = todo[1:] {
-		if seen[todo[0]] {
-			continue
-		}
-		seen[todo[0]] = true
-		views[regexp.MustCompile(`^[^?]*`).FindString(strings.TrimPrefix(todo[0], s.base))] = true
-		todo = append(todo, s.look(todo[0])...)
+	for _, url := range s.lookFrom(s.base+"/", s.base+"/mounts") {
+		views[regexp.MustCompile(`^[^?]*`).FindString(strings.TrimPrefix(url, s.base))] = true
 	}
 	for _, view := range []string{"/", "/workspace", "/tree", "/file", "/diff", "/workflow", "/mounts", "/mount"} {
 		if !views[view] {
 			t.Errorf("no page leads to %s", view)
 		}
 	}
-	t.Logf("%d pages", len(seen))
+}
+
+// TestKeptPages is TestPages for those that are written as files.
+func TestKeptPages(t *testing.T) {
+	s := newSite(t)
+	dir, err := os.MkdirTemp("", "pages") // which Chromium's user can enter
+	s.must(err)
+	t.Cleanup(func() { s.must(os.RemoveAll(dir)) })
+	s.must(os.Chmod(dir, 0o755))
+	s.must(ui.WriteStatic(t.Context(), "file://"+s.dir, filepath.Join(dir, "pages"), nil))
+	s.base = "file://" + dir + "/pages"
+	if n := len(s.lookFrom(s.base + "/index.html")); n < 20 {
+		t.Errorf("the first leads to %d", n)
+	}
+}
+
+// lookFrom looks at pages and at all that they lead to, and returns these.
+func (s *site) lookFrom(todo ...string) (all []string) {
+	s.Helper()
+	seen := map[string]bool{}
+	for ; len(todo) > 0; todo = todo[1:] {
+		if seen[todo[0]] {
+			continue
+		}
+		seen[todo[0]] = true
+		all = append(all, todo[0])
+		todo = append(todo, s.look(todo[0])...)
+	}
+	s.Logf("%d pages", len(all))
+	return all
 }
 
 // look looks at a page, and returns where it leads to.
@@ -63,7 +89,7 @@ func (s *site) look(url string) (links []string) {
 		}
 	}
 	s.names(url)
-	s.run(chromedp.Evaluate(`[...document.querySelectorAll("a[href]:not([download])")].map(a => a.href).filter(a => a.startsWith(location.origin) && !a.includes("#") && !a.includes("/raw?"))`, &links))
+	s.run(chromedp.Evaluate(`[...document.querySelectorAll("a[href]:not([download])")].map(a => a.href).filter(a => a.startsWith("`+s.base+`/") && !a.includes("#") && !/[/]raw[?-]/.test(a))`, &links))
 	return links
 }
 

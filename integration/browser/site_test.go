@@ -35,6 +35,7 @@ var markup = strings.ReplaceAll(hostile, "∕", "/")
 type site struct {
 	*testing.T
 	*browser.Browser
+	dir   string // of the workspaces
 	base  string // address, without a slash at its end
 	token string // address with the token
 	live  *mount.Mount
@@ -43,7 +44,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	dir, runDir := t.TempDir(), filepath.Join(t.TempDir(), "run")
-	s := &site{T: t}
+	s := &site{T: t, dir: dir}
 	s.fill(dir, runDir)
 	s.live = s.open("file://"+dir+"/job", runDir, work(3))
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
