@@ -380,7 +380,7 @@ func (i *lostActivity) ExecuteActivity(ctx context.Context, in *interceptor.Exec
 }
 
 // twoAttempts runs an activity in a workflow whose first attempt is lost after its
-// commit, and gives the result of the second one.
+// commit, and returns the result of the second one.
 func twoAttempts(t *testing.T, out any, register func(worker.ActivityRegistry), opts *wdactivity.PluginOptions, name string, input any) {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite

@@ -31,7 +31,7 @@ func cleanName(raw string) (path string, slash bool, err error) {
 	return strings.Join(parts, "/"), slash, nil
 }
 
-// dirty tells that a component of path is empty, "." or "..".
+// dirty reports whether a component of path is empty, "." or "..".
 func dirty(path string) bool {
 	for part := range strings.SplitSeq(path, "/") {
 		if part == "" || part == "." || part == ".." {

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// ancestor measures the Python temporal-workdir over file://, in a process of its
-// own for each commit and open. The start of Python and its imports do not count.
+// ancestor measures the Python temporal-workdir over file://, in a separate process for each
+// commit and open. The start of Python and its imports are not counted.
 type ancestor struct {
 	python, source, dir string
 }

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// What opening costs before anything was read, and a commit that changes little:
-// beside programs that open an archive in place, and programs that keep a history of
-// a directory by what has changed in it.
+// The cost of opening before anything is read, and of a commit that changes little, compared
+// with programs that open an archive in place, and programs that keep a history of a directory
+// by its changes.
 
-// workload is a tree that is made up.
+// workload is a synthetic tree.
 type workload struct {
 	files int
 	bytes int64 // of all files together
@@ -44,16 +44,16 @@ func parseWorkloads(s string) ([]workload, error) {
 	return all, nil
 }
 
-// filesPerDir is how many files a directory of a workload has.
+// filesPerDir is the number of files in a directory of a workload.
 const filesPerDir = 100
 
-// path is that of file i.
+// path returns the path of file i.
 func (w workload) path(i int) string {
 	return fmt.Sprintf("d%03d/d%04d/f%06d", i/filesPerDir/100, i/filesPerDir, i)
 }
 
-// make makes the tree: text that compresses to about a third, and in every tenth file
-// bytes that do not compress.
+// make creates the tree: text that compresses to about a third, and in every tenth file
+// incompressible bytes.
 func (w workload) make(dir string) error {
 	r := rand.New(rand.NewPCG(1, 2))
 	words := make([]string, 4096)
@@ -82,11 +82,11 @@ func (w workload) make(dir string) error {
 	return nil
 }
 
-// changeTask is one thing that all do who can.
+// changeTask is one task, for all keepers that support it.
 type changeTask struct {
 	name   string
-	change func(w workload) string // a shell command in the tree; "" where it only reads
-	reads  func(w workload) string // the same for what opens the archive to read
+	change func(w workload) string // a shell command in the tree; "" if it only reads
+	reads  func(w workload) string // the same for programs that open the archive to read
 }
 
 const readEverything = "open, read everything"
@@ -118,18 +118,18 @@ func appendTo(w workload, n int) string {
 	return "for f in " + strings.Join(paths, " ") + "; do echo line >>$f; done"
 }
 
-// cost is what one task took.
+// cost is the cost of one task.
 type cost struct {
 	wall, processor float64
-	written         int64 // bytes that went to the store, or that the repository grew by; -1 is not known
+	written         int64 // bytes sent to the store, or growth of the repository; -1 if unknown
 	requests        int64 // of a store that is a network away; 0 elsewhere
 }
 
-// keeper is one that keeps a tree, and can do some of the tasks.
+// keeper is a program that keeps a tree, and supports some of the tasks.
 type keeper interface {
 	name() string
 	create(tree string) error
-	// do does a task; errors.ErrUnsupported where it cannot.
+	// do does a task; errors.ErrUnsupported if it cannot.
 	do(t changeTask, w workload) (cost, error)
 }
 
@@ -235,7 +235,8 @@ func formatBytes(n float64) string {
 	return fmt.Sprintf("%.1f MB", n/1e6)
 }
 
-// costOf runs a program to its end. What its children used counts if it waits for them.
+// costOf runs a program to its end. It includes the usage of children that the program waits
+// for.
 func costOf(cmd *exec.Cmd) (cost, error) {
 	wall, err := seconds(cmd.Run)
 	if err != nil {
@@ -299,8 +300,8 @@ func (k *workdirKeeper) do(t changeTask, w workload) (cost, error) {
 	return got, err
 }
 
-// repository is a program that keeps a history of a directory. Its commits are of a
-// directory that is on the disk already.
+// repository is a program that keeps a history of a directory. Its commits are of a directory
+// already on disk.
 type repository struct {
 	label       string
 	dir         string // of the repository
@@ -333,7 +334,7 @@ func (r *repository) create(tree string) error {
 	return err
 }
 
-// snapshot makes a commit. A "NEXT" in the command is a name that it has not had.
+// snapshot makes a commit. "NEXT" in the command stands for a new name.
 func (r *repository) snapshot() (cost, error) {
 	args := slices.Clone(r.store)
 	for i := range args {
@@ -362,7 +363,7 @@ func (r *repository) do(t changeTask, w workload) (cost, error) {
 	return r.snapshot()
 }
 
-// diskUse is how many bytes there are in the files of a directory; 0 where it is not.
+// diskUse is the size of the files in a directory; 0 if it does not exist.
 func diskUse(dir string) (int64, error) {
 	size, _, err := measureTree(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -390,7 +391,7 @@ func (m *mounter) create(tree string) error {
 	return command("tar", "-C", tree, "-czf", m.archive, ".").Run()
 }
 
-// do mounts in the background, which ends the program's start, reads, and unmounts.
+// do mounts, and once the program has gone to the background reads and unmounts.
 func (m *mounter) do(t changeTask, w workload) (cost, error) {
 	if t.reads == nil || t.name == m.skips {
 		return cost{}, errors.ErrUnsupported
@@ -401,7 +402,7 @@ func (m *mounter) do(t changeTask, w workload) (cost, error) {
 	return costOf(command("sh", "-c", script))
 }
 
-// keepersOf are all that are installed.
+// keepersOf returns all installed keepers.
 func keepersOf(c config, dir string) []keeper {
 	env := append(os.Environ(), "WORKDIR_NO_COLOR=1")
 	file := func(label, binary string) keeper {
@@ -445,11 +446,11 @@ func keepersOf(c config, dir string) []keeper {
 	return all
 }
 
-// roundTrip is how far a bucket is from those who use it.
+// roundTrip is the round-trip time to a distant bucket.
 const roundTrip = 20 * time.Millisecond
 
-// farKeepers are the command with a bucket of S3's protocol, on this machine and a round
-// trip away. stop ends the servers.
+// farKeepers are the command with an S3 bucket on this machine, and with one a round trip
+// away. stop ends the servers.
 func farKeepers(ctx context.Context, c config, dir string) (all []keeper, stop func() error, err error) {
 	server, err := startS3(filepath.Join(dir, "s3"))
 	if err != nil {

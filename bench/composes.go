@@ -15,13 +15,13 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// composedSegment is how much of an archive is new where its successor is composed, in bytes.
+// composedSegment is how many bytes of a composed successor are new.
 const composedSegment = 1 << 20
 
-// composed is what one write took.
+// composed is the cost of one write.
 type composed struct {
 	seconds        float64
-	sent, requests int64 // -1 for a store that has no network
+	sent, requests int64 // -1 for a store without a network
 }
 
 // composeResult is a write of a whole archive, and of one that keeps most of it.
@@ -58,8 +58,8 @@ func fileURL(endpoint string) store.URL {
 	return store.URL{Scheme: "file", Key: strings.TrimPrefix(endpoint, "http://")}
 }
 
-// composeIn writes the archive of a file, and its successor, and prints what that took. All of
-// it is done once before, so that what the store must find out is known.
+// composeIn writes the archive of a file, and its successor, and prints the cost. It does
+// everything once before, so that the store's tests are done.
 func composeIn(bucket func(endpoint string) store.URL) func(context.Context, string, *os.File) error {
 	return func(ctx context.Context, endpoint string, f *os.File) error {
 		u, key := bucket(endpoint), transferName

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// distance relays connections to a server that is far away: what is sent arrives half a
-// round trip later, whatever its size.
+// distance relays connections to simulate a distant server: bytes arrive half a round trip
+// later, whatever their number.
 type distance struct {
 	listener net.Listener
 	server   string
@@ -15,8 +15,7 @@ type distance struct {
 	relays   sync.WaitGroup
 }
 
-// startDistance makes a server reachable at an address to which a round trip takes so
-// long.
+// startDistance makes a server reachable at an address with the given round-trip time.
 func startDistance(server string, roundTrip time.Duration) (*distance, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,7 +28,7 @@ func startDistance(server string, roundTrip time.Duration) (*distance, error) {
 
 func (d *distance) address() string { return d.listener.Addr().String() }
 
-// stop ends it once nobody is connected any more.
+// stop ends it once all connections are closed.
 func (d *distance) stop() error {
 	err := d.listener.Close()
 	d.relays.Wait()
@@ -52,18 +51,18 @@ func (d *distance) accept() {
 	}
 }
 
-// parcel is some bytes and when they arrive.
+// parcel is some bytes and their arrival time.
 type parcel struct {
 	bytes []byte
 	at    time.Time
 }
 
-// underWay is how many parcels of one connection can be under way: 64 MiB.
-const underWay = 1024
+// inFlight is the maximum number of parcels in flight on one connection: 64 MiB.
+const inFlight = 1024
 
-// relay carries what comes from one end to the other. The end of the bytes ends both.
+// relay carries bytes from one end to the other. The end of the bytes ends both.
 func (d *distance) relay(to, from net.Conn) {
-	parcels := make(chan parcel, underWay)
+	parcels := make(chan parcel, inFlight)
 	d.relays.Go(func() {
 		defer to.Close()
 		for p := range parcels {

@@ -1,11 +1,10 @@
-// Command bench measures workdir beside others. Opening and committing a workspace
-// is compared with its ancestor, the Python temporal-workdir, and with what a shell
-// has for the job, tar and pigz. Work in a mount is compared with memory, the disk,
-// and other file systems that a process serves; that needs root.
-//
-// All of them do the same work in turn, round after round, so that whatever else
-// the machine does disturbs them alike. The result is a page of medians, with
-// plots. Nothing here passes or fails.
+// Command bench compares workdir with other programs. Opening and committing a workspace is
+// compared with its ancestor, the Python temporal-workdir, and with shell tools, tar and pigz.
+// Work in a mount is compared with memory, the disk, and other FUSE file systems; that needs
+// root.
+// All of them do the same work in turn, round after round, so that other load on the machine
+// disturbs them alike. The result is a page of medians, with plots. Nothing here passes or
+// fails.
 package main
 
 import (
@@ -29,15 +28,15 @@ func main() {
 	}
 }
 
-// config is what the command line says.
+// config is the content of the command line.
 type config struct {
 	binary, python, source string
-	before                 string // the command as it was at another time; "" for none
-	earlier                string // this program as it was at another time; "" for none
+	before                 string // an earlier build of the command; "" for none
+	earlier                string // an earlier build of this program; "" for none
 	workloads              string
 	rounds                 int
 	parts                  string
-	transfer               int64  // bytes of the archive that is transferred
+	transfer               int64  // bytes of the transferred archive
 	output                 string // directory
 	module                 string // directory of this module
 }
@@ -77,13 +76,13 @@ func run() error {
 	return write(c.output, page, plots)
 }
 
-// goesOn reports whether there is one more round. SIGTERM makes the round that is under
-// way the last one, for those who need the machine; what there is, is written.
+// goesOn reports whether there is another round. After SIGTERM the current round is the last
+// one, and the results so far are written.
 func (c config) goesOn(ctx context.Context, done int) bool {
 	return done == 0 || done < c.rounds && ctx.Err() == nil
 }
 
-// measureParts measures what the command line names, and describes it.
+// measureParts measures the parts named on the command line, and describes them.
 func measureParts(ctx context.Context, c config) (string, []plot, error) {
 	var page strings.Builder
 	var plots []plot
@@ -123,7 +122,7 @@ func measureParts(ctx context.Context, c config) (string, []plot, error) {
 				return "", nil, err
 			}
 		default:
-			return "", nil, fmt.Errorf("no part %q: there are archives, changes, mounts, transfers, servers and activities", part)
+			return "", nil, fmt.Errorf("unknown part %q; the parts are archives, changes, mounts, transfers, servers and activities", part)
 		}
 	}
 	page.WriteString(epilogue(c))
@@ -143,7 +142,7 @@ func write(dir, page string, plots []plot) error {
 	return os.WriteFile(filepath.Join(dir, "benchmarks.md"), []byte(page), 0o644)
 }
 
-// contender is one that can keep a directory in an archive.
+// contender is a program that can keep a directory in an archive.
 type contender interface {
 	name() string
 	// commit makes a workspace of the source tree.

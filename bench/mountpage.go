@@ -42,8 +42,8 @@ func renderMounts(b *strings.Builder, res mountResults) []plot {
 	return plots
 }
 
-// verdict says what served, and how often each view of ours is at least as fast as
-// the disk.
+// verdict names the servers, and says how often each of our views is at least as fast as the
+// disk.
 func verdict(b *strings.Builder, res mountResults) {
 	b.WriteString("\nThe question: what does a tool lose, or gain, that works in a mounted workspace instead of in a plain directory?\n\n")
 	for _, p := range places {
@@ -66,7 +66,7 @@ func verdict(b *strings.Builder, res mountResults) {
 	}
 }
 
-// tripsTable writes what the second run of each task asked of the server.
+// tripsTable writes the requests of the second run of each task.
 func tripsTable(b *strings.Builder, res mountResults) {
 	var names []string
 	for _, p := range places {
@@ -135,7 +135,7 @@ func memoryPlot(res mountResults) string {
 	return p.svg()
 }
 
-// withServers are the places that have a server.
+// withServers returns the places with a server.
 func withServers(res mountResults) []place {
 	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return len(res.memory[p.name]) == 0 })
 }
@@ -148,7 +148,7 @@ func placeNames() []string {
 	return names
 }
 
-// quotients are those of the rounds in which both are known.
+// quotients returns the quotients of the rounds in which both are known.
 func quotients(values, by []float64) []float64 {
 	var out []float64
 	for i := range values {
@@ -159,7 +159,7 @@ func quotients(values, by []float64) []float64 {
 	return out
 }
 
-// known is the median of the values that are not NaN; NaN if there is none.
+// known is the median of the values that are not NaN, or NaN.
 func known(values []float64) float64 {
 	v := slices.DeleteFunc(slices.Clone(values), math.IsNaN)
 	if len(v) == 0 {

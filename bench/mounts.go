@@ -14,8 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// figures are what was measured of one thing: by place, one for each round; NaN
-// where it failed.
+// figures are the measurements of one thing: by place, one for each round; NaN if it failed.
 type figures map[string][]float64
 
 // mountResults are the figures of all tasks, and of the memory of each file.
@@ -23,7 +22,7 @@ type mountResults struct {
 	rounds int
 	tasks  map[string]figures // by name
 	trips  map[string]figures // round trips of the second run, of places that count them
-	views  map[string]string  // by place: what served it, by its own word
+	views  map[string]string  // by place: the server, as it reports itself
 	memory figures            // bytes of the server for each file
 	failed []string           // what did not work, and why
 }
@@ -57,8 +56,8 @@ func measureMounts(ctx context.Context, c config) (res mountResults, err error) 
 	return res, nil
 }
 
-// stageScript makes what the tasks read: the tree of Go as a tar file and its
-// commands as a repository, and input for sqlite.
+// stageScript creates the input of the tasks: the tree of Go as a tar file and its commands as
+// a repository, and input for sqlite.
 const stageScript = `
 tar -C "$(go env GOROOT)" --exclude=src/cmd --exclude=testdata --exclude='*_test.go' -cf "$STAGE/go.tar" src pkg/include VERSION go.env
 mkdir "$STAGE/repo" "$STAGE/packages" && cd "$STAGE/packages"
@@ -95,7 +94,7 @@ func (res *mountResults) round(c config, dir, stage string) (err error) {
 				v, err := t.measure(sites[p.name])
 				res.add(res.of(t.name), p.name, t.name, v, err)
 				if err == nil && sites[p.name].status != nil {
-					n, err := t.again(sites[p.name])
+					n, err := t.repeat(sites[p.name])
 					res.add(figuresOf(res.trips, t.name), p.name, t.name+", round trips", n, err)
 				}
 			}
@@ -124,9 +123,9 @@ func (p *place) openIn(c config, dir string) (*opened, error) {
 	return p.open(c, own)
 }
 
-// again counts the round trips of a task that is done once more: in a directory of
-// its own if it makes something, and with what the first run left if it only reads.
-func (t *task) again(s *site) (float64, error) {
+// repeat counts the round trips of a second run of a task: in a new directory if it creates
+// files, and with the files of the first run if it only reads.
+func (t *task) repeat(s *site) (float64, error) {
 	second := *s
 	if !t.reads {
 		second.run = "2"
@@ -147,7 +146,7 @@ func (t *task) again(s *site) (float64, error) {
 	return float64(last.total()) - float64(first.total()), err
 }
 
-// noteViews asks each mount of ours what serves it, so that a fallback shows.
+// noteViews asks each mount of ours for its view, so that a fallback shows.
 func (res *mountResults) noteViews(sites map[string]*site) error {
 	for name, s := range sites {
 		if s.status == nil {
@@ -175,7 +174,7 @@ func figuresOf(all map[string]figures, name string) figures {
 	return all[name]
 }
 
-// add notes one figure, or why there is none.
+// add records one figure, or why it is missing.
 func (res *mountResults) add(f figures, place, what string, v float64, err error) {
 	if err != nil {
 		v = math.NaN()
@@ -188,10 +187,10 @@ func (res *mountResults) add(f figures, place, what string, v float64, err error
 	f[place] = append(f[place], v)
 }
 
-// manyFiles is how many files the memory of a server is measured with.
+// manyFiles is the number of files with which the memory of a server is measured.
 const manyFiles = 20000
 
-// memoryRound measures what the servers of fresh places take for empty files.
+// memoryRound measures the memory of the servers of fresh places for empty files.
 func (res *mountResults) memoryRound(c config, dir string) error {
 	for _, p := range places {
 		o, err := p.openIn(c, dir)
@@ -209,7 +208,7 @@ func (res *mountResults) memoryRound(c config, dir string) error {
 	return nil
 }
 
-// memoryPerFile is what the servers' own memory grows by, in bytes for each file.
+// memoryPerFile is the growth of the servers' own memory, in bytes for each file.
 func memoryPerFile(o *opened) (float64, error) {
 	before, err := ownMemory(o.servers)
 	if err != nil {
@@ -230,8 +229,7 @@ func memoryPerFile(o *opened) (float64, error) {
 	return float64(after-before) / manyFiles, err
 }
 
-// ownMemory is the sum of the resident memory, in bytes, of processes and their
-// children that no file backs.
+// ownMemory is the total anonymous resident memory, in bytes, of processes and their children.
 func ownMemory(pids []int) (sum int64, err error) {
 	for _, pid := range pids {
 		dir := fmt.Sprintf("/proc/%d", pid)
@@ -256,8 +254,8 @@ func ownMemory(pids []int) (sum int64, err error) {
 	return sum, nil
 }
 
-// childrenOf are the children of a process, whichever of its threads has them, by its
-// directory in proc(5). A thread that has ended has left them to another one.
+// childrenOf returns the children of a process, of all its threads, by its directory in
+// proc(5). A thread that ends leaves its children to another one.
 func childrenOf(dir string) (pids []int, err error) {
 	lists, err := filepath.Glob(filepath.Join(dir, "task", "*", "children"))
 	for _, list := range lists {
@@ -279,7 +277,7 @@ func childrenOf(dir string) (pids []int, err error) {
 	return pids, err
 }
 
-// programs are the versions of what was measured beside us, and measured with.
+// programs are the versions of the programs compared and used.
 func programs() []string {
 	var lines []string
 	for _, p := range [][]string{{"bindfs", "--version"}, {"fuse-overlayfs", "--version"}, {"rclone", "version"}, {"juicefs", "--version"}, {"npm", "--version"},

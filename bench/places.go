@@ -11,29 +11,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place is a kind of file system that the tasks run on.
+// place is a kind of file system for the tasks.
 type place struct {
 	name  string
 	color string // in plots
-	// open makes a fresh one, whose files go below dir.
+	// open creates a fresh one, with its files below dir.
 	open func(c config, dir string) (*opened, error)
 }
 
-// opened is a place that is there.
+// opened is an open place.
 type opened struct {
 	path    string
-	servers []int // the processes that serve it; none where the kernel does
+	servers []int // the processes that serve it; none if the kernel does
 	close   func() error
-	status  func() (served, error) // nil where nothing counts requests
+	status  func() (served, error) // nil if requests are not counted
 }
 
-// served is what a mount of ours says of itself.
+// served is the status of a mount of ours.
 type served struct {
-	View     string            `json:"view"` // "" before there were several
+	View     string            `json:"view"` // "" from builds with only one view
 	Requests map[string]uint64 `json:"requests"`
 }
 
-// total is the number of requests whose answer a caller waits for.
+// total is the number of requests for which a caller waits.
 func (s served) total() (n uint64) {
 	for op, count := range s.Requests {
 		if op != "RELEASE" && op != "RELEASEDIR" && op != "FORGET" && op != "BATCH_FORGET" {
@@ -43,7 +43,7 @@ func (s served) total() (n uint64) {
 	return n
 }
 
-// places are those that are compared; the first one is the measure of the others.
+// places are compared with each other; the first one is the reference.
 var places = []place{
 	{"tmpfs", "#000000", openTmpfs},
 	{"disk", "#8a8a8a", openDisk},
@@ -56,11 +56,11 @@ var places = []place{
 	{"go-fuse loopback", "#a0724a", overTmpfs("loopback", "-q", "-directmount", "mnt", "back")},
 }
 
-// juicefs makes a volume whose names are in SQLite and whose content is in files.
+// juicefs creates a volume with its names in SQLite and its content in files.
 const juicefs = `juicefs format --no-update --trash-days 0 --storage file --bucket "$PWD/back/" sqlite3://work/names.db bench >/dev/null 2>&1
 exec juicefs mount --no-syslog --no-usage-report --backup-meta 0 --metrics 127.0.0.1:0 --cache-dir "$PWD/work/cache" sqlite3://work/names.db mnt >/dev/null 2>&1`
 
-// before is the place of an earlier build, which chose its view by itself.
+// before is the place of an earlier build, which chooses its view by itself.
 func before(binary string) place {
 	return place{"workdir, before", "#12395c", func(c config, dir string) (*opened, error) {
 		c.binary = binary
@@ -107,8 +107,8 @@ func openWorkdir(view string) func(config, string) (*opened, error) {
 	}
 }
 
-// overTmpfs runs a program that serves the directory mnt, and has the directories
-// back, lower and work in a tmpfs of its own to do so.
+// overTmpfs runs a program that serves the directory mnt, with the directories back, lower and
+// work in a separate tmpfs.
 func overTmpfs(program string, args ...string) func(config, string) (*opened, error) {
 	return func(c config, dir string) (*opened, error) {
 		below, err := openTmpfs(c, dir)
@@ -139,7 +139,7 @@ func serveBelow(dir, program string, args []string) (*opened, error) {
 	}
 	ended := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // how a server ends is its own business, and in cmd.ProcessState
+		_ = cmd.Wait() // the exit status does not matter, and is in cmd.ProcessState
 		close(ended)
 	}()
 	p := &opened{path: mnt, servers: []int{cmd.Process.Pid}, close: func() error { return endServer(cmd, mnt, ended) }}
@@ -152,7 +152,7 @@ func serveBelow(dir, program string, args []string) (*opened, error) {
 // patience is how long a server may take to mount or to end.
 const patience = 20 * time.Second
 
-// waitMounted waits until another file system is at path.
+// waitMounted waits until a different file system is at path.
 func waitMounted(path string, cmd *exec.Cmd, ended <-chan struct{}) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -182,8 +182,8 @@ func sameDevice(a, b string) (bool, error) {
 func endServer(cmd *exec.Cmd, mnt string, ended <-chan struct{}) error {
 	err := unix.Unmount(mnt, 0)
 	if err != nil {
-		_ = unix.Unmount(mnt, unix.MNT_DETACH) // it may not be mounted at all
-		_ = cmd.Process.Signal(unix.SIGTERM)   // nor alive
+		_ = unix.Unmount(mnt, unix.MNT_DETACH) // it may not be mounted
+		_ = cmd.Process.Signal(unix.SIGTERM)   // or not alive
 	}
 	select {
 	case <-ended:

@@ -10,9 +10,8 @@ import (
 	"time"
 )
 
-// sample is what one contender took in one round. Times are wall-clock seconds;
-// processor seconds are those of all its processes; memory is in bytes, the sum of
-// the peaks of its processes.
+// sample is the cost of one contender in one round. Times are wall-clock seconds; processor
+// seconds are of all its processes; memory is in bytes, the sum of the peaks of its processes.
 type sample struct {
 	fill                    float64 // cp -a of the tree into the workspace
 	commit, commitProcessor float64
@@ -21,11 +20,11 @@ type sample struct {
 	read                    float64 // open until everything was read
 	openProcessor           float64 // until the first listing
 	openMemory              int64   // until everything was read
-	content                 int64   // the tree in memory, beside the processes
+	content                 int64   // the tree in memory, in addition to the processes
 	archive                 int64
 }
 
-// usage is what a process has used up to now, or up to its end.
+// usage is the resource usage of a process so far, or until its end.
 type usage struct {
 	processor float64 // user and system, in seconds
 	memory    int64   // peak of the resident set, in bytes
@@ -45,14 +44,14 @@ func usageOf(cmd *exec.Cmd) usage {
 	return u
 }
 
-// seconds tells how long fn takes.
+// seconds measures how long fn takes.
 func seconds(fn func() error) (float64, error) {
 	start := time.Now()
 	err := fn()
 	return time.Since(start).Seconds(), err
 }
 
-// command runs a program whose errors go to our own.
+// command runs a program with our standard error.
 func command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Stderr = os.Stderr

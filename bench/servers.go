@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// What mounts cost the server that has them is measured by the Go benchmarks of
-// package mount, which see inside; here they are only run, and shown.
+// The server's cost of mounts is measured by the Go benchmarks of package mount, which can see
+// inside; here they are only run and shown.
 
-// ways are how many mounts are measured in one server, by the benchmarks' names.
+// ways are the numbers of mounts in one server, by the benchmarks' names.
 var ways = []struct{ bench, name string }{
 	{"memory", "read-write"},
 	{"spill", "read-write, with a spill directory"},
@@ -51,7 +51,7 @@ func parseGoBenchmarks(out string) goBenchmarks {
 		}
 		all[name] = map[string]float64{}
 		for i := 1; i+1 < len(f); i += 2 {
-			all[name][f[i+1]], _ = strconv.ParseFloat(f[i], 64) // what is no number is 0
+			all[name][f[i+1]], _ = strconv.ParseFloat(f[i], 64) // 0 if it is not a number
 		}
 		name = ""
 	}
@@ -63,8 +63,8 @@ func isNumber(s string) bool {
 	return err == nil
 }
 
-// measureServers writes what many mounts cost one server, and how long the opening
-// and closing of a small workspace takes.
+// measureServers writes the cost of many mounts in one server, and the time for opening and
+// closing a small workspace.
 func measureServers(ctx context.Context, c config, b *strings.Builder) error {
 	many, err := runGoBenchmarks(ctx, c.module, "./mount", "ManyMounts", 1)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallFiles is how many files the tasks on small files have.
+// smallFiles is the number of files in the tasks on small files.
 const smallFiles = 5000
 
 // page is the content of a small file.

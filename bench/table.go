@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// row is one line of the table. Of all of them less is better.
+// row is one line of the table. In all of them less is better.
 type row struct {
 	title string
 	value func(s sample) float64
@@ -33,13 +33,13 @@ var rows = []row{
 	{"archive", func(s sample) float64 { return float64(s.archive) }, "MiB"},
 }
 
-// preamble is how the page begins.
+// preamble is the beginning of the page.
 func preamble() string {
 	return "# Benchmarks\n\nMade by `make bench`. Ratios between things that took turns can be compared between machines; times cannot. " +
 		"Where the load average at the end of this page is above the number of cores, other work had its part of the machine, and single ratios say little.\n\n"
 }
 
-// epilogue says where and with what all of it was measured.
+// epilogue describes the machine and the programs.
 func epilogue(c config) string {
 	var b strings.Builder
 	b.WriteString("\n## Measured on\n\n")
@@ -98,8 +98,7 @@ func (r row) format(v float64) string {
 	return fmt.Sprintf("%.2f s", v)
 }
 
-// ratio is the median of the rounds' quotients; a dash where there is nothing to
-// compare.
+// ratio is the median of the rounds' quotients; a dash if there is nothing to compare.
 func ratio(theirs, ours []float64) string {
 	var quotients []float64
 	for i := range ours {
@@ -136,10 +135,10 @@ func measureTree(dir string) (size int64, entries int, err error) {
 	return size, entries, err
 }
 
-// machine says where this was measured, and with what.
+// machine describes the machine and the software.
 func machine(c config) []string {
 	var uts unix.Utsname
-	_ = unix.Uname(&uts) // fails on a bad address only
+	_ = unix.Uname(&uts) // fails only on a bad address
 	return append([]string{
 		fmt.Sprintf("%d cores, %s, Linux %s; load average when it was done %s", runtime.NumCPU(), processorModel(), unix.ByteSliceToString(uts.Release[:]), loadAverage()),
 		versionLine(c.binary, "version"),
@@ -148,8 +147,8 @@ func machine(c config) []string {
 	}, programs()...)
 }
 
-// loadAverage is that of the last 1, 5 and 15 minutes: on a machine that does
-// nothing else it stays near the number of cores.
+// loadAverage is that of the last 1, 5 and 15 minutes: on an otherwise idle machine it stays
+// near the number of cores.
 func loadAverage() string {
 	b, err := os.ReadFile("/proc/loadavg")
 	fields := strings.Fields(string(b))
@@ -160,7 +159,7 @@ func loadAverage() string {
 }
 
 func processorModel() string {
-	b, _ := os.ReadFile("/proc/cpuinfo") // other architectures have no model there
+	b, _ := os.ReadFile("/proc/cpuinfo") // other architectures have no model in it
 	for line := range strings.Lines(string(b)) {
 		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
 			return strings.TrimSpace(value)
@@ -169,7 +168,7 @@ func processorModel() string {
 	return runtime.GOARCH
 }
 
-// versionLine is the first line with a figure that a program prints.
+// versionLine is the first line with a digit in a program's output.
 func versionLine(name string, args ...string) string {
 	out, err := exec.Command(name, args...).CombinedOutput()
 	for line := range strings.Lines(string(out)) {

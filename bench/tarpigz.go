@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// tarPigz measures what a shell script would do: GNU tar and pigz, into and out of
-// a directory, without a conditional write or a sync.
+// tarPigz measures a typical shell script: GNU tar and pigz, into and out of a directory,
+// without a conditional write or a sync.
 type tarPigz struct {
 	source, dir string
 }

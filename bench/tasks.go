@@ -20,22 +20,21 @@ type group struct {
 	tasks       []task
 }
 
-// task is something that is done in each place, in the order of the groups: some
-// need what others have left.
+// task is done in each place, in the order of the groups: some need the results of others.
 type task struct {
 	name string
-	// before is what is done first and not measured; nil if there is nothing.
+	// before is unmeasured preparation; may be nil.
 	before func(s *site) error
 	// run returns how long it took, in seconds.
 	run func(s *site) (float64, error)
-	// reads says that it changes nothing, so that its second run is on the same files.
+	// reads says that it changes nothing, so that its second run uses the same files.
 	reads bool
 }
 
-// site is where a task runs, and with what.
+// site is the environment of a task.
 type site struct {
 	dir   string // in the place
-	stage string // in memory: what tasks read
+	stage string // in memory: the tasks' input
 	run   string // "" for the first run, "2" for the second; part of the names it makes
 
 	status func() (served, error) // nil where nothing counts requests
@@ -75,7 +74,7 @@ var groups = []group{
 	}},
 }
 
-// makes is a task that makes or removes files: $RUN is part of their names.
+// makes is a task that creates or removes files: $RUN is part of their names.
 func makes(name, text string) task { return task{name: name, run: shell(text)} }
 
 // taskLimit ends a task that hangs.
@@ -87,8 +86,8 @@ func script(s *site, text string) error {
 	return err
 }
 
-// output runs a program in its own process group, which it kills when it takes too
-// long, and gives what it printed. What it complained of is in the error.
+// output runs a program in its own process group, which it kills if it takes too long, and
+// returns its output. Its standard error is in the error.
 func (s *site) output(cmd *exec.Cmd) ([]byte, error) {
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
@@ -113,16 +112,14 @@ func (s *site) output(cmd *exec.Cmd) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// shell is a task that is a shell script, with the place in DIR and what there is
-// to read in STAGE.
+// shell is a task in form of a shell script, with the place in DIR and the input in STAGE.
 func shell(text string) func(*site) (float64, error) {
 	return func(s *site) (float64, error) {
 		return seconds(func() error { return script(s, text) })
 	}
 }
 
-// warm is a task that was done before, so that the kernel's caches have what it
-// needs.
+// warm is a task that was done before, so that the kernel's caches are warm.
 func warm(name, text string) task {
 	return task{name: name, before: func(s *site) error { return script(s, text) }, run: shell(text), reads: true}
 }

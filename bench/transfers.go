@@ -14,17 +14,16 @@ import (
 	"time"
 )
 
-// Transfers of one large archive to and from a server that stands for a cloud, on
-// this machine: by our own store, by the vendor's own SDK, by rclone, and by the
-// client of the ancestor. Each is a process of its own, which reads from or writes to
-// a file in memory.
+// Transfers of one large archive to and from a server that stands in for a cloud, on this
+// machine: by our own store, by the vendor's SDK, by rclone, and by the ancestor's client.
+// Each is a separate process, which reads from or writes to a file in memory.
 
 const (
 	transferBucket = "bench"
 	transferObject = "job.tar.gz"
 )
 
-// transferCloud is a server that runs, and who moves archives to it.
+// transferCloud is a running server, and its transferrers.
 type transferCloud interface {
 	title() string
 	size(c config) int64 // bytes of the archive
@@ -45,7 +44,7 @@ type transferrer struct {
 	command func(file string, upload bool) *exec.Cmd
 }
 
-// transfer is what one process took.
+// transfer is the cost of one process.
 type transfer struct {
 	seconds float64
 	usage   usage
@@ -57,7 +56,7 @@ type transfers struct {
 	uploads, downloads []transfer
 }
 
-// transferResult is what was measured with one server.
+// transferResult is the measurements with one server.
 type transferResult struct {
 	title    string
 	size     int64 // bytes
@@ -65,7 +64,7 @@ type transferResult struct {
 	composed composeResult
 }
 
-// localServer is a process that serves at an address of this machine.
+// localServer is a server process on this machine.
 type localServer struct {
 	address string
 	cmd     *exec.Cmd
@@ -103,8 +102,8 @@ func (s *localServer) stop() error {
 	return err
 }
 
-// measureTransfers measures with one server after the other. Files are in memory, so
-// that the disk is not what is measured.
+// measureTransfers measures with one server after the other. Files are in memory, so that the
+// disk is not measured.
 func measureTransfers(ctx context.Context, c config) (results []*transferResult, err error) {
 	dir, err := os.MkdirTemp("/dev/shm", "workdir-bench")
 	if err != nil {
@@ -153,8 +152,7 @@ func measureCloud(ctx context.Context, c config, dir string, start func(dir stri
 	return r, err
 }
 
-// measureTransfer uploads a file and downloads it again, and looks whether it is the
-// same.
+// measureTransfer uploads a file, downloads it, and compares the two.
 func measureTransfer(t transferrer, source string, to *transfers) error {
 	copied := source + ".copy"
 	defer os.Remove(copied)
@@ -170,7 +168,7 @@ func measureTransfer(t transferrer, source string, to *transfers) error {
 	return command("cmp", source, copied).Run()
 }
 
-// timeTransfer runs a process, whose start counts too.
+// timeTransfer runs a process and measures it, including its start.
 func timeTransfer(cmd *exec.Cmd) (t transfer, err error) {
 	t.seconds, err = seconds(cmd.Run)
 	if err == nil {
@@ -194,7 +192,7 @@ func writeRandom(path string, size int64) error {
 	return errors.Join(err, f.Close())
 }
 
-// workdirs are our own store, and, if that is asked for, the one of an earlier release.
+// workdirs are our own store and, if requested, that of an earlier release.
 func workdirs(c config, how, address string, env []string) []transferrer {
 	all := []transferrer{{"workdir", ourselves(how, address, env)}}
 	if c.earlier != "" {

@@ -16,8 +16,7 @@ import (
 	_ "github.com/workdir/workdir/store/drivers/azure" // what is measured
 )
 
-// azureServer is Azurite. It keeps blobs in memory, and for some minutes those too
-// that were removed.
+// azureServer is Azurite. It keeps blobs in memory, and for some minutes also removed ones.
 type azureServer struct {
 	*localServer
 	client *azblob.Client
@@ -44,8 +43,8 @@ func startAzure(string) (transferCloud, error) {
 	return azureServer{s, client}, err
 }
 
-// azureMost is the largest archive that Azurite is asked to keep, in bytes: those of
-// all rounds may be in memory.
+// azureMost is the largest archive for Azurite, in bytes: those of all rounds may be in
+// memory.
 const azureMost = 256 << 20
 
 func (s azureServer) title() string {
@@ -83,8 +82,8 @@ func (s azureServer) transferrers(c config) []transferrer {
 	}...)
 }
 
-// signed is an address of the container that needs no other credentials: rclone
-// knows an emulator at its usual port only. Its error shows when rclone is refused.
+// signed is an address of the container that needs no other credentials: rclone supports an
+// emulator only at its usual port. An error shows up when rclone is refused.
 func (s azureServer) signed() string {
 	may := sas.ContainerPermissions{Read: true, List: true, Create: true, Write: true, Delete: true}
 	address, _ := s.client.ServiceClient().NewContainerClient(transferBucket).GetSASURL(may, time.Now().Add(24*time.Hour), nil)

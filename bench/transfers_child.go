@@ -10,11 +10,10 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// transferEnv tells a process of this program to move one archive and end.
+// transferEnv makes a process of this program transfer one archive and end.
 const transferEnv = "WORKDIR_BENCH_TRANSFER"
 
-// moves are who moves an archive how, by whether it is an upload. They get the
-// endpoint and the file.
+// moves are the transfers, by transferrer and direction. They get the endpoint and the file.
 var moves = map[string]func(context.Context, string, *os.File) error{
 	"s3-workdir true": putTo(s3URL), "s3-workdir false": getFrom(s3URL), "s3-sdk true": putByS3, "s3-sdk false": getByS3,
 	"gs-workdir true": putTo(gsURL), "gs-workdir false": getFrom(gsURL), "gs-sdk true": putByGS, "gs-sdk false": getByGS,
@@ -22,8 +21,8 @@ var moves = map[string]func(context.Context, string, *os.File) error{
 	"s3-compose true": composeIn(s3URL), "gs-compose true": composeIn(gsURL), "azure-compose true": composeIn(azureURL), "file-compose true": composeIn(fileURL),
 }
 
-// transferChild does what transferEnv says: who, whether to upload, the endpoint,
-// and the file.
+// transferChild does the transfer in transferEnv: the transferrer, the direction, the
+// endpoint, and the file.
 func transferChild(ctx context.Context, what string) error {
 	fields := strings.Fields(what)
 	if len(fields) != 4 {
@@ -67,13 +66,13 @@ func getFrom(bucket func(endpoint string) store.URL) func(context.Context, strin
 	}
 }
 
-// putFile makes an archive of a file.
+// putFile stores a file as an archive.
 func putFile(ctx context.Context, s store.Store, f *os.File) error {
 	_, err := s.Put(ctx, transferName, func(w io.Writer) error { return copyAll(w, f) }, nil)
 	return err
 }
 
-// getFile makes a file of an archive.
+// getFile fetches an archive into a file.
 func getFile(ctx context.Context, s store.Store, f *os.File) error {
 	o, err := s.Open(ctx, transferName)
 	if err != nil {
@@ -83,7 +82,7 @@ func getFile(ctx context.Context, s store.Store, f *os.File) error {
 	return copyAll(f, o)
 }
 
-// copyAll copies as those do who know neither side.
+// copyAll copies generically, like a program that knows neither side.
 func copyAll(w io.Writer, r io.Reader) error {
 	_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, make([]byte, 256<<10))
 	return err

@@ -16,8 +16,8 @@ import (
 	_ "github.com/workdir/workdir/store/drivers/gs" // what is measured
 )
 
-// gsServer is fake-gcs-server. It keeps objects in memory, several times over while
-// they are made.
+// gsServer is fake-gcs-server. It keeps objects in memory, in several copies while they are
+// created.
 type gsServer struct{ *localServer }
 
 func startGS(string) (transferCloud, error) {
@@ -29,7 +29,7 @@ func startGS(string) (transferCloud, error) {
 	return gsServer{s}, err
 }
 
-// gsMost is the largest archive that fake-gcs-server is asked to keep, in bytes.
+// gsMost is the largest archive for fake-gcs-server, in bytes.
 const gsMost = 64 << 20
 
 func (s gsServer) title() string       { return "Google Cloud Storage's protocol, to fake-gcs-server" }
@@ -87,7 +87,7 @@ func gsURL(endpoint string) store.URL {
 	return store.URL{Scheme: "gs", Bucket: transferBucket, Query: "anonymous=true&endpoint=" + endpoint}
 }
 
-// putByGS is Google's own writer, as it comes.
+// putByGS uses Google's own writer with its defaults.
 func putByGS(ctx context.Context, endpoint string, f *os.File) error {
 	return withGS(ctx, endpoint, func(b *storage.BucketHandle) error {
 		w := b.Object(transferObject).NewWriter(ctx)

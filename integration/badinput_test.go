@@ -21,7 +21,7 @@ import (
 
 // refused runs a command that must fail with an exit code and words that help.
 // Afterwards the store is as it was, byte for byte, and nothing is left beside
-// the archives. It gives what the command wrote to standard error.
+// the archives. It returns what the command wrote to standard error.
 func (e *env) refused(cmd *exec.Cmd, code int, words ...string) string {
 	e.t.Helper()
 	before := e.stored()

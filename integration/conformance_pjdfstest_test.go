@@ -61,7 +61,7 @@ func TestPjdfstest(t *testing.T) {
 	})
 }
 
-// pjdfstest runs the suite in a mount of its own, and gives how each test ended.
+// pjdfstest runs the suite in a mount of its own, and returns how each test ended.
 func (e *env) pjdfstest(mountpoint string) map[string]string {
 	e.t.Helper()
 	dir := filepath.Join(mountpoint, "p")

@@ -50,7 +50,7 @@ func TestSQLiteKilled(t *testing.T) {
 	}
 }
 
-// killWriter runs a writer and kills it while it is at work. It gives the number of
+// killWriter runs a writer and kills it while it is at work. It returns the number of
 // the last transaction that the writer has acknowledged, 0 if none.
 func (e *env) killWriter(db, mode string, r *rand.Rand) int {
 	e.t.Helper()

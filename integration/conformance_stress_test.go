@@ -190,7 +190,7 @@ var expected = []unix.Errno{
 	unix.ESPIPE, unix.EBADF, unix.ENODEV, unix.EACCES, // FIFOs and directories in a file's place
 }
 
-// run does random operations, and gives how many of each succeeded.
+// run does random operations, and returns how many of each succeeded.
 func (s *stressor) run(ops int) (map[string]int, error) {
 	var drawn []int // indices into stressOps, by weight
 	for i, op := range stressOps {

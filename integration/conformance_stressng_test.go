@@ -47,7 +47,7 @@ func TestStressNg(t *testing.T) {
 	})
 }
 
-// stressNg runs stress-ng in a directory, and gives what it found wrong, by
+// stressNg runs stress-ng in a directory, and returns what it found wrong, by
 // stressor.
 func (e *env) stressNg(dir string) map[string][]string {
 	e.t.Helper()

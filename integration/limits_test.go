@@ -245,7 +245,7 @@ func TestSpillBecomesReadOnly(t *testing.T) {
 	mustRun(t, p.exec(e, flags, e.url("k"), "echo well >f")) // and what was left there is gone
 }
 
-// Status tells what a mount has and may have, also of a file that is written to
+// Status reports what a mount has and may have, also of a file that is written to
 // right now.
 func TestStatusShowsLimits(t *testing.T) {
 	e := newEnv(t)

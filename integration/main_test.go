@@ -149,7 +149,7 @@ func (e *env) exec(url, script string, args ...string) (stdout, stderr string, c
 	return run(e.t, e.execCommand(url, script, args...))
 }
 
-// mustExec is exec of a script that must succeed. It gives what the script
+// mustExec is exec of a script that must succeed. It returns what the script
 // printed.
 func (e *env) mustExec(url, script string, args ...string) string {
 	e.t.Helper()

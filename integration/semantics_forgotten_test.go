@@ -34,7 +34,7 @@ func appendTo(t *testing.T, name string) {
 	must(t, f.Close())
 }
 
-// ctimeOfACopy opens a file for writing, and says whether ctime is another one by that.
+// ctimeOfACopy opens a file for writing, and reports whether ctime is another one by that.
 func ctimeOfACopy(t *testing.T, dir string) string {
 	before := statOf(t, dir, "f").Ctim
 	tick()
@@ -47,7 +47,7 @@ func ctimeOfACopy(t *testing.T, dir string) string {
 	return "a new ctime"
 }
 
-// numberOfAForgottenFile changes a file, and says whether it keeps its inode number when
+// numberOfAForgottenFile changes a file, and reports whether it keeps its inode number when
 // the kernel has forgotten it.
 func numberOfAForgottenFile(t *testing.T, dir string) string {
 	appendTo(t, filepath.Join(dir, "f"))
@@ -76,7 +76,7 @@ func linkOfAForgottenFile(t *testing.T, dir string) string {
 	return "two numbers, flock " + outcome(unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB))
 }
 
-// watchOfAForgottenFile watches a file, changes it, and says whether the watch is told of a
+// watchOfAForgottenFile watches a file, changes it, and reports whether the watch is told of a
 // change when the kernel has forgotten the file's name.
 func watchOfAForgottenFile(t *testing.T, dir string) string {
 	return watched(t, filepath.Join(dir, "f"), filepath.Join(dir, "f"))

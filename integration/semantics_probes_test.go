@@ -301,7 +301,7 @@ func dropCapability(capability uint) error {
 	return unix.Capset(&header, &data[0])
 }
 
-// mappedHole reads a hole through memory, and tells what it takes then.
+// mappedHole reads a hole through memory, and reports what it takes then.
 func mappedHole(t *testing.T, dir string) string {
 	f, err := os.Create(filepath.Join(dir, "f"))
 	must(t, err)
@@ -386,7 +386,7 @@ func deviceNode(t *testing.T, w *oracleWorld) string {
 	return "mknod " + made + ", open " + opened
 }
 
-// deadServer kills the server of a mount, and tells what tools see.
+// deadServer kills the server of a mount, and reports what tools see.
 func deadServer(t *testing.T, w *oracleWorld) string {
 	world := *w
 	world.opts.RunDir = filepath.Join(w.dir, "run2") // a server of its own

@@ -58,7 +58,7 @@ func startJob(e *env, terminal bool, script string) *job {
 	return j
 }
 
-// openTerminal makes a terminal (pty(7)) and gives the end for the command.
+// openTerminal makes a terminal (pty(7)) and returns the end for the command.
 func (j *job) openTerminal() *os.File {
 	j.e.t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -96,7 +96,7 @@ func (j *job) await(word string) {
 	}
 }
 
-// end waits for the end of the exec, and gives its exit code and what it wrote
+// end waits for the end of the exec, and returns its exit code and what it wrote
 // to standard error or to the terminal.
 func (j *job) end() (int, string) {
 	j.e.t.Helper()

@@ -11,19 +11,19 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// Keep says which of the archives that commits replace are kept as versions: those that
-// either field asks for. The zero value keeps none.
+// Keep selects the replaced archives that are kept as versions: those selected by either
+// field. The zero value keeps none.
 type Keep struct {
-	Last int           // so many of the newest
-	For  time.Duration // those that were replaced no longer ago
+	Last int           // that many of the newest
+	For  time.Duration // those replaced within that time
 }
 
 // IsZero reports whether nothing is kept.
 func (k Keep) IsZero() bool { return k.Last <= 0 && k.For <= 0 }
 
-// Expired returns those of versions, which are sorted as URL.Versions has them, that k does
-// not ask for. log is that of the archive that is there now; it says when each was replaced
-// and which one is no version, since it is that archive itself.
+// Expired returns those of versions, in the order of URL.Versions, that k does not select. log
+// is that of the archive that is there now; it says when each was replaced and which one is no
+// version, since it is that archive itself.
 func (k Keep) Expired(versions []Version, log *archive.Log, now time.Time) (expired []Version) {
 	replaced := map[archive.CommitID]time.Time{}
 	for r := range log.All() {
@@ -32,7 +32,7 @@ func (k Keep) Expired(versions []Version, log *archive.Log, now time.Time) (expi
 	n := 0
 	for _, v := range versions {
 		if log.Len() > 0 && v.ID == log.Record.ID {
-			continue // a commit that is under way may have made it
+			continue // a running commit may have made it
 		}
 		at, known := replaced[v.ID]
 		if !known {
@@ -45,16 +45,16 @@ func (k Keep) Expired(versions []Version, log *archive.Log, now time.Time) (expi
 	return expired
 }
 
-// keepEvery is how many commits of a workspace lie between two looks for versions that
-// are not to be kept any more: a look costs a list.
+// keepEvery is how many commits of a workspace lie between two checks for expired versions: a
+// check costs a list.
 const keepEvery = 10
 
-// keepTries is how often an archive is kept anew after an answer that was lost.
+// keepTries is how often keeping an archive is retried after a lost answer.
 const keepTries = 3
 
-// keeping is what a commit does for the archive that it replaces. It goes on beside the
-// upload of the new one, and is done before the request that makes that one visible: a
-// crash in between leaves a version that is the archive itself.
+// keeping keeps the archive that a commit replaces. It runs in parallel with the upload of the
+// new one, and completes before the request that makes that one visible: a crash in between
+// leaves a version identical to the current archive.
 type keeping struct {
 	store Store
 	key   string
@@ -65,7 +65,7 @@ type keeping struct {
 	runs  sync.WaitGroup
 }
 
-// startKeeping begins to keep what c replaces, if it is to be kept; nil where nothing is.
+// startKeeping starts keeping the archive that c replaces, if requested; else it returns nil.
 func startKeeping(ctx context.Context, s Store, key string, c *CommitRequest) *keeping {
 	if c.Keep.IsZero() || c.Replace == "" {
 		return nil
@@ -101,7 +101,7 @@ func (k *keeping) keep(ctx context.Context) error {
 	return nil
 }
 
-// before is the commit's Before, behind the keeping.
+// before is the commit's Before, after the keeping.
 func (k *keeping) before(ask func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := k.done(); err != nil {
@@ -114,14 +114,14 @@ func (k *keeping) before(ask func(context.Context) error) func(context.Context) 
 	}
 }
 
-// stop waits until nothing goes on any more.
+// stop cancels the keeping and waits for its end.
 func (k *keeping) stop() {
 	k.end()
 	k.runs.Wait()
 }
 
-// expire removes the versions that are not to be kept any more, now and then. What cannot
-// be removed is for the next time, since the commit is done.
+// expire removes expired versions, now and then. Versions that cannot be removed wait for the
+// next time, since the commit is done.
 func (k *keeping) expire(ctx context.Context) {
 	log := k.c.Log
 	if log == nil || log.Len()%keepEvery != 0 {
@@ -152,8 +152,8 @@ func Drop(ctx context.Context, s Store, v Version) error {
 	return err
 }
 
-// keepAs makes the archive of key, of revision rev, that of another key too: by the store
-// itself, or by sending its bytes. An archive that is there stays.
+// keepAs makes the archive of key, of revision rev, also that of another key: by the store
+// itself, or by sending its bytes. An existing archive stays.
 func keepAs(ctx context.Context, s Store, key string, rev Revision, as string) error {
 	if keeper, ok := s.(Keeper); ok {
 		if err := keeper.Keep(ctx, key, rev, as); err == nil || definite(err) {

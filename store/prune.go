@@ -7,39 +7,38 @@ import (
 	"time"
 )
 
-// PruneOptions say what of the workspaces beneath a prefix goes.
+// PruneOptions select what Prune removes beneath a prefix.
 type PruneOptions struct {
 	// OlderThan removes the workspaces that were not stored for so long, with their versions
 	// and checkpoints; what is kept of workspaces that are gone; and checkpoints of that age of
 	// the workspaces that stay. 0: none.
 	OlderThan time.Duration
-	// KeepLast has so many of the workspaces stay that were stored last, however old.
+	// KeepLast keeps that many of the most recently stored workspaces, however old.
 	KeepLast int
-	// Versions are those that stay of the workspaces that stay. nil: all.
+	// Versions are the versions to keep of remaining workspaces. nil: all.
 	Versions *Keep
-	// Recursive is for all that is beneath the prefix, and not one level alone.
+	// Recursive includes everything beneath the prefix, not only one level.
 	Recursive bool
-	// DryRun removes nothing, and says what would be.
+	// DryRun removes nothing, and reports what would be removed.
 	DryRun bool
-	// Spare says why a workspace that is to go stays; "" where it goes. nil asks nobody.
+	// Spare returns why a workspace to be removed must stay, or "". May be nil.
 	Spare func(context.Context, *Usage) (why string, err error)
 }
 
-// Pruned is what became of a workspace, or, of a dry run, would.
+// Pruned is the outcome for a workspace, or, in a dry run, the expected one.
 type Pruned struct {
 	Usage
 	Removed bool         // the archive, and all versions and checkpoints
-	Why     string       // it stays or goes
-	Dropped []Version    // versions that were removed
+	Why     string       // the reason why it stays or goes
+	Dropped []Version    // removed versions
 	Cleared []Checkpoint // checkpoints that were removed
 }
 
-// Prune removes the workspaces and versions beneath a prefix that are not to be kept, and
-// returns all workspaces that it has judged, sorted by name. A workspace is removed on the
-// condition that it is the archive that was judged: one that is committed to meanwhile stays.
-//
-// Errors: ErrNotExist where there is no workspace; those of List. After an error of a removal
-// the others are done, and the errors are joined.
+// Prune removes the selected workspaces and versions beneath a prefix, and returns all
+// workspaces that it has considered, sorted by name. The removal is conditional on the archive
+// being the one considered: a workspace with a commit meanwhile stays.
+// Errors: ErrNotExist without any workspace; those of List. After a failed removal the others
+// are still done, and the errors are joined.
 func Prune(ctx context.Context, prefixURL string, opts *PruneOptions) ([]Pruned, error) {
 	u, err := ParsePrefix(prefixURL)
 	if err != nil {
@@ -121,7 +120,7 @@ func lastStored(u *Usage) (t time.Time) {
 	return t
 }
 
-// remove removes a workspace that is old.
+// remove removes an old workspace.
 func (p *pruning) remove(one *Pruned) {
 	if p.opts.Spare != nil {
 		why, err := p.opts.Spare(p.ctx, &one.Usage)
@@ -170,7 +169,7 @@ func (p *pruning) clear(one *Pruned, checkpoints []Checkpoint) {
 	}
 }
 
-// versions removes the versions of a workspace that are not asked for.
+// versions removes the versions of a workspace that are not to be kept.
 func (p *pruning) versions(one *Pruned) {
 	if p.opts.Versions == nil || len(one.Versions) == 0 {
 		return

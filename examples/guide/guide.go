@@ -134,7 +134,7 @@ func Plugin(config []byte) (*temporal.SimplePlugin, error) {
 	return wdactivity.NewPlugin(&opts)
 }
 
-// Long works in parts, and tells how far it is. Each part is a step: the next
+// Long works in parts, and reports how far it is. Each part is a step: the next
 // attempt passes by those that are in the store.
 func Long(ctx context.Context, url string, opts *wdactivity.Options, parts int) (int, error) {
 	for part := range parts {

@@ -97,7 +97,7 @@ func (a *Activities) Users(ctx context.Context, workflowID string) (names []stri
 	return names, err
 }
 
-// Workflow has them work in turns, and tells what each found.
+// Workflow has them work in turns, and reports what each found.
 func Workflow(ctx workflow.Context) (told []string, err error) {
 	here := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, HeartbeatTimeout: 10 * time.Second})
 	python := workflow.WithHeartbeatTimeout(workflow.WithTaskQueue(here, "migrate-python"), 0) // it sends none

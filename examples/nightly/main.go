@@ -79,7 +79,7 @@ func work(c client.Client) error {
 	return w.Run(worker.InterruptCh())
 }
 
-// start runs the workflow, and tells how it went.
+// start runs the workflow, and reports how it went.
 func start(c client.Client, source, plot string) error {
 	ctx := context.Background()
 	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: workflowID, TaskQueue: queue}, Nightly, source, plot)

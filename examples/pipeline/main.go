@@ -112,7 +112,7 @@ func Measure(ctx context.Context, source string) (err error) {
 	return f.Close()
 }
 
-// Load makes files.db of files.csv, and gives the largest packages.
+// Load creates files.db from files.csv, and returns the largest packages.
 func Load(ctx context.Context) (top string, err error) {
 	return play.Tool(wdactivity.Command(ctx, "sqlite3", "-csv", "files.db",
 		"DROP TABLE IF EXISTS files",

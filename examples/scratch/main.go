@@ -36,7 +36,7 @@ func run(s *play.Stage) error {
 	return nil
 }
 
-// Agent calls tools until it has nothing more to do, and tells what it did.
+// Agent calls tools until it has nothing more to do, and reports what it did.
 func Agent(ctx workflow.Context, scratch string) (told []string, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: time.Minute, HeartbeatTimeout: 10 * time.Second})
 	var last *ready.ExecResult
@@ -54,7 +54,7 @@ func Agent(ctx workflow.Context, scratch string) (told []string, err error) {
 	}
 }
 
-// think stands in for the model: it sees what the last tool said, and gives the
+// think stands in for the model: it sees what the last tool said, and returns the
 // next tool call, or nil when it is done. The task is a script that gives the
 // median of some numbers.
 func think(turn int, last *ready.ExecResult) *ready.ExecInput {

@@ -55,7 +55,7 @@ func runWithServer(m *testing.M) int {
 	return code
 }
 
-// play runs a script of the repository and gives what it prints. After it nothing
+// play runs a script of the repository and returns what it prints. After it nothing
 // may be left: neither a file nor a mount.
 func play(t *testing.T, script string, env []string, args ...string) string {
 	t.Helper()

@@ -74,7 +74,7 @@ func startAncestor(t *testing.T) *ancestor {
 // on returns the same ancestor for another test.
 func (a *ancestor) on(t *testing.T) *ancestor { return &ancestor{t, a.in, a.out} }
 
-// work runs a shell script in workspaces, and gives what all of them printed.
+// work runs a shell script in workspaces, and returns what all of them printed.
 func (a *ancestor) work(s *Server, script string, urls ...string) string {
 	a.t.Helper()
 	noError(a.t, a.in.Encode(ancestorJob{script, ancestorOptions(s), urls}))

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// at leads the desk to another server of a kind, and gives the URL there.
+// at leads the desk to another server of a kind, and returns the URL there.
 func (d *desk) at(kind Kind, address, bucket, key string) string {
 	s := &Server{Kind: kind, Address: address, cloud: clouds[kind]}
 	d.env = append(d.env, s.Env()...)
@@ -106,7 +106,7 @@ func TestReadOnlyCredentials(t *testing.T) {
 	})
 }
 
-// readOnlyUser makes a user of versitygw who may read a bucket, and gives the
+// readOnlyUser makes a user of versitygw who may read a bucket, and returns the
 // environment with its credentials.
 func readOnlyUser(t *testing.T, s *Server, bucket string) []string {
 	t.Helper()

@@ -45,14 +45,14 @@ func (d *desk) execCommand(url, script string, args ...string) *exec.Cmd {
 	return d.command(append([]string{"exec", url, "--", "sh", "-euc", script, "sh"}, args...)...)
 }
 
-// exec runs a shell script in a workspace, which must succeed, and gives what it
+// exec runs a shell script in a workspace, which must succeed, and returns what it
 // printed.
 func (d *desk) exec(url, script string, args ...string) string {
 	d.t.Helper()
 	return d.must(d.execCommand(url, script, args...))
 }
 
-// must runs a command that must succeed, and gives what it printed.
+// must runs a command that must succeed, and returns what it printed.
 func (d *desk) must(cmd *exec.Cmd) string {
 	d.t.Helper()
 	stdout, stderr, code := d.run(cmd)

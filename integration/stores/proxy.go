@@ -85,7 +85,7 @@ func (p *Proxy) Close() error {
 // Settle waits until the server has all late requests.
 func (p *Proxy) Settle() { p.late.Wait() }
 
-// Met tells how often each fault was met.
+// Met reports how often each fault was met.
 func (p *Proxy) Met() map[Fault]int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

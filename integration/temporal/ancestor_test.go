@@ -93,7 +93,7 @@ func ancestorUnderKills(e *env) {
 }
 
 // appendWhilePossible is a workflow of appends, one after the other, until one
-// fails in every attempt. It gives how many were done. An attempt is lost after timeout.
+// fails in every attempt. It returns how many were done. An attempt is lost after timeout.
 func appendWhilePossible(e *env, appends int, timeout time.Duration) func(workflow.Context) (int, error) {
 	return func(ctx workflow.Context) (int, error) {
 		limited := options(e.queue)

@@ -67,7 +67,7 @@ type outcome struct {
 	Final         bool   // the retry policy was not asked
 }
 
-// outcomeOf tells how an activity ended.
+// outcomeOf reports how an activity ended.
 func outcomeOf(err error) outcome {
 	var o outcome
 	var app *temporal.ApplicationError

@@ -9,7 +9,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// BenchmarkActivity tells how long an activity takes from its schedule to its
+// BenchmarkActivity measures how long an activity takes from its schedule to its
 // completion, by the clock of the Temporal server: one that does nothing, one that
 // does so in a workspace, and one that appends a line to a file there, which is
 // stored.
@@ -36,7 +36,7 @@ func BenchmarkActivity(b *testing.B) {
 	}
 }
 
-// timesOf runs an activity n times, one after the other, and tells how long each
+// timesOf runs an activity n times, one after the other, and reports how long each
 // took.
 func (e *env) timesOf(name string, n int) []time.Duration {
 	e.t.Helper()

@@ -60,7 +60,7 @@ func init() {
 	}
 }
 
-// begin makes a file in the workspace, and tells whether nobody has begun before.
+// begin makes a file in the workspace, and reports whether nobody has begun before.
 func (c *config) begin(ws *mount.Mount) (first bool, err error) {
 	first = !c.noted("opened")
 	if err := os.WriteFile(ws.Path("file"), []byte(fmt.Sprint(first)), 0o644); err != nil {

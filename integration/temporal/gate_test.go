@@ -122,7 +122,7 @@ func (f *failures) collect(c *call, forward func() error) error {
 	return forward()
 }
 
-// count tells how many have failed with errors of a type.
+// count reports how many have failed with errors of a type.
 func (f *failures) count(typ string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -220,7 +220,7 @@ func names(fate []target) string {
 	return strings.Join(s, "+")
 }
 
-// summary tells which kills met a living process.
+// summary reports which kills met a living process.
 func (k *killer) summary() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -148,7 +148,7 @@ func TestWorkerStops(t *testing.T) {
 }
 
 // The program "remember" has an activity which sends details once, in its first
-// attempt, waits for "enough", and gives the details of the attempt before.
+// attempt, waits for "enough", and returns the details of the attempt before.
 func init() {
 	programs["remember"] = func(w worker.Worker, c *config) {
 		remember := func(ctx context.Context, _ *mount.Mount, detail string) (string, error) {
@@ -190,7 +190,7 @@ func TestKeepAlive(t *testing.T) {
 }
 
 // awaitAlive waits until an attempt, the nth or a later one, has been alive so long
-// by its heartbeats, and gives its number.
+// by its heartbeats, and returns its number.
 func (r *run[T]) awaitAlive(n int32, d time.Duration) int32 {
 	r.env.t.Helper()
 	return r.awaitPending(fmt.Sprintf("heartbeats of attempt %d for %v", n, d), func(a *workflowpb.PendingActivityInfo) bool {

@@ -48,7 +48,7 @@ type counts struct {
 // until all are there; "append", as the program of that name; "plain", which does
 // without a workspace; "touch", which opens a workspace and stores nothing; and
 // "rest", which waits until the worker has no more than so many goroutines and
-// descriptors, and gives its counts.
+// descriptors, and returns its counts.
 func init() {
 	programs["load"] = func(w worker.Worker, c *config) {
 		programs["append"](w, c)

@@ -59,7 +59,7 @@ func appendLine(_ context.Context, ws *mount.Mount, line string) (int, error) {
 }
 
 // Whoever of three workers is killed at whatever instant, every append of a
-// workflow takes effect once, in order, and gives its own result.
+// workflow takes effect once, in order, and returns its own result.
 func TestExactlyOnce(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -124,7 +124,7 @@ func checkLines(e *env, appends int) {
 	}
 }
 
-// appendAll is a workflow of appends, one after the other. It gives what was wrong
+// appendAll is a workflow of appends, one after the other. It returns what was wrong
 // with their results.
 func appendAll(e *env, from, to int) func(workflow.Context) ([]string, error) {
 	return func(ctx workflow.Context) ([]string, error) {

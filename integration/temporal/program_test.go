@@ -94,7 +94,7 @@ func noted(notes, name string) bool {
 	return err == nil
 }
 
-// await waits until something has happened, or ctx has ended, and gives the cause
+// await waits until something has happened, or ctx has ended, and returns the cause
 // of that.
 func (c *config) await(ctx context.Context, name string) error {
 	tick := time.NewTicker(2 * time.Millisecond)

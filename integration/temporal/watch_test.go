@@ -55,7 +55,7 @@ func anyFile(events []byte) bool {
 }
 
 // watchUploads starts a proxy before the S3 server at an address, which holds back
-// the answer to each upload until tellStored is done, and gives its address.
+// the answer to each upload until tellStored is done, and returns its address.
 func (e *env) watchUploads(address string) string {
 	p := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {

@@ -60,7 +60,7 @@ func (g *greeter) Greet(ctx context.Context, name string) (string, error) {
 	return greet(g.c, ws, name)
 }
 
-// greet appends a greeting to a file, marks the workspace, and gives the greeting.
+// greet appends a greeting to a file, marks the workspace, and returns the greeting.
 // It leaves a note in which process it ran.
 func greet(c *config, ws *mount.Mount, name string) (string, error) {
 	if err := c.note(fmt.Sprintf("greeted-%d", os.Getpid())); err != nil {

@@ -105,7 +105,7 @@ func (r *run[T]) history() []*historypb.HistoryEvent {
 	return events
 }
 
-// count tells how often an event is in the history so far. An activity that will
+// count reports how often an event is in the history so far. An activity that will
 // be tried again leaves none: see pending.
 func (r *run[T]) count(kind enumspb.EventType) int {
 	r.env.t.Helper()

@@ -26,7 +26,7 @@ import (
 const zombieBulk = 48 << 20
 
 // The program "zombie" has an activity that appends a line with its attempt to a
-// file, and gives the attempt. Attempt N notes "opened-N", waits for "go-N", whatever
+// file, and returns the attempt. Attempt N notes "opened-N", waits for "go-N", whatever
 // becomes of its context, notes "marked-N" before it returns, and "ended-N" when all
 // is over.
 func init() {

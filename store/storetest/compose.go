@@ -9,12 +9,12 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// plan is a plan that is told by its pieces: a range, or new bytes.
+// plan is a plan written as its pieces: ranges, or new bytes.
 type plan []any
 
 type span struct{ off, n int }
 
-// pieces returns the plan as Compose wants it, and what it makes of base.
+// pieces returns the plan for Compose, and its expected result from base.
 func (p plan) pieces(base []byte) (pieces []store.Piece, want []byte) {
 	for _, piece := range p {
 		switch piece := piece.(type) {
@@ -29,7 +29,7 @@ func (p plan) pieces(base []byte) (pieces []store.Piece, want []byte) {
 	return pieces, want
 }
 
-// compose makes the successor of an archive, from what is open of it.
+// compose makes the successor of the current archive.
 func (f *fixture) compose(key string, pieces []store.Piece, opts *store.PutOptions) (store.Info, error) {
 	f.Helper()
 	o, err := f.store.Open(f.ctx, key)
@@ -38,7 +38,7 @@ func (f *fixture) compose(key string, pieces []store.Piece, opts *store.PutOptio
 	return store.Compose(f.ctx, f.store, key, o, pieces, opts)
 }
 
-// testCompose makes archives of ranges at, before and behind the borders of blocks and of
+// testCompose makes archives from ranges at, before and after the borders of blocks and of
 // parts.
 func testCompose(f *fixture) {
 	part := f.opts.Threshold
@@ -67,8 +67,8 @@ func testCompose(f *fixture) {
 	}
 }
 
-// testComposeConflicts holds Compose to the condition: nothing is stored where the base
-// is not what is there, or not what is to be replaced.
+// testComposeConflicts tests the condition of Compose: nothing is stored if the base is not
+// the current archive, or not the one to be replaced.
 func testComposeConflicts(f *fixture) {
 	base := f.put("key", f.text("base"), "")
 	keep := []store.Piece{{Len: base.Size}, {Write: writes(f.text("more"))}}
@@ -95,8 +95,8 @@ func testComposeConflicts(f *fixture) {
 	f.holds("key", next, now.Revision)
 }
 
-// testComposeReplaced replaces the base at every moment while it is composed from: the
-// outcome is a conflict, and what was committed meanwhile stays.
+// testComposeReplaced replaces the base at every moment of a Compose: the outcome is a
+// conflict, and the archive committed meanwhile stays.
 func testComposeReplaced(f *fixture) {
 	part := int64(f.opts.Threshold)
 	for _, at := range []int{0, 1, 2} {
@@ -121,7 +121,7 @@ func testComposeReplaced(f *fixture) {
 	}
 }
 
-// testComposeRace has several compose from one base at once.
+// testComposeRace composes several times concurrently from one base.
 func testComposeRace(f *fixture) {
 	const writers = 8
 	content := random(11, max(f.size, 100<<10))
@@ -177,7 +177,7 @@ func testComposeReadFails(f *fixture) {
 	}
 }
 
-// unreadable is an object of which nothing can be read.
+// unreadable is an object that cannot be read.
 type unreadable struct{ store.Object }
 
 func (unreadable) ReadAt([]byte, int64) (int, error) { return 0, errWanted }

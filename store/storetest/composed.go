@@ -9,15 +9,14 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// composed is a store whose every Put composes: before the archive that it is given it
-// stores a head, which a first archive brings and a later one keeps as a range of the one
-// that it replaces. Readers see the archive without the head. What holds for Put is held
-// so against Compose.
+// composed is a store whose every Put composes: it stores a head before the archive, which is
+// new in a first archive and in a later one a range of the archive that it replaces. Readers
+// see the archive without the head. So the tests of Put also test Compose.
 type composed struct {
 	store.Store
 }
 
-// head is of no size that any store likes.
+// head has a size that is inconvenient for every store.
 var head = random(7, 3*4096+100)
 
 func (c composed) Put(ctx context.Context, key string, write func(io.Writer) error, opts *store.PutOptions) (store.Info, error) {
@@ -29,7 +28,7 @@ func (c composed) Put(ctx context.Context, key string, write func(io.Writer) err
 	if opts.Replace != "" {
 		o, err := store.OpenTail(ctx, c.Store, key, 0)
 		switch {
-		case errors.Is(err, store.ErrNotExist): // the Put will say so
+		case errors.Is(err, store.ErrNotExist): // the Put will report it
 		case err != nil:
 			return store.Info{}, err
 		default:
@@ -72,7 +71,7 @@ type beheaded struct {
 func (b *beheaded) Info() store.Info { return b.info }
 func (b *beheaded) Close() error     { return b.object.Close() }
 
-// composedCases are the tests of Put that composing is held to as well.
+// composedCases are the tests of Put that are also run on composing.
 var composedCases = []string{
 	"Missing", "Create", "Replace", "Delete", "Empty", "Sizes", "RaceToCreate", "RaceToReplace", "Increments", "History",
 	"WriteFails", "WritePanics", "CancelledBefore", "CancelledDuringWrite", "CancelledEndless", "CancelledInBefore", "Before",

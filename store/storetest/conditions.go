@@ -70,16 +70,14 @@ func testDelete(f *fixture) {
 	f.holds("other", other, otherRev)
 }
 
-// oddKeys are keys that ParseURL lets through and that somebody could decode,
-// clean or cut.
+// oddKeys are keys that ParseURL accepts but that a server or tool could decode, clean or cut.
 var oddKeys = []string{
 	"plain", "Plain", "with space", "a%20b", "a+b&c=d", "ü/ö", "x.tar.gz", "x", ".hidden", "..dots..",
 	"back\\slash", `quo"te'`, "semi;colon", "star*[a-z]", "tilde~", "f", "f/g", "f/g/h", "emoji-🗄",
 	"long-" + strings.Repeat("x", 240), "deep/" + strings.Repeat("d/", 40) + "end",
 }
 
-// longKey makes an object's name of 1,024 bytes, of segments that any file system
-// takes.
+// longKey makes an object's name of 1,024 bytes, from segments that every file system accepts.
 func longKey() string {
 	const length = 1024 - len(".tar.gz")
 	key := strings.Repeat(strings.Repeat("k", 199)+"/", 5)
@@ -110,7 +108,7 @@ func (f *fixture) keepsApart(keys []string) {
 	}
 }
 
-// No program may reach outside of a store, whatever key it was given.
+// No key may reach outside of a store.
 func testBadKeys(f *fixture) {
 	for _, key := range []string{"", "../up", "a/../../up", "a/./b", "a/..", "slash/", "a\nb", "a\x7f", "\u0085", "\xff"} {
 		_, err := f.store.Stat(f.ctx, key)
@@ -160,7 +158,7 @@ func (f *fixture) many(n int) {
 	f.lists("many/", infos, keys...)
 }
 
-// lists checks that the listing of prefix is what the Puts of these keys told.
+// lists checks that the listing of prefix matches the results of the Puts of these keys.
 func (f *fixture) lists(prefix string, infos map[string]store.Info, keys ...string) {
 	f.Helper()
 	slices.SortFunc(keys, cmp.Compare[string])
@@ -189,7 +187,7 @@ func testEmpty(f *fixture) {
 	f.holds("key", nil, info.Revision)
 }
 
-// testSizes goes over the borders of the parts that an archive is sent in.
+// testSizes tests sizes around the borders of the parts in which an archive is sent.
 func testSizes(f *fixture) {
 	part := f.opts.Threshold
 	for _, size := range []int{1, part - 1, part, part + 1, 2 * part, 2*part + 1} {

@@ -9,9 +9,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// points are after how many bytes a transfer fails or is cancelled: before the
-// first, after it, and at every border of parts for more parts than drivers have
-// in flight.
+// points returns the numbers of bytes after which a transfer fails or is cancelled: before the
+// first, after it, and at every border of parts for more parts than drivers have in flight.
 func (f *fixture) points() []int {
 	part := f.opts.Threshold
 	return []int{0, 1, part - 1, part, part + 1, 2 * part, 3 * part, 4*part + part/2, 6*part + 1}
@@ -19,8 +18,7 @@ func (f *fixture) points() []int {
 
 var errWanted = errors.New("the test wants this to fail")
 
-// onBoth runs a test where there is no archive yet, and where there is one that
-// must stay as it is.
+// onBoth runs a test without an archive, and with one that must stay unchanged.
 func (f *fixture) onBoth(test func(key string, replace store.Revision)) {
 	f.Helper()
 	test("fresh/key", "")
@@ -33,8 +31,8 @@ func (f *fixture) onBoth(test func(key string, replace store.Revision)) {
 	f.forget("base/key")
 }
 
-// writesThen returns a function for Put that writes n bytes and then ends with
-// what then gives.
+// writesThen returns a function for Put that writes n bytes and then returns the result of
+// then.
 func writesThen(n int, then func() error) func(io.Writer) error {
 	return func(w io.Writer) error {
 		for part := random(5, 1<<16); n > 0; n -= len(part) {
@@ -59,7 +57,7 @@ func testWriteFails(f *fixture) {
 	}
 }
 
-// forget removes an archive, which a later round may make again.
+// forget removes an archive, which a later round may recreate.
 func (f *fixture) forget(key string) {
 	f.Helper()
 	info, err := f.store.Stat(f.ctx, key)
@@ -116,7 +114,7 @@ func testCancelledDuringWrite(f *fixture) {
 	}
 }
 
-// A write that would go on for ever ends when its context does.
+// An endless write ends with its context.
 func testCancelledEndless(f *fixture) {
 	f.onBoth(func(key string, replace store.Revision) {
 		ctx, cancel := context.WithCancel(f.ctx)

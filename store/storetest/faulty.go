@@ -9,15 +9,15 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// A Fault decides what becomes of one request: send sends it to the real store,
-// and what the Fault returns is what the caller sees. Send may be called later,
-// for a request that arrives late, or never.
+// A Fault determines the fate of one request: send sends it to the real store, and the caller
+// gets the Fault's result. send may be called later, for a request that arrives late, or
+// never.
 type Fault func(send func() error) error
 
 // None lets a request through.
 func None(send func() error) error { return send() }
 
-// LoseRequest loses a request: nothing happens, and nobody knows.
+// LoseRequest loses a request: nothing happens, and the outcome is unknown.
 func LoseRequest(func() error) error { return fmt.Errorf("%w: request lost", store.ErrUnknown) }
 
 // LoseAnswer lets a request have its effect and loses the answer.
@@ -31,7 +31,7 @@ func Fail(err error) Fault {
 	return func(func() error) error { return err }
 }
 
-// Then calls fn after fault, as somebody else who comes before the next request.
+// Then calls fn after fault, for another client's action before the next request.
 func Then(fault Fault, fn func()) Fault {
 	return func(send func() error) error {
 		defer fn()
@@ -39,8 +39,7 @@ func Then(fault Fault, fn func()) Fault {
 	}
 }
 
-// Faulty is a store whose requests meet faults. Requests for which no fault is
-// left are let through.
+// Faulty is a store whose requests meet faults. Requests beyond the last fault pass.
 type Faulty struct {
 	store.Store
 	mu     sync.Mutex

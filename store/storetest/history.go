@@ -17,28 +17,27 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// HistoryOptions say what a history consists of. Nil is good.
+// HistoryOptions describe a history. Nil stands for the zero value.
 type HistoryOptions struct {
-	Clients    int  // that work at the same time; 0: 6
-	Operations int  // of each of them; 0: 60
-	Keys       int  // that they work on; 0: 3
-	NoDeletes  bool // leaves deletes out
+	Clients    int  // concurrent ones; 0 stands for 6
+	Operations int  // of each of them; 0 stands for 60
+	Keys       int  // that they work on; 0 stands for 3
+	NoDeletes  bool // omits deletes
 	MayFail    bool // operations may fail, or their answers be lost
 	// Archives are what the clients store; nil is any bytes, by Store.Put.
 	Archives Archives
 }
 
-// Archives are those of a history. Each has an id, from 1 on, and a size that no
-// other one has.
+// Archives are the archives of a history. Each has an id, from 1 on, and a unique size.
 type Archives interface {
-	// Put stores the archive of an id in the place of that of another id, which has
-	// the revision replace; 0 and "" stand for none. Its error is that of Store.Put.
+	// Put replaces the archive of another id, of revision replace, by that of an id; 0 and ""
+	// stand for none. Its error is that of Store.Put.
 	Put(ctx context.Context, s store.Store, key string, id, other int64, replace store.Revision) (store.Info, error)
 	// ID returns the id of the archive that has a size, in bytes.
 	ID(size int64) int64
 }
 
-// plain are archives of as many bytes as their ids.
+// plain are archives whose sizes in bytes are their ids.
 type plain struct{}
 
 func (plain) Put(ctx context.Context, s store.Store, key string, id, _ int64, replace store.Revision) (store.Info, error) {
@@ -47,13 +46,12 @@ func (plain) Put(ctx context.Context, s store.Store, key string, id, _ int64, re
 
 func (plain) ID(size int64) int64 { return size }
 
-// CheckHistory lets several clients work on a few keys of one store at random,
-// each by a Store of its own or all by the same one, and checks that there is one
-// order of all that they did and saw, which agrees with time: that the history is
-// linearizable. The keys must have no archives.
-//
-// What ended with ErrUnknown counts as done at any time later, or never; whatever
-// else failed, as not done.
+// CheckHistory lets several clients work on a few keys of one store at random, each through
+// its own Store or all through the same one, and checks that the history is linearizable: that
+// one order of all operations and results exists that agrees with time. The keys must have no
+// archives.
+// An operation that ended with ErrUnknown counts as done at any later time, or never; any
+// other failed one as not done.
 func CheckHistory(t *testing.T, stores []store.Store, opts *HistoryOptions) {
 	t.Helper()
 	var o HistoryOptions
@@ -86,7 +84,7 @@ func testHistoryWithDeletes(f *fixture) {
 	CheckHistory(f.T, []store.Store{f.store}, nil)
 }
 
-// history is what several clients did and saw.
+// history is the operations and results of several clients.
 type history struct {
 	HistoryOptions
 	t      *testing.T
@@ -97,7 +95,7 @@ type history struct {
 	done   []porcupine.Operation // guarded by mu
 }
 
-// verb is what an operation does.
+// verb is the kind of an operation.
 type verb string
 
 const (
@@ -106,7 +104,7 @@ const (
 	verbDelete verb = "delete"
 )
 
-// result is what an operation ended with.
+// result is the outcome of an operation.
 type result string
 
 const (
@@ -116,21 +114,21 @@ const (
 	resultUnknown  result = "unknown"
 )
 
-// noArchive is the id of no archive.
+// noArchive is the id that stands for no archive.
 const noArchive = 0
 
 // action is the input of an operation, in the words of the model: archives are ids.
 type action struct {
 	verb   verb
 	key    string
-	expect int64 // put, delete: the archive that is to be replaced or removed
+	expect int64 // put, delete: the archive to be replaced or removed
 	id     int64 // put: the new archive
 }
 
 // sight is the output of an operation.
 type sight struct {
 	result result
-	id     int64 // read: the archive that was there
+	id     int64 // read: the archive found
 }
 
 // registers is the model of a key: a register with compare-and-swap, whose state
@@ -146,8 +144,8 @@ var registers = (&porcupine.NondeterministicModel{
 	DescribeState:     func(state any) string { return fmt.Sprint(state) },
 }).ToModel()
 
-// step returns the archives that can be there after an operation; none where the
-// operation could not have had that result.
+// step returns the possible archives after an operation; none if the operation could not have
+// had that result.
 func step(now int64, a action, s sight) []any {
 	becomes := a.id
 	if a.verb == verbDelete {
@@ -191,7 +189,7 @@ func describe(a action, s sight) string {
 	return fmt.Sprintf("read %s: %d", a.key, s.id)
 }
 
-// check looks for an order, and shows the operations of a key that has none.
+// check looks for an order, and shows the operations of a key without one.
 func (h *history) check() {
 	h.t.Helper()
 	if h.t.Failed() {
@@ -230,14 +228,14 @@ type seen struct {
 	rev store.Revision
 }
 
-// client is one who works at random.
+// client performs random operations.
 type client struct {
 	*history
 	number int
 	store  store.Store
 	rand   *rand.Rand
-	last   map[string]seen // by key, what it saw last
-	before map[string]seen // by key, what it saw before that
+	last   map[string]seen // by key, the archive it saw last
+	before map[string]seen // by key, the archive it saw before that
 }
 
 func newClient(h *history, number int, s store.Store) *client {
@@ -254,8 +252,8 @@ func (c *client) work() {
 	}
 }
 
-// operate does one operation at random. Mostly it goes on from what the client saw
-// last, so that writes succeed and not only conflict.
+// operate does one random operation. Usually it continues from the archive that the client saw
+// last, so that writes also succeed and do not only conflict.
 func (c *client) operate(ctx context.Context, key string) {
 	expect := c.last[key]
 	if c.rand.IntN(8) == 0 {
@@ -310,8 +308,8 @@ func (c *client) read(key string, call int64, info store.Info) {
 	c.saw(key, seen{id, info.Revision})
 }
 
-// readFailed reports whether a read gave no archive. That there is none is also a
-// sight.
+// readFailed reports whether a read returned no archive. The absence of an archive is also
+// recorded as a result.
 func (c *client) readFailed(key string, call int64, err error) bool {
 	switch {
 	case errors.Is(err, store.ErrNotExist):
@@ -328,7 +326,7 @@ func (c *client) put(ctx context.Context, key string, expect seen) {
 	call := c.clock.Add(1)
 	info, err := c.Archives.Put(ctx, c.store, key, a.id, expect.id, expect.rev)
 	c.wrote(a, call, err)
-	if err == nil && info.Revision != "" { // a commit that others are on top of already has none
+	if err == nil && info.Revision != "" { // a commit that already has successors has none
 		c.saw(key, seen{a.id, info.Revision})
 	}
 }
@@ -343,8 +341,7 @@ func (c *client) delete(ctx context.Context, key string, expect seen) {
 	}
 }
 
-// wrote puts a write into the history, if it may have had an effect or says
-// something of what is there.
+// wrote adds a write to the history, if it may have had an effect or shows the state.
 func (c *client) wrote(a action, call int64, err error) {
 	s := sight{result: resultDone}
 	switch {

@@ -6,7 +6,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// The model tells histories that a store can have from those that it cannot.
+// The model distinguishes histories that a store can have from those that it cannot.
 func TestRegisters(t *testing.T) {
 	op := func(call, end int64, a action, s sight) porcupine.Operation {
 		a.key = "k"

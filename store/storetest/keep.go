@@ -6,11 +6,12 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// testKeep keeps an archive under a second key, which later commits leave alone, and drops it.
+// testKeep keeps an archive under a second key, which later commits do not change, and drops
+// it.
 func testKeep(f *fixture) {
 	keeper, ok := f.store.(store.Keeper)
 	if !ok {
-		f.Fatal("the store is no store.Keeper")
+		f.Fatal("the store is not a store.Keeper")
 	}
 	const key, as = "dir/key", "dir/.workdir-versions/key/0123456789abcdef0123456789abcdef"
 	old, next := f.pattern('a'), f.pattern('b')
@@ -39,7 +40,7 @@ func testKeep(f *fixture) {
 	f.holds(key, next, second)
 
 	f.noError(keeper.Keep(f.ctx, key, second, as))
-	f.noError(keeper.Keep(f.ctx, key, second, as)) // a commit that is tried again
+	f.noError(keeper.Keep(f.ctx, key, second, as)) // a retried commit
 	f.forget(key)
 	infos, err = f.store.List(f.ctx, "dir/.workdir-versions/key/")
 	f.noError(err)
@@ -47,7 +48,7 @@ func testKeep(f *fixture) {
 	f.noError(keeper.Drop(f.ctx, as, infos[0].Revision))
 }
 
-// wantGone holds an error against what is said of a revision that is not there.
+// wantGone checks the error for a revision that does not exist.
 func (f *fixture) wantGone(err error) {
 	f.Helper()
 	if !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrNotExist) {

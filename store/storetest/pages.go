@@ -8,8 +8,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// testListPages puts pages of every size together, and begins at what is there and at what
-// is not.
+// testListPages joins pages of every size, beginning after existing and missing names.
 func testListPages(f *fixture) {
 	pager, ok := f.store.(store.Pager)
 	if !ok {
@@ -52,7 +51,7 @@ func testListPages(f *fixture) {
 	f.pagesBehindOthers(pager)
 }
 
-// fileName is what pages are in the order of.
+// fileName is the sort key of pages.
 func fileName(key string) string { return key + ".tar.gz" }
 
 // pagesOf lists a directory in pages of n, and returns the keys. infos are what Put returned.
@@ -77,7 +76,7 @@ func (f *fixture) pagesOf(pager store.Pager, n int, infos map[string]store.Info)
 	return keys
 }
 
-// pagesBehindOthers asks for a page behind many.
+// pagesBehindOthers gets a page after many others.
 func (f *fixture) pagesBehindOthers(pager store.Pager) {
 	f.Helper()
 	for i := range 30 {

@@ -13,7 +13,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// writers is how many race: fewer where each holds several parts in memory.
+// writers is the number of racing writers: fewer if each holds several parts in memory.
 func (f *fixture) writers() int {
 	if f.size > 0 {
 		return 4
@@ -21,7 +21,7 @@ func (f *fixture) writers() int {
 	return 8
 }
 
-// rounds is how often a race is run: less often where that takes long.
+// rounds is how often a race is run: less often if it takes long.
 func (f *fixture) rounds() int {
 	if f.size > 0 {
 		return 3
@@ -29,7 +29,7 @@ func (f *fixture) rounds() int {
 	return 50
 }
 
-// outcome is what became of one of several writers.
+// outcome is the result of one of several writers.
 type outcome struct {
 	content []byte // nil for a delete
 	info    store.Info
@@ -52,8 +52,8 @@ func (f *fixture) race(n int, act func(i int) outcome) []outcome {
 	return outcomes
 }
 
-// winner checks that one writer won and all others were told of a conflict, or,
-// if a delete could win, that there was none.
+// winner checks that one writer won and all others got a conflict, or, if a delete could win,
+// ErrNotExist.
 func (f *fixture) winner(outcomes []outcome) outcome {
 	f.Helper()
 	var won []outcome
@@ -117,8 +117,7 @@ func testRaceToDelete(f *fixture) {
 
 const counter = "counters/key"
 
-// increment adds one to the number in the counter, however often others come
-// in between.
+// increment adds one to the number in the counter, retrying if others come in between.
 func increment(ctx context.Context, s store.Store) error {
 	for {
 		n, rev, err := count(ctx, s)
@@ -199,17 +198,15 @@ func testProcesses(f *fixture) {
 	f.counts(processes * increments)
 }
 
-// Main is for TestMain of a driver's tests: it runs them, or, in a process that
-// Run has started, what that process is to do. open opens the store that
-// Options.Address told of.
+// Main is for TestMain of a driver's tests: it runs them, or, in a process started by Run, the
+// task of that process. open opens the store at the address returned by Options.Address.
 func Main(m *testing.M, open func(ctx context.Context, address string) (store.Store, error)) {
 	Child(open)
 	os.Exit(m.Run())
 }
 
-// Child is Main for those who have more to do in TestMain: in a process that Run
-// has started it does what that process is to do, and ends it; otherwise it
-// returns at once.
+// Child is Main for a TestMain with more to do: in a process started by Run it performs the
+// task of that process, and ends it; otherwise it returns at once.
 func Child(open func(ctx context.Context, address string) (store.Store, error)) {
 	address, isChild := os.LookupEnv(addressEnv)
 	if !isChild {

@@ -23,7 +23,7 @@ func testRead(f *fixture) {
 	f.readsAt("key", content)
 }
 
-// readsAt checks ReadAt from several goroutines, at the borders too.
+// readsAt checks ReadAt from several goroutines, including at the borders.
 func (f *fixture) readsAt(key string, content []byte) {
 	f.Helper()
 	o, err := f.store.Open(f.ctx, key)
@@ -66,7 +66,7 @@ func readAtRandom(r io.ReaderAt, content []byte, seed uint64) error {
 			return err
 		}
 		if !bytes.Equal(p[:n], content[off:off+n]) {
-			return errors.New("ReadAt gives other bytes")
+			return errors.New("ReadAt returns other bytes")
 		}
 	}
 	return nil
@@ -81,7 +81,7 @@ func testBig(f *fixture) {
 	}, nil)
 	f.noError(err)
 	if info.Size != size {
-		f.Fatalf("Put tells of %d bytes, want %d", info.Size, size)
+		f.Fatalf("Put returns a size of %d bytes, want %d", info.Size, size)
 	}
 	o, err := f.store.Open(f.ctx, "big")
 	f.noError(err)
@@ -95,7 +95,7 @@ func testBig(f *fixture) {
 	f.readsAt("big", content)
 }
 
-// pattern returns an archive all of whose bytes are b.
+// pattern returns an archive whose bytes are all b.
 func (f *fixture) pattern(b byte) []byte { return bytes.Repeat([]byte{b}, max(f.size, 1<<20)) }
 
 func testReaders(f *fixture) {
@@ -168,8 +168,8 @@ func testReplacedWhileOpen(f *fixture) {
 	}
 }
 
-// readsOn checks that what is left to read of o is the rest of content, or, for
-// stores that do not pin, an error.
+// readsOn checks that the unread rest of o is the rest of content, or, for stores that do not
+// pin, an error.
 func (f *fixture) readsOn(o store.Object, half, content []byte) {
 	f.Helper()
 	rest, err := io.ReadAll(o)
@@ -178,12 +178,12 @@ func (f *fixture) readsOn(o store.Object, half, content []byte) {
 	}
 	f.noError(err)
 	if !bytes.Equal(append(half, rest...), content) {
-		f.Error("a replaced archive was not read on as what it was")
+		f.Error("the rest of a replaced archive was not that of the opened revision")
 	}
 }
 
-// A read whose context ends tells so, or goes on rightly; it never gives other
-// bytes and never seems to be complete before its end.
+// A read whose context ends returns an error, or continues correctly; it never returns other
+// bytes and never seems complete before its end.
 func testReadCancelled(f *fixture) {
 	content := random(7, 5*f.opts.Threshold)
 	f.put("key", content, "")

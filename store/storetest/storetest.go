@@ -1,9 +1,8 @@
-// Package storetest holds a store to its contract: conditions, races, failures,
-// cancellation, and histories that must be linearizable, on a real store; what is asked
-// of Put is asked of composing too.
-//
-// The author of a driver calls [Run] from a test, [Main] from TestMain, and says
-// in [Options] what is particular to the driver and to the server at hand:
+// Package storetest tests a store against its contract: conditions, races, failures,
+// cancellation, and histories that must be linearizable, on a real store. The tests of Put are
+// also run on composing.
+// The author of a driver calls [Run] from a test and [Main] from TestMain, and describes the
+// driver and the server in [Options]:
 //
 //	func TestMain(m *testing.M) {
 //		storetest.Main(m, func(ctx context.Context, address string) (store.Store, error) {
@@ -19,11 +18,9 @@
 //		})
 //	}
 //
-// It asks for up to 64 MiB in one archive, and holds about 200 MiB in memory.
-//
-// [CheckHistory] is the part of it that also has a meaning where requests fail.
-// [Faulty] is a store that loses requests and answers on demand, for tests of
-// those who use stores.
+// It stores up to 64 MiB in one archive, and uses about 200 MiB of memory.
+// [CheckHistory] is the part that also works when requests fail. [Faulty] is a store that
+// loses requests and answers on demand, for tests of users of stores.
 package storetest
 
 import (
@@ -39,37 +36,36 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// Options say what the driver at hand can be asked. Nil is good.
+// Options describe the driver under test. Nil stands for the zero value.
 type Options struct {
-	// Address returns what the function of Main opens the same store with in
-	// another process. It may be nil where the store lacks Processes.
+	// Address returns the address by which the function passed to Main opens the same store in
+	// another process. It may be nil if the store lacks Processes.
 	Address func(s store.Store) string
-	// Litter returns what is at the store beside the archives; each test ends with
-	// looking whether there is some. Nil looks at nothing.
+	// Litter returns everything at the store besides the archives, which each test checks at
+	// its end. Nil skips the check.
 	Litter func(t *testing.T, s store.Store) []string
-	// Pinned says that an open archive stays readable to its end though it be
-	// replaced. Otherwise a read may fail, but never give other bytes.
+	// Pinned says that an open archive stays readable to its end even if it is replaced.
+	// Otherwise a read may fail, but never return other bytes.
 	Pinned bool
 	// Threshold is the size in bytes above which the driver sends an archive in
-	// several parts, and the size of these parts; 0 stands for 8 MiB. Where a
-	// driver knows no parts it is just a size.
+	// several parts, and the size of these parts; 0 stands for 8 MiB. For a driver without
+	// parts it is just a size.
 	Threshold int
-	// Lacks says of a server that stands for another one what it cannot do, and
-	// why. The tests of that are left out; another server has to cover them.
+	// Lacks lists the abilities that a server standing in for another one lacks, and why. The
+	// tests of those are skipped; another server has to cover them.
 	Lacks map[Ability]string
 }
 
-// Ability is what the contract of store.Store asks for and a server at hand may
-// lack.
+// Ability is part of the contract of store.Store that a test server may lack.
 type Ability string
 
 // Abilities that test servers are known to lack.
 const (
-	// DeleteRaces: of several writers and deleters of one revision one wins.
+	// DeleteRaces: exactly one of several writers and deleters of one revision wins.
 	DeleteRaces Ability = "races of conditional deletes"
-	// EmptySegments: "a//b" is another key than "a/b".
+	// EmptySegments: "a//b" and "a/b" are different keys.
 	EmptySegments Ability = "keys with empty segments"
-	// Processes: another process can open the store by what Options.Address gives.
+	// Processes: another process can open the store by the result of Options.Address.
 	Processes Ability = "other processes"
 )
 
@@ -80,7 +76,7 @@ type testCase struct {
 	name  string
 	run   func(*fixture)
 	large bool    // also with archives above the threshold
-	needs Ability // "" where every store can be held to it
+	needs Ability // "" if every store must pass it
 }
 
 var testCases = []testCase{
@@ -123,8 +119,8 @@ var testCases = []testCase{
 	{name: "Keep", run: testKeep, large: true},
 }
 
-// Run holds a driver to the contract of store.Store. open gives an empty store,
-// another one at each call; Run closes it.
+// Run tests a driver against the contract of store.Store. open returns a new, empty store at
+// each call; Run closes it.
 func Run(t *testing.T, open func(t *testing.T) store.Store, opts *Options) {
 	var o Options
 	if opts != nil {
@@ -148,7 +144,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, opts *Options) {
 	}
 }
 
-// on runs the test on a store, with archives of at least so many bytes.
+// on runs the test on a store, with archives of at least size bytes.
 func (c testCase) on(t *testing.T, s store.Store, opts *Options, size int) {
 	f := &fixture{T: t, ctx: t.Context(), store: s, opts: opts, size: size}
 	t.Cleanup(func() { f.noError(f.store.Close()) })
@@ -171,7 +167,7 @@ type fixture struct {
 	ctx   context.Context
 	store store.Store
 	opts  *Options
-	size  int // least size of an archive that the test's kind is about, bytes
+	size  int // minimum size of the test's archives, bytes
 }
 
 func (f *fixture) noError(err error) {
@@ -188,21 +184,21 @@ func (f *fixture) wantError(err, want error) {
 	}
 }
 
-// wantConflict checks that err says which revision was wanted, and which one is
-// there if the store says so.
+// wantConflict checks that err has the wanted revision, and the actual one if the store shows
+// it.
 func (f *fixture) wantConflict(err error, want, have store.Revision) {
 	f.Helper()
 	f.wantError(err, store.ErrConflict)
 	var conflict *store.ConflictError
 	if !errors.As(err, &conflict) {
-		f.Fatalf("%v is no *ConflictError", err)
+		f.Fatalf("%v is not a *ConflictError", err)
 	}
 	if conflict.Want != want || conflict.Have != have && conflict.Have != "" {
 		f.Fatalf("the conflict is about %q and %q, want %q and %q", conflict.Want, conflict.Have, want, have)
 	}
 }
 
-// put stores content and fails the test where it cannot.
+// put stores content or fails the test.
 func (f *fixture) put(key string, content []byte, replace store.Revision) store.Info {
 	f.Helper()
 	info, err := f.store.Put(f.ctx, key, writes(content), &store.PutOptions{Replace: replace})
@@ -210,8 +206,7 @@ func (f *fixture) put(key string, content []byte, replace store.Revision) store.
 	return info
 }
 
-// holds checks that key's archive is content with that revision, by all ways
-// there are to look at it.
+// holds checks that key's archive is content with that revision, by all ways to read it.
 func (f *fixture) holds(key string, content []byte, rev store.Revision) {
 	f.Helper()
 	o, err := f.store.Open(f.ctx, key)
@@ -245,7 +240,7 @@ func (f *fixture) missing(key string) {
 	}
 }
 
-// clean checks that nothing is at the store but archives.
+// clean checks that the store contains only archives.
 func (f *fixture) clean() {
 	f.Helper()
 	if f.opts.Litter == nil || f.Failed() {
@@ -264,7 +259,7 @@ func writes(content []byte) func(io.Writer) error {
 	}
 }
 
-// random returns n bytes that follow from seed.
+// random returns n bytes determined by seed.
 func random(seed uint64, n int) []byte {
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], seed)
@@ -273,7 +268,7 @@ func random(seed uint64, n int) []byte {
 	return p
 }
 
-// text returns content that no other call returns, of the test's size.
+// text returns unique content, of the test's size.
 func (f *fixture) text(format string, args ...any) []byte {
 	content := text(format, args...)
 	if missing := f.size - len(content); missing > 0 {
@@ -282,7 +277,7 @@ func (f *fixture) text(format string, args ...any) []byte {
 	return content
 }
 
-// text returns content that no other call returns.
+// text returns unique content.
 func text(format string, args ...any) []byte {
 	return fmt.Appendf(nil, "%s %016x", fmt.Sprintf(format, args...), rand.Uint64())
 }

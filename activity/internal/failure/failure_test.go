@@ -68,7 +68,7 @@ func TestErrorDocument(t *testing.T) {
 	}
 }
 
-// Each row is the first that its own error matches, and gives what it says.
+// Each row is the first that its own error matches, and returns what it says.
 func TestErrorTable(t *testing.T) {
 	for _, row := range errorTable {
 		err := fmt.Errorf("open s3://b/k: %w: some reason", row.err)

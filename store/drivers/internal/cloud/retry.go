@@ -53,7 +53,7 @@ func (b *backoff) wait(ctx context.Context) bool {
 	return pause(ctx, jittered)
 }
 
-// pause waits for d, and says whether the context still lives.
+// pause waits for d, and reports whether the context still lives.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
