@@ -21,6 +21,7 @@ import (
 // Whether the attempt may store anything is the state of its context: it has ended if
 // the SDK ended the activity's context, or if Temporal has answered that the attempt
 // is not current. The cause of the context is the one reason.
+//
 // Locks: mu and details.mu are never held together.
 type attempt struct {
 	worker *workerInterceptor                      // immutable

@@ -92,6 +92,7 @@ func Command(ctx context.Context, name string, arg ...string) *exec.Cmd {
 // which tools find the workspaces of ctx: WORKDIR, the path of Workspace's workspace, and
 // WORKDIR_URL, its URL without secrets; for named ones WORKDIR_NAME and WORKDIR_NAME_URL; or
 // those of Options.Env.
+//
 // The process runs other activities concurrently, so its own environment is not changed: pass
 // this one to the commands that you start (exec.Cmd.Env), or let [Command] do that.
 func Environ(ctx context.Context) []string {

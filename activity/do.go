@@ -16,6 +16,7 @@ import (
 // have. Do may be called several times in one activity, also nested, for different
 // workspaces or, one after the other, for the same one. ctx must be an activity's, on a
 // worker with the plugin of [NewPlugin]; otherwise the error is ErrNoPlugin.
+//
 // The error of fn is returned unchanged; errors of unmounting after it go to the activity's
 // log. Other errors are application errors of Temporal, see docs/errors.md, and match those of
 // mount.Open and mount.Mount.Close, and the cause of the context's end, for errors.Is. With an

@@ -1,5 +1,6 @@
 // Package activity runs Temporal activities in workspaces. It is imported as
 // wdactivity, since every user of it imports the SDK's package activity too.
+//
 // The entry point is a plugin, in the options of the client or the worker. Its rules assign
 // workspaces to ordinary activities; an activity may open more by [Do].
 //
@@ -24,6 +25,7 @@
 // return, error, panic, runtime.Goexit, cancellation.
 //
 // # When a workspace is stored
+//
 // A workspace is stored only if all of the following hold:
 //
 //   - The function returned nil. An error, activity.ErrResultPending included, is
@@ -51,6 +53,7 @@
 // or when the activity runs if there are Vars.
 //
 // # Once
+//
 // Each opening of a workspace for writing, a visit, is a step of its activity. The commit of a
 // step is recorded in the archive with the function's result. An attempt that finds the record
 // of its step, when it opens the workspace or after a conflict, returns that result; it does
@@ -82,6 +85,7 @@
 // details of the activity, or of the previous attempt, since one without details would erase
 // them. With a DataConverter that does not support converter.RawValue, as those of the SDK do,
 // the details of the previous attempt cannot be repeated.
+//
 // Without a heartbeat timeout an attempt that was cancelled or replaced finds out only when it
 // commits. Set one on every activity with a workspace; it only has to exceed the Temporal
 // server's response time, since heartbeats continue during long transfers.
@@ -94,14 +98,17 @@
 // commits lets them finish; if a commit was cut off the log says so.
 //
 // # Fence
+//
 // Before a commit is sent to the store, and once more right before the request that makes it
 // visible, Temporal is asked by a heartbeat with the task token whether this attempt is the
 // current one. Any answer other than yes ends the commit. If the server is unavailable the
 // question is retried as long as the attempt has time. Only its own worker knows of a local
 // activity, so its context is checked instead.
+//
 // An activity that was cancelled by request ends as cancelled. If the fence is the first to
 // learn of the request, the activity does not end until the SDK has learnt of it too, which
 // takes up to 80 % of the heartbeat timeout.
+//
 // A reset restarts at attempt 1, and can leave two attempts that Temporal considers current,
 // or make an older one current. Then only the log ensures one effect and one result.
 //

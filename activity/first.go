@@ -10,11 +10,13 @@ import (
 
 // neverTried reports whether the step cannot have been committed yet: this attempt has not
 // tried it, and Temporal says that it is the first. If that is unknown it returns false.
+//
 // The attempt's number is not sufficient, since a reset restarts at 1. So Temporal is asked
 // for its pending activities. Every later attempt, also after a reset, is scheduled at a
 // different time than the activity, as is one that replaced this one: while the time is still
 // the activity's, this is the only attempt. Source: UpdateActivityInfoForRetries and
 // RegenerateActivityRetryTask in the server's service/history/workflow.
+//
 // A local activity restarts at 1 after the timeout of a workflow task, and the server does not
 // know of it. Standalone activities are not looked up.
 func (v *visit) neverTried() bool {

@@ -108,6 +108,7 @@ func rawValues(n int) (raw []converter.RawValue, pointers []any) {
 
 // resend repeats the latest details. If they cannot be read it sends nothing, unless erase
 // says that no later attempt can miss them.
+//
 // The heartbeat's context must not end before the activity does: the SDK keeps using it for
 // delayed heartbeats, and takes its end for the end of the activity
 // (temporalInvoker.Heartbeat).

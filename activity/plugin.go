@@ -53,9 +53,11 @@ type plugin struct {
 // NewPlugin returns the plugin by which a worker runs activities in workspaces. Set it in
 // client.Options.Plugins, for all workers of that client; or in worker.Options.Plugins, and in
 // tests by SetWorkerOptions of the SDK's environments.
+//
 // If the host or a store is unfit for workspaces the worker's Start and Run fail. A worker has
 // one plugin of this package: worker.New panics on a second one. In a replayer it does
 // nothing.
+//
 // The worker's interceptors wrap the plugin's: a tracing interceptor includes opening and
 // storing in the activity's span.
 //

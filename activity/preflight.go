@@ -32,6 +32,7 @@ type PreflightOptions struct {
 // no mounts, a server process that does not start, a template that can never work, a store
 // that cannot be reached, does not allow writing or ignores conditions. It mounts an empty
 // workspace and unmounts it; no workspace of a store is touched.
+//
 // The error contains every failure, each as Do would report it (mount.ErrCannotMount,
 // mount.ErrNoServer, store.ErrURL), and of a store the check that failed.
 func (p *plugin) preflight(ctx context.Context) error {

@@ -20,6 +20,7 @@ import (
 )
 
 // visit is one workspace from its open to its close, and one function in it.
+//
 // Whether it may still be stored is the state of ctx, whose cause is the one reason why not:
 // ctx ends with the attempt, with the caller's context, and when the fence gets no positive
 // answer. The mount then turns read-only at once.

@@ -34,6 +34,7 @@ type Archive struct {
 // are long. Content is read and verified on first use, so damage to it is found only then. r
 // must stay readable for as long as the archive is used, and allow concurrent reads. opts may
 // be nil.
+//
 // Errors: *FormatError for what cannot be a complete archive of ours; *LimitError; r's own. If
 // the archive is not Indexed Open has not checked that it is an archive at all.
 func Open(ctx context.Context, r io.ReaderAt, size int64, opts *ReaderOptions) (*Archive, error) {

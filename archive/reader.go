@@ -44,6 +44,7 @@ func NewReader(r io.Reader, opts *ReaderOptions) *Reader {
 // without one. It reads to the end and returns no error only if every byte is accounted for.
 // It does not call Seal. When it returns, nothing reads from the reader's source any more; the
 // source itself must end a Read that hangs.
+//
 // Load can be called once. Errors: *FormatError for anything but a valid archive, *LimitError,
 // the tree's errno (ENOSPC if it is full), the source's own error, the context's. After an
 // error the tree holds a part of the archive and must be discarded.

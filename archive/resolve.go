@@ -11,6 +11,7 @@ import (
 // resolver follows symbolic links within a tree as realpath(3) would, to find those that
 // Python's tarfile refuses with filter="data": those that are absolute or lead out of the
 // directory unpacked into.
+//
 // Each link on the way of others is followed once, so that all links together take as many
 // steps as their targets have names.
 type resolver struct {

@@ -11,6 +11,7 @@ import (
 // for bit, so that the tar has no entry and no byte that the index does not have, and vice
 // versa. Open has checked the data after the tar. Verify keeps nothing in memory. progress,
 // which may be nil, is called with the number of compressed bytes read.
+//
 // Errors: *FormatError, with the entry if one is to blame; read errors; ctx's.
 func (a *Archive) Verify(ctx context.Context, progress func(read int64)) error {
 	s := a.Source(NewCache(0), nil)

@@ -2,6 +2,7 @@
 // compared with its ancestor, the Python temporal-workdir, and with shell tools, tar and pigz.
 // Work in a mount is compared with memory, the disk, and other FUSE file systems; that needs
 // root.
+//
 // All of them do the same work in turn, round after round, so that other load on the machine
 // disturbs them alike. The result is a page of medians, with plots. Nothing here passes or
 // fails.

@@ -1,5 +1,6 @@
 // Package doctor tests what workspaces require of a bucket or a directory, and says for each
 // failure what the user can do.
+//
 // It uses a store through the methods that every store has, and tries them on a scratch
 // archive: what works for that one works for a workspace. For questions that only a cloud's
 // own API can answer (versioning, lifecycle rules, the source of credentials) the store's
@@ -99,6 +100,7 @@ func ParseTarget(url string) (Target, error) {
 
 // Diagnose tests what workspaces require of a store, and reports each check when it is done,
 // on the caller's goroutine.
+//
 // It works on a scratch archive beside the workspace, or beneath the prefix, and always
 // removes it; the workspace itself is only read. The error is store.ErrURL or ctx's own:
 // failures of the store are in the checks.

@@ -35,12 +35,15 @@ const (
 // this commit. It repeats the write, with the same bytes and condition, only while the opened
 // revision is still there. A conflict may be with our own earlier try, so the log is searched
 // then too.
+//
 // Once the commit is in that log, and durable, Commit returns nil, with the Info of the
 // archive, or, if other commits have been made on top of ours meanwhile, with an Info that has
 // only a Key. A removal returns the latter too, as does the removal of an absent archive if
 // none was opened.
+//
 // An archive that is to be kept becomes a version before the new archive becomes visible; if
 // it cannot be kept, nothing is stored. After an error or a crash the version may exist.
+//
 // Errors: ErrConflict, and nothing was stored; ErrUnknown if the store returned no definite
 // answer in several tries or before ctx ended, or if its state does not show the outcome
 // (after a lost answer this includes a log that does not reach back to the opened archive), or

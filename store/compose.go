@@ -32,6 +32,7 @@ type Composer interface {
 // Compose stores the concatenated pieces of a plan as the successor of the archive base of
 // key. opts.Replace is the revision of base, which may be nil if the plan has no ranges.
 // Otherwise it is as Store.Put. If the store cannot compose, the ranges are read and sent.
+//
 // If base is replaced meanwhile the error is ErrConflict; a successor never has bytes of two
 // revisions.
 func Compose(ctx context.Context, s Store, key string, base Object, plan []Piece, opts *PutOptions) (Info, error) {

@@ -29,6 +29,7 @@ type Copied struct {
 // Copy copies the archive of a workspace, or a version of it, to another URL, in the same
 // store or another: the same bytes, the commit log included. The two stores copy directly if
 // they can; otherwise the bytes pass through this process, a few at a time.
+//
 // Errors: ErrNotExist if src has no archive; ErrConflict if the destination does not meet the
 // condition, or the source is replaced while it is read; ErrURL if both are the same archive;
 // those of Store.Put. Except with ErrUnknown nothing was stored.

@@ -22,6 +22,7 @@ import (
 // A commit writes a temporary file in a hidden directory beside the archive, makes it
 // durable, and then, under a lock of the archive's directory, compares the revision and
 // renames. A reader keeps the descriptor that it opened, so it needs no lock.
+//
 // Changes by other tools, without the lock, are detected but not prevented: a tool that
 // truncates and rewrites the archive in place changes its revision; if it does so in the
 // microseconds between our last check and the rename its change is lost.

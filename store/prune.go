@@ -37,6 +37,7 @@ type Pruned struct {
 // Prune removes the selected workspaces and versions beneath a prefix, and returns all
 // workspaces that it has considered, sorted by name. The removal is conditional on the archive
 // being the one considered: a workspace with a commit meanwhile stays.
+//
 // Errors: ErrNotExist without any workspace; those of List. After a failed removal the others
 // are still done, and the errors are joined.
 func Prune(ctx context.Context, prefixURL string, opts *PruneOptions) ([]Pruned, error) {

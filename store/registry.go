@@ -43,6 +43,7 @@ func Register(scheme string, open func(context.Context, URL) (Store, error)) {
 // OpenBucket opens the store of u: the bucket of a cloud or of mem, the root directory for
 // file. The store need not exist yet, nor be reachable; its operations return such errors. The
 // caller closes the Store.
+//
 // ErrURL if the scheme has no driver in this program or the driver does not know an option.
 func OpenBucket(ctx context.Context, u URL) (Store, error) {
 	if err := CheckDriver(u); err != nil {

@@ -26,6 +26,7 @@ const ClockSkew = 10 * time.Second
 
 // Done returns the commit of the step in log, the log of u's archive, once that commit is
 // durable; nil if the step has none.
+//
 // Errors: ErrUnknown if the log does not show it, because it has dropped commits since the
 // execution began or because the commit found may be of an earlier execution; those of Sync.
 func (s *Step) Done(ctx context.Context, st Store, u URL, log *archive.Log) (*archive.Record, error) {
@@ -70,6 +71,7 @@ func (s *Step) Overtaken(ctx context.Context, st Store, u URL, failed error) (*a
 }
 
 // In returns the commit of the step in a log, or nil. The commit may not be durable yet.
+//
 // A commit by a release that did not record when executions were scheduled has only the step's
 // names. It counts if it was made since the execution began: an earlier one belongs to an
 // earlier execution with the same activity id, which had closed by then. Within ClockSkew

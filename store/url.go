@@ -40,6 +40,7 @@ var schemes = map[string]string{
 // a path; each may have @commit after the key, for a version. A path that does not begin with
 // a slash is relative to the working directory of this process, so programs pass on String and
 // not the original text. Trailing slashes are ignored.
+//
 // The error is ErrURL; it names the invalid part and never shows a secret.
 func ParseURL(s string) (URL, error) {
 	return parse(s, false)

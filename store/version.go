@@ -108,6 +108,7 @@ func (u URL) IsVersion(op string) error {
 
 // OpenArchive opens the archive that u names in s, a store returned by OpenBucket: the current
 // one of its key, as OpenTail does, or a version, which it verifies.
+//
 // Errors: ErrNoVersion if that version is not, or no longer, kept; those of OpenTail; those of
 // archive.ReadLog.
 func (u URL) OpenArchive(ctx context.Context, s Store, tail int64) (Object, error) {

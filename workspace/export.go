@@ -52,6 +52,7 @@ type Exported struct {
 // Export creates the files of a workspace in a directory that does not exist yet or is empty:
 // content with its holes, permission bits, times in nanoseconds, hard links, symbolic links,
 // FIFOs, and extended attributes user.*. On error none of them remain.
+//
 // Errors: ErrTarget if the directory is not empty; ErrPath, also if opts.Path is not a
 // directory; those of Tree; those of the file system.
 func Export(ctx context.Context, url, dir string, opts *ExportOptions) (Exported, error) {

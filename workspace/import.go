@@ -54,6 +54,7 @@ type Imported struct {
 // workspace. It is one commit on top of the archive that it replaces. A directory's content is
 // read when it is packed; a file that changes meanwhile is an error. Sockets are dropped, with
 // a warning.
+//
 // Errors: store.ErrConflict if the archive at the URL does not meet the condition; those of
 // store.Commit; archive.ErrFormat, ErrLimit and ErrPortable; those of the file system. Except
 // with store.ErrUnknown nothing was stored.

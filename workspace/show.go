@@ -14,6 +14,7 @@ import (
 // each directory before its names, names sorted by bytes. "" is all of it. Only symbolic links
 // on the way to path are followed. Of an archive with an index only the index is read; any
 // other is read to its end.
+//
 // Errors: ErrPath; those of store.Store.Open; archive.ErrFormat and archive.ErrLimit for a
 // refused archive.
 func Tree(ctx context.Context, url, path string, opts *Options) ([]Entry, error) {
@@ -41,6 +42,7 @@ func (l *loaded) pathError(op string, err error) error {
 // entries. It follows symbolic links within the workspace. All paths are looked up before
 // anything is written. Of an archive with an index only the files' content is read, and
 // verified; any other is read to its end first.
+//
 // Errors: ErrPath, also for anything but a regular file; those of Tree; w's own.
 func Cat(ctx context.Context, url string, paths []string, w io.Writer, opts *Options) ([]Entry, error) {
 	l, err := load(ctx, url, loadOptions{Options: opts.orDefault(), content: true, devices: true})

@@ -52,6 +52,7 @@ func (s *Snapshot) Stat(path string) (Entry, error) {
 // Dir returns at most n of the names of a directory, sorted by bytes: the first ones after the
 // name after, which need not exist; "" sorts before all. total is the number of names in the
 // directory. Only symbolic links on the way to path are followed.
+//
 // Error: ErrPath, also for anything but a directory.
 func (s *Snapshot) Dir(path, after string, n int) (page []Entry, total int, err error) {
 	t := s.l.tree

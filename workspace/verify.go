@@ -29,6 +29,7 @@ type Report struct {
 // and the index against the tar. It does not keep content. With opts.Quick it reads only the
 // end of an archive with an index: it checks the index, the log and their consistency, but no
 // content.
+//
 // Errors: archive.ErrFormat for a damaged or refused archive; archive.ErrLimit; those of
 // store.Store.Open.
 func Verify(ctx context.Context, url string, opts *VerifyOptions) (*Report, error) {

@@ -27,6 +27,7 @@ func NewEnv(t testing.TB, opts *wdactivity.PluginOptions) *testsuite.TestActivit
 // WorkerOptions returns the argument for SetWorkerOptions of the SDK's environments, including
 // its TestWorkflowEnvironment, whose activities run with their retries. Call it before
 // activities are registered.
+//
 // Workspaces are plain directories in the test's directory, whatever opts say, and the host is
 // not tested: such tests need neither FUSE nor root nor a second process.
 func WorkerOptions(t testing.TB, opts *wdactivity.PluginOptions) worker.Options {

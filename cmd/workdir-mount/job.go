@@ -9,10 +9,12 @@ import (
 )
 
 // job is a running command; each signal reaches it once.
+//
 // On a terminal the command stays in our process group, as the shell's job control requires,
 // and the kernel sends Ctrl-C, Ctrl-\ and a hang-up to the whole foreground group: those are
 // not forwarded. Without a terminal (a service, CI, a container) the command has its own
 // process group, and our signals are forwarded to all of it.
+//
 // If exec is killed the command is killed too (PR_SET_PDEATHSIG, prctl(2), which outlives the
 // shim; a setuid program drops it): its workspace is gone, and its work is lost. Processes
 // that it has started lose the mount.

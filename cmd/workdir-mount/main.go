@@ -1,5 +1,6 @@
 // Command workdir-mount keeps directories as archives in object storage and
 // mounts them where a tool needs them.
+//
 // Each command is a file here; they share the [app]. Package mount, not this one, decides what
 // is stored and when. This package determines what a user sees: the flags, the texts, and the
 // exit codes, which are a stable interface (docs/cli.md).

@@ -50,6 +50,7 @@ func (plain) ID(size int64) int64 { return size }
 // its own Store or all through the same one, and checks that the history is linearizable: that
 // one order of all operations and results exists that agrees with time. The keys must have no
 // archives.
+//
 // An operation that ended with ErrUnknown counts as done at any later time, or never; any
 // other failed one as not done.
 func CheckHistory(t *testing.T, stores []store.Store, opts *HistoryOptions) {

@@ -1,6 +1,7 @@
 // Package storetest tests a store against its contract: conditions, races, failures,
 // cancellation, and histories that must be linearizable, on a real store. The tests of Put are
 // also run on composing.
+//
 // The author of a driver calls [Run] from a test and [Main] from TestMain, and describes the
 // driver and the server in [Options]:
 //
@@ -19,6 +20,7 @@
 //	}
 //
 // It stores up to 64 MiB in one archive, and uses about 200 MiB of memory.
+//
 // [CheckHistory] is the part that also works when requests fail. [Faulty] is a store that
 // loses requests and answers on demand, for tests of users of stores.
 package storetest

@@ -183,6 +183,7 @@ func (e *At) Unwrap() error { return e.Err }
 // errorString is the original error behind an application error. Its text is short, since the
 // application error has the full one, and it ends the chain that the SDK writes into the
 // history.
+//
 // The SDK labels a cause with the name of its Go type, which Temporal shows beside the text as
 // if it were one of our types; it makes an exception for the standard library's type of this
 // name (getErrType in the SDK's internal/error.go).

@@ -1,15 +1,19 @@
 // Package azure is the driver for Azure Blob Storage, of the URLs
 // azblob://container/key, az://container/key and
 // abfs://container@account.dfs.core.windows.net/key. Importing it registers it.
+//
 // It knows the options and credentials of gocloud's azureblob and adlfs, Azure's requests and
 // the meaning of its refusals. Package cloud decides when to send which request.
 //
 // # One hard idea
+//
 // A blob of several blocks becomes visible only by its list of blocks, and that is the one
 // request with a condition. Blocks belong to the name, not to the writer: two writers stage
 // blocks under one name at once, so every block has an id that no other writer has. The one
 // that commits a list first discards the blocks of the other, whose list is then refused.
+//
 // # Leftovers
+//
 // Azure has no request to discard staged blocks. Those of an abandoned upload are invisible,
 // are charged like other bytes, and disappear with the next commit of the same workspace, or
 // after seven days (learn.microsoft.com, "Put Block"). A workspace that has only staged blocks

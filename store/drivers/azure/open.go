@@ -68,6 +68,7 @@ func open(_ context.Context, u store.URL) (store.Store, error) {
 // connect makes the client for u, and returns its login; nil if that is a key or a SAS token.
 // gocloud's own opener refuses domains, emulators and account names that users have, and sends
 // the environment's credentials to any address in the URL.
+//
 // The first of these credentials is used, as in gocloud: a key, a SAS token, a connection
 // string, a login.
 func connect(u store.URL, transport *cloud.Transport) (*container.Client, azcore.TokenCredential, error) {

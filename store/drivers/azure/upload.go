@@ -193,6 +193,7 @@ func (b *backend) readable(ctx context.Context, name string) (*address, error) {
 }
 
 // Part implements cloud.Upload.
+//
 // Uncommitted blocks of another tool under this name determine the length of all ids as long
 // as they exist, which is a week. So if ours are refused, their length is looked up and used.
 func (u *upload) Part(ctx context.Context, n int, p []byte) error {

@@ -1,10 +1,12 @@
 // Package gs is the driver of Google Cloud Storage. Importing it registers the
 // scheme gs (and gcs); programs that configure in code pass a client or a bucket to [New] or
 // [FromBucket] and register the result under their own scheme.
+//
 // It uses the JSON API with Google's client library. Package cloud decides when to send which
 // request, what to retry and which answers to believe.
 //
 // # A revision is a generation
+//
 // Reads name the generation to read, writes and removals the one to replace
 // (ifGenerationMatch; 0 if there must be none). Every write has a new generation, whatever its
 // bytes.
@@ -19,6 +21,7 @@
 // try. An abandoned upload is invisible, and Google drops it after a week.
 //
 // # Not found
+//
 // To users who may not list a bucket Google answers 403 for a missing object, so a 404 is
 // definite; but a missing bucket has the same answer. Accessible lists one name beside the
 // object, which needs only storage.objects.list, unlike getting the bucket itself.

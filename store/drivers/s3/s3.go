@@ -8,6 +8,7 @@
 // also finds the credentials, where the AWS command line finds them: environment,
 // shared configuration, container and instance roles. Without a region anywhere a
 // URL with an endpoint gets us-east-1, and one without is refused.
+//
 // Programs that configure in code make a store from a client of the SDK ([New]) or from a
 // bucket of gocloud ([FromBucket]), and register it under their own scheme with
 // store.Register.

@@ -1,5 +1,6 @@
 // Package cloud is the common part of the cloud drivers: a [store.Store] over the few requests
 // of each cloud, its [Backend].
+//
 // It decides when bytes are fetched and sent, in how many concurrent parts, what is retried,
 // which answer is believed, and what a refusal means to the user. It knows no cloud, no
 // credentials and no SDK: those belong to the drivers.
@@ -13,6 +14,7 @@
 // resolves.
 //
 // # Memory
+//
 // An upload holds at most UploadParts parts and the one being filled, a reader at most
 // ReadParts parts, whatever the archive's size.
 package cloud
@@ -28,6 +30,7 @@ import (
 // Backend is one bucket of one cloud. Each method is a request. Names are those of objects,
 // exactly as sent. All methods may be called from several goroutines. [Blobs] implements the
 // reading half.
+//
 // A method may retry requests that are safe to repeat. Its error is the SDK's own, which
 // Classify understands, or a [Refused], or the context's.
 type Backend interface {

@@ -29,6 +29,7 @@ var environments = []string{"AWS_", "AZURE_", "GOOGLE_", "STORAGE_EMULATOR_", "C
 // environment share one backend, which open makes for the first of them: a worker opens a
 // workspace for each activity, but credentials and connections, which can be slow to get and
 // rationed, should be reused. Each store counts its own traffic.
+//
 // The backend lives as long as the process, or until its credentials are refused: the next
 // store then looks them up anew.
 func Shared(u store.URL, open func() (Backend, *Transport, error)) (store.Store, error) {
