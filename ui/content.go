@@ -17,7 +17,7 @@ import (
 // How much of a file a page shows.
 const (
 	textBytes    = 256 << 10
-	textLines    = 2000 // which a browser shows at once
+	textLines    = 2000
 	tableRows    = 200
 	tableColumns = 50
 	cellBytes    = 200
@@ -25,20 +25,20 @@ const (
 	pictureBytes = 16 << 20 // of the largest one
 )
 
-// content is a part of a file as a page shows it. One of Lines, Table, Schema, Hex and
-// Picture is there, or none for an empty file.
+// content is a part of a file as a page shows it. Exactly one of Lines, Table, Schema, Hex
+// and Picture is set; none for an empty file.
 type content struct {
 	Lines   []line
 	Table   *table
 	Schema  []schemaObject
 	Hex     string
 	Picture bool
-	Off     int64 // of the first byte that is shown
-	Next    int64 // where the rest begins; 0: all is shown
-	Partial bool  // the first line that is shown began earlier
+	Off     int64 // of the first byte shown
+	Next    int64 // offset of the next part; 0 if this is the last
+	Partial bool  // it does not begin at the file's beginning
 }
 
-// line is a line of text. Number is 0 where it is not known, behind the first part.
+// line is a line of text. Number counts from 1; it is not known, and 0, after the first part.
 type line struct {
 	Number int
 	Text   string
@@ -50,11 +50,11 @@ type table struct {
 	More bool // there are more rows or columns
 }
 
-// pictureTypes are the types of pictures that a page shows. What can hold scripts, such
-// as SVG, is text.
+// pictureTypes are the types shown as pictures. SVG is not one: it can contain scripts, and
+// is shown as text.
 var pictureTypes = map[string]bool{"image/png": true, "image/jpeg": true, "image/gif": true, "image/webp": true, "image/bmp": true}
 
-// pictureType is the type of a picture by its first bytes, or "".
+// pictureType returns the media type of a picture by its first bytes, or "".
 func pictureType(head []byte) string {
 	if t := http.DetectContentType(head); pictureTypes[t] {
 		return t
@@ -62,7 +62,7 @@ func pictureType(head []byte) string {
 	return ""
 }
 
-// show reads the part of a file that begins at off, and chooses how it is shown.
+// show reads the part of a file that begins at off, and decides how to show it.
 func show(f io.ReaderAt, e workspace.Entry, off int64) (*content, error) {
 	buf := make([]byte, min(textBytes, max(0, e.Size-off)))
 	n, err := f.ReadAt(buf, off)
@@ -88,7 +88,7 @@ func show(f io.ReaderAt, e workspace.Entry, off int64) (*content, error) {
 	return c, nil
 }
 
-// text shows text as a table, if the name of the file says that it is one, or as lines.
+// text shows text as a table if the file's name says so, else as lines.
 func (c *content) text(buf []byte, e workspace.Entry) {
 	if c.Off == 0 {
 		if c.Table = readTable(buf, e.Path, e.Size > int64(len(buf))); c.Table != nil {
@@ -127,8 +127,8 @@ func firstLines(buf []byte, n int) []byte {
 	return buf[:end]
 }
 
-// wholeLines cuts a part of a text behind its last line break, or, in a line longer than
-// that, behind its last whole character.
+// wholeLines cuts a part of a text after its last line break, or, if it has none, after its
+// last whole character.
 func wholeLines(buf []byte) []byte {
 	if i := bytes.LastIndexByte(buf, '\n'); i >= 0 {
 		return buf[:i+1]
@@ -144,7 +144,8 @@ func wholeLines(buf []byte) []byte {
 	return buf
 }
 
-// isText reports whether a part of a file is text: no NUL, and UTF-8 but for a tenth.
+// isText reports whether a part of a file is text: without NUL, and at least nine tenths
+// valid UTF-8.
 func isText(buf []byte) bool {
 	if bytes.IndexByte(buf, 0) >= 0 {
 		return false
@@ -160,8 +161,8 @@ func isText(buf []byte) bool {
 	return bad*10 <= len(buf)
 }
 
-// readTable reads the rows of a CSV or TSV file from its beginning; nil where the name
-// is not that of one, or the content is not.
+// readTable reads the rows at the beginning of a CSV or TSV file; nil if the name or the
+// content is not that of one.
 func readTable(buf []byte, name string, more bool) *table {
 	r := csv.NewReader(bytes.NewReader(buf))
 	switch strings.ToLower(path.Ext(name)) {

@@ -23,20 +23,20 @@ const (
 	viewMount      view = "mount" // what has changed in one; Path is the mountpoint
 )
 
-// target is a page, and what of it.
+// target says which page, and which part of it.
 type target struct {
 	View  view
 	Name  string // of the workspace: its key without the prefix
 	At    string // commit id; "" is the newest
 	Path  string // in the workspace
-	After string // where a list goes on: the last name of the page before
+	After string // where a list continues: the last name on the previous page
 	From  string // of a diff: the other commit id
-	Off   int64  // of a file: the first byte that is shown
+	Off   int64  // of a file: the first byte shown
 
 	Namespace, Workflow, Run string // of a workflow
 }
 
-// fields are the parameters of a URL that a target has besides its view.
+// fields returns the URL parameters of a target, except for its view and Off.
 func (t *target) fields() []struct {
 	name  string
 	value *string
@@ -58,7 +58,7 @@ type links interface {
 	asset(name string) string
 }
 
-// liveLinks are those of a server.
+// liveLinks makes links to pages of a server.
 type liveLinks struct{}
 
 func (liveLinks) link(t target) string {
@@ -83,7 +83,7 @@ func (liveLinks) link(t target) string {
 
 func (liveLinks) asset(name string) string { return "/assets/" + name }
 
-// parseTarget is the opposite of liveLinks.link.
+// parseTarget is the inverse of liveLinks.link.
 func parseTarget(u *url.URL) (t target) {
 	q := u.Query()
 	t.View = view(u.Path[1:])
@@ -99,7 +99,7 @@ func parseTarget(u *url.URL) (t target) {
 	return t
 }
 
-// fileLinks are those of pages in one directory. It notes the pages that others lead to.
+// fileLinks makes links to files in one directory. It records the pages that links lead to.
 type fileLinks struct {
 	allowed func(target) bool
 	todo    []target
@@ -119,8 +119,8 @@ func (l *fileLinks) link(t target) string {
 
 func (l *fileLinks) asset(name string) string { return name }
 
-// fileOf is the name of a page's file. It follows from the target alone, so that links
-// from elsewhere stay good.
+// fileOf returns the name of a page's file. It depends only on the target, so links from
+// elsewhere stay valid.
 func fileOf(t target) string {
 	if t == (target{View: viewWorkspaces}) {
 		return "index.html"

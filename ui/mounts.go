@@ -18,13 +18,13 @@ func (v view) isOfHost() bool { return v == viewMounts || v == viewMount }
 
 type mountsBody struct {
 	Mounts []mountRow
-	Failed string // why there may be more
+	Failed string // why some may be missing
 }
 
 type mountRow struct {
 	mount.Status
-	Changed   string // link to what has changed
-	Workspace string // link; "" of one that is not beneath the prefix
+	Changed   string // link to its own page; "" if its owner does not answer
+	Workspace string // link; "" if it is not beneath the prefix
 	Work      *commitRow
 }
 
@@ -44,8 +44,8 @@ func (p *pages) mounts(ctx context.Context, _ target) (*frame, error) {
 	return &frame{Title: "Mounts of this host", Crumbs: []crumb{{"Mounts", ""}}, Script: true, Body: b}, nil
 }
 
-// allMounts returns the mounts that are found, also beside an error; errTarget in pages that
-// are kept.
+// allMounts returns this user's mounts. An error may be about some of them only, and the
+// others are returned with it. Kept pages have no mounts: errTarget.
 func (p *pages) allMounts(ctx context.Context) ([]mount.Status, error) {
 	if !p.live {
 		return nil, errTarget
@@ -55,11 +55,11 @@ func (p *pages) allMounts(ctx context.Context) ([]mount.Status, error) {
 	return all, err
 }
 
-// mountPatience bounds how long a page of something else waits for the owners of mounts.
+// mountPatience is how long a workspace's page waits for the owners of mounts.
 var mountPatience = 50 * time.Millisecond // another one in a test
 
-// mountsOf returns the pages of the mounts of a workspace, as far as their owners answer in
-// time.
+// mountsOf returns links to the mounts of a workspace whose owners answer within
+// mountPatience.
 func (p *pages) mountsOf(ctx context.Context, url string) (links []crumb) {
 	ctx, cancel := context.WithTimeout(ctx, mountPatience)
 	defer cancel()
@@ -83,7 +83,7 @@ func (p *pages) mountRow(st *mount.Status) mountRow {
 	return row
 }
 
-// workspaceOf is the page of a workspace, if it is beneath the prefix.
+// workspaceOf returns the link to a workspace's page; "" if it is not beneath the prefix.
 func (p *pages) workspaceOf(url string) string {
 	if p.source == nil {
 		return ""
@@ -108,10 +108,10 @@ type mountBody struct {
 	mountRow
 	Changes []mount.Change
 	More    bool
-	Ended   string // why there is no list
+	Ended   string // why the list is missing or incomplete
 }
 
-// mount lists what has changed in one so far.
+// mount lists what has changed in a mount so far.
 func (p *pages) mount(ctx context.Context, t target) (*frame, error) {
 	all, err := p.allMounts(ctx) // an error may be of others
 	if errors.Is(err, errTarget) {

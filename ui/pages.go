@@ -15,41 +15,40 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// Lengths of pages of lists.
+// How many entries a page of a list has.
 const (
 	workspacesOnPage = 200
 	commitsOnPage    = 200
 	namesOnPage      = 500
 )
 
-// frame is what every page has around its body.
+// frame is a page: its body, and what every page has around it.
 type frame struct {
 	View   view
 	Title  string
 	Crumbs []crumb
 	Links  pageLinks
 	Script bool
-	Kept   bool      // the page is a file, and says itself what it may load
-	Now    time.Time // of the page; zero in one that is kept, where ages would be wrong
+	Kept   bool      // it is kept as a file, and contains its own content security policy
+	Now    time.Time // when the page was made; zero if it is kept as a file, where ages would become wrong
 	Body   any
 }
 
-// crumb is a step of the way to a page. The last one has no link.
+// crumb is a step of the path to a page. The last one has no link.
 type crumb struct{ Text, Link string }
 
-// pageLinks are the links that every page has; "" where there is no such page.
+// pageLinks are the links on every page; "" if there is no such page.
 type pageLinks struct{ Style, Script, Icon, Workspaces, Mounts string }
 
-// pages makes the bodies of pages.
+// pages makes pages.
 type pages struct {
-	source *source // nil: no workspaces, the mounts of the host alone
+	source *source // nil: only the mounts of this host are shown
 	opts   *Options
 	links  links
-	live   bool // pages are made when they are asked for
+	live   bool // pages are made on request; false: they are kept as files
 }
 
-// page makes the page of a target. Errors: errTarget; those of the store and of package
-// workspace.
+// page makes a target's page. Errors: errTarget; those of packages store and workspace.
 func (p *pages) page(ctx context.Context, t target) (*frame, error) {
 	body, ok := map[view]func(context.Context, target) (*frame, error){
 		viewWorkspaces: p.workspaces, viewWorkspace: p.workspace, viewTree: p.tree, viewFile: p.file,
@@ -82,7 +81,7 @@ type workspaceRow struct {
 	Name, Link string
 	Size       int64
 	Stored     time.Time
-	Last       *commitRow // nil: not known
+	Last       *commitRow // nil if not known
 }
 
 type workspacesBody struct {
@@ -92,7 +91,7 @@ type workspacesBody struct {
 	Next   string
 }
 
-// workspaces lists those directly beneath the prefix, or beneath a longer one.
+// workspaces lists the workspaces directly beneath the prefix, or beneath a longer one.
 func (p *pages) workspaces(ctx context.Context, t target) (*frame, error) {
 	prefix, err := p.source.longer(t.Name)
 	if err != nil {
@@ -123,9 +122,9 @@ func (p *pages) workspaces(ctx context.Context, t target) (*frame, error) {
 	return f, nil
 }
 
-// groups are the prefixes that go on behind a prefix.
+// groups returns the next longer prefixes of a prefix.
 func (p *pages) groups(ctx context.Context, prefix store.URL, name string) (groups []crumb) {
-	// Only a help: a store that cannot tell has none.
+	// They are optional: if the store cannot list them, the page goes without.
 	found, err := store.Complete(ctx, strings.TrimSuffix(bare(prefix), "/")+"/")
 	if err != nil {
 		return nil
@@ -140,13 +139,13 @@ func (p *pages) groups(ctx context.Context, prefix store.URL, name string) (grou
 	return groups
 }
 
-// bare is a URL without options.
+// bare returns a URL without its options.
 func bare(u store.URL) string {
 	u.Query = ""
 	return u.String()
 }
 
-// groupCrumbs is the way to a prefix, as links but for the last step.
+// groupCrumbs returns the path to a prefix. All steps but the last are links.
 func (p *pages) groupCrumbs(name string) []crumb {
 	crumbs := []crumb{{"Workspaces", p.links.link(target{View: viewWorkspaces})}}
 	at := ""
@@ -159,7 +158,7 @@ func (p *pages) groupCrumbs(name string) []crumb {
 	return crumbs
 }
 
-// workspaceCrumbs is the way to a workspace, as links.
+// workspaceCrumbs returns the path to a workspace. All steps are links.
 func (p *pages) workspaceCrumbs(t target) []crumb {
 	dir, base := path.Split(t.Name)
 	crumbs := p.groupCrumbs(strings.TrimSuffix(dir, "/"))
@@ -177,13 +176,13 @@ type commitRow struct {
 	TemporalLink     string // the run on Temporal's page
 	Activity, Step   string
 	Attempt          int32
-	Took             time.Duration // since it was scheduled; 0: not known
+	Took             time.Duration // since it was scheduled; 0 if not known
 	Host             string
 	Message, Command string
 	Restored         string // short id of the commit whose state it brought back
 	Created, Changed int64
 	Removed, Bytes   int64
-	Tree, Diff       string // links; "" where the version is not kept
+	Tree, Diff       string // links; "" if the version is not kept
 }
 
 // commitRow describes a commit.
@@ -199,7 +198,7 @@ func (p *pages) commitRow(r *archive.Record) *commitRow {
 	return c
 }
 
-// workRow describes whose work something is.
+// workRow describes the work that an origin names.
 func (p *pages) workRow(o *archive.Origin) *commitRow {
 	c := &commitRow{Workflow: o.WorkflowID, Activity: o.ActivityID, Step: o.Step, Attempt: o.Attempt, Host: o.Worker}
 	c.Work = cmp.Or(strings.Trim(o.WorkflowType+" / "+o.ActivityType, " /"), o.Execution)
@@ -210,7 +209,8 @@ func (p *pages) workRow(o *archive.Origin) *commitRow {
 	return c
 }
 
-// temporalLink is the page of a workflow's run at Temporal; "" without an address of it.
+// temporalLink returns the address of a workflow's run in Temporal's UI; "" if that is not
+// known.
 func (o *Options) temporalLink(origin *archive.Origin) string {
 	if o.TemporalUI == "" || origin.WorkflowID == "" {
 		return ""
@@ -233,7 +233,7 @@ type workspaceBody struct {
 	Next    string
 }
 
-// workspace is the timeline of one.
+// workspace shows a workspace's timeline.
 func (p *pages) workspace(ctx context.Context, t target) (*frame, error) {
 	url, err := p.source.url(t)
 	if err != nil {
@@ -263,7 +263,7 @@ func (p *pages) workspace(ctx context.Context, t target) (*frame, error) {
 	return &frame{Title: path.Base(t.Name), Crumbs: unlinked(p.workspaceCrumbs(t)), Body: b}, nil
 }
 
-// unlinked takes the link of the last step away, which is the page itself.
+// unlinked removes the link of the last step, which is the page itself.
 func unlinked(crumbs []crumb) []crumb {
 	crumbs[len(crumbs)-1].Link = ""
 	return crumbs
@@ -307,7 +307,7 @@ func (p *pages) tree(ctx context.Context, t target) (*frame, error) {
 	return &frame{Title: cmp.Or(path.Base("/"+t.Path), "/"), Crumbs: p.pathCrumbs(t), Body: b}, nil
 }
 
-// entryLink is the page of an entry; "" for one that has none, as a FIFO.
+// entryLink returns the link to an entry's page; "" for one without a page, such as a FIFO.
 func (p *pages) entryLink(t target, e workspace.Entry) string {
 	to := target{Name: t.Name, At: t.At, Path: e.Path}
 	switch e.Kind {
@@ -321,7 +321,7 @@ func (p *pages) entryLink(t target, e workspace.Entry) string {
 	return p.links.link(to)
 }
 
-// pathCrumbs is the way to a path in a workspace, as links but for the last step.
+// pathCrumbs returns the path to a file or directory. All steps but the last are links.
 func (p *pages) pathCrumbs(t target) []crumb {
 	crumbs := p.workspaceCrumbs(t)
 	root := "files"
@@ -379,7 +379,7 @@ func (p *pages) file(ctx context.Context, t target) (*frame, error) {
 	return &frame{Title: path.Base(t.Path), Crumbs: p.pathCrumbs(t), Body: b}, nil
 }
 
-// fileAt is a file of a snapshot.
+// fileAt is a file in a snapshot.
 type fileAt struct {
 	snap *workspace.Snapshot
 	path string
@@ -398,7 +398,7 @@ func (f fileAt) ReadAt(buf []byte, off int64) (int, error) {
 	}
 }
 
-// searched is how many workspaces a page looks at for the commits of a workflow.
+// searched is how many workspaces a page searches for a workflow's commits.
 const searched = 1000
 
 type workflowBody struct {
@@ -414,8 +414,7 @@ type foundCommit struct {
 	*commitRow
 }
 
-// workflow lists the commits that a workflow has made, of the newest commits of the
-// workspaces directly beneath the prefix.
+// workflow lists the workspaces directly beneath the prefix whose last commit a workflow made.
 func (p *pages) workflow(ctx context.Context, t target) (*frame, error) {
 	b := &workflowBody{Namespace: t.Namespace, Workflow: t.Workflow, Run: t.Run}
 	b.Temporal = p.opts.temporalLink(&archive.Origin{Namespace: t.Namespace, WorkflowID: t.Workflow, RunID: t.Run})

@@ -24,14 +24,13 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"took":  func(d time.Duration) string { return d.Round(time.Second).String() },
 }).ParseFS(templateFiles, "templates/*.html"))
 
-// visible is text of a file or of a log, in which what turns the order of letters around,
-// or is not seen, is escaped.
+// visible escapes invisible characters, and those that reverse the direction of text.
 func visible(s string) string { return printable.Text(strings.ToValidUTF8(s, string(utf8.RuneError))) }
 
-// stamp is a time as all pages show it.
+// stamp formats a time.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// age is how long ago a time is, in words; "" where now is not known.
+// age says in words how long ago a time was; "" if now is zero.
 func age(now, t time.Time) string {
 	d := now.Sub(t)
 	for _, unit := range []struct {
@@ -49,7 +48,7 @@ func age(now, t time.Time) string {
 	return "now"
 }
 
-// dict makes the fields of a template that is given several values.
+// dict makes a map of names and values, to pass several values to a template.
 func dict(pairs ...any) map[string]any {
 	m := map[string]any{}
 	for i := 0; i+1 < len(pairs); i += 2 {

@@ -21,13 +21,13 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// Options of the pages. Nil stands for the zero value.
+// Options are the options of the pages. Nil stands for the zero value.
 type Options struct {
-	// TemporalUI is the address of Temporal's own page, to which commits of workflows
-	// link: "http://localhost:8233". "" makes no such links.
+	// TemporalUI is the address of Temporal's UI, such as "http://localhost:8233", to which
+	// the commits of workflows link. "" makes no such links.
 	TemporalUI string
-	// RunDir is where mounts of this host are looked for; "" is where package mount has
-	// them by default.
+	// RunDir is the run directory whose mounts are shown; "" stands for package mount's
+	// defaults.
 	RunDir string
 }
 
@@ -38,15 +38,14 @@ func (o *Options) orDefault() *Options {
 	return o
 }
 
-// cookieName is the cookie that has the token. Cookies do not know ports, so that it has
-// the one of the server in its name.
+// cookieName is the prefix of the name of the cookie that holds the token. Cookies are not
+// separated by port, so the port follows in the name.
 const cookieName = "workdir-ui-"
 
 //go:embed assets
 var assets embed.FS
 
-// Handler serves the pages to those who have its token. Its methods may be called from
-// several goroutines.
+// Handler serves the pages to those who have its token. It is safe for concurrent use.
 type Handler struct {
 	pages *pages
 	token string
@@ -54,10 +53,11 @@ type Handler struct {
 	end   context.CancelFunc
 }
 
-// NewHandler returns a handler for the workspaces beneath a prefix (see store.List), or with
-// "" for the mounts of this host alone. It will be reached at an address such as 127.0.0.1:8080: a request with another Host is
-// refused, so that no page of another site can ask by a name that leads here. The caller
-// closes it. Error: store.ErrURL.
+// NewHandler returns a handler for the workspaces beneath a prefix (see store.List), or, if
+// the prefix is "", only for the mounts of this host. address is the host and port at which
+// it is reached, such as 127.0.0.1:8080. A request with another Host is refused, which stops
+// pages of other sites from using a DNS name that resolves to this host. The caller closes
+// the handler. Error: store.ErrURL.
 func NewHandler(prefixURL, address string, opts *Options) (*Handler, error) {
 	ctx, end := context.WithCancel(context.Background())
 	p := &pages{opts: opts.orDefault(), links: liveLinks{}, live: true}
@@ -72,11 +72,11 @@ func NewHandler(prefixURL, address string, opts *Options) (*Handler, error) {
 	return &Handler{pages: p, token: rand.Text(), host: address, end: end}, nil
 }
 
-// URL is the address for a browser, with the token. It is a secret: whoever has it reads
-// what the program can read.
+// URL returns the address for a browser, with the token. It is a secret: it gives access to
+// everything that the program can read.
 func (h *Handler) URL() string { return "http://" + h.host + "/?token=" + h.token }
 
-// Close frees what is open. Requests that are being answered fail.
+// Close frees the handler's resources. Requests in progress fail.
 func (h *Handler) Close() {
 	h.end()
 	if h.pages.source != nil {
@@ -84,8 +84,8 @@ func (h *Handler) Close() {
 	}
 }
 
-// policy is the content security policy of all pages: a style sheet, a script and
-// pictures of this server, nothing inline, nothing from elsewhere.
+// policy is the content security policy of all pages. It allows style sheets, scripts and
+// pictures of this server, nothing inline and nothing from elsewhere.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // ServeHTTP implements http.Handler.
@@ -112,7 +112,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// enter takes the token out of the address, where histories and screens would show it.
+// enter moves the token from the address, where histories and screens would show it, into
+// a cookie.
 func (h *Handler) enter(w http.ResponseWriter, r *http.Request) {
 	if !h.isToken(r.URL.Query().Get("token")) {
 		h.fail(w, http.StatusForbidden, "That token is of another server. Open the address that workdir-mount ui has printed.")
@@ -139,7 +140,7 @@ func (h *Handler) knows(r *http.Request) bool {
 	return err == nil && h.isToken(c.Value)
 }
 
-// serve answers a request of somebody who has the token.
+// serve answers a request that carries the token.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) {
 	if name, ok := strings.CutPrefix(r.URL.Path, "/assets/"); ok {
 		serveAsset(w, r, name)
@@ -175,7 +176,7 @@ func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
 	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(b))
 }
 
-// raw serves the bytes of a file: those of a picture as such, others to be saved.
+// raw serves the bytes of a file: a picture inline, anything else as an attachment.
 func (h *Handler) raw(w http.ResponseWriter, r *http.Request, t target) {
 	snap, release, err := h.pages.source.snapshot(r.Context(), t)
 	if err != nil {
@@ -206,7 +207,7 @@ func (h *Handler) raw(w http.ResponseWriter, r *http.Request, t target) {
 	http.ServeContent(w, r, "", e.ModTime, io.NewSectionReader(fileAt{snap, t.Path}, 0, e.Size))
 }
 
-// failed says what went wrong.
+// failed answers with an error page.
 func (h *Handler) failed(w http.ResponseWriter, err error) {
 	status := http.StatusInternalServerError
 	for _, is := range []struct {

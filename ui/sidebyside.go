@@ -5,22 +5,22 @@ import (
 	"strings"
 )
 
-// pair is a row of two texts side by side. About is set in one that says where the next
-// lines are, and in it alone.
+// pair is a row of two texts side by side. A row with About says where the next lines are,
+// and has nothing else.
 type pair struct {
 	Before, After side
 	Changed       bool
 	About         string
 }
 
-// side is a line of one of the texts. Number counts from 1; 0: there is no line here.
+// side is a line of one text. Number counts from 1; 0 means that this side has no line.
 type side struct {
 	Number int
 	Text   string
 }
 
-// sideBySide reads a patch in the form of diff -u. Lines that were removed stand beside those
-// that came in their place.
+// sideBySide converts a patch in the form of diff -u. Removed lines stand beside the added
+// lines that replaced them.
 func sideBySide(patch string) []pair {
 	var s pairing
 	for line := range strings.SplitSeq(strings.TrimSuffix(patch, "\n"), "\n") {
@@ -30,10 +30,10 @@ func sideBySide(patch string) []pair {
 	return s.rows
 }
 
-// pairing is a patch that is being read.
+// pairing is the state of sideBySide.
 type pairing struct {
 	rows          []pair
-	begun         bool // the names of the files are over
+	begun         bool // the lines with the names of the files have been read
 	before, after int  // the numbers of the next lines
 	gone, came    []side
 }
@@ -70,7 +70,7 @@ func (s *pairing) add(line string) {
 	}
 }
 
-// flush pairs the lines that are different.
+// flush adds rows for the removed and added lines so far.
 func (s *pairing) flush() {
 	for i := range max(len(s.gone), len(s.came)) {
 		row := pair{Changed: true}

@@ -14,39 +14,39 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// errTarget: what a page was asked for cannot be.
+// errTarget says that there is no page for a target.
 var errTarget = errors.New("no such page")
 
-// maxOpen is how many snapshots stay open. Each has a descriptor or a connection, and an
+// maxOpen is how many snapshots stay open. Each holds a descriptor or a connection, and an
 // index in memory.
 const maxOpen = 8
 
-// source reads workspaces beneath a prefix. It keeps the snapshots that were used last
-// open, since a reader of one page of a workspace looks at others.
+// source reads the workspaces beneath a prefix. It keeps recently used snapshots open,
+// because someone who views one page of a workspace is likely to view others.
 type source struct {
 	ctx     context.Context // ends the reads of snapshots; immutable
 	prefix  store.URL       // immutable
-	patient bool            // waits for all logs; immutable
+	patient bool            // heads waits for every log; immutable
 
 	mu   sync.Mutex
-	open []*shared // guarded by mu; used last first
+	open []*shared // guarded by mu; most recently used first
 
 	logs logCache
 }
 
-// shared is a snapshot that several requests read.
+// shared is a snapshot that several requests may read.
 type shared struct {
 	*workspace.Snapshot
 	url   string // with the commit
 	users int    // guarded by source.mu
-	gone  bool   // guarded by source.mu; to be closed by its last user
+	gone  bool   // guarded by source.mu; its last user closes it
 }
 
-// url returns the URL of a workspace, at a commit or as it is now.
+// url returns the URL of a target's workspace, at the target's commit if it has one.
 func (s *source) url(t target) (string, error) {
 	u := s.prefix
 	u.Key = path.Join(u.Key, t.Name)
-	// Whatever cleaning would change has no page: it could lead out of the prefix.
+	// A name that cleaning would change could lead out of the prefix.
 	if t.Name == "" || strings.TrimPrefix(strings.TrimPrefix(u.Key, s.prefix.Key), "/") != t.Name {
 		return "", fmt.Errorf("%w: %q is no name of a workspace", errTarget, t.Name)
 	}
@@ -59,14 +59,14 @@ func (s *source) url(t target) (string, error) {
 	return "", fmt.Errorf("%w: %q is no commit", errTarget, t.At)
 }
 
-// snapshot opens a workspace, or finds it open. The caller calls release when it is done.
+// snapshot returns an open snapshot of a workspace. The caller calls release when done.
 func (s *source) snapshot(ctx context.Context, t target) (snap *workspace.Snapshot, release func(), err error) {
 	url, err := s.url(t)
 	if err != nil {
 		return nil, nil, err
 	}
 	var now store.Info
-	if t.At == "" { // a version never changes, so one that is open need not be asked for
+	if t.At == "" { // a version never changes, so there is no need to ask the store for it
 		if now, err = store.Stat(ctx, url); err != nil {
 			return nil, nil, err
 		}
@@ -82,8 +82,8 @@ func (s *source) snapshot(ctx context.Context, t target) (snap *workspace.Snapsh
 	return kept.Snapshot, func() { s.release(kept) }, nil
 }
 
-// use returns an open snapshot of a revision ("": of a version), with one more user; nil if
-// there is none.
+// use returns an open snapshot of a revision, with one more user, or nil. The revision of a
+// version is "".
 func (s *source) use(url string, rev store.Revision) *shared {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +98,7 @@ func (s *source) use(url string, rev store.Revision) *shared {
 	return nil
 }
 
-// keep puts a snapshot in front of the open ones. The last of them may have to go.
+// keep adds a snapshot to the open ones, and drops the least recently used beyond maxOpen.
 func (s *source) keep(sh *shared) *shared {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +121,7 @@ func (s *source) release(sh *shared) {
 	}
 }
 
-// close closes what is open and not in use.
+// close closes the snapshots that are not in use. The others are closed by their last user.
 func (s *source) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,15 +133,15 @@ func (s *source) close() {
 	s.open = nil
 }
 
-// logs of many workspaces are read this many at a time, and no longer than a page may
-// wait for them; what came too late is there the next time.
+// Logs of many workspaces are read concurrently. A page waits for them only so long; a log
+// that arrives later is shown the next time.
 const (
 	logReaders  = 16
 	logPatience = 60 * time.Millisecond
 	maxLogs     = 20_000
 )
 
-// logCache has the last commit of workspaces by their revision.
+// logCache holds the last commit of workspaces by revision.
 type logCache struct {
 	mu    sync.Mutex
 	heads map[logKey]*archive.Record // guarded by mu; nil for an archive without a log
@@ -168,8 +168,8 @@ func (c *logCache) put(k logKey, head *archive.Record) {
 	c.heads[k] = head
 }
 
-// heads returns the last commits of workspaces, as far as they are known in time: nil
-// where they are not, or where there is no log.
+// heads returns the last commits of workspaces: nil for one that has no log, or whose log
+// was not read in time.
 func (s *source) heads(all []store.Workspace) []*archive.Record {
 	var (
 		work = make(chan store.Workspace)
@@ -216,7 +216,7 @@ func (s *source) readHead(ws store.Workspace) {
 	}
 	log, info, err := workspace.Log(s.ctx, ws.URL.String())
 	if err != nil || info.Revision != ws.Revision {
-		return // the page of the workspace says what is wrong
+		return // the workspace's own page shows the error
 	}
 	var head *archive.Record
 	for r := range log.All() {
@@ -226,7 +226,7 @@ func (s *source) readHead(ws store.Workspace) {
 	s.logs.put(keyOf(ws), head)
 }
 
-// longer is the prefix with a name behind it.
+// longer returns the prefix extended by a name.
 func (s *source) longer(name string) (store.URL, error) {
 	u := s.prefix
 	u.Key = path.Join(u.Key, name)

@@ -15,22 +15,22 @@ import (
 // StaticOptions are the options of WriteStatic. Nil stands for the zero value.
 type StaticOptions struct {
 	Options
-	// MaxPages is how many pages are written; 0 is 10,000. More are an error, and dir
-	// has some of them then.
+	// MaxPages is how many pages are written at most; 0 stands for 10,000. If there are
+	// more, it is an error, and dir contains some of them.
 	MaxPages int
-	// Progress is told how many pages are written.
+	// Progress, if set, is called with the number of pages written so far.
 	Progress func(pages int)
 }
 
 // ErrTooMany means that there are more pages than StaticOptions.MaxPages.
 var ErrTooMany = errors.New("there are more pages than the limit")
 
-// WriteStatic writes the pages of the workspaces beneath a prefix as files into a
-// directory, which is made: index.html leads to all of them. They have no list of mounts,
-// and of the content of files the first part and the pictures alone.
+// WriteStatic writes the pages of the workspaces beneath a prefix into a directory, which it
+// creates. index.html leads to all of them. They do not include mounts; of files they show the
+// first part, and pictures.
 //
-// Errors: ErrTooMany; workspace.ErrTarget where the directory has something in it; those of
-// store.List, and of the first workspace that cannot be read.
+// Errors: ErrTooMany; workspace.ErrTarget if the directory is not empty; those of store.List,
+// and of the first workspace that cannot be read.
 func WriteStatic(ctx context.Context, prefixURL, dir string, opts *StaticOptions) error {
 	if opts == nil {
 		opts = &StaticOptions{}
@@ -51,7 +51,7 @@ func WriteStatic(ctx context.Context, prefixURL, dir string, opts *StaticOptions
 	return w.run(ctx, opts)
 }
 
-// makeEmpty makes a directory, or takes one that is empty.
+// makeEmpty creates a directory, or accepts an empty one.
 func makeEmpty(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -63,7 +63,7 @@ func makeEmpty(dir string) error {
 	return err
 }
 
-// staticWriter writes the pages that others lead to.
+// staticWriter writes pages, and those that they link to.
 type staticWriter struct {
 	dir   string
 	links *fileLinks

@@ -9,13 +9,14 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// history is what is kept of a workspace: the newest commit, and versions of earlier ones.
+// history says which states of a workspace can be read: the newest commit, and the kept
+// versions of earlier ones.
 type history struct {
 	newest archive.CommitID
 	kept   map[archive.CommitID]bool
 }
 
-// historyOf finds out which versions are kept.
+// historyOf returns the history of a workspace.
 func historyOf(h *workspace.Past) *history {
 	k := &history{kept: map[archive.CommitID]bool{}}
 	if h.Log != nil {
@@ -27,7 +28,7 @@ func historyOf(h *workspace.Past) *history {
 	return k
 }
 
-// at is what target.At says for a commit; ok is false for one that is not kept.
+// at returns target.At for a commit; ok is false if the commit is not kept.
 func (h *history) at(id archive.CommitID) (at string, ok bool) {
 	if id == h.newest {
 		return "", true
@@ -35,8 +36,8 @@ func (h *history) at(id archive.CommitID) (at string, ok bool) {
 	return string(id), h.kept[id]
 }
 
-// versionLinks sets the links to the files of a commit, and to what it changed where both it
-// and its parent are kept.
+// versionLinks sets the link to a commit's files, and, if its parent is kept too, to what it
+// changed.
 func (p *pages) versionLinks(c *commitRow, name string, r *archive.Record, h *history) {
 	at, ok := h.at(r.ID)
 	if !ok {
@@ -65,7 +66,7 @@ type diffRow struct {
 // differencesOnPage is how many differences a page shows.
 const differencesOnPage = 500
 
-// diff shows what changed between two commits, and with a path which lines of a file.
+// diff shows what changed between two commits; with a path, which lines of that file.
 func (p *pages) diff(ctx context.Context, t target) (*frame, error) {
 	before, release, err := p.source.snapshot(ctx, target{Name: t.Name, At: t.From})
 	if err != nil {
@@ -90,7 +91,7 @@ func (p *pages) diff(ctx context.Context, t target) (*frame, error) {
 	return &frame{Title: "What changed in " + path.Base(t.Name), Crumbs: crumbs, Body: b}, nil
 }
 
-// maxPatch is how much of a patch a page shows, bytes.
+// maxPatch is how much of a patch a page shows, in bytes.
 const maxPatch = 256 << 10
 
 func (p *pages) diffRow(t target, d workspace.Difference) diffRow {
@@ -109,7 +110,7 @@ func (p *pages) diffRow(t target, d workspace.Difference) diffRow {
 	return row
 }
 
-// shortID is what a page shows of a commit's id; "now" for the newest.
+// shortID returns a commit's id in its short form; "now" for the newest.
 func shortID(id string) string {
 	if id == "" {
 		return "now"

@@ -1,4 +1,4 @@
-// Keeps a page of mounts as it is now, until somebody says "Pause" or the page is hidden.
+// Updates a page of mounts every two seconds, unless it is paused or hidden.
 "use strict";
 const pause = document.getElementById("pause");
 let paused = false;
