@@ -15,8 +15,8 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// step is one check on archives. Its detail is what holds if try returns nil; a try that
-// has more to say sets diagnosis.detail.
+// step is one check on archives. Its detail applies if try returns nil; try can set
+// diagnosis.detail to say more.
 type step struct {
 	name   string
 	moves  size
@@ -24,7 +24,7 @@ type step struct {
 	try    func(context.Context) error
 }
 
-// size is how much a step moves. All that move something need the scratch archive.
+// size is how much a step moves. All steps that move something need the scratch archive.
 type size int
 
 const (
@@ -33,8 +33,8 @@ const (
 	megabytes
 )
 
-// Sizes of scratch archives, bytes. No driver sends severalParts as one part, nor
-// twoParts.
+// Sizes of scratch archives, bytes. Every driver sends twoParts and severalParts in several
+// parts.
 const (
 	smallTrial   = 4 << 10
 	twoParts     = 9 << 20
@@ -67,8 +67,7 @@ func (d *diagnosis) steps() []step {
 	}
 }
 
-// refused is a step whose change, under the condition of a revision that is gone by then,
-// must be a conflict.
+// refused is a step whose change, conditional on an outdated revision, must be a conflict.
 func (d *diagnosis) refused(name string, moves size, what string, change func(context.Context, store.Revision) error) step {
 	return step{name, moves, what + " is refused", func(ctx context.Context) error {
 		old := d.now.Revision
@@ -84,21 +83,20 @@ func (d *diagnosis) refused(name string, moves size, what string, change func(co
 	}}
 }
 
-// What to do about a store that is not what answers.
+// What to do if the server is not such a store.
 const (
 	fixStranger = "does a cache or another program answer in the store's place?"
 	fixProxy    = "does a proxy or a gateway stand between? go past it"
 )
 
-// newContent returns bytes that no other archive has, because some stores derive a
-// revision from the bytes.
+// newContent returns unique bytes, because some stores derive a revision from the bytes.
 func newContent(size int) []byte {
 	c := make([]byte, size)
 	_, _ = rand.Read(c) // never fails
 	return c
 }
 
-// put stores new content of size bytes in the place of revision replace.
+// put replaces revision replace by new content of size bytes.
 func (d *diagnosis) put(ctx context.Context, size int, replace store.Revision) error {
 	c := newContent(size)
 	info, err := d.store.Put(ctx, d.scratch, func(w io.Writer) error {
@@ -122,7 +120,7 @@ func (d *diagnosis) list(ctx context.Context) error {
 	return err
 }
 
-// workspace looks at the archive that the URL names.
+// workspace checks the archive of the URL.
 func (d *diagnosis) workspace(ctx context.Context) error {
 	o, err := d.store.Open(ctx, d.key)
 	if errors.Is(err, store.ErrNotExist) {
@@ -140,7 +138,7 @@ func (d *diagnosis) workspace(ctx context.Context) error {
 	return nil
 }
 
-// absent asks for an archive that is not there, which must be a definite answer.
+// absent requests a missing archive, for which the answer must be definite.
 func (d *diagnosis) absent(ctx context.Context) error {
 	_, err := d.store.Stat(ctx, d.scratch)
 	if errors.Is(err, store.ErrNotExist) {
@@ -166,7 +164,7 @@ func (d *diagnosis) replace(ctx context.Context) error {
 		wrong(info.Revision != d.now.Revision, fixStranger, "stored revision %s, and then %s is there", d.now.Revision, info.Revision))
 }
 
-// race sets two writers on one revision, a few times.
+// race lets two writers replace one revision, a few times.
 func (d *diagnosis) race(ctx context.Context) error {
 	for range 4 {
 		var infos [2]store.Info
@@ -177,7 +175,7 @@ func (d *diagnosis) race(ctx context.Context) error {
 		for i := range infos {
 			all.Go(func() {
 				arrive := sync.OnceFunc(ready.Done)
-				defer arrive() // a store may refuse before it asks for the bytes
+				defer arrive() // a store may refuse before it reads the bytes
 				infos[i], errs[i] = d.store.Put(ctx, d.scratch, func(w io.Writer) error {
 					arrive()
 					ready.Wait()
@@ -203,7 +201,7 @@ func (d *diagnosis) race(ctx context.Context) error {
 	return nil
 }
 
-// clock compares the time that the store gives a new archive with ours.
+// clock compares the store's time of a new archive with ours.
 func (d *diagnosis) clock(ctx context.Context) error {
 	before := time.Now()
 	if err := d.put(ctx, smallTrial, d.now.Revision); err != nil {

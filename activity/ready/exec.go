@@ -42,8 +42,8 @@ type ExecInput struct {
 	TimeoutSeconds float64 `json:"timeoutSeconds,omitempty"`
 	// ReadOnly mounts the workspace read-only.
 	ReadOnly bool `json:"readOnly,omitempty"`
-	// Mounts are further workspaces, by name, read-only. The command finds their
-	// paths in WORKDIR_NAME.
+	// Mounts are additional workspaces, by name, read-only. The command finds their paths in
+	// WORKDIR_NAME.
 	Mounts map[string]string `json:"mounts,omitempty"`
 	// Commit says whether the changes of a command that exits with 0 are stored. nil
 	// is true.
@@ -68,7 +68,7 @@ type ExecResult struct {
 	Signal string `json:"signal,omitempty"`
 	// TimedOut: TimeoutSeconds ended it.
 	TimedOut bool `json:"timedOut,omitempty"`
-	// Stdout and Stderr are the last 64 KiB of each; what is not UTF-8 is replaced.
+	// Stdout and Stderr are the last 64 KiB of each; invalid UTF-8 is replaced.
 	Stdout          string `json:"stdout"`
 	Stderr          string `json:"stderr"`
 	StdoutTruncated bool   `json:"stdoutTruncated,omitempty"`
@@ -124,7 +124,7 @@ func (r *ready) exec(ctx context.Context, in ExecInput) (ExecResult, error) {
 	return out, nil
 }
 
-// options are those of a workspace that Exec mounts.
+// options returns the options of a workspace that Exec mounts.
 func (r *ready) options() wdactivity.Options {
 	o := r.opts.Workspaces
 	o.Name, o.Step, o.AutoCommit, o.Vars, o.Closed = "", "", false, nil, nil
@@ -143,12 +143,11 @@ type execCall struct {
 	in      ExecInput
 	url     string            // of the workspace, a literal template
 	mounts  map[string]string // as in.Mounts, likewise
-	env     []string          // the variables of the workspaces that are mounted
+	env     []string          // the variables of the mounted workspaces
 	process *command          // set once it runs
 }
 
-// check refuses what makes no sense, and what is not allowed, before anything is
-// mounted.
+// check refuses invalid input and disallowed URLs before anything is mounted.
 func (x *execCall) check(ctx context.Context) error {
 	in := &x.in
 	switch {
@@ -199,7 +198,7 @@ func (x *execCall) checkURLs(ctx context.Context) error {
 	return nil
 }
 
-// literal is the template of exactly this URL.
+// literal returns the template that expands to exactly this URL.
 func literal(url string) string {
 	place, query, found := strings.Cut(url, "?")
 	place = strings.NewReplacer("{", "{{", "}", "}}").Replace(place)
@@ -211,8 +210,7 @@ func literal(url string) string {
 
 func hasNUL(s string) bool { return strings.ContainsRune(s, 0) }
 
-// enter mounts those of the further workspaces that are left, and runs the
-// command.
+// enter mounts the remaining additional workspaces, and runs the command.
 func (x *execCall) enter(ctx context.Context, m *mount.Mount, left []string) (ExecResult, error) {
 	if len(left) == 0 {
 		return x.run(ctx, m)
@@ -225,12 +223,12 @@ func (x *execCall) enter(ctx context.Context, m *mount.Mount, left []string) (Ex
 	})
 }
 
-// variables adds those by which the command finds a workspace.
+// variables adds the variables by which the command finds a workspace.
 func (x *execCall) variables(name, path, url string) {
 	x.env = append(x.env, name+"="+path, name+"_URL="+url)
 }
 
-// run runs the command, and marks the workspace where it is to be stored.
+// run runs the command, and marks the workspace if it is to be stored.
 func (x *execCall) run(ctx context.Context, m *mount.Mount) (ExecResult, error) {
 	cmd := mount.CommandIn(context.WithoutCancel(ctx), m, x.in.Dir, x.in.Argv[0], x.in.Argv[1:]...)
 	cmd.Env = x.environ(m)
@@ -253,8 +251,8 @@ func (x *execCall) run(ctx context.Context, m *mount.Mount) (ExecResult, error) 
 	return out, nil
 }
 
-// environ is the environment of the command. What the workflow names comes last,
-// and counts.
+// environ is the environment of the command. Variables set by the workflow come last, and take
+// precedence.
 func (x *execCall) environ(m *mount.Mount) []string {
 	x.variables("WORKDIR", m.CommandPath(), m.URL())
 	env := slices.Clone(x.ready.opts.Environ)
@@ -268,7 +266,7 @@ func (x *execCall) environ(m *mount.Mount) []string {
 	return env
 }
 
-// result returns the result, without what became of the workspace.
+// result returns the result, without the outcome for the workspace.
 func (x *execCall) result(end exit) ExecResult {
 	p := x.process
 	out := ExecResult{
@@ -292,15 +290,15 @@ func (x *execCall) exitError(out ExecResult) error {
 		errtype.Exit, temporal.ApplicationErrorOptions{Details: []any{out}})
 }
 
-// killLeft ends what a command that exited with 0 has left in its group, where
-// that kept the workspace from being stored: the error names it.
+// killLeft kills processes that a command with exit code 0 has left in its group, if they
+// prevented the workspace from being stored: the error names them.
 func (x *execCall) killLeft(err error) {
 	if errors.Is(err, mount.ErrBusy) && x.process != nil {
 		x.process.kill(unix.SIGKILL)
 	}
 }
 
-// ended is how the command ended, in words.
+// ended describes how the command ended.
 func (r *ExecResult) ended() string {
 	switch {
 	case r.TimedOut:
@@ -311,7 +309,7 @@ func (r *ExecResult) ended() string {
 	return fmt.Sprintf("exit code %d", r.ExitCode)
 }
 
-// stored is the part of a result that says what became of the workspace.
+// stored is the part of a result with the outcome for the workspace.
 func stored(r mount.Result, done *mount.CommittedError) ExecResult {
 	if done != nil {
 		return ExecResult{Replayed: true, Stored: true, Commit: string(done.Record.ID), Changes: ExecChanges(done.Record.Changed)}
@@ -321,7 +319,7 @@ func stored(r mount.Result, done *mount.CommittedError) ExecResult {
 	}
 }
 
-// storedAs takes that part over.
+// storedAs copies that part.
 func (r *ExecResult) storedAs(o ExecResult) {
 	r.Replayed, r.Stored, r.Deleted = o.Replayed, o.Stored, o.Deleted
 	r.Revision, r.Commit, r.Saved, r.Changes = o.Revision, o.Commit, o.Saved, o.Changes

@@ -9,9 +9,8 @@ import (
 	"strings"
 )
 
-// strict makes an activity of a function whose input must be exactly what it takes. What
-// is wrong is the activity's error: the SDK would have an input that it cannot decode tried
-// again for ever.
+// strict makes an activity from a function that accepts only valid input. An invalid input is
+// the activity's error: the SDK would retry an input that it cannot decode for ever.
 func strict[In, Out any](fn func(context.Context, In) (Out, error)) func(context.Context, input[In]) (Out, error) {
 	return func(ctx context.Context, in input[In]) (out Out, err error) {
 		if err := inputError(in.wrong); err != nil {
@@ -21,7 +20,7 @@ func strict[In, Out any](fn func(context.Context, In) (Out, error)) func(context
 	}
 }
 
-// input is a JSON object that was decoded, or what was wrong with it.
+// input is a decoded JSON object, or the decoding error.
 type input[In any] struct {
 	value In
 	wrong error
@@ -35,7 +34,7 @@ func (in *input[In]) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// inputError is the error for an input that was not decoded; wrong is why, or nil.
+// inputError is the error for an undecodable input; wrong is the reason, or nil.
 func inputError(wrong error) error {
 	var mismatch *json.UnmarshalTypeError
 	switch {
@@ -49,7 +48,7 @@ func inputError(wrong error) error {
 	return badInput("the input: %s", strings.TrimPrefix(wrong.Error(), "json: "))
 }
 
-// jsonType names what decodes into a Go type.
+// jsonType names the JSON type that decodes into a Go type.
 func jsonType(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:

@@ -24,28 +24,27 @@ const (
 	Copy   = "workdir.Copy"
 )
 
-// Options are those of Register.
+// Options are the options of Register.
 type Options struct {
-	// Allow says which workspaces workflows may name: those beneath one of these
-	// URLs, and these. Options of the store (what follows a question mark) are taken
-	// from here, so a workflow writes none. "*" allows any URL, with any options. At
-	// least one is needed.
+	// Allow lists the workspaces that workflows may use: these URLs, and those beneath them.
+	// Options of the store (after a question mark) are taken from here, so workflows omit
+	// them. "*" allows any URL, with any options. At least one entry is required.
 	Allow []string
-	// Only registers these activities alone. nil: all four.
+	// Only registers only these activities. nil: all of them.
 	Only []string
 	// Workspaces are the options of the workspaces that Exec mounts. Name, ReadOnly,
-	// AutoCommit, Step, Vars and Closed do not count.
+	// AutoCommit, Step, Vars and Closed are ignored.
 	Workspaces wdactivity.Options
-	// Environ is what commands have in their environment, beside what a workflow
-	// names. nil: the environment of this process, whatever secrets are in it.
+	// Environ is the environment of commands, in addition to variables set by a workflow. nil:
+	// the environment of this process, including any secrets in it.
 	Environ []string
 }
 
 // Register lets a worker with the plugin of wdactivity.NewPlugin run the activities. The
-// error is for options that make no sense.
+// error is for invalid options.
 //
-// Everybody who can start a workflow on the task queue can then run any program as the
-// user of this worker, with its environment. Leave Exec out (Only) where that is too much.
+// Everybody who can start a workflow on the task queue can then run any program as the user of
+// this worker, with its environment. Omit Exec (Only) if that is too much.
 func Register(w worker.ActivityRegistry, opts *Options) error {
 	if opts == nil || len(opts.Allow) == 0 {
 		return errors.New(`ready-made activities: Allow is empty; name the URLs beneath which workflows may use workspaces, or "*"`)
@@ -88,8 +87,8 @@ type ready struct {
 	any   bool // every URL is allowed
 }
 
-// workspace returns the URL of a workspace that a workflow named, by a template;
-// what names it for messages. The error is for Temporal.
+// workspace returns the URL of a workspace named by a workflow, by a template; what names it
+// in messages. The error is for Temporal.
 func (r *ready) workspace(ctx context.Context, what, text string) (store.URL, error) {
 	if text == "" {
 		return store.URL{}, badInput("%s: the URL of a workspace is needed", what)
@@ -106,7 +105,7 @@ func (r *ready) workspace(ctx context.Context, what, text string) (store.URL, er
 	return r.allowed(what, u)
 }
 
-// prefix is workspace for the URL above some workspaces.
+// prefix is workspace for the URL of a prefix.
 func (r *ready) prefix(ctx context.Context, text string) (store.URL, error) {
 	if text == "" {
 		return store.URL{}, badInput("prefix: the URL above the workspaces is needed")
@@ -121,7 +120,7 @@ func (r *ready) prefix(ctx context.Context, text string) (store.URL, error) {
 	return r.workspace(ctx, "prefix", text)
 }
 
-// allowed returns u with the options that it is allowed with.
+// allowed returns u with the options of the matching entry of Allow.
 func (r *ready) allowed(what string, u store.URL) (store.URL, error) {
 	for _, a := range r.allow {
 		if a.Scheme != u.Scheme || a.Bucket != u.Bucket || !beneath(u.Key, a.Key) {
@@ -143,7 +142,7 @@ func beneath(key, prefix string) bool {
 	return prefix == "" || key == prefix || strings.HasPrefix(key, prefix+"/")
 }
 
-// badInput is the error for what a workflow asked.
+// badInput is the error for invalid input of a workflow.
 func badInput(format string, args ...any) error { return final(errtype.Input, format, args...) }
 
 // final is an error that is not retried.

@@ -11,25 +11,25 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// maxListed is how many workspaces List returns at most: with long names
-// still below the 2 MiB that Temporal takes.
+// maxListed is the maximum number of workspaces returned by List: with long names still below
+// Temporal's limit of 2 MiB.
 const maxListed = 1000
 
-// ListInput is what List is asked for.
+// ListInput is the input of List.
 type ListInput struct {
 	// Prefix is the URL above the workspaces, a template.
 	Prefix string `json:"prefix"`
-	// Limit is how many are returned at most; 0 and more than 1,000 mean 1,000.
+	// Limit is the maximum number of results; 0 and more than 1,000 mean 1,000.
 	Limit int `json:"limit,omitempty"`
-	// After leaves out those whose archives' names (NAME.tar.gz) do not sort after that of
-	// this one, to go on with.
+	// After selects only workspaces whose archives' names (NAME.tar.gz) sort after that of
+	// this one, to continue a list.
 	After string `json:"after,omitempty"`
 }
 
-// ListResult is what List returns.
+// ListResult is the result of List.
 type ListResult struct {
 	Workspaces []Listed `json:"workspaces"` // sorted by the names of their archives
-	// More: there are further ones: ask again with After.
+	// More: there are more, which a call with After returns.
 	More bool `json:"more,omitempty"`
 }
 
@@ -65,23 +65,23 @@ func (r *ready) list(ctx context.Context, in ListInput) (ListResult, error) {
 	return out, nil
 }
 
-// DeleteInput is what Delete is asked to remove.
+// DeleteInput is the input of Delete.
 type DeleteInput struct {
 	// Workspace is the URL, a template.
 	Workspace string `json:"workspace"`
-	// Revision is the one that is meant. "": whatever is there, which for an attempt
-	// that is tried again may be what somebody has stored since.
+	// Revision is the expected revision. "": any, which for a retry may be an archive stored
+	// since.
 	Revision string `json:"revision,omitempty"`
 }
 
-// DeleteResult is what Delete returns.
+// DeleteResult is the result of Delete.
 type DeleteResult struct {
-	// Deleted is false where there was nothing to delete.
+	// Deleted is false if there was nothing to delete.
 	Deleted bool `json:"deleted"`
 }
 
-// delete is Delete. Another revision than the one that was named is a
-// conflict, which is not retried.
+// delete is Delete. A revision other than the expected one is a conflict, which is not
+// retried.
 func (r *ready) delete(ctx context.Context, in DeleteInput) (DeleteResult, error) {
 	u, err := r.workspace(ctx, "workspace", in.Workspace)
 	if err != nil {
@@ -95,31 +95,30 @@ func (r *ready) delete(ctx context.Context, in DeleteInput) (DeleteResult, error
 	return DeleteResult{Deleted: deleted}, forGood(err)
 }
 
-// CopyInput is what Copy is asked to copy.
+// CopyInput is the input of Copy.
 type CopyInput struct {
 	// From and To are URLs, templates.
 	From string `json:"from"`
 	To   string `json:"to"`
-	// Replace is the revision of To that the copy takes the place of. "": there must
-	// be none.
+	// Replace is the revision of To that the copy replaces. "": To must not exist.
 	Replace string `json:"replace,omitempty"`
-	// ReplaceAny lets the copy take the place of whatever is there.
+	// ReplaceAny lets the copy replace any existing archive.
 	ReplaceAny bool `json:"replaceAny,omitempty"`
 }
 
-// CopyResult is what Copy returns.
+// CopyResult is the result of Copy.
 type CopyResult struct {
-	// From is the revision that was copied, and Revision what To is now.
+	// From is the copied revision, Revision that of To now.
 	From     string `json:"from"`
 	Revision string `json:"revision"`
 	Size     int64  `json:"size"` // of the archive, bytes
-	// Present: To had the very commit of From already, from an earlier
-	// attempt or another copy, and nothing was done.
+	// Present: To already had the commit of From, from an earlier attempt or another copy, and
+	// nothing was done.
 	Present bool `json:"present,omitempty"`
 }
 
-// copy is Copy. A destination with another archive than was expected is a
-// conflict, which is not retried, unless it has the commit that was to be copied.
+// copy is Copy. A destination with an unexpected archive is a conflict, which is not retried,
+// unless it has the commit to be copied.
 func (r *ready) copy(ctx context.Context, in CopyInput) (CopyResult, error) {
 	from, err := r.workspace(ctx, "from", in.From)
 	if err != nil {
@@ -142,8 +141,8 @@ func (r *ready) copy(ctx context.Context, in CopyInput) (CopyResult, error) {
 	return CopyResult{}, failure.ToTemporal(err)
 }
 
-// present reports whether the archive of to is the commit that from is at. An
-// archive without a log, or that cannot be looked at, is not.
+// present reports whether the archive of to is at the same commit as from. An archive without
+// a log, or that cannot be read, is not.
 func present(ctx context.Context, from, to store.URL) (CopyResult, bool) {
 	source, sourceID, err := head(ctx, from)
 	if err != nil || sourceID == "" {
@@ -156,8 +155,8 @@ func present(ctx context.Context, from, to store.URL) (CopyResult, bool) {
 	return CopyResult{From: string(source.Revision), Revision: string(target.Revision), Size: target.Size, Present: true}, true
 }
 
-// head returns the archive of a workspace, which is durable, and the commit that made
-// it, "" where it has no log.
+// head returns the archive of a workspace, made durable, and the commit that made it, or ""
+// without a log.
 func head(ctx context.Context, u store.URL) (store.Info, archive.CommitID, error) {
 	s, err := store.OpenBucket(ctx, u)
 	if err != nil {

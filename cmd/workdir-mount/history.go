@@ -21,7 +21,7 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// loggedCommit is what log and verify --json tell of a commit.
+// loggedCommit is a commit in the output of log and verify --json.
 type loggedCommit struct {
 	ID            archive.CommitID        `json:"commitId"`
 	Parent        archive.CommitID        `json:"parentId,omitempty"`
@@ -32,11 +32,11 @@ type loggedCommit struct {
 	Origin        archive.Origin          `json:"origin,omitzero"`
 	Message       string                  `json:"message,omitempty"`
 	Command       string                  `json:"command,omitempty"`
-	Restored      string                  `json:"restoredId,omitempty"`  // the commit whose state a rollback has brought back
+	Restored      string                  `json:"restoredId,omitempty"`  // the commit whose state a rollback has restored
 	RewoundTo     archive.CommitID        `json:"rewoundToId,omitempty"` // the commit that the work began with, because its workflow was reset; zeros: no archive
 	Differences   *[]workspace.Difference `json:"differences,omitempty"` // of log with a way to show them: from the parent to this commit
 	Version       *keptVersion            `json:"version,omitempty"`     // of log: the archive is kept
-	ResultBytes   *int                    `json:"resultBytes,omitempty"` // of the result that is kept
+	ResultBytes   *int                    `json:"resultBytes,omitempty"` // of the kept result
 	ResultDropped bool                    `json:"resultDropped,omitempty"`
 }
 
@@ -65,7 +65,7 @@ func newLoggedCommit(r *archive.Record) *loggedCommit {
 	return c
 }
 
-// keptVersion is what log --json prints of the archive of a commit, where it is kept as a
+// keptVersion is the archive of a commit in the output of log --json, if it is kept as a
 // version.
 type keptVersion struct {
 	Size    int64     `json:"size"`
@@ -75,7 +75,7 @@ type keptVersion struct {
 // line is a commit as one line, column by column.
 type line [9]string
 
-// columns are what a line tells of a commit; "" where there is nothing to tell.
+// columns are the columns of a commit's line; "" if empty.
 func (c *loggedCommit) columns() line {
 	o := &c.Origin
 	var attempt, step string
@@ -97,7 +97,7 @@ func (c *loggedCommit) columns() line {
 	}
 }
 
-// work says what committed: the types of workflow and activity, else the execution,
+// work names the origin of a commit: the types of workflow and activity, else the execution,
 // else the program.
 func (c *loggedCommit) work() string {
 	o := &c.Origin
@@ -110,7 +110,7 @@ func (c *loggedCommit) work() string {
 	return cmp.Or(o.Execution, c.Tool)
 }
 
-// said is what there is to say of the commit itself.
+// said is the description of the commit itself.
 func (c *loggedCommit) said() string {
 	switch {
 	case c.Message != "":
@@ -125,7 +125,7 @@ func (c *loggedCommit) said() string {
 	return c.Command
 }
 
-// where names host and worker. A worker's identity mostly has the host in it.
+// where names host and worker. A worker's identity usually contains the host.
 func (c *loggedCommit) where() string {
 	switch w := c.Origin.Worker; {
 	case w == "":
@@ -137,14 +137,14 @@ func (c *loggedCommit) where() string {
 	}
 }
 
-// shownText is how many characters of a name stand in a line.
+// shownText is the maximum number of characters of a name in a line.
 const shownText = 48
 
 // shortened makes a name fit for a line.
 func shortened(s string) string {
 	n := 0
 	for i := range s {
-		if n++; n > shownText+1 { // the rest is not shown anyway, and can be long
+		if n++; n > shownText+1 { // the rest is not shown, and can be long
 			s = s[:i]
 			break
 		}
@@ -156,14 +156,14 @@ func shortened(s string) string {
 	return string([]rune(s)[:shownText-3]) + "..."
 }
 
-// String is the line without what there is nothing to tell of.
+// String returns the line without empty columns.
 func (c *loggedCommit) String() string {
 	columns := c.columns()
 	return strings.Join(slices.DeleteFunc(columns[:], func(s string) bool { return s == "" }), "  ")
 }
 
-// printCommits prints a line for each commit, in columns. One that has nothing in
-// any line is left out.
+// printCommits prints a line for each commit, in columns. Columns that are empty in all lines
+// are omitted.
 func printCommits(out io.Writer, commits iter.Seq[*loggedCommit]) error {
 	var lines []line
 	var used [len(line{})]bool
@@ -221,11 +221,11 @@ that they can tell where both are kept. blame tells of the last change without t
 	return cmd
 }
 
-// workspaceLog is what log --json tells, and then the commits.
+// workspaceLog is the output of log --json before the commits.
 type workspaceLog struct {
 	URL      string          `json:"url"`
 	Revision store.Revision  `json:"revision"`
-	Others   []loggedVersion `json:"versions,omitempty"` // that are of no commit in the log
+	Others   []loggedVersion `json:"versions,omitempty"` // of commits that are not in the log
 
 	Checkpoints []loggedCheckpoint `json:"checkpoints,omitempty"`
 }
@@ -242,8 +242,8 @@ type loggedVersion struct {
 	keptVersion
 }
 
-// printCommitsJSON prints head, an object, with the commits as its last field. It
-// writes one after the other, since together they can be much more than the log.
+// printCommitsJSON prints head, an object, with the commits as its last field. It writes one
+// at a time, since together they can be much larger than the log.
 func printCommitsJSON(out io.Writer, head workspaceLog, commits iter.Seq[*loggedCommit]) error {
 	line, err := jsonLine(head)
 	if err != nil {
@@ -266,7 +266,7 @@ func printCommitsJSON(out io.Writer, head workspaceLog, commits iter.Seq[*logged
 	return err
 }
 
-// jsonLine is what printJSON prints, without the end of the line.
+// jsonLine returns the output of printJSON, without the line break.
 func jsonLine(v any) (string, error) {
 	var b strings.Builder
 	err := printJSON(&b, v)

@@ -20,8 +20,8 @@ import (
 // mountFlags are the flags of the commands that open a workspace. The daemon
 // gets them as JSON.
 type mountFlags struct {
-	URL          store.URL `json:"url"` // with its options, secrets included
-	Dir          string    `json:"-"`   // of any bytes, see daemonRequest
+	URL          store.URL `json:"url"` // with its options, including secrets
+	Dir          string    `json:"-"`   // arbitrary bytes, see daemonRequest
 	ReadOnly     bool      `json:"readOnly"`
 	KeepEmpty    bool      `json:"keepEmpty"`
 	Keep         keepFlags `json:"keep"`
@@ -51,7 +51,7 @@ type mountFlags struct {
 	Grace time.Duration `json:"grace"`
 
 	wait    time.Duration  // of exec, as are the next
-	redone  bool           // a conflict has the command run again
+	redone  bool           // the command runs again after a conflict
 	origin  archive.Origin // of the work
 	since   time.Time
 	at      string
@@ -144,13 +144,13 @@ func (v *view) Set(s string) (err error) {
 
 func (v *view) String() string { return string(v.Is) }
 
-// Type is what the help calls the value.
+// Type is the name of the value in the help.
 func (v *view) Type() string { return "view" }
 
 // owner is a flag: UID, UID:GID or keep.
 type owner struct {
 	Text string       `json:"text"`
-	Is   *mount.Owner `json:"is"` // nil: the flag was not given
+	Is   *mount.Owner `json:"is"` // nil if the flag was not set
 }
 
 // Set reads a flag.
@@ -175,14 +175,14 @@ func (o *owner) Set(s string) error {
 
 func (o *owner) String() string { return o.Text }
 
-// Type is what the help calls the value.
+// Type is the name of the value in the help.
 func (o *owner) Type() string { return "owner" }
 
 func badFlag(flag, what string) error {
 	return &statusError{code: exitUsage, err: errors.New(flag + " " + what)}
 }
 
-// open mounts the workspace and shows how far it is.
+// open mounts the workspace and shows the progress.
 func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 	bar := a.newProgress()
 	defer bar.finish()
@@ -226,7 +226,7 @@ func (a *app) open(ctx context.Context, f *mountFlags) (*mount.Mount, error) {
 	return m, interrupted(ctx, asked(f.URL, err))
 }
 
-// count is a flag for a number that is more than 0.
+// count is a flag for a positive number.
 type count int64
 
 // Set reads a flag.
@@ -246,7 +246,7 @@ func (c *count) String() string {
 	return strconv.FormatInt(int64(*c), 10)
 }
 
-// Type is what the help calls the value.
+// Type is the name of the value in the help.
 func (c *count) Type() string { return "number" }
 
 // byteSize is a flag for a number of bytes: digits and a unit, where K, M, G, T
@@ -288,10 +288,10 @@ func (b *byteSize) String() string {
 	return strconv.FormatInt(int64(*b), 10)
 }
 
-// Type is what the help calls the value.
+// Type is the name of the value in the help.
 func (b *byteSize) Type() string { return "size" }
 
-// environment is what tools in the mount find besides our own environment.
+// environment is the variables for tools in the mount, in addition to our own environment.
 func (a *app) environment(m *mount.Mount) []string {
 	env := append(os.Environ(), "WORKDIR="+m.CommandPath(), "WORKDIR_URL="+m.URL())
 	if a.runDir != "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// pruneFlags say what goes.
+// pruneFlags select what is removed.
 type pruneFlags struct {
 	olderThan age
 	last      uint
@@ -57,7 +57,7 @@ stays. --dry-run says what would go. If there is no workspace the exit code is 1
 	return cmd
 }
 
-// prunedWorkspace is what prune --json prints of a workspace.
+// prunedWorkspace is a workspace in the output of prune --json.
 type prunedWorkspace struct {
 	Name         string    `json:"name"`
 	URL          string    `json:"url"`
@@ -72,7 +72,7 @@ type prunedWorkspace struct {
 	CheckpointBytes int64 `json:"checkpointBytes"` // of them
 }
 
-// pruned is what prune --json tells.
+// pruned is the output of prune --json.
 type pruned struct {
 	DryRun     bool              `json:"dryRun,omitempty"`
 	Workspaces []prunedWorkspace `json:"workspaces"`
@@ -153,7 +153,7 @@ func (a *app) printPruned(out *pruned) error {
 	return a.say("%s %d of %d workspaces, %s", word, n, len(out.Workspaces), printable.Bytes(bytes))
 }
 
-// mountedHere says where on this host a workspace is mounted that could be committed.
+// mountedHere returns where on this host a workspace is mounted writable.
 func (a *app) mountedHere(ctx context.Context, u *store.Usage) (string, error) {
 	mounts, err := mount.List(ctx, a.runDir)
 	if err != nil {
@@ -185,7 +185,7 @@ the present archive takes nothing yet, and is counted all the same.`,
 	return cmd
 }
 
-// usedBy is what du --json prints of a workspace.
+// usedBy is a workspace in the output of du --json.
 type usedBy struct {
 	Name         string `json:"name"`
 	URL          string `json:"url"`
@@ -196,10 +196,10 @@ type usedBy struct {
 	Checkpoints     int   `json:"checkpoints"`
 	CheckpointBytes int64 `json:"checkpointBytes"`
 
-	Gone bool `json:"gone,omitempty"` // versions and checkpoints alone are left
+	Gone bool `json:"gone,omitempty"` // only versions and checkpoints are left
 }
 
-// used is what du --json tells.
+// used is the output of du --json.
 type used struct {
 	Workspaces []usedBy `json:"workspaces"`
 	Bytes      int64    `json:"bytes"` // of all

@@ -22,7 +22,7 @@ const runDirVariable = "WORKDIR_RUN_DIR"
 // stopTimeout bounds how long a finished command waits for its server to end.
 const stopTimeout = 10 * time.Second
 
-// app is what the commands share.
+// app is the state shared by the commands.
 type app struct {
 	stdout, stderr io.Writer // immutable
 	log            *slog.Logger
@@ -34,17 +34,17 @@ type app struct {
 	quiet   bool
 	verbose bool
 
-	started bool // the command line was understood and its command runs
+	started bool // the command line is valid and its command runs
 }
 
-// run is the program: it gives the exit code for a command line.
+// run is the program: it returns the exit code for a command line.
 func run(args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr}
 	a.level.Set(slog.LevelWarn)
 	a.log = slog.New(&lineHandler{out: stderr, level: &a.level})
 	slog.SetDefault(a.log)
-	slog.SetLogLoggerLevel(slog.LevelWarn) // what libraries say by package log
-	a.json = wantsJSON(args)               // before they are parsed, which may fail
+	slog.SetLogLoggerLevel(slog.LevelWarn) // messages of libraries by package log
+	a.json = wantsJSON(args)               // before parsing, which may fail
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -136,14 +136,14 @@ func (a *app) setUp() error {
 	return nil
 }
 
-// note says on stderr what a user should know though nothing failed.
+// note prints information for the user on stderr.
 func (a *app) note(format string, args ...any) {
 	if !a.quiet {
 		_ = printText(a.stderr, fmt.Sprintf("workdir-mount: "+format+"\n", args...))
 	}
 }
 
-// printError says what failed, and for a bad command line where to look.
+// printError prints an error, and for an invalid command line where to find help.
 func (a *app) printError(err error) {
 	switch text := errorText(err); {
 	case text == "":
@@ -154,9 +154,9 @@ func (a *app) printError(err error) {
 	}
 }
 
-// stopServer ends the server process of this client, and lets commands of other
-// processes have their answers before we end. After an err that says that something hangs
-// it does not wait for that: the server ends with us.
+// stopServer ends the server process of this client, and lets commands of other processes get
+// their answers before we end. After an err that says that something hangs it does not wait:
+// the server ends with us.
 func (a *app) stopServer(err error) {
 	if errors.Is(err, errGaveUp) {
 		return

@@ -13,29 +13,29 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// workspace is the one that all work on.
+// workspace is the workspace used by all clients.
 var workspace = store.URL{Scheme: "mem", Bucket: "sim", Key: "workspace"}
 
-// outcome is what a client knows in the end.
+// outcome is what a client knows at its end.
 type outcome struct {
 	client int
-	id     archive.CommitID // of the commit that it tried; "" for none
+	id     archive.CommitID // of the attempted commit; "" for none
 	empty  bool             // the commit was a removal
 	err    error
 	event  int // the scheduler's count when it was known
 }
 
-// attempt is one attempt at an activity, in a process of its own.
+// attempt is one attempt at an activity, in its own process.
 type attempt struct {
 	client
 	activity *activity
 	number   int
 	skew     time.Duration // of its host's clock
 	works    time.Duration
-	ranged   bool // it keeps ranges of the archive that it opened
+	ranged   bool // it keeps ranges of the opened archive
 }
 
-// do makes the attempt, and tells the server.
+// do makes the attempt, and reports to the server.
 func (t *attempt) do(deadline time.Time) {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
@@ -47,7 +47,7 @@ func (t *attempt) do(deadline time.Time) {
 		}
 		if _, ok := a.current[t.number]; ok {
 			a.fail(t.number)
-			a.closed = a.closed || errors.Is(err, store.ErrUnknown) // not retried: somebody has to look
+			a.closed = a.closed || errors.Is(err, store.ErrUnknown) // not retried: a person has to check
 		}
 		return struct{}{}, nil
 	})
@@ -93,7 +93,7 @@ func (t *attempt) fence(ctx context.Context) error {
 	_, err := ask(ctx, &t.client, "heartbeat", func(*bucket, int) (struct{}, error) {
 		return struct{}{}, t.activity.heartbeat(t.number)
 	})
-	if errors.Is(err, store.ErrUnknown) { // as to the server: nothing was sent to the store
+	if errors.Is(err, store.ErrUnknown) { // concerns the server: nothing was sent to the store
 		return fmt.Errorf("ask the server: %w", store.ErrUnreachable)
 	}
 	return err
@@ -109,7 +109,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// command is a use of the workspace that is no step of anything.
+// command is a use of the workspace that is not a step.
 type command struct {
 	client
 	empties bool
@@ -133,7 +133,7 @@ func (c *command) do() {
 	c.client.ended(outcome{empty: true, err: err})
 }
 
-// read opens the archive; nil where there is none.
+// read opens the archive; nil without one.
 func (c *client) read(ctx context.Context) (store.Object, *archive.Log, error) {
 	o, err := store.OpenTail(ctx, c, workspace.Key, store.LogTail)
 	if errors.Is(err, store.ErrNotExist) {
@@ -146,7 +146,7 @@ func (c *client) read(ctx context.Context) (store.Object, *archive.Log, error) {
 	return o, log.StoredAt(o.Info().ModTime), err
 }
 
-// commit commits on top of what was opened.
+// commit commits on top of the opened archive.
 func (c *client) commit(ctx context.Context, base store.Object, log *archive.Log, rec archive.Record, ranged bool, fence func(context.Context) error) error {
 	next := log.Next(rec)
 	content := pack(next)
@@ -168,7 +168,7 @@ func (c *client) commit(ctx context.Context, base store.Object, log *archive.Log
 	return err
 }
 
-// keepStart is the plan that takes from base what content begins with.
+// keepStart is the plan that takes the common beginning of content from base.
 func keepStart(base store.Object, content []byte) []store.Piece {
 	old := make([]byte, base.Info().Size)
 	n, _ := base.ReadAt(old, 0)
@@ -182,7 +182,7 @@ func keepStart(base store.Object, content []byte) []store.Piece {
 	}}}
 }
 
-// ended notes what a client knows in the end.
+// ended records what a client knows at its end.
 func (c *client) ended(o outcome) {
 	o.client = c.name
 	c.world.mu.Lock()
@@ -190,8 +190,7 @@ func (c *client) ended(o outcome) {
 	c.world.done = append(c.world.done, o)
 }
 
-// empty is a tree without names, which all archives here hold: what matters is their
-// logs.
+// empty is a tree without names, the content of all archives here: only their logs matter.
 var empty = func() *fs.Tree {
 	home, err := fs.NewArenaHome(1 << 20)
 	if err == nil {
@@ -203,7 +202,7 @@ var empty = func() *fs.Tree {
 	panic(err)
 }()
 
-// pack returns an archive with a log; nil is none, as another program writes it.
+// pack returns an archive with a log, or, if that is nil, without one, like another program's.
 func pack(log *archive.Log) []byte {
 	var b bytes.Buffer
 	if _, err := archive.NewWriter(&b, nil).WriteTree(context.Background(), empty, log); err != nil {

@@ -17,17 +17,17 @@ import (
 type bucket struct {
 	now     object
 	writes  int
-	broken  bool     // it holds no write to its condition
-	history []object // what the key has had, a removal as an object without a revision
+	broken  bool     // it ignores the conditions of writes
+	history []object // all objects of the key, a removal as an object without a revision
 }
 
-// object is what the key has; nothing where it has no revision.
+// object is the object of the key; without a revision there is none.
 type object struct {
 	info  store.Info
 	bytes []byte
 	log   *archive.Log // nil for none
 	bad   error        // it cannot be read
-	event int          // the scheduler's count when it came
+	event int          // the scheduler's count when it was stored
 }
 
 // put replaces the archive under a condition.
@@ -64,7 +64,7 @@ func (b *bucket) keep(o object) {
 	b.history = append(b.history, o)
 }
 
-// open returns the archive as it is now.
+// open returns the current archive.
 func (b *bucket) open(key string) (object, error) {
 	if b.now.info.Revision == "" {
 		return object{}, &store.Error{Op: "open", Object: key, Kind: store.ErrNotExist}
@@ -72,7 +72,7 @@ func (b *bucket) open(key string) (object, error) {
 	return b.now, nil
 }
 
-// reading is an object that is open.
+// reading is an open object.
 type reading struct {
 	*bytes.Reader
 	info store.Info
@@ -81,7 +81,7 @@ type reading struct {
 func (r *reading) Info() store.Info { return r.info }
 func (r *reading) Close() error     { return nil }
 
-// client is the store as one client reaches it, through a network.
+// client is the store as seen by one client, through a network.
 type client struct {
 	world *world
 	name  int
@@ -93,7 +93,7 @@ var _ interface {
 	store.Composer
 } = (*client)(nil)
 
-// driverTries is how often a driver sends a write whose answer is lost, if it may.
+// driverTries is how often a driver sends a write whose answer is lost, if allowed.
 const driverTries = 3
 
 func (c *client) Open(ctx context.Context, key string) (store.Object, error) {
@@ -123,8 +123,7 @@ func (c *client) Put(ctx context.Context, key string, write func(io.Writer) erro
 	})
 }
 
-// Compose copies ranges of the base within the bucket, which holds the copy to the
-// revision that was opened.
+// Compose copies ranges of the base within the bucket, conditional on the opened revision.
 func (c *client) Compose(ctx context.Context, key string, base store.Object, plan []store.Piece, opts *store.PutOptions) (store.Info, error) {
 	type part struct {
 		off, n int64
@@ -157,8 +156,8 @@ func (c *client) Compose(ctx context.Context, key string, base store.Object, pla
 	})
 }
 
-// final sends the request that makes an archive visible as a driver does: it asks in
-// front of each try, and a lost answer is looked into before another.
+// final sends the request that makes an archive visible like a driver: it calls Before before
+// each try, and resolves a lost answer before the next one.
 func (c *client) final(ctx context.Context, opts *store.PutOptions, do func(*bucket, int) (store.Info, error)) (info store.Info, err error) {
 	for range driverTries {
 		if opts.Before != nil {

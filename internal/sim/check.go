@@ -10,8 +10,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// check holds what happened against the contract of a commit. It returns the first rule
-// that was broken.
+// check compares the events with the contract of a commit. It returns the first broken rule.
 func (w *world) check() error {
 	for _, rule := range []func() error{w.whole, w.chained, w.acknowledged, w.refused, w.once, w.results, w.completed} {
 		if err := rule(); err != nil {
@@ -21,7 +20,7 @@ func (w *world) check() error {
 	return nil
 }
 
-// whole: every archive that was ever there can be read.
+// whole: every archive that ever existed can be read.
 func (w *world) whole() error {
 	for _, o := range w.bucket.history {
 		if o.bad != nil {
@@ -31,8 +30,7 @@ func (w *world) whole() error {
 	return nil
 }
 
-// chained: a commit's parent is what it replaced, so that no commit is lost beneath
-// another.
+// chained: a commit's parent is the commit that it replaced, so that no commit is lost.
 func (w *world) chained() error {
 	var before *archive.Log
 	for _, o := range w.bucket.history {
@@ -55,9 +53,9 @@ func (w *world) stored(id archive.CommitID) []object {
 	return found
 }
 
-// acknowledged: a commit that has returned nil was there by then, and once. A first commit
-// that was removed, with its log, can be there again: a try of it may still have been
-// under way, and its condition holds once more.
+// acknowledged: a commit that has returned nil was stored by then, exactly once. A first
+// commit that was removed, with its log, can reappear: a try of it may still have been in
+// flight, and its condition holds once more.
 func (w *world) acknowledged() error {
 	for _, o := range w.done {
 		if o.err != nil || o.id == "" {
@@ -84,8 +82,8 @@ func (w *world) refused() error {
 	return nil
 }
 
-// once: a step has one commit. A log that ends (another program's archive, a removal)
-// begins anew, as the documents say.
+// once: a step has one commit. After another program's archive or a removal the log begins
+// anew, as documented.
 func (w *world) once() error {
 	seen := map[archive.StepID]archive.CommitID{}
 	for _, o := range w.bucket.history {
@@ -105,8 +103,7 @@ func (w *world) once() error {
 	return nil
 }
 
-// results: an activity's result is that of a commit of its own, whichever attempt gave
-// it.
+// results: an activity's result is that of one of its own commits, of any attempt.
 func (w *world) results() error {
 	for _, a := range w.server.activities {
 		if a.result == nil {
@@ -121,7 +118,7 @@ func (w *world) results() error {
 	return nil
 }
 
-// completed: where nothing goes wrong, every activity gets its result.
+// completed: without faults every activity gets its result.
 func (w *world) completed() error {
 	if w.rules.Faults != 0 || w.rules.bursts || w.rules.foreign || w.rules.deletes {
 		return nil

@@ -2,8 +2,8 @@ package sim
 
 import "math/rand/v2"
 
-// choices are the numbers of one schedule: those given, and behind them those of a
-// source; zeros where there is no source.
+// choices are the numbers of one schedule: the given ones, followed by those of a source;
+// zeros without a source.
 type choices struct {
 	source *rand.Rand
 	given  []uint32
@@ -29,8 +29,8 @@ func (c *choices) next(n int) int {
 	return int(v)
 }
 
-// of returns 0 in all but one of n cases, and then a number from 1 to kinds. It takes
-// one number, so that a zero in a shrunk schedule is "nothing goes wrong".
+// of returns 0 in all but one of n cases, and then a number from 1 to kinds. It consumes one
+// number, so that a zero in a shrunk schedule means "nothing goes wrong".
 func (c *choices) of(n, kinds int) int {
 	v := c.next(n * kinds)
 	if v == 0 || v > kinds {
@@ -42,8 +42,8 @@ func (c *choices) of(n, kinds int) int {
 // shrinkTries bounds how many schedules are run to make one shorter.
 const shrinkTries = 2000
 
-// shrink returns a list of choices that fails as list does, with as few numbers that are
-// not 0 as it can find.
+// shrink returns a list of choices that fails like list, with as few non-zero numbers as it
+// can find.
 func shrink(list []uint32, fails func([]uint32) bool) []uint32 {
 	tries := 0
 	try := func(next []uint32) bool {
@@ -66,7 +66,7 @@ func shrink(list []uint32, fails func([]uint32) bool) []uint32 {
 	return list
 }
 
-// zeroed returns list with zeros in a range; nil if they are there already.
+// zeroed returns list with zeros in a range; nil if they are already there.
 func zeroed(list []uint32, from, size int) []uint32 {
 	next := append([]uint32(nil), list...)
 	changed := false

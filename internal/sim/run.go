@@ -8,32 +8,32 @@ import (
 	"time"
 )
 
-// Break is a fault that is put into the code, to see that the rules find it.
+// Break is a fault injected into the code, to test that the rules detect it.
 type Break int
 
 // What can be broken.
 const (
 	BreakNothing   Break = iota
 	BreakOnce            // an attempt does not ask the log when it opens
-	BreakUnknown         // "may have been stored" is told as "was not"
-	BreakCondition       // the bucket does not hold writes to their condition
+	BreakUnknown         // "may have been stored" is reported as "was not"
+	BreakCondition       // the bucket ignores the conditions of writes
 )
 
 // Rules say what may happen in a schedule.
 type Rules struct {
 	Break  Break
-	Faults int // one request in so many meets a fault; 0 is none
+	Faults int // one request in that many meets a fault; 0 means none
 
 	deletes, foreign, bursts bool // chosen by the schedule
 }
 
-// Report is what a schedule came to.
+// Report is the outcome of a schedule.
 type Report struct {
-	Err     error // the rule that was broken; nil if none was
+	Err     error // the broken rule, or nil
 	Trace   []string
 	Choices []uint32
-	Commits int // archives that the key has had
-	Unknown int // outcomes that nobody knows
+	Commits int // archives stored
+	Unknown int // unknown outcomes
 	Clients int
 }
 
@@ -69,8 +69,8 @@ func run(c *choices, rules Rules) Report {
 // bubbleSize is how many schedules one bubble runs.
 const bubbleSize = 100
 
-// Seeds runs the schedules of the seeds from first to last, and returns the first one
-// that breaks a rule, shrunk; else the sum of what they came to.
+// Seeds runs the schedules of the seeds from first to last, and returns the first one that
+// breaks a rule, shrunk; else the sum of their reports.
 func Seeds(t *testing.T, first, last uint64, rules Rules) (sum Report, failed bool) {
 	for from := first; from <= last && !failed; from += bubbleSize {
 		synctest.Test(t, func(*testing.T) {

@@ -15,19 +15,19 @@ type server struct {
 	began      time.Time
 	activities []*activity
 	clients    int // numbers given out
-	events     int // of the bucket's other users, still to come
+	events     int // remaining events of the bucket's other users
 }
 
-// activity is one execution: a step of a workflow, whichever attempt does it.
+// activity is one execution: a step of a workflow, with all its attempts.
 type activity struct {
 	name      string
 	scheduled time.Time
 	starts    time.Time // when the next attempt begins
 	attempts  int
-	resets    int               // that an operator may still make
+	resets    int               // resets that an operator may still make
 	current   map[int]time.Time // attempts that may complete it, and their deadlines
 	closed    bool
-	result    []byte // of the attempt that completed it; nil where none did
+	result    []byte // of the attempt that completed it, or nil
 }
 
 const (
@@ -36,13 +36,13 @@ const (
 	maxAttempts     = 8
 )
 
-// errNotCurrent is the answer to an attempt that may not complete its activity any more.
+// errNotCurrent is the answer to an attempt that may no longer complete its activity.
 var errNotCurrent = errors.New("the attempt is not a current one")
 
-// over reports whether nothing will happen by itself any more.
+// over reports whether no further events are pending.
 func (s *server) over() bool { return s.idle() && s.events == 0 }
 
-// act does one thing that is due; false where nothing is.
+// act does one due thing; false if nothing is due.
 func (s *server) act(w *world) bool {
 	now := time.Now()
 	for _, a := range s.activities {
@@ -58,7 +58,7 @@ func (s *server) act(w *world) bool {
 		}
 		if a.resets > 0 && len(a.current) > 0 && w.choices.next(8) == 1 {
 			a.resets--
-			s.attempt(w, a) // beside the one that is at work
+			s.attempt(w, a) // in addition to the running one
 			w.note("%s is reset", a.name)
 			return true
 		}
@@ -95,7 +95,7 @@ func (s *server) attempt(w *world, a *activity) {
 	w.start(func() { t.do(deadline) })
 }
 
-// fail ends an attempt without a result, and has another one made.
+// fail ends an attempt without a result, and schedules another one.
 func (a *activity) fail(number int) {
 	delete(a.current, number)
 	a.starts = time.Now().Add(retryAfter)
@@ -104,7 +104,7 @@ func (a *activity) fail(number int) {
 	}
 }
 
-// complete takes an attempt's result.
+// complete accepts an attempt's result.
 func (a *activity) complete(number int, result []byte) error {
 	if _, ok := a.current[number]; !ok || a.closed {
 		return errNotCurrent
@@ -122,15 +122,15 @@ func (a *activity) heartbeat(number int) error {
 	return nil
 }
 
-// origin names the step that the activity is, for one of its attempts.
+// origin identifies the activity's step, for one of its attempts.
 func (a *activity) origin(number int) archive.Origin {
 	return archive.Origin{
 		Workspace: workspace.Identity(), Execution: a.name, Scheduled: a.scheduled.UTC(), Step: "1", Attempt: int32(number),
 	}
 }
 
-// others lets somebody else use the bucket: a command without a step, one that empties
-// the workspace, another program, or many commits at once.
+// others lets another user act on the bucket: a command without a step, one that empties the
+// workspace, another program, or a burst of commits.
 func (w *world) others() {
 	c := &client{world: w}
 	w.server.clients++
@@ -148,7 +148,7 @@ func (w *world) others() {
 	kinds[w.choices.next(len(kinds))]()
 }
 
-// burst makes more commits than a log remembers.
+// burst makes more commits than a log can hold.
 func (w *world) burst() {
 	log := w.bucket.now.log
 	for i := range archive.MaxLog + 2 {

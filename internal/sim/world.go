@@ -14,13 +14,13 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// world is one schedule at work. Its fields but pending are the scheduler's.
+// world is one running schedule. The scheduler owns its fields except pending.
 type world struct {
 	choices *choices
 	bucket  bucket
 	server  server
 	events  int
-	late    []*request // that nobody waits for, and that may still arrive
+	late    []*request // abandoned by their clients, but may still arrive
 	trace   []string
 	rules   *Rules
 
@@ -28,15 +28,15 @@ type world struct {
 	pending []*request // guarded by mu
 	done    []outcome  // guarded by mu
 	running sync.WaitGroup
-	live    int // clients that run; guarded by mu
+	live    int // running clients; guarded by mu
 }
 
-// request is one question of a client. Its answer is taken once.
+// request is one request of a client. Its answer is taken once.
 type request struct {
 	client int
-	order  int // among those of its client
+	order  int // among the requests of its client
 	what   string
-	do     func(event int) error // has the effect, in the scheduler, and keeps the answer
+	do     func(event int) error // has the effect, in the scheduler, and records the answer
 	answer chan error
 	write  bool
 }
@@ -59,8 +59,7 @@ func ask[T any](ctx context.Context, c *client, what string, do func(*bucket, in
 	return got, err
 }
 
-// send puts a request on its way. The error is what the network did to it; nil, that the
-// answer is what do left.
+// send sends a request. The error is the network's; nil means that do has recorded the answer.
 func (w *world) send(ctx context.Context, c *client, what string, do func(event int) error) error {
 	r := &request{client: c.name, what: what, do: do, answer: make(chan error, 1), write: what == "put" || what == "delete"}
 	w.mu.Lock()
@@ -97,10 +96,10 @@ func (w *world) start(run func()) {
 	})
 }
 
-// maxEvents ends a schedule that does not come to an end.
+// maxEvents ends a schedule that does not end by itself.
 const maxEvents = 5000
 
-// run is the scheduler: it lets one thing happen after another until nobody is left.
+// run is the scheduler: it lets one event happen after another until no client is left.
 func (w *world) run() error {
 	for ; w.events < maxEvents; w.events++ {
 		synctest.Wait() // until every client waits for an answer, or for time
@@ -131,13 +130,13 @@ func (w *world) run() error {
 
 var errEndless = errors.New("the schedule does not end")
 
-// Fates of a request. The first is none at all.
+// Fates of a request. The first means no fault.
 const (
 	fateArrives = iota
 	fateRequestLost
 	fateAnswerLost
-	fateTwice  // and the second answer is the one that comes
-	fateLate   // it is given up, and arrives afterwards
+	fateTwice  // and the second answer arrives
+	fateLate   // it is abandoned, and arrives afterwards
 	fateFails  // with a definite answer: nothing was done
 	fateDies   // the client is killed before
 	fateDiesIn // the client is killed after
@@ -162,7 +161,7 @@ func (w *world) deliver(r *request) {
 		err = fmt.Errorf("%w: the answer was lost", store.ErrUnknown)
 	case fateTwice:
 		w.arrive(r)
-		if !w.rules.deletes && !w.rules.foreign { // else a log that begins since cannot tell whose conflict the second answer is
+		if !w.rules.deletes && !w.rules.foreign { // else a new log cannot show whose conflict the second answer is
 			w.arrive(r)
 		}
 	case fateLate:
@@ -192,8 +191,7 @@ func (w *world) arrive(r *request) {
 	_ = r.do(w.events)
 }
 
-// arriveLate lets one of the requests arrive whose clients have given up. It leaves what
-// it answers to nobody.
+// arriveLate lets one of the abandoned requests arrive. Its answer is dropped.
 func (w *world) arriveLate() {
 	i := w.choices.next(len(w.late))
 	r := w.late[i]
@@ -202,7 +200,7 @@ func (w *world) arriveLate() {
 	w.note("client %d: %s arrives late", r.client, r.what)
 }
 
-// note adds to the trace. Nothing reads the bucket's state but the scheduler.
+// note adds to the trace. Only the scheduler reads the bucket's state.
 func (w *world) note(format string, args ...any) {
 	w.trace = append(w.trace, fmt.Sprintf("%4d %8s ", w.events, time.Since(w.server.began).Round(time.Millisecond))+fmt.Sprintf(format, args...)+" -> "+string(w.bucket.now.info.Revision))
 }
