@@ -18,6 +18,7 @@ func TestEveryFieldOfTheReadyMadeActivitiesIsDocumented(t *testing.T) {
 		List:   {ListInput{}, ListResult{}, Listed{}},
 		Delete: {DeleteInput{}, DeleteResult{}},
 		Copy:   {CopyInput{}, CopyResult{}},
+		Prune:  {PruneInput{}, PruneResult{}, Pruned{}},
 	} {
 		_, section, found := strings.Cut(doc, "\n### "+activity+"\n")
 		section, _, _ = strings.Cut(section, "\n### ")

@@ -22,6 +22,7 @@ const (
 	List   = "workdir.List"
 	Delete = "workdir.Delete"
 	Copy   = "workdir.Copy"
+	Prune  = "workdir.Prune"
 )
 
 // Options are the options of Register.
@@ -64,10 +65,10 @@ func Register(w worker.ActivityRegistry, opts *Options) error {
 		}
 		r.allow = append(r.allow, u)
 	}
-	all := map[string]any{Exec: strict(r.exec), List: strict(r.list), Delete: strict(r.delete), Copy: strict(r.copy)}
+	all := map[string]any{Exec: strict(r.exec), List: strict(r.list), Delete: strict(r.delete), Copy: strict(r.copy), Prune: strict(r.prune)}
 	only := opts.Only
 	if len(only) == 0 {
-		only = []string{Exec, List, Delete, Copy}
+		only = []string{Exec, List, Delete, Copy, Prune}
 	}
 	for _, name := range only {
 		if all[name] == nil {

@@ -355,6 +355,9 @@ func TestReadyRefuses(t *testing.T) {
 		{"beside", "workdir.Exec", `{"workspace": "STORE-2/ws", "argv": ["true"]}`, errtype.NotAllowed, "not allowed by this worker"},
 		{"mount elsewhere", "workdir.Exec", `{"workspace": "STORE/ws", "argv": ["true"], "mounts": {"a": "mem://b/k"}}`, errtype.NotAllowed, "mounts: a: mem://b/k"},
 		{"options", "workdir.Exec", `{"workspace": "STORE/ws?x=y", "argv": ["true"]}`, errtype.NotAllowed, "options of the store"},
+		{"prune elsewhere", "workdir.Prune", `{"prefix": "mem://b", "olderThanSeconds": 1}`, errtype.NotAllowed, "prefix: mem://b"},
+		{"prune without a limit", "workdir.Prune", `{"prefix": "STORE/ws"}`, errtype.Input, "olderThanSeconds: say how old"},
+		{"prune before time", "workdir.Prune", `{"prefix": "STORE/ws", "olderThanSeconds": -1}`, errtype.Input, "olderThanSeconds: -1"},
 		{"list elsewhere", "workdir.List", `{"prefix": "mem://b"}`, errtype.NotAllowed, "prefix: mem://b"},
 		{"list nothing", "workdir.List", `{}`, errtype.Input, "prefix: "},
 		{"delete elsewhere", "workdir.Delete", `{"workspace": "mem://b/k"}`, errtype.NotAllowed, "mem://b/k"},
@@ -517,4 +520,29 @@ func TestListDeleteCopy(t *testing.T) {
 	text, err := del("b", "")
 	require.NoError(t, err)
 	require.JSONEq(t, `{"deleted":true}`, text)
+}
+
+// Of a clean-up without Temporal age alone decides; a prefix without workspaces is no error.
+func TestPrune(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"jobs/old", "jobs/new"} {
+		wdtest.Put(t, b.url(name), map[string]string{"f": name})
+	}
+	old := time.Now().Add(-48 * time.Hour)
+	require.NoError(t, os.Chtimes(strings.TrimPrefix(b.url("jobs/old"), "file://")+".tar.gz", old, old))
+	prune := func(input string) (res ready.PruneResult) {
+		out, err := b.ready(t.Context(), ready.Prune, input)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal([]byte(out), &res))
+		return res
+	}
+	for _, dry := range []bool{true, false} {
+		res := prune(fmt.Sprintf(`{"prefix": "STORE/jobs", "olderThanSeconds": 3600, "temporal": false, "dryRun": %v}`, dry))
+		require.Equal(t, 2, res.Judged)
+		require.Equal(t, 1, res.Removed)
+		require.Positive(t, res.Bytes)
+		require.Equal(t, ready.Pruned{Name: "old", URL: b.url("jobs/old"), Removed: true, Why: "it is older"}, res.Workspaces[1])
+		require.Equal(t, dry, wdtest.Get(t, b.url("jobs/old")) != nil)
+	}
+	require.Empty(t, prune(`{"prefix": "STORE/none", "olderThanSeconds": 3600, "temporal": false}`).Workspaces)
 }

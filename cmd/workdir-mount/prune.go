@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/workdir/workdir/activity/inuse"
 	"github.com/workdir/workdir/internal/printable"
 	"github.com/workdir/workdir/mount"
 	"github.com/workdir/workdir/store"
@@ -21,6 +22,8 @@ type pruneFlags struct {
 	versions  keepFlags
 	recursive bool
 	dryRun    bool
+	temporal  string // address of a server; "": none is asked
+	namespace string
 }
 
 func (a *app) pruneCommand() *cobra.Command {
@@ -34,6 +37,9 @@ func (a *app) pruneCommand() *cobra.Command {
 Checkpoints as old go from the workspaces that stay, too. With --versions-last and
 --versions-for it removes the other versions of the workspaces that stay.
 
+With --temporal those stay too that a workflow has committed to which is open, or closed and
+within its retention, so that it can still be reset; each line says why.
+
 Each is removed on the condition that it is what was judged: one that is committed to meanwhile
 stays. --dry-run says what would go. If there is no workspace the exit code is 101.`,
 		Example: `  workdir-mount prune --older-than 30d --dry-run s3://bucket/jobs
@@ -44,6 +50,9 @@ stays. --dry-run says what would go. If there is no workspace the exit code is 1
 			if f.olderThan == 0 && !given {
 				return badFlag("--older-than", "is missing: say how old what goes is, such as 30d; or which versions stay, with --versions-last or --versions-for")
 			}
+			if f.namespace != "" && f.temporal == "" {
+				return badFlag("--namespace", "is for --temporal, which names the server that is asked")
+			}
 			return changing(func(ctx context.Context) error { return a.prune(ctx, args[0], &f, given) })
 		},
 	}
@@ -53,6 +62,8 @@ stays. --dry-run says what would go. If there is no workspace the exit code is 1
 	flags.UintVar(&f.versions.Last, "versions-last", 0, "keep the last `N` versions of each workspace that stays")
 	flags.Var(&f.versions.For, "versions-for", "keep the versions that were replaced no longer ago, such as 30d")
 	flags.BoolVarP(&f.recursive, "recursive", "r", false, "all that is beneath the prefix")
+	flags.StringVar(&f.temporal, "temporal", "", "keep what belongs to workflows that are open or within retention, as the Temporal server at `ADDRESS` (host:port, without TLS) says")
+	flags.StringVar(&f.namespace, "namespace", "", "with --temporal, ask about workflows of `NAMESPACE` alone, and keep what belongs to others (default: all that the logs name)")
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "remove nothing, and say what would go")
 	return cmd
 }
@@ -94,9 +105,18 @@ func newPruned(p *store.Pruned) prunedWorkspace {
 }
 
 func (a *app) prune(ctx context.Context, url string, f *pruneFlags, versions bool) error {
+	spare := a.mountedHere
+	if f.temporal != "" {
+		server, err := inuse.Dial(ctx, f.temporal, f.namespace)
+		if err != nil {
+			return fmt.Errorf("prune %s: %w", store.Redacted(url), err)
+		}
+		defer server.Close()
+		spare = firstReason(a.mountedHere, server.Spare)
+	}
 	opts := &store.PruneOptions{
 		OlderThan: time.Duration(f.olderThan), KeepLast: int(min(f.last, 1<<30)),
-		Recursive: f.recursive, DryRun: f.dryRun, Spare: a.mountedHere,
+		Recursive: f.recursive, DryRun: f.dryRun, Spare: spare,
 	}
 	if versions {
 		keep := f.versions.keep()
@@ -151,6 +171,18 @@ func (a *app) printPruned(out *pruned) error {
 		return err
 	}
 	return a.say("%s %d of %d workspaces, %s", word, n, len(out.Workspaces), printable.Bytes(bytes))
+}
+
+// firstReason returns the first reason to keep a workspace.
+func firstReason(spares ...func(context.Context, *store.Usage) (string, error)) func(context.Context, *store.Usage) (string, error) {
+	return func(ctx context.Context, u *store.Usage) (why string, err error) {
+		for _, spare := range spares {
+			if why, err = spare(ctx, u); why != "" || err != nil {
+				break
+			}
+		}
+		return why, err
+	}
 }
 
 // mountedHere returns where on this host a workspace is mounted writable.

@@ -2,9 +2,13 @@ package temporal
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
+	commonpb "go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -20,6 +24,52 @@ func init() {
 		}
 	}
 	pluginSetup["ready"] = func(o *wdactivity.PluginOptions, _ *config) { o.NoPreflight = false }
+}
+
+// Prune keeps what belongs to workflows that are open or within retention, and says why; a
+// workspace whose workflow Temporal has forgotten goes.
+func TestPruneAsksTemporal(t *testing.T) {
+	e := newEnv(t)
+	e.newWorker(workerOptions{Program: "ready"})
+	commit := func(ctx workflow.Context) (ready.ExecResult, error) {
+		return execute[ready.ExecResult](e.activities(ctx), "workdir.Exec", execInput{"workspace": e.url("{workflow_id}"), "argv": []string{"touch", "f"}})
+	}
+	open := startWorkflow(e, func(ctx workflow.Context) (string, error) {
+		if _, err := commit(ctx); err != nil {
+			return "", err
+		}
+		return "", workflow.Await(ctx, func() bool { return false })
+	})
+	waitFor(t, "the first commit", func() bool { return e.exists(open.GetID()) })
+	closed, forgotten := startWorkflow(e, commit), startWorkflow(e, commit)
+	for _, r := range []*run[ready.ExecResult]{closed, forgotten} {
+		_, err := r.result()
+		noError(t, err)
+	}
+	_, err := server.client.WorkflowService().DeleteWorkflowExecution(t.Context(), &workflowservice.DeleteWorkflowExecutionRequest{
+		Namespace: namespace, WorkflowExecution: &commonpb.WorkflowExecution{WorkflowId: forgotten.GetID()},
+	})
+	noError(t, err)
+	waitFor(t, "the end of the workflow's retention", func() bool {
+		_, err := server.client.DescribeWorkflow(t.Context(), forgotten.GetID(), "")
+		return err != nil
+	})
+	for _, id := range []string{open.GetID(), closed.GetID(), forgotten.GetID()} {
+		old := time.Now().Add(-48 * time.Hour)
+		noError(t, os.Chtimes(e.archive(id), old, old))
+	}
+	got := runWorkflow(e, func(ctx workflow.Context) (ready.PruneResult, error) {
+		return execute[ready.PruneResult](e.activities(ctx), "workdir.Prune", execInput{"prefix": e.url(""), "olderThanSeconds": 3600})
+	})
+	why := map[string]string{}
+	for _, p := range got.Workspaces {
+		why[p.Name] = p.Why
+	}
+	if got.Judged != 3 || got.Removed != 1 || e.exists(forgotten.GetID()) || !e.exists(open.GetID()) || !e.exists(closed.GetID()) ||
+		!strings.Contains(why[open.GetID()], "is open") || !strings.Contains(why[closed.GetID()], "is within retention") {
+		t.Errorf("pruned: %+v", got)
+	}
+	open.cancel()
 }
 
 // execInput asks workdir.Exec, as a workflow of any language would.

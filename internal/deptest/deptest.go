@@ -28,7 +28,7 @@ var example = rule{
 // testsMay.
 var table = map[string]rule{
 	"cmd/workdir-mount": {
-		ours:    []string{"archive", "doctor", "fs", "mount", "store", "store/drivers/...", "ui", "workspace", "internal/..."},
+		ours:    []string{"activity/inuse", "archive", "doctor", "fs", "mount", "store", "store/drivers/...", "ui", "workspace", "internal/..."},
 		foreign: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/cheggaaa/pb/v3"},
 	},
 	"activity": {
@@ -37,10 +37,11 @@ var table = map[string]rule{
 		tests:   []string{"store/drivers/azure", "store/drivers/s3"},
 	},
 	"activity/ready": {
-		ours:    []string{"activity", "activity/errtype", "activity/internal/...", "archive", "mount", "store"},
+		ours:    []string{"activity", "activity/errtype", "activity/internal/...", "activity/inuse", "archive", "mount", "store"},
 		foreign: []string{"go.temporal.io/"},
 		tests:   []string{"activity/wdtest"},
 	},
+	"activity/inuse":            {ours: []string{"archive", "store"}, foreign: []string{"go.temporal.io/"}, tests: []string{"mount"}},
 	"activity/wdtest":           {ours: []string{"activity", "mount", "store", "workspace"}, foreign: []string{"go.temporal.io/"}},
 	"activity/internal/failure": {ours: []string{"activity/errtype", "archive", "mount", "store"}, foreign: []string{"go.temporal.io/"}},
 	"activity/internal/template": {
@@ -120,6 +121,7 @@ var testsMay = []string{
 	"github.com/rogpeppe/go-internal/testscript",
 	"github.com/santhosh-tekuri/jsonschema/v6", // holds --json against docs/cli.schema.json
 	"github.com/hanwen/go-fuse/v2/posixtest",
-	"google.golang.org/protobuf/types/known/timestamppb", // times in a workflow's history
+	"google.golang.org/protobuf/types/known/timestamppb", // times that Temporal's servers answer with
+	"google.golang.org/grpc",                             // what their clients' methods take
 	"github.com/stretchr/testify/require",                // what the SDK's test environment speaks
 }
