@@ -189,7 +189,7 @@ func (d *differ) walk(l *loaded) iter.Seq2[visited, error] {
 			}
 			return nil
 		})
-		if err != nil && err != errStopped {
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(visited{}, err)
 		}
 	}

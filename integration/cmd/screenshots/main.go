@@ -70,8 +70,8 @@ func run(ctx context.Context, out string) (err error) {
 	}
 	defer h.Close()
 	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
-	defer server.Close()
-	go func() { _ = server.Serve(l) }() // until it is closed
+	defer func() { _ = server.Close() }() // its listener was open
+	go func() { _ = server.Serve(l) }()   // until it is closed
 	b, err := browser.Start(ctx, 1000, 640)
 	if err != nil {
 		return err
