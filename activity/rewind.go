@@ -16,10 +16,10 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// past returns what the run of the visit's activity has from the runs before it, for
-// Options.Rewind; nil where a reset did not make that run. The server is asked once a run,
-// since what a run began with never changes: one request for a run that was not reset, and for
-// one that was, one more for each page of the history up to the reset.
+// past returns the history that the run of the visit's activity shares with earlier runs, for
+// Options.Rewind; nil if the run was not created by a reset. The server is asked once per run,
+// since the beginning of a run never changes: one request for a run without a reset, otherwise
+// one more for each page of the history up to the reset.
 func (v *visit) past() (*store.Past, error) {
 	i := &v.attempt.info
 	switch {
@@ -43,14 +43,14 @@ func (v *visit) past() (*store.Past, error) {
 	return past, nil
 }
 
-// readPast reads the history of the run as far as it came from other runs.
+// readPast reads the part of the run's history that came from other runs.
 func (v *visit) readPast() (*store.Past, error) {
 	i := &v.attempt.info
 	r := pastReader{run: i.WorkflowExecution.RunID}
 	req := &workflowservice.GetWorkflowExecutionHistoryRequest{
 		Namespace:       i.Namespace,
 		Execution:       &commonpb.WorkflowExecution{WorkflowId: i.WorkflowExecution.ID, RunId: i.WorkflowExecution.RunID},
-		MaximumPageSize: 1, // the first event says whether there is anything else to read
+		MaximumPageSize: 1, // the first event shows whether more must be read
 	}
 	for {
 		page, err := v.askHistory(req)
@@ -69,7 +69,7 @@ func (v *visit) readPast() (*store.Past, error) {
 	}
 }
 
-// askHistory asks for a page of a history, again while the server is away.
+// askHistory requests a page of a history, and retries while the server is unavailable.
 func (v *visit) askHistory(req *workflowservice.GetWorkflowExecutionHistoryRequest) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
 	for {
 		ctx, cancel := context.WithTimeout(v.ctx, fenceCall)
@@ -86,7 +86,7 @@ func (v *visit) askHistory(req *workflowservice.GetWorkflowExecutionHistoryReque
 }
 
 // askForHistory asks by the client of a visit's activity. In a test environment of the SDK
-// there is no history, and it returns nil. Tests of ours put a server here.
+// there is no history, and it returns nil. Our tests substitute a server.
 var askForHistory = func(ctx context.Context, v *visit, req *workflowservice.GetWorkflowExecutionHistoryRequest) (*workflowservice.GetWorkflowExecutionHistoryResponse, error) {
 	if v.attempt.tested {
 		return nil, nil
@@ -94,19 +94,18 @@ var askForHistory = func(ctx context.Context, v *visit, req *workflowservice.Get
 	return sdk.GetClient(v.ctx).WorkflowService().GetWorkflowExecutionHistory(ctx, req)
 }
 
-// pastReader reads the events of a run, in their order, until it has all that came from other
-// runs.
+// pastReader reads the events of a run, in order, up to the last that came from another run.
 //
-// A reset copies the first events of a run, as they are, and then adds a WorkflowTaskFailed
-// that names the new run. So the events before the first of these happened in the original run,
-// and those behind one in the run that it names. Source: the server's
+// A reset copies the first events of a run unchanged, and then adds a WorkflowTaskFailed that
+// names the new run. So the events before the first of these happened in the original run, and
+// those after one in the run that it names. Source: the server's
 // service/history/ndc/workflow_resetter.go.
 type pastReader struct {
 	run  string      // whose history it is
-	past *store.Past // nil where no reset has made the run
-	done bool        // nothing else need be read
+	past *store.Past // nil if the run was not created by a reset
+	done bool        // reading is complete
 
-	from      string                       // the run in which the events that are read now happened
+	from      string                       // the run in which the current events happened
 	scheduled map[int64]store.PastActivity // by the number of the event
 }
 
@@ -138,21 +137,21 @@ func (r *pastReader) read(e *historypb.HistoryEvent) {
 	}
 }
 
-// ended notes that an activity has ended, in the run whose events are read.
+// ended records that an activity has ended, in the current run.
 func (r *pastReader) ended(scheduled int64) {
 	a := r.scheduled[scheduled]
 	a.RunID = r.from
 	r.past.Ended = append(r.past.Ended, a)
 }
 
-// pasts remembers what runs began with.
+// pasts caches the pasts of runs.
 type pasts struct {
 	mu     sync.Mutex
-	known  map[string]*store.Past // guarded by mu; by run id; nil for runs that no reset has made
-	weight int                    // guarded by mu; of all that is known, see weightOf
+	known  map[string]*store.Past // guarded by mu; by run id; nil for runs not created by a reset
+	weight int                    // guarded by mu; of all entries, see weightOf
 }
 
-// maxPasts bounds the weight of what is remembered: some MiB.
+// maxPasts bounds the weight of the cache: some MiB.
 const maxPasts = 50_000
 
 func weightOf(p *store.Past) int {
@@ -169,7 +168,7 @@ func (p *pasts) of(run string) (past *store.Past, ok bool) {
 	return past, ok
 }
 
-// add remembers the past of a run, and forgets others where there is no room.
+// add caches the past of a run, and drops others if the cache is full.
 func (p *pasts) add(run string, past *store.Past) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

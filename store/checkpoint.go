@@ -11,11 +11,11 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// Checkpoint is the state of work that was not done yet, kept beside its workspace. Its key is
-// DIR/.workdir-versions/NAME/checkpoint-ID-STEP-BASE, so that no list shows it as a workspace,
-// and one list tells whose it is. URL@ID reads it.
+// Checkpoint is the state of unfinished work, kept beside its workspace. Its key is
+// DIR/.workdir-versions/NAME/checkpoint-ID-STEP-BASE, so that lists do not show it as a
+// workspace, and its key shows which work it belongs to. URL@ID reads it.
 type Checkpoint struct {
-	Version // ID is that of the attempt's checkpoint, whichever commit is in its log
+	Version // ID is that of the attempt's checkpoint, whatever commit is in its log
 	step    string
 	base    string
 }
@@ -26,8 +26,8 @@ const checkpointPrefix = "checkpoint-"
 // checkpointName is the last segment of a checkpoint's key.
 var checkpointName = regexp.MustCompile(`^` + checkpointPrefix + `([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{16})$`)
 
-// CheckpointKey returns the key of a checkpoint of the workspace: of the work that o names,
-// on the archive base.
+// CheckpointKey returns the key of a checkpoint of the workspace: of the work o, based on the
+// archive base.
 func (u URL) CheckpointKey(id archive.CommitID, o *archive.Origin, base Revision) string {
 	return fmt.Sprintf("%s%s%s-%s-%s", versionsOf(u.Key), checkpointPrefix, id, stepDigest(o), shortDigest(string(base)))
 }
@@ -35,13 +35,13 @@ func (u URL) CheckpointKey(id archive.CommitID, o *archive.Origin, base Revision
 // OnBase reports whether the work began with the archive of that revision.
 func (c *Checkpoint) OnBase(base Revision) bool { return c.base == shortDigest(string(base)) }
 
-// Of reports whether o names the step that the checkpoint is of.
+// Of reports whether the checkpoint belongs to the step named by o.
 func (c *Checkpoint) Of(o *archive.Origin) bool { return c.step == stepDigest(o) }
 
 // Begins reports whether the checkpoint's id begins with some digits of one.
 func (c *Checkpoint) Begins(digits string) bool { return strings.HasPrefix(string(c.ID), digits) }
 
-// stepDigest stands for a step; zeros for work that is none.
+// stepDigest identifies a step; zeros for work that is not a step.
 func stepDigest(o *archive.Origin) string {
 	id, ok := o.StepID()
 	if !ok {

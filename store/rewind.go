@@ -8,15 +8,14 @@ import (
 	"github.com/workdir/workdir/archive"
 )
 
-// Past is what a workflow run that a reset has made shares with the runs before it: it begins
-// with the first events of another run. It says which commits in a log happened for this run,
-// and which ones a reset has undone.
+// Past is the history that a workflow run created by a reset shares with earlier runs: it
+// begins with the first events of another run. It determines which commits in a log happened
+// for this run, and which ones a reset has undone.
 type Past struct {
 	// Began is when the first of these runs was started, by the clock of Origin.Scheduled.
 	// Work of the same workflow id that was scheduled before is of an earlier workflow.
 	Began time.Time `json:"began"`
-	// Ended are the activities that had ended, in whatever way, by the events that the runs
-	// share.
+	// Ended are the activities that had ended, in any way, in the shared events.
 	Ended []PastActivity `json:"ended,omitempty"`
 }
 
@@ -27,23 +26,22 @@ type PastActivity struct {
 	Scheduled  time.Time `json:"scheduled"`
 }
 
-// key returns a as logs have it, in which times have milliseconds.
+// key returns a in the form of logs, in which times have milliseconds.
 func (a PastActivity) key() PastActivity {
 	a.Scheduled = a.Scheduled.UTC().Truncate(time.Millisecond)
 	return a
 }
 
-// Target returns the commit that shows the workspace as the run has left it, or
-// archive.NoArchive; "" for the newest archive. log is that archive's, of is the work that it
-// is opened for.
+// Target returns the commit with the workspace as the run has left it, or archive.NoArchive;
+// "" for the newest archive. log is that archive's, of is the work that opens it.
 //
-// A commit happened for the run if this run made it, or if its activity had ended by the events
-// that the run began with. A commit of the same workflow since Began that did not is undone.
-// The target is what the oldest of the undone commits that come after the newest one that
-// happened was made on, so that commits of others before it stay.
+// A commit happened for the run if this run made it, or if its activity had ended in the
+// events that the run began with. Any other commit of the same workflow since Began is undone.
+// The target is the parent of the oldest undone commit after the newest one that happened, so
+// that earlier commits of others stay.
 //
-// Errors: ErrRewind where the log cannot tell, or where others have committed after what is
-// undone, since their work would be undone too.
+// Errors: ErrRewind if the log does not show it, or if others have committed after an undone
+// commit, since their work would be undone too.
 func (p *Past) Target(of *archive.Origin, u URL, log *archive.Log) (archive.CommitID, error) {
 	w := &rewinding{past: p, of: of, url: u, ended: make(map[PastActivity]bool, len(p.Ended))}
 	for _, a := range p.Ended {
@@ -81,17 +79,17 @@ type rewinding struct {
 	undone *archive.Record   // the oldest that the reset has undone; nil for none
 }
 
-// fate says what a commit is to the run.
+// fate is the status of a commit for the run.
 type fate int
 
 const (
-	ofOthers fate = iota // no work of the workflow
-	happened             // the run has it in its past, or made it
+	ofOthers fate = iota // not work of the workflow
+	happened             // the run made it, or has it in its past
 	undone               // the reset has undone it
-	doubtful             // nobody can tell
+	doubtful             // unknown
 )
 
-// walk looks for the newest commit that happened, and collects what came after it.
+// walk looks for the newest commit that happened, and collects the later ones.
 func (w *rewinding) walk(log *archive.Log) (found bool, err error) {
 	var after []*archive.Record
 	for r := range log.All() {
@@ -153,8 +151,8 @@ func (w *rewinding) among(target archive.CommitID) (archive.CommitID, error) {
 	return target, nil
 }
 
-// refuse is the error where the workspace cannot be rewound. target is where it was to go; ""
-// where that is not known.
+// refuse is the error if the workspace cannot be rewound. target is the commit to return to;
+// "" if unknown.
 func (w *rewinding) refuse(why string, target archive.CommitID) error {
 	e := &Error{Op: "rewind", Object: w.url.Redacted(), Kind: ErrRewind, Cause: errors.New(why)}
 	switch target {
