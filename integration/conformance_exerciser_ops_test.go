@@ -154,7 +154,7 @@ func drawnOps(without string) []int {
 	return drawn
 }
 
-// leftOut reports whether an operation is one of those whose names begin so; "" is none.
+// leftOut reports whether the name of an operation begins with that; never for "".
 func leftOut(op, without string) bool { return without != "" && strings.HasPrefix(op, without) }
 
 // do does one operation, and compares the size.
@@ -180,7 +180,7 @@ func (x *exerciser) do(i int) error {
 	return nil
 }
 
-// history tells the latest operations, a line each.
+// history lists the latest operations, a line each.
 func (x *exerciser) history() string {
 	var b strings.Builder
 	for i := range x.last {
@@ -223,7 +223,7 @@ func (x *exerciser) ranged(end int64) (off, n int64) {
 	return off, n
 }
 
-// pattern fills the buffer with bytes that tell the operation and the place.
+// pattern fills the buffer with bytes that identify the operation and the offset.
 func (x *exerciser) pattern(off, n int64) []byte {
 	p := x.buf[:n]
 	for i := range p {

@@ -61,7 +61,7 @@ var fsxModes = []struct{ name, config string }{
 }
 
 // A file in a mount reads as what was written to it, whichever calls wrote; be it
-// new, or one that the archive holds and nobody has read yet.
+// new, or one from the archive that has not been read yet.
 func TestFsx(t *testing.T) {
 	first := seed(t)
 	ops := testenv.Number(t, fsxVariable, defaultFsx) / (len(fsxModes) * 2)

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// Users and features that pjdfstest is told of. The users are those that every
-// Debian has.
+// Users and features configured for pjdfstest. The users are those that every Debian has.
 const pjdfstestConfig = `
 [features]
 posix_fallocate = {}

@@ -89,9 +89,9 @@ func (e *env) killWriter(db, mode string, r *rand.Rand) int {
 	return acknowledged
 }
 
-// feedWriter sends transactions, until nobody reads them any more. Each adds rows
-// of one number, one more than the last, and has it printed when it is done. They
-// are larger than the cache, so that halves of them are written to files.
+// feedWriter sends transactions until the writer has ended. Each adds rows of one number, one
+// more than the last, and has it printed when it is done. They are larger than the cache, so
+// that halves of them are written to files.
 func feedWriter(w io.WriteCloser, mode string) {
 	defer w.Close()
 	_, err := fmt.Fprintf(w, "pragma journal_mode=%s; pragma cache_size=5; pragma cache_spill=5; create table if not exists t(n integer, s blob); create index if not exists i on t(n);\n", mode)

@@ -286,7 +286,7 @@ func depth(path string) int {
 	return n
 }
 
-// unnamed makes a file without a name, and at times gives it one.
+// unnamed creates a file without a name, and sometimes links it.
 func (s *stressor) unnamed() error {
 	fd, err := unix.Open(s.directory(), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, s.mode())
 	if err != nil {

@@ -227,7 +227,7 @@ func errnoOf(err error) unix.Errno {
 	if p, ok := err.(*fs.PathError); ok {
 		err = p.Err
 	}
-	errno, _ := err.(unix.Errno) // 0 is expected by nobody
+	errno, _ := err.(unix.Errno) // 0 is never expected
 	return errno
 }
 

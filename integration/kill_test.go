@@ -81,8 +81,8 @@ func newKiller(t *testing.T, mounts int, r *rand.Rand) *killer {
 	return k
 }
 
-// calibrate runs a workload that nobody kills, twice since the first one finds no
-// archives, and learns how long its phases take.
+// calibrate runs a workload without killing it, twice since the first one finds no archives,
+// and learns how long its phases take.
 func (k *killer) calibrate() {
 	k.t.Helper()
 	for range 2 {
@@ -105,7 +105,7 @@ func (k *killer) calibrate() {
 	}
 }
 
-// round kills one workload and looks at what is left.
+// round kills one workload and checks what is left.
 func (k *killer) round() {
 	k.t.Helper()
 	phase := killPhases[k.rand.IntN(len(killPhases))]

@@ -367,7 +367,7 @@ assert ready == ["ready\n"] * len(all) and ends == [0] * len(all), (ready, ends)
 	}
 }
 
-// The umask of whoever starts a mount is nobody else's, and tools' own hold.
+// The umask of the process that starts a mount does not affect tools, which use their own.
 func TestUmask(t *testing.T) {
 	const script = `umask 077; "$@"`
 	for _, p := range servings {

@@ -105,7 +105,7 @@ func (e *env) mkdir(elem ...string) string {
 	return dir
 }
 
-// bytes returns the stored archive; nil if there is none.
+// bytes returns the stored archive, or nil.
 func (e *env) bytes(key string) []byte {
 	e.t.Helper()
 	b, err := os.ReadFile(e.archive(key))
@@ -229,7 +229,7 @@ func (e *env) checkNothingLeft() {
 	e.place().Report()
 }
 
-// place is where to look for what is left.
+// place is where leftovers are searched for.
 func (e *env) place() *proc.Place {
 	return &proc.Place{T: e.t, Root: e.root, Store: e.storeDir, Mark: envVariable + "=" + e.root}
 }
@@ -246,7 +246,7 @@ func (e *env) sessions() []string {
 	return paths
 }
 
-// litter is what is in the store and is no archive.
+// litter is everything in the store except archives.
 func (e *env) litter() []string { return e.place().Litter() }
 
 func TestExecThenExec(t *testing.T) {

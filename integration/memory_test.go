@@ -88,7 +88,7 @@ func (g *memoryGroup) killed() string {
 // is full they may wait for each other for ever.
 func (g *memoryGroup) release() { g.write(g.limit, g.none) }
 
-// end ends what is left in the group, and removes it.
+// end ends the remaining processes of the group, and removes it.
 func (g *memoryGroup) end() {
 	g.release()
 	if !eventually(func() bool {

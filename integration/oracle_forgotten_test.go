@@ -24,9 +24,9 @@ import (
 const forgottenVariable = "WORKDIR_FORGOTTEN_CHECKS"
 
 // TestOracleOfForgottenInodes does random things to an overlay and to tmpfs while the kernel
-// forgets, again and again, all files that nobody has open. Most of them come from an
-// archive. Every answer is the same, and every name, attribute and content, also
-// once the workspace was committed and mounted again.
+// repeatedly forgets all files that are not open. Most of them come from an archive. Every
+// answer is the same, and every name, attribute and content, also once the workspace was
+// committed and mounted again.
 func TestOracleOfForgottenInodes(t *testing.T) {
 	needRoot(t)
 	must(t, flag.Set("rapid.checks", strconv.Itoa(testenv.Number(t, forgottenVariable, 60))))

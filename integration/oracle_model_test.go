@@ -34,7 +34,7 @@ type naiveFile struct {
 
 // Answers of a side that are no outcome.
 const (
-	answerSkip = "skip" // the operation makes no sense now: nobody does it
+	answerSkip = "skip" // the operation makes no sense now: no side does it
 	answerAny  = "any"  // the model does not know
 	answerOK   = "ok"
 )
@@ -154,7 +154,7 @@ func (m *naive) existing(path string, follow bool) place {
 	return p
 }
 
-// file returns an open regular file; the operation is given up if there is none.
+// file returns an open regular file; without one the operation is skipped.
 func (m *naive) file(slot int) *naiveFile {
 	f := m.files[slot]
 	if f == nil || f.node.kind() != unix.S_IFREG {

@@ -21,7 +21,7 @@ type op struct {
 	attr      string // extended attribute
 }
 
-// String returns a literal of what is set.
+// String returns a literal of the non-zero fields.
 func (o op) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "{do: %q", o.do)

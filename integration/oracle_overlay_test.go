@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// stored is what is known of an inode of an overlay that came with the archive, which
-// the overlay shows otherwise than tmpfs until it has copied it (docs/semantics.md).
+// stored is the known state of an inode of an overlay that came with the archive, which the
+// overlay shows otherwise than tmpfs until it has copied it (docs/semantics.md).
 type stored struct {
 	ctime  unix.Timespec // when it was mounted
 	copied bool          // its content: it was opened for writing

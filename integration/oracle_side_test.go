@@ -35,7 +35,7 @@ func newOracleSide(root string) *oracleSide {
 	return s
 }
 
-// closeFiles closes what is open.
+// closeFiles closes all open files.
 func (s *oracleSide) closeFiles() {
 	for slot := range s.files {
 		s.close(slot)
@@ -62,7 +62,7 @@ func outcome(err error) string {
 	return err.Error()
 }
 
-// count is the outcome of a call that tells how much.
+// count is the outcome of a call that returns a count.
 func count(n int, err error) string {
 	if err != nil {
 		return outcome(err)
@@ -83,7 +83,7 @@ func oracleData(o op) []byte {
 	return p
 }
 
-// sideOps do each operation, and give its answer.
+// sideOps do each operation, and return its answer.
 var sideOps = map[string]func(*oracleSide, op) string{
 	"open": func(s *oracleSide, o op) string {
 		fd, err := unix.Open(s.path(o.path), int(o.flags)|unix.O_CLOEXEC|unix.O_NONBLOCK, o.mode)
@@ -194,7 +194,7 @@ func (s *oracleSide) seek(o op) string {
 	return count(int(off), err)
 }
 
-// statLine is what every side tells of an inode, but its times.
+// statLine is what every side reports about an inode, except its times.
 func statLine(path, same string, mode uint32, links int, uid, gid uint32, size int) string {
 	return fmt.Sprintf("%q (%q) mode %o owner %d:%d links %d size %d", path, same, mode, uid, gid, links, size)
 }

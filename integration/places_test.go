@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What only root, or root's leave, can give is refused with the reason.
+// Features that only root can use or allow are refused with the reason.
 func TestOptionsOfOrdinaryUsers(t *testing.T) {
 	e := newEnv(t).as(someUser)
 	conf := e.path("fuse.conf")

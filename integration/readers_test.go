@@ -24,8 +24,7 @@ type unpacker struct {
 	// keeps changes an entry to what the program keeps of it, and blurs what it
 	// gives back; nil: everything is kept.
 	keeps func(e *entry)
-	// talks reports that the program says more than nothing on standard error or
-	// output.
+	// talks reports whether the program may print something on standard error or output.
 	talks bool
 }
 

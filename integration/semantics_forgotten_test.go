@@ -11,7 +11,7 @@ import (
 // forgets is how often the kernel is asked to forget before a probe says that it does not.
 const forgets = 100
 
-// forget has the kernel forget all files that nobody has open, until is true, and reports
+// forget makes the kernel forget all files that are not open, until is true, and reports
 // whether that came.
 func forget(t *testing.T, until func() bool) bool {
 	t.Helper()

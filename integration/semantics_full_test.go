@@ -53,7 +53,7 @@ func fileThatLost(t *testing.T, w *oracleWorld) string {
 	f, _ := overfill(t, m)
 	defer w.close(t, m)
 	defer f.Close()
-	must(t, second(f.Stat())) // as whoever reads a file begins
+	must(t, second(f.Stat())) // the first step of any reader
 	middle, end := make([]byte, 10), make([]byte, 1<<20)
 	return fmt.Sprintf("read %s, at the end %s", count(f.ReadAt(middle, 0)), count(f.ReadAt(end, 16<<20-10)))
 }

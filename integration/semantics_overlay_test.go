@@ -107,7 +107,7 @@ var storedACL = probe{
 }
 
 // merged makes a name in a directory that came with the archive and has a subdirectory,
-// and says what stat(2) tells of the directory.
+// and returns what stat(2) reports of the directory.
 func merged(say func(unix.Stat_t) string) probe {
 	return probe{
 		before: func(t *testing.T, dir string) string {

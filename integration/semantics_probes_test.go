@@ -353,7 +353,7 @@ func storedStat(of func(*unix.Stat_t) any) probe {
 }
 
 // mappedWriteAgain writes twice to one mapped page, with an msync in between, and
-// tells whether the second time changes mtime.
+// reports whether the second time changes mtime.
 func mappedWriteAgain(t *testing.T, dir string) string {
 	f, err := os.Create(filepath.Join(dir, "f"))
 	must(t, err)

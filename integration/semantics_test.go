@@ -73,8 +73,8 @@ func TestSemantics(t *testing.T) {
 	}
 }
 
-// inView returns the row of each name that is for a view. Where there is none it has
-// nothing in its views: there is no difference in this one.
+// inView returns the row of each name for a view. Without one the row has no views: there is
+// no difference in this view.
 func inView(all []difference, view string) []difference {
 	var rows []difference
 	at := map[string]int{}

@@ -24,7 +24,7 @@ import (
 type job struct {
 	e      *env
 	cmd    *exec.Cmd
-	tty    *os.File // the terminal's other end; nil: there is no terminal
+	tty    *os.File // the terminal's other end; nil without a terminal
 	out    *bufio.Reader
 	stderr bytes.Buffer // without a terminal
 }
@@ -251,7 +251,7 @@ func TestServerKilledUnderTheCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, said := j.end()
-	// A request that was under way is aborted, later ones find nobody.
+	// A request in flight is aborted, later ones find no server.
 	lost := strings.Count(said, "not connected") + strings.Count(said, "connection abort")
 	if code != 107 || lost < 2 || !strings.Contains(said, "nothing was stored") {
 		t.Errorf("exit code %d, want 107; it said %q", code, said)

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// timestamp is an mtime as stat(2) gives it.
+// timestamp is an mtime as returned by stat(2).
 type timestamp struct{ sec, nsec int64 }
 
 // entry is what an archive keeps of one name: everything that a later reader of
@@ -26,7 +26,7 @@ type entry struct {
 	kind   string // as kindOf has it
 	mode   uint32 // permission bits, setuid, setgid and sticky
 	mtime  timestamp
-	nlink  uint64            // of what is no directory
+	nlink  uint64            // of everything except directories
 	link   string            // the first name of the same inode, if that is another one
 	target string            // of a symbolic link
 	size   int64             // of a file

@@ -43,7 +43,7 @@ func TestOtherProgramsReadSuccessors(t *testing.T) {
 	}
 }
 
-// unpacksTo checks that a program unpacks our archive to what is in the directory want.
+// unpacksTo checks that a program unpacks our archive to the content of the directory want.
 func unpacksTo(t *testing.T, e *env, u *unpacker, want string) {
 	t.Helper()
 	out := memoryDir(t)
@@ -130,7 +130,7 @@ func (c *committer) commit(truth string) {
 	})
 }
 
-// store writes what a plan gives.
+// store writes the bytes of a plan.
 func (c *committer) store(plan *archive.Plan, base io.ReaderAt) {
 	c.t.Helper()
 	out, err := os.Create(c.path + ".new")

@@ -81,7 +81,7 @@ func (c *azureClient) names(ctx context.Context, bucket string) ([]string, error
 }
 
 // hidden returns nothing: blocks that were not committed are removed by Azure itself,
-// after a week, and by nobody else but who commits the blob.
+// after a week, and otherwise only by committing the blob.
 func (c *azureClient) hidden(context.Context, string) ([]string, error) { return nil, nil }
 
 func (c *azureClient) put(ctx context.Context, bucket, name string, content []byte) error {

@@ -193,8 +193,7 @@ func list(s store.Store) error {
 	return err
 }
 
-// A container that there is not is no empty workspace, and the error says which
-// account was asked.
+// A missing container is not an empty workspace, and the error says which account was asked.
 func TestAzureNoContainer(t *testing.T) {
 	opened := servers[Azure].open(t, "none-such")
 	for name, does := range map[string]func(store.Store) error{"stat": stat("key"), "put": put("key"), "list": list} {

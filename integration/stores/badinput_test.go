@@ -157,7 +157,7 @@ func TestMissingBucket(t *testing.T) {
 	})
 }
 
-// What is no archive is refused, and stays.
+// An object that is not an archive is refused, and stays.
 func TestNoArchive(t *testing.T) {
 	onEach(t, func(t *testing.T, s *Server) {
 		bucket, d := newBucket(t, s), newDesk(t)
@@ -239,7 +239,7 @@ func TestFullStore(t *testing.T) {
 	}
 }
 
-// A server that is killed while it has the request: nobody can tell, and says so.
+// A server is killed while it has the request: the outcome is unknown, and reported as such.
 func TestServerGone(t *testing.T) {
 	s, err := Start(t.Context(), S3)
 	noError(t, err)

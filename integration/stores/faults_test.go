@@ -74,7 +74,7 @@ const (
 	unknown fate = "unknown"
 )
 
-// committer commits to one workspace again and again, as others do.
+// committer repeatedly commits to one workspace, as others do.
 type committer struct {
 	t     *testing.T
 	store store.Store
@@ -87,7 +87,7 @@ const sharedKey = "shared/key"
 // largeSize makes an archive of several parts.
 const largeSize = 9 << 20
 
-// head returns what is to be replaced, and its log.
+// head returns the archive to be replaced, and its log.
 func (c *committer) head(ctx context.Context) (store.Revision, *archive.Log, error) {
 	o, err := c.store.Open(ctx, sharedKey)
 	if errors.Is(err, store.ErrNotExist) {
@@ -102,7 +102,7 @@ func (c *committer) head(ctx context.Context) (store.Revision, *archive.Log, err
 }
 
 // commit makes one commit on top of what is there. A workspace that cannot be
-// opened now is none's fault.
+// opened now is not an error.
 func (c *committer) commit() {
 	ctx := c.t.Context()
 	rev, log, err := c.head(ctx)

@@ -16,8 +16,8 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// onEachPlace runs a test on each store that outlives a process; url gives the
-// workspace of a key.
+// onEachPlace runs a test on each store that outlives a process; url returns the workspace of
+// a key.
 func onEachPlace(t *testing.T, test func(t *testing.T, url func(key string) string)) {
 	onEach(t, func(t *testing.T, s *Server) {
 		bucket := newBucket(t, s)
@@ -145,10 +145,10 @@ func (g *gate) isCommit(r *http.Request) bool {
 	return strings.Contains(r.URL.Path, name) || bytes.Contains(body, []byte(name))
 }
 
-// serverPID gives, in a mount, the process of its server.
+// serverPID prints, in a mount, the process of its server.
 const serverPID = `"$1" --run-dir "$2" status --json "$WORKDIR"`
 
-// Whoever is killed while the request is under way, the workspace is the old one or
+// Whichever process is killed while the request is in flight, the workspace is the old one or
 // the new one.
 func TestKillDuringCommit(t *testing.T) {
 	for _, tc := range []struct {

@@ -122,7 +122,7 @@ func newBucket(t testing.TB, s *Server) string {
 	return bucket
 }
 
-// litter returns what is in a bucket beside archives.
+// litter returns the objects in a bucket other than archives.
 func litter(t *testing.T, s *Server, bucket string) []string {
 	t.Helper()
 	names, err := s.client.names(t.Context(), bucket)

@@ -61,9 +61,8 @@ var Faults = []Fault{
 	Error500, Error503, Error429, Done500, Done503,
 }
 
-// NewProxy starts a proxy before a server. choose gives the fault of a request,
-// whose body it may read; it may also hold the request back. The caller closes the
-// proxy.
+// NewProxy starts a proxy before a server. choose returns the fault of a request, whose body
+// it may read; it may also hold the request back. The caller closes the proxy.
 func NewProxy(server *Server, choose func(*http.Request) Fault) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -323,7 +322,7 @@ func (x *exchange) begin(a *answer) {
 			continue
 		}
 		for _, value := range values {
-			// An upload goes on at the address that the server gives.
+			// An upload continues at the address returned by the server.
 			x.w.Header().Add(name, strings.ReplaceAll(value, x.p.server.Address, x.p.Address))
 		}
 	}

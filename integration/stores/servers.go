@@ -26,7 +26,7 @@ const (
 // Kinds are all clouds.
 var Kinds = []Kind{S3, GS, Azure}
 
-// cloud is what is particular to the server of one cloud.
+// cloud is the part specific to the server of one cloud.
 type cloud interface {
 	// command returns the program and its arguments, and what it wants in its
 	// environment.
@@ -123,7 +123,7 @@ func startAt(ctx context.Context, kind Kind, c cloud, address, data string) (*Se
 	return s, nil
 }
 
-// freeAddress finds an address that nobody listens on.
+// freeAddress returns an unused address.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -49,8 +49,8 @@ func patient(queue string) workflow.ActivityOptions {
 	return opts
 }
 
-// allAtOnce runs an activity n times at once, by the activity ids 0, 1, …, and gives
-// the results.
+// allAtOnce runs an activity n times at once, by the activity ids 0, 1, …, and returns the
+// results.
 func allAtOnce[T any](ctx workflow.Context, activity string, n int) ([]T, error) {
 	futures := make([]workflow.Future, n)
 	for i := range futures {

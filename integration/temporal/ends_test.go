@@ -60,7 +60,7 @@ func init() {
 	}
 }
 
-// begin makes a file in the workspace, and reports whether nobody has begun before.
+// begin creates a file in the workspace, and reports whether it is the first.
 func (c *config) begin(ws *mount.Mount) (first bool, err error) {
 	first = !c.noted("opened")
 	if err := os.WriteFile(ws.Path("file"), []byte(fmt.Sprint(first)), 0o644); err != nil {
@@ -69,7 +69,7 @@ func (c *config) begin(ws *mount.Mount) (first bool, err error) {
 	return first, c.note("opened")
 }
 
-// endBy ends an activity in a way that is no success.
+// endBy ends an activity unsuccessfully.
 func endBy(how string) error {
 	switch how {
 	case "panic":
@@ -117,7 +117,7 @@ func TestResultPending(t *testing.T) {
 	e.newWorker(workerOptions{Program: "ends"})
 	r := startWorkflow(e, func(ctx workflow.Context) (string, error) {
 		opts := options(e.queue)
-		opts.HeartbeatTimeout = 0 // nobody sends heartbeats for it afterwards
+		opts.HeartbeatTimeout = 0 // it gets no heartbeats afterwards
 		return execute[string](workflow.WithActivityOptions(ctx, opts), "ends", "pending")
 	})
 	e.awaitNote("opened")

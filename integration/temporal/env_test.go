@@ -96,11 +96,11 @@ func (e *env) file(key, path string) string {
 	return b.String()
 }
 
-// notes is the directory by which tests and activities tell each other what has
-// happened, see config.note: a file for each thing.
+// notes is the directory by which tests and activities notify each other of what has happened,
+// see config.note: a file for each thing.
 func (e *env) notes() string { return filepath.Join(e.root, "notes") }
 
-// note tells the activities that something has happened.
+// note notifies the activities that something has happened.
 func (e *env) note(name string) {
 	e.t.Helper()
 	noError(e.t, os.WriteFile(filepath.Join(e.notes(), name), nil, 0o644))
@@ -191,7 +191,7 @@ func (e *env) checkNothingLeft() {
 	e.place().Report()
 }
 
-// place is where to look for what is left.
+// place is where leftovers are searched for.
 func (e *env) place() *proc.Place {
 	return &proc.Place{T: e.t, Root: e.root, Store: e.storeDir, Mark: envVariable + "=" + e.root}
 }
@@ -202,5 +202,5 @@ func (e *env) processes() []int { return e.place().Processes() }
 // mounts are the workspaces mounted in this env.
 func (e *env) mounts() []string { return e.place().Mounts() }
 
-// litter is what is in a file store and is no archive.
+// litter is everything in a file store except archives.
 func (e *env) litter() []string { return e.place().Litter() }

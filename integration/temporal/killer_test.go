@@ -28,7 +28,7 @@ const (
 // moments are drawn with their weight.
 var moments = []moment{working, working, working, asking, stored, stored, completing, completing, completed}
 
-// fates are what is killed, in what order.
+// fates are the processes to kill, in order.
 var fates = [][]target{{workerOnly}, {mountServer}, {workerOnly, mountServer}, {mountServer, workerOnly}}
 
 // killer kills workers while they work, and starts them again.

@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(noFUSEVariable) == "" { // where there is no FUSE nobody needs it
+	if os.Getenv(noFUSEVariable) == "" { // not needed without FUSE
 		mount.Init()
 	}
 	if config := os.Getenv(configVariable); config != "" {
@@ -54,7 +54,7 @@ func startAndRun(m *testing.M) int {
 	return code
 }
 
-// warnings is a log of what is worth reading when a test has failed.
+// warnings is a log of messages worth reading when a test has failed.
 func warnings() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }

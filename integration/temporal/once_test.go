@@ -41,8 +41,8 @@ func init() {
 	}
 }
 
-// appendLine appends a line to a file, with no regard to what is in it, and gives
-// the number of lines that are there now.
+// appendLine appends a line to a file, regardless of its content, and returns the number of
+// lines that are there now.
 func appendLine(_ context.Context, ws *mount.Mount, line string) (int, error) {
 	f, err := os.OpenFile(ws.Path("lines"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -58,8 +58,8 @@ func appendLine(_ context.Context, ws *mount.Mount, line string) (int, error) {
 	return strings.Count(string(b), "\n"), err
 }
 
-// Whoever of three workers is killed at whatever instant, every append of a
-// workflow takes effect once, in order, and returns its own result.
+// Whichever of three workers is killed, at any instant, every append of a workflow takes
+// effect once, in order, and returns its own result.
 func TestExactlyOnce(t *testing.T) {
 	for _, c := range []struct {
 		name     string

@@ -80,8 +80,8 @@ type config struct {
 // url names a workspace in the store; key may be a template.
 func (c *config) url(key string) string { return strings.Replace(c.Bucket, "%s", key, 1) }
 
-// note tells the test, and later attempts, that something has happened. name has
-// no slashes.
+// note notifies the test, and later attempts, that something has happened. name has no
+// slashes.
 func (c *config) note(name string) error {
 	return os.WriteFile(filepath.Join(c.Notes, name), nil, 0o644)
 }

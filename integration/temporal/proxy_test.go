@@ -27,9 +27,9 @@ func (c *call) Request(m proto.Message) error { return proto.Unmarshal(c.request
 // Reply decodes into m what the server answered, once it was forwarded.
 func (c *call) Reply(m proto.Message) error { return proto.Unmarshal(c.reply, m) }
 
-// handler decides what becomes of a call: forward gives it to the server and
-// waits for the answer. What the handler returns, the worker gets: the
-// server's answer if it is nil, else the error. Calls come concurrently.
+// handler determines the fate of a call: forward passes it to the server and waits for the
+// answer. What the handler returns, the worker gets: the server's answer if it is nil, else
+// the error. Calls come concurrently.
 type handler func(c *call, forward func() error) error
 
 // proxy stands between one worker process and the Temporal server.

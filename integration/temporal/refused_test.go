@@ -103,7 +103,7 @@ func TestNoFUSE(t *testing.T) {
 	}
 }
 
-// What there is no memory for a tool is told, and nothing is stored.
+// A tool gets an error if there is not enough memory, and nothing is stored.
 func TestToolWithoutMemory(t *testing.T) {
 	e := newEnv(t)
 	e.newWorker(workerOptions{Program: "small"})
@@ -163,8 +163,7 @@ func TestProcessLeftBehind(t *testing.T) {
 	e.checkNoEffect()
 }
 
-// Where nobody tries again a conflict reaches the workflow, with what was opened and
-// what is there instead.
+// Without a retry a conflict reaches the workflow, with the opened and the current revision.
 func TestConflictWithoutRetry(t *testing.T) {
 	e := newEnv(t)
 	e.newWorker(workerOptions{Program: "hold"})

@@ -27,7 +27,7 @@ import (
 	"github.com/workdir/workdir/workspace"
 )
 
-// files are those of a workspace, with what is in them.
+// files are the files of a workspace, with their content.
 type files map[string]string
 
 func filesOf(ws *mount.Mount) (files, error) {

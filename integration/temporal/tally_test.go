@@ -62,7 +62,7 @@ func init() {
 	}
 }
 
-// removeAll removes what is in a directory.
+// removeAll empties a directory.
 func removeAll(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, entry := range entries {
@@ -79,7 +79,7 @@ func startTally(e *env, activity string, in tally) *run[int32] {
 	})
 }
 
-// tally does one piece of work and gives the attempt whose result it is.
+// tally does one piece of work and returns the attempt whose result it is.
 func (e *env) tally(activity string, in tally) int32 {
 	e.t.Helper()
 	attempt, err := startTally(e, activity, in).result()

@@ -243,7 +243,7 @@ func (w *workerProcess) killWorker() bool {
 	return true
 }
 
-// kill kills one process; 0 is none.
+// kill kills one process, unless it is 0.
 func (w *workerProcess) kill(pid int) bool {
 	if pid == 0 {
 		return false

@@ -199,7 +199,7 @@ func (z *zombie) stop() {
 	})
 }
 
-// run tells the story. late: the zombie is woken when all is over.
+// run plays the scenario. late: the zombie is resumed after everything else.
 func (z *zombie) run(late bool) {
 	e := z.e
 	z.work = startWorkflow(e, func(ctx workflow.Context) (int, error) {

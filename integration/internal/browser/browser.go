@@ -95,8 +95,8 @@ func (b *Browser) Close() {
 	}
 }
 
-// hear notes what is wrong with a page: exceptions, what goes to the console, violations of
-// the content security policy, dialogs; and all that it asks for.
+// hear records the errors of a page: exceptions, console messages, violations of the content
+// security policy, dialogs; and all that it asks for.
 func (b *Browser) hear(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

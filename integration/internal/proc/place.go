@@ -30,7 +30,7 @@ func (p *Place) Mounts() []string {
 	return paths
 }
 
-// Litter is what is in the store and neither an archive nor a lock of commits.
+// Litter is everything in the store except archives and locks of commits.
 func (p *Place) Litter() []string {
 	if p.Store == "" {
 		return nil
@@ -48,7 +48,7 @@ func (p *Place) Litter() []string {
 	return paths
 }
 
-// Report reports what is left.
+// Report reports leftovers.
 func (p *Place) Report() {
 	p.T.Helper()
 	for _, pid := range p.Processes() {
@@ -62,7 +62,7 @@ func (p *Place) Report() {
 	}
 }
 
-// Remove ends what is left, which has been reported, and removes the place.
+// Remove ends reported leftovers, and removes the place.
 func (p *Place) Remove() {
 	for _, pid := range p.Processes() {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended

@@ -1,5 +1,5 @@
 // Package proc looks at the processes and mounts of this machine, for tests that
-// start programs, kill them, and want to know what is left of them.
+// start programs, kill them, and check for leftovers.
 package proc
 
 import (
