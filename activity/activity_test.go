@@ -203,7 +203,7 @@ func TestGoexitUnmountsAndStoresNothing(t *testing.T) {
 	b.wantNoArchive("ws")
 }
 
-// A panic must reach the caller as it was, after the unmount.
+// A panic must reach the caller unchanged, after the unmount.
 func TestPanicGoesOnAfterTheUnmount(t *testing.T) {
 	b := newBench(t)
 	_, err := run(t, context.Background(), func(ctx context.Context) (int, error) {

@@ -275,7 +275,7 @@ func TestEndBeforeAutoCommit(t *testing.T) {
 	}
 }
 
-// A commit that the end of the worker cut off tells what to set.
+// The log of a commit cut off by the end of the worker names the option to set.
 func TestWorkerStopTimeoutIsNamed(t *testing.T) {
 	b := newBench(t)
 	var text strings.Builder // written under the handler's lock, and read when the activity is over

@@ -130,7 +130,7 @@ func TestResumeEveryWay(t *testing.T) {
 	}
 }
 
-// What is saved, and what is not.
+// Which work is saved, and which is not.
 func TestSaveFailed(t *testing.T) {
 	tests := []struct {
 		name    string

@@ -108,7 +108,7 @@ func (c *captured) want(t *testing.T, want map[string]int64) {
 	}
 }
 
-// newTestObserver returns a visit that was opened, and what it tells.
+// newTestObserver returns an opened visit, and its reports.
 func newTestObserver(t *testing.T) (*observer, *captured, *lines) {
 	metrics, log := newCaptured(), &lines{}
 	o := &observer{metrics: metrics, log: slog.New(logHandler{out: log}), level: levelKey{scheme: "s3", mode: modeWrite, activityType: t.Name()}, every: sampleInterval, since: time.Now()}
@@ -205,7 +205,7 @@ func TestGauges(t *testing.T) {
 	}
 }
 
-// Work that nobody marked is lost without an error, so the log says so.
+// Unmarked work is lost without an error, so it is logged.
 func TestLogOfDroppedChanges(t *testing.T) {
 	o, metrics, log := newTestObserver(t)
 	var res mount.Result
@@ -218,7 +218,7 @@ func TestLogOfDroppedChanges(t *testing.T) {
 	}
 }
 
-// What a mount holds is looked at while it is mounted, not only at its end.
+// The content size of a mount is sampled while it is mounted, not only at its end.
 func TestSamplesOfAMount(t *testing.T) {
 	metrics := newCaptured()
 	o := &observer{metrics: metrics, log: slog.New(slog.DiscardHandler), every: time.Millisecond, since: time.Now()}

@@ -246,7 +246,7 @@ func TestVariablesFromArguments(t *testing.T) {
 	}
 }
 
-// Without the plugin Do says what is missing, at its first call.
+// Without the plugin the first call of Do says what is missing.
 func TestDoWithoutThePlugin(t *testing.T) {
 	do := func(ctx context.Context) (int, error) {
 		return wdactivity.Do(ctx, "mem://b/k", nil, func(context.Context, *mount.Mount) (int, error) { return 1, errors.New("it ran") })

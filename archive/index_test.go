@@ -354,7 +354,7 @@ func TestIndexSections(t *testing.T) {
 	}
 }
 
-// An index of another tar is none of this one's.
+// An index of a different tar is refused.
 func TestIndexOfAnotherTar(t *testing.T) {
 	x, first := madeIndex(5, 100)
 	payload := encodedIndex(t, x)

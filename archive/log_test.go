@@ -211,7 +211,7 @@ func encoded(tb testing.TB, l *Log) *encodedLog {
 	return e
 }
 
-// recordOf returns the content of the section that tells of a record.
+// recordOf returns the content of the section for a record.
 func recordOf(tb testing.TB, r *Record) []byte {
 	tb.Helper()
 	out, err := r.appendIDs(nil)

@@ -164,8 +164,7 @@ func TestOwnerOption(t *testing.T) {
 	}
 }
 
-// A program that somebody had made set-user-ID once became that of whoever opened the
-// workspace.
+// A set-user-ID program of one user once became that of the user who opened the workspace.
 func TestAnotherOwnerLendsNoRights(t *testing.T) {
 	for _, c := range []struct {
 		name     string

@@ -124,7 +124,7 @@ func TestReads(t *testing.T) {
 	reads(5, "the rest of a large file")
 }
 
-// Whoever reads gets what is there, from a cache that is too small for anything.
+// Readers get the right content from a cache that is too small for any segment.
 func TestConcurrentReads(t *testing.T) {
 	archive, want := large(t)
 	for _, size := range []int64{0, 64 << 20} {

@@ -73,7 +73,7 @@ func TestFind(t *testing.T) {
 	if got := testLog(3).Find(of(Origin{})); got != nil {
 		t.Errorf("Find returns %+v for no step", got)
 	}
-	// The same step again, though nobody should.
+	// The same step committed twice, which should not happen.
 	rec := Record{ID: NewCommitID(), Time: log.Record.Time, Origin: origin, Result: []byte("second")}
 	if got := log.Next(rec).Next(Record{ID: NewCommitID()}).Find(of(origin)); got == nil || got.ID != rec.ID {
 		t.Errorf("Find returns %+v, which is not the newest", got)
@@ -371,7 +371,7 @@ func TestPlaceOfResults(t *testing.T) {
 	}
 }
 
-// emptyTreeOf returns a tree with the root that log tells of.
+// emptyTreeOf returns a tree with the root attributes in log.
 func emptyTreeOf(t *testing.T, log *Log) *fs.Tree {
 	tree, _ := mustLoad(t, withLog(t, tgz(), log), nil)
 	return tree

@@ -77,7 +77,7 @@ type mutator struct {
 	made int
 }
 
-// pick returns a path of some kind; "" if there is none.
+// pick returns a path of some kind, or "".
 func (m *mutator) pick(format uint32) string {
 	var all []string
 	err := m.t.Walk(func(path string, _ *fs.Inode, a fs.Attr) error {

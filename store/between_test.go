@@ -10,8 +10,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// A conflict once named two revisions, and nobody could tell whose work had come in
-// between.
+// A conflict once named only two revisions, and not whose work had come in between.
 func TestConflictNamesTheCommits(t *testing.T) {
 	work := func(n int64) archive.Record {
 		return archive.Record{

@@ -39,7 +39,7 @@ func TestCommitLostAnswers(t *testing.T) {
 }
 
 // One lost answer to the last request of a commit once packed and sent the whole
-// archive again, though the log of what is there would have told.
+// archive again, though the current archive's log would have shown the commit.
 func TestCommitLooksBeforeItSendsAgain(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault storetest.Fault
@@ -140,7 +140,7 @@ func (p *persistent) Put(ctx context.Context, key string, write func(io.Writer) 
 	return p.Store.Put(ctx, key, write, opts)
 }
 
-// A driver has the store looked at before it sends its last request again by itself.
+// A driver has the store checked before it repeats its last request.
 func TestCommitLooksForTheDriver(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault storetest.Fault

@@ -190,8 +190,8 @@ func TestCommitRepeatedBySDK(t *testing.T) {
 	})
 }
 
-// A conflict is certain only once the log has been looked at: ours may have been sent
-// twice by somebody on the way.
+// A conflict is certain only once the log has been checked: ours may have been sent twice by
+// somebody on the way.
 func TestCommitConflictWithWhom(t *testing.T) {
 	twice := func(send func() error) error { _ = send(); return send() }
 	replaced := storetest.Fail(store.ErrConflict) // while the log was read
@@ -223,7 +223,7 @@ func TestCommitConflictWithWhom(t *testing.T) {
 
 var errBroken = errors.New("the store is broken")
 
-// Where nobody can tell, the answer is ErrUnknown and never "nothing stored".
+// If the outcome is unknown the answer is ErrUnknown and never "nothing stored".
 func TestCommitUnknown(t *testing.T) {
 	for name, tc := range map[string]struct {
 		faults []storetest.Fault

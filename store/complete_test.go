@@ -61,7 +61,7 @@ func forRoot(urls []string, typed string) []string {
 	return slices.DeleteFunc(urls, func(u string) bool { return typed == "file:/" && u != "file:///" })
 }
 
-// A store that cannot tell lists, and the options stay where they are.
+// Without a Completer the store is listed, and the options are preserved.
 func TestCompleteByList(t *testing.T) {
 	s := struct{ store.Store }{store.NewFileStore(t.TempDir())}
 	store.Register("odd", func(context.Context, store.URL) (store.Store, error) { return s, nil })

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An fsync that fails before the rename has stored nothing; after it nobody knows.
+// An fsync that fails before the rename has stored nothing; after it the outcome is unknown.
 func TestFileSyncFails(t *testing.T) {
 	root := t.TempDir()
 	fail := func(dirs bool) store.Store {

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Whoever could read the directory of an archive could take the lock that commits wait
+// Every user who could read the directory of an archive could take the lock that commits wait
 // for, and keep it.
 func TestFileReadersKeepNobodyWaiting(t *testing.T) {
 	root := openDirectory(t)

@@ -114,7 +114,7 @@ func TestFileWrittenForLong(t *testing.T) {
 	wantError(t, err, context.Canceled)
 }
 
-// Nobody waits for what is whole: an old file, empty or not, and a commit of ours.
+// Complete files are opened without waiting: an old file, empty or not, and a commit of ours.
 func TestFileNotWaitedFor(t *testing.T) {
 	root := t.TempDir()
 	for key, make := range map[string]func(path string) error{

@@ -349,7 +349,7 @@ func TestFileErrorsOfCaller(t *testing.T) {
 	}
 }
 
-// A prefix of a temporary file's name is nobody's reason to remove an archive.
+// An archive whose name begins like a temporary file's is not removed.
 func TestFileLooksLikeTemporary(t *testing.T) {
 	root := t.TempDir()
 	s := store.NewFileStore(root)

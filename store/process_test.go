@@ -142,7 +142,7 @@ func roleFull(args []string) error {
 	return err
 }
 
-// roleMem makes a directory for mem, and tells of it.
+// roleMem makes a directory for mem, and reports it.
 func roleMem([]string) error {
 	home, err := store.MemDir()
 	stop(home)
@@ -238,7 +238,7 @@ func TestFileLivePut(t *testing.T) {
 	}
 }
 
-// A Put that waits for a lock that nobody gives back can be given up.
+// A Put that waits for a lock that is never released can be cancelled.
 func TestFileLockedDirectory(t *testing.T) {
 	root := t.TempDir()
 	noError(t, os.Mkdir(root+"/dir", 0o755))

@@ -148,8 +148,8 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	}
 }
 
-// Whoever waits for the workspace to be opened can be interrupted, and leaves
-// nothing behind: no mount, and no process that keeps one.
+// A command that waits for the workspace to be opened can be interrupted, and leaves nothing
+// behind: no mount, and no process that keeps one.
 func TestSignalWhileOpening(t *testing.T) {
 	for _, args := range [][]string{
 		{"exec", "--dir", "dir", "store/job", "--", "true"},

@@ -26,7 +26,7 @@ func TestToStdout(t *testing.T) {
 	}
 }
 
-// Nobody reads, and nobody goes away: a signal ends it all the same.
+// A reader that neither reads nor closes does not prevent the end by a signal.
 func TestToStdoutStalled(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/workdir/workdir/mount"
 )
 
-// The name of a workspace, of a process or of a host went to the terminal as it was,
-// with what turns letters around, or commands the terminal.
+// The name of a workspace, of a process or of a host went to the terminal unescaped, with what
+// turns letters around, or commands the terminal.
 func TestHostileNamesAreEscaped(t *testing.T) {
 	const hostile = "gpj\u202ename"
 	dir := t.TempDir()

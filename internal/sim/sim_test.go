@@ -76,7 +76,7 @@ func TestSeedIsASchedule(t *testing.T) {
 	}
 }
 
-// The rules find what is broken.
+// The rules detect injected faults.
 func TestBreaks(t *testing.T) {
 	for name, b := range map[string]Break{"once": BreakOnce, "unknown": BreakUnknown, "condition": BreakCondition} {
 		t.Run(name, func(t *testing.T) {

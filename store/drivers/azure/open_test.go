@@ -128,7 +128,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// Nobody who is logged in: the error says how to.
+// Without any login the error says how to log in.
 func TestNotLoggedIn(t *testing.T) {
 	environment(t, nil)
 	s, err := store.OpenBucket(t.Context(), store.URL{Scheme: "azblob", Bucket: "box", Query: "storage_account=acct"})

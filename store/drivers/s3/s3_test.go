@@ -66,7 +66,7 @@ func TestServerRefusesConditions(t *testing.T) {
 	}
 }
 
-// The requests that workspaces cost, as docs/stores.md tells them.
+// The requests that workspaces cost, as in docs/stores.md.
 func TestRequests(t *testing.T) {
 	f := newFake(t)
 	s := f.mustOpen(t)

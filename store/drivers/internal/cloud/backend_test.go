@@ -84,7 +84,7 @@ func refuse(meaning Meaning) fault {
 	return func(context.Context, func() error) error { return refusalError(meaning) }
 }
 
-// loseAnswer is a fault: the request is done, and nobody knows.
+// loseAnswer is a fault: the request is done, but its answer is lost.
 func loseAnswer(_ context.Context, do func() error) error {
 	_ = do()
 	return refusalError(Broken)

@@ -189,7 +189,7 @@ func TestBusyWithAnother(t *testing.T) {
 }
 
 // A final request that is under way when the caller's context ends is waited for,
-// because nobody could tell what became of it; but not for ever.
+// because its outcome would be unknown; but not for ever.
 func TestCancelledWhileFinal(t *testing.T) {
 	for _, kind := range []string{"put", "complete"} {
 		content := map[string][]byte{"put": []byte("new"), "complete": large(2)}[kind]

@@ -22,8 +22,8 @@ func TestPartsAgain(t *testing.T) {
 	f.holds("key", content)
 }
 
-// Whatever part is refused for good, and whoever cancels at whatever part, the
-// upload is given up and the archive is what it was.
+// Whichever part is refused for good, or at whichever part the upload is cancelled, the upload
+// is given up and the archive is what it was.
 func TestUploadGivenUp(t *testing.T) {
 	const parts = 5
 	for n := range parts {

@@ -104,7 +104,7 @@ func TestSharedByAllThatCounts(t *testing.T) {
 	h.wantOpened(3)
 }
 
-// Whoever mends refused credentials need not start the process again.
+// After refused credentials have been fixed the process need not be restarted.
 func TestSharedUntilRefused(t *testing.T) {
 	h := newSharer(t)
 	s := h.open()

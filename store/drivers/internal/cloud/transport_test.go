@@ -12,7 +12,7 @@ import (
 	"github.com/workdir/workdir/store"
 )
 
-// serve starts a server and gives a client whose transport gives up early.
+// serve starts a server and returns a client whose transport gives up early.
 func serve(t *testing.T, handler http.HandlerFunc) (*Transport, string) {
 	t.Helper()
 	server := httptest.NewServer(handler)
