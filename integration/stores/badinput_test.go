@@ -256,7 +256,7 @@ func TestServerGone(t *testing.T) {
 		s.Kill()
 		g.pass <- None
 	}()
-	d.refused(d.execCommand(s.urlAt(p.Address, "bucket", "k"), "echo new >file"), 109, "may have been stored", "look at the workspace")
+	d.refused(d.execCommand(s.urlAt(p.Address, "bucket", "k"), "echo new >file"), 109, "may have been stored", "check the workspace")
 	d.refused(d.execCommand(s.URL("bucket", "k"), "true"), 101, "cannot be reached", "look whether the address is right")
 	noError(t, s.Restart(t.Context()))
 	if got := d.exec(s.URL("bucket", "k"), "cat file"); got != "old\n" {
