@@ -41,12 +41,15 @@ func TestWritesStayInOrder(t *testing.T) {
 		t.Fatal(r.Err)
 	}
 	page[0] = 'S'
-	go func() { ends <- unix.Munmap(page) }() // writes it back, as msync(2) does, but not behind the write
+	go func() { // writes it back, as msync(2) does, but not behind the write
+		ends <- unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+	}()
 	for m.ask("stats").Stats["WRITE"] < 2 {
 		runtime.Gosched()
 	}
 	m.ask("release")
 	must(t, errors.Join(<-ends, <-ends))
+	must(t, unix.Munmap(page)) // not before: it would keep the whole process from mapping memory
 
 	shown := make([]byte, len(before))
 	_, err = f.ReadAt(shown, 0) // no other open, which could drop the page
