@@ -58,6 +58,7 @@ func Start(ctx context.Context, width, height int) (_ *Browser, err error) {
 		chromedp.Flag("disable-dev-shm-usage", true),
 		chromedp.Flag("no-sandbox", false), // which chromedp sets where the caller is root
 	)
+	options = append(options, chromedp.Env("HOME="+profile, "TMPDIR="+profile)) // so that nothing is left
 	if os.Geteuid() == 0 {
 		if err := os.Chown(profile, nobody, nobody); err != nil {
 			return nil, err
@@ -65,13 +66,12 @@ func Start(ctx context.Context, width, height int) (_ *Browser, err error) {
 		options = append(options, chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}, Setpgid: true, Pdeathsig: syscall.SIGKILL}
 			cmd.Dir = "/"
-			cmd.Env = append(os.Environ(), "HOME="+profile)
 		}))
 	}
 	alloc, stop := chromedp.NewExecAllocator(ctx, options...)
 	b.close = append(b.close, stop)
 	b.Ctx, stop = chromedp.NewContext(alloc)
-	b.close = append(b.close, stop)
+	b.close = append(b.close, stop, func() { _ = chromedp.Cancel(b.Ctx) }) // which waits for its end
 	chromedp.ListenTarget(b.Ctx, b.hear)
 	if err := chromedp.Run(b.Ctx, log.Enable(), network.Enable(), runtime.Enable(), page.Enable()); err != nil {
 		return nil, fmt.Errorf("start %s: %w", program, err)
