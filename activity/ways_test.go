@@ -170,7 +170,7 @@ func TestEveryWayWithoutFUSE(t *testing.T) {
 	require.NoError(t, err)
 	cmd := exec.Command("unshare", "--map-root-user", "--mount", "sh", "-ec", withoutFUSE, t.TempDir(),
 		self, "-test.v", "-test.run", "^(TestEveryWayWithoutFUSE|TestEveryWayInASuite|TestEveryWayInATestActivityEnvironment)$/^plain$")
-	cmd.Env = append(os.Environ(), noFUSEVariable+"=yes")
+	cmd.Env = append(os.Environ(), noFUSEVariable+"=yes", "TEMPORAL_DEBUG=1") // the SDK takes a second without a turn for a deadlock
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	passed := strings.Count(string(out), "--- PASS: TestEveryWayIn")

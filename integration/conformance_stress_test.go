@@ -61,7 +61,11 @@ func TestStress(t *testing.T) {
 				}
 				want = storedLinks(snapshotOf(e.t, dir))
 			}, keep...)
-			mustEqual(e.t, fmt.Sprintf("round %d, after the commit", round), want, e.look(url, keep...))
+			stored := e.look(url, keep...)
+			if w.view == "overlay" {
+				joinForgotten(want, stored)
+			}
+			mustEqual(e.t, fmt.Sprintf("round %d, after the commit", round), want, stored)
 			if e.t.Failed() {
 				return
 			}
@@ -80,14 +84,31 @@ func (e *env) clear(path string) {
 	}
 }
 
-// unlinkFurther leaves one name of each file: no overlay takes an archive with hard links.
+// unlinkFurther leaves one name of each file, or none of one whose names have several
+// inode numbers, see joinForgotten: no overlay takes an archive with hard links.
 func (e *env) unlinkFurther(dir string) {
 	e.t.Helper()
-	for name, en := range snapshotOf(e.t, dir) {
-		if en.kind == "file" && en.link != "" && en.link != name {
-			if err := os.Remove(filepath.Join(dir, name)); err != nil {
-				e.t.Fatal(err)
+	further := func(name string, en entry) bool { return en.link != "" && en.link != name }
+	linked := func(_ string, en entry) bool { return en.nlink > 1 }
+	for _, unlinks := range []func(string, entry) bool{further, linked} {
+		for name, en := range snapshotOf(e.t, dir) {
+			if en.kind == "file" && unlinks(name, en) {
+				if err := os.Remove(filepath.Join(dir, name)); err != nil {
+					e.t.Fatal(err)
+				}
 			}
+		}
+	}
+}
+
+// joinForgotten gives names in shown the hard link that they have in stored, if an overlay
+// has shown them with inode numbers of their own: link-of-a-forgotten-file of
+// docs/semantics.md. Their number of links says that they are names of one file.
+func joinForgotten(shown, stored map[string]entry) {
+	for name, en := range shown {
+		if got := stored[name]; en.kind == "file" && en.link == "" && en.nlink > 1 && got.nlink == en.nlink {
+			en.link = got.link
+			shown[name] = en
 		}
 	}
 }
