@@ -38,6 +38,7 @@ func posixLoaded(t *testing.T, view mount.View) {
 		}
 		buildSample(t, dir, nil)
 		must(t, os.RemoveAll(filepath.Join(dir, longNames))) // the overlay refuses a directory with so long a path
+		e.unlinkFurther(dir)
 	})
 	e.mounted("posix", view, func(dir string) { posix(t, dir) })
 }

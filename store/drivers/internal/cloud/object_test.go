@@ -71,7 +71,10 @@ func TestReadResumes(t *testing.T) {
 	content := large(5)
 	f.noError(f.put("large", content, "", nil))
 	for i := range 40 {
-		f.m.fails("get", cut(i*100_000), refuse(Busy), refuse(unsent), pass)
+		f.m.fails("get", cut(i*100_000), pass)
+		if 2*i+2 < tries { // all of them may meet the same one of the readers at once
+			f.m.fails("get", refuse(Busy), refuse(unsent))
+		}
 	}
 	f.holds("large", content)
 	o, err := f.s.Open(t.Context(), "large")
