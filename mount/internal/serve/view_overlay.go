@@ -7,6 +7,7 @@ import (
 	iofs "io/fs"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,9 +37,9 @@ type overlayView struct {
 	upper   int            // descriptor; set by show, -1 before
 	private uint32         // immutable; permission bits of the root directory that replace its own; 0: none do
 
-	passed  bool  // the barrier was passed
-	applied bool  // the tree is what tools have left, or err says why not
-	err     error // why the tree is not what tools have left
+	passed  bool        // the barrier was passed
+	applied atomic.Bool // the tree is what tools have left, or will be, or err says why not; status reads it beside the owner
+	err     error       // why the tree is not what tools have left
 }
 
 func newOverlayView(h *hosted, traits fs.Traits) *overlayView {
@@ -253,8 +254,8 @@ func (v *overlayView) applyOptions() *fsupper.Options {
 
 // apply applies what tools have left to the tree, once. The barrier has been passed.
 func (v *overlayView) apply(ctx context.Context) error {
-	if !v.applied {
-		v.applied = true
+	if !v.applied.Load() {
+		v.applied.Store(true)
 		v.err = archive.PathTooLong(fsupper.Apply(ctx, v.h.tree, v.upper, -1, v.applyOptions()))
 	}
 	return v.err
@@ -356,7 +357,7 @@ func (v *overlayView) used() (bytes, names int64) {
 func (v *overlayView) status(st *wire.Status) {
 	v.fuseView.status(st)
 	st.View = wire.ViewOverlay
-	if v.h.tree.Poisoned() || v.applied {
+	if v.h.tree.Poisoned() || v.applied.Load() {
 		return
 	}
 	st.Changes = v.count(context.Background())
