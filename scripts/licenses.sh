@@ -22,6 +22,10 @@ kind() {
 	esac
 }
 
+# Modules whose releases state no licence. go.temporal.io/api, which is MIT, imports this one
+# of the same authors, and prune --temporal needs that.
+unstated=" github.com/nexus-rpc/nexus-proto-annotations "
+
 modules=$(mktemp)
 trap 'rm -f "$modules"' EXIT
 GOOS=linux go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/workdir-mount | sort -u >"$modules"
@@ -31,6 +35,7 @@ while read -r path version dir; do
 	licence=$(find "$dir" -maxdepth 1 -iname 'licen[cs]e*' -o -maxdepth 1 -iname 'copying*' | sort | head -n 1)
 	kind=missing
 	[ -z "$licence" ] || kind=$(kind "$licence")
+	[[ $kind != missing || $unstated != *" $path "* ]] || kind=not-stated
 	echo "$path $version $kind"
 	case $kind in
 	missing | unknown)
