@@ -38,7 +38,7 @@ type stepFlags struct {
 
 func (s *stepFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&s.execution, "execution", "", "identity of the work, the same for all attempts and for no other work that was scheduled at the same time: it takes effect once (environment: WORKDIR_EXECUTION)")
-	flags.StringVar(&s.step, "step", "", "tells the pieces of work of one execution in one workspace apart (environment: WORKDIR_STEP)")
+	flags.StringVar(&s.step, "step", "", "name of this piece of work, if one execution does several in one workspace (environment: WORKDIR_STEP)")
 	flags.Int32Var(&s.attempt, "attempt", 0, "number of the attempt, for the log (environment: WORKDIR_ATTEMPT)")
 	flags.Var(&s.scheduled, "scheduled", "when the work was scheduled, the same for all attempts: distinguishes work whose --execution is used again (environment: WORKDIR_SCHEDULED)")
 	flags.Var(&s.since, "since", "when the execution began, such as 2026-05-17T12:00:00Z: a log that does not reach back so far is an error; by default --scheduled (environment: WORKDIR_SINCE)")

@@ -91,9 +91,9 @@ func forJSON(found []store.Workspace) []storedWorkspace {
 func (a *app) statCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stat URL",
-		Short: "Tell of the archive of a workspace",
-		Long: `stat tells of a workspace's archive what its store knows: revision, size and time.
-It is an error if there is none (exit code 101).`,
+		Short: "Show the revision, size and time of a workspace's archive",
+		Long: `stat prints what the store knows of a workspace's archive: revision, size and time.
+A workspace without an archive is an error (exit code 101).`,
 		Example: `  workdir-mount stat s3://bucket/jobs/job-1`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
