@@ -341,8 +341,8 @@ func BenchmarkWalkOnImage(b *testing.B) {
 	runtime.KeepAlive(tree)
 }
 
-// BenchmarkChangesOnImage asks what a commit asks, of 1,000,000 names that the kernel knows
-// and of which one has changed.
+// BenchmarkChangesOnImage asks what a commit asks, if the kernel knows 1,000,000 names and
+// one of them has changed.
 func BenchmarkChangesOnImage(b *testing.B) {
 	tree := imageTree(b)
 	before := heapInUse()

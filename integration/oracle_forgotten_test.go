@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
-	"github.com/workdir/workdir/internal/testenv"
 	"github.com/workdir/workdir/mount"
 )
 
@@ -29,11 +27,7 @@ const forgottenVariable = "WORKDIR_FORGOTTEN_CHECKS"
 // committed and mounted again.
 func TestOracleOfForgottenInodes(t *testing.T) {
 	needRoot(t)
-	must(t, flag.Set("rapid.checks", strconv.Itoa(testenv.Number(t, forgottenVariable, 60))))
-	must(t, flag.Set("rapid.nofailfile", "true"))
-	if seed := flag.Lookup("rapid.seed").Value; seed.String() == "0" {
-		must(t, seed.Set(strconv.Itoa(testenv.Number(t, seedVariable, 1))))
-	}
+	setRapid(t, forgottenVariable, 60)
 	w := newOracleWorld(t, string(mount.ViewOverlay))
 	defer forgetting(t)()
 	rapid.Check(t, func(t *rapid.T) {

@@ -47,11 +47,7 @@ const droppedView = "dropped cache"
 // and -rapid.seed with the seed to repeat it.
 func TestOracle(t *testing.T) {
 	needRoot(t)
-	must(t, flag.Set("rapid.checks", strconv.Itoa(testenv.Number(t, checksVariable, 100))))
-	must(t, flag.Set("rapid.nofailfile", "true"))
-	if seed := flag.Lookup("rapid.seed").Value; seed.String() == "0" {
-		must(t, seed.Set(strconv.Itoa(testenv.Number(t, seedVariable, 1))))
-	}
+	setRapid(t, checksVariable, 100)
 	for _, view := range append(slices.Clone(oracleViews), droppedView) {
 		t.Run(view, func(t *testing.T) {
 			w := newOracleWorld(t, view)
@@ -60,6 +56,17 @@ func TestOracle(t *testing.T) {
 				w.run(t, slices.Concat(scene, rapid.SliceOfN(oracleOps, 10, 100).Draw(t, "ops")))
 			})
 		})
+	}
+}
+
+// setRapid has rapid try as many sequences as the variable says, checks without it, from
+// the seed that was asked for.
+func setRapid(t *testing.T, variable string, checks int) {
+	t.Helper()
+	must(t, flag.Set("rapid.checks", strconv.Itoa(testenv.Number(t, variable, checks))))
+	must(t, flag.Set("rapid.nofailfile", "true"))
+	if seed := flag.Lookup("rapid.seed").Value; seed.String() == "0" {
+		must(t, seed.Set(strconv.Itoa(testenv.Number(t, seedVariable, 1))))
 	}
 }
 

@@ -83,5 +83,5 @@ func checkpointsAmong(key string, infos []Info) (found []Checkpoint) {
 // begins with start.
 func ofCheckpoint(name string, start archive.CommitID) bool {
 	m := checkpointName.FindStringSubmatch(name)
-	return m != nil && len(start) <= len(m[1]) && m[1][:len(start)] == string(start)
+	return m != nil && strings.HasPrefix(m[1], string(start))
 }

@@ -245,14 +245,20 @@ func TestResetWhileAnAttemptWorks(t *testing.T) {
 	checkDetours(e, 1, 0)
 }
 
+// threeSteps runs a workflow of three steps to its end, and returns what they have stored.
+func threeSteps(t *testing.T) (e *env, first *run[[]files], base files) {
+	t.Helper()
+	e = newEnv(t)
+	e.newWorker(workerOptions{Program: "rewind"})
+	first = startWorkflow(e, steps(e, "step", 3))
+	return e, first, checkSteps(first, nil, 1, 3)
+}
+
 // Work of others on top of what is undone ends the activity, which is not tried again; a
 // rollback by hand is the way on.
 func TestResetThatCannotRewind(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.newWorker(workerOptions{Program: "rewind"})
-	first := startWorkflow(e, steps(e, "step", 3))
-	base := checkSteps(first, nil, 1, 3)
+	e, first, base := threeSteps(t)
 	e.commitByHand("job", "theirs")
 	r := first.resetTo(3)
 	wantApplicationError(t, r, errtype.Rewind)
@@ -265,10 +271,7 @@ func TestResetThatCannotRewind(t *testing.T) {
 // So does a version that is needed and was pruned.
 func TestResetThatNeedsAPrunedVersion(t *testing.T) {
 	t.Parallel()
-	e := newEnv(t)
-	e.newWorker(workerOptions{Program: "rewind"})
-	first := startWorkflow(e, steps(e, "step", 3))
-	base := checkSteps(first, nil, 1, 3)
+	e, first, base := threeSteps(t)
 	checkSteps(first.resetTo(3), base, 3, 3)
 	_, err := store.DeleteVersions(t.Context(), e.url("job"))
 	noError(t, err)
