@@ -136,7 +136,8 @@ func (t *Tree) replaceContentLocked(n *Inode, u *upper, size int64) {
 	case *upper:
 		t.logUnfreed(n, t.freeContent(c))
 	}
-	n.content, n.size = u, size
+	n.content = u
+	t.setSizeLocked(n, size)
 	n.flags |= flagData
 	t.keepLocked(n)
 	t.replacedLocked(n, 0, math.MaxInt64)

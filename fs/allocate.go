@@ -37,7 +37,7 @@ func (t *Tree) Allocate(n *Inode, off, length int64, mode uint32) syscall.Errno 
 	}
 	t.written(n, u, off, off+length)
 	if errno == 0 && mode&unix.FALLOC_FL_KEEP_SIZE == 0 {
-		n.size = max(n.size, off+length)
+		t.setSizeLocked(n, max(n.size, off+length))
 	}
 	if zeros {
 		t.replacedLocked(n, off, min(off+length, n.size))

@@ -39,7 +39,7 @@ func (t *Tree) SetBase(n *Inode, b Base) syscall.Errno {
 	if b.Size() > 0 {
 		n.content = b
 	}
-	n.size = b.Size()
+	t.setSizeLocked(n, b.Size())
 	n.flags |= flagData
 	return 0
 }

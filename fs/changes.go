@@ -26,6 +26,7 @@ func (t *Tree) Seal() {
 	t.removed.Store(0)
 	if t.image == nil {
 		t.sealed = map[uint64]map[string]sealedName{}
+		t.sizes.clear()
 	}
 }
 

@@ -109,7 +109,7 @@ func (t *Tree) WriteAt(n *Inode, p []byte, off int64, killPriv bool) (int, sysca
 		return 0, errno
 	}
 	t.written(n, u, off, end)
-	n.size = max(n.size, end)
+	t.setSizeLocked(n, max(n.size, end))
 	t.replacedLocked(n, off, end)
 	if killPriv {
 		t.killPrivLocked(n)
@@ -151,7 +151,7 @@ func (t *Tree) lockResized(n *Inode, size int64) (timed bool, errno syscall.Errn
 		return timed, 0
 	case n.content == nil, size == 0 && !isUpper:
 		t.dropContentLocked(n)
-		n.size = size
+		t.setSizeLocked(n, size)
 	default:
 		u, errno := t.upperLocked(n)
 		if errno == 0 {
@@ -180,7 +180,7 @@ func (t *Tree) resizeUpper(n *Inode, u *upper, size int64) syscall.Errno {
 	if err := u.Truncate(size); err != nil {
 		return errnoOf(err)
 	}
-	n.size = size
+	t.setSizeLocked(n, size)
 	u.beyond = u.beyond && size > before
 	u.unseen = u.unseen && size > 0
 	t.uncover(n, u, size, math.MaxInt64)

@@ -3,6 +3,7 @@ package fs
 import (
 	"iter"
 	"maps"
+	"sync"
 	"syscall"
 )
 
@@ -248,9 +249,55 @@ func (t *Tree) note(dir *Inode) {
 	for name, ino := range dir.dir().sorted() {
 		n := t.inodes.get(ino)
 		a := t.Attr(n)
-		names[name] = sealedName{ino, a.Mode, a.Size}
+		names[name] = sealedName{ino, a.Mode, t.sizes.of(ino, a.Size)}
 	}
 	t.sealed[dir.ino] = names
+}
+
+// setSizeLocked sets the size of a regular file. In a tree without an image it keeps the
+// size at Seal.
+// Preconditions: n.mu is held.
+func (t *Tree) setSizeLocked(n *Inode, size int64) {
+	if t.image == nil && size != n.size && n.flags&flagNew == 0 {
+		t.sizes.keep(n.ino, n.size)
+	}
+	n.size = size
+}
+
+// sealedSizes are the sizes at Seal of files that got another one since. An image has them
+// anyway.
+type sealedSizes struct {
+	mu    sync.Mutex // a leaf
+	sizes map[uint64]int64
+}
+
+func (s *sealedSizes) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.sizes)
+}
+
+// keep keeps the first size of a file.
+func (s *sealedSizes) keep(ino uint64, size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.sizes[ino]; ok {
+		return
+	}
+	if s.sizes == nil {
+		s.sizes = map[uint64]int64{}
+	}
+	s.sizes[ino] = size
+}
+
+// of returns the size of a file at Seal, given its present one.
+func (s *sealedSizes) of(ino uint64, size int64) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if was, ok := s.sizes[ino]; ok {
+		return was
+	}
+	return size
 }
 
 // isNew reports whether n was made since Seal.

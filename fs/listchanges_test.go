@@ -79,6 +79,9 @@ func TestListChanges(t *testing.T) {
 		{"a file of which one name is left", func(s *treeSide) []syscall.Errno {
 			return []syscall.Errno{s.write("i", []byte("x"), 0), s.unlink("d/g")}
 		}, []string{"removed d/g file 6", "modified i file 6"}},
+		{"a file that has grown, of which one name is left", func(s *treeSide) []syscall.Errno {
+			return []syscall.Errno{s.write("i", []byte("text"), 3), s.unlink("d/g")}
+		}, []string{"removed d/g file 6", "modified i file 7"}},
 		{"link", func(s *treeSide) []syscall.Errno { return []syscall.Errno{s.link("h", "d/h")} }, []string{"created d/h file 13"}},
 		{"remove all", func(s *treeSide) []syscall.Errno {
 			return []syscall.Errno{s.unlink("d/f"), s.unlink("d/g"), s.rmdir("d")}

@@ -39,6 +39,7 @@ type Tree struct {
 
 	mu     sync.RWMutex                     // guards names, link counts and directories; see doc.go
 	sealed map[uint64]map[string]sealedName // of a tree without an image, see note; nil before Seal; guarded by mu
+	sizes  sealedSizes                      // of a tree without an image
 	gone   []uint64                         // a bit for each row whose inode has lost its last name; guarded by mu
 	inodes table
 	nodes  budget // inodes, and the names of each beyond its first, as on tmpfs (shmem_link in the kernel's mm/shmem.c)
